@@ -1,0 +1,414 @@
+//! The settings of each role.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use super::{ConfigError, Problems};
+use crate::telemetry::LogFormat;
+
+/// What every role is told, as written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawNode {
+    /// The same on every node; a call from another cluster is refused.
+    pub cluster_id: Option<String>,
+    /// Unique in the cluster.
+    pub name: Option<String>,
+    /// Where the role's gRPC server listens.
+    pub listen: Option<SocketAddr>,
+    /// host:port that other nodes call; the listening address by default.
+    pub advertise: Option<String>,
+    /// The node's own folder.
+    pub data_dir: Option<PathBuf>,
+    /// The object store: a path, file:///… (or s3://… where built in).
+    pub store: Option<String>,
+    /// The coordinators' addresses (workers and routers).
+    pub coordinators: Option<Vec<String>>,
+    /// Where Prometheus reads this node's metrics.
+    pub metrics_listen: Option<SocketAddr>,
+    /// `text` or `json`.
+    pub log_format: LogFormat,
+    /// A `tracing` filter.
+    pub log: Option<String>,
+    /// Seeds every random choice that may not follow from data; drawn at start by default.
+    pub seed: Option<u64>,
+}
+
+/// What every role is told, checked.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The same on every node.
+    pub cluster_id: String,
+    /// Unique in the cluster.
+    pub name: String,
+    /// Where the role's gRPC server listens.
+    pub listen: SocketAddr,
+    /// host:port that other nodes call; `None` means whatever the listener was bound to.
+    pub advertise: Option<String>,
+    /// The node's own folder.
+    pub data_dir: PathBuf,
+    /// The object store's address; routers have none.
+    pub store: String,
+    /// The coordinators' addresses.
+    pub coordinators: Vec<String>,
+    /// Where Prometheus reads this node's metrics.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// A `tracing` filter.
+    pub log: String,
+    /// Seed of the random choices.
+    pub seed: Option<u64>,
+}
+
+/// Which of the shared settings a role cannot do without.
+struct Needs {
+    store: bool,
+    coordinators: bool,
+    data_dir: bool,
+}
+
+impl RawNode {
+    fn resolve(self, needs: &Needs, problems: &mut Problems) -> Option<NodeConfig> {
+        let cluster_id = problems.required("node.cluster_id", self.cluster_id);
+        let name = problems.required("node.name", self.name);
+        let listen = problems.required("node.listen", self.listen);
+        let data_dir = if needs.data_dir {
+            problems.required("node.data_dir", self.data_dir)
+        } else {
+            self.data_dir.or_else(|| Some(PathBuf::new()))
+        };
+        let store = if needs.store {
+            problems.required("node.store", self.store)
+        } else {
+            self.store.or_else(|| Some(String::new()))
+        };
+        let coordinators = self.coordinators.unwrap_or_default();
+        if needs.coordinators && coordinators.is_empty() {
+            problems.add("'node.coordinators' is needed: the addresses of the coordinators");
+        }
+        Some(NodeConfig {
+            cluster_id: cluster_id?,
+            name: name?,
+            listen: listen?,
+            advertise: self.advertise,
+            data_dir: data_dir?,
+            store: store?,
+            coordinators,
+            metrics_listen: self.metrics_listen,
+            log_format: self.log_format,
+            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            seed: self.seed,
+        })
+    }
+}
+
+/// A coordinator's file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCoordinator {
+    /// Shared settings.
+    pub node: RawNode,
+    /// Its own.
+    pub coordinator: RawCoordinatorSection,
+}
+
+/// `[coordinator]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCoordinatorSection {
+    /// This member's number in the raft group, from 1.
+    pub raft_id: Option<u64>,
+    /// Every member: number and host:port.
+    pub peers: BTreeMap<String, String>,
+    /// One raft tick.
+    pub tick_ms: Option<u64>,
+    /// A node that has not been heard of for this long is down.
+    pub lease_ms: Option<u64>,
+    /// A node that has been down for this long has its shards served by others.
+    pub replace_after_ms: Option<u64>,
+    /// Workers that serve each shard.
+    pub replicas: Option<u64>,
+    /// Applied entries between snapshots.
+    pub snapshot_every_entries: Option<u64>,
+}
+
+/// A coordinator's settings, checked.
+#[derive(Debug, Clone)]
+pub struct CoordinatorConfig {
+    /// Shared settings.
+    pub node: NodeConfig,
+    /// This member's number in the raft group.
+    pub raft_id: u64,
+    /// Every member of the group when it was founded, with its address.
+    pub peers: BTreeMap<u64, String>,
+    /// One raft tick.
+    pub tick: Duration,
+    /// A node that has not been heard of for this long is down.
+    pub lease: Duration,
+    /// A node that has been down for this long has its shards served by others.
+    pub replace_after: Duration,
+    /// Workers that serve each shard, as far as there are as many.
+    pub replicas: u32,
+    /// Applied entries between snapshots.
+    pub snapshot_every_entries: u64,
+}
+
+impl RawCoordinator {
+    /// Checks everything and fills in defaults.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn resolve(self) -> Result<CoordinatorConfig, ConfigError> {
+        let mut problems = Problems::default();
+        let node =
+            self.node.resolve(&Needs { store: true, coordinators: false, data_dir: true }, &mut problems);
+        let section = self.coordinator;
+        let raft_id = problems.required("coordinator.raft_id", section.raft_id);
+        let mut peers = BTreeMap::new();
+        for (number, address) in section.peers {
+            match number.parse::<u64>() {
+                Ok(number) if number > 0 => {
+                    peers.insert(number, address);
+                }
+                _ => problems.add(format!(
+                    "'coordinator.peers' has the member '{number}'; members are numbered from 1"
+                )),
+            }
+        }
+        if let Some(raft_id) = raft_id
+            && !peers.contains_key(&raft_id)
+        {
+            problems.add(format!("'coordinator.peers' lacks this member's own number {raft_id}"));
+        }
+        if !matches!(peers.len(), 1 | 3 | 5) {
+            problems.add(format!("'coordinator.peers' names {} members; a group has 1, 3 or 5", peers.len()));
+        }
+        let tick_ms = problems.in_range("coordinator.tick_ms", section.tick_ms.unwrap_or(100), 1..=10_000);
+        let lease_ms =
+            problems.in_range("coordinator.lease_ms", section.lease_ms.unwrap_or(3_000), 100..=600_000);
+        let replace_after_ms = problems.in_range(
+            "coordinator.replace_after_ms",
+            section.replace_after_ms.unwrap_or(30_000),
+            0..=86_400_000,
+        );
+        let replicas = problems.in_range("coordinator.replicas", section.replicas.unwrap_or(2), 1..=16);
+        let snapshot_every_entries = problems.in_range(
+            "coordinator.snapshot_every_entries",
+            section.snapshot_every_entries.unwrap_or(4_096),
+            1..=10_000_000,
+        );
+        match (node, raft_id) {
+            (Some(node), Some(raft_id)) if problems.0.is_empty() => Ok(CoordinatorConfig {
+                node,
+                raft_id,
+                peers,
+                tick: Duration::from_millis(tick_ms),
+                lease: Duration::from_millis(lease_ms),
+                replace_after: Duration::from_millis(replace_after_ms),
+                replicas: replicas as u32,
+                snapshot_every_entries,
+            }),
+            _ => Err(problems.into_error()),
+        }
+    }
+}
+
+/// A worker's file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawWorker {
+    /// Shared settings.
+    pub node: RawNode,
+    /// Its own.
+    pub worker: RawWorkerSection,
+}
+
+/// `[worker]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawWorkerSection {
+    /// Threads for training; every core by default.
+    pub training_threads: Option<u64>,
+    /// Threads for queries; every core by default.
+    pub serving_threads: Option<u64>,
+    /// Queries that may wait or run; one more is refused.
+    pub serving_queue: Option<u64>,
+}
+
+/// A worker's settings, checked.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Shared settings.
+    pub node: NodeConfig,
+    /// Threads for training and ingest.
+    pub training_threads: usize,
+    /// Threads for queries.
+    pub serving_threads: usize,
+    /// Queries that may wait or run at once.
+    pub serving_queue: usize,
+}
+
+impl RawWorker {
+    /// Checks everything and fills in defaults; `cores` is what the machine has.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn resolve(self, cores: usize) -> Result<WorkerConfig, ConfigError> {
+        let mut problems = Problems::default();
+        let node =
+            self.node.resolve(&Needs { store: true, coordinators: true, data_dir: true }, &mut problems);
+        let section = self.worker;
+        let cores = cores.max(1) as u64;
+        let training_threads = problems.in_range(
+            "worker.training_threads",
+            section.training_threads.unwrap_or(cores),
+            1..=1_024,
+        );
+        let serving_threads =
+            problems.in_range("worker.serving_threads", section.serving_threads.unwrap_or(cores), 1..=1_024);
+        let serving_queue =
+            problems.in_range("worker.serving_queue", section.serving_queue.unwrap_or(256), 1..=65_536);
+        match node {
+            Some(node) if problems.0.is_empty() => Ok(WorkerConfig {
+                node,
+                training_threads: training_threads as usize,
+                serving_threads: serving_threads as usize,
+                serving_queue: serving_queue as usize,
+            }),
+            _ => Err(problems.into_error()),
+        }
+    }
+}
+
+/// A router's file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRouter {
+    /// Shared settings. `node.listen` is where gRPC clients call.
+    pub node: RawNode,
+    /// Its own.
+    pub router: RawRouterSection,
+}
+
+/// `[router]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRouterSection {
+    /// Where HTTP clients call.
+    pub http_listen: Option<SocketAddr>,
+    /// How long a query may take in all.
+    pub timeout_ms: Option<u64>,
+    /// Queries under way at once; one more gets 429.
+    pub concurrency: Option<u64>,
+    /// The shortest wait before a slow call gets a twin.
+    pub hedge_after_ms: Option<u64>,
+    /// Twins per hundred calls at most; 0 turns hedging off.
+    pub hedge_percent: Option<u64>,
+}
+
+/// A router's settings, checked.
+#[derive(Debug, Clone)]
+pub struct RouterConfig {
+    /// Shared settings. `node.listen` is where gRPC clients call.
+    pub node: NodeConfig,
+    /// Where HTTP clients call.
+    pub http_listen: SocketAddr,
+    /// How long a query may take in all.
+    pub timeout: Duration,
+    /// Queries under way at once.
+    pub concurrency: usize,
+    /// The shortest wait before a slow call gets a twin.
+    pub hedge_after: Duration,
+    /// Twins per hundred calls at most.
+    pub hedge_percent: u32,
+}
+
+impl RawRouter {
+    /// Checks everything and fills in defaults.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn resolve(self) -> Result<RouterConfig, ConfigError> {
+        let mut problems = Problems::default();
+        let node =
+            self.node.resolve(&Needs { store: false, coordinators: true, data_dir: false }, &mut problems);
+        let section = self.router;
+        let http_listen = problems.required("router.http_listen", section.http_listen);
+        let timeout_ms =
+            problems.in_range("router.timeout_ms", section.timeout_ms.unwrap_or(1_000), 1..=600_000);
+        let concurrency =
+            problems.in_range("router.concurrency", section.concurrency.unwrap_or(512), 1..=65_536);
+        let hedge_after_ms =
+            problems.in_range("router.hedge_after_ms", section.hedge_after_ms.unwrap_or(5), 1..=600_000);
+        let hedge_percent =
+            problems.in_range("router.hedge_percent", section.hedge_percent.unwrap_or(5), 0..=100);
+        match (node, http_listen) {
+            (Some(node), Some(http_listen)) if problems.0.is_empty() => Ok(RouterConfig {
+                node,
+                http_listen,
+                timeout: Duration::from_millis(timeout_ms),
+                concurrency: concurrency as usize,
+                hedge_after: Duration::from_millis(hedge_after_ms),
+                hedge_percent: hedge_percent as u32,
+            }),
+            _ => Err(problems.into_error()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    fn flags(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn every_problem_is_in_the_one_message() {
+        let sources = Sources {
+            flags: flags(&[("coordinator.raft_id", "7"), ("coordinator.tick_ms", "0")]),
+            ..Sources::default()
+        };
+        let error = sources.read::<RawCoordinator>().unwrap().resolve().unwrap_err().to_string();
+        for part in
+            ["node.cluster_id", "node.listen", "lacks this member's own number 7", "tick_ms", "1, 3 or 5"]
+        {
+            assert!(error.contains(part), "'{part}' is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("worker.toml");
+        std::fs::write(
+            &file,
+            "[node]\ncluster_id = 'c'\nname = 'file'\nlisten = '127.0.0.1:1'\nstore = '/s'\ndata_dir = '/d'\ncoordinators = ['a:1']\n[worker]\nserving_queue = 3\n",
+        )
+        .unwrap();
+        let sources = Sources {
+            file: Some(file),
+            environment: flags(&[
+                ("SHOAL__NODE__NAME", "environment"),
+                ("SHOAL__WORKER__SERVING_QUEUE", "4"),
+                ("PATH", "/bin"),
+            ]),
+            flags: flags(&[("node.name", "flag")]),
+        };
+        let config = sources.read::<RawWorker>().unwrap().resolve(2).unwrap();
+        assert_eq!(
+            (config.node.name.as_str(), config.serving_queue, config.training_threads),
+            ("flag", 4, 2)
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let sources = Sources { flags: flags(&[("node.nmae", "x")]), ..Sources::default() };
+        assert!(sources.read::<RawRouter>().unwrap_err().to_string().contains("nmae"));
+    }
+}

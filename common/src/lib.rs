@@ -1,0 +1,18 @@
+//! What two or more of Shoal's roles need: ids and their hashes, the object store, configuration,
+//! RPC channels, selection under the total order, and the seams (clock, compute pool, connector)
+//! that tests and simulation replace.
+//!
+//! Nothing here knows a role. Nothing here reads the environment or a global: `cluster` hands in
+//! what it found.
+
+pub mod clock;
+pub mod compute;
+pub mod config;
+pub mod hash;
+pub mod ids;
+pub mod net;
+pub mod rpc;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod topk;

@@ -1,0 +1,87 @@
+//! One channel per address, made lazily and kept.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tonic::transport::{Channel, Endpoint};
+
+/// Makes connections: TCP in production, the simulated network in simulation.
+pub trait Connect: Send + Sync + fmt::Debug + 'static {
+    /// A channel that connects when first used and again after a failure.
+    fn connect_lazy(&self, endpoint: Endpoint) -> Channel;
+}
+
+/// Plain TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpConnect;
+
+impl Connect for TcpConnect {
+    fn connect_lazy(&self, endpoint: Endpoint) -> Channel {
+        endpoint.connect_lazy()
+    }
+}
+
+/// An address is not `host:port`.
+#[derive(Debug, thiserror::Error)]
+#[error("'{address}' is not a host:port address")]
+pub struct RpcAddressError {
+    /// As given.
+    pub address: String,
+    /// What the parser said.
+    pub source: tonic::transport::Error,
+}
+
+impl From<RpcAddressError> for tonic::Status {
+    fn from(error: RpcAddressError) -> Self {
+        Self::invalid_argument(error.to_string())
+    }
+}
+
+/// A cache of channels. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Channels {
+    connector: Arc<dyn Connect>,
+    open: Arc<Mutex<HashMap<String, Channel>>>,
+}
+
+impl Channels {
+    /// An empty cache over this connector.
+    #[must_use]
+    pub fn new(connector: Arc<dyn Connect>) -> Self {
+        Self { connector, open: Arc::default() }
+    }
+
+    /// Over plain TCP.
+    #[must_use]
+    pub fn tcp() -> Self {
+        Self::new(Arc::new(TcpConnect))
+    }
+
+    /// The channel to `host:port`. Windows are sized for factor rows: the defaults halve the
+    /// throughput of bulk streams.
+    ///
+    /// # Errors
+    /// When the address cannot be parsed.
+    pub fn get(&self, address: &str) -> Result<Channel, RpcAddressError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = open.get(address) {
+            return Ok(channel.clone());
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|source| RpcAddressError { address: address.to_owned(), source })?
+            .connect_timeout(Duration::from_secs(1))
+            .tcp_nodelay(true)
+            .initial_stream_window_size(8 * 1024 * 1024)
+            .initial_connection_window_size(16 * 1024 * 1024)
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(2))
+            .keep_alive_while_idle(true);
+        let channel = self.connector.connect_lazy(endpoint);
+        open.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+}

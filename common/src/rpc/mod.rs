@@ -1,0 +1,12 @@
+//! Calls between nodes: channels through a connector that is handed in, deadlines, and following
+//! the leading coordinator.
+
+mod channels;
+mod deadline;
+mod leader;
+mod server;
+
+pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};
+pub use deadline::{remaining, with_deadline};
+pub use leader::{LEADER_KEY, LeaderClient, not_leader, wrong_cluster};
+pub use server::{MESSAGE_BYTES_MAX, tuned_server};

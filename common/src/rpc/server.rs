@@ -1,0 +1,21 @@
+//! The settings every gRPC server of Shoal shares.
+
+use std::time::Duration;
+
+use tonic::transport::Server;
+
+/// The largest message that is parsed. Bulk data travels in chunks of about 1 MiB; metadata and
+/// job messages stay far below; anything larger is a mistake or an attack.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A server with windows sized for factor rows and dead peers noticed within seconds.
+#[must_use]
+pub fn tuned_server() -> Server {
+    Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(8 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024)
+        .max_frame_size(1024 * 1024)
+        .http2_keepalive_interval(Some(Duration::from_secs(2)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+}

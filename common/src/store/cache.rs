@@ -1,0 +1,122 @@
+//! Verified copies of objects on a node's own disk, named by checksum, ready to be mapped.
+//!
+//! The folder belongs to one process. A copy is checked in full when it is made; one found at
+//! start-up is checked again before its first use, because a disk may have changed under it.
+
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use shoal_proto::v1::ObjectEntry;
+
+use super::{Store, StoreError, join, run_blocking, verify, write_durably};
+
+/// A folder of verified objects. Clones share it.
+#[derive(Debug, Clone)]
+pub struct LocalCache {
+    folder: PathBuf,
+    /// Checksums whose file this process has verified.
+    verified: Arc<Mutex<HashSet<String>>>,
+}
+
+impl LocalCache {
+    /// Uses `folder`, made when missing.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(folder: PathBuf) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(&folder).map_err(|source| StoreError::File {
+            action: "create",
+            path: folder.clone(),
+            source,
+        })?;
+        Ok(Self { folder, verified: Arc::default() })
+    }
+
+    /// The file with the object's bytes, fetched and verified if it is not here yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the store's object is not what the manifest says; otherwise
+    /// the store's or the disk's failure.
+    pub async fn fetch(
+        &self,
+        store: &Store,
+        folder: &str,
+        entry: &ObjectEntry,
+    ) -> Result<PathBuf, StoreError> {
+        let file = self.folder.join(&entry.checksum);
+        if self.is_verified(&entry.checksum) && file.exists() {
+            return Ok(file);
+        }
+        if let Ok(bytes) = tokio::fs::read(&file).await
+            && verify(&entry.path, &bytes, entry).is_ok()
+        {
+            self.mark_verified(&entry.checksum);
+            return Ok(file);
+        }
+        let bytes = store.get_verified(folder, entry).await.map_err(|error| match error {
+            StoreError::NotFound(_) => StoreError::NotFound(join(folder, &entry.path)),
+            other => other,
+        })?;
+        let target = file.clone();
+        run_blocking("write", file.clone(), move || write_durably(&target, &bytes)).await?;
+        self.mark_verified(&entry.checksum);
+        Ok(file)
+    }
+
+    /// Removes every copy whose checksum is not in `wanted`. A file that is still mapped stays
+    /// readable through its mapping.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or a file not removed.
+    pub async fn retain(&self, wanted: HashSet<String>) -> Result<(), StoreError> {
+        self.verified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|checksum| wanted.contains(checksum));
+        let folder = self.folder.clone();
+        run_blocking("clean", folder.clone(), move || {
+            for entry in std::fs::read_dir(&folder)? {
+                let entry = entry?;
+                if !wanted.contains(entry.file_name().to_string_lossy().as_ref()) {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn is_verified(&self, checksum: &str) -> bool {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(checksum)
+    }
+
+    fn mark_verified(&self, checksum: &str) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(checksum.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_damaged_between_runs_is_fetched_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("store").to_str().unwrap()).unwrap();
+        let entry = store.put("m/a", Bytes::from_static(b"rows")).await.unwrap();
+        let entry = ObjectEntry { path: "a".into(), ..entry };
+        let cache_folder = folder.path().join("cache");
+        let file = LocalCache::open(cache_folder.clone()).unwrap().fetch(&store, "m", &entry).await.unwrap();
+        std::fs::write(&file, b"rowz").unwrap();
+        let restarted = LocalCache::open(cache_folder).unwrap();
+        let again = restarted.fetch(&store, "m", &entry).await.unwrap();
+        assert_eq!(std::fs::read(again).unwrap(), b"rows");
+        restarted.retain(HashSet::new()).await.unwrap();
+        assert!(!file.exists());
+    }
+}

@@ -1,0 +1,74 @@
+//! Where things are in the store.
+
+use shoal_proto::v1::Side;
+
+/// `datasets/<name>/<version>`
+#[must_use]
+pub fn dataset_path(name: &str, version: &str) -> String {
+    format!("datasets/{name}/{version}")
+}
+
+/// `models/<model>/<version name>`
+#[must_use]
+pub fn model_path(model: &str, version: &str) -> String {
+    format!("models/{model}/{version}")
+}
+
+/// `checkpoints/<job>/<attempt>-<sweep>`: attempts never share a folder, so objects stay immutable.
+#[must_use]
+pub fn checkpoint_path(job: &str, attempt: u32, sweep: u32) -> String {
+    format!("checkpoints/{job}/{attempt:03}-{sweep:05}")
+}
+
+/// `staging/<job>/<attempt>`: what one attempt of an import writes before its data set exists.
+#[must_use]
+pub fn staging_path(job: &str, attempt: u32) -> String {
+    format!("staging/{job}/{attempt:03}")
+}
+
+/// A data set's rating block: `users/part-00003.safetensors`. A model's factors, below its own
+/// folder: the same name under `user_factors`/`item_factors`, see [`part`]'s `kind`.
+#[must_use]
+pub fn part(kind: PartKind, side: Side, shard: u32) -> String {
+    let folder = match (kind, side) {
+        (PartKind::Ratings, Side::Items) => "items",
+        (PartKind::Ratings, _) => "users",
+        (PartKind::Factors, Side::Items) => "item_factors",
+        (PartKind::Factors, _) => "user_factors",
+    };
+    format!("{folder}/part-{shard:05}.safetensors")
+}
+
+/// What a part holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartKind {
+    /// A CSR block of ratings.
+    Ratings,
+    /// Rows of factors.
+    Factors,
+}
+
+/// A shard's id list in an import's staging folder: `ids/items-00003.safetensors`.
+#[must_use]
+pub fn ids_part(side: Side, shard: u32) -> String {
+    let name = if side == Side::Items { "items" } else { "users" };
+    format!("ids/{name}-{shard:05}.safetensors")
+}
+
+/// Titles, years and genres of one item shard: `catalogue/part-00003.parquet`.
+#[must_use]
+pub fn catalogue_part(shard: u32) -> String {
+    format!("catalogue/part-{shard:05}.parquet")
+}
+
+/// User tags on one item shard's items: `tags/part-00003.parquet`.
+#[must_use]
+pub fn tags_part(shard: u32) -> String {
+    format!("tags/part-{shard:05}.parquet")
+}
+
+/// The tag genome of one item shard's items: `genome/part-00003.safetensors`.
+#[must_use]
+pub fn genome_part(shard: u32) -> String {
+    format!("genome/part-{shard:05}.safetensors")
+}

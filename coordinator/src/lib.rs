@@ -1,0 +1,3 @@
+//! Replicated metadata, placement and jobs.
+
+pub mod raft;

@@ -1,0 +1,1 @@
+//! The raft group: node, driver, log store, transport.

@@ -1,0 +1,22 @@
+//! Generates the message and service types with a pure-Rust compiler: no protoc on the machine.
+
+use std::{env, fs, path::PathBuf};
+
+const FILES: [&str; 5] = [
+    "shoal/v1/types.proto",
+    "shoal/v1/coordinator.proto",
+    "shoal/v1/raft.proto",
+    "shoal/v1/worker.proto",
+    "shoal/v1/recommender.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for file in FILES {
+        println!("cargo::rerun-if-changed=proto/{file}");
+    }
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts")?);
+    fs::write(out.join("shoal_descriptor.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! The wire contract between Shoal's roles and its clients: generated messages and services, and
+//! nothing else. The `.proto` files under `proto/shoal/v1` are the reference; what a field means
+//! is said there.
+
+/// Everything of package `shoal.v1`.
+#[allow(missing_docs, clippy::all, unreachable_pub, rust_2018_idioms)]
+pub mod v1 {
+    tonic::include_proto!("shoal.v1");
+}
+
+/// The encoded descriptors of every file, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shoal_descriptor.bin"));
