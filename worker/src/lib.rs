@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The worker: data shards, the models' maths, training and shard serving.
+//!
+//! `als` and `evaluate` are pure maths over slices. `dataset` reads and builds rating blocks,
+//! `exchange` moves ratings and factor rows between workers, `train` runs a job's steps, `serve`
+//! holds loaded versions and answers from them, `service` speaks gRPC, and `node` ties one
+//! worker process together.
+
+pub mod als;
+pub mod dataset;
+pub mod evaluate;
+pub mod exchange;
+pub mod id_column;
+pub mod serve;
+pub mod service;
+pub mod tensor_file;
+pub mod train;

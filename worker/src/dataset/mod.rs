@@ -1,0 +1,1 @@
+//! Readers, ingest and rating blocks.

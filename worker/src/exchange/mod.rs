@@ -1,0 +1,1 @@
+//! Ratings and factor rows between workers.

@@ -1,0 +1,1 @@
+//! Loaded versions and the best n of a shard.
