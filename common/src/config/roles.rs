@@ -23,6 +23,8 @@ pub struct RawNode {
     pub data_dir: Option<PathBuf>,
     /// The object store: a path, file:///… (or s3://… where built in).
     pub store: Option<String>,
+    /// Options of a remote store, such as `aws_region`.
+    pub store_options: BTreeMap<String, String>,
     /// The coordinators' addresses (workers and routers).
     pub coordinators: Option<Vec<String>>,
     /// Where Prometheus reads this node's metrics.
@@ -50,6 +52,8 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// The object store's address; routers have none.
     pub store: String,
+    /// Options of a remote store and of remote sources.
+    pub store_options: BTreeMap<String, String>,
     /// The coordinators' addresses.
     pub coordinators: Vec<String>,
     /// Where Prometheus reads this node's metrics.
@@ -95,6 +99,7 @@ impl RawNode {
             advertise: self.advertise,
             data_dir: data_dir?,
             store: store?,
+            store_options: self.store_options,
             coordinators,
             metrics_listen: self.metrics_listen,
             log_format: self.log_format,

@@ -10,6 +10,7 @@ mod layout;
 mod manifest;
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     io::Write as _,
     ops::Range,
@@ -99,28 +100,71 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens a store: a plain path or `file:///…` (created when missing).
+    /// Opens a store: a plain path or `file:///…` (the folder is made when missing).
     ///
     /// # Errors
     /// [`StoreError::Address`] when the address is of a kind this build lacks, or the folder cannot be made.
     pub fn open(uri: &str) -> Result<Self, StoreError> {
+        Self::open_with(uri, &BTreeMap::new())
+    }
+
+    /// As [`Store::open`], with options for remote stores: for `s3://bucket/prefix` (cargo feature
+    /// `s3`) the keys of `object_store`'s S3 configuration, such as `aws_region`,
+    /// `aws_access_key_id`, `aws_endpoint`.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`] when the address is of a kind this build lacks, or cannot be used.
+    pub fn open_with(uri: &str, options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+        match uri.split_once("://") {
+            None => Self::open_folder(uri, FilePath::new(uri), true),
+            Some(("file", path)) => Self::open_folder(uri, FilePath::new(path), true),
+            Some(_) => Self::open_remote(uri, options),
+        }
+    }
+
+    /// Opens what must already be there, such as the folder of files to import: nothing is made.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`] when there is no such folder or the address cannot be used.
+    pub fn open_existing(uri: &str, options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+        match uri.split_once("://") {
+            None => Self::open_folder(uri, FilePath::new(uri), false),
+            Some(("file", path)) => Self::open_folder(uri, FilePath::new(path), false),
+            Some(_) => Self::open_remote(uri, options),
+        }
+    }
+
+    fn open_folder(uri: &str, folder: &FilePath, create: bool) -> Result<Self, StoreError> {
         let address_error = |reason: String| StoreError::Address { uri: uri.to_owned(), reason };
-        let folder = match uri.split_once("://") {
-            None => PathBuf::from(uri),
-            Some(("file", path)) => PathBuf::from(path),
-            Some((scheme, _)) => {
-                return Err(address_error(format!(
-                    "'{scheme}://' is not supported by this build; use a path or file:///…"
-                )));
-            }
-        };
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| address_error(format!("cannot create the folder: {e}")))?;
+        if create {
+            std::fs::create_dir_all(folder)
+                .map_err(|e| address_error(format!("cannot create the folder: {e}")))?;
+        }
         let folder = folder.canonicalize().map_err(|e| address_error(e.to_string()))?;
         let objects = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|e| address_error(e.to_string()))?
             .with_fsync(true);
         Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: Some(folder) })
+    }
+
+    #[cfg(feature = "s3")]
+    fn open_remote(uri: &str, options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+        let address_error = |reason: String| StoreError::Address { uri: uri.to_owned(), reason };
+        let url = url::Url::parse(uri).map_err(|e| address_error(e.to_string()))?;
+        let (objects, prefix) =
+            object_store::parse_url_opts(&url, options).map_err(|e| address_error(e.to_string()))?;
+        let objects = object_store::prefix::PrefixStore::new(objects, prefix);
+        Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: None })
+    }
+
+    #[cfg(not(feature = "s3"))]
+    fn open_remote(uri: &str, _options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+        let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
+        let remedy = if scheme == "s3" { "build it with `--features s3`, or use" } else { "use" };
+        Err(StoreError::Address {
+            uri: uri.to_owned(),
+            reason: format!("'{scheme}://' is not supported by this build; {remedy} a path or file:///…"),
+        })
     }
 
     /// The address it was opened with.
