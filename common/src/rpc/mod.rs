@@ -4,9 +4,13 @@
 mod channels;
 mod deadline;
 mod leader;
+mod refusal;
 mod server;
 
 pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};
 pub use deadline::{remaining, with_deadline};
 pub use leader::{LEADER_KEY, LeaderClient, not_leader, wrong_cluster};
+pub use refusal::{
+    RETRY_AFTER_MS_KEY, VERSION_MISSING_KEY, is_version_missing, queue_full, retry_after, version_missing,
+};
 pub use server::{MESSAGE_BYTES_MAX, tuned_server};
