@@ -1,1 +1,36 @@
 //! Loaded versions and the best n of a shard.
+//!
+//! [`Loader`] brings one shard from the store into memory and checks it; [`LoadedModels`] is the
+//! set that queries read; [`difference`] says what a worker should hold. Scoring ([`top_n`],
+//! [`dot`]) is pure, and its results do not depend on the instruction set, the number of threads
+//! or the replica.
+//!
+//! Who owns what: the node's reconciler is the only one that changes [`LoadedModels`]; shards are
+//! immutable once loaded and live as long as a query holds them.
+//!
+//! Caveats: a shard's factors are mapped, so their first pass after a restart reads the disk (the
+//! check at loading is that pass); titles, genres and popularity are kept on the heap.
+
+mod catalogue;
+mod desired;
+mod dot;
+mod error;
+mod factors;
+mod loader;
+mod popularity;
+mod query;
+mod ratings;
+mod shard;
+mod top_n;
+mod version;
+
+pub use desired::{Difference, difference};
+pub use dot::{dot, norm};
+pub use error::{LoadError, with_causes};
+pub use factors::{FactorPart, FactorShape};
+pub use loader::{Loader, VersionSource};
+pub use popularity::{PRIOR_RATINGS, damped_mean};
+pub use query::{ItemQuery, N_MAX, QueryError};
+pub use shard::{Description, Hit, ItemShard, ItemVectors, UserShard, UserVectors};
+pub use top_n::{FactorRows, Scoring, Selection, predict_row, predicted_rating, rating_base, top_n};
+pub use version::{LoadedModels, LoadedShard, LoadedVersion, ShardKey};

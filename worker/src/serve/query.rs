@@ -1,0 +1,178 @@
+//! A query for the best items, checked once when it arrives.
+
+use bytes::Bytes;
+use shoal_proto::v1::{Objective, ScoreKind, TopItemsRequest};
+
+/// The most items one query may ask of a shard. The public API asks for at most 100; the rest is
+/// room for tools that rank deeper.
+pub const N_MAX: u32 = 10_000;
+
+/// A query that cannot be answered; asking again does not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// How to score was not said.
+    #[error("the kind of score is missing")]
+    NoScore,
+    /// Too many or no items asked for.
+    #[error("n is {0}; it must be from 1 to {N_MAX}")]
+    N(u32),
+    /// No shard, or one twice.
+    #[error("the shards asked for must be named, each once")]
+    Shards,
+    /// The version was not trained for what is asked.
+    #[error("the version has no {} factors", objective_name(*objective))]
+    NotTrained {
+        /// The objective it lacks.
+        objective: Objective,
+    },
+    /// A vector of another rank.
+    #[error("'{field}' has {found} elements; the version's rank is {rank}")]
+    Length {
+        /// The field of the request.
+        field: &'static str,
+        /// Its elements.
+        found: usize,
+        /// The version's.
+        rank: usize,
+    },
+    /// A field is not made of whole 4-byte elements.
+    #[error("'{0}' does not hold whole 4-byte elements")]
+    Torn(&'static str),
+    /// A vector with an element that is not finite.
+    #[error("'{0}' has an element that is not finite")]
+    NotFinite(&'static str),
+    /// Excluded rows out of order.
+    #[error("'exclude_rows' does not ascend")]
+    ExcludeOrder,
+}
+
+fn objective_name(objective: Objective) -> &'static str {
+    match objective {
+        Objective::Rating => "rating",
+        Objective::Ranking => "ranking",
+        Objective::Unspecified => "unspecified",
+    }
+}
+
+/// A query that every shard of a worker answers alike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemQuery {
+    /// How rows are scored.
+    pub score: ScoreKind,
+    /// How many per shard.
+    pub n: usize,
+    /// For [`ScoreKind::Ranking`] and [`ScoreKind::Cosine`].
+    pub vector: Vec<f32>,
+    /// Which factors a cosine compares.
+    pub objective: Objective,
+    /// The user's rating factors; empty when there are none.
+    pub rating_vector: Vec<f32>,
+    /// The user's bias.
+    pub rating_bias: f32,
+    /// Global rows left out, ascending.
+    pub exclude: Vec<u32>,
+    /// Whether hits carry the predicted rating.
+    pub with_predicted_rating: bool,
+}
+
+impl ItemQuery {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// When a field is missing, torn or out of range.
+    pub fn from_request(request: &TopItemsRequest) -> Result<Self, QueryError> {
+        let score = request.score();
+        if score == ScoreKind::Unspecified {
+            return Err(QueryError::NoScore);
+        }
+        if !(1..=N_MAX).contains(&request.n) {
+            return Err(QueryError::N(request.n));
+        }
+        let mut shards = request.shards.clone();
+        shards.sort_unstable();
+        if shards.is_empty() || shards.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(QueryError::Shards);
+        }
+        let exclude: Vec<u32> = elements("exclude_rows", &request.exclude_rows)?;
+        if !exclude.is_sorted() {
+            return Err(QueryError::ExcludeOrder);
+        }
+        if !request.rating_bias.is_finite() {
+            return Err(QueryError::NotFinite("rating_bias"));
+        }
+        Ok(Self {
+            score,
+            n: request.n as usize,
+            vector: finite_vector("query", &request.query)?,
+            objective: request.query_objective(),
+            rating_vector: finite_vector("rating_query", &request.rating_query)?,
+            rating_bias: request.rating_bias,
+            exclude,
+            with_predicted_rating: request.with_predicted_rating,
+        })
+    }
+}
+
+fn finite_vector(field: &'static str, bytes: &Bytes) -> Result<Vec<f32>, QueryError> {
+    let vector: Vec<f32> = elements(field, bytes)?;
+    if vector.iter().all(|value| value.is_finite()) { Ok(vector) } else { Err(QueryError::NotFinite(field)) }
+}
+
+/// Little-endian elements, wherever the message's buffer put them.
+fn elements<T: bytemuck::AnyBitPattern>(field: &'static str, bytes: &Bytes) -> Result<Vec<T>, QueryError> {
+    if !bytes.len().is_multiple_of(size_of::<T>()) {
+        return Err(QueryError::Torn(field));
+    }
+    Ok(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> TopItemsRequest {
+        TopItemsRequest {
+            score: ScoreKind::Ranking.into(),
+            n: 5,
+            shards: vec![1, 0],
+            query: bytemuck::cast_slice(&[1.0_f32, 2.0]).to_vec().into(),
+            exclude_rows: bytemuck::cast_slice(&[3_u32, 9]).to_vec().into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn reads_unaligned_vectors() {
+        let mut padded = vec![0_u8];
+        padded.extend_from_slice(&request().query);
+        let query = Bytes::from(padded).slice(1..);
+        let read = ItemQuery::from_request(&TopItemsRequest { query, ..request() }).unwrap();
+        assert_eq!((read.vector, read.exclude), (vec![1.0, 2.0], vec![3, 9]));
+    }
+
+    #[test]
+    fn names_what_is_wrong() {
+        let cases = [
+            (TopItemsRequest { n: 0, ..request() }, QueryError::N(0)),
+            (TopItemsRequest { n: N_MAX + 1, ..request() }, QueryError::N(N_MAX + 1)),
+            (TopItemsRequest { score: 0, ..request() }, QueryError::NoScore),
+            (TopItemsRequest { shards: vec![], ..request() }, QueryError::Shards),
+            (TopItemsRequest { shards: vec![2, 1, 2], ..request() }, QueryError::Shards),
+            (TopItemsRequest { query: vec![0; 5].into(), ..request() }, QueryError::Torn("query")),
+            (
+                TopItemsRequest { query: f32::NAN.to_le_bytes().to_vec().into(), ..request() },
+                QueryError::NotFinite("query"),
+            ),
+            (
+                TopItemsRequest {
+                    exclude_rows: bytemuck::cast_slice(&[9_u32, 3]).to_vec().into(),
+                    ..request()
+                },
+                QueryError::ExcludeOrder,
+            ),
+        ];
+        for (request, expected) in cases {
+            assert_eq!(ItemQuery::from_request(&request), Err(expected));
+        }
+    }
+}

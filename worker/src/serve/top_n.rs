@@ -1,0 +1,344 @@
+//! The best `n` items of one shard. Pure: slices in, rows and scores out.
+//!
+//! Rows are scored a block at a time and selected while the block is still in the cache; a score
+//! below the selection's threshold costs one comparison. Rows of a shard are in ascending id order,
+//! so the row number breaks ties as the item id would.
+//!
+//! Scores are finite: factors are checked when a shard is loaded and queries when they arrive, an
+//! overflow to infinity counts as the largest finite number, and a row whose sum cannot be told
+//! (infinity minus infinity) is not listed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use shoal_common::topk::TopK;
+
+use super::dot::{dot, dot_rows};
+
+/// Rows scored before the best of them are selected: their scores fit in a kilobyte, and a
+/// cancelled query stops within microseconds.
+const BLOCK_ROWS: usize = 256;
+
+/// Rows of factors, row-major.
+#[derive(Debug, Clone, Copy)]
+pub struct FactorRows<'a> {
+    values: &'a [f32],
+    rank: usize,
+}
+
+impl<'a> FactorRows<'a> {
+    /// `values` holds whole rows of `rank` elements each.
+    #[must_use]
+    pub fn new(values: &'a [f32], rank: usize) -> Self {
+        debug_assert!(rank > 0 && values.len().is_multiple_of(rank));
+        Self { values, rank }
+    }
+
+    /// Elements of a row.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len() / self.rank
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// One row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &'a [f32] {
+        &self.values[row * self.rank..(row + 1) * self.rank]
+    }
+
+    fn rows(&self, first: usize, count: usize) -> &'a [f32] {
+        &self.values[first * self.rank..(first + count) * self.rank]
+    }
+}
+
+/// How the rows of a shard are scored. Slices have one entry per row.
+#[derive(Debug, Clone, Copy)]
+pub enum Scoring<'a> {
+    /// The inner product with `query`.
+    Product {
+        /// The items' factors.
+        factors: FactorRows<'a>,
+        /// The user's vector, of the factors' rank.
+        query: &'a [f32],
+    },
+    /// The predicted rating, see [`predicted_rating`].
+    Rating {
+        /// The items' rating factors.
+        factors: FactorRows<'a>,
+        /// The items' biases.
+        biases: &'a [f32],
+        /// The user's vector.
+        query: &'a [f32],
+        /// From [`rating_base`].
+        base: f32,
+    },
+    /// The cosine of the angle to `query`; 0 where either vector is zero.
+    Cosine {
+        /// The items' factors.
+        factors: FactorRows<'a>,
+        /// Their [`super::norm`]s.
+        norms: &'a [f64],
+        /// The vector compared with.
+        query: &'a [f32],
+        /// Its norm.
+        query_norm: f64,
+    },
+    /// Scores known beforehand.
+    Table(&'a [f32]),
+}
+
+/// What [`top_n`] selects from, and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection<'a> {
+    /// How rows are scored.
+    pub scoring: Scoring<'a>,
+    /// Ratings behind each row's score: a row with none is never listed.
+    pub counts: &'a [u32],
+    /// The global number of the shard's first row.
+    pub first_row: u32,
+    /// Global rows left out, ascending.
+    pub exclude: &'a [u32],
+    /// How many rows at most.
+    pub n: usize,
+}
+
+/// The global mean and the user's bias, the part of every predicted rating of one query that is
+/// the same for all items.
+#[must_use]
+pub fn rating_base(rating_mean: f64, user_bias: f32) -> f32 {
+    (rating_mean + f64::from(user_bias)) as f32
+}
+
+/// `(base + item_bias) + product`, added in this order.
+#[must_use]
+pub fn predicted_rating(base: f32, item_bias: f32, product: f32) -> f32 {
+    (base + item_bias) + product
+}
+
+/// The predicted rating of one row, as [`Scoring::Rating`] scores it; `None` when it cannot be told.
+#[must_use]
+pub fn predict_row(
+    factors: FactorRows<'_>,
+    biases: &[f32],
+    row: usize,
+    query: &[f32],
+    base: f32,
+) -> Option<f32> {
+    finite(predicted_rating(base, biases[row], dot(factors.row(row), query)))
+}
+
+/// The best rows of a shard and their scores: score descending, then row ascending. `None` when
+/// `cancelled` was set before the end.
+#[must_use]
+pub fn top_n(selection: &Selection<'_>, cancelled: &AtomicBool) -> Option<Vec<(f32, u32)>> {
+    let rows = selection.counts.len();
+    let mut best = TopK::new(selection.n.min(rows));
+    let mut scores = [0.0_f32; BLOCK_ROWS];
+    let before = selection.exclude.partition_point(|&row| row < selection.first_row);
+    let mut exclude = &selection.exclude[before..];
+    for first in (0..rows).step_by(BLOCK_ROWS) {
+        if cancelled.load(Ordering::Relaxed) {
+            return None;
+        }
+        let count = BLOCK_ROWS.min(rows - first);
+        selection.scoring.score(first, &mut scores[..count]);
+        let mut threshold = best.threshold();
+        for (offset, &score) in scores[..count].iter().enumerate() {
+            // The common case leaves here; what is not a number fails no comparison and goes on.
+            if score < threshold {
+                continue;
+            }
+            let row = first + offset;
+            let (Some(score), true) = (finite(score), selection.counts[row] > 0) else { continue };
+            // A shard's rows are global rows, so their numbers fit.
+            let global = selection.first_row + row as u32;
+            exclude = &exclude[exclude.partition_point(|&excluded| excluded < global)..];
+            if exclude.first() == Some(&global) {
+                continue;
+            }
+            best.push(score, row as u32);
+            threshold = best.threshold();
+        }
+    }
+    Some(best.into_sorted())
+}
+
+impl Scoring<'_> {
+    /// Scores the rows from `first` on, as many as `scores` has places.
+    fn score(&self, first: usize, scores: &mut [f32]) {
+        let count = scores.len();
+        match self {
+            Self::Product { factors, query } => dot_rows(factors.rows(first, count), query, scores),
+            Self::Rating { factors, biases, query, base } => {
+                dot_rows(factors.rows(first, count), query, scores);
+                for (score, bias) in scores.iter_mut().zip(&biases[first..]) {
+                    *score = predicted_rating(*base, *bias, *score);
+                }
+            }
+            Self::Cosine { factors, norms, query, query_norm } => {
+                dot_rows(factors.rows(first, count), query, scores);
+                for (score, norm) in scores.iter_mut().zip(&norms[first..]) {
+                    *score = cosine(*score, norm * query_norm);
+                }
+            }
+            Self::Table(table) => scores.copy_from_slice(&table[first..first + count]),
+        }
+    }
+}
+
+/// A product divided by the product of the norms. Rounding must not lift it above 1.
+fn cosine(product: f32, norms: f64) -> f32 {
+    if norms == 0.0 { 0.0 } else { (f64::from(product) / norms).clamp(-1.0, 1.0) as f32 }
+}
+
+/// The score if it is one: infinities become the largest finite numbers.
+fn finite(score: f32) -> Option<f32> {
+    (!score.is_nan()).then(|| score.clamp(f32::MIN, f32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering as Order;
+
+    use proptest::prelude::*;
+    use shoal_common::topk::better_first;
+
+    use super::*;
+    use crate::serve::norm;
+
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+
+    /// A small catalogue whose values repeat, so that ties abound.
+    #[derive(Debug, Clone)]
+    struct Items {
+        rank: usize,
+        factors: Vec<f32>,
+        biases: Vec<f32>,
+        counts: Vec<u32>,
+        norms: Vec<f64>,
+    }
+
+    fn items() -> impl Strategy<Value = (Items, Vec<f32>, Vec<u32>)> {
+        (1_usize..20, 0_usize..600).prop_flat_map(|(rank, rows)| {
+            (
+                prop::collection::vec(-2_i8..3, rank * rows),
+                prop::collection::vec(-2_i8..3, rows),
+                prop::collection::vec(0_u32..4, rows),
+                prop::collection::vec(-2_i8..3, rank),
+                prop::collection::btree_set(0_u32..700, 0..60),
+            )
+                .prop_map(move |(factors, biases, counts, query, exclude)| {
+                    let floats = |values: Vec<i8>| values.into_iter().map(f32::from).collect::<Vec<f32>>();
+                    let factors = floats(factors);
+                    let norms = factors.chunks(rank).map(norm).collect();
+                    let items = Items { rank, factors, biases: floats(biases), counts, norms };
+                    (items, floats(query), exclude.into_iter().collect())
+                })
+        })
+    }
+
+    impl Items {
+        /// The scoring of rows `from..to`, of each kind in turn.
+        fn scoring<'a>(&'a self, kind: u8, query: &'a [f32], from: usize, to: usize) -> Scoring<'a> {
+            let factors = FactorRows::new(&self.factors[from * self.rank..to * self.rank], self.rank);
+            match kind {
+                0 => Scoring::Product { factors, query },
+                1 => Scoring::Rating { factors, biases: &self.biases[from..to], query, base: 3.5 },
+                2 => {
+                    Scoring::Cosine { factors, norms: &self.norms[from..to], query, query_norm: norm(query) }
+                }
+                _ => Scoring::Table(&self.biases[from..to]),
+            }
+        }
+
+        fn score(&self, kind: u8, query: &[f32], row: usize) -> f32 {
+            let vector = &self.factors[row * self.rank..(row + 1) * self.rank];
+            match kind {
+                0 => dot(vector, query),
+                1 => (3.5 + self.biases[row]) + dot(vector, query),
+                2 if norm(vector) * norm(query) == 0.0 => 0.0,
+                2 => (f64::from(dot(vector, query)) / (norm(vector) * norm(query))).clamp(-1.0, 1.0) as f32,
+                _ => self.biases[row],
+            }
+        }
+
+        fn brute_force(&self, kind: u8, query: &[f32], exclude: &[u32], n: usize) -> Vec<(f32, u32)> {
+            let mut all: Vec<(f32, u32)> = (0..self.counts.len())
+                .filter(|&row| self.counts[row] > 0 && !exclude.contains(&(row as u32)))
+                .map(|row| (self.score(kind, query, row), row as u32))
+                .collect();
+            all.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
+            all.truncate(n);
+            all
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn equals_brute_force_whole_and_in_shards(
+            (items, query, exclude) in items(), kind in 0_u8..4, n in 0_usize..30, shards in 1_usize..5,
+        ) {
+            let rows = items.counts.len();
+            let expected = items.brute_force(kind, &query, &exclude, n);
+            let select = |from: usize, to: usize| {
+                let selection = Selection {
+                    scoring: items.scoring(kind, &query, from, to),
+                    counts: &items.counts[from..to],
+                    first_row: from as u32,
+                    exclude: &exclude,
+                    n,
+                };
+                top_n(&selection, &GO_ON).unwrap()
+            };
+            prop_assert_eq!(&select(0, rows), &expected);
+
+            let per_shard = rows.div_ceil(shards).max(1);
+            let mut merged: Vec<(f32, u32)> = (0..rows)
+                .step_by(per_shard)
+                .flat_map(|from| {
+                    let hits = select(from, rows.min(from + per_shard));
+                    hits.into_iter().map(move |(score, row)| (score, row + from as u32))
+                })
+                .collect();
+            merged.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
+            merged.truncate(n);
+            prop_assert_eq!(merged, expected);
+        }
+    }
+
+    #[test]
+    fn overflow_is_the_largest_number_and_what_cannot_be_told_is_left_out() {
+        let factors = [f32::MAX, 0.0, 1.0, 0.0, f32::MAX, f32::MAX, f32::MIN, 0.0];
+        let selection = Selection {
+            scoring: Scoring::Product { factors: FactorRows::new(&factors, 2), query: &[2.0, -2.0] },
+            counts: &[1; 4],
+            first_row: 0,
+            exclude: &[],
+            n: 4,
+        };
+        let best = top_n(&selection, &GO_ON).unwrap();
+        assert_eq!(best, [(f32::MAX, 0), (2.0, 1), (f32::MIN, 3)]);
+        assert!(best.is_sorted_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)) == Order::Less));
+    }
+
+    #[test]
+    fn a_cancelled_query_gives_nothing() {
+        let selection =
+            Selection { scoring: Scoring::Table(&[1.0]), counts: &[1], first_row: 0, exclude: &[], n: 1 };
+        assert_eq!(top_n(&selection, &AtomicBool::new(true)), None);
+    }
+}
