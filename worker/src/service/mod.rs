@@ -1,1 +1,23 @@
-//! The gRPC services of a worker.
+//! The gRPC services of a worker: queries by routers ([`Serving`]), steps of jobs by the leading
+//! coordinator ([`Jobs`]), ratings and factor rows by other workers ([`Exchange`]).
+//!
+//! Errors become statuses here and nowhere below. Every message that names a cluster is checked,
+//! every queue has a bound, and work whose caller has gone is stopped.
+
+mod admission;
+mod attempt;
+mod exchange;
+mod jobs;
+mod registry;
+mod serving;
+mod steps;
+
+pub use attempt::{Attempt, BoxError, Progress, Runner, StepContext, StepError};
+pub use exchange::Exchange;
+pub use jobs::Jobs;
+pub use registry::{JobError, JobRegistry};
+pub use serving::Serving;
+pub use steps::{JobContext, Steps};
+
+/// The attempts that a worker takes part in.
+pub type Registry = JobRegistry<dyn Attempt>;

@@ -1,0 +1,170 @@
+//! What the job service needs of the things that do the work: imports and trainings.
+//!
+//! A [`Runner`] makes an [`Attempt`] from a job's first step; the attempt then does the later
+//! steps and takes what peers push to it. The service knows which attempt is the newest, streams
+//! progress, and turns [`StepError`]s into statuses; attempts know nothing of gRPC servers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use shoal_proto::v1::{
+    DatasetSource, FactorChunk, InspectSourceReply, RecordBatch, StepProgress, SubscribeRowsRequest,
+    step_event::Event, step_request::Step,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::registry::JobError;
+use crate::serve::with_causes;
+
+/// Any error, with its causes.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a step ended without its result. The variant says what the leader may do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The request itself cannot be carried out; the same step fails again anywhere.
+    #[error("the step cannot be carried out")]
+    Invalid(#[source] BoxError),
+    /// The step does not fit what the attempt has done so far.
+    #[error("the step is out of turn")]
+    OutOfTurn(#[source] BoxError),
+    /// A peer or the store is out of reach; another attempt may succeed.
+    #[error("the step could not reach what it needs")]
+    Unavailable(#[source] BoxError),
+    /// The disk or the memory does not suffice.
+    #[error("the step ran out of room")]
+    Exhausted(#[source] BoxError),
+    /// Anything else.
+    #[error("the step failed")]
+    Failed(#[source] BoxError),
+    /// The attempt is over, or was never begun here.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The leader has gone, or the attempt was superseded while the step ran.
+    #[error("the step was cancelled")]
+    Cancelled,
+}
+
+impl StepError {
+    /// The status for the caller: the causes' sentences, under the code that says what to do.
+    #[must_use]
+    pub fn to_status(&self) -> Status {
+        let causes = |source: &BoxError| with_causes(source.as_ref());
+        match self {
+            Self::Invalid(source) => Status::invalid_argument(causes(source)),
+            Self::OutOfTurn(source) => Status::failed_precondition(causes(source)),
+            Self::Unavailable(source) => Status::unavailable(causes(source)),
+            Self::Exhausted(source) => Status::resource_exhausted(causes(source)),
+            Self::Failed(source) => Status::internal(causes(source)),
+            Self::Job(error) => Status::failed_precondition(error.to_string()),
+            Self::Cancelled => Status::cancelled(self.to_string()),
+        }
+    }
+}
+
+/// How far a step is. Written by the step, read once in a while by the stream to the leader.
+#[derive(Debug, Default)]
+pub struct Progress {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Progress {
+    /// Says how much there is to do.
+    pub fn set_total(&self, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    /// Notes that some more is done.
+    pub fn add(&self, done: u64) {
+        self.done.fetch_add(done, Ordering::Relaxed);
+    }
+
+    /// As the leader is told.
+    #[must_use]
+    pub fn report(&self) -> StepProgress {
+        StepProgress { done: self.done.load(Ordering::Relaxed), total: self.total.load(Ordering::Relaxed) }
+    }
+}
+
+/// One step under way.
+#[derive(Debug, Clone)]
+pub struct StepContext {
+    /// The job.
+    pub job: String,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// Where the step says how far it is.
+    pub progress: Arc<Progress>,
+    /// Cancelled when the leader has gone or the attempt is over: stop at the next safe point.
+    pub cancelled: CancellationToken,
+}
+
+/// One attempt of one job on this worker. Dropping it frees its memory and its temporary files.
+#[tonic::async_trait]
+pub trait Attempt: Send + Sync + 'static {
+    /// Does a step that is not the first.
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    async fn step(&self, step: Step, context: StepContext) -> Result<Event, StepError>;
+
+    /// Takes ratings or catalogue rows for a shard that this worker owns (imports).
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    async fn push_records(&self, batch: RecordBatch) -> Result<(), StepError>;
+
+    /// Notes which of this worker's rows a peer needs (trainings).
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    async fn subscribe_rows(&self, request: SubscribeRowsRequest) -> Result<(), StepError>;
+
+    /// Takes a peer's factor rows or Gramian partial (trainings).
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    async fn push_factors(&self, chunk: FactorChunk) -> Result<(), StepError>;
+}
+
+/// Makes attempts, and looks at sources.
+#[tonic::async_trait]
+pub trait Runner: Send + Sync + 'static {
+    /// Which files a source has, in which format.
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    async fn inspect(&self, source: DatasetSource) -> Result<InspectSourceReply, StepError>;
+
+    /// Does the first step of a job: what it made and what it answers.
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    async fn begin(&self, step: Step, context: StepContext) -> Result<(Arc<dyn Attempt>, Event), StepError>;
+}
+
+/// Whether the step makes a new attempt rather than going on with one.
+#[must_use]
+pub(super) fn is_first(step: &Step) -> bool {
+    matches!(step, Step::IngestBegin(_) | Step::TrainLoad(_))
+}
+
+/// The step's name in metrics and logs.
+#[must_use]
+pub(super) fn step_name(step: &Step) -> &'static str {
+    match step {
+        Step::IngestBegin(_) => "ingest_begin",
+        Step::IngestParse(_) => "ingest_parse",
+        Step::IngestSort(_) => "ingest_sort",
+        Step::IngestBuild(_) => "ingest_build",
+        Step::TrainLoad(_) => "train_load",
+        Step::TrainRoute(_) => "train_route",
+        Step::TrainHalfStep(_) => "train_half_step",
+        Step::TrainWrite(_) => "train_write",
+        Step::TrainEvaluate(_) => "train_evaluate",
+    }
+}

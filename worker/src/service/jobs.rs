@@ -1,0 +1,185 @@
+//! Steps of jobs, asked for by the leading coordinator.
+//!
+//! Each step runs in a task of its own that streams progress and ends with exactly one result. The
+//! stream is the leader's hold on the step: when it is dropped the step is cancelled, and ends at
+//! its next safe point. So is every step of an attempt that a newer one supersedes.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use shoal_common::{rpc::wrong_cluster, shutdown::Shutdown};
+use shoal_proto::v1::{
+    InspectSourceReply, InspectSourceRequest, ReleaseJobReply, ReleaseJobRequest, StepEvent, StepRequest,
+    step_event::Event, step_request::Step, worker_jobs_server::WorkerJobs,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Registry,
+    attempt::{Progress, Runner, StepContext, StepError, is_first, step_name},
+};
+
+/// The protocol promises progress once a second; twice leaves room for a late tick.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// Progress that the leader has not read yet is not worth queueing; the result always fits.
+const EVENTS_QUEUED_MAX: usize = 4;
+/// How long a cancelled step may take to reach a safe point before it is dropped where it waits.
+const SAFE_POINT_MAX: Duration = Duration::from_secs(10);
+
+type StepOutcome = Result<Event, StepError>;
+type Events = mpsc::Sender<Result<StepEvent, Status>>;
+
+/// The job service of one worker.
+pub struct Jobs {
+    cluster_id: String,
+    runner: Arc<dyn Runner>,
+    registry: Registry,
+    shutdown: Shutdown,
+}
+
+impl Jobs {
+    /// Runs steps with `runner`; what they make is kept in `registry`.
+    #[must_use]
+    pub fn new(cluster_id: String, runner: Arc<dyn Runner>, registry: Registry, shutdown: Shutdown) -> Self {
+        Self { cluster_id, runner, registry, shutdown }
+    }
+
+    /// The step's work, once its attempt is known to be the newest.
+    fn prepare(
+        &self,
+        job: String,
+        attempt: u32,
+        step: Step,
+    ) -> Result<(BoxFuture<'static, StepOutcome>, StepContext), StepError> {
+        let context = |over: &CancellationToken| StepContext {
+            job: job.clone(),
+            attempt,
+            progress: Arc::new(Progress::default()),
+            cancelled: over.child_token(),
+        };
+        if !is_first(&step) {
+            let (state, over) = self.registry.get(&job, attempt)?;
+            let context = context(&over);
+            let given = context.clone();
+            return Ok((Box::pin(async move { state.step(step, given).await }), context));
+        }
+        let over = self.registry.begin(&job, attempt)?;
+        let context = context(&over);
+        let given = context.clone();
+        let (runner, registry) = (Arc::clone(&self.runner), self.registry.clone());
+        let work = async move {
+            let (state, event) = runner.begin(step, given).await?;
+            registry.install(&job, attempt, &over, state)?;
+            Ok(event)
+        };
+        Ok((Box::pin(work), context))
+    }
+}
+
+#[tonic::async_trait]
+impl WorkerJobs for Jobs {
+    type RunStepStream = ReceiverStream<Result<StepEvent, Status>>;
+
+    async fn inspect_source(
+        &self,
+        request: Request<InspectSourceRequest>,
+    ) -> Result<Response<InspectSourceReply>, Status> {
+        let source = request.into_inner().source;
+        let source = source.ok_or_else(|| Status::invalid_argument("the source is missing"))?;
+        let inspected = self.runner.inspect(source).await;
+        inspected.map(Response::new).map_err(|error| error.to_status())
+    }
+
+    async fn run_step(&self, request: Request<StepRequest>) -> Result<Response<Self::RunStepStream>, Status> {
+        let StepRequest { cluster_id, job_id, attempt, step } = request.into_inner();
+        check_cluster(&self.cluster_id, &cluster_id)?;
+        let step = step.ok_or_else(|| Status::invalid_argument("the step is missing"))?;
+        let name = step_name(&step);
+        let (work, context) = self.prepare(job_id, attempt, step).map_err(|error| error.to_status())?;
+        let (events, stream) = mpsc::channel(EVENTS_QUEUED_MAX);
+        let shutdown = self.shutdown.clone();
+        self.shutdown.spawn("worker step", async move {
+            let started = Instant::now();
+            tracing::info!(job = context.job, attempt, step = name, "step starts");
+            let outcome = watch_step(work, &context, &events, &shutdown).await;
+            let seconds = started.elapsed().as_secs_f64();
+            metrics::histogram!("shoal_worker_step_seconds", "step" => name).record(seconds);
+            finish(&context, name, seconds, outcome, &events).await;
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn release_job(
+        &self,
+        request: Request<ReleaseJobRequest>,
+    ) -> Result<Response<ReleaseJobReply>, Status> {
+        let ReleaseJobRequest { cluster_id, job_id } = request.into_inner();
+        check_cluster(&self.cluster_id, &cluster_id)?;
+        self.registry.release(&job_id);
+        Ok(Response::new(ReleaseJobReply {}))
+    }
+}
+
+/// Runs the work, telling the leader how far it is, until it is done or nobody wants it any more.
+async fn watch_step(
+    mut work: BoxFuture<'static, StepOutcome>,
+    context: &StepContext,
+    events: &Events,
+    shutdown: &Shutdown,
+) -> StepOutcome {
+    let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            // A result that is ready is never thrown away; then the reasons to stop; then news.
+            outcome = &mut work => return outcome,
+            () = shutdown.requested() => break,
+            () = context.cancelled.cancelled() => break,
+            () = events.closed() => break,
+            _ = ticks.tick() => {
+                let event = StepEvent { event: Some(Event::Progress(context.progress.report())) };
+                // A leader that does not read gets the newest when it does.
+                let _ = events.try_send(Ok(event));
+            }
+        }
+    }
+    context.cancelled.cancel();
+    match tokio::time::timeout(SAFE_POINT_MAX, work).await {
+        Ok(_) | Err(_) => Err(StepError::Cancelled),
+    }
+}
+
+async fn finish(context: &StepContext, name: &str, seconds: f64, outcome: StepOutcome, events: &Events) {
+    let last = match outcome {
+        Ok(event) => {
+            tracing::info!(job = context.job, attempt = context.attempt, step = name, seconds, "step done");
+            Ok(StepEvent { event: Some(event) })
+        }
+        Err(error) => {
+            let status = error.to_status();
+            tracing::warn!(
+                job = context.job,
+                attempt = context.attempt,
+                step = name,
+                seconds,
+                error = status.message(),
+                "step ended without a result"
+            );
+            Err(status)
+        }
+    };
+    // A leader that has gone is not told; its successor begins a new attempt.
+    let _ = events.send(last).await;
+}
+
+/// Refuses a caller of another cluster.
+pub(super) fn check_cluster(ours: &str, theirs: &str) -> Result<(), Status> {
+    if ours == theirs { Ok(()) } else { Err(wrong_cluster(ours, theirs)) }
+}
