@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod evaluate;
 pub mod exchange;
 pub mod id_column;
+pub mod node;
 pub mod serve;
 pub mod service;
 pub mod tensor_file;

@@ -1,0 +1,237 @@
+//! One worker process: its servers, its membership, and the loop that keeps what it has loaded in
+//! line with placement.
+//!
+//! Nothing of a job survives a restart here: the leader notices the new incarnation and begins a
+//! new attempt. What is served survives in the local cache, verified again before its first use.
+//! Queries and training have separate pools of threads, so that a sweep does not starve a query;
+//! the operating system shares the cores between them.
+
+mod heartbeat;
+mod reconcile;
+mod watch;
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::Stream;
+use shoal_common::{
+    clock::Clock,
+    compute::{Compute, ComputeError},
+    config::WorkerConfig,
+    hash::mix64,
+    rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, tuned_server},
+    shutdown::Shutdown,
+    store::{LocalCache, Store, StoreError},
+};
+use shoal_proto::v1::{
+    WatchMetadataRequest, worker_exchange_server::WorkerExchangeServer, worker_jobs_server::WorkerJobsServer,
+    worker_serving_server::WorkerServingServer,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Notify, watch as watch_channel},
+};
+use tonic::transport::server::Connected;
+
+use crate::{
+    serve::{LoadedModels, Loader},
+    service::{Exchange, JobContext, Jobs, Registry, Serving, Steps},
+};
+
+/// Verified copies of the parts that are served, below the data folder.
+const CACHE_FOLDER: &str = "cache";
+/// Spools and blocks of jobs, below the data folder; emptied at every start.
+const JOBS_FOLDER: &str = "jobs";
+/// How long calls that are under way may take to end once a stop was asked for.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Why a worker cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The node's own folder cannot be prepared.
+    #[error("cannot prepare '{path}'; check node.data_dir, its rights and the space on its disk")]
+    DataFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The cache of served parts cannot be opened.
+    #[error("cannot open the local cache; check node.data_dir, its rights and the space on its disk")]
+    Cache(#[source] StoreError),
+    /// The compute threads cannot be started.
+    #[error("cannot start the worker's threads; lower training_threads or serving_threads")]
+    Threads(#[source] ComputeError),
+    /// The gRPC server failed.
+    #[error("the worker's server failed; check that its address is still this machine's")]
+    Server(#[source] tonic::transport::Error),
+}
+
+/// Runs a worker until `shutdown` is requested: serves gRPC on `incoming`, reports to the
+/// coordinators as reachable at `advertise`, and holds what placement assigns to it.
+///
+/// For TCP hand in a `tonic::transport::server::TcpIncoming` with `nodelay` set. Returns when
+/// the server has drained; tasks in the background end with `shutdown`, which the caller drains.
+///
+/// # Errors
+/// When the data folder, the threads or the server cannot be used. A failing store, damaged parts
+/// and absent coordinators are no errors: they are reported, and tried again.
+pub async fn run<I, IO, IE>(
+    config: WorkerConfig,
+    incoming: I,
+    advertise: String,
+    channels: Channels,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+) -> Result<(), WorkerError>
+where
+    I: Stream<Item = Result<IO, IE>>,
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    IE: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let jobs_folder = config.node.data_dir.join(JOBS_FOLDER);
+    empty_folder(&jobs_folder)?;
+    let cache = LocalCache::open(config.node.data_dir.join(CACHE_FOLDER)).map_err(WorkerError::Cache)?;
+    let training = Compute::new("training", config.training_threads).map_err(WorkerError::Threads)?;
+    let serving = Compute::new("serving", config.serving_threads).map_err(WorkerError::Threads)?;
+
+    let models = LoadedModels::default();
+    let leader = LeaderClient::new(channels.clone(), config.node.coordinators.clone());
+    let identity = heartbeat::Identity {
+        cluster_id: config.node.cluster_id.clone(),
+        node: config.node.name.clone(),
+        address: advertise,
+        incarnation: draw_incarnation(config.node.seed, clock.as_ref()),
+        threads: u32::try_from(config.training_threads).unwrap_or(u32::MAX),
+    };
+    tracing::info!(node = identity.node, incarnation = identity.incarnation, "worker starts");
+    let loader = Loader::new(store.clone(), cache);
+    spawn_membership(leader, identity, models.clone(), loader, &shutdown);
+
+    let registry = Registry::default();
+    let context = JobContext {
+        cluster_id: config.node.cluster_id.clone(),
+        node: config.node.name.clone(),
+        folder: jobs_folder,
+        store,
+        store_options: config.node.store_options.clone(),
+        channels,
+        compute: training,
+    };
+    let cluster_id = config.node.cluster_id;
+    let exchange = Exchange::new(cluster_id.clone(), registry.clone(), shutdown.clone());
+    let jobs = Jobs::new(cluster_id, Arc::new(Steps::new(context)), registry, shutdown.clone());
+    let queries = Serving::new(models, serving, config.serving_queue);
+    serve(incoming, queries, jobs, exchange, shutdown).await
+}
+
+/// Starts the tasks that keep the worker a member: metadata in, heartbeats out, and between them
+/// the reconciler.
+fn spawn_membership(
+    leader: LeaderClient,
+    identity: heartbeat::Identity,
+    models: LoadedModels,
+    loader: Loader,
+    shutdown: &Shutdown,
+) {
+    let (known, metadata) = watch_channel::channel(None);
+    let changed = Arc::new(Notify::new());
+    let failures = reconcile::LoadFailures::default();
+    let request =
+        WatchMetadataRequest { cluster_id: identity.cluster_id.clone(), node: identity.node.clone() };
+    let reconciler = reconcile::Reconciler {
+        node: identity.node.clone(),
+        loader,
+        models: models.clone(),
+        failures: failures.clone(),
+        changed: Arc::clone(&changed),
+        metadata,
+    };
+    let follow = watch::follow_metadata(leader.clone(), request, known, shutdown.clone());
+    shutdown.spawn("worker metadata watch", follow);
+    shutdown.spawn("worker reconciler", reconciler.run(shutdown.clone()));
+    let beat = heartbeat::beat(leader, identity, models, failures, changed, shutdown.clone());
+    shutdown.spawn("worker heartbeat", beat);
+}
+
+async fn serve<I, IO, IE>(
+    incoming: I,
+    queries: Serving,
+    jobs: Jobs,
+    exchange: Exchange,
+    shutdown: Shutdown,
+) -> Result<(), WorkerError>
+where
+    I: Stream<Item = Result<IO, IE>>,
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    IE: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<WorkerServingServer<Serving>>().await;
+    health.set_serving::<WorkerJobsServer<Jobs>>().await;
+    health.set_serving::<WorkerExchangeServer<Exchange>>().await;
+    let stop = {
+        let shutdown = shutdown.clone();
+        async move {
+            shutdown.requested().await;
+            // Whoever watches our health goes elsewhere before the connections close.
+            health.set_not_serving::<WorkerServingServer<Serving>>().await;
+            health.set_not_serving::<WorkerJobsServer<Jobs>>().await;
+            health.set_not_serving::<WorkerExchangeServer<Exchange>>().await;
+        }
+    };
+    let server = tuned_server()
+        .add_service(health_service)
+        .add_service(
+            WorkerServingServer::new(queries)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            WorkerJobsServer::new(jobs)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            WorkerExchangeServer::new(exchange)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .serve_with_incoming_shutdown(incoming, stop);
+    let overdue = async {
+        shutdown.requested().await;
+        tokio::time::sleep(DRAIN_MAX).await;
+    };
+    tokio::select! {
+        biased;
+        // An end of the server is the outcome, even at the last moment.
+        served = server => served.map_err(WorkerError::Server),
+        () = overdue => {
+            tracing::warn!("calls were still under way at the end of the drain, leaving them");
+            Ok(())
+        }
+    }
+}
+
+/// Tells this start from every other one. A seed alone would repeat at the next start, so the time
+/// goes in as well.
+fn draw_incarnation(seed: Option<u64>, clock: &dyn Clock) -> u64 {
+    let drawn = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    mix64(drawn ^ mix64(clock.now_unix_ms().cast_unsigned()))
+}
+
+/// Makes an empty folder, deleting what an earlier run left in it.
+fn empty_folder(folder: &Path) -> Result<(), WorkerError> {
+    let failed = |source| WorkerError::DataFolder { path: folder.to_owned(), source };
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    std::fs::create_dir_all(folder).map_err(failed)
+}

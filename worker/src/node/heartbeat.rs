@@ -1,0 +1,87 @@
+//! Tells the leading coordinator, again and again, that this worker lives and what it has ready.
+//! The whole state goes with every beat, so a lost one costs nothing but time.
+
+use std::{sync::Arc, time::Duration};
+
+use shoal_common::{rpc::LeaderClient, shutdown::Shutdown};
+use shoal_proto::v1::{HeartbeatRequest, NodeRole};
+use tokio::sync::Notify;
+
+use super::{reconcile::LoadFailures, watch::impatient};
+use crate::serve::LoadedModels;
+
+/// Until a leader has named its lease.
+const LEASE_AT_FIRST: Duration = Duration::from_secs(3);
+/// Beats are not sent more often than this, whatever the lease.
+const INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// What every beat says of this process.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) cluster_id: String,
+    pub(super) node: String,
+    pub(super) address: String,
+    pub(super) incarnation: u64,
+    pub(super) threads: u32,
+}
+
+/// Beats until asked to stop: three times per lease, and at once when `changed` is notified.
+pub(super) async fn beat(
+    leader: LeaderClient,
+    identity: Identity,
+    models: LoadedModels,
+    failures: LoadFailures,
+    changed: Arc<Notify>,
+    shutdown: Shutdown,
+) {
+    let mut lease = LEASE_AT_FIRST;
+    let mut reached = true;
+    loop {
+        let interval = (lease / 3).max(INTERVAL_MIN);
+        let request = HeartbeatRequest {
+            cluster_id: identity.cluster_id.clone(),
+            node: identity.node.clone(),
+            role: NodeRole::Worker.into(),
+            address: identity.address.clone(),
+            incarnation: identity.incarnation,
+            loaded: models.report(),
+            threads: identity.threads,
+            load_errors: failures.report(),
+        };
+        let call = leader.call(lease, |mut client| {
+            let request = impatient(request.clone(), interval);
+            async move { Ok(client.heartbeat(request).await?.into_inner()) }
+        });
+        let outcome = tokio::select! {
+            biased;
+            // Stopping comes first: the leader may be out of reach.
+            () = shutdown.requested() => return,
+            outcome = call => outcome,
+        };
+        match outcome {
+            Ok(reply) => {
+                if !reached {
+                    tracing::info!("the coordinators are back");
+                }
+                reached = true;
+                if reply.lease_ms > 0 {
+                    lease = Duration::from_millis(u64::from(reply.lease_ms));
+                }
+            }
+            Err(status) => {
+                // Said once, not at every beat.
+                if reached {
+                    tracing::warn!(%status, "cannot reach the leading coordinator, serving on");
+                }
+                reached = false;
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => return,
+            // A change is reported before its turn.
+            () = changed.notified() => {}
+            () = tokio::time::sleep((lease / 3).max(INTERVAL_MIN)) => {}
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Brings what is loaded in line with what placement says. One task owns the set of loaded shards;
+//! it loads a few at a time, tries failed ones again with growing pauses, lets go of what nobody
+//! wants any more, and then clears the local cache of parts that no shard needs.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use shoal_common::shutdown::Shutdown;
+use shoal_proto::v1::{Metadata, Side};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use crate::serve::{
+    Difference, LoadError, LoadedModels, LoadedShard, Loader, ShardKey, VersionSource, difference,
+    with_causes,
+};
+
+/// Shards that load at once: enough to keep a disk or an object store busy, few enough that the
+/// parts in flight fit in memory.
+const LOADS_MAX: usize = 4;
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Failures of one version that a heartbeat spells out.
+const REPORTED_MAX: usize = 4;
+
+/// Why shards are not loaded, for the heartbeat. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LoadFailures {
+    failures: Arc<Mutex<BTreeMap<ShardKey, Failure>>>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    tries: u32,
+    retry_at: Instant,
+}
+
+impl LoadFailures {
+    /// By version: which shards failed and why.
+    pub(super) fn report(&self) -> HashMap<String, String> {
+        let failures = self.lock();
+        let mut by_version: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (key, failure) in failures.iter() {
+            let side = if key.side == Side::Items { "item" } else { "user" };
+            let sentence = format!("{side} shard {}: {}", key.shard, failure.reason);
+            by_version.entry(&key.version).or_default().push(sentence);
+        }
+        let join = |(version, sentences): (&str, Vec<String>)| {
+            let mut text = sentences.iter().take(REPORTED_MAX).cloned().collect::<Vec<_>>().join("; ");
+            if sentences.len() > REPORTED_MAX {
+                text.push_str(&format!("; and {} more shards", sentences.len() - REPORTED_MAX));
+            }
+            (version.to_owned(), text)
+        };
+        by_version.into_iter().map(join).collect()
+    }
+
+    fn record(&self, key: ShardKey, reason: String) {
+        let mut failures = self.lock();
+        let tries = failures.get(&key).map_or(0, |failure| failure.tries);
+        let pause = RETRY_MIN.saturating_mul(1 << tries.min(16)).min(RETRY_MAX);
+        failures.insert(key, Failure { reason, tries: tries + 1, retry_at: Instant::now() + pause });
+    }
+
+    fn forget(&self, key: &ShardKey) {
+        self.lock().remove(key);
+    }
+
+    /// Drops failures of shards that are not wanted; returns whether there were any.
+    fn retain(&self, wanted: impl Fn(&ShardKey) -> bool) -> bool {
+        let mut failures = self.lock();
+        let before = failures.len();
+        failures.retain(|key, _| wanted(key));
+        failures.len() != before
+    }
+
+    fn retry_at(&self, key: &ShardKey) -> Option<Instant> {
+        self.lock().get(key).map(|failure| failure.retry_at)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShardKey, Failure>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Load = BoxFuture<'static, (ShardKey, Result<(Arc<VersionSource>, LoadedShard), LoadError>)>;
+
+/// The task's state.
+pub(super) struct Reconciler {
+    pub(super) node: String,
+    pub(super) loader: Loader,
+    pub(super) models: LoadedModels,
+    pub(super) failures: LoadFailures,
+    /// Told whenever a heartbeat would say something new.
+    pub(super) changed: Arc<Notify>,
+    pub(super) metadata: watch::Receiver<Option<Arc<Metadata>>>,
+}
+
+impl Reconciler {
+    /// Reconciles until asked to stop.
+    pub(super) async fn run(mut self, shutdown: Shutdown) {
+        let mut loads: FuturesUnordered<Load> = FuturesUnordered::new();
+        let mut loading: HashSet<ShardKey> = HashSet::new();
+        let mut pruned_for: Option<Vec<ShardKey>> = None;
+        loop {
+            let retry_at = self.step(&mut loads, &mut loading, &mut pruned_for).await;
+            tokio::select! {
+                biased;
+                // Stopping comes first; then what is finished, which makes room for more; then news.
+                () = shutdown.requested() => return,
+                Some((key, outcome)) = loads.next(), if !loads.is_empty() => {
+                    loading.remove(&key);
+                    self.finish(key, outcome);
+                }
+                changed = self.metadata.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = sleep_until(retry_at), if retry_at.is_some() => {}
+            }
+        }
+    }
+
+    /// One comparison of desired and loaded: unloads, starts loads, and prunes the cache when
+    /// everything is in place. Returns when the next failed load is due.
+    async fn step(
+        &mut self,
+        loads: &mut FuturesUnordered<Load>,
+        loading: &mut HashSet<ShardKey>,
+        pruned_for: &mut Option<Vec<ShardKey>>,
+    ) -> Option<Instant> {
+        let metadata = self.metadata.borrow_and_update().clone()?;
+        let difference = difference(&metadata, &self.node, &self.models.keys());
+        self.unload(&difference);
+        let now = Instant::now();
+        let mut retry_at: Option<Instant> = None;
+        for key in difference.load.iter().filter(|key| !loading.contains(key)).cloned().collect::<Vec<_>>() {
+            match self.failures.retry_at(&key) {
+                Some(due) if due > now => retry_at = Some(retry_at.map_or(due, |at| at.min(due))),
+                _ if loading.len() < LOADS_MAX => {
+                    loading.insert(key.clone());
+                    loads.push(self.load(&metadata, key));
+                }
+                // The end of a load brings the loop back here.
+                _ => {}
+            }
+        }
+        let held = self.models.keys();
+        if loads.is_empty() && difference.load.is_empty() && pruned_for.as_ref() != Some(&held) {
+            self.prune().await;
+            *pruned_for = Some(held);
+        }
+        retry_at
+    }
+
+    fn load(&self, metadata: &Metadata, key: ShardKey) -> Load {
+        let loader = self.loader.clone();
+        let version = metadata.versions.iter().find(|version| version.name == key.version).cloned();
+        let dataset = version.as_ref().and_then(|version| {
+            let same = |dataset: &&shoal_proto::v1::DatasetInfo| {
+                dataset.name == version.dataset_name && dataset.version == version.dataset_version
+            };
+            metadata.datasets.iter().find(same).cloned()
+        });
+        Box::pin(async move {
+            let outcome = match (version, dataset) {
+                (Some(version), Some(dataset)) => loader.load(&version, &dataset, key.side, key.shard).await,
+                _ => Err(LoadError::Version {
+                    version: key.version.clone(),
+                    reason: "the coordinators do not say what its data set is".to_owned(),
+                }),
+            };
+            (key, outcome)
+        })
+    }
+
+    fn finish(&self, key: ShardKey, outcome: Result<(Arc<VersionSource>, LoadedShard), LoadError>) {
+        match outcome {
+            Ok((source, shard)) => {
+                self.failures.forget(&key);
+                self.models.insert(&source.empty_version(), key.shard, shard);
+                tracing::info!(version = key.version, side = ?key.side, shard = key.shard, "shard loaded");
+            }
+            Err(error) => {
+                metrics::counter!("shoal_worker_load_failures_total").increment(1);
+                let reason = with_causes(&error);
+                tracing::error!(
+                    version = key.version, side = ?key.side, shard = key.shard, error = reason,
+                    "cannot load a shard, will try again"
+                );
+                self.failures.record(key, reason);
+            }
+        }
+        self.announce();
+    }
+
+    fn unload(&self, difference: &Difference) {
+        for key in &difference.unload {
+            self.models.remove(key);
+            tracing::info!(version = key.version, side = ?key.side, shard = key.shard, "shard unloaded");
+        }
+        let forgotten = self.failures.retain(|key| difference.wanted.contains(key));
+        if forgotten || !difference.unload.is_empty() {
+            self.announce();
+        }
+    }
+
+    fn announce(&self) {
+        metrics::gauge!("shoal_worker_loaded_shards").set(self.models.keys().len() as f64);
+        self.changed.notify_one();
+    }
+
+    /// Removes cached parts that no loaded shard uses. Only called while nothing loads: a part
+    /// that is being fetched is not yet anybody's.
+    async fn prune(&self) {
+        if let Err(error) = self.loader.prune(&self.models.keys()).await {
+            tracing::warn!(error = with_causes(&error), "cannot clear the local cache");
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

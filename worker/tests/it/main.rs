@@ -1,0 +1,5 @@
+//! The worker through its public surface.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
+mod jobs;
+mod serving;

@@ -1,0 +1,493 @@
+//! A small data set and model in a temporary store, a coordinator that says what it is told to, and
+//! a real worker between them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use parquet::{
+    data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type},
+    file::writer::SerializedFileWriter,
+    schema::parser::parse_message_type,
+};
+use shoal_common::{
+    clock::SystemClock,
+    config::{NodeConfig, WorkerConfig},
+    hash::mix64,
+    ids::{EntityId, IdKind},
+    rpc::Channels,
+    shutdown::Shutdown,
+    store::{Manifest, PartKind, Store, catalogue_part, dataset_path, model_path, part},
+    telemetry::LogFormat,
+};
+use shoal_proto::v1::{self, coordinator_server::CoordinatorServer, *};
+use shoal_worker::{id_column::IdColumn, node, tensor_file::TensorWriter};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_stream::wrappers::WatchStream;
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, Server, server::TcpIncoming},
+};
+
+pub(crate) const CLUSTER: &str = "test-cluster";
+pub(crate) const NODE: &str = "worker-1";
+pub(crate) const SHARDS: u32 = 4;
+pub(crate) const RANK: usize = 20;
+pub(crate) const USERS: i64 = 40;
+pub(crate) const ITEMS: i64 = 90;
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// One row of either side, as written.
+#[derive(Debug, Clone)]
+pub(crate) struct TrueRow {
+    pub(crate) id: i64,
+    pub(crate) shard: u32,
+    pub(crate) row: u32,
+    pub(crate) ranking: Vec<f32>,
+    pub(crate) rating: Vec<f32>,
+    pub(crate) bias: f32,
+    pub(crate) train_count: u32,
+    /// Global rows of the other side with the rating, ascending.
+    pub(crate) rated: Vec<(u32, f32)>,
+}
+
+/// What was written, and how the registry describes it.
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) store: Store,
+    pub(crate) dataset: DatasetInfo,
+    pub(crate) version: ModelVersion,
+    pub(crate) users: Vec<TrueRow>,
+    pub(crate) items: Vec<TrueRow>,
+}
+
+/// A pseudo-random number of a few distinct values around zero: ties are frequent.
+fn value(seed: u64, row: u64, column: u64) -> f32 {
+    (mix64(seed ^ mix64(row ^ mix64(column))) % 7) as f32 / 2.0 - 1.5
+}
+
+/// Rows of a side in global order, unrated.
+fn rows(side: u64, seed: u64, count: i64) -> Vec<TrueRow> {
+    let mut ids: Vec<(u32, i64)> = (1..=count).map(|id| (EntityId::Integer(id).shard(SHARDS), id)).collect();
+    ids.sort_unstable();
+    let row = |(row, (shard, id)): (usize, (u32, i64))| {
+        let vector = |kind: u64| {
+            (0..RANK as u64).map(|column| value(seed + kind, side << 32 | id as u64, column)).collect()
+        };
+        TrueRow {
+            id,
+            shard,
+            row: row as u32,
+            ranking: vector(1),
+            rating: vector(2),
+            bias: value(seed + 3, side << 32 | id as u64, 0),
+            // Every seventh row has no training rating.
+            train_count: if id % 7 == 0 { 0 } else { 3 },
+            rated: Vec::new(),
+        }
+    };
+    ids.into_iter().enumerate().map(row).collect()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("store").to_str().unwrap()).unwrap();
+        let (mut users, mut items) = (rows(1, 1, USERS), rows(2, 1, ITEMS));
+        for user in &mut users {
+            for item in &mut items {
+                // Items above 80 are only in the catalogue.
+                let draw = mix64(user.id as u64 ^ mix64(item.id as u64));
+                if item.id <= 80 && draw.is_multiple_of(5) {
+                    let rating = (draw >> 8) % 10;
+                    user.rated.push((item.row, rating as f32 / 2.0 + 0.5));
+                    item.rated.push((user.row, rating as f32 / 2.0 + 0.5));
+                }
+            }
+        }
+        let dataset = write_dataset(&store, &users, &items).await;
+        let version = write_model(&store, "als_model_v1", &dataset, &users, &items).await;
+        Self { folder, store, dataset, version, users, items }
+    }
+
+    /// Another version of the same data set, with other factors.
+    pub(crate) async fn second_version(&self) -> ModelVersion {
+        let (users, items) = (rows(1, 99, USERS), rows(2, 99, ITEMS));
+        write_model(&self.store, "als_model_v2", &self.dataset, &users, &items).await
+    }
+
+    /// Everything placed on the one worker.
+    pub(crate) fn metadata(&self, revision: u64, versions: Vec<ModelVersion>) -> Metadata {
+        let replicas = |side: Side| {
+            (0..SHARDS).map(move |shard| ShardReplicas {
+                side: side.into(),
+                shard,
+                nodes: vec![NODE.to_owned()],
+            })
+        };
+        let placement = Placement {
+            dataset_name: self.dataset.name.clone(),
+            dataset_version: self.dataset.version.clone(),
+            shards: replicas(Side::Users).chain(replicas(Side::Items)).collect(),
+        };
+        Metadata {
+            cluster_id: CLUSTER.to_owned(),
+            revision,
+            leader_term: 1,
+            versions,
+            datasets: vec![self.dataset.clone()],
+            placements: vec![placement],
+            ..Default::default()
+        }
+    }
+
+    pub(crate) fn user(&self, id: i64) -> &TrueRow {
+        self.users.iter().find(|row| row.id == id).unwrap()
+    }
+
+    pub(crate) fn item(&self, id: i64) -> &TrueRow {
+        self.items.iter().find(|row| row.id == id).unwrap()
+    }
+
+    /// The file behind a part of the data set or the model.
+    pub(crate) fn object(&self, folder: &str, name: &str) -> std::path::PathBuf {
+        self.store.file_path(&format!("{folder}/{name}")).unwrap()
+    }
+}
+
+fn ids(rows: &[&TrueRow]) -> IdColumn {
+    let mut column = IdColumn::empty(IdKind::Integer);
+    rows.iter().for_each(|row| column.push(&EntityId::Integer(row.id)));
+    column
+}
+
+fn of_shard(rows: &[TrueRow], shard: u32) -> Vec<&TrueRow> {
+    rows.iter().filter(|row| row.shard == shard).collect()
+}
+
+async fn put(store: &Store, folder: &str, name: String, bytes: Bytes) -> ObjectEntry {
+    let entry = store.put(&format!("{folder}/{name}"), bytes).await.unwrap();
+    ObjectEntry { path: name, ..entry }
+}
+
+fn ratings_bytes(rows: &[&TrueRow]) -> Bytes {
+    let ids = ids(rows);
+    let mut indptr = vec![0_u64];
+    rows.iter().for_each(|row| indptr.push(indptr.last().unwrap() + row.rated.len() as u64));
+    let indices: Vec<u32> = rows.iter().flat_map(|row| row.rated.iter().map(|rated| rated.0)).collect();
+    let ratings: Vec<f32> = rows.iter().flat_map(|row| row.rated.iter().map(|rated| rated.1)).collect();
+    let timestamps = vec![0_i64; indices.len()];
+    let mut writer = TensorWriter::new();
+    ids.write(&mut writer);
+    writer.add("indptr", &[indptr.len()], &indptr);
+    writer.add("indices", &[indices.len()], &indices);
+    writer.add("ratings", &[ratings.len()], &ratings);
+    writer.add("timestamps", &[timestamps.len()], &timestamps);
+    writer.to_bytes("ratings").unwrap()
+}
+
+pub(crate) fn factors_bytes(rows: &[&TrueRow]) -> Bytes {
+    let ids = ids(rows);
+    let ranking: Vec<f32> = rows.iter().flat_map(|row| row.ranking.clone()).collect();
+    let rating: Vec<f32> = rows.iter().flat_map(|row| row.rating.clone()).collect();
+    let biases: Vec<f32> = rows.iter().map(|row| row.bias).collect();
+    let counts: Vec<u32> = rows.iter().map(|row| row.train_count).collect();
+    let mut writer = TensorWriter::new();
+    ids.write(&mut writer);
+    writer.add("ranking", &[rows.len(), RANK], &ranking);
+    writer.add("rating", &[rows.len(), RANK], &rating);
+    writer.add("rating_bias", &[rows.len()], &biases);
+    writer.add("train_counts", &[rows.len()], &counts);
+    writer.to_bytes("factors").unwrap()
+}
+
+/// Items with an even id are in the movies file.
+fn catalogue_bytes(rows: &[&TrueRow]) -> Bytes {
+    let rows: Vec<&&TrueRow> = rows.iter().filter(|row| row.id % 2 == 0).collect();
+    let schema = "message catalogue { REQUIRED INT64 item_id; REQUIRED BYTE_ARRAY title (UTF8);
+        OPTIONAL INT32 year; REQUIRED BYTE_ARRAY genres (UTF8); }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let texts = |text: fn(i64) -> String| -> Vec<ByteArray> {
+        rows.iter().map(|row| ByteArray::from(text(row.id).into_bytes())).collect()
+    };
+    let mut column = group.next_column().unwrap().unwrap();
+    let item_ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    column.typed::<Int64Type>().write_batch(&item_ids, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&texts(title), None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int32Type>().write_batch(&[], Some(&vec![0; rows.len()]), None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&texts(|id| genres(id).join("|")), None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    bytes.into()
+}
+
+pub(crate) fn title(id: i64) -> String {
+    if id % 2 == 0 { format!("Film {id}, The (1999)") } else { String::new() }
+}
+
+pub(crate) fn genres(id: i64) -> Vec<String> {
+    if id % 4 == 0 { vec!["Comedy".to_owned(), "Film-Noir".to_owned()] } else { Vec::new() }
+}
+
+async fn write_dataset(store: &Store, users: &[TrueRow], items: &[TrueRow]) -> DatasetInfo {
+    let path = dataset_path("movies", "v1");
+    let mut objects = Vec::new();
+    let mut stats = HashMap::from([(Side::Users, Vec::new()), (Side::Items, Vec::new())]);
+    for shard in 0..SHARDS {
+        for (side, rows) in [(Side::Users, of_shard(users, shard)), (Side::Items, of_shard(items, shard))] {
+            let name = part(PartKind::Ratings, side, shard);
+            objects.push(put(store, &path, name, ratings_bytes(&rows)).await);
+            let ratings = rows.iter().map(|row| row.rated.len() as u64).sum();
+            stats.get_mut(&side).unwrap().push(ShardStats { shard, rows: rows.len() as u64, ratings });
+        }
+        let rows = of_shard(items, shard);
+        objects.push(put(store, &path, catalogue_part(shard), catalogue_bytes(&rows)).await);
+    }
+    let all: Vec<f64> = users.iter().flat_map(|row| row.rated.iter().map(|&(_, r)| f64::from(r))).collect();
+    DatasetInfo {
+        name: "movies".to_owned(),
+        version: "v1".to_owned(),
+        shard_count: SHARDS,
+        user_id_kind: v1::IdKind::Integer.into(),
+        item_id_kind: v1::IdKind::Integer.into(),
+        user_shards: stats.remove(&Side::Users).unwrap(),
+        item_shards: stats.remove(&Side::Items).unwrap(),
+        users: users.len() as u64,
+        items: items.len() as u64,
+        ratings: all.len() as u64,
+        rating_mean: all.iter().sum::<f64>() / all.len() as f64,
+        manifest_checksum: Manifest::new("dataset", objects).write(store, &path).await.unwrap(),
+        path,
+        ..Default::default()
+    }
+}
+
+async fn write_model(
+    store: &Store,
+    name: &str,
+    dataset: &DatasetInfo,
+    users: &[TrueRow],
+    items: &[TrueRow],
+) -> ModelVersion {
+    let path = model_path("als", name);
+    let mut objects = Vec::new();
+    for shard in 0..SHARDS {
+        for (side, rows) in [(Side::Users, users), (Side::Items, items)] {
+            let bytes = factors_bytes(&of_shard(rows, shard));
+            objects.push(put(store, &path, part(PartKind::Factors, side, shard), bytes).await);
+        }
+    }
+    ModelVersion {
+        name: name.to_owned(),
+        model: "als".to_owned(),
+        manifest_checksum: Manifest::new("model", objects).write(store, &path).await.unwrap(),
+        path,
+        dataset_name: dataset.name.clone(),
+        dataset_version: dataset.version.clone(),
+        parameters: Some(AlsParameters {
+            objective: ObjectiveChoice::Both.into(),
+            rank: RANK as u32,
+            ..Default::default()
+        }),
+        rating_mean: 3.25,
+        ..Default::default()
+    }
+}
+
+/// A coordinator that leads, streams the metadata it is given and remembers the last heartbeat.
+pub(crate) struct TestCoordinator {
+    pub(crate) address: String,
+    pub(crate) metadata: watch::Sender<Metadata>,
+    beats: watch::Receiver<HeartbeatRequest>,
+    server: JoinHandle<()>,
+}
+
+impl TestCoordinator {
+    pub(crate) async fn start(metadata: Metadata) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (metadata, _) = watch::channel(metadata);
+        let (beat, beats) = watch::channel(HeartbeatRequest::default());
+        let service = CoordinatorServer::new(CoordinatorFixture { metadata: metadata.clone(), beat });
+        let server = tokio::spawn(async move {
+            let incoming = TcpIncoming::from(listener);
+            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        });
+        Self { address, metadata, beats, server }
+    }
+
+    /// Waits for a heartbeat that fulfils the condition.
+    pub(crate) async fn beat_with(
+        &self,
+        what: &str,
+        condition: impl Fn(&HeartbeatRequest) -> bool,
+    ) -> HeartbeatRequest {
+        let mut beats = self.beats.clone();
+        let waited = tokio::time::timeout(WAIT_MAX, beats.wait_for(|beat| condition(beat))).await;
+        let beat = waited.unwrap_or_else(|_| panic!("no heartbeat with {what}: {:?}", self.beats.borrow()));
+        beat.unwrap().clone()
+    }
+
+    /// Waits until all shards of exactly these versions are reported.
+    pub(crate) async fn all_loaded(&self, versions: &[&str]) -> HeartbeatRequest {
+        let all: Vec<u32> = (0..SHARDS).collect();
+        self.beat_with("everything loaded", |beat| {
+            beat.loaded.iter().map(|version| version.version.as_str()).eq(versions.iter().copied())
+                && beat.loaded.iter().all(|loaded| loaded.user_shards == all && loaded.item_shards == all)
+        })
+        .await
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.abort();
+        let _ = self.server.await;
+    }
+}
+
+struct CoordinatorFixture {
+    metadata: watch::Sender<Metadata>,
+    beat: watch::Sender<HeartbeatRequest>,
+}
+
+type BoxStream<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What every call gets that workers have no reason to make.
+fn not_asked<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("workers do not ask this"))
+}
+
+#[tonic::async_trait]
+impl coordinator_server::Coordinator for CoordinatorFixture {
+    type WatchMetadataStream = BoxStream<Metadata>;
+    type WatchJobStream = BoxStream<JobInfo>;
+
+    async fn heartbeat(
+        &self,
+        request: Request<HeartbeatRequest>,
+    ) -> Result<Response<HeartbeatReply>, Status> {
+        self.beat.send_replace(request.into_inner());
+        Ok(Response::new(HeartbeatReply { lease_ms: 300, metadata_revision: 0 }))
+    }
+
+    async fn watch_metadata(
+        &self,
+        request: Request<WatchMetadataRequest>,
+    ) -> Result<Response<Self::WatchMetadataStream>, Status> {
+        assert_eq!(request.into_inner().cluster_id, CLUSTER);
+        Ok(Response::new(Box::pin(WatchStream::new(self.metadata.subscribe()).map(Ok))))
+    }
+
+    async fn import_dataset(
+        &self,
+        _: Request<ImportDatasetRequest>,
+    ) -> Result<Response<StartJobReply>, Status> {
+        not_asked()
+    }
+
+    async fn list_datasets(
+        &self,
+        _: Request<ListDatasetsRequest>,
+    ) -> Result<Response<ListDatasetsReply>, Status> {
+        not_asked()
+    }
+
+    async fn start_training(
+        &self,
+        _: Request<StartTrainingRequest>,
+    ) -> Result<Response<StartJobReply>, Status> {
+        not_asked()
+    }
+
+    async fn list_jobs(&self, _: Request<ListJobsRequest>) -> Result<Response<ListJobsReply>, Status> {
+        not_asked()
+    }
+
+    async fn get_job(&self, _: Request<JobRequest>) -> Result<Response<JobInfo>, Status> {
+        not_asked()
+    }
+
+    async fn watch_job(&self, _: Request<JobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        not_asked()
+    }
+
+    async fn cancel_job(&self, _: Request<JobRequest>) -> Result<Response<JobInfo>, Status> {
+        not_asked()
+    }
+
+    async fn list_models(&self, _: Request<ListModelsRequest>) -> Result<Response<ListModelsReply>, Status> {
+        not_asked()
+    }
+
+    async fn promote(&self, _: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
+        not_asked()
+    }
+
+    async fn rollback(&self, _: Request<RollbackRequest>) -> Result<Response<PromoteReply>, Status> {
+        not_asked()
+    }
+
+    async fn status(&self, _: Request<ClusterStatusRequest>) -> Result<Response<ClusterStatus>, Status> {
+        not_asked()
+    }
+}
+
+/// A real worker on a free port.
+pub(crate) struct TestWorker {
+    pub(crate) channel: Channel,
+    shutdown: Shutdown,
+    running: JoinHandle<Result<(), node::WorkerError>>,
+}
+
+impl TestWorker {
+    pub(crate) async fn start(world: &World, coordinator: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = WorkerConfig {
+            node: NodeConfig {
+                cluster_id: CLUSTER.to_owned(),
+                name: NODE.to_owned(),
+                listen: address,
+                advertise: None,
+                data_dir: world.folder.path().join("worker"),
+                store: world.store.uri().to_owned(),
+                store_options: BTreeMap::new(),
+                coordinators: vec![coordinator.to_owned()],
+                metrics_listen: None,
+                log_format: LogFormat::Text,
+                log: "info".to_owned(),
+                seed: Some(7),
+            },
+            training_threads: 1,
+            serving_threads: 2,
+            serving_queue: 64,
+        };
+        let shutdown = Shutdown::new();
+        let channels = Channels::tcp();
+        let channel = channels.get(&address.to_string()).unwrap();
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let (store, clock) = (world.store.clone(), Arc::new(SystemClock));
+        let worker =
+            node::run(config, incoming, address.to_string(), channels, store, clock, shutdown.clone());
+        Self { channel, shutdown, running: tokio::spawn(worker) }
+    }
+
+    /// Stops as an operator would; the worker must end cleanly and in time.
+    pub(crate) async fn stop(self) {
+        assert!(self.shutdown.drain(Duration::from_secs(15)).await, "a task outlived the drain");
+        self.running.await.unwrap().unwrap();
+    }
+}
