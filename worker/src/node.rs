@@ -153,11 +153,20 @@ fn spawn_membership(
         changed: Arc::clone(&changed),
         metadata,
     };
-    let follow = watch::follow_metadata(leader.clone(), request, known, shutdown.clone());
+    let outdated = Arc::new(Notify::new());
+    let pulse = heartbeat::Pulse {
+        leader: leader.clone(),
+        identity,
+        models,
+        failures,
+        changed,
+        metadata: known.subscribe(),
+        outdated: Arc::clone(&outdated),
+    };
+    let follow = watch::follow_metadata(leader, request, known, outdated, shutdown.clone());
     shutdown.spawn("worker metadata watch", follow);
     shutdown.spawn("worker reconciler", reconciler.run(shutdown.clone()));
-    let beat = heartbeat::beat(leader, identity, models, failures, changed, shutdown.clone());
-    shutdown.spawn("worker heartbeat", beat);
+    shutdown.spawn("worker heartbeat", heartbeat::beat(pulse, shutdown.clone()));
 }
 
 async fn serve<I, IO, IE>(

@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use shoal_common::{rpc::LeaderClient, shutdown::Shutdown};
-use shoal_proto::v1::{HeartbeatRequest, NodeRole};
-use tokio::sync::Notify;
+use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole};
+use tokio::sync::{Notify, watch};
 
 use super::{reconcile::LoadFailures, watch::impatient};
 use crate::serve::LoadedModels;
@@ -14,6 +14,10 @@ use crate::serve::LoadedModels;
 const LEASE_AT_FIRST: Duration = Duration::from_secs(3);
 /// Beats are not sent more often than this, whatever the lease.
 const INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// Beats in a row that must name another metadata revision than ours before the stream counts as
+/// outdated; a change is often heard of in a heartbeat first.
+const OUTDATED_BEATS: u32 = 3;
 
 /// What every beat says of this process.
 #[derive(Debug, Clone)]
@@ -25,17 +29,26 @@ pub(super) struct Identity {
     pub(super) threads: u32,
 }
 
-/// Beats until asked to stop: three times per lease, and at once when `changed` is notified.
-pub(super) async fn beat(
-    leader: LeaderClient,
-    identity: Identity,
-    models: LoadedModels,
-    failures: LoadFailures,
-    changed: Arc<Notify>,
-    shutdown: Shutdown,
-) {
+/// What heartbeats report from, and whom they tell.
+pub(super) struct Pulse {
+    pub(super) leader: LeaderClient,
+    pub(super) identity: Identity,
+    pub(super) models: LoadedModels,
+    pub(super) failures: LoadFailures,
+    /// Notified when there is something new to report.
+    pub(super) changed: Arc<Notify>,
+    /// The metadata known here, to be compared with the leader's.
+    pub(super) metadata: watch::Receiver<Option<Arc<Metadata>>>,
+    /// To notify when the leader has other metadata than we have.
+    pub(super) outdated: Arc<Notify>,
+}
+
+/// Beats until asked to stop: three times per lease, and at once when something changed.
+pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
+    let Pulse { leader, identity, models, failures, changed, metadata, outdated } = pulse;
     let mut lease = LEASE_AT_FIRST;
     let mut reached = true;
+    let mut behind = 0;
     loop {
         let interval = (lease / 3).max(INTERVAL_MIN);
         let request = HeartbeatRequest {
@@ -64,6 +77,13 @@ pub(super) async fn beat(
                     tracing::info!("the coordinators are back");
                 }
                 reached = true;
+                let known = metadata.borrow().as_ref().map_or(0, |metadata| metadata.revision);
+                behind = if reply.metadata_revision == known { 0 } else { behind + 1 };
+                if behind >= OUTDATED_BEATS {
+                    tracing::warn!(known, current = reply.metadata_revision, "following the metadata anew");
+                    outdated.notify_one();
+                    behind = 0;
+                }
                 if reply.lease_ms > 0 {
                     lease = Duration::from_millis(u64::from(reply.lease_ms));
                 }

@@ -4,11 +4,14 @@
 use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
-    rpc::{LeaderClient, with_deadline},
+    rpc::{LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
 };
 use shoal_proto::v1::{Metadata, WatchMetadataRequest};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tonic::{Status, Streaming};
 
 /// How long one search for the leader lasts before it is logged and begun again.
@@ -16,11 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Publishes every newer metadata until asked to stop.
+/// Publishes every newer metadata until asked to stop. `outdated` is notified when heartbeats say
+/// that the stream has fallen behind: a leader that was cut off keeps its streams open.
 pub(super) async fn follow_metadata(
     leader: LeaderClient,
     request: WatchMetadataRequest,
     known: watch::Sender<Option<Arc<Metadata>>>,
+    outdated: Arc<Notify>,
     shutdown: Shutdown,
 ) {
     let mut pause = PAUSE_MIN;
@@ -31,6 +36,7 @@ pub(super) async fn follow_metadata(
             // Stopping comes first: the stream may never end by itself.
             () = shutdown.requested() => return,
             ended = follow_once(&leader, &request, &known) => ended,
+            () = outdated.notified() => Ok(()),
         };
         let after = known.borrow().as_ref().map(|metadata| (metadata.leader_term, metadata.revision));
         // A stream that brought news was a good one: begin again quickly.
@@ -62,6 +68,9 @@ async fn follow_once(
         })
         .await?;
     while let Some(metadata) = stream.message().await? {
+        if metadata.cluster_id != request.cluster_id {
+            return Err(wrong_cluster(&request.cluster_id, &metadata.cluster_id));
+        }
         publish(known, metadata);
     }
     Ok(())

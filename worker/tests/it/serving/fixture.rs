@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -312,6 +315,7 @@ async fn write_model(
 pub(crate) struct TestCoordinator {
     pub(crate) address: String,
     pub(crate) metadata: watch::Sender<Metadata>,
+    pub(crate) frozen: Arc<AtomicBool>,
     beats: watch::Receiver<HeartbeatRequest>,
     server: JoinHandle<()>,
 }
@@ -322,12 +326,14 @@ impl TestCoordinator {
         let address = listener.local_addr().unwrap().to_string();
         let (metadata, _) = watch::channel(metadata);
         let (beat, beats) = watch::channel(HeartbeatRequest::default());
-        let service = CoordinatorServer::new(CoordinatorFixture { metadata: metadata.clone(), beat });
+        let frozen = Arc::new(AtomicBool::new(false));
+        let fixture = CoordinatorFixture { metadata: metadata.clone(), frozen: Arc::clone(&frozen), beat };
+        let service = CoordinatorServer::new(fixture);
         let server = tokio::spawn(async move {
             let incoming = TcpIncoming::from(listener);
             Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
         });
-        Self { address, metadata, beats, server }
+        Self { address, metadata, frozen, beats, server }
     }
 
     /// Waits for a heartbeat that fulfils the condition.
@@ -360,6 +366,8 @@ impl TestCoordinator {
 
 struct CoordinatorFixture {
     metadata: watch::Sender<Metadata>,
+    /// Streams deliver the metadata of this moment and then nothing, as a cut-off leader's do.
+    frozen: Arc<AtomicBool>,
     beat: watch::Sender<HeartbeatRequest>,
 }
 
@@ -380,7 +388,8 @@ impl coordinator_server::Coordinator for CoordinatorFixture {
         request: Request<HeartbeatRequest>,
     ) -> Result<Response<HeartbeatReply>, Status> {
         self.beat.send_replace(request.into_inner());
-        Ok(Response::new(HeartbeatReply { lease_ms: 300, metadata_revision: 0 }))
+        let metadata_revision = self.metadata.borrow().revision;
+        Ok(Response::new(HeartbeatReply { lease_ms: 300, metadata_revision }))
     }
 
     async fn watch_metadata(
@@ -388,7 +397,11 @@ impl coordinator_server::Coordinator for CoordinatorFixture {
         request: Request<WatchMetadataRequest>,
     ) -> Result<Response<Self::WatchMetadataStream>, Status> {
         assert_eq!(request.into_inner().cluster_id, CLUSTER);
-        Ok(Response::new(Box::pin(WatchStream::new(self.metadata.subscribe()).map(Ok))))
+        let metadata = WatchStream::new(self.metadata.subscribe()).map(Ok);
+        if self.frozen.load(Ordering::Relaxed) {
+            return Ok(Response::new(Box::pin(metadata.take(1).chain(futures::stream::pending()))));
+        }
+        Ok(Response::new(Box::pin(metadata)))
     }
 
     async fn import_dataset(

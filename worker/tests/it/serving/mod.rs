@@ -2,7 +2,7 @@
 
 mod fixture;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use shoal_common::{
@@ -263,6 +263,18 @@ async fn a_change_of_metadata_loads_and_unloads_and_clears_the_cache() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 5 * SHARDS as usize);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_has_fallen_behind_is_followed_anew() {
+    let world = World::new().await;
+    let coordinator = TestCoordinator::start(world.metadata(1, vec![])).await;
+    coordinator.frozen.store(true, Ordering::Relaxed);
+    let worker = TestWorker::start(&world, &coordinator.address).await;
+    coordinator.beat_with("nothing loaded", |beat| beat.node == NODE && beat.loaded.is_empty()).await;
+    coordinator.metadata.send_replace(world.metadata(2, vec![world.version.clone()]));
+    coordinator.all_loaded(&["als_model_v1"]).await;
     worker.stop().await;
 }
 
