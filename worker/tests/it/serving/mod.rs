@@ -9,7 +9,7 @@ use shoal_common::{
     compute::Compute,
     ids::EntityId,
     rpc::{RETRY_AFTER_MS_KEY, is_version_missing, retry_after},
-    store::{LocalCache, PartKind, part},
+    store::{LocalCache, Manifest, PartKind, part},
     topk::better_first,
 };
 use shoal_proto::v1::{
@@ -335,23 +335,28 @@ async fn parts_that_do_not_belong_together_are_refused() {
     let other_manifest = v1::ModelVersion { manifest_checksum: "0".repeat(32), ..world.version.clone() };
     assert!(refusal(&other_manifest, &world.dataset, 0).await.contains("the registry says"));
 
-    // A value that is not finite, in a part whose checksum is right.
-    let mut rows: Vec<TrueRow> = world.items.iter().filter(|row| row.shard == 3).cloned().collect();
-    rows[1].ranking[4] = f32::NAN;
-    let bytes = fixture::factors_bytes(&rows.iter().collect::<Vec<_>>());
-    let name = part(PartKind::Factors, Side::Items, 3);
-    let entry = world.store.put(&format!("models/als/bad/{name}"), bytes).await.unwrap();
-    let entry = v1::ObjectEntry { path: name, ..entry };
-    let manifest = shoal_common::store::Manifest::new("model", vec![entry]);
-    let bad = v1::ModelVersion {
-        name: "bad".to_owned(),
-        path: "models/als/bad".to_owned(),
-        manifest_checksum: manifest.write(&world.store, "models/als/bad").await.unwrap(),
-        ..world.version.clone()
-    };
-    let reason = refusal(&bad, &world.dataset, 3).await;
-    assert!(
-        reason.contains("'ranking'") && reason.contains("row 1 has a value that is not finite"),
-        "{reason}"
-    );
+    // Parts whose checksum is right, and whose content is not.
+    let rows: Vec<TrueRow> = world.items.iter().filter(|row| row.shard == 3).cloned().collect();
+    let mut not_finite = rows.clone();
+    not_finite[1].ranking[4] = f32::NAN;
+    let mut other_ids = rows.clone();
+    other_ids.last_mut().unwrap().id += 1_000;
+    let cases = [
+        ("not-finite", not_finite, "row 1 has a value that is not finite"),
+        ("other-ids", other_ids, "its ids are not those of 'datasets/movies/v1/items/part-00003"),
+    ];
+    for (name, rows, expected) in cases {
+        let bytes = fixture::factors_bytes(&rows.iter().collect::<Vec<_>>());
+        let (path, object) = (format!("models/als/{name}"), part(PartKind::Factors, Side::Items, 3));
+        let entry = world.store.put(&format!("{path}/{object}"), bytes).await.unwrap();
+        let manifest = Manifest::new("model", vec![v1::ObjectEntry { path: object, ..entry }]);
+        let bad = v1::ModelVersion {
+            name: name.to_owned(),
+            manifest_checksum: manifest.write(&world.store, &path).await.unwrap(),
+            path,
+            ..world.version.clone()
+        };
+        let reason = refusal(&bad, &world.dataset, 3).await;
+        assert!(reason.contains(expected), "{reason}");
+    }
 }
