@@ -142,7 +142,10 @@ impl Reconciler {
         self.unload(&difference);
         let now = Instant::now();
         let mut retry_at: Option<Instant> = None;
-        for key in difference.load.iter().filter(|key| !loading.contains(key)).cloned().collect::<Vec<_>>() {
+        let mut due: Vec<ShardKey> =
+            difference.load.iter().filter(|key| !loading.contains(key)).cloned().collect();
+        due.sort_by_key(|key| urgency(&metadata, &key.version));
+        for key in due {
             match self.failures.retry_at(&key) {
                 Some(due) if due > now => retry_at = Some(retry_at.map_or(due, |at| at.min(due))),
                 _ if loading.len() < LOADS_MAX => {
@@ -224,6 +227,15 @@ impl Reconciler {
         if let Err(error) = self.loader.prune(&self.models.keys()).await {
             tracing::warn!(error = with_causes(&error), "cannot clear the local cache");
         }
+    }
+}
+
+/// What is asked for now loads first, then what is about to be, then what rollback may need.
+fn urgency(metadata: &Metadata, version: &str) -> u8 {
+    match version {
+        live if live == metadata.live_version => 0,
+        promoting if promoting == metadata.promoting_version => 1,
+        _ => 2,
     }
 }
 

@@ -55,21 +55,30 @@ fn describe(row: &Row) -> Result<(EntityId, Description), ParquetError> {
     let mut id = None;
     let mut description = Description::default();
     for (name, field) in row.get_column_iter() {
-        match (name.as_str(), field) {
-            ("item_id", Field::Long(value)) => id = Some(EntityId::Integer(*value)),
-            ("item_id", Field::Str(text)) => id = Some(EntityId::Text(text.as_str().into())),
-            ("title", Field::Str(text)) => description.title = text.as_str().into(),
-            ("genres", Field::Str(text)) => {
+        match (name.as_str(), field, text(field)) {
+            ("item_id", Field::Long(value), _) => id = Some(EntityId::Integer(*value)),
+            ("item_id", _, Some(text)) => id = Some(EntityId::Text(text.into())),
+            ("title", _, Some(text)) => description.title = text.into(),
+            ("genres", _, Some(text)) => {
                 let genres = text.split(GENRE_SEPARATOR).filter(|genre| !genre.is_empty());
                 description.genres = genres.map(Box::from).collect();
             }
             // A title or genre list that is null is an empty one.
-            ("title" | "genres", Field::Null) => {}
-            (name, other) => {
+            ("title" | "genres", Field::Null, _) => {}
+            (name, other, _) => {
                 return Err(ParquetError::General(format!("column '{name}' has the value {other}")));
             }
         }
     }
     let id = id.ok_or_else(|| ParquetError::General("a row has no item_id".to_owned()))?;
     Ok((id, description))
+}
+
+/// The text of a string column, also of one that lacks Parquet's UTF-8 annotation.
+fn text(field: &Field) -> Option<&str> {
+    match field {
+        Field::Str(text) => Some(text),
+        Field::Bytes(bytes) => bytes.as_utf8().ok(),
+        _ => None,
+    }
 }

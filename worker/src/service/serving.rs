@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status};
 use super::admission::{Admission, deadline_of};
 use crate::serve::{Hit, ItemQuery, ItemShard, LoadedModels, LoadedVersion, QueryError};
 
-/// Rows × shards below which one thread is quicker than sharing the work out.
+/// Rows in all below which one thread is quicker than sharing the work out (about 0.1 ms of work).
 const PARALLEL_ROWS_MIN: usize = 20_000;
 
 /// The query service of one worker.

@@ -1,4 +1,8 @@
-//! The work behind the steps.
+//! The work behind the steps: which attempt a job's first step makes.
+//!
+//! Serving, the queueing of steps and the exchange between workers do not depend on it. Imports and
+//! trainings are not part of this build yet, so their first steps, and a look at a source, are
+//! refused with a sentence that says so.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
