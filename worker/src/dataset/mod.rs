@@ -1,1 +1,3 @@
 //! Readers, ingest and rating blocks.
+
+pub mod blocks;

@@ -1,1 +1,83 @@
-//! Training steps.
+//! Training on one worker: one attempt of a job, step by step as the leader asks.
+//!
+//! [`TrainAttempt`] owns the attempt's state: the training ratings of the owned shards of both sides
+//! ([`side`]), the factors held here, who needs which of them, and the Gramian partials. The leader
+//! separates half-steps by a barrier: a half-step ends when every row is solved and every push
+//! acknowledged, everywhere. So what arrives during one half-step is only read in the next, and
+//! nothing is read while it is written.
+//!
+//! Within a sweep users are solved first, then items; within a half-step the rating objective first, then
+//! ranking.
+
+mod attempt;
+mod evaluation;
+mod half_step;
+mod load;
+mod settings;
+mod side;
+mod split;
+mod write;
+
+use shoal_common::{compute::ComputeError, store::StoreError};
+
+use crate::{
+    als::rows::RowError,
+    exchange::{push::PushError, routing::TooManyRows, wire::TornNumbers},
+    tensor_file::TensorFileError,
+};
+
+pub use attempt::{TrainAttempt, TrainContext};
+
+/// What can go wrong in a training step.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The leader or a peer asks for something that makes no sense.
+    #[error("the training step cannot be carried out: {0}")]
+    Request(String),
+    /// A step came before the one it needs.
+    #[error("the training step is out of turn: {0}")]
+    OutOfTurn(&'static str),
+    /// The store failed, or an object is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A part is not what it should be.
+    #[error(transparent)]
+    Tensor(#[from] TensorFileError),
+    /// The data set has too many rows.
+    #[error(transparent)]
+    Rows(#[from] TooManyRows),
+    /// Rows could not be exchanged.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// A message holds torn numbers.
+    #[error(transparent)]
+    Torn(#[from] TornNumbers),
+    /// The maths broke down.
+    #[error(
+        "training diverged in sweep {sweep} at shard {shard} of the {side}: {source}; raise the regularization or check the ratings"
+    )]
+    Diverged {
+        /// The sweep.
+        sweep: u32,
+        /// "users" or "items".
+        side: &'static str,
+        /// The shard.
+        shard: u32,
+        /// The row's failure.
+        source: RowError,
+    },
+    /// The compute pool failed.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+    /// The held-out file cannot be used.
+    #[error("the held-out ratings at '{uri}' cannot be used: {reason}")]
+    HeldOut {
+        /// As given.
+        uri: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The step was cancelled.
+    #[error("the training step was cancelled")]
+    Cancelled,
+}

@@ -1,0 +1,313 @@
+//! One attempt's state on this worker, and what peers do to it.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use shoal_common::{
+    compute::Compute,
+    rpc::Channels,
+    store::{LocalCache, Store},
+};
+use shoal_proto::v1::{
+    FactorChunk, Side, SubscribeRowsRequest, TrainLoad, TrainLoadDone, TrainRoute, TrainRouteDone,
+    WorkerPeer, factor_chunk::Content, worker_exchange_client::WorkerExchangeClient,
+};
+
+use super::{
+    TrainError,
+    load::{Loaded, load},
+    settings::Settings,
+    side::{Factors, HeldOut, TrainingSide},
+};
+use crate::{
+    als::kernel::Kernel,
+    exchange::{
+        push::{PushError, Receiver},
+        wire,
+    },
+};
+
+/// What an attempt works with.
+#[derive(Debug, Clone)]
+pub struct TrainContext {
+    /// Named in every message to peers.
+    pub cluster_id: String,
+    /// This worker's name.
+    pub node: String,
+    /// Where the attempt keeps copies of its blocks; removed with it.
+    pub folder: PathBuf,
+    /// Where blocks come from and factors go.
+    pub store: Store,
+    /// To peers.
+    pub channels: Channels,
+    /// The training pool.
+    pub compute: Compute,
+    /// The instruction set to compute with.
+    pub kernel: Kernel,
+}
+
+/// One attempt of a training job on this worker.
+#[derive(Debug)]
+pub struct TrainAttempt {
+    pub(super) context: TrainContext,
+    pub(super) job_id: String,
+    pub(super) attempt: u32,
+    pub(super) peers: Vec<WorkerPeer>,
+    pub(super) me: usize,
+    pub(super) users: TrainingSide,
+    pub(super) items: TrainingSide,
+    pub(super) held_out: HeldOut,
+    settings: RwLock<Settings>,
+    user_factors: RwLock<Factors>,
+    item_factors: RwLock<Factors>,
+    exchange: Mutex<Exchange>,
+}
+
+/// What peers have said so far.
+#[derive(Debug)]
+struct Exchange {
+    routed: bool,
+    /// Per side, the peers that need rows of it, in the order of the workers' list.
+    receivers: [Vec<Option<Receiver>>; 2],
+    /// Per side, the Gramian of each shard.
+    gramians: [Vec<Vec<f64>>; 2],
+    /// The last sweep that this worker has begun a half-step of.
+    sweep: u32,
+}
+
+fn index(side: Side) -> usize {
+    usize::from(side == Side::Items)
+}
+
+impl TrainAttempt {
+    /// Loads the owned blocks and the starting factors.
+    ///
+    /// # Errors
+    /// When the request makes no sense, or a block is missing or damaged.
+    pub async fn load(
+        context: TrainContext,
+        job_id: String,
+        attempt: u32,
+        step: TrainLoad,
+    ) -> Result<(Arc<Self>, TrainLoadDone), TrainError> {
+        let cache = LocalCache::open(context.folder.clone())?;
+        let loaded = load(&context, &cache, step).await?;
+        let done = TrainLoadDone {
+            user_shards: loaded.user_stats(),
+            rating_sums: loaded.rating_sums(),
+            test_pairs: loaded.held_out.items.len() as u64,
+            memory_bytes: loaded.memory_bytes(),
+            kernel: context.kernel.name().to_owned(),
+        };
+        let Loaded { settings, peers, me, users, items, held_out, user_factors, item_factors } = loaded;
+        let exchange = Exchange {
+            routed: false,
+            receivers: [vec![None; peers.len()], vec![None; peers.len()]],
+            gramians: [users.shards.count(), items.shards.count()]
+                .map(|shards| vec![Vec::new(); shards as usize]),
+            sweep: 0,
+        };
+        let attempt = Self {
+            context,
+            job_id,
+            attempt,
+            peers,
+            me,
+            users,
+            items,
+            held_out,
+            settings: RwLock::new(settings),
+            user_factors: RwLock::new(user_factors),
+            item_factors: RwLock::new(item_factors),
+            exchange: Mutex::new(exchange),
+        };
+        Ok((Arc::new(attempt), done))
+    }
+
+    /// Tells every peer which of its rows this worker needs.
+    ///
+    /// # Errors
+    /// When a peer cannot be reached or refuses.
+    pub async fn route(&self, step: TrainRoute) -> Result<TrainRouteDone, TrainError> {
+        self.settings.write().unwrap_or_else(PoisonError::into_inner).set_rating_mean(step.rating_mean);
+        for side in [Side::Users, Side::Items] {
+            for (worker, peer) in self.peers.iter().enumerate() {
+                let (_, rows) = self.side(side).table.needed_of(worker);
+                if rows.is_empty() {
+                    continue;
+                }
+                let request = SubscribeRowsRequest {
+                    cluster_id: self.context.cluster_id.clone(),
+                    job_id: self.job_id.clone(),
+                    attempt: self.attempt,
+                    node: self.context.node.clone(),
+                    side: side.into(),
+                    rows: wire::to_bytes(rows),
+                };
+                self.subscribe_at(peer, request).await?;
+            }
+        }
+        self.lock().routed = true;
+        Ok(TrainRouteDone {
+            remote_user_rows: self.users.table.remote_rows() as u64,
+            remote_item_rows: self.items.table.remote_rows() as u64,
+        })
+    }
+
+    async fn subscribe_at(&self, peer: &WorkerPeer, request: SubscribeRowsRequest) -> Result<(), PushError> {
+        let channel = self
+            .context
+            .channels
+            .get(&peer.address)
+            .map_err(|source| PushError::Address { node: peer.node.clone(), source })?;
+        // A list of row numbers can be longer than ordinary messages are allowed to be.
+        let mut client = WorkerExchangeClient::new(channel).max_encoding_message_size(usize::MAX);
+        let subscribed = client.subscribe_rows(request).await;
+        subscribed
+            .map(drop)
+            .map_err(|status| PushError::Refused { node: peer.node.clone(), source: Box::new(status) })
+    }
+
+    /// Notes which of this worker's rows a peer needs.
+    ///
+    /// # Errors
+    /// When the peer is unknown or asks for rows that are not owned here.
+    pub fn subscribe(&self, request: &SubscribeRowsRequest) -> Result<(), TrainError> {
+        let worker = self.peer(&request.node)?;
+        let side = request.side();
+        let training = self.side(side);
+        let rows: Vec<u32> = wire::from_bytes(&request.rows)?;
+        let mut own = Vec::with_capacity(rows.len());
+        for row in rows {
+            let position = training.owned.iter().find_map(|owned| {
+                let global = training.shards.shard_rows(owned.shard);
+                global.contains(&row).then(|| owned.rows.start + (row - global.start) as usize)
+            });
+            // Own rows are counted in a u32 as global ones are.
+            own.push(
+                position.ok_or_else(|| TrainError::Request(format!("row {row} is not owned here")))? as u32
+            );
+        }
+        if !own.is_sorted_by(|a, b| a < b) {
+            return Err(TrainError::Request("the rows asked for do not ascend".to_owned()));
+        }
+        let peer = &self.peers[worker];
+        let receiver = Receiver { node: peer.node.clone(), address: peer.address.clone(), rows: own.into() };
+        self.lock().receivers[index(side)][worker] = Some(receiver);
+        Ok(())
+    }
+
+    /// Takes rows or a Gramian that a peer has sent, to where the next half-step reads them.
+    ///
+    /// # Errors
+    /// When the message does not fit what was subscribed to, or is of an older sweep.
+    pub fn receive(&self, chunk: &FactorChunk) -> Result<(), TrainError> {
+        let side = chunk.side();
+        let worker = self.peer(&chunk.node)?;
+        if chunk.sweep < self.lock().sweep {
+            return Err(TrainError::Request(format!("sweep {} is over", chunk.sweep)));
+        }
+        match &chunk.content {
+            None => Err(TrainError::Request("a factor message is empty".to_owned())),
+            Some(Content::Gramian(partial)) => {
+                let values: Vec<f64> = wire::from_bytes(&partial.values)?;
+                self.put_gramian(side, partial.shard, values)
+            }
+            Some(Content::Rows(rows)) => {
+                let values: Vec<f32> = wire::from_bytes(&rows.values)?;
+                let width = rows.width as usize;
+                let expected = self.settings().widths().contains(&(rows.objective(), width));
+                let (first, needed) = self.side(side).table.needed_of(worker);
+                let begin = rows.first as usize;
+                let fits = expected
+                    && values.len().is_multiple_of(width)
+                    && begin.checked_add(values.len() / width).is_some_and(|end| end <= needed.len());
+                if !fits {
+                    return Err(TrainError::Request("factor rows do not fit what was asked for".to_owned()));
+                }
+                let mut factors = self.factors_mut(side);
+                factors.of_mut(rows.objective())[(first + begin) * width..][..values.len()]
+                    .copy_from_slice(&values);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn put_gramian(&self, side: Side, shard: u32, values: Vec<f64>) -> Result<(), TrainError> {
+        let rank = self.settings().rank;
+        let mut exchange = self.lock();
+        match exchange.gramians[index(side)].get_mut(shard as usize) {
+            Some(slot) if values.len() == rank * rank => {
+                *slot = values;
+                Ok(())
+            }
+            _ => Err(TrainError::Request(format!("the Gramian of shard {shard} does not fit"))),
+        }
+    }
+
+    /// The Gramians of a side in shard order; `None` when one has not arrived.
+    pub(super) fn gramians(&self, side: Side) -> Option<Vec<Vec<f64>>> {
+        let exchange = self.lock();
+        let partials = &exchange.gramians[index(side)];
+        partials.iter().all(|partial| !partial.is_empty()).then(|| partials.clone())
+    }
+
+    /// Every other worker, with the rows of `side` that it needs of this one (perhaps none).
+    pub(super) fn receivers(&self, side: Side) -> Result<Vec<Receiver>, TrainError> {
+        let exchange = self.lock();
+        if !exchange.routed {
+            return Err(TrainError::OutOfTurn("rows were not routed yet"));
+        }
+        let peers = self.peers.iter().enumerate().filter(|(worker, _)| *worker != self.me);
+        let receivers = peers.map(|(worker, peer)| {
+            exchange.receivers[index(side)][worker].clone().unwrap_or_else(|| Receiver {
+                node: peer.node.clone(),
+                address: peer.address.clone(),
+                rows: Arc::from([]),
+            })
+        });
+        Ok(receivers.collect())
+    }
+
+    pub(super) fn begin_sweep(&self, sweep: u32) {
+        self.lock().sweep = sweep;
+    }
+
+    pub(super) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn side(&self, side: Side) -> &TrainingSide {
+        if side == Side::Items { &self.items } else { &self.users }
+    }
+
+    pub(super) fn factors(&self, side: Side) -> RwLockReadGuard<'_, Factors> {
+        self.factors_lock(side).read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn factors_mut(&self, side: Side) -> RwLockWriteGuard<'_, Factors> {
+        self.factors_lock(side).write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn factors_lock(&self, side: Side) -> &RwLock<Factors> {
+        if side == Side::Items { &self.item_factors } else { &self.user_factors }
+    }
+
+    fn peer(&self, node: &str) -> Result<usize, TrainError> {
+        let position = self.peers.iter().position(|peer| peer.node == node);
+        position.ok_or_else(|| TrainError::Request(format!("worker '{node}' is not part of this attempt")))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Exchange> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TrainAttempt {
+    fn drop(&mut self) {
+        // A leftover folder is emptied when the worker starts; there is nobody to tell here.
+        let _ = std::fs::remove_dir_all(&self.context.folder);
+    }
+}

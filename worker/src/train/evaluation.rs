@@ -1,0 +1,201 @@
+//! Held-out metrics of written factors: the owned users against every item, whose factors are read
+//! from the store one shard at a time.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use shoal_common::{
+    hash::{mix64, unit_interval},
+    store::{Manifest, PartKind, part},
+    topk::TopK,
+};
+use shoal_proto::v1::{Objective, ShardMetricSums, Side, TrainEvaluate, TrainEvaluateDone};
+
+use super::{
+    TrainError,
+    attempt::TrainAttempt,
+    write::{TRAIN_COUNTS, read_item_part, read_rows},
+};
+use crate::{
+    evaluate::{
+        ItemRows, LIST_LENGTH, ListScore, RatingSums, offer_items, popular_list, popularity_order, score_list,
+    },
+    tensor_file::{TensorFile, TensorFileError},
+};
+
+/// One user under evaluation.
+#[derive(Debug)]
+struct Judged {
+    /// The own user row.
+    row: usize,
+    sums: RatingSums,
+    /// Global item rows trained on, ascending; empty unless the user's list is judged.
+    trained: Vec<u32>,
+    top: Option<TopK<u32>>,
+}
+
+/// What came of one user.
+#[derive(Debug)]
+struct Scored {
+    row: usize,
+    rating: RatingSums,
+    /// The model's list and the popularity baseline's.
+    lists: Option<(ListScore, ListScore)>,
+}
+
+impl TrainAttempt {
+    /// Measures the factors below `path` on the held-out pairs of the owned users. Sums per user shard, in shard order.
+    ///
+    /// # Errors
+    /// When a part cannot be read.
+    pub async fn evaluate(self: &Arc<Self>, step: TrainEvaluate) -> Result<TrainEvaluateDone, TrainError> {
+        let attempt = Arc::clone(self);
+        let users_max = step.ranking_users_max;
+        let mut judged = self.context.compute.run(move || attempt.judged_users(users_max)).await?;
+        let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
+        let mut counts = Vec::with_capacity(self.items.shards.rows() as usize);
+        for shard in 0..self.items.shards.count() {
+            let entry = manifest.entry(&part(PartKind::Factors, Side::Items, shard))?;
+            let file = read_item_part(&self.context, &step.path, entry).await?;
+            let rows = self.items.shards.shard_rows(shard);
+            let part_counts = file.vector::<u32>(TRAIN_COUNTS)?;
+            if part_counts.len() != rows.len() {
+                return Err(file
+                    .tensor_error(TRAIN_COUNTS, "it has another number of rows".to_owned())
+                    .into());
+            }
+            counts.extend_from_slice(part_counts);
+            let attempt = Arc::clone(self);
+            let measuring = self.context.compute.run(move || {
+                attempt.measure_shard(&mut judged, &file, rows)?;
+                Ok::<_, TensorFileError>(judged)
+            });
+            judged = measuring.await??;
+        }
+        let attempt = Arc::clone(self);
+        let shards = self.context.compute.run(move || attempt.sum_up(judged, &counts)).await?;
+        Ok(TrainEvaluateDone { shards })
+    }
+
+    /// The users with held-out pairs; of about `users_max` of them (0: all), chosen by a hash of their id, the list is judged too.
+    fn judged_users(&self, users_max: u32) -> Vec<Judged> {
+        let share = match users_max {
+            0 => 1.0,
+            most => f64::from(most) / f64::from(self.users.shards.rows()).max(1.0),
+        };
+        let ranked = self.settings().ranking(Side::Users).is_some() || self.settings().rating().is_some();
+        let global = self.items.global_rows(self.peers.len());
+        let owned = self.users.owned.iter();
+        let rows = owned.flat_map(|owned| {
+            owned.rows.clone().map(move |row| (row, owned.ids.hash64(row - owned.rows.start)))
+        });
+        rows.filter(|&(row, _)| !self.held_out.row(row).0.is_empty())
+            .map(|(row, id_hash)| {
+                let list = ranked && unit_interval(mix64(id_hash)) < share;
+                let mut trained: Vec<u32> = Vec::new();
+                if list {
+                    let (slots, _) = self.users.rating_rows().row(row);
+                    trained.extend(slots.iter().map(|&slot| global[slot as usize]));
+                    trained.sort_unstable();
+                }
+                let top = list.then(|| TopK::new(LIST_LENGTH));
+                Judged { row, sums: RatingSums::default(), trained, top }
+            })
+            .collect()
+    }
+
+    /// Predicts the held-out ratings of a shard's items, and offers its items to the lists.
+    fn measure_shard(
+        &self,
+        judged: &mut [Judged],
+        file: &TensorFile,
+        rows: std::ops::Range<u32>,
+    ) -> Result<(), TensorFileError> {
+        let count = rows.len();
+        let (settings, users) = (self.settings(), self.factors(Side::Users));
+        let rank = settings.rank;
+        let read = |objective, width: usize| {
+            let mut values = vec![0.0; count * width];
+            read_rows(file, objective, rank, width, &mut values).map(|()| values)
+        };
+        let rating = settings.rating();
+        let rated = match rating {
+            Some(explicit) => read(Objective::Rating, explicit.width())?,
+            None => Vec::new(),
+        };
+        // Without ranking factors lists are ordered by the predicted rating's inner product and item bias.
+        let ranking = settings.ranking(Side::Users).is_some();
+        let listed = if ranking { read(Objective::Ranking, rank)? } else { Vec::new() };
+        let counts = file.vector::<u32>(TRAIN_COUNTS)?;
+        let kernel = self.context.kernel;
+        judged.par_iter_mut().for_each_init(Vec::new, |scores, user| {
+            if let Some(explicit) = rating {
+                let width = explicit.width();
+                let own = &users.rating[user.row * width..][..width];
+                let predict = |offset: usize| {
+                    let item = &rated[offset * width..][..width];
+                    let biases =
+                        if width > rank { f64::from(own[rank]) + f64::from(item[rank]) } else { 0.0 };
+                    explicit.rating_mean + biases + f64::from(kernel.dot(&own[..rank], &item[..rank]))
+                };
+                let (items, ratings) = self.held_out.row(user.row);
+                let begin = items.partition_point(|&item| item < rows.start);
+                let end = items.partition_point(|&item| item < rows.end);
+                for (&item, &rating) in items[begin..end].iter().zip(&ratings[begin..end]) {
+                    user.sums.add(predict((item - rows.start) as usize), rating);
+                }
+                if !ranking && user.top.is_some() {
+                    scores.clear();
+                    scores.extend((0..count).map(|offset| predict(offset) as f32));
+                }
+            }
+            let Some(top) = &mut user.top else { return };
+            if ranking {
+                let own = &users.ranking[user.row * rank..][..rank];
+                scores.clear();
+                scores.extend(listed.chunks_exact(rank).map(|item| kernel.dot(own, item)));
+            }
+            let items = ItemRows { first_row: rows.start, train_counts: counts };
+            offer_items(scores, items, &user.trained, top);
+        });
+        Ok(())
+    }
+
+    /// Sums per owned user shard, users in row order.
+    fn sum_up(&self, judged: Vec<Judged>, item_counts: &[u32]) -> Vec<ShardMetricSums> {
+        let popular = popularity_order(item_counts);
+        let scored: Vec<Scored> = judged
+            .into_par_iter()
+            .map(|user| {
+                let relevant = self.held_out.row(user.row).0;
+                let lists = user.top.map(|top| {
+                    let list = top.into_sorted().into_iter().map(|(_, row)| row);
+                    (score_list(list, relevant), score_list(popular_list(&popular, &user.trained), relevant))
+                });
+                Scored { row: user.row, rating: user.sums, lists }
+            })
+            .collect();
+        let mut shards: Vec<ShardMetricSums> = Vec::new();
+        for owned in &self.users.owned {
+            let mut sums = ShardMetricSums { shard: owned.shard, ..ShardMetricSums::default() };
+            let begin = scored.partition_point(|scored| scored.row < owned.rows.start);
+            let end = scored.partition_point(|scored| scored.row < owned.rows.end);
+            for Scored { rating, lists, .. } in &scored[begin..end] {
+                sums.pairs += rating.pairs;
+                sums.squared_error += rating.squared_error;
+                sums.absolute_error += rating.absolute_error;
+                sums.rating += rating.rating;
+                sums.squared_rating += rating.squared_rating;
+                if let Some((model, popularity)) = lists {
+                    sums.ranked_users += 1;
+                    sums.recall_at_20 += model.recall;
+                    sums.ndcg_at_20 += model.ndcg;
+                    sums.popularity_recall_at_20 += popularity.recall;
+                    sums.popularity_ndcg_at_20 += popularity.ndcg;
+                }
+            }
+            shards.push(sums);
+        }
+        shards
+    }
+}

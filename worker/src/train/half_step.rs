@@ -1,0 +1,181 @@
+//! One half-step: solve the own rows of a side and send them to whom they concern, chunk by chunk.
+
+use std::{sync::Arc, time::Duration};
+
+use rayon::prelude::*;
+use shoal_proto::v1::{Objective, Side, TrainHalfStep, TrainHalfStepDone};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{TrainError, attempt::TrainAttempt};
+use crate::{
+    als::{
+        gramian::{add_in_order, shard_gramian},
+        rows::{Fit, solve_rows},
+    },
+    exchange::push::{Envelope, Outlet, Pushes},
+};
+
+/// Rows solved between two looks at cancellation and before they are sent.
+const CHUNK_ROWS: usize = 2_048;
+
+/// Told how many more rows are done.
+pub(super) type OnRows = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// What the computing thread has done.
+struct Solved {
+    rows: u64,
+    bytes_sent: u64,
+    busy: Duration,
+}
+
+impl TrainAttempt {
+    /// Solves every own row of a side (or with `solve` unset only sends what is held), sends rows and
+    /// Gramians to the peers, and returns when all of it has arrived.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] when a row cannot be solved; [`TrainError::Push`] when a peer is lost.
+    pub async fn half_step(
+        self: &Arc<Self>,
+        step: TrainHalfStep,
+        cancelled: CancellationToken,
+        on_rows: OnRows,
+    ) -> Result<TrainHalfStepDone, TrainError> {
+        let side = step.side();
+        self.begin_sweep(step.sweep);
+        let envelope = Envelope {
+            cluster_id: self.context.cluster_id.clone(),
+            job_id: self.job_id.clone(),
+            attempt: self.attempt,
+            sweep: step.sweep,
+            side,
+            node: self.context.node.clone(),
+        };
+        let mut pushes = Pushes::open(&envelope, &self.receivers(side)?, &self.context.channels)?;
+        let outlets = pushes.take_outlets();
+        let attempt = Arc::clone(self);
+        let solving =
+            self.context.compute.run(move || attempt.solve_and_send(step, &outlets, &cancelled, &on_rows));
+        // The outlets end with the closure, and then the streams: both sides finish together.
+        let solved = solving.await?;
+        let waiting_since = Instant::now();
+        let pushed = pushes.finish().await;
+        // A broken stream stops the solving too; its own error says more than "the stream has ended".
+        let solved = match (solved, pushed) {
+            (Err(TrainError::Cancelled), Err(push)) | (Ok(_), Err(push)) => return Err(push.into()),
+            (Err(error), _) => return Err(error),
+            (Ok(solved), Ok(())) => solved,
+        };
+        Ok(TrainHalfStepDone {
+            solve_seconds: solved.busy.as_secs_f64(),
+            exchange_wait_seconds: waiting_since.elapsed().as_secs_f64(),
+            bytes_sent: solved.bytes_sent,
+            rows_solved: solved.rows,
+        })
+    }
+
+    fn solve_and_send(
+        &self,
+        step: TrainHalfStep,
+        outlets: &[Outlet],
+        cancelled: &CancellationToken,
+        on_rows: &OnRows,
+    ) -> Result<Solved, TrainError> {
+        let started = Instant::now();
+        let side = step.side();
+        let rows = self.side(side).table.own_rows();
+        let mut bytes_sent = 0;
+        for (objective, width) in self.settings().widths() {
+            let gramian = self.other_gramian(step, objective)?;
+            for begin in (0..rows).step_by(CHUNK_ROWS) {
+                if cancelled.is_cancelled() {
+                    return Err(TrainError::Cancelled);
+                }
+                let range = begin..rows.min(begin + CHUNK_ROWS);
+                let solved = if step.solve {
+                    let solved = self.solve_chunk(step, objective, range.clone(), width, &gramian)?;
+                    self.factors_mut(side).of_mut(objective)[range.start * width..range.end * width]
+                        .copy_from_slice(&solved);
+                    solved
+                } else {
+                    self.factors(side).of(objective)[range.start * width..range.end * width].to_vec()
+                };
+                for outlet in outlets {
+                    // A stream that has ended is reported, with its reason, when the pushes finish.
+                    bytes_sent += outlet
+                        .send_rows(objective, range.clone(), width, &solved)
+                        .map_err(|_| TrainError::Cancelled)?;
+                }
+                on_rows(range.len() as u64);
+            }
+            if objective == Objective::Ranking {
+                bytes_sent += self.share_gramians(side, outlets)?;
+            }
+        }
+        Ok(Solved { rows: rows as u64, bytes_sent, busy: started.elapsed() })
+    }
+
+    /// Σ q qᵀ over the whole other side, for solving the ranking objective.
+    fn other_gramian(&self, step: TrainHalfStep, objective: Objective) -> Result<Vec<f64>, TrainError> {
+        if !step.solve || objective != Objective::Ranking {
+            return Ok(Vec::new());
+        }
+        let partials = self
+            .gramians(opposite(step.side()))
+            .ok_or(TrainError::OutOfTurn("a Gramian of the other side has not arrived"))?;
+        Ok(add_in_order(partials.iter().map(Vec::as_slice), self.settings().rank))
+    }
+
+    fn solve_chunk(
+        &self,
+        step: TrainHalfStep,
+        objective: Objective,
+        range: std::ops::Range<usize>,
+        width: usize,
+        gramian: &[f64],
+    ) -> Result<Vec<f32>, TrainError> {
+        let side = step.side();
+        let (rating, ranking) = (self.settings().rating(), self.settings().ranking(side));
+        let fixed = self.factors(opposite(side));
+        let fixed = fixed.of(objective);
+        let fit = match (objective, &rating, &ranking) {
+            (Objective::Ranking, _, Some(settings)) => Fit::Implicit { settings, fixed, gramian },
+            (_, Some(settings), _) => Fit::Explicit { settings, fixed },
+            _ => return Err(TrainError::Request("the objective is not trained".to_owned())),
+        };
+        let mut solved = vec![0.0; range.len() * width];
+        solve_rows(self.context.kernel, fit, self.side(side).rating_rows(), range, &mut solved).map_err(
+            |source| TrainError::Diverged {
+                sweep: step.sweep,
+                side: if side == Side::Items { "items" } else { "users" },
+                shard: self.side(side).shard_of_own_row(source.row),
+                source,
+            },
+        )?;
+        Ok(solved)
+    }
+
+    /// Sums each owned shard's Gramian and sends it to everybody.
+    fn share_gramians(&self, side: Side, outlets: &[Outlet]) -> Result<u64, TrainError> {
+        let rank = self.settings().rank;
+        let owned = &self.side(side).owned;
+        let gramians: Vec<Vec<f64>> = {
+            let factors = self.factors(side);
+            let rows = |owned: &super::side::OwnedShard| owned.rows.start * rank..owned.rows.end * rank;
+            owned.par_iter().map(|owned| shard_gramian(&factors.ranking[rows(owned)], rank)).collect()
+        };
+        let mut bytes_sent = 0;
+        for (owned, gramian) in owned.iter().zip(gramians) {
+            for outlet in outlets {
+                bytes_sent +=
+                    outlet.send_gramian(owned.shard, &gramian).map_err(|_| TrainError::Cancelled)?;
+            }
+            self.put_gramian(side, owned.shard, gramian)?;
+        }
+        Ok(bytes_sent)
+    }
+}
+
+pub(super) fn opposite(side: Side) -> Side {
+    if side == Side::Items { Side::Users } else { Side::Items }
+}

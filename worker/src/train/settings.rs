@@ -1,0 +1,74 @@
+//! A job's parameters as the solvers take them.
+
+use shoal_proto::v1::{AlsParameters, Objective, ObjectiveChoice, Side};
+
+use super::TrainError;
+use crate::als::{explicit, implicit};
+
+/// Which objectives are trained, and with what.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) rank: usize,
+    pub(super) seed: u64,
+    rating: Option<explicit::Settings>,
+    /// With `other_rows` of the users' half-step; see [`Settings::ranking`].
+    ranking: Option<implicit::Settings>,
+    users: u64,
+    items: u64,
+}
+
+impl Settings {
+    pub(super) fn new(parameters: &AlsParameters, users: u64, items: u64) -> Result<Self, TrainError> {
+        let missing = |what: &str| TrainError::Request(format!("the {what} parameters are missing"));
+        let choice = parameters.objective();
+        let rank = parameters.rank as usize;
+        if rank == 0 {
+            return Err(TrainError::Request("the rank is 0; it must be at least 1".to_owned()));
+        }
+        let rating = if choice == ObjectiveChoice::Implicit {
+            None
+        } else {
+            let explicit = parameters.explicit.as_ref().ok_or_else(|| missing("explicit"))?;
+            let (regularization, biases) = (explicit.regularization, explicit.biases);
+            Some(explicit::Settings { rank, regularization, biases, rating_mean: 0.0 })
+        };
+        let ranking = if choice == ObjectiveChoice::Explicit {
+            None
+        } else {
+            let implicit = parameters.implicit.as_ref().ok_or_else(|| missing("implicit"))?;
+            Some(implicit::Settings {
+                rank,
+                regularization: implicit.regularization,
+                unobserved_weight: implicit.unobserved_weight,
+                alpha: implicit.alpha,
+                regularization_exponent: implicit.regularization_exponent,
+                other_rows: items,
+            })
+        };
+        Ok(Self { rank, seed: parameters.seed, rating, ranking, users, items })
+    }
+
+    /// Fixes μ, which is known once every worker has counted; zero without biases.
+    pub(super) fn set_rating_mean(&mut self, mean: f64) {
+        if let Some(rating) = &mut self.rating {
+            rating.rating_mean = if rating.biases { mean } else { 0.0 };
+        }
+    }
+
+    pub(super) fn rating(&self) -> Option<explicit::Settings> {
+        self.rating
+    }
+
+    /// For solving `side`: N counts the rows of the other one.
+    pub(super) fn ranking(&self, side: Side) -> Option<implicit::Settings> {
+        let other_rows = if side == Side::Items { self.users } else { self.items };
+        self.ranking.map(|settings| implicit::Settings { other_rows, ..settings })
+    }
+
+    /// The objectives trained, in the order they are solved, with the elements of a stored row.
+    pub(super) fn widths(&self) -> Vec<(Objective, usize)> {
+        let rating = self.rating.map(|settings| (Objective::Rating, settings.width()));
+        let ranking = self.ranking.map(|settings| (Objective::Ranking, settings.rank));
+        rating.into_iter().chain(ranking).collect()
+    }
+}

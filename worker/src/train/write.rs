@@ -1,0 +1,110 @@
+//! Factor parts: what checkpoints and models consist of.
+//!
+//! Tensors: the id column, `ranking` f32[rows, rank], `rating` f32[rows, rank], `rating_bias` f32[rows]
+//! (zeros without biases), `train_counts` u32[rows]; those of an objective that is not trained are absent.
+
+use bytes::Bytes;
+use shoal_common::store::{PartKind, join, part};
+use shoal_proto::v1::{ObjectEntry, Objective, Side};
+
+use super::{TrainContext, TrainError, attempt::TrainAttempt, side::OwnedShard};
+use crate::tensor_file::{TensorFile, TensorFileError, TensorWriter};
+
+const RANKING: &str = "ranking";
+const RATING: &str = "rating";
+const RATING_BIAS: &str = "rating_bias";
+pub(super) const TRAIN_COUNTS: &str = "train_counts";
+
+/// Reads an objective's rows of a part into stored rows of `width` elements (factors, then the bias if there is room).
+pub(super) fn read_rows(
+    file: &TensorFile,
+    objective: Objective,
+    rank: usize,
+    width: usize,
+    target: &mut [f32],
+) -> Result<(), TensorFileError> {
+    let rows = target.len() / width;
+    let name = if objective == Objective::Ranking { RANKING } else { RATING };
+    let (factors, columns) = file.matrix::<f32>(name, rows)?;
+    if columns != rank {
+        return Err(file.tensor_error(name, format!("its rank is {columns}, not {rank}")));
+    }
+    for (stored, factors) in target.chunks_exact_mut(width).zip(factors.chunks_exact(rank)) {
+        stored[..rank].copy_from_slice(factors);
+    }
+    if width > rank {
+        let biases = file.vector::<f32>(RATING_BIAS)?;
+        if biases.len() != rows {
+            return Err(file.tensor_error(RATING_BIAS, format!("it has {} rows, not {rows}", biases.len())));
+        }
+        for (stored, bias) in target.chunks_exact_mut(width).zip(biases) {
+            stored[rank] = *bias;
+        }
+    }
+    Ok(())
+}
+
+impl TrainAttempt {
+    /// Writes the parts of every owned shard of both sides below `path`; entries are relative to it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn write(self: &std::sync::Arc<Self>, path: &str) -> Result<Vec<ObjectEntry>, TrainError> {
+        let mut entries = Vec::new();
+        for side in [Side::Users, Side::Items] {
+            for at in 0..self.side(side).owned.len() {
+                let attempt = std::sync::Arc::clone(self);
+                let name = part(PartKind::Factors, side, self.side(side).owned[at].shard);
+                let named = name.clone();
+                let bytes = self.context.compute.run(move || attempt.part_bytes(side, at, &named)).await??;
+                let entry = self.context.store.put(&join(path, &name), bytes).await?;
+                entries.push(ObjectEntry { path: name, ..entry });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn part_bytes(&self, side: Side, at: usize, path: &str) -> Result<Bytes, TensorFileError> {
+        let training = self.side(side);
+        let OwnedShard { rows, ids, .. } = &training.owned[at];
+        let (rank, count) = (self.settings().rank, rows.len());
+        let factors = self.factors(side);
+        let counts = training.train_counts(rows.clone());
+        let (mut rating, mut biases, mut ranking) = (Vec::new(), Vec::new(), Vec::new());
+        let widths = self.settings().widths();
+        for &(objective, width) in &widths {
+            let stored = &factors.of(objective)[rows.start * width..rows.end * width];
+            if objective == Objective::Ranking {
+                ranking = stored.to_vec();
+                continue;
+            }
+            for row in stored.chunks_exact(width) {
+                rating.extend_from_slice(&row[..rank]);
+                biases.push(if width > rank { row[rank] } else { 0.0 });
+            }
+        }
+        drop(factors);
+        let mut writer = TensorWriter::new();
+        ids.write(&mut writer);
+        for (objective, _) in widths {
+            if objective == Objective::Ranking {
+                writer.add(RANKING, &[count, rank], &ranking);
+            } else {
+                writer.add(RATING, &[count, rank], &rating);
+                writer.add(RATING_BIAS, &[count], &biases);
+            }
+        }
+        writer.add(TRAIN_COUNTS, &[count], &counts);
+        writer.to_bytes(path)
+    }
+}
+
+/// One shard's item factors, read back from a checkpoint or model for evaluation.
+pub(super) async fn read_item_part(
+    context: &TrainContext,
+    path: &str,
+    entry: &ObjectEntry,
+) -> Result<TensorFile, TrainError> {
+    let bytes = context.store.get_verified(path, entry).await?;
+    Ok(TensorFile::from_bytes(&entry.path, &bytes)?)
+}
