@@ -1,3 +1,10 @@
-//! Readers, ingest and rating blocks.
+//! Data sets: what files a source has ([`source`]), how their lines become records ([`parse`]), how
+//! records become blocks ([`ingest`]), the blocks themselves ([`blocks`]) and the catalogue of items
+//! ([`catalogue`]). [`generate`] makes MovieLens-shaped files.
 
 pub mod blocks;
+pub mod catalogue;
+pub mod fields;
+pub mod ingest;
+pub mod parse;
+pub mod source;

@@ -1,15 +1,29 @@
-//! The work behind the steps: which attempt a job's first step makes.
-//!
-//! Serving, the queueing of steps and the exchange between workers do not depend on it. Imports and
-//! trainings are not part of this build yet, so their first steps, and a look at a source, are
-//! refused with a sentence that says so.
+//! The work behind the steps: which attempt a job's first step makes, and how its steps and errors
+//! become those of the job service.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use shoal_common::{compute::Compute, rpc::Channels, store::Store};
-use shoal_proto::v1::{DatasetSource, InspectSourceReply, step_event::Event, step_request::Step};
+use shoal_common::{
+    compute::Compute,
+    rpc::Channels,
+    store::{Store, StoreError},
+};
+use shoal_proto::v1::{
+    DatasetSource, FactorChunk, InspectSourceReply, ObjectsWritten, RecordBatch, StepEmptyDone,
+    SubscribeRowsRequest, step_event::Event, step_request::Step,
+};
+use tonic::Code;
 
 use super::attempt::{Attempt, Runner, StepContext, StepError, step_name};
+use crate::{
+    als::kernel::Kernel,
+    dataset::{
+        ingest::{IngestAttempt, IngestContext, IngestError},
+        source::{SourceError, inspect},
+    },
+    exchange::push::PushError,
+    train::{TrainAttempt, TrainContext, TrainError},
+};
 
 /// What jobs work with on this worker.
 #[derive(Debug, Clone)]
@@ -34,33 +48,193 @@ pub struct JobContext {
 #[derive(Debug)]
 pub struct Steps {
     context: JobContext,
+    kernel: Kernel,
 }
 
-/// The kind of work is not part of this build.
+/// The step does not belong to this kind of job.
 #[derive(Debug, thiserror::Error)]
-#[error("this build of worker '{node}' cannot do '{step}'; use a later one")]
-struct NotBuilt {
-    node: String,
+#[error("'{step}' is not a step of this kind of job")]
+struct WrongKind {
     step: &'static str,
 }
 
 impl Steps {
-    /// Works with `context`.
+    /// Works with `context`, computing with the fastest kernel that this machine has.
     #[must_use]
     pub fn new(context: JobContext) -> Self {
-        Self { context }
+        Self { context, kernel: Kernel::detect() }
+    }
+
+    fn folder(&self, context: &StepContext) -> PathBuf {
+        self.context.folder.join(format!("{}-{:03}", context.job, context.attempt))
     }
 }
 
 #[tonic::async_trait]
 impl Runner for Steps {
-    async fn inspect(&self, _source: DatasetSource) -> Result<InspectSourceReply, StepError> {
-        let node = self.context.node.clone();
-        Err(StepError::Invalid(Box::new(NotBuilt { node, step: "inspect" })))
+    async fn inspect(&self, source: DatasetSource) -> Result<InspectSourceReply, StepError> {
+        inspect(&source, &self.context.store_options).await.map_err(|error| source_error(Box::new(error)))
     }
 
-    async fn begin(&self, step: Step, _context: StepContext) -> Result<(Arc<dyn Attempt>, Event), StepError> {
-        let node = self.context.node.clone();
-        Err(StepError::Invalid(Box::new(NotBuilt { node, step: step_name(&step) })))
+    async fn begin(&self, step: Step, context: StepContext) -> Result<(Arc<dyn Attempt>, Event), StepError> {
+        let (shared, folder) = (self.context.clone(), self.folder(&context));
+        match step {
+            Step::IngestBegin(step) => {
+                let ingest = IngestContext {
+                    cluster_id: shared.cluster_id,
+                    node: shared.node,
+                    folder,
+                    store: shared.store,
+                    store_options: shared.store_options,
+                    channels: shared.channels,
+                    compute: shared.compute,
+                };
+                let attempt = IngestAttempt::begin(ingest, context.job, context.attempt, step)?;
+                Ok((Arc::new(Import(Arc::new(attempt))), Event::EmptyDone(StepEmptyDone {})))
+            }
+            Step::TrainLoad(step) => {
+                let train = TrainContext {
+                    cluster_id: shared.cluster_id,
+                    node: shared.node,
+                    folder,
+                    store: shared.store,
+                    store_options: shared.store_options,
+                    channels: shared.channels,
+                    compute: shared.compute,
+                    kernel: self.kernel,
+                };
+                let (attempt, done) = TrainAttempt::load(train, context.job, context.attempt, step).await?;
+                Ok((Arc::new(Training(attempt)), Event::TrainLoadDone(done)))
+            }
+            other => Err(wrong_kind(step_name(&other))),
+        }
     }
+}
+
+fn wrong_kind(step: &'static str) -> StepError {
+    StepError::OutOfTurn(Box::new(WrongKind { step }))
+}
+
+/// An import's attempt.
+struct Import(Arc<IngestAttempt>);
+
+#[tonic::async_trait]
+impl Attempt for Import {
+    async fn step(&self, step: Step, context: StepContext) -> Result<Event, StepError> {
+        match step {
+            Step::IngestParse(step) => {
+                context.progress.set_total(step.end.saturating_sub(step.begin));
+                Ok(Event::IngestParseDone(self.0.parse(step, context.cancelled).await?))
+            }
+            Step::IngestSort(_) => Ok(Event::IngestSortDone(self.0.sort().await?)),
+            Step::IngestBuild(step) => {
+                Ok(Event::IngestBuildDone(ObjectsWritten { objects: self.0.build(step).await? }))
+            }
+            other => Err(wrong_kind(step_name(&other))),
+        }
+    }
+
+    async fn push_records(&self, batch: RecordBatch) -> Result<(), StepError> {
+        Ok(self.0.receive(batch).await?)
+    }
+
+    async fn subscribe_rows(&self, _request: SubscribeRowsRequest) -> Result<(), StepError> {
+        Err(wrong_kind("subscribe_rows"))
+    }
+
+    async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
+        Err(wrong_kind("push_factors"))
+    }
+}
+
+/// A training's attempt.
+struct Training(Arc<TrainAttempt>);
+
+#[tonic::async_trait]
+impl Attempt for Training {
+    async fn step(&self, step: Step, context: StepContext) -> Result<Event, StepError> {
+        match step {
+            Step::TrainRoute(step) => Ok(Event::TrainRouteDone(self.0.route(step).await?)),
+            Step::TrainHalfStep(step) => {
+                context.progress.set_total(self.0.half_step_rows(step.side()));
+                let progress = Arc::clone(&context.progress);
+                let on_rows = Arc::new(move |rows| progress.add(rows));
+                Ok(Event::TrainHalfStepDone(self.0.half_step(step, context.cancelled, on_rows).await?))
+            }
+            Step::TrainWrite(step) => {
+                Ok(Event::TrainWriteDone(ObjectsWritten { objects: self.0.write(&step.path).await? }))
+            }
+            Step::TrainEvaluate(step) => Ok(Event::TrainEvaluateDone(self.0.evaluate(step).await?)),
+            other => Err(wrong_kind(step_name(&other))),
+        }
+    }
+
+    async fn push_records(&self, _batch: RecordBatch) -> Result<(), StepError> {
+        Err(wrong_kind("push_records"))
+    }
+
+    async fn subscribe_rows(&self, request: SubscribeRowsRequest) -> Result<(), StepError> {
+        Ok(self.0.subscribe(&request)?)
+    }
+
+    async fn push_factors(&self, chunk: FactorChunk) -> Result<(), StepError> {
+        Ok(self.0.receive(&chunk)?)
+    }
+}
+
+impl From<IngestError> for StepError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Request(_)
+            | IngestError::Torn(_)
+            | IngestError::TooManyRows
+            | IngestError::Address { .. }
+            | IngestError::Catalogue { .. } => Self::Invalid(Box::new(error)),
+            IngestError::Source(source) => source_error(source),
+            IngestError::Store(ref source) if is_damage(source) => Self::Invalid(Box::new(error)),
+            IngestError::Spool { .. } => Self::Exhausted(Box::new(error)),
+            IngestError::Push { ref source, .. } if is_refusal(source) => Self::Failed(Box::new(error)),
+            IngestError::Store(_) | IngestError::Push { .. } => Self::Unavailable(Box::new(error)),
+            IngestError::Tensor(_) | IngestError::Compute(_) => Self::Failed(Box::new(error)),
+            IngestError::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<TrainError> for StepError {
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Request(_) | TrainError::Torn(_) | TrainError::Rows(_) | TrainError::Tensor(_) => {
+                Self::Invalid(Box::new(error))
+            }
+            TrainError::HeldOut(source) => source_error(source),
+            TrainError::Store(ref source) if is_damage(source) => Self::Invalid(Box::new(error)),
+            TrainError::OutOfTurn(_) => Self::OutOfTurn(Box::new(error)),
+            TrainError::Push(PushError::Refused { ref source, .. }) if is_refusal(source) => {
+                Self::Failed(Box::new(error))
+            }
+            TrainError::Store(_) | TrainError::Push(_) => Self::Unavailable(Box::new(error)),
+            TrainError::Diverged { .. } => Self::Invalid(Box::new(error)),
+            TrainError::Compute(_) => Self::Failed(Box::new(error)),
+            TrainError::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// A source that cannot be reached may be reached later; anything else about it stays as it is.
+fn source_error(error: Box<SourceError>) -> StepError {
+    match *error {
+        SourceError::Store { ref source, .. } if !is_damage(source) => StepError::Unavailable(error),
+        _ => StepError::Invalid(error),
+    }
+}
+
+/// Whether the store answered, and what it answered will not change.
+fn is_damage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Damaged { .. } | StoreError::NotFound(_) | StoreError::Address { .. })
+}
+
+/// Whether a peer answered that it does not want what was sent, rather than being gone or restarted.
+fn is_refusal(status: &tonic::Status) -> bool {
+    matches!(status.code(), Code::InvalidArgument | Code::PermissionDenied)
 }

@@ -1,6 +1,7 @@
 //! One attempt's state on this worker, and what peers do to it.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -40,6 +41,8 @@ pub struct TrainContext {
     pub folder: PathBuf,
     /// Where blocks come from and factors go.
     pub store: Store,
+    /// Options of remote held-out files.
+    pub store_options: BTreeMap<String, String>,
     /// To peers.
     pub channels: Channels,
     /// The training pool.

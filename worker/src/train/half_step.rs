@@ -20,7 +20,7 @@ use crate::{
 const CHUNK_ROWS: usize = 2_048;
 
 /// Told how many more rows are done.
-pub(super) type OnRows = Arc<dyn Fn(u64) + Send + Sync>;
+pub type OnRows = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// What the computing thread has done.
 struct Solved {
@@ -72,6 +72,12 @@ impl TrainAttempt {
             bytes_sent: solved.bytes_sent,
             rows_solved: solved.rows,
         })
+    }
+
+    /// Rows that a half-step of this side goes through, for progress.
+    #[must_use]
+    pub fn half_step_rows(&self, side: Side) -> u64 {
+        (self.side(side).table.own_rows() * self.settings().widths().len()) as u64
     }
 
     fn solve_and_send(

@@ -1,18 +1,21 @@
 //! The first step: the owned blocks, the split, the slots and the starting factors.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use shoal_common::store::{LocalCache, Manifest, PartKind, Store, StoreError, ids_part, part};
+use shoal_common::{
+    ids::EntityId,
+    store::{LocalCache, Manifest, PartKind, Store, StoreError, ids_part, part},
+};
 use shoal_proto::v1::{DatasetInfo, ShardOwner, ShardRatingSum, ShardStats, Side, TrainLoad, WorkerPeer};
 
 use super::{
     TrainContext, TrainError,
     settings::Settings,
     side::{Factors, HeldOut, OwnedShard, TrainingSide},
-    split::Split,
+    split::{Split, read_given},
 };
 use crate::{
-    dataset::blocks::RatingBlock,
+    dataset::{blocks::RatingBlock, parse::Rating},
     exchange::routing::{SideShards, SlotTable},
     id_column::IdColumn,
     tensor_file::TensorFile,
@@ -34,7 +37,7 @@ pub(super) struct Loaded {
 struct Blocks {
     side: Side,
     shards: SideShards,
-    blocks: Vec<(u32, RatingBlock)>,
+    blocks: Arc<Vec<(u32, RatingBlock)>>,
     held: Vec<Vec<bool>>,
 }
 
@@ -52,23 +55,35 @@ pub(super) async fn load(
             TrainError::Request(format!("worker '{}' is not among the workers", context.node))
         })?;
     let manifest = Manifest::read(&context.store, &dataset.path, &dataset.manifest_checksum).await?;
-    let split = Split::Ratio { ratio: parameters.test_ratio, seed: parameters.seed };
-
-    let mut sides = Vec::new();
-    for side in [Side::Users, Side::Items] {
-        let shards = side_shards(&dataset, side, &step.owners, &step.workers)?;
-        sides.push(fetch_blocks(context, cache, &dataset, &manifest, side, shards, me).await?);
-    }
+    let shards_of = |side| side_shards(&dataset, side, &step.owners, &step.workers);
+    let mut sides = [
+        fetch_blocks(context, cache, &dataset, &manifest, Side::Users, shards_of(Side::Users)?, me).await?,
+        fetch_blocks(context, cache, &dataset, &manifest, Side::Items, shards_of(Side::Items)?, me).await?,
+    ];
+    let mut given = None;
+    let split = if parameters.test_uri.is_empty() {
+        Split::Ratio { ratio: parameters.test_ratio, seed: parameters.seed }
+    } else {
+        let owned = |at: usize, id: &EntityId| {
+            let shard = id.shard(dataset.shard_count);
+            sides[at].blocks.iter().any(|(owned, _)| *owned == shard)
+        };
+        let wanted = |user: &EntityId, item: &EntityId| owned(0, user) || owned(1, item);
+        let ratings = read_given(&parameters.test_uri, &context.store_options, &dataset, wanted).await?;
+        let split = Split::given(&ratings);
+        given = Some(ratings);
+        split
+    };
     if split.holds_out_anything() {
-        mark_held_out(context, &dataset, &manifest, &split, &mut sides).await?;
+        mark_held_out(context, &dataset, &manifest, &Arc::new(split), &mut sides).await?;
     }
+    let given = resolve_given(context, &dataset, &manifest, &sides, given).await?;
     let workers = step.workers.len();
     let (users, items, held_out) = context
         .compute
         .run(move || {
-            let [users, items] =
-                <[Blocks; 2]>::try_from(sides).unwrap_or_else(|_| unreachable!("two sides were pushed"));
-            build_sides(users, items, workers, me)
+            let [users, items] = sides;
+            build_sides(users, items, given, workers, me)
         })
         .await?;
     let (user_factors, item_factors) =
@@ -122,7 +137,7 @@ async fn fetch_blocks(
         blocks.push((shard, block));
     }
     let held = blocks.iter().map(|(_, block)| vec![false; block.indices().len()]).collect();
-    Ok(Blocks { side, shards, blocks, held })
+    Ok(Blocks { side, shards, blocks: Arc::new(blocks), held })
 }
 
 /// Marks the held-out pairs of both sides. The other side's ids are read one shard at a time.
@@ -130,22 +145,22 @@ async fn mark_held_out(
     context: &TrainContext,
     dataset: &DatasetInfo,
     manifest: &Manifest,
-    split: &Split,
-    sides: &mut Vec<Blocks>,
+    split: &Arc<Split>,
+    sides: &mut [Blocks; 2],
 ) -> Result<(), TrainError> {
     for at in 0..sides.len() {
         let other = if sides[at].side == Side::Items { Side::Users } else { Side::Items };
         for shard in 0..dataset.shard_count {
             let ids = shard_ids(&context.store, dataset, manifest, other, shard).await?;
             let rows = sides[1 - at].shards.shard_rows(shard);
-            // The blocks go to the computing thread and come back.
-            let mut blocks = sides.remove(at);
-            let split = split.clone();
-            let marked = context.compute.run(move || {
-                mark_shard(&mut blocks, &split, &rows, &ids);
-                blocks
+            let (blocks, split) = (Arc::clone(&sides[at].blocks), Arc::clone(split));
+            let side = sides[at].side;
+            let mut held = std::mem::take(&mut sides[at].held);
+            let marking = context.compute.run(move || {
+                mark_shard(side, &blocks, &mut held, &split, &rows, &ids);
+                held
             });
-            sides.insert(at, marked.await?);
+            sides[at].held = marking.await?;
         }
     }
     Ok(())
@@ -164,9 +179,16 @@ pub(super) async fn shard_ids(
     Ok(IdColumn::read(&TensorFile::from_bytes(&path, &bytes)?)?)
 }
 
-fn mark_shard(blocks: &mut Blocks, split: &Split, rows: &std::ops::Range<u32>, other_ids: &IdColumn) {
+fn mark_shard(
+    side: Side,
+    blocks: &[(u32, RatingBlock)],
+    held: &mut [Vec<bool>],
+    split: &Split,
+    rows: &std::ops::Range<u32>,
+    other_ids: &IdColumn,
+) {
     let hashes: Vec<u64> = (0..other_ids.len()).map(|row| other_ids.hash64(row)).collect();
-    for ((_, block), held) in blocks.blocks.iter().zip(&mut blocks.held) {
+    for ((_, block), held) in blocks.iter().zip(held) {
         for row in 0..block.rows() {
             let span = block.span(row);
             let indices = &block.indices()[span.clone()];
@@ -175,7 +197,7 @@ fn mark_shard(blocks: &mut Blocks, split: &Split, rows: &std::ops::Range<u32>, o
             let own = block.ids().hash64(row);
             for (offset, &index) in indices[begin..end].iter().enumerate() {
                 let other = hashes[(index - rows.start) as usize];
-                let (user, item) = if blocks.side == Side::Items { (other, own) } else { (own, other) };
+                let (user, item) = if side == Side::Items { (other, own) } else { (own, other) };
                 held[span.start + begin + offset] = split.is_held_out(user, item);
             }
         }
@@ -186,6 +208,7 @@ fn mark_shard(blocks: &mut Blocks, split: &Split, rows: &std::ops::Range<u32>, o
 fn build_sides(
     users: Blocks,
     items: Blocks,
+    given: Option<Vec<GivenPair>>,
     workers: usize,
     me: usize,
 ) -> (TrainingSide, TrainingSide, HeldOut) {
@@ -196,7 +219,10 @@ fn build_sides(
     };
     let (item_table, item_slots) = SlotTable::build(&items.shards, workers, me, needed(&users));
     let (user_table, user_slots) = SlotTable::build(&users.shards, workers, me, needed(&items));
-    let held_out = held_out_pairs(&users);
+    let held_out = match given {
+        Some(pairs) => given_pairs(&users, pairs),
+        None => held_out_pairs(&users),
+    };
     let users = compress(users, user_table, |row| item_slots.slot(row));
     let items = compress(items, item_table, |row| user_slots.slot(row));
     (users, items, held_out)
@@ -205,7 +231,7 @@ fn build_sides(
 fn compress(blocks: Blocks, table: SlotTable, slot: impl Fn(u32) -> u32) -> TrainingSide {
     let (mut indptr, mut slots, mut ratings) = (vec![0], Vec::new(), Vec::new());
     let mut owned = Vec::new();
-    for ((shard, block), held) in blocks.blocks.into_iter().zip(blocks.held) {
+    for ((shard, block), held) in blocks.blocks.iter().zip(blocks.held) {
         let first = indptr.len() - 1;
         for row in 0..block.rows() {
             for at in block.span(row).filter(|&at| !held[at]) {
@@ -214,7 +240,7 @@ fn compress(blocks: Blocks, table: SlotTable, slot: impl Fn(u32) -> u32) -> Trai
             }
             indptr.push(slots.len() as u64);
         }
-        owned.push(OwnedShard { shard, rows: first..indptr.len() - 1, ids: block.ids().clone() });
+        owned.push(OwnedShard { shard: *shard, rows: first..indptr.len() - 1, ids: block.ids().clone() });
     }
     TrainingSide { side: blocks.side, shards: blocks.shards, owned, table, indptr, slots, ratings }
 }
@@ -231,6 +257,64 @@ fn held_out_pairs(users: &Blocks) -> HeldOut {
         }
     }
     pairs
+}
+
+/// A held-out pair of a file: the own user row, the global item row, the rating.
+type GivenPair = (usize, u32, f32);
+
+/// The rows of the given pairs of owned users whose item is known; `None` when no file was given.
+async fn resolve_given(
+    context: &TrainContext,
+    dataset: &DatasetInfo,
+    manifest: &Manifest,
+    sides: &[Blocks; 2],
+    given: Option<Vec<Rating>>,
+) -> Result<Option<Vec<GivenPair>>, TrainError> {
+    let Some(given) = given else { return Ok(None) };
+    let [users, items] = sides;
+    let mut by_shard: Vec<Vec<(usize, EntityId, f32)>> = vec![Vec::new(); dataset.shard_count as usize];
+    for rating in given {
+        let shard = rating.user.shard(dataset.shard_count);
+        let mut first = 0;
+        for (owned, block) in users.blocks.iter() {
+            if *owned == shard
+                && let Some(row) = block.ids().find(&rating.user)
+            {
+                let item_shard = rating.item.shard(dataset.shard_count);
+                by_shard[item_shard as usize].push((first + row, rating.item.clone(), rating.rating));
+            }
+            first += block.rows();
+        }
+    }
+    let mut pairs = Vec::new();
+    for (shard, of_shard) in by_shard.into_iter().enumerate() {
+        if of_shard.is_empty() {
+            continue;
+        }
+        let ids = shard_ids(&context.store, dataset, manifest, Side::Items, shard as u32).await?;
+        let first = items.shards.shard_rows(shard as u32).start;
+        let known = of_shard
+            .into_iter()
+            .filter_map(|(user, item, rating)| ids.find(&item).map(|row| (user, first + row as u32, rating)));
+        pairs.extend(known);
+    }
+    pairs.sort_by_key(|pair| (pair.0, pair.1));
+    pairs.dedup_by_key(|pair| (pair.0, pair.1));
+    Ok(Some(pairs))
+}
+
+fn given_pairs(users: &Blocks, pairs: Vec<GivenPair>) -> HeldOut {
+    let rows = users.blocks.iter().map(|(_, block)| block.rows()).sum::<usize>();
+    let mut held_out = HeldOut { indptr: vec![0], ..HeldOut::default() };
+    let mut pairs = pairs.into_iter().peekable();
+    for row in 0..rows {
+        while let Some((_, item, rating)) = pairs.next_if(|pair| pair.0 == row) {
+            held_out.items.push(item);
+            held_out.ratings.push(rating);
+        }
+        held_out.indptr.push(held_out.items.len() as u64);
+    }
+    held_out
 }
 
 /// Initial factors, or those of a checkpoint.

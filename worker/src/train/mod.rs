@@ -22,11 +22,13 @@ use shoal_common::{compute::ComputeError, store::StoreError};
 
 use crate::{
     als::rows::RowError,
+    dataset::source::SourceError,
     exchange::{push::PushError, routing::TooManyRows, wire::TornNumbers},
     tensor_file::TensorFileError,
 };
 
 pub use attempt::{TrainAttempt, TrainContext};
+pub use half_step::OnRows;
 
 /// What can go wrong in a training step.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub enum TrainError {
     OutOfTurn(&'static str),
     /// The store failed, or an object is damaged.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] Box<StoreError>),
     /// A part is not what it should be.
     #[error(transparent)]
     Tensor(#[from] TensorFileError),
@@ -70,14 +72,21 @@ pub enum TrainError {
     #[error(transparent)]
     Compute(#[from] ComputeError),
     /// The held-out file cannot be used.
-    #[error("the held-out ratings at '{uri}' cannot be used: {reason}")]
-    HeldOut {
-        /// As given.
-        uri: String,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error("the held-out ratings cannot be used")]
+    HeldOut(#[from] Box<SourceError>),
     /// The step was cancelled.
     #[error("the training step was cancelled")]
     Cancelled,
+}
+
+impl From<StoreError> for TrainError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<SourceError> for TrainError {
+    fn from(error: SourceError) -> Self {
+        Self::HeldOut(Box::new(error))
+    }
 }

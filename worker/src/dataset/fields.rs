@@ -1,0 +1,205 @@
+//! Fields of delimited text: how a line is split and what its pieces mean. Pure.
+
+use std::borrow::Cow;
+
+/// Splits a line at `delimiter`, honouring double quotes (a doubled quote inside a quoted field is one
+/// quote). `None` when a quote is left open: the field goes on in the next line, which no MovieLens
+/// file has.
+#[must_use]
+pub fn split_quoted(line: &[u8], delimiter: u8) -> Option<Vec<Cow<'_, [u8]>>> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    loop {
+        let (field, after) = match rest.strip_prefix(b"\"") {
+            Some(quoted) => take_quoted(quoted, delimiter)?,
+            None => {
+                let end = memchr::memchr(delimiter, rest).unwrap_or(rest.len());
+                (Cow::Borrowed(&rest[..end]), rest.get(end + 1..))
+            }
+        };
+        fields.push(field);
+        match after {
+            Some(after) => rest = after,
+            None => return Some(fields),
+        }
+    }
+}
+
+/// A field, and what follows its delimiter.
+type FieldAndRest<'a> = (Cow<'a, [u8]>, Option<&'a [u8]>);
+
+/// The field after an opening quote, and what follows its delimiter (`None` at the end of the line).
+fn take_quoted(text: &[u8], delimiter: u8) -> Option<FieldAndRest<'_>> {
+    let mut field = Vec::new();
+    let mut rest = text;
+    loop {
+        let quote = memchr::memchr(b'"', rest)?;
+        field.extend_from_slice(&rest[..quote]);
+        rest = &rest[quote + 1..];
+        if let Some(after) = rest.strip_prefix(b"\"") {
+            field.push(b'"');
+            rest = after;
+            continue;
+        }
+        // What stands between the closing quote and the delimiter belongs to the field.
+        let end = memchr::memchr(delimiter, rest).unwrap_or(rest.len());
+        field.extend_from_slice(&rest[..end]);
+        return Some((Cow::Owned(field), rest.get(end + 1..)));
+    }
+}
+
+/// Splits a line at a two-byte separator such as "::".
+#[must_use]
+pub fn split_double<'a>(line: &'a [u8], separator: &[u8; 2]) -> Vec<Cow<'a, [u8]>> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    while let Some(at) = memchr::memmem::find(rest, separator) {
+        fields.push(Cow::Borrowed(&rest[..at]));
+        rest = &rest[at + 2..];
+    }
+    fields.push(Cow::Borrowed(rest));
+    fields
+}
+
+/// Text as UTF-8, or as Latin-1 where it is not UTF-8 (the titles of MovieLens 100K and 1M).
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        // Every Latin-1 byte is the character of the same number.
+        Err(_) => Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect()),
+    }
+}
+
+/// A whole number, with surrounding blanks allowed.
+#[must_use]
+pub fn integer(field: &[u8]) -> Option<i64> {
+    std::str::from_utf8(field).ok()?.trim().parse().ok()
+}
+
+/// A number; NaN and infinities parse, and are for the caller to refuse.
+#[must_use]
+pub fn number(field: &[u8]) -> Option<f64> {
+    std::str::from_utf8(field).ok()?.trim().parse().ok()
+}
+
+/// A time in seconds since the epoch: seconds (whole, or with a fraction that is dropped), or
+/// `YYYY-MM-DD HH:MM:SS` in UTC (also with a T, and without the time of day).
+#[must_use]
+pub fn timestamp(field: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(field).ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    if let Ok(seconds) = text.parse::<f64>() {
+        // The range check keeps the cast exact enough: what is beyond is no time.
+        return (seconds.abs() < 1e15).then_some(seconds as i64);
+    }
+    let (date, time) = match text.split_once([' ', 'T']) {
+        Some((date, time)) => (date, time.trim_end_matches('Z')),
+        None => (text, "00:00:00"),
+    };
+    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
+    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
+    let mut time = time.splitn(3, ':');
+    let (hour, minute) = (time.next()?.parse::<i64>().ok()?, time.next()?.parse::<i64>().ok()?);
+    let second = time.next().map_or(Some(0), |second| second.split('.').next()?.parse::<i64>().ok())?;
+    let valid = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && (0..24).contains(&hour)
+        && (0..60).contains(&minute)
+        && (0..=60).contains(&second);
+    valid.then(|| days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March here, so that the leap day is the last of its year.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// The year at the end of a title: `Toy Story (1995)`; of a span, `(2006-2007)`, the first.
+#[must_use]
+pub fn title_year(title: &str) -> Option<i32> {
+    let inside = title.trim_end().strip_suffix(')')?.rsplit_once('(')?.1;
+    let year: i32 = inside.get(..4)?.parse().ok()?;
+    let rest = inside[4..].trim();
+    ((1800..=2200).contains(&year) && (rest.is_empty() || rest.starts_with(['-', '–']))).then_some(year)
+}
+
+/// Genres of a MovieLens field: separated by `|`; "(no genres listed)" is none.
+#[must_use]
+pub fn genres(field: &str) -> String {
+    let genres = field.split('|').map(str::trim);
+    let genres: Vec<&str> =
+        genres.filter(|genre| !genre.is_empty() && *genre != "(no genres listed)").collect();
+    genres.join("|")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(fields: &[Cow<'_, [u8]>]) -> Vec<String> {
+        fields.iter().map(|field| decode(field).into_owned()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn quoted_lines_split_as_the_csv_crate_does(
+            fields in prop::collection::vec("[a-c,\" ]{0,8}", 1..5),
+        ) {
+            let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
+            writer.write_record(&fields).unwrap();
+            let mut line = writer.into_inner().unwrap();
+            line.pop();
+            prop_assert_eq!(texts(&split_quoted(&line, b',').unwrap()), fields);
+        }
+    }
+
+    #[test]
+    fn an_open_quote_is_noticed() {
+        assert_eq!(split_quoted(b"1,\"open", b','), None);
+        assert_eq!(texts(&split_quoted(b"1,,", b',').unwrap()), ["1", "", ""]);
+    }
+
+    #[test]
+    fn times_in_every_form() {
+        for (text, seconds) in [
+            ("964982703", 964_982_703),
+            ("964982703.9", 964_982_703),
+            ("2004-01-26 03:58:10", 1_075_089_490),
+            ("2004-01-26T03:58:10Z", 1_075_089_490),
+            ("1970-01-01", 0),
+            ("2000-02-29 00:00:00", 951_782_400),
+        ] {
+            assert_eq!(timestamp(text.as_bytes()), Some(seconds), "{text}");
+        }
+        for text in ["", "yesterday", "2004-13-01", "2004-01-26 25:00:00", "NaN"] {
+            assert_eq!(timestamp(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn years_and_genres_as_movielens_writes_them() {
+        assert_eq!(title_year("Toy Story (1995)"), Some(1995));
+        assert_eq!(title_year("Death Note: Desu nôto (2006–2007)"), Some(2006));
+        assert_eq!(title_year("Das Millionenspiel (1970) "), Some(1970));
+        assert_eq!(title_year("Babylon 5"), None);
+        assert_eq!(title_year("Nocturnal Animals (uncut)"), None);
+        assert_eq!(genres("(no genres listed)"), "");
+        assert_eq!(genres("Comedy|Drama"), "Comedy|Drama");
+    }
+
+    #[test]
+    fn latin_1_titles_are_read() {
+        assert_eq!(decode(b"Mis\xe9rables, Les (1995)"), "Misérables, Les (1995)");
+    }
+}
