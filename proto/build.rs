@@ -2,9 +2,10 @@
 
 use std::{env, fs, path::PathBuf};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "shoal/v1/types.proto",
     "shoal/v1/coordinator.proto",
+    "shoal/v1/state.proto",
     "shoal/v1/raft.proto",
     "shoal/v1/worker.proto",
     "shoal/v1/recommender.proto",

@@ -1,8 +1,9 @@
 //! Shutdown as a shape: one token says stop, one tracker knows every task; stop accepting, drain
 //! within a deadline, leave.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
+use futures::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -20,17 +21,15 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Spawns a task that [`Shutdown::drain`] waits for. The name shows in the log if it panics.
+    /// Spawns a task that [`Shutdown::drain`] waits for; aborting the handle ends the task. The name
+    /// shows in the log if it panics.
     pub fn spawn<F>(&self, name: &'static str, task: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let inner = tokio::spawn(task);
         self.tracker.spawn(async move {
-            if let Err(error) = inner.await
-                && error.is_panic()
-            {
-                tracing::error!(task = name, %error, "a task panicked");
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "a task panicked");
             }
         })
     }

@@ -1,3 +1,14 @@
-//! Replicated metadata, placement and jobs.
+//! The coordinator: replicated metadata, placement and jobs.
+//!
+//! `state` is what the members agree on (pure), `raft` how they agree, `placement` which worker has
+//! which shard (pure), `leader` what only the leading member does (leases, controllers, running
+//! jobs), `jobs` the imports and trainings themselves, `service` the gRPC face, and `node` ties one
+//! coordinator process together.
 
+pub mod jobs;
+pub mod leader;
+pub mod node;
+pub mod placement;
 pub mod raft;
+pub mod service;
+pub mod state;

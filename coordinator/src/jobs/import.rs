@@ -1,0 +1,333 @@
+//! An import: look at the source, hand out its byte ranges, sort, build, publish.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use shoal_common::{
+    clock::UtcTime,
+    store::{METADATA_FILE, Manifest, dataset_path, join, staging_path},
+};
+use shoal_proto::v1::{
+    DatasetInfo, DatasetSource, FileContent, ImportReport, IngestBegin, IngestBuild, IngestParse,
+    IngestParseDone, IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry,
+    RejectionCount, ShardStats, SourceFile, step_event::Event, step_request::Step, update_job::Update,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    JobError, commit,
+    steps::{Attempt, client, refusal},
+    tracker::Tracker,
+};
+use crate::{
+    leader::{Leader, LiveWorker},
+    placement::even_owners,
+};
+
+const SHARDS_DEFAULT: u32 = 16;
+
+/// Bytes of a range: small enough that a worker holds only a few, large enough to be worth a call.
+const RANGE_BYTES_MIN: u64 = 1024 * 1024;
+const RANGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Ranges that a worker parses at once: one is sent while another is read.
+const RANGES_PER_WORKER: usize = 2;
+
+/// Examples kept per reason in the report.
+const EXAMPLES_MAX: usize = 5;
+
+pub(super) async fn run(
+    leader: &Leader,
+    record: &mut JobRecord,
+    workers: &[LiveWorker],
+    tracker: &mut Tracker,
+) -> Result<(), JobError> {
+    let info = record.info.clone().unwrap_or_default();
+    if info.dataset.is_some() {
+        // Published by an attempt whose leader was lost before it could say so.
+        return Ok(());
+    }
+    let request = info.import.clone().unwrap_or_default();
+    let source = request.source.clone().unwrap_or_default();
+    let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
+    tracker.begin("inspecting", "looking at the files", (0.0, 0.02));
+    let found = inspect(leader, &workers[0], &source).await?;
+
+    let shard_count = if request.shard_count == 0 { SHARDS_DEFAULT } else { request.shard_count };
+    let begin = IngestBegin {
+        source: Some(source.clone()),
+        shard_count,
+        user_id_kind: found.user_id_kind,
+        item_id_kind: found.item_id_kind,
+        owners: even_owners(shard_count, &attempt.names()),
+        workers: attempt.peers(),
+        staging_path: staging_path(&info.job_id, info.attempt),
+        files: found.files.clone(),
+    };
+    attempt.on_all(leader, Step::IngestBegin(begin), tracker).await?;
+    tracker.begin("parsing", "parsing", (0.02, 0.6));
+    let report = parse(leader, &attempt, &found.files, tracker).await?;
+    check_report(&report, &source)?;
+
+    tracker.begin("sorting", "sorting", (0.6, 0.75));
+    let mut dataset = sort(leader, &attempt, tracker).await?;
+    dataset.report =
+        Some(ImportReport { duplicates: dataset.report.take().unwrap_or_default().duplicates, ..report });
+    dataset.name.clone_from(&request.name);
+    dataset.version = UtcTime::from_unix_ms(info.created_unix_ms).compact();
+    dataset.path = path_of(&info);
+    dataset.shard_count = shard_count;
+    dataset.user_id_kind = found.user_id_kind;
+    dataset.item_id_kind = found.item_id_kind;
+    dataset.created_unix_ms = info.created_unix_ms;
+    dataset.source_uri = source.uri;
+
+    tracker.begin("building", "writing blocks", (0.75, 0.98));
+    let build = IngestBuild {
+        path: dataset.path.clone(),
+        user_rows: dataset.user_shards.iter().map(|shard| shard.rows).collect(),
+        item_rows: dataset.item_shards.iter().map(|shard| shard.rows).collect(),
+    };
+    let mut objects = Vec::new();
+    for event in attempt.on_all(leader, Step::IngestBuild(build), tracker).await? {
+        if let Event::IngestBuildDone(done) = event {
+            objects.extend(done.objects);
+        }
+    }
+    tracker.begin("publishing", "publishing", (0.98, 1.0));
+    publish(leader, &mut dataset, objects).await?;
+    commit(leader, &info.job_id, Update::DatasetPublished(dataset.clone())).await?;
+    record.info.get_or_insert_default().dataset = Some(dataset);
+    Ok(())
+}
+
+fn path_of(info: &JobInfo) -> String {
+    let name = info.import.clone().unwrap_or_default().name;
+    dataset_path(&name, &UtcTime::from_unix_ms(info.created_unix_ms).compact())
+}
+
+/// What a job that did not publish may have written.
+pub(super) fn unpublished_folder(info: &JobInfo) -> Option<String> {
+    (info.import.is_some() && info.dataset.is_none()).then(|| path_of(info))
+}
+
+async fn inspect(
+    leader: &Leader,
+    worker: &LiveWorker,
+    source: &DatasetSource,
+) -> Result<InspectSourceReply, JobError> {
+    let request = InspectSourceRequest { source: Some(source.clone()) };
+    let reply = client(leader, worker)?.inspect_source(request).await;
+    Ok(reply.map_err(|status| refusal(worker, &status))?.into_inner())
+}
+
+/// A range of a file, and the report on it when it is parsed.
+struct RangeDone {
+    step: IngestParse,
+    done: IngestParseDone,
+}
+
+fn ranges(files: &[SourceFile], workers: usize) -> VecDeque<IngestParse> {
+    let mut ranges = VecDeque::new();
+    for (number, file) in files.iter().enumerate() {
+        let size = match file.content() {
+            FileContent::Ratings => {
+                (file.length_bytes / (4 * workers as u64)).clamp(RANGE_BYTES_MIN, RANGE_BYTES_MAX)
+            }
+            // Catalogues are small.
+            _ => file.length_bytes.max(1),
+        };
+        let mut begin = 0;
+        while begin < file.length_bytes {
+            let end = (begin + size).min(file.length_bytes);
+            ranges.push_back(IngestParse { file: number as u32, begin, end });
+            begin = end;
+        }
+    }
+    ranges
+}
+
+/// Hands out the ranges to whoever is free, and merges the reports.
+async fn parse(
+    leader: &Leader,
+    attempt: &Attempt,
+    files: &[SourceFile],
+    tracker: &mut Tracker,
+) -> Result<ImportReport, JobError> {
+    let total: u64 = files.iter().map(|file| file.length_bytes).sum();
+    let queue = Arc::new(Mutex::new(ranges(files, attempt.workers.len())));
+    let (results, mut parsed) = mpsc::unbounded_channel();
+    let lanes = attempt.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, RANGES_PER_WORKER));
+    let lanes = lanes.map(|worker| {
+        let (queue, results) = (Arc::clone(&queue), results.clone());
+        async move {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let Some(step) = next else { return Ok::<(), JobError>(()) };
+                let event = attempt.on_one(leader, worker, Step::IngestParse(step), |_, _| {}).await?;
+                if let Event::IngestParseDone(done) = event {
+                    // The receiver lives as long as the lanes.
+                    let _ = results.send(RangeDone { step, done });
+                }
+            }
+        }
+    });
+    let lanes = try_join_all(lanes);
+    tokio::pin!(lanes);
+    let mut done = Vec::new();
+    let mut bytes = 0;
+    loop {
+        tokio::select! {
+            // Reports first, so that none is left when the lanes end.
+            biased;
+            Some(range) = parsed.recv() => {
+                bytes += range.step.end - range.step.begin;
+                tracker.done(bytes as f64 / total.max(1) as f64);
+                done.push(range);
+            }
+            ended = &mut lanes => {
+                ended?;
+                break;
+            }
+        }
+    }
+    while let Ok(range) = parsed.try_recv() {
+        done.push(range);
+    }
+    Ok(merge_reports(files, done))
+}
+
+/// One report of all ranges, in file order, with line numbers of the file.
+fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> ImportReport {
+    ranges.sort_by_key(|range| (range.step.file, range.step.begin));
+    let mut merged = ImportReport {
+        files: files.iter().map(|file| file.uri.clone()).collect(),
+        ..ImportReport::default()
+    };
+    let mut counts: BTreeMap<String, RejectionCount> = BTreeMap::new();
+    let (mut file, mut lines) = (u32::MAX, 0);
+    for RangeDone { step, done } in ranges {
+        if step.file != file {
+            file = step.file;
+            // A header is the first line.
+            lines = u64::from(files[file as usize].data_offset > 0);
+        }
+        let report = done.report.unwrap_or_default();
+        merged.rows_read += report.rows_read;
+        merged.rows_accepted += report.rows_accepted;
+        merged.bytes_read += report.bytes_read;
+        for rejection in report.rejections {
+            let count = counts.entry(rejection.reason.clone()).or_insert_with(|| RejectionCount {
+                reason: rejection.reason.clone(),
+                ..RejectionCount::default()
+            });
+            count.count += rejection.count;
+            for mut example in rejection.examples {
+                example.line += lines;
+                if count.examples.len() < EXAMPLES_MAX {
+                    count.examples.push(example);
+                }
+            }
+        }
+        lines += done.lines;
+    }
+    merged.rejections = counts.into_values().collect();
+    merged.rejections.sort_by_key(|rejection| std::cmp::Reverse(rejection.count));
+    merged
+}
+
+/// Refuses an import with too many bad rows, or none that is good, in one sentence with examples.
+fn check_report(report: &ImportReport, source: &DatasetSource) -> Result<(), JobError> {
+    if report.rows_accepted == 0 {
+        return Err(JobError::Fatal(format!("no row of '{}' could be read{}", source.uri, examples(report))));
+    }
+    let rejected = report.rows_read - report.rows_accepted;
+    let ratio = rejected as f64 / report.rows_read as f64;
+    if ratio <= source.bad_rows_ratio_max {
+        return Ok(());
+    }
+    Err(JobError::Fatal(format!(
+        "{rejected} of {} rows are bad ({:.3} %), more than the {:.3} % allowed, so nothing was imported{}; mend the file, or allow more with --max-bad-rows",
+        report.rows_read,
+        ratio * 100.0,
+        source.bad_rows_ratio_max * 100.0,
+        examples(report),
+    )))
+}
+
+fn examples(report: &ImportReport) -> String {
+    let lines = report.rejections.iter().map(|rejection| {
+        let first = rejection.examples.first().cloned().unwrap_or_default();
+        format!("{} × {} (first at {} line {})", rejection.count, rejection.reason, first.file, first.line)
+    });
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
+}
+
+/// Sorts on every worker and adds up what they found.
+async fn sort(leader: &Leader, attempt: &Attempt, tracker: &mut Tracker) -> Result<DatasetInfo, JobError> {
+    let mut dataset =
+        DatasetInfo { rating_min: f64::INFINITY, rating_max: f64::NEG_INFINITY, ..DatasetInfo::default() };
+    let mut sums = Vec::new();
+    let mut duplicates = 0;
+    for event in attempt.on_all(leader, Step::IngestSort(IngestSort {}), tracker).await? {
+        let Event::IngestSortDone(done) = event else { continue };
+        dataset.user_shards.extend(done.user_shards);
+        dataset.item_shards.extend(done.item_shards);
+        dataset.catalogue_items += done.catalogue_items;
+        dataset.rating_min = dataset.rating_min.min(done.rating_min);
+        dataset.rating_max = dataset.rating_max.max(done.rating_max);
+        duplicates += done.duplicates;
+        sums.extend(done.rating_sums);
+    }
+    dataset.user_shards.sort_by_key(|shard| shard.shard);
+    dataset.item_shards.sort_by_key(|shard| shard.shard);
+    // In shard order, so that the mean does not depend on who summed.
+    sums.sort_by_key(|sum| sum.shard);
+    let rows = |shards: &[ShardStats]| shards.iter().map(|shard| shard.rows).sum();
+    dataset.users = rows(&dataset.user_shards);
+    dataset.items = rows(&dataset.item_shards);
+    dataset.ratings = dataset.user_shards.iter().map(|shard| shard.ratings).sum();
+    if dataset.ratings == 0 {
+        return Err(JobError::Fatal("the source has no ratings".to_owned()));
+    }
+    dataset.rating_mean = sums.iter().map(|sum| sum.sum).sum::<f64>() / dataset.ratings as f64;
+    dataset.report = Some(ImportReport { duplicates, ..ImportReport::default() });
+    Ok(dataset)
+}
+
+/// Writes the file for people and the manifest, last.
+async fn publish(
+    leader: &Leader,
+    dataset: &mut DatasetInfo,
+    mut objects: Vec<ObjectEntry>,
+) -> Result<(), JobError> {
+    let report = dataset.report.clone().unwrap_or_default();
+    let rejections: BTreeMap<&str, u64> =
+        report.rejections.iter().map(|rejection| (rejection.reason.as_str(), rejection.count)).collect();
+    let readable = serde_json::json!({
+        "name": dataset.name,
+        "version": dataset.version,
+        "source": dataset.source_uri,
+        "shards_per_side": dataset.shard_count,
+        "users": dataset.users,
+        "items": dataset.items,
+        "ratings": dataset.ratings,
+        "catalogue_items": dataset.catalogue_items,
+        "rating": { "min": dataset.rating_min, "max": dataset.rating_max, "mean": dataset.rating_mean },
+        "rows_read": report.rows_read,
+        "duplicates": report.duplicates,
+        "rejected": rejections,
+        "created": UtcTime::from_unix_ms(dataset.created_unix_ms).iso_8601(),
+        "code_version": env!("CARGO_PKG_VERSION"),
+    });
+    let text = format!("{readable:#}\n");
+    let entry = leader.store.put(&join(&dataset.path, METADATA_FILE), Bytes::from(text)).await?;
+    objects.push(ObjectEntry { path: METADATA_FILE.to_owned(), ..entry });
+    dataset.manifest_checksum = Manifest::new("dataset", objects).write(&leader.store, &dataset.path).await?;
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Imports and trainings, as the leader runs them.
+//!
+//! A job is a sequence of steps that every worker does, with a barrier after each. When a worker is
+//! lost the attempt is over: a new one begins with the workers that are there, from the last committed
+//! sweep (or from the start, for an import). What decides is in the replicated state: attempts, sweeps
+//! with their checkpoints, what was published; a new leader goes on from there.
+
+mod import;
+mod steps;
+mod tracker;
+mod training;
+mod validate;
+
+use std::time::Duration;
+
+use shoal_common::store::StoreError;
+use shoal_proto::v1::{
+    AttemptStarted, JobKind, JobRecord, JobState, UpdateJob, metadata_command::Command, update_job::Update,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::tracker::Tracker;
+use crate::{
+    leader::{CommandError, Leader, LiveWorker, finished},
+    raft::ProposeError,
+};
+
+pub use validate::{validate_import, validate_training};
+
+/// Attempts that may fail one after the other without a sweep being committed.
+const FRUITLESS_ATTEMPTS_MAX: u32 = 5;
+
+/// Between attempts: long enough for a lost worker's lease to expire.
+const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why an attempt ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    /// Another attempt may succeed: a worker or the store was out of reach.
+    #[error("{0}")]
+    Transient(String),
+    /// Another attempt would fail alike.
+    #[error("{0}")]
+    Fatal(String),
+    /// Another coordinator leads now, and goes on.
+    #[error("leadership was lost")]
+    LeadershipLost,
+    /// Somebody asked for it.
+    #[error("the job was cancelled")]
+    Cancelled,
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Access { .. } => Self::Transient(with_causes(&error)),
+            _ => Self::Fatal(with_causes(&error)),
+        }
+    }
+}
+
+impl From<CommandError> for JobError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused { reason, .. } => Self::Fatal(reason),
+            CommandError::Raft(ProposeError::Busy) => Self::Transient(error.to_string()),
+            CommandError::Raft(_) => Self::LeadershipLost,
+        }
+    }
+}
+
+/// An error and what caused it, as one sentence.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Runs a job to its end, from wherever the record says it is.
+pub async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
+    let info = record.info.clone().unwrap_or_default();
+    let mut tracker = Tracker::new(leader.progress.clone(), &info);
+    let mut record = record;
+    let mut fruitless = 0;
+    let outcome = loop {
+        let sweeps_before = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
+        let outcome = attempt(&leader, &mut record, &mut tracker, &cancel).await;
+        let sweeps = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
+        fruitless = if sweeps > sweeps_before { 0 } else { fruitless + 1 };
+        match outcome {
+            Err(JobError::Transient(reason)) if fruitless < FRUITLESS_ATTEMPTS_MAX => {
+                tracing::warn!(job = info.job_id, reason, "the attempt failed, another follows");
+                tracker.phase("waiting for workers");
+                tokio::time::sleep(ATTEMPT_PAUSE).await;
+            }
+            other => break other,
+        }
+    };
+    let (state, error) = match outcome {
+        Ok(()) => (JobState::Succeeded, String::new()),
+        Err(JobError::Cancelled) => (JobState::Cancelled, String::new()),
+        Err(JobError::LeadershipLost) => return,
+        Err(JobError::Fatal(reason)) => (JobState::Failed, reason),
+        Err(JobError::Transient(reason)) => (
+            JobState::Failed,
+            format!("{FRUITLESS_ATTEMPTS_MAX} attempts failed, the last because: {reason}"),
+        ),
+    };
+    clean_up(&leader, &record, state).await;
+    tracing::info!(job = info.job_id, ?state, error, "the job is over");
+    let now = leader.clock.now_unix_ms();
+    let command = finished(&info.job_id, state, error, now, tracker.finish());
+    if let Err(error) = leader.command(command).await {
+        // The job stays open: whoever leads next finds what was published and ends it.
+        tracing::warn!(job = info.job_id, %error, "the job's end was not recorded");
+    }
+}
+
+/// One attempt: committed first, so that workers refuse whatever an older one still sends.
+async fn attempt(
+    leader: &Leader,
+    record: &mut JobRecord,
+    tracker: &mut Tracker,
+    cancel: &CancellationToken,
+) -> Result<(), JobError> {
+    let work = async {
+        tracker.phase("waiting for workers");
+        let workers = wait_for_workers(leader).await;
+        let info = record.info.get_or_insert_default();
+        let attempt = info.attempt + 1;
+        commit(leader, &info.job_id, Update::AttemptStarted(AttemptStarted { attempt })).await?;
+        info.attempt = attempt;
+        match info.kind() {
+            JobKind::Import => import::run(leader, record, &workers, tracker).await,
+            _ => training::run(leader, record, &workers, tracker).await,
+        }
+    };
+    tokio::select! {
+        // Work that has ended is not cancelled any more.
+        biased;
+        outcome = work => outcome,
+        () = cancel.cancelled() => Err(JobError::Cancelled),
+    }
+}
+
+/// The workers that can be given work; waits until there is one, and a moment more for the others of
+/// a cluster that is just starting.
+async fn wait_for_workers(leader: &Leader) -> Vec<LiveWorker> {
+    loop {
+        let state = leader.raft.view().borrow().clone();
+        let workers = leader.members.live_workers(&state, leader.config.lease);
+        if !workers.is_empty() {
+            return workers;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn commit(leader: &Leader, job_id: &str, update: Update) -> Result<(), JobError> {
+    let command = Command::UpdateJob(UpdateJob { job_id: job_id.to_owned(), update: Some(update) });
+    leader.command(command).await?;
+    Ok(())
+}
+
+/// Frees what workers hold and deletes what only the job needed.
+async fn clean_up(leader: &Leader, record: &JobRecord, state: JobState) {
+    let info = record.info.clone().unwrap_or_default();
+    steps::release(leader, &info.job_id).await;
+    let mut folders = vec![format!("checkpoints/{}", info.job_id), format!("staging/{}", info.job_id)];
+    if state != JobState::Succeeded {
+        folders.extend(import::unpublished_folder(&info));
+        folders.extend(training::unpublished_folder(&info));
+    }
+    for folder in folders {
+        if let Err(error) = leader.store.delete_folder(&folder).await {
+            tracing::warn!(folder, error = with_causes(&error), "a temporary folder was left behind");
+        }
+    }
+}

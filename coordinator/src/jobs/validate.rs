@@ -1,0 +1,126 @@
+//! Whether a request can work at all: looked at before a job is made of it.
+
+use shoal_proto::v1::{AlsParameters, ImportDatasetRequest, ObjectiveChoice, StartTrainingRequest};
+
+const RANK_MAX: u32 = 512;
+const SWEEPS_MAX: u32 = 1_000;
+const SHARDS_MAX: u32 = 4_096;
+
+/// Everything that is wrong with an import request.
+#[must_use]
+pub fn validate_import(request: &ImportDatasetRequest) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !is_name(&request.name) {
+        problems.push(format!(
+            "the name '{}' must be 1 to 64 lower-case letters, digits, '-' or '_', and begin with a letter or digit",
+            request.name
+        ));
+    }
+    if request.shard_count > SHARDS_MAX {
+        problems.push(format!("{} shards are too many; at most {SHARDS_MAX}", request.shard_count));
+    }
+    match &request.source {
+        None => problems.push("the source is missing".to_owned()),
+        Some(source) => {
+            if source.uri.is_empty() {
+                problems.push("the source's address is missing".to_owned());
+            }
+            if !(0.0..=1.0).contains(&source.bad_rows_ratio_max) {
+                problems.push(format!(
+                    "the share of bad rows, {}, must be from 0 to 1",
+                    source.bad_rows_ratio_max
+                ));
+            }
+            if !source.rating_min.is_finite()
+                || !source.rating_max.is_finite()
+                || source.rating_min > source.rating_max
+            {
+                problems.push("the range of ratings is empty".to_owned());
+            }
+            let named = [&source.user_column, &source.item_column, &source.rating_column];
+            if named.iter().any(|name| name.is_empty()) && named.iter().any(|name| !name.is_empty()) {
+                problems.push("name the user, item and rating columns together".to_owned());
+            }
+        }
+    }
+    problems
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=64).contains(&name.len())
+        && name.starts_with(plain)
+        && name.chars().all(|c| plain(c) || c == '-' || c == '_')
+}
+
+/// Everything that is wrong with a training request.
+#[must_use]
+pub fn validate_training(request: &StartTrainingRequest) -> Vec<String> {
+    let mut problems = Vec::new();
+    match &request.parameters {
+        None => problems.push("the parameters are missing".to_owned()),
+        Some(parameters) => check_parameters(parameters, &mut problems),
+    }
+    problems
+}
+
+fn check_parameters(parameters: &AlsParameters, problems: &mut Vec<String>) {
+    if !(1..=RANK_MAX).contains(&parameters.rank) {
+        problems.push(format!("the rank {} must be from 1 to {RANK_MAX}", parameters.rank));
+    }
+    if !(1..=SWEEPS_MAX).contains(&parameters.sweeps) {
+        problems.push(format!("the number of sweeps {} must be from 1 to {SWEEPS_MAX}", parameters.sweeps));
+    }
+    if !(0.0..1.0).contains(&parameters.test_ratio) {
+        problems.push(format!("the test ratio {} must be from 0 to below 1", parameters.test_ratio));
+    }
+    if !parameters.test_uri.is_empty() && parameters.test_ratio > 0.0 {
+        problems.push("give a test ratio or a test file, not both".to_owned());
+    }
+    let choice = parameters.objective();
+    let positive = |name: &str, value: f64, problems: &mut Vec<String>| {
+        if !(value > 0.0 && value.is_finite()) {
+            problems.push(format!("the {name}, {value}, must be a number above 0"));
+        }
+    };
+    if choice != ObjectiveChoice::Implicit {
+        match &parameters.explicit {
+            None => problems.push("the explicit parameters are missing".to_owned()),
+            Some(explicit) => positive("explicit regularization", explicit.regularization, problems),
+        }
+    }
+    if choice != ObjectiveChoice::Explicit {
+        match &parameters.implicit {
+            None => problems.push("the implicit parameters are missing".to_owned()),
+            Some(implicit) => {
+                positive("implicit regularization", implicit.regularization, problems);
+                for (name, value) in [
+                    ("weight of unobserved pairs", implicit.unobserved_weight),
+                    ("alpha", implicit.alpha),
+                    ("regularization exponent", implicit.regularization_exponent),
+                ] {
+                    if !(value >= 0.0 && value.is_finite()) {
+                        problems.push(format!("the {name}, {value}, must be a number from 0"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_named() {
+        let parameters = AlsParameters { rank: 0, sweeps: 0, test_ratio: 1.0, ..AlsParameters::default() };
+        let request =
+            StartTrainingRequest { parameters: Some(parameters), ..StartTrainingRequest::default() };
+        assert_eq!(validate_training(&request).len(), 5);
+        for name in ["", "Big", "../x", "-a", &"a".repeat(65)] {
+            assert!(!is_name(name), "{name}");
+        }
+        assert!(is_name("ml-20m_v2"));
+    }
+}

@@ -1,0 +1,156 @@
+//! The controllers: node health, placement, promotion. One pass looks at each and proposes what is missing.
+
+use shoal_proto::v1::{
+    DatasetInfo, ModelVersion, NodeHealth, NodeInfo, NodeRecord, NodeRole, Placement, PromoteCommit,
+    PromoteStart, ShardReplicas, Side, metadata_command::Command,
+};
+
+use super::Leader;
+use crate::{placement::place, state::ClusterState};
+
+impl Leader {
+    /// One pass. What cannot be proposed now is seen again in the next.
+    pub(super) async fn reconcile(&self, state: &ClusterState) {
+        let mut commands = self.expired_leases(state);
+        commands.extend(self.placements(state));
+        commands.extend(self.promotion(state));
+        commands.extend(pending_promotions(state));
+        for command in commands {
+            if let Err(error) = self.command(command).await {
+                tracing::debug!(%error, "a controller's command was not carried out");
+                return;
+            }
+        }
+    }
+
+    /// Nodes that were up and have not been heard of.
+    fn expired_leases(&self, state: &ClusterState) -> Vec<Command> {
+        let expired = state.nodes.values().filter_map(|record| record.info.as_ref()).filter(|info| {
+            info.health() == NodeHealth::Up && !self.members.has_lease(&info.name, self.config.lease)
+        });
+        let down = |info: &NodeInfo| {
+            tracing::warn!(node = info.name, "lease expired");
+            let mut info = info.clone();
+            info.set_health(NodeHealth::Down);
+            Command::UpsertNode(NodeRecord { info: Some(info), down_since_unix_ms: self.clock.now_unix_ms() })
+        };
+        expired.map(down).collect()
+    }
+
+    /// Placements of the wanted versions' data sets that are missing or name workers that have been gone for long.
+    fn placements(&self, state: &ClusterState) -> Vec<Command> {
+        let workers = self.placeable_workers(state);
+        if workers.is_empty() {
+            return Vec::new();
+        }
+        let mut changed = Vec::new();
+        for version in state.wanted_versions() {
+            let key = (version.dataset_name.clone(), version.dataset_version.clone());
+            let Some(dataset) = state.datasets.get(&key) else { continue };
+            let current = state.placements.get(&key);
+            let placement = place(dataset, &workers, self.config.replicas, current);
+            if current != Some(&placement) && !changed.contains(&placement) {
+                changed.push(placement);
+            }
+        }
+        changed.into_iter().map(Command::SetPlacement).collect()
+    }
+
+    /// Workers that are up, or have not been down for long enough to be replaced.
+    fn placeable_workers(&self, state: &ClusterState) -> Vec<String> {
+        let now = self.clock.now_unix_ms();
+        let patience = i64::try_from(self.config.replace_after.as_millis()).unwrap_or(i64::MAX);
+        let placeable = |record: &&NodeRecord| {
+            let info = record.info.clone().unwrap_or_default();
+            let up = info.health() == NodeHealth::Up;
+            info.role() == NodeRole::Worker
+                && (up || now.saturating_sub(record.down_since_unix_ms) < patience)
+        };
+        let workers = state.nodes.values().filter(placeable);
+        workers.filter_map(|record| record.info.as_ref().map(|info| info.name.clone())).collect()
+    }
+
+    /// The switch to a version that every placed worker has ready.
+    fn promotion(&self, state: &ClusterState) -> Option<Command> {
+        let version = state.versions.get(&state.promoting_version)?;
+        let placement =
+            state.placements.get(&(version.dataset_name.clone(), version.dataset_version.clone()))?;
+        let ready = placement.shards.iter().all(|shard| self.is_ready(state, version, shard));
+        (ready && !placement.shards.is_empty())
+            .then(|| Command::PromoteCommit(PromoteCommit { version: version.name.clone() }))
+    }
+
+    /// Whether every replica that is up has the shard ready, and at least one is.
+    fn is_ready(&self, state: &ClusterState, version: &ModelVersion, shard: &ShardReplicas) -> bool {
+        let up = |node: &&String| {
+            let record = state.nodes.get(*node).and_then(|record| record.info.as_ref());
+            record.is_some_and(|info| info.health() == NodeHealth::Up)
+        };
+        let mut replicas = shard.nodes.iter().filter(up).peekable();
+        replicas.peek().is_some()
+            && replicas.all(|node| self.has_ready(node, &version.name, shard.side(), shard.shard))
+    }
+
+    /// Whether a worker has reported a shard of a version as ready.
+    #[must_use]
+    pub fn has_ready(&self, node: &str, version: &str, side: Side, shard: u32) -> bool {
+        let Some(beat) = self.members.last(node) else { return false };
+        let loaded = beat.loaded.iter().find(|loaded| loaded.version == version);
+        loaded.is_some_and(|loaded| {
+            let shards = if side == Side::Items { &loaded.item_shards } else { &loaded.user_shards };
+            shards.contains(&shard)
+        })
+    }
+
+    /// Why workers cannot load a version, one sentence per worker.
+    #[must_use]
+    pub fn load_errors(&self, state: &ClusterState, version: &str) -> Vec<String> {
+        let error = |node: &String| {
+            let error = self.members.last(node)?.load_errors.get(version)?.clone();
+            Some(format!("{node}: {error}"))
+        };
+        state.nodes.keys().filter_map(error).collect()
+    }
+
+    /// Shards of the live version: all, with a ready replica, with every replica ready.
+    #[must_use]
+    pub fn served_shards(&self, state: &ClusterState) -> (u32, u32, u32) {
+        let live = state.versions.get(&state.live_version);
+        let Some((version, placement)) = live.and_then(|version| {
+            let key = (version.dataset_name.clone(), version.dataset_version.clone());
+            Some((version, state.placements.get(&key)?))
+        }) else {
+            let total = live
+                .and_then(|version| dataset_of(state, version))
+                .map_or(0, |dataset| 2 * dataset.shard_count);
+            return (total, 0, 0);
+        };
+        let ready = |shard: &ShardReplicas, node: &String| {
+            self.members.has_lease(node, self.config.lease)
+                && self.has_ready(node, &version.name, shard.side(), shard.shard)
+        };
+        let count = |all: bool| {
+            let served = placement.shards.iter().filter(|shard| {
+                let mut nodes = shard.nodes.iter();
+                if all { nodes.all(|node| ready(shard, node)) } else { nodes.any(|node| ready(shard, node)) }
+            });
+            served.count() as u32
+        };
+        (shards_of(placement), count(false), count(true))
+    }
+}
+
+fn shards_of(placement: &Placement) -> u32 {
+    placement.shards.len() as u32
+}
+
+fn dataset_of<'a>(state: &'a ClusterState, version: &ModelVersion) -> Option<&'a DatasetInfo> {
+    state.datasets.get(&(version.dataset_name.clone(), version.dataset_version.clone()))
+}
+
+/// Trainings that have made a version and were to promote it.
+fn pending_promotions(state: &ClusterState) -> Vec<Command> {
+    let pending = state.jobs.values().filter(|job| job.promote_pending).filter_map(|job| job.info.as_ref());
+    let made = pending.filter(|info| state.versions.contains_key(&info.model_version));
+    made.map(|info| Command::PromoteStart(PromoteStart { version: info.model_version.clone() })).collect()
+}

@@ -1,0 +1,100 @@
+//! Leases: who has been heard of lately, and what they said. In the leader's memory only.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use shoal_proto::v1::{HeartbeatRequest, LoadedVersion, NodeHealth, NodeInfo, NodeRole};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::state::ClusterState;
+
+/// A worker that can be given work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveWorker {
+    /// Its name.
+    pub name: String,
+    /// host:port.
+    pub address: String,
+}
+
+/// What a node said last.
+#[derive(Debug, Clone)]
+pub struct Beat {
+    /// When.
+    pub at: Instant,
+    /// Its shards of each version, ready to be queried.
+    pub loaded: Vec<LoadedVersion>,
+    /// Why it cannot load a version.
+    pub load_errors: BTreeMap<String, String>,
+}
+
+/// Everyone's last heartbeat.
+#[derive(Debug, Default)]
+pub struct Members {
+    beats: Mutex<BTreeMap<String, Beat>>,
+    news: Notify,
+}
+
+impl Members {
+    /// Notes a heartbeat; wakes the controllers when it says something new.
+    pub fn beat(&self, request: &HeartbeatRequest) {
+        let beat = Beat {
+            at: Instant::now(),
+            loaded: request.loaded.clone(),
+            load_errors: request.load_errors.clone().into_iter().collect(),
+        };
+        let mut beats = self.lock();
+        let is_news = beats
+            .get(&request.node)
+            .is_none_or(|known| known.loaded != beat.loaded || known.load_errors != beat.load_errors);
+        beats.insert(request.node.clone(), beat);
+        drop(beats);
+        if is_news {
+            self.news.notify_one();
+        }
+    }
+
+    /// Completes when a heartbeat has said something new.
+    pub async fn changed(&self) {
+        self.news.notified().await;
+    }
+
+    /// Gives every node that is up a fresh lease, and forgets what others were told.
+    pub fn grant_all(&self, state: &ClusterState) {
+        let mut beats = self.lock();
+        beats.clear();
+        for (name, record) in &state.nodes {
+            if record.info.as_ref().is_some_and(|info| info.health() == NodeHealth::Up) {
+                let beat = Beat { at: Instant::now(), loaded: Vec::new(), load_errors: BTreeMap::new() };
+                beats.insert(name.clone(), beat);
+            }
+        }
+    }
+
+    /// Whether a node has been heard of within its lease.
+    pub fn has_lease(&self, node: &str, lease: Duration) -> bool {
+        self.lock().get(node).is_some_and(|beat| beat.at.elapsed() < lease)
+    }
+
+    /// What a node said last.
+    pub fn last(&self, node: &str) -> Option<Beat> {
+        self.lock().get(node).cloned()
+    }
+
+    /// The workers with a lease, by name.
+    pub fn live_workers(&self, state: &ClusterState, lease: Duration) -> Vec<LiveWorker> {
+        let live = |info: &&NodeInfo| info.role() == NodeRole::Worker && self.has_lease(&info.name, lease);
+        let infos = state.nodes.values().filter_map(|record| record.info.as_ref());
+        infos
+            .filter(live)
+            .map(|info| LiveWorker { name: info.name.clone(), address: info.address.clone() })
+            .collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Beat>> {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,74 @@
+//! What workers and routers are told: the state, and who has what ready.
+
+use std::{collections::HashMap, sync::Arc};
+
+use shoal_proto::v1::{LoadedVersions, Metadata, NodeHealth, NodeRole};
+
+use super::Leader;
+use crate::state::ClusterState;
+
+/// Makes metadata known when it differs from the last; the revision grows each time.
+pub(super) struct Publisher {
+    term: u64,
+    revision: u64,
+}
+
+impl Publisher {
+    pub(super) fn new(term: u64) -> Self {
+        Self { term, revision: 0 }
+    }
+
+    pub(super) fn publish(&mut self, leader: &Leader, state: &ClusterState) {
+        let mut metadata = build(leader, state);
+        metadata.leader_term = self.term;
+        metadata.revision = self.revision;
+        if **leader.metadata.borrow() == metadata {
+            return;
+        }
+        self.revision += 1;
+        metadata.revision = self.revision;
+        metrics::gauge!("shoal_coordinator_metadata_revision").set(self.revision as f64);
+        let up = metadata.nodes.iter().filter(|node| node.health() == NodeHealth::Up).count();
+        metrics::gauge!("shoal_coordinator_nodes_up").set(up as f64);
+        leader.metadata.send_replace(Arc::new(metadata));
+    }
+}
+
+fn build(leader: &Leader, state: &ClusterState) -> Metadata {
+    let versions: Vec<_> = state.wanted_versions().into_iter().cloned().collect();
+    let keys: Vec<_> = versions
+        .iter()
+        .map(|version| (version.dataset_name.clone(), version.dataset_version.clone()))
+        .collect();
+    let nodes: Vec<_> = state.nodes.values().filter_map(|record| record.info.clone()).collect();
+    let workers = nodes.iter().filter(|node| node.role() == NodeRole::Worker);
+    let loaded: HashMap<String, LoadedVersions> = workers
+        .filter_map(|node| {
+            let beat = leader.members.last(&node.name)?;
+            Some((node.name.clone(), LoadedVersions { versions: beat.loaded }))
+        })
+        .collect();
+    Metadata {
+        cluster_id: state.cluster_id.clone(),
+        revision: 0,
+        leader_term: 0,
+        live_version: state.live_version.clone(),
+        previous_version: state.previous_version.clone(),
+        promoting_version: state.promoting_version.clone(),
+        datasets: state
+            .datasets
+            .iter()
+            .filter(|(key, _)| keys.contains(key))
+            .map(|(_, dataset)| dataset.clone())
+            .collect(),
+        placements: state
+            .placements
+            .iter()
+            .filter(|(key, _)| keys.contains(key))
+            .map(|(_, placement)| placement.clone())
+            .collect(),
+        versions,
+        nodes,
+        loaded,
+    }
+}

@@ -1,0 +1,183 @@
+//! What only the leading member does: it keeps leases, tells workers and routers what is served where,
+//! and runs the controllers. All of it is level-triggered: each pass compares what should be with
+//! what is reported and proposes idempotent commands, so a new leader starts from the state alone.
+
+mod controllers;
+mod members;
+mod metadata;
+mod runner;
+
+use std::{sync::Arc, time::Duration};
+
+use prost::Message as _;
+use shoal_common::{clock::Clock, rpc::Channels, shutdown::Shutdown, store::Store};
+use shoal_proto::v1::{CommandReply, Metadata, MetadataCommand, RefusalKind, metadata_command::Command};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    raft::{ProposeError, RaftHandle},
+    state::ClusterState,
+};
+
+pub(crate) use self::runner::finished;
+pub use self::{
+    members::{Beat, LiveWorker, Members},
+    runner::{JobProgress, Progress},
+};
+
+/// How long a command may take to be agreed on.
+pub const COMMAND_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often controllers look again when nothing told them to.
+const PASS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A command that was not carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommandError {
+    /// The state refuses it.
+    #[error("{reason}")]
+    Refused {
+        /// Of what kind.
+        kind: RefusalKind,
+        /// A sentence for people.
+        reason: String,
+    },
+    /// It was not agreed on.
+    #[error(transparent)]
+    Raft(#[from] ProposeError),
+}
+
+/// Settings of the leader's work.
+#[derive(Debug, Clone)]
+pub struct LeaderConfig {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// This member's number.
+    pub raft_id: u64,
+    /// A node that has not been heard of for this long is down.
+    pub lease: Duration,
+    /// A node that has been down for this long has its shards served by others.
+    pub replace_after: Duration,
+    /// Workers that serve each shard.
+    pub replicas: u32,
+}
+
+/// What the leader's parts and the services share. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Leader {
+    /// Settings.
+    pub config: LeaderConfig,
+    /// The replicated state.
+    pub raft: RaftHandle<ClusterState>,
+    /// Who has been heard of.
+    pub members: Arc<Members>,
+    /// Where data sets and models are.
+    pub store: Store,
+    /// To workers.
+    pub channels: Channels,
+    /// For time stamps.
+    pub clock: Arc<dyn Clock>,
+    /// How far running jobs are.
+    pub progress: Progress,
+    metadata: watch::Sender<Arc<Metadata>>,
+}
+
+impl Leader {
+    /// Nothing heard of yet.
+    #[must_use]
+    pub fn new(
+        config: LeaderConfig,
+        raft: RaftHandle<ClusterState>,
+        store: Store,
+        channels: Channels,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let metadata = watch::Sender::new(Arc::new(Metadata::default()));
+        Self {
+            config,
+            raft,
+            members: Arc::default(),
+            store,
+            channels,
+            clock,
+            progress: Progress::default(),
+            metadata,
+        }
+    }
+
+    /// What is served where; changes when any of it does.
+    #[must_use]
+    pub fn metadata(&self) -> watch::Receiver<Arc<Metadata>> {
+        self.metadata.subscribe()
+    }
+
+    /// This member's number.
+    #[must_use]
+    pub fn raft_id(&self) -> u64 {
+        self.config.raft_id
+    }
+
+    /// Proposes a command and waits until it is agreed on.
+    ///
+    /// # Errors
+    /// When the state refuses it, or it was not agreed on in time.
+    pub async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
+        let bytes = MetadataCommand { command: Some(command) }.encode_to_vec();
+        let reply = self.raft.propose(bytes.into(), Instant::now() + COMMAND_PATIENCE).await?;
+        // A reply is made by this very release.
+        let reply = CommandReply::decode(reply).unwrap_or_default();
+        match reply.refusal() {
+            RefusalKind::Unspecified => Ok(reply),
+            kind => Err(CommandError::Refused { kind, reason: reply.reason }),
+        }
+    }
+
+    /// Leads whenever this member is the leader, until told to stop.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut leadership = self.raft.leadership();
+        loop {
+            let known = leadership.borrow_and_update().clone();
+            if known.is_leader {
+                tracing::info!(term = known.term, "leading");
+                self.lead(known.term, &shutdown).await;
+                tracing::info!(term = known.term, "no longer leading");
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                changed = leadership.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// One term's work.
+    async fn lead(&self, term: u64, shutdown: &Shutdown) {
+        let mut leadership = self.raft.leadership();
+        let mut state = self.raft.view();
+        // Nobody loses a lease because the old leader was lost.
+        self.members.grant_all(&state.borrow_and_update());
+        let mut jobs = runner::Runner::new(self.clone());
+        let mut publisher = metadata::Publisher::new(term);
+        loop {
+            let seen = Arc::clone(&state.borrow_and_update());
+            publisher.publish(self, &seen);
+            jobs.reconcile(&seen, shutdown);
+            self.reconcile(&seen).await;
+            tokio::select! {
+                // Losing leadership comes first: nothing may be proposed in another's term.
+                biased;
+                () = shutdown.requested() => break,
+                changed = leadership.changed() => {
+                    let known = leadership.borrow_and_update();
+                    if changed.is_err() || !known.is_leader || known.term != term {
+                        break;
+                    }
+                }
+                changed = state.changed() => if changed.is_err() { break },
+                () = self.members.changed() => {}
+                () = tokio::time::sleep(PASS_INTERVAL) => {}
+            }
+        }
+        jobs.stop();
+    }
+}

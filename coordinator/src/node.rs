@@ -1,0 +1,118 @@
+//! One coordinator process: its raft member, its services, and its leader's work when it leads.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::Stream;
+use shoal_common::{
+    clock::Clock,
+    config::CoordinatorConfig,
+    rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
+    shutdown::Shutdown,
+    store::Store,
+};
+use shoal_proto::v1::{coordinator_server::CoordinatorServer, raft_server::RaftServer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::transport::server::Connected;
+
+use crate::{
+    leader::{Leader, LeaderConfig},
+    raft::{self, RaftConfig, RaftStartError},
+    service::CoordinatorService,
+    state::Metadata,
+};
+
+/// How long a stopping leader waits for another to take over.
+const STEP_DOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A coordinator cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// Its log cannot be used.
+    #[error(transparent)]
+    Raft(#[from] RaftStartError),
+    /// Its server failed.
+    #[error("the coordinator's server failed")]
+    Server(#[source] tonic::transport::Error),
+}
+
+/// Runs a coordinator on the connections that arrive, until told to stop; then hands leadership over
+/// and returns. The caller drains `shutdown`.
+///
+/// # Errors
+/// When the log cannot be used or the server fails.
+pub async fn run<I, IO, IE>(
+    config: CoordinatorConfig,
+    incoming: I,
+    store: Store,
+    channels: Channels,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+) -> Result<(), CoordinatorError>
+where
+    I: Stream<Item = Result<IO, IE>>,
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    IO::ConnectInfo: Clone + Send + Sync + 'static,
+    IE: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let cluster_id = config.node.cluster_id.clone();
+    let raft_config = RaftConfig {
+        cluster_id: cluster_id.clone(),
+        raft_id: config.raft_id,
+        peers: config.peers.clone(),
+        tick: config.tick,
+        snapshot_every_entries: config.snapshot_every_entries,
+        folder: config.node.data_dir.join("raft"),
+        pinned_election_ticks: None,
+    };
+    // Links and driver outlive the request to stop, so that leadership can be handed over.
+    let raft_shutdown = Shutdown::new();
+    let machine = Metadata::new(&cluster_id);
+    let (handle, transport) = raft::start(raft_config, machine, channels.clone(), raft_shutdown.clone())?;
+    let settings = LeaderConfig {
+        cluster_id,
+        raft_id: config.raft_id,
+        lease: config.lease,
+        replace_after: config.replace_after,
+        replicas: config.replicas,
+    };
+    let leader = Leader::new(settings, handle.clone(), store, channels, clock);
+    shutdown.spawn("leader", leader.clone().run(shutdown.clone()));
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<CoordinatorServer<CoordinatorService>>().await;
+    let service = CoordinatorServer::new(CoordinatorService::new(leader, shutdown.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let raft_service = RaftServer::new(transport).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    tracing::info!(
+        node = config.node.name,
+        raft_id = config.raft_id,
+        members = config.peers.len(),
+        "coordinator started"
+    );
+    let stop = shutdown.token();
+    let stepping_down = handle.clone();
+    let served = tuned_server()
+        .add_service(health_service)
+        .add_service(service)
+        .add_service(raft_service)
+        .serve_with_incoming_shutdown(incoming, async move {
+            stop.cancelled().await;
+            hand_over(&stepping_down).await;
+        })
+        .await;
+    raft_shutdown.drain(STEP_DOWN_PATIENCE).await;
+    served.map_err(CoordinatorError::Server)
+}
+
+/// Gives leadership to another member, so that the group does not wait for an election.
+async fn hand_over<V: Send + Sync + 'static>(handle: &raft::RaftHandle<V>) {
+    let mut leadership = handle.leadership();
+    if !leadership.borrow().is_leader || handle.status().borrow().peers.len() < 2 {
+        return;
+    }
+    handle.step_down().await;
+    let moved = leadership.wait_for(|known| !known.is_leader && known.leader_id.is_some());
+    // Without a taker the others elect one when this one has gone.
+    let _ = tokio::time::timeout(STEP_DOWN_PATIENCE, moved).await;
+}

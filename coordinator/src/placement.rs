@@ -1,0 +1,269 @@
+//! Which worker has which shard. Pure and deterministic: the same input gives the same placement.
+
+use std::collections::BTreeMap;
+
+use shoal_proto::v1::{DatasetInfo, Placement, ShardOwner, ShardReplicas, Side};
+
+/// A worker may carry this much more than the mean before shards are moved off it.
+const IMBALANCE_MAX: f64 = 1.25;
+
+/// A shard and what it weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Weighed {
+    side: Side,
+    shard: u32,
+    weight: u64,
+}
+
+/// The shards of both sides, heaviest first.
+fn weighed(dataset: &DatasetInfo) -> Vec<Weighed> {
+    let side = |side, stats: &[shoal_proto::v1::ShardStats]| {
+        // A row costs something even without ratings.
+        let weigh = |stats: &shoal_proto::v1::ShardStats| Weighed {
+            side,
+            shard: stats.shard,
+            weight: stats.ratings + stats.rows + 1,
+        };
+        stats.iter().map(weigh).collect::<Vec<_>>()
+    };
+    let mut shards = side(Side::Users, &dataset.user_shards);
+    shards.extend(side(Side::Items, &dataset.item_shards));
+    shards.sort_by_key(|shard| (std::cmp::Reverse(shard.weight), shard.side as i32, shard.shard));
+    shards
+}
+
+/// One owner for each shard of both sides, balanced by ratings: the heaviest shard first, to whoever
+/// has least (Graham 1969, longest processing time first). Empty when there is no worker.
+#[must_use]
+pub fn owners(dataset: &DatasetInfo, workers: &[String]) -> Vec<ShardOwner> {
+    let mut loads = Loads::new(workers);
+    let place = |shard: Weighed| {
+        let node = loads.lightest(&[])?;
+        loads.add(&node, shard.side, shard.weight);
+        Some(ShardOwner { side: shard.side.into(), shard: shard.shard, node })
+    };
+    let mut owners: Vec<ShardOwner> = weighed(dataset).into_iter().filter_map(place).collect();
+    owners.sort_by_key(|owner| (owner.side, owner.shard));
+    owners
+}
+
+/// One owner for each of `shard_count` shards of both sides whose sizes are not known yet.
+#[must_use]
+pub fn even_owners(shard_count: u32, workers: &[String]) -> Vec<ShardOwner> {
+    let all = [Side::Users, Side::Items]
+        .into_iter()
+        .flat_map(|side| (0..shard_count).map(move |shard| (side, shard)));
+    let owner = |(side, shard): (Side, u32)| {
+        let node = workers.get(shard as usize % workers.len().max(1))?;
+        Some(ShardOwner { side: side.into(), shard, node: node.clone() })
+    };
+    all.filter_map(owner).collect()
+}
+
+/// The replicas of every shard, `replicas` workers each (or as many as there are). What `current` says
+/// stays where it can: replicas on workers that are gone are replaced, and when a worker carries far
+/// more than the others some of its shards move.
+#[must_use]
+pub fn place(
+    dataset: &DatasetInfo,
+    workers: &[String],
+    replicas: u32,
+    current: Option<&Placement>,
+) -> Placement {
+    let replicas = (replicas as usize).min(workers.len());
+    let kept: BTreeMap<(i32, u32), &[String]> = current
+        .iter()
+        .flat_map(|placement| &placement.shards)
+        .map(|shard| ((shard.side, shard.shard), shard.nodes.as_slice()))
+        .collect();
+    let shards = weighed(dataset);
+    let mut loads = Loads::new(workers);
+    let mut placed: Vec<(Weighed, Vec<String>)> = Vec::new();
+    for shard in shards {
+        let known = kept.get(&(shard.side.into(), shard.shard)).copied().unwrap_or_default();
+        let nodes: Vec<String> =
+            known.iter().filter(|node| workers.contains(node)).take(replicas).cloned().collect();
+        for node in &nodes {
+            loads.add(node, shard.side, shard.weight);
+        }
+        placed.push((shard, nodes));
+    }
+    for (shard, nodes) in &mut placed {
+        while nodes.len() < replicas
+            && let Some(node) = loads.lightest(nodes)
+        {
+            loads.add(&node, shard.side, shard.weight);
+            nodes.push(node);
+        }
+    }
+    even_out(&mut placed, &mut loads);
+    let mut shards: Vec<ShardReplicas> = placed
+        .into_iter()
+        .map(|(shard, nodes)| ShardReplicas { side: shard.side.into(), shard: shard.shard, nodes })
+        .collect();
+    shards.sort_by_key(|shard| (shard.side, shard.shard));
+    Placement { dataset_name: dataset.name.clone(), dataset_version: dataset.version.clone(), shards }
+}
+
+/// Moves single replicas from the heaviest worker to the lightest while that is far out of balance.
+fn even_out(placed: &mut [(Weighed, Vec<String>)], loads: &mut Loads) {
+    for _ in 0..placed.len() {
+        let (Some((heaviest, most)), Some((lightest, least))) =
+            (loads.heaviest(), loads.lightest_with_load())
+        else {
+            return;
+        };
+        if most as f64 <= loads.mean() * IMBALANCE_MAX {
+            return;
+        }
+        // The heaviest shard whose move leaves the receiver below the giver.
+        let movable = placed.iter_mut().find(|(shard, nodes)| {
+            nodes.contains(&heaviest) && !nodes.contains(&lightest) && least + shard.weight < most
+        });
+        let Some((shard, nodes)) = movable else { return };
+        for node in nodes.iter_mut().filter(|node| **node == heaviest) {
+            node.clone_from(&lightest);
+        }
+        loads.add(&lightest, shard.side, shard.weight);
+        loads.remove(&heaviest, shard.weight);
+    }
+}
+
+/// Ratings carried per worker. Both sides count: a worker solves users and items in turn.
+struct Loads {
+    by_node: BTreeMap<String, u64>,
+    /// Shards per side, which breaks ties so that small shards spread too.
+    shards: BTreeMap<String, usize>,
+}
+
+impl Loads {
+    fn new(workers: &[String]) -> Self {
+        Self {
+            by_node: workers.iter().map(|worker| (worker.clone(), 0)).collect(),
+            shards: workers.iter().map(|worker| (worker.clone(), 0)).collect(),
+        }
+    }
+
+    fn add(&mut self, node: &str, _side: Side, weight: u64) {
+        *self.by_node.entry(node.to_owned()).or_default() += weight;
+        *self.shards.entry(node.to_owned()).or_default() += 1;
+    }
+
+    fn remove(&mut self, node: &str, weight: u64) {
+        if let Some(load) = self.by_node.get_mut(node) {
+            *load = load.saturating_sub(weight);
+        }
+    }
+
+    fn lightest(&self, without: &[String]) -> Option<String> {
+        let free = self.by_node.iter().filter(|(node, _)| !without.contains(node));
+        free.min_by_key(|(node, load)| (**load, self.shards.get(*node).copied(), *node))
+            .map(|(node, _)| node.clone())
+    }
+
+    fn lightest_with_load(&self) -> Option<(String, u64)> {
+        let node = self.lightest(&[])?;
+        let load = self.by_node[&node];
+        Some((node, load))
+    }
+
+    fn heaviest(&self) -> Option<(String, u64)> {
+        self.by_node
+            .iter()
+            .max_by_key(|(node, load)| (**load, std::cmp::Reverse(*node)))
+            .map(|(node, load)| (node.clone(), *load))
+    }
+
+    fn mean(&self) -> f64 {
+        self.by_node.values().sum::<u64>() as f64 / self.by_node.len().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shoal_proto::v1::ShardStats;
+
+    use super::*;
+
+    fn dataset(weights: &[u64]) -> DatasetInfo {
+        let stats: Vec<ShardStats> = weights
+            .iter()
+            .enumerate()
+            .map(|(shard, &ratings)| ShardStats { shard: shard as u32, rows: 1, ratings })
+            .collect();
+        DatasetInfo { user_shards: stats.clone(), item_shards: stats, ..DatasetInfo::default() }
+    }
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("w{n}")).collect()
+    }
+
+    fn load(placement: &Placement, dataset: &DatasetInfo, node: &String) -> u64 {
+        let held = placement.shards.iter().filter(|shard| shard.nodes.contains(node));
+        held.map(|shard| dataset.user_shards[shard.shard as usize].ratings + 2).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn every_shard_has_distinct_live_replicas(
+            weights in prop::collection::vec(0_u64..1_000, 1..20),
+            before in 1_usize..6,
+            after in 1_usize..6,
+            replicas in 1_u32..4,
+        ) {
+            let dataset = dataset(&weights);
+            let first = place(&dataset, &names(before), replicas, None);
+            let second = place(&dataset, &names(after), replicas, Some(&first));
+            for (placement, workers) in [(&first, before), (&second, after)] {
+                prop_assert_eq!(placement.shards.len(), 2 * weights.len());
+                for shard in &placement.shards {
+                    let mut nodes = shard.nodes.clone();
+                    nodes.sort();
+                    nodes.dedup();
+                    prop_assert_eq!(nodes.len(), (replicas as usize).min(workers));
+                    prop_assert!(nodes.iter().all(|node| names(workers).contains(node)));
+                }
+            }
+            prop_assert_eq!(place(&dataset, &names(after), replicas, Some(&first)), second);
+        }
+
+        #[test]
+        fn a_second_look_moves_nothing(weights in prop::collection::vec(1_u64..1_000, 1..20), workers in 1_usize..6) {
+            let dataset = dataset(&weights);
+            let first = place(&dataset, &names(workers), 2, None);
+            prop_assert_eq!(place(&dataset, &names(workers), 2, Some(&first)), first);
+        }
+
+        #[test]
+        fn a_lost_worker_moves_only_its_own_shards(weights in prop::collection::vec(90_u64..110, 16)) {
+            let dataset = dataset(&weights);
+            let before = place(&dataset, &names(4), 2, None);
+            let after = place(&dataset, &names(3), 2, Some(&before));
+            for (old, new) in before.shards.iter().zip(&after.shards) {
+                if !old.nodes.contains(&"w3".to_owned()) {
+                    prop_assert_eq!(&old.nodes, &new.nodes);
+                }
+            }
+        }
+
+        #[test]
+        fn owners_are_balanced(weights in prop::collection::vec(900_u64..1_100, 16), workers in 1_usize..5) {
+            let dataset = dataset(&weights);
+            let owners = owners(&dataset, &names(workers));
+            prop_assert_eq!(owners.len(), 32);
+            let counts: Vec<usize> =
+                names(workers).iter().map(|node| owners.iter().filter(|owner| owner.node == *node).count()).collect();
+            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 3, "{:?}", counts);
+        }
+    }
+
+    #[test]
+    fn a_new_worker_takes_its_share() {
+        let dataset = dataset(&[100; 16]);
+        let before = place(&dataset, &names(2), 1, None);
+        let after = place(&dataset, &names(3), 1, Some(&before));
+        let loads: Vec<u64> = names(3).iter().map(|node| load(&after, &dataset, node)).collect();
+        assert!(loads.iter().max().unwrap() < &(2 * loads.iter().min().unwrap()), "{loads:?}");
+    }
+}

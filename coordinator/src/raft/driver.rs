@@ -1,0 +1,494 @@
+//! The task that owns the raft node, its log and the state machine.
+//!
+//! One turn, in this order, which is what keeps promises across crashes: take events, tick, and if
+//! raft has something ready: send what needs no disk; install a snapshot; persist entries and hard state
+//! with one fsync; only then send what promises that they are persisted; apply what is committed. An error
+//! while persisting drops the node, because its memory may be ahead of the disk, and builds it anew.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft::{
+    Config, RawNode, ReadOnlyOption, ReadState, SnapshotStatus, StateRole, Storage as _,
+    eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Leadership, PeerStatus, ProposeError, RaftConfig, RaftStartError, RaftStatus, StateMachine,
+    inbox::Event,
+    log_store::{LogStore, LogStoreError},
+    transport::Links,
+};
+
+/// Events looked at in one turn, so that ticks and persisting are not put off for long.
+const TURN_EVENTS: usize = 128;
+const HEARTBEAT_TICKS: usize = 2;
+const ELECTION_TICKS: usize = 10;
+/// How long the driver waits before it rebuilds a node whose disk failed.
+const REBUILD_PAUSE: Duration = Duration::from_secs(1);
+
+/// A proposal's id: the term it was made in and a count. A term has one leader, so no two are alike.
+type ProposalId = (u64, u64);
+type ProposalReply = oneshot::Sender<Result<Bytes, ProposeError>>;
+
+/// What the handle sees.
+pub(super) struct Outlets<V> {
+    pub(super) view: watch::Receiver<Arc<V>>,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) status: watch::Receiver<RaftStatus>,
+}
+
+struct Publishers<V> {
+    view: watch::Sender<Arc<V>>,
+    leadership: watch::Sender<Leadership>,
+    status: watch::Sender<RaftStatus>,
+}
+
+/// Reads that wait for the state to reach an index.
+struct PendingRead<V> {
+    index: u64,
+    reply: oneshot::Sender<Arc<V>>,
+}
+
+pub(super) struct Driver<S: StateMachine> {
+    config: RaftConfig,
+    machine: S,
+    /// Before any command: what a rebuilt node starts from.
+    initial: Bytes,
+    node: RawNode<LogStore>,
+    conf_state: ConfState,
+    applied: u64,
+    events: mpsc::Receiver<Event<S::View>>,
+    links: Links,
+    publish: Publishers<S::View>,
+    proposals: HashMap<ProposalId, ProposalReply>,
+    counter: u64,
+    reads: HashMap<Vec<u8>, oneshot::Sender<Arc<S::View>>>,
+    waiting_reads: Vec<PendingRead<S::View>>,
+    last_tick: Instant,
+}
+
+impl<S: StateMachine> Driver<S> {
+    pub(super) fn open(
+        config: RaftConfig,
+        mut machine: S,
+        events: mpsc::Receiver<Event<S::View>>,
+        links: Links,
+    ) -> Result<(Self, Outlets<S::View>), RaftStartError> {
+        let initial = machine.snapshot();
+        let (node, applied) = open_node(&config, &initial, &mut machine)?;
+        let (view, view_outlet) = watch::channel(machine.view());
+        let (leadership, leadership_outlet) = watch::channel(Leadership::default());
+        let (status, status_outlet) = watch::channel(RaftStatus::default());
+        let conf_state = node.raft.prs().conf().to_conf_state();
+        let driver = Self {
+            config,
+            machine,
+            initial,
+            node,
+            conf_state,
+            applied,
+            events,
+            links,
+            publish: Publishers { view, leadership, status },
+            proposals: HashMap::new(),
+            counter: 0,
+            reads: HashMap::new(),
+            waiting_reads: Vec::new(),
+            last_tick: Instant::now(),
+        };
+        Ok((driver, Outlets { view: view_outlet, leadership: leadership_outlet, status: status_outlet }))
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let tick_at = self.last_tick + self.config.tick;
+            let first = tokio::select! {
+                // Stopping comes before work, and work before the clock: ticks are made up for below.
+                biased;
+                () = stop.cancelled() => break,
+                event = self.events.recv() => match event {
+                    Some(event) => Some(event),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(tick_at) => None,
+            };
+            self.take_events(first);
+            if let Err(error) = self.turn() {
+                tracing::error!(%error, cause = ?std::error::Error::source(&error), "the raft log failed, rebuilding from disk");
+                if !self.rebuild(&stop).await {
+                    break;
+                }
+            }
+            self.publish();
+        }
+        self.fail_proposals(&ProposeError::Stopped);
+    }
+
+    fn take_events(&mut self, first: Option<Event<S::View>>) {
+        let mut heard = false;
+        let mut next = first;
+        for _ in 0..TURN_EVENTS {
+            let Some(event) = next.take().or_else(|| self.events.try_recv().ok()) else { break };
+            heard |= matches!(event, Event::Message(_));
+            self.take_event(event);
+        }
+        let elapsed = self.last_tick.elapsed();
+        let ticks = (elapsed.as_nanos() / self.config.tick.as_nanos().max(1)) as usize;
+        if ticks == 0 {
+            return;
+        }
+        self.last_tick = Instant::now();
+        // A slow disk or a paused process must not start an election while the leader is there to be heard.
+        let ticks = if heard { ticks.min(ELECTION_TICKS - 5) } else { ticks.min(ELECTION_TICKS) };
+        for _ in 0..ticks {
+            self.node.tick();
+        }
+    }
+
+    fn take_event(&mut self, event: Event<S::View>) {
+        match event {
+            Event::Message(message) => {
+                // What raft does not want (an old term, an unknown member) it says by an error; nothing follows.
+                if let Err(error) = self.node.step(*message) {
+                    tracing::debug!(%error, "a raft message was not taken");
+                }
+            }
+            Event::Propose { command, reply } => self.take_proposal(&command, reply),
+            Event::Read { reply } => {
+                self.counter += 1;
+                let mut context = self.config.raft_id.to_le_bytes().to_vec();
+                context.extend_from_slice(&self.counter.to_le_bytes());
+                context.extend_from_slice(&self.node.raft.term.to_le_bytes());
+                self.reads.retain(|_, reply| !reply.is_closed());
+                self.reads.insert(context.clone(), reply);
+                self.node.read_index(context);
+            }
+            Event::Unreachable { peer } => self.node.report_unreachable(peer),
+            Event::SnapshotSent { peer, delivered } => {
+                let status = if delivered { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+                self.node.report_snapshot(peer, status);
+            }
+            Event::StepDown => self.step_down(),
+        }
+    }
+
+    fn take_proposal(&mut self, command: &Bytes, reply: ProposalReply) {
+        if self.node.raft.state != StateRole::Leader {
+            let leader_address = self.leader_address();
+            // A proposer that has gone needs no answer.
+            let _ = reply.send(Err(ProposeError::NotLeader { leader_address }));
+            return;
+        }
+        self.counter += 1;
+        let id = (self.node.raft.term, self.counter);
+        let mut context = id.0.to_le_bytes().to_vec();
+        context.extend_from_slice(&id.1.to_le_bytes());
+        match self.node.propose(context, command.to_vec()) {
+            Ok(()) => {
+                self.proposals.insert(id, reply);
+            }
+            // Too much is uncommitted, or leadership is being handed over.
+            Err(_) => {
+                let _ = reply.send(Err(ProposeError::Busy));
+            }
+        }
+    }
+
+    fn step_down(&mut self) {
+        let me = self.config.raft_id;
+        let others = self.node.raft.prs().iter().filter(|(id, _)| **id != me);
+        let furthest =
+            others.max_by_key(|(id, progress)| (progress.recent_active, progress.matched, u64::MAX - **id));
+        if self.node.raft.state == StateRole::Leader
+            && let Some((&id, _)) = furthest
+        {
+            self.node.transfer_leader(id);
+        }
+    }
+
+    /// Everything raft has ready, in the order that keeps its promises.
+    fn turn(&mut self) -> Result<(), LogStoreError> {
+        if !self.node.has_ready() {
+            return Ok(());
+        }
+        let mut ready = self.node.ready();
+        self.send(ready.take_messages());
+        self.take_read_states(ready.take_read_states());
+        if !ready.snapshot().is_empty() {
+            self.install(ready.snapshot().clone(), ready.hs().cloned())?;
+        }
+        let entries = ready.take_entries();
+        if !entries.is_empty() || (ready.hs().is_some() && ready.must_sync()) {
+            let started = Instant::now();
+            self.node.mut_store().append(&entries, ready.hs())?;
+            metrics::histogram!("shoal_coordinator_raft_fsync_seconds")
+                .record(started.elapsed().as_secs_f64());
+        }
+        // These promise that what was just persisted is.
+        self.send(ready.take_persisted_messages());
+        self.apply(ready.take_committed_entries())?;
+        let mut light = self.node.advance(ready);
+        self.send(light.take_messages());
+        self.apply(light.take_committed_entries())?;
+        self.node.advance_apply();
+        self.answer_reads();
+        self.maybe_snapshot()
+    }
+
+    fn send(&mut self, messages: Vec<raft::eraftpb::Message>) {
+        for (peer, is_snapshot) in self.links.send(messages) {
+            if is_snapshot {
+                self.node.report_snapshot(peer, SnapshotStatus::Failure);
+            }
+            self.node.report_unreachable(peer);
+        }
+    }
+
+    fn install(
+        &mut self,
+        snapshot: raft::eraftpb::Snapshot,
+        hard_state: Option<raft::eraftpb::HardState>,
+    ) -> Result<(), LogStoreError> {
+        let mut hard_state = hard_state.unwrap_or_else(|| self.node.raft.hard_state());
+        // A log that starts at the snapshot has committed at least that much.
+        hard_state.commit = hard_state.commit.max(snapshot.get_metadata().index);
+        self.node.mut_store().install(&snapshot, &hard_state)?;
+        if let Err(error) = self.machine.restore(snapshot.get_data()) {
+            // The leader runs a release whose state this one cannot read: going on would fork the state.
+            return Err(LogStoreError::Mismatch {
+                folder: self.config.folder.clone(),
+                reason: error.to_string(),
+            });
+        }
+        self.applied = snapshot.get_metadata().index;
+        self.conf_state = snapshot.get_metadata().get_conf_state().clone();
+        // What these waited for may be inside the snapshot: nobody can tell.
+        self.fail_proposals(&ProposeError::Unknown);
+        self.publish_view();
+        Ok(())
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), LogStoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        for entry in entries {
+            self.applied = entry.index;
+            match entry.get_entry_type() {
+                EntryType::EntryNormal => self.apply_command(&entry),
+                EntryType::EntryConfChange => {
+                    let mut change = ConfChange::default();
+                    let read = change.merge_from_bytes(&entry.data).is_ok();
+                    let applied = read.then(|| self.node.apply_conf_change(&change));
+                    self.take_membership(applied)?;
+                }
+                EntryType::EntryConfChangeV2 => {
+                    let mut change = ConfChangeV2::default();
+                    let read = change.merge_from_bytes(&entry.data).is_ok();
+                    let applied = read.then(|| self.node.apply_conf_change(&change));
+                    self.take_membership(applied)?;
+                }
+            }
+        }
+        self.publish_view();
+        Ok(())
+    }
+
+    fn apply_command(&mut self, entry: &Entry) {
+        // A new leader's first entry is empty.
+        if entry.data.is_empty() {
+            return;
+        }
+        let reply = self.machine.apply(entry.index, &entry.data);
+        if let Some(id) = proposal_id(&entry.context)
+            && let Some(waiter) = self.proposals.remove(&id)
+        {
+            // A proposer that has gone needs no answer.
+            let _ = waiter.send(Ok(reply));
+        }
+    }
+
+    fn take_membership(&mut self, changed: Option<raft::Result<ConfState>>) -> Result<(), LogStoreError> {
+        match changed {
+            Some(Ok(conf_state)) => {
+                self.conf_state = conf_state;
+                Ok(())
+            }
+            Some(Err(error)) => Err(self.mismatch(format!("a change of members cannot be applied: {error}"))),
+            None => Err(self.mismatch("a change of members cannot be read".to_owned())),
+        }
+    }
+
+    fn mismatch(&self, reason: String) -> LogStoreError {
+        LogStoreError::Mismatch { folder: self.config.folder.clone(), reason }
+    }
+
+    fn take_read_states(&mut self, states: Vec<ReadState>) {
+        for state in states {
+            if let Some(reply) = self.reads.remove(&state.request_ctx) {
+                self.waiting_reads.push(PendingRead { index: state.index, reply });
+            }
+        }
+        self.answer_reads();
+    }
+
+    fn answer_reads(&mut self) {
+        let applied = self.applied;
+        for read in self.waiting_reads.extract_if(.., |read| read.index <= applied) {
+            let _ = read.reply.send(self.machine.view());
+        }
+    }
+
+    fn maybe_snapshot(&mut self) -> Result<(), LogStoreError> {
+        if self.applied < self.node.store().snapshot_index() + self.config.snapshot_every_entries {
+            return Ok(());
+        }
+        let state = self.machine.snapshot();
+        self.node.mut_store().take_snapshot(self.applied, &self.conf_state, &state)?;
+        tracing::info!(index = self.applied, bytes = state.len(), "took a snapshot");
+        Ok(())
+    }
+
+    /// Builds the node anew from what is on disk, as often as it takes. False when told to stop.
+    async fn rebuild(&mut self, stop: &CancellationToken) -> bool {
+        self.fail_proposals(&ProposeError::Unknown);
+        self.reads.clear();
+        self.waiting_reads.clear();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return false,
+                () = tokio::time::sleep(REBUILD_PAUSE) => {}
+            }
+            match open_node(&self.config, &self.initial, &mut self.machine) {
+                Ok((node, applied)) => {
+                    (self.node, self.applied) = (node, applied);
+                    self.conf_state = self.node.raft.prs().conf().to_conf_state();
+                    self.last_tick = Instant::now();
+                    self.publish_view();
+                    return true;
+                }
+                Err(error) => tracing::error!(%error, "the raft log still fails"),
+            }
+        }
+    }
+
+    fn fail_proposals(&mut self, error: &ProposeError) {
+        for (_, reply) in self.proposals.drain() {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
+    fn leader_address(&self) -> Option<String> {
+        self.config.peers.get(&self.node.raft.leader_id).cloned()
+    }
+
+    fn publish_view(&self) {
+        self.publish.view.send_replace(self.machine.view());
+    }
+
+    /// Tells the handle who leads and how far the log is.
+    fn publish(&mut self) {
+        let raft = &self.node.raft;
+        let (term, commit_index) = (raft.term, raft.raft_log.committed);
+        let leads = raft.state == StateRole::Leader;
+        let is_leader = leads && self.node.store().term(self.applied).is_ok_and(|applied| applied == term);
+        let leadership = Leadership {
+            term,
+            leader_id: Some(raft.leader_id).filter(|&id| id != 0),
+            leader_address: self.leader_address(),
+            is_leader,
+        };
+        if !leads && !self.proposals.is_empty() {
+            self.fail_proposals(&ProposeError::Unknown);
+        }
+        self.publish.leadership.send_if_modified(|known| {
+            let changed = *known != leadership;
+            *known = leadership;
+            changed
+        });
+        let status = RaftStatus {
+            term,
+            commit_index,
+            applied_index: self.applied,
+            peers: if leads { self.peers() } else { Vec::new() },
+        };
+        metrics::gauge!("shoal_coordinator_raft_term").set(term as f64);
+        metrics::gauge!("shoal_coordinator_raft_commit_index").set(commit_index as f64);
+        metrics::gauge!("shoal_coordinator_raft_applied_index").set(self.applied as f64);
+        metrics::gauge!("shoal_coordinator_raft_leader").set(f64::from(u8::from(is_leader)));
+        self.publish.status.send_if_modified(|known| {
+            let changed = *known != status;
+            *known = status;
+            changed
+        });
+    }
+
+    fn peers(&self) -> Vec<PeerStatus> {
+        let progress: BTreeMap<u64, (u64, bool)> = self
+            .node
+            .raft
+            .prs()
+            .iter()
+            .map(|(id, progress)| (*id, (progress.matched, progress.recent_active)))
+            .collect();
+        let status = |(id, address): (&u64, &String)| {
+            let (matched, active) = progress.get(id).copied().unwrap_or_default();
+            let recently_active = active || *id == self.config.raft_id;
+            PeerStatus { id: *id, address: address.clone(), matched, recently_active }
+        };
+        self.config.peers.iter().map(status).collect()
+    }
+}
+
+fn proposal_id(context: &[u8]) -> Option<ProposalId> {
+    let (term, counter) = context.split_at_checked(8)?;
+    Some((u64::from_le_bytes(term.try_into().ok()?), u64::from_le_bytes(counter.try_into().ok()?)))
+}
+
+/// Opens the log, restores the machine from its snapshot; committed entries after it are applied in the first turns.
+fn open_node<S: StateMachine>(
+    config: &RaftConfig,
+    initial: &[u8],
+    machine: &mut S,
+) -> Result<(RawNode<LogStore>, u64), RaftStartError> {
+    let store = LogStore::open(&config.folder, config.peers.keys().copied().collect(), initial)?;
+    let (applied, state) = store.snapshot_state()?;
+    machine.restore(&state)?;
+    let (election_min, election_max) = match config.pinned_election_ticks {
+        Some(ticks) => (ticks, ticks + 1),
+        None => (ELECTION_TICKS, 2 * ELECTION_TICKS),
+    };
+    let settings = Config {
+        id: config.raft_id,
+        election_tick: ELECTION_TICKS,
+        min_election_tick: election_min,
+        max_election_tick: election_max,
+        heartbeat_tick: HEARTBEAT_TICKS,
+        applied,
+        max_size_per_msg: 1024 * 1024,
+        max_inflight_msgs: 256,
+        check_quorum: true,
+        pre_vote: true,
+        batch_append: true,
+        skip_bcast_commit: false,
+        read_only_option: ReadOnlyOption::Safe,
+        max_uncommitted_size: 64 * 1024 * 1024,
+        max_committed_size_per_ready: 16 * 1024 * 1024,
+        ..Config::default()
+    };
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    let node = RawNode::new(&settings, store, &logger).map_err(RaftStartError::Raft)?;
+    Ok((node, applied))
+}

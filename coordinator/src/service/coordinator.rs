@@ -1,0 +1,373 @@
+//! The `Coordinator` service. Only the leader answers; anyone else says where the leader is.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt as _, stream};
+use shoal_common::{
+    rpc::{not_leader, wrong_cluster},
+    shutdown::Shutdown,
+};
+use shoal_proto::v1::{
+    CancelJob, ClusterStatus, ClusterStatusRequest, CoordinatorStatus, CreateJob, HeartbeatReply,
+    HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRecord, JobRequest, ListDatasetsReply,
+    ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply, ListModelsRequest, Metadata,
+    NodeHealth, NodeInfo, NodeRecord, PromoteAbort, PromoteReply, PromoteRequest, PromoteStart, RefusalKind,
+    RollbackLive, RollbackRequest, StartJobReply, StartTrainingRequest, WatchMetadataRequest,
+    coordinator_server::Coordinator, metadata_command::Command,
+};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    jobs::{validate_import, validate_training},
+    leader::{CommandError, Leader},
+    raft::{ProposeError, ReadError},
+    state::{ClusterState, is_over},
+};
+
+/// How long a promote waits for the workers to load the version.
+const PROMOTE_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long a read waits for a quorum.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A stream of replies.
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Answers for one member.
+#[derive(Clone)]
+pub struct CoordinatorService {
+    leader: Leader,
+    shutdown: Shutdown,
+}
+
+impl CoordinatorService {
+    /// Answers from what `leader` shares; streams end when a stop is asked for.
+    #[must_use]
+    pub fn new(leader: Leader, shutdown: Shutdown) -> Self {
+        Self { leader, shutdown }
+    }
+
+    fn check_leads(&self) -> Result<(), Status> {
+        let leadership = self.leader.raft.leadership();
+        let known = leadership.borrow();
+        if known.is_leader {
+            return Ok(());
+        }
+        // One that leads but does not know yet what was acknowledged must not name itself.
+        let elsewhere = known.leader_address.as_deref().filter(|_| known.leader_id != Some(self.own_id()));
+        Err(not_leader(elsewhere))
+    }
+
+    fn own_id(&self) -> u64 {
+        self.leader.raft_id()
+    }
+
+    fn check_cluster(&self, cluster_id: &str) -> Result<(), Status> {
+        let expected = &self.leader.config.cluster_id;
+        if cluster_id == expected { Ok(()) } else { Err(wrong_cluster(expected, cluster_id)) }
+    }
+
+    async fn command(&self, command: Command) -> Result<shoal_proto::v1::CommandReply, Status> {
+        self.check_leads()?;
+        self.leader.command(command).await.map_err(|error| status_of(&error))
+    }
+
+    /// The state as of now, from the leader.
+    async fn read(&self) -> Result<Arc<ClusterState>, Status> {
+        self.check_leads()?;
+        let read = self.leader.raft.read(Instant::now() + READ_PATIENCE).await;
+        read.map_err(|error: ReadError| Status::unavailable(error.to_string()))
+    }
+
+    fn job_of(&self, state: &ClusterState, job_id: &str) -> Result<JobInfo, Status> {
+        let job = state.jobs.get(job_id).and_then(|job| job.info.clone());
+        let job = job.ok_or_else(|| {
+            Status::not_found(format!("there is no job '{job_id}'; `shoal jobs list` shows those there are"))
+        })?;
+        Ok(self.leader.progress.fill(job))
+    }
+
+    async fn create_job(&self, info: JobInfo) -> Result<Response<StartJobReply>, Status> {
+        let info = JobInfo { created_unix_ms: self.leader.clock.now_unix_ms(), ..info };
+        let reply = self.command(Command::CreateJob(CreateJob { info: Some(info) })).await?;
+        Ok(Response::new(StartJobReply { job_id: reply.job_id }))
+    }
+
+    /// Waits until a version is live, or it is clear that it will not be.
+    async fn wait_live(&self, version: &str) -> Result<Response<PromoteReply>, Status> {
+        let give_up_at = Instant::now() + PROMOTE_PATIENCE;
+        let mut states = self.leader.raft.view();
+        loop {
+            let state = Arc::clone(&states.borrow_and_update());
+            if state.live_version == version {
+                let (live_version, previous_version) =
+                    (state.live_version.clone(), state.previous_version.clone());
+                return Ok(Response::new(PromoteReply { live_version, previous_version }));
+            }
+            if state.promoting_version != version {
+                return Err(Status::aborted(format!(
+                    "the promotion of '{version}' was given up or overtaken by another"
+                )));
+            }
+            let errors = self.leader.load_errors(&state, version);
+            if !errors.is_empty() || Instant::now() >= give_up_at {
+                let reason = if errors.is_empty() {
+                    "the workers did not report it loaded in time".to_owned()
+                } else {
+                    errors.join("; ")
+                };
+                self.command(Command::PromoteAbort(PromoteAbort { version: version.to_owned() })).await?;
+                return Err(Status::failed_precondition(format!(
+                    "version '{version}' cannot be served: {reason}; the live version stays"
+                )));
+            }
+            tokio::select! {
+                biased;
+                changed = states.changed() => if changed.is_err() { return Err(stopping()) },
+                () = tokio::time::sleep(Duration::from_millis(50)) => self.check_leads()?,
+            }
+        }
+    }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("this coordinator is stopping")
+}
+
+fn status_of(error: &CommandError) -> Status {
+    match error {
+        CommandError::Refused { kind, reason } => match kind {
+            RefusalKind::NotFound => Status::not_found(reason),
+            RefusalKind::Precondition => Status::failed_precondition(reason),
+            _ => Status::invalid_argument(reason),
+        },
+        CommandError::Raft(ProposeError::NotLeader { leader_address }) => {
+            not_leader(leader_address.as_deref())
+        }
+        CommandError::Raft(ProposeError::Busy) => Status::resource_exhausted(error.to_string()),
+        CommandError::Raft(_) => Status::unavailable(error.to_string()),
+    }
+}
+
+fn invalid(problems: &[String]) -> Result<(), Status> {
+    if problems.is_empty() { Ok(()) } else { Err(Status::invalid_argument(problems.join("; "))) }
+}
+
+#[tonic::async_trait]
+impl Coordinator for CoordinatorService {
+    type WatchMetadataStream = Replies<Metadata>;
+    type WatchJobStream = Replies<JobInfo>;
+
+    async fn heartbeat(
+        &self,
+        request: Request<HeartbeatRequest>,
+    ) -> Result<Response<HeartbeatReply>, Status> {
+        let request = request.into_inner();
+        self.check_cluster(&request.cluster_id)?;
+        self.check_leads()?;
+        if request.node.is_empty() || request.address.is_empty() {
+            return Err(Status::invalid_argument("a heartbeat needs the node's name and address"));
+        }
+        let info = NodeInfo {
+            name: request.node.clone(),
+            role: request.role,
+            address: request.address.clone(),
+            health: NodeHealth::Up.into(),
+            incarnation: request.incarnation,
+            threads: request.threads,
+        };
+        let known =
+            self.leader.raft.view().borrow().nodes.get(&request.node).and_then(|record| record.info.clone());
+        if known.as_ref() != Some(&info) {
+            let record = NodeRecord { info: Some(info), down_since_unix_ms: 0 };
+            self.command(Command::UpsertNode(record)).await?;
+        }
+        self.leader.members.beat(&request);
+        let lease_ms = u32::try_from(self.leader.config.lease.as_millis()).unwrap_or(u32::MAX);
+        let metadata_revision = self.leader.metadata().borrow().revision;
+        Ok(Response::new(HeartbeatReply { lease_ms, metadata_revision }))
+    }
+
+    async fn watch_metadata(
+        &self,
+        request: Request<WatchMetadataRequest>,
+    ) -> Result<Response<Self::WatchMetadataStream>, Status> {
+        self.check_cluster(&request.into_inner().cluster_id)?;
+        self.check_leads()?;
+        let term = self.leader.raft.leadership().borrow().term;
+        let (metadata, leadership) = (self.leader.metadata(), self.leader.raft.leadership());
+        let stop = self.shutdown.token();
+        let start = (metadata, leadership, stop, true);
+        // Only this term's metadata: when leadership moves the watch ends, and the watcher finds the new leader.
+        let replies =
+            stream::unfold(start, move |(mut metadata, mut leadership, stop, mut first)| async move {
+                loop {
+                    let current = Arc::clone(&metadata.borrow_and_update());
+                    if first && current.leader_term == term {
+                        return Some((Ok(Metadata::clone(&current)), (metadata, leadership, stop, false)));
+                    }
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return None,
+                        changed = leadership.changed() => {
+                            let known = leadership.borrow_and_update();
+                            if changed.is_err() || !known.is_leader || known.term != term {
+                                return None;
+                            }
+                        }
+                        changed = metadata.changed() => {
+                            if changed.is_err() {
+                                return None;
+                            }
+                            first = true;
+                        }
+                    }
+                }
+            });
+        Ok(Response::new(replies.boxed()))
+    }
+
+    async fn import_dataset(
+        &self,
+        request: Request<ImportDatasetRequest>,
+    ) -> Result<Response<StartJobReply>, Status> {
+        let import = request.into_inner();
+        invalid(&validate_import(&import))?;
+        self.create_job(JobInfo { kind: JobKind::Import.into(), import: Some(import), ..JobInfo::default() })
+            .await
+    }
+
+    async fn list_datasets(
+        &self,
+        _: Request<ListDatasetsRequest>,
+    ) -> Result<Response<ListDatasetsReply>, Status> {
+        let state = self.read().await?;
+        Ok(Response::new(ListDatasetsReply { datasets: state.datasets.values().cloned().collect() }))
+    }
+
+    async fn start_training(
+        &self,
+        request: Request<StartTrainingRequest>,
+    ) -> Result<Response<StartJobReply>, Status> {
+        let mut training = request.into_inner();
+        invalid(&validate_training(&training))?;
+        let state = self.read().await?;
+        // The newest is fixed now, so that a later import does not change what an attempt trains on.
+        let dataset = state.dataset(&training.dataset_name, &training.dataset_version).ok_or_else(|| {
+            let name = &training.dataset_name;
+            Status::not_found(format!(
+                "there is no data set '{name}'; `shoal dataset list` shows those there are"
+            ))
+        })?;
+        training.dataset_version.clone_from(&dataset.version);
+        self.create_job(JobInfo {
+            kind: JobKind::Training.into(),
+            training: Some(training),
+            ..JobInfo::default()
+        })
+        .await
+    }
+
+    async fn list_jobs(&self, _: Request<ListJobsRequest>) -> Result<Response<ListJobsReply>, Status> {
+        let state = self.read().await?;
+        let jobs = state.jobs.values().filter_map(|job| job.info.clone());
+        Ok(Response::new(ListJobsReply { jobs: jobs.map(|job| self.leader.progress.fill(job)).collect() }))
+    }
+
+    async fn get_job(&self, request: Request<JobRequest>) -> Result<Response<JobInfo>, Status> {
+        let state = self.read().await?;
+        Ok(Response::new(self.job_of(&state, &request.into_inner().job_id)?))
+    }
+
+    async fn watch_job(
+        &self,
+        request: Request<JobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let job_id = request.into_inner().job_id;
+        let state = self.read().await?;
+        self.job_of(&state, &job_id)?;
+        let (states, reports) = (self.leader.raft.view(), self.leader.progress.watch());
+        let start = (self.clone(), states, reports, None::<JobInfo>, false);
+        let replies = stream::unfold(start, move |(service, mut states, mut reports, mut last, over)| {
+            let job_id = job_id.clone();
+            async move {
+                if over {
+                    return None;
+                }
+                loop {
+                    if let Err(status) = service.check_leads() {
+                        return Some((Err(status), (service, states, reports, last, true)));
+                    }
+                    let state = Arc::clone(&states.borrow_and_update());
+                    reports.borrow_and_update();
+                    let record: JobRecord = state.jobs.get(&job_id).cloned()?;
+                    let over = is_over(&record);
+                    let info = service.leader.progress.fill(record.info.unwrap_or_default());
+                    if last.as_ref() != Some(&info) {
+                        last = Some(info.clone());
+                        return Some((Ok(info), (service, states, reports, last, over)));
+                    }
+                    tokio::select! {
+                        biased;
+                        () = service.shutdown.requested() => return Some((Err(stopping()), (service.clone(), states, reports, last, true))),
+                        changed = states.changed() => if changed.is_err() { return None },
+                        _ = reports.changed() => {}
+                        () = tokio::time::sleep(Duration::from_millis(500)) => {}
+                    }
+                }
+            }
+        });
+        Ok(Response::new(replies.boxed()))
+    }
+
+    async fn cancel_job(&self, request: Request<JobRequest>) -> Result<Response<JobInfo>, Status> {
+        let job_id = request.into_inner().job_id;
+        self.command(Command::CancelJob(CancelJob { job_id: job_id.clone() })).await?;
+        let state = self.read().await?;
+        Ok(Response::new(self.job_of(&state, &job_id)?))
+    }
+
+    async fn list_models(&self, _: Request<ListModelsRequest>) -> Result<Response<ListModelsReply>, Status> {
+        let state = self.read().await?;
+        Ok(Response::new(ListModelsReply { versions: state.versions.values().cloned().collect() }))
+    }
+
+    async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
+        let version = request.into_inner().version;
+        self.command(Command::PromoteStart(PromoteStart { version: version.clone() })).await?;
+        self.wait_live(&version).await
+    }
+
+    async fn rollback(&self, _: Request<RollbackRequest>) -> Result<Response<PromoteReply>, Status> {
+        self.command(Command::Rollback(RollbackLive {})).await?;
+        let state = self.read().await?;
+        let (live_version, previous_version) = (state.live_version.clone(), state.previous_version.clone());
+        Ok(Response::new(PromoteReply { live_version, previous_version }))
+    }
+
+    async fn status(&self, _: Request<ClusterStatusRequest>) -> Result<Response<ClusterStatus>, Status> {
+        let state = self.read().await?;
+        let raft = self.leader.raft.status().borrow().clone();
+        let own_id = self.own_id();
+        let coordinators = raft.peers.iter().map(|peer| CoordinatorStatus {
+            raft_id: peer.id,
+            address: peer.address.clone(),
+            leader: peer.id == own_id,
+            matched: peer.matched,
+            recently_active: peer.recently_active,
+        });
+        let (shards_total, shards_served, shards_fully_replicated) = self.leader.served_shards(&state);
+        Ok(Response::new(ClusterStatus {
+            cluster_id: state.cluster_id.clone(),
+            term: raft.term,
+            commit_index: raft.commit_index,
+            applied_index: raft.applied_index,
+            coordinators: coordinators.collect(),
+            metadata: Some(Metadata::clone(&self.leader.metadata().borrow())),
+            shards_total,
+            shards_served,
+            shards_fully_replicated,
+        }))
+    }
+}

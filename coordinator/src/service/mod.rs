@@ -1,0 +1,5 @@
+//! The coordinators' gRPC face: conversions and refusals, nothing that decides.
+
+mod coordinator;
+
+pub use coordinator::CoordinatorService;

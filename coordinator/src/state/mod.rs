@@ -1,0 +1,171 @@
+//! What the members agree on: a pure state machine. Commands in, replies out; no clock, no I/O.
+//!
+//! Time stamps and names that a command needs are chosen by whoever proposes it. The state is
+//! copied on write: readers hold an `Arc` of it.
+
+mod apply;
+mod snapshot;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use prost::Message as _;
+use shoal_proto::v1::{
+    CommandReply, DatasetInfo, JobRecord, JobState, MetadataCommand, ModelVersion, NodeRecord, Placement,
+    RefusalKind, VersionState,
+};
+
+use crate::raft::{RestoreError, StateMachine};
+
+/// Jobs that are over and kept for people to look at.
+const FINISHED_JOBS_KEPT: usize = 200;
+
+/// Name and version of a data set.
+pub type DatasetKey = (String, String);
+
+/// Everything the coordinators remember.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClusterState {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// By name.
+    pub nodes: BTreeMap<String, NodeRecord>,
+    /// By name and version.
+    pub datasets: BTreeMap<DatasetKey, DatasetInfo>,
+    /// By data set.
+    pub placements: BTreeMap<DatasetKey, Placement>,
+    /// By name.
+    pub versions: BTreeMap<String, ModelVersion>,
+    /// The version that queries name; empty before the first promote.
+    pub live_version: String,
+    /// Kept loaded for rollback; may be empty.
+    pub previous_version: String,
+    /// Being loaded; may be empty.
+    pub promoting_version: String,
+    /// By id.
+    pub jobs: BTreeMap<String, JobRecord>,
+}
+
+impl ClusterState {
+    /// A new cluster.
+    #[must_use]
+    pub fn new(cluster_id: &str) -> Self {
+        Self { cluster_id: cluster_id.to_owned(), ..Self::default() }
+    }
+
+    /// The data set of this name: the given version, or the newest when that is empty.
+    #[must_use]
+    pub fn dataset(&self, name: &str, version: &str) -> Option<&DatasetInfo> {
+        if version.is_empty() {
+            let of_name = self.datasets.iter().filter(|((known, _), _)| known == name);
+            return of_name
+                .map(|(_, dataset)| dataset)
+                .max_by_key(|dataset| (dataset.created_unix_ms, &dataset.version));
+        }
+        self.datasets.get(&(name.to_owned(), version.to_owned()))
+    }
+
+    /// The versions that workers are to hold, the live one first.
+    #[must_use]
+    pub fn wanted_versions(&self) -> Vec<&ModelVersion> {
+        let mut names = vec![&self.live_version, &self.promoting_version, &self.previous_version];
+        names.dedup();
+        names.into_iter().filter_map(|name| self.versions.get(name)).collect()
+    }
+
+    /// Jobs that are not over, oldest first.
+    pub fn open_jobs(&self) -> impl Iterator<Item = &JobRecord> {
+        self.jobs.values().filter(|job| !is_over(job))
+    }
+
+    /// What must always hold; the names of what does not.
+    #[must_use]
+    pub fn broken_invariants(&self) -> Vec<&'static str> {
+        let exists = |name: &String| name.is_empty() || self.versions.contains_key(name);
+        let live = self.versions.values().filter(|version| version.state() == VersionState::Live);
+        let distinct = self.placements.values().all(|placement| {
+            placement.shards.iter().all(|shard| {
+                let mut nodes = shard.nodes.clone();
+                nodes.sort();
+                nodes.dedup();
+                nodes.len() == shard.nodes.len()
+            })
+        });
+        let has_dataset = |version: &ModelVersion| {
+            self.datasets.contains_key(&(version.dataset_name.clone(), version.dataset_version.clone()))
+        };
+        [
+            (exists(&self.live_version), "the live version exists"),
+            (exists(&self.previous_version), "the previous version exists"),
+            (exists(&self.promoting_version), "the promoting version exists"),
+            (
+                live.map(|version| &version.name)
+                    .eq((!self.live_version.is_empty()).then_some(&self.live_version)),
+                "exactly the live version is marked live",
+            ),
+            (distinct, "a shard's replicas are distinct"),
+            (self.versions.values().all(has_dataset), "a version's data set exists"),
+            (
+                self.placements.keys().all(|key| self.datasets.contains_key(key)),
+                "a placement's data set exists",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(holds, name)| (!holds).then_some(name))
+        .collect()
+    }
+}
+
+/// Whether a job has ended, one way or another.
+#[must_use]
+pub fn is_over(job: &JobRecord) -> bool {
+    let state = job.info.as_ref().map(|info| info.state()).unwrap_or_default();
+    matches!(state, JobState::Succeeded | JobState::Failed | JobState::Cancelled)
+}
+
+/// The state machine that raft drives.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    state: Arc<ClusterState>,
+}
+
+impl Metadata {
+    /// A new cluster's.
+    #[must_use]
+    pub fn new(cluster_id: &str) -> Self {
+        Self { state: Arc::new(ClusterState::new(cluster_id)) }
+    }
+}
+
+fn refused(refusal: RefusalKind, reason: String) -> CommandReply {
+    CommandReply { refusal: refusal.into(), reason, job_id: String::new() }
+}
+
+impl StateMachine for Metadata {
+    type View = ClusterState;
+
+    fn apply(&mut self, index: u64, command: &[u8]) -> Bytes {
+        let reply = match MetadataCommand::decode(command) {
+            Ok(MetadataCommand { command: Some(command) }) => {
+                Arc::make_mut(&mut self.state).apply(index, command)
+            }
+            // A command of a newer release: every member of this one refuses it alike.
+            _ => refused(RefusalKind::Invalid, "this release does not know the command".to_owned()),
+        };
+        debug_assert_eq!(self.state.broken_invariants(), Vec::<&str>::new(), "after command {index}");
+        reply.encode_to_vec().into()
+    }
+
+    fn snapshot(&self) -> Bytes {
+        self.state.to_snapshot().encode_to_vec().into()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        self.state = Arc::new(ClusterState::from_snapshot(snapshot)?);
+        Ok(())
+    }
+
+    fn view(&self) -> Arc<ClusterState> {
+        Arc::clone(&self.state)
+    }
+}
