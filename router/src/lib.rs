@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The router: one HTTP and gRPC front for queries that are answered from shards.
+//!
+//! `metadata_watch` keeps a snapshot of what is served where ([`snapshot`]); `query` are the use cases,
+//! shared by `http` and `grpc`; `fanout` asks the shards (a pure machine and its driver), `replicas`
+//! remembers how workers behave, `merge` makes one list of many, `admission` says no in time.
+
+pub mod admission;
+pub mod fanout;
+pub mod grpc;
+pub mod http;
+pub mod merge;
+pub mod metadata_watch;
+pub mod node;
+pub mod query;
+pub mod replicas;
+pub mod snapshot;

@@ -1,0 +1,304 @@
+//! What to do when shards answer, fail or are late. Pure: events in, effects out; time is the
+//! driver's.
+//!
+//! One attempt per worker carries all the shards it was chosen for. A failed shard is tried once more
+//! on a replica that was not asked for it yet; the slowest attempt may get a twin. A shard
+//! contributes at most one answer, whoever gives it first.
+
+use std::collections::BTreeMap;
+
+/// A worker, as a position in the driver's list.
+pub type Worker = usize;
+
+/// Why an attempt was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The first wave.
+    First,
+    /// After a failure.
+    Retry,
+    /// Because another is slow.
+    Hedge,
+}
+
+impl Kind {
+    /// In metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Retry => "retry",
+            Self::Hedge => "hedge",
+        }
+    }
+}
+
+/// A call to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number, from 0.
+    pub id: usize,
+    /// Whom to call.
+    pub worker: Worker,
+    /// For which shards.
+    pub shards: Vec<u32>,
+    /// Why.
+    pub kind: Kind,
+}
+
+/// How one shard of an attempt came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer.
+    Answered,
+    /// Without, and another replica may have one.
+    Retryable,
+    /// Without, and any replica would say the same.
+    Final,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Pending,
+    Answered,
+    Failed,
+}
+
+#[derive(Debug)]
+struct Shard {
+    state: State,
+    /// Who may be asked, in order of preference, and whether they were.
+    candidates: Vec<(Worker, bool)>,
+    /// Attempts under way that carry it.
+    under_way: usize,
+    retried: bool,
+}
+
+/// One fan-out.
+#[derive(Debug)]
+pub struct Machine {
+    shards: BTreeMap<u32, Shard>,
+    attempts: Vec<Attempt>,
+    open: Vec<bool>,
+    hedged: bool,
+}
+
+impl Machine {
+    /// Begins: each shard goes to the first of its candidates. Shards without one fail at once.
+    #[must_use]
+    pub fn start(shards: impl IntoIterator<Item = (u32, Vec<Worker>)>) -> (Self, Vec<Attempt>) {
+        let shards = shards.into_iter().map(|(shard, candidates)| {
+            let candidates: Vec<_> = candidates.into_iter().map(|worker| (worker, false)).collect();
+            let state = if candidates.is_empty() { State::Failed } else { State::Pending };
+            (shard, Shard { state, candidates, under_way: 0, retried: false })
+        });
+        let mut machine =
+            Self { shards: shards.collect(), attempts: Vec::new(), open: Vec::new(), hedged: false };
+        let all: Vec<u32> = machine.shards.keys().copied().collect();
+        let first = machine.ask(&all, Kind::First);
+        (machine, first)
+    }
+
+    /// An attempt came back: the shards whose answer is to be used, and the attempts to make.
+    pub fn reply(&mut self, attempt: usize, outcomes: &[(u32, Outcome)]) -> (Vec<u32>, Vec<Attempt>) {
+        if !std::mem::replace(&mut self.open[attempt], false) {
+            return (Vec::new(), Vec::new());
+        }
+        let (mut accepted, mut failed) = (Vec::new(), Vec::new());
+        for shard in self.attempts[attempt].shards.clone() {
+            // What an answer does not mention it has not answered.
+            let outcome = outcomes
+                .iter()
+                .find(|outcome| outcome.0 == shard)
+                .map_or(Outcome::Retryable, |outcome| outcome.1);
+            let Some(state) = self.shards.get_mut(&shard) else { continue };
+            state.under_way -= 1;
+            match (state.state, outcome) {
+                (State::Pending, Outcome::Answered) => {
+                    state.state = State::Answered;
+                    accepted.push(shard);
+                }
+                (State::Pending, Outcome::Final) => state.state = State::Failed,
+                // Another attempt that carries it may still answer.
+                (State::Pending, Outcome::Retryable) if state.under_way == 0 => failed.push(shard),
+                _ => {}
+            }
+        }
+        let (again, lost): (Vec<u32>, Vec<u32>) =
+            failed.into_iter().partition(|shard| self.may_retry(*shard));
+        for shard in lost {
+            self.fail(shard);
+        }
+        for shard in &again {
+            if let Some(state) = self.shards.get_mut(shard) {
+                state.retried = true;
+            }
+        }
+        (accepted, self.ask(&again, Kind::Retry))
+    }
+
+    /// The hedge timer: the oldest attempt that is still out gets twins for what nobody has answered. At most once.
+    pub fn hedge(&mut self) -> Vec<Attempt> {
+        if std::mem::replace(&mut self.hedged, true) {
+            return Vec::new();
+        }
+        let Some(slowest) = self.open.iter().position(|open| *open) else { return Vec::new() };
+        let untried = |shard: &u32| {
+            let state = &self.shards[shard];
+            state.state == State::Pending && state.candidates.iter().any(|candidate| !candidate.1)
+        };
+        let late: Vec<u32> = self.attempts[slowest].shards.iter().copied().filter(untried).collect();
+        self.ask(&late, Kind::Hedge)
+    }
+
+    /// The deadline: whatever is not answered is not.
+    pub fn deadline(&mut self) {
+        let pending: Vec<u32> = self
+            .shards
+            .iter()
+            .filter(|(_, shard)| shard.state == State::Pending)
+            .map(|(shard, _)| *shard)
+            .collect();
+        for shard in pending {
+            self.fail(shard);
+        }
+    }
+
+    /// Whether nothing is left to wait for.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.shards.values().all(|shard| shard.state != State::Pending)
+    }
+
+    /// Shards without an answer.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.shards.values().filter(|shard| shard.state == State::Failed).count()
+    }
+
+    fn fail(&mut self, shard: u32) {
+        if let Some(shard) = self.shards.get_mut(&shard) {
+            shard.state = State::Failed;
+        }
+    }
+
+    fn may_retry(&self, shard: u32) -> bool {
+        let shard = &self.shards[&shard];
+        !shard.retried && shard.candidates.iter().any(|candidate| !candidate.1)
+    }
+
+    /// One attempt per worker, each shard to the first of its candidates that was not asked.
+    fn ask(&mut self, shards: &[u32], kind: Kind) -> Vec<Attempt> {
+        let mut by_worker: BTreeMap<Worker, Vec<u32>> = BTreeMap::new();
+        for shard in shards {
+            let Some(state) = self.shards.get_mut(shard) else { continue };
+            if let Some(candidate) = state.candidates.iter_mut().find(|candidate| !candidate.1) {
+                candidate.1 = true;
+                state.under_way += 1;
+                by_worker.entry(candidate.0).or_default().push(*shard);
+            }
+        }
+        let first = self.attempts.len();
+        for (worker, shards) in by_worker {
+            let id = self.attempts.len();
+            self.attempts.push(Attempt { id, worker, shards, kind });
+            self.open.push(true);
+        }
+        self.attempts[first..].to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn outcomes(attempt: &Attempt, outcome: Outcome) -> Vec<(u32, Outcome)> {
+        attempt.shards.iter().map(|&shard| (shard, outcome)).collect()
+    }
+
+    #[test]
+    fn a_failed_worker_costs_one_retry_for_its_shards_only() {
+        let (mut machine, first) = Machine::start([(0, vec![7, 8]), (1, vec![7, 9]), (2, vec![9, 7])]);
+        assert_eq!(
+            first.iter().map(|a| (a.worker, a.shards.clone())).collect::<Vec<_>>(),
+            [(7, vec![0, 1]), (9, vec![2])]
+        );
+        let (accepted, retries) = machine.reply(0, &outcomes(&first[0], Outcome::Retryable));
+        assert!(accepted.is_empty());
+        assert_eq!(
+            retries.iter().map(|a| (a.worker, a.shards.clone(), a.kind)).collect::<Vec<_>>(),
+            [(8, vec![0], Kind::Retry), (9, vec![1], Kind::Retry),]
+        );
+        assert_eq!(machine.reply(1, &outcomes(&first[1], Outcome::Answered)).0, [2]);
+        assert_eq!(machine.reply(2, &outcomes(&retries[0], Outcome::Answered)).0, [0]);
+        machine.reply(3, &outcomes(&retries[1], Outcome::Retryable));
+        assert!(machine.is_done());
+        assert_eq!(machine.failed(), 1);
+    }
+
+    #[test]
+    fn the_first_answer_of_twins_wins() {
+        let (mut machine, first) = Machine::start([(0, vec![1, 2])]);
+        let twins = machine.hedge();
+        assert_eq!((twins[0].worker, twins[0].kind), (2, Kind::Hedge));
+        assert!(machine.hedge().is_empty());
+        assert_eq!(machine.reply(1, &outcomes(&twins[0], Outcome::Answered)).0, [0]);
+        assert!(machine.is_done());
+        assert!(machine.reply(0, &outcomes(&first[0], Outcome::Answered)).0.is_empty());
+    }
+
+    #[test]
+    fn a_failed_twin_leaves_the_first_attempt_its_chance() {
+        let (mut machine, first) = Machine::start([(0, vec![1, 2])]);
+        machine.hedge();
+        machine.reply(1, &[(0, Outcome::Retryable)]);
+        assert!(!machine.is_done());
+        assert_eq!(machine.reply(0, &outcomes(&first[0], Outcome::Answered)).0, [0]);
+    }
+
+    #[test]
+    fn a_shard_that_nobody_has_fails_at_once() {
+        let (machine, first) = Machine::start([(0, vec![])]);
+        assert!(first.is_empty() && machine.is_done());
+        assert_eq!(machine.failed(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn every_shard_ends_with_one_answer_or_none(
+            candidates in prop::collection::vec(prop::collection::btree_set(0_usize..5, 0..4), 1..8),
+            script in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..5), 0..40),
+        ) {
+            let shards = candidates.iter().enumerate().map(|(shard, workers)| (shard as u32, workers.iter().copied().collect()));
+            let (mut machine, mut attempts) = Machine::start(shards);
+            let mut answers = vec![0; candidates.len()];
+            let mut per_shard = vec![0; candidates.len()];
+            for (pick, action) in script {
+                let more = match action {
+                    0 => machine.hedge(),
+                    1 if attempts.is_empty() => Vec::new(),
+                    _ if attempts.is_empty() => Vec::new(),
+                    _ => {
+                        let attempt = attempts[pick.index(attempts.len())].clone();
+                        let outcome = [Outcome::Answered, Outcome::Retryable, Outcome::Final][action as usize % 3];
+                        let (accepted, more) = machine.reply(attempt.id, &outcomes(&attempt, outcome));
+                        accepted.iter().for_each(|&shard| answers[shard as usize] += 1);
+                        more
+                    }
+                };
+                attempts.extend(more);
+            }
+            machine.deadline();
+            prop_assert!(machine.is_done());
+            for attempt in &attempts {
+                attempt.shards.iter().for_each(|&shard| per_shard[shard as usize] += 1);
+            }
+            // The first, a retry, and a hedge.
+            prop_assert!(per_shard.iter().all(|&count| count <= 3), "{:?}", per_shard);
+            prop_assert!(answers.iter().all(|&count| count <= 1), "{:?}", answers);
+            prop_assert_eq!(answers.iter().filter(|&&count| count == 0).count(), machine.failed());
+        }
+    }
+}

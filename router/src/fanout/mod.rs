@@ -1,0 +1,6 @@
+//! Asking shards: a pure machine that decides ([`machine`]) and a driver that carries it out.
+
+mod driver;
+pub mod machine;
+
+pub use driver::{Answers, FanOut, ShardAnswer};

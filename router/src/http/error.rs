@@ -1,0 +1,74 @@
+//! How errors look: a status and `{"detail": "…"}`, and when to come back where that helps.
+
+use std::time::Duration;
+
+use axum::{
+    extract::rejection::StringRejection,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Json, Response},
+};
+use serde_json::json;
+
+use crate::query::QueryError;
+
+/// When a client should come back after a 503.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An error as a client sees it.
+#[derive(Debug)]
+pub(super) struct HttpError {
+    status: StatusCode,
+    detail: String,
+    retry_after: Option<Duration>,
+}
+
+impl HttpError {
+    pub(super) fn invalid(parameter: &str, reason: &str) -> Self {
+        QueryError::invalid(parameter, reason).into()
+    }
+
+    pub(super) fn bad_request(detail: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, detail, retry_after: None }
+    }
+
+    pub(super) fn not_found(detail: String) -> Self {
+        Self { status: StatusCode::NOT_FOUND, detail, retry_after: None }
+    }
+
+    pub(super) fn wrong_method(detail: String) -> Self {
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, detail, retry_after: None }
+    }
+
+    pub(super) fn body(rejection: StringRejection) -> Self {
+        Self { status: rejection.status(), detail: rejection.body_text(), retry_after: None }
+    }
+}
+
+impl From<QueryError> for HttpError {
+    fn from(error: QueryError) -> Self {
+        let (status, retry_after) = match &error {
+            QueryError::Invalid { .. } => (StatusCode::BAD_REQUEST, None),
+            QueryError::UnknownMovie(_) | QueryError::UnknownUser(_) => (StatusCode::NOT_FOUND, None),
+            QueryError::NoModel | QueryError::Unavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_AFTER))
+            }
+            QueryError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Some(RETRY_AFTER)),
+            QueryError::Overloaded { retry_after } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
+        };
+        Self { status, detail: error.to_string(), retry_after }
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(json!({ "detail": self.detail }))).into_response();
+        if let Some(retry_after) = self.retry_after {
+            // Whole seconds, rounded up: zero would invite a storm.
+            let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
+            if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+        }
+        response
+    }
+}

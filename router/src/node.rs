@@ -1,0 +1,128 @@
+//! One router process: it follows the metadata and serves HTTP and gRPC until told to stop, then
+//! finishes what is under way.
+
+use std::{io, sync::Arc, time::Duration};
+
+use shoal_common::{
+    clock::Clock,
+    config::RouterConfig,
+    hash::mix64,
+    rpc::{Channels, tuned_server},
+    shutdown::Shutdown,
+};
+use shoal_proto::{FILE_DESCRIPTOR_SET, v1::recommender_server::RecommenderServer};
+use tokio::{net::TcpListener, sync::watch};
+use tonic::{service::Routes, transport::server::TcpIncoming};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    admission::Admission,
+    fanout::FanOut,
+    grpc::RecommenderService,
+    http::{RenderMetrics, routes},
+    metadata_watch::{self, WatchConfig},
+    query::Queries,
+    snapshot::Snapshot,
+};
+
+/// The service's name in the health protocol.
+const SERVICE: &str = "shoal.v1.Recommender";
+
+/// How often gRPC health is brought up to date beside metadata changes, which do not tell of workers that are being left alone.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A router cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    /// Its HTTP server failed.
+    #[error("the router's HTTP server failed")]
+    Http(#[source] io::Error),
+    /// Its gRPC server failed.
+    #[error("the router's gRPC server failed")]
+    Grpc(#[source] tonic::transport::Error),
+    /// Reflection could not be set up.
+    #[error("the router's gRPC reflection cannot be set up")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// A listener has no address.
+    #[error("the router's address cannot be told")]
+    Address(#[source] io::Error),
+}
+
+/// Runs a router on its two listeners until told to stop. The caller drains `shutdown`.
+///
+/// # Errors
+/// When a server cannot be set up or fails.
+pub async fn run(
+    config: RouterConfig,
+    http: TcpListener,
+    grpc: TcpListener,
+    channels: Channels,
+    clock: Arc<dyn Clock>,
+    metrics: RenderMetrics,
+    shutdown: Shutdown,
+) -> Result<(), RouterError> {
+    let http_address = http.local_addr().map_err(RouterError::Address)?;
+    let grpc_address = grpc.local_addr().map_err(RouterError::Address)?;
+    let started = clock.now_unix_ms().unsigned_abs();
+    let watching = WatchConfig {
+        cluster_id: config.node.cluster_id.clone(),
+        node: config.node.name.clone(),
+        address: config.node.advertise.clone().unwrap_or_else(|| grpc_address.to_string()),
+        incarnation: mix64(config.node.seed.unwrap_or(started) ^ started),
+        coordinators: config.node.coordinators.clone(),
+    };
+    let fanout = FanOut::new(config.hedge_after, config.hedge_percent, watching.incarnation);
+    let snapshots = metadata_watch::start(watching, channels.clone(), &shutdown);
+    let admission = Admission::new(config.concurrency);
+    let queries = Queries::new(snapshots.clone(), channels, clock, fanout, admission, config.timeout);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    shutdown.spawn("grpc health", report_health(reporter, queries.clone(), snapshots, shutdown.clone()));
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(RouterError::Reflection)?;
+    let services = Routes::new(RecommenderServer::new(RecommenderService::new(queries.clone())))
+        .add_service(health)
+        .add_service(reflection);
+    tracing::info!(http = %http_address, grpc = %grpc_address, "router ready");
+    let (stop_http, stop_grpc) = (shutdown.token(), shutdown.token());
+    let serve_http = async {
+        axum::serve(http, routes(queries, metrics))
+            .with_graceful_shutdown(async move { stop_http.cancelled().await })
+            .await
+            .map_err(RouterError::Http)
+    };
+    let serve_grpc = async {
+        tuned_server()
+            .add_routes(services)
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(grpc).with_nodelay(Some(true)),
+                stop_grpc.cancelled(),
+            )
+            .await
+            .map_err(RouterError::Grpc)
+    };
+    tokio::try_join!(serve_http, serve_grpc).map(drop)
+}
+
+/// SERVING while a model is live and some of it can be asked for.
+async fn report_health(
+    reporter: HealthReporter,
+    queries: Queries,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    stop: Shutdown,
+) {
+    loop {
+        let status =
+            if queries.health().model_loaded { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status(SERVICE, status).await;
+        reporter.set_service_status("", status).await;
+        tokio::select! {
+            biased;
+            () = stop.requested() => return,
+            changed = snapshots.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+        }
+    }
+}

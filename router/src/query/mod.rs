@@ -1,0 +1,165 @@
+//! The use cases, shared by HTTP and gRPC: one snapshot and one version from start to end.
+
+mod error;
+mod predict;
+mod recommend;
+mod similar;
+mod workers;
+
+use std::{sync::Arc, time::Duration};
+
+use shoal_common::{
+    clock::{Clock, UtcTime},
+    ids::{EntityId, IdKind},
+    rpc::Channels,
+};
+use shoal_proto::v1::{HealthReply, ShardsAnswered};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    admission::{Admission, Overloaded},
+    fanout::FanOut,
+    snapshot::{Live, Snapshot},
+};
+
+pub use self::{
+    error::QueryError,
+    predict::{Predict, Predicted},
+    recommend::{Recommend, Recommendation, Recommended, SOURCE_FALLBACK, SOURCE_MODEL},
+    similar::{Similar, SimilarItems, SimilarMovie},
+};
+
+/// Given back for the way from the worker to the client.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
+
+/// Answers queries. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Queries {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    channels: Channels,
+    clock: Arc<dyn Clock>,
+    fanout: Arc<FanOut>,
+    admission: Admission,
+    timeout: Duration,
+}
+
+/// One query under way.
+struct Query {
+    queries: Queries,
+    snapshot: Arc<Snapshot>,
+    deadline: Instant,
+}
+
+impl Query {
+    /// The version that every call of the query names.
+    fn live(&self) -> Result<&Live, QueryError> {
+        self.snapshot.live.as_ref().ok_or(QueryError::NoModel)
+    }
+}
+
+impl Queries {
+    /// Answers from the newest snapshot, within `timeout`.
+    #[must_use]
+    pub fn new(
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        channels: Channels,
+        clock: Arc<dyn Clock>,
+        fanout: FanOut,
+        admission: Admission,
+        timeout: Duration,
+    ) -> Self {
+        Self { snapshots, channels, clock, fanout: Arc::new(fanout), admission, timeout }
+    }
+
+    /// ISO 8601, UTC.
+    #[must_use]
+    pub fn timestamp(&self) -> String {
+        UtcTime::from_unix_ms(self.clock.now_unix_ms()).iso_8601()
+    }
+
+    /// The current state of the cluster.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// Whether and how well queries can be answered.
+    #[must_use]
+    pub fn health(&self) -> HealthReply {
+        let snapshot = self.snapshot();
+        let timestamp = self.timestamp();
+        let Some(live) = &snapshot.live else {
+            return HealthReply { status: "no_model".to_owned(), timestamp, ..HealthReply::default() };
+        };
+        let (served, total) = (live.shards_served(), live.shards_total());
+        HealthReply {
+            status: if served == total { "healthy" } else { "degraded" }.to_owned(),
+            model_loaded: served > 0,
+            model_version: live.version.name.clone(),
+            timestamp,
+            shards_served: served as u32,
+            shards_total: total as u32,
+        }
+    }
+
+    /// Runs a query on one snapshot; when workers turn out not to hold its version any more, once
+    /// again, whole, on the newer one.
+    async fn run<T, F>(&self, query: impl Fn(Query) -> F + Send) -> Result<T, QueryError>
+    where
+        F: Future<Output = Result<T, QueryError>> + Send,
+        T: Send,
+    {
+        let admitted = self.admission.admit(self.timeout).await;
+        let _admitted =
+            admitted.map_err(|Overloaded { retry_after }| QueryError::Overloaded { retry_after })?;
+        let deadline = Instant::now() + self.timeout;
+        let on = |snapshot: &Arc<Snapshot>| {
+            query(Query { queries: self.clone(), snapshot: Arc::clone(snapshot), deadline })
+        };
+        let first = self.snapshot();
+        let outcome = on(&first).await;
+        let Err(QueryError::Unavailable { stale: true, .. }) = &outcome else { return outcome };
+        let newer = self.snapshot();
+        if newer.revision == first.revision { outcome } else { on(&newer).await }
+    }
+}
+
+/// Reads an id from a path or a text field.
+fn parse_id(text: &str, kind: IdKind, parameter: &'static str) -> Result<EntityId, QueryError> {
+    EntityId::parse(text, kind).map_err(|error| QueryError::invalid(parameter, error.to_string()))
+}
+
+/// An id that a client gave as a number or as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GivenId {
+    /// From a path, a JSON string, or a gRPC text.
+    Text(String),
+    /// From a JSON number or a gRPC integer.
+    Integer(i64),
+}
+
+impl GivenId {
+    /// The id of the kind that the data set has.
+    ///
+    /// # Errors
+    /// When it cannot be one.
+    pub(crate) fn resolve(&self, kind: IdKind, parameter: &'static str) -> Result<EntityId, QueryError> {
+        match self {
+            Self::Integer(value) if kind == IdKind::Integer => Ok(EntityId::Integer(*value)),
+            Self::Integer(value) => Ok(EntityId::Text(value.to_string().into())),
+            Self::Text(text) => parse_id(text, kind, parameter),
+        }
+    }
+}
+
+/// `n`, or its default, if it is in range.
+fn checked_n(n: Option<u32>, default: u32, max: u32) -> Result<u32, QueryError> {
+    match n.unwrap_or(default) {
+        n if (1..=max).contains(&n) => Ok(n),
+        n => Err(QueryError::invalid("n", format!("it is {n}; it must be from 1 to {max}"))),
+    }
+}
+
+fn shards_answered(total: usize, failed: usize) -> ShardsAnswered {
+    ShardsAnswered { total: total as u32, ok: (total - failed) as u32, failed: failed as u32 }
+}

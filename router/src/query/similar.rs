@@ -1,0 +1,98 @@
+//! Movies like a movie: the cosine of their factors.
+
+use bytes::Bytes;
+use shoal_common::ids::EntityId;
+use shoal_proto::v1::{Objective, ScoreKind, ShardsAnswered, TopItemsRequest};
+
+use super::{GivenId, Queries, Query, QueryError, checked_n, shards_answered, workers::Best};
+
+const N_DEFAULT: u32 = 10;
+const N_MAX: u32 = 50;
+
+/// What to look for.
+#[derive(Debug, Clone)]
+pub struct Similar {
+    /// The movie.
+    pub movie: GivenId,
+    /// How many, 1 to 50; 10 by default.
+    pub n: Option<u32>,
+    /// Rather no answer than one without some shards.
+    pub complete: bool,
+}
+
+/// One movie.
+#[derive(Debug, Clone)]
+pub struct SimilarMovie {
+    /// Which.
+    pub movie: EntityId,
+    /// Its title.
+    pub title: String,
+    /// Its genres.
+    pub genres: Vec<String>,
+    /// Cosine of the factors, −1 to 1.
+    pub similarity: f32,
+    /// From 1.
+    pub rank: u32,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct SimilarItems {
+    /// The movie asked about.
+    pub movie: EntityId,
+    /// Most similar first, never the movie itself.
+    pub similar: Vec<SimilarMovie>,
+    /// The version that answered.
+    pub model_version: String,
+    /// Item shards asked.
+    pub shards: ShardsAnswered,
+}
+
+impl Queries {
+    /// Finds similar movies.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn similar(&self, request: &Similar) -> Result<SimilarItems, QueryError> {
+        self.run(|query| async move { query.similar(request).await }).await
+    }
+}
+
+impl Query {
+    async fn similar(&self, request: &Similar) -> Result<SimilarItems, QueryError> {
+        let n = checked_n(request.n, N_DEFAULT, N_MAX)?;
+        let movie = request.movie.resolve(self.live()?.item_id_kind, "movie_id")?;
+        let found = self.lookup_item(&movie).await?;
+        if !found.known {
+            return Err(QueryError::UnknownMovie(movie));
+        }
+        let (query, objective) = if found.ranking_factors.is_empty() {
+            (found.rating_factors, Objective::Rating)
+        } else {
+            (found.ranking_factors, Objective::Ranking)
+        };
+        let top_items = TopItemsRequest {
+            score: ScoreKind::Cosine.into(),
+            n,
+            query,
+            query_objective: objective.into(),
+            exclude_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
+            ..TopItemsRequest::default()
+        };
+        let Best { hits, failed, total } = self.best_items(top_items, request.complete).await?;
+        let ranks = 1..;
+        let similar = hits.into_iter().zip(ranks).map(|(hit, rank)| SimilarMovie {
+            movie: hit.item,
+            title: hit.hit.title,
+            genres: hit.hit.genres,
+            similarity: hit.hit.score,
+            rank,
+        });
+        Ok(SimilarItems {
+            movie,
+            similar: similar.collect(),
+            model_version: self.live()?.version.name.clone(),
+            shards: shards_answered(total, failed),
+        })
+    }
+}
