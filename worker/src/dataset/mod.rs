@@ -5,6 +5,7 @@
 pub mod blocks;
 pub mod catalogue;
 pub mod fields;
+pub mod generate;
 pub mod ingest;
 pub mod parse;
 pub mod source;
