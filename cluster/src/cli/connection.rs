@@ -1,0 +1,130 @@
+//! Finding the cluster that a command talks to: named by a flag or a variable, else the local
+//! cluster in the default folder.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use shoal_common::{rpc::Channels, store::Store};
+use shoal_proto::v1::{DatasetInfo, ModelVersion};
+
+use super::failure::{Exit, refusal};
+use crate::{client::ClusterClient, local::ClusterFile, recommender::Recommender};
+
+/// Where a local cluster lives unless another folder is named.
+pub(super) const DEFAULT_DIR: &str = ".shoal/local";
+
+/// The local cluster's folder.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct DirArgs {
+    /// Folder of the local cluster
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIR", default_value = DEFAULT_DIR)]
+    pub(super) dir: PathBuf,
+}
+
+/// Which coordinators to ask.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ClusterArgs {
+    /// Addresses of the coordinators; by default those of the local cluster
+    #[arg(long, value_name = "HOST:PORT", env = "SHOAL_COORDINATORS", value_delimiter = ',')]
+    cluster: Vec<String>,
+    #[command(flatten)]
+    dir: DirArgs,
+}
+
+/// Which store to read.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct StoreArgs {
+    /// Address of the object store; by default that of the local cluster
+    #[arg(long, value_name = "URI")]
+    store: Option<String>,
+    /// An option of a remote store, such as aws_region=eu-west-1
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    store_option: Vec<(String, String)>,
+}
+
+/// Which router to ask.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct RouterArgs {
+    /// Address of a router; by default that of the local cluster
+    #[arg(long, value_name = "URL", env = "SHOAL_URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    dir: DirArgs,
+}
+
+impl DirArgs {
+    fn cluster_file(&self, flag: &str) -> anyhow::Result<ClusterFile> {
+        ClusterFile::read(&self.dir)?.ok_or_else(|| {
+            let dir = self.dir.display();
+            let message = format!(
+                "there is no local cluster in '{dir}'; start one with `shoal up`, or name a cluster with {flag}"
+            );
+            refusal(Exit::Unavailable, message)
+        })
+    }
+}
+
+impl ClusterArgs {
+    pub(super) fn connect(&self) -> anyhow::Result<ClusterClient> {
+        let addresses = if self.cluster.is_empty() {
+            self.dir.cluster_file("--cluster")?.coordinator_addresses()
+        } else {
+            self.cluster.clone()
+        };
+        Ok(ClusterClient::new(Channels::tcp(), addresses))
+    }
+
+    /// The store named by the flag, else that of the local cluster.
+    pub(super) fn open_store(&self, named: &StoreArgs) -> anyhow::Result<Store> {
+        let uri = match &named.store {
+            Some(uri) => uri.clone(),
+            None => self.dir.cluster_file("--store")?.store,
+        };
+        let options: BTreeMap<String, String> = named.store_option.iter().cloned().collect();
+        Ok(Store::open_existing(&uri, &options)?)
+    }
+}
+
+impl RouterArgs {
+    pub(super) fn connect(&self) -> anyhow::Result<Recommender> {
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => self.dir.cluster_file("--url")?.http_url().unwrap_or_default(),
+        };
+        Ok(Recommender::new(&url)?)
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it must be of the form key=value".to_owned()),
+    }
+}
+
+/// The data set called `name`, or `name@version`; the newest version of it by default.
+pub(super) fn find_dataset<'a>(datasets: &'a [DatasetInfo], wanted: &str) -> anyhow::Result<&'a DatasetInfo> {
+    let (name, version) = wanted.split_once('@').map_or((wanted, None), |(name, version)| (name, Some(version)));
+    let fits = |info: &&DatasetInfo| info.name == name && version.is_none_or(|version| info.version == version);
+    newest(datasets.iter().filter(fits)).ok_or_else(|| {
+        refusal(Exit::NotFound, format!("there is no data set '{wanted}'; see `shoal dataset list`"))
+    })
+}
+
+/// The one that was made last.
+pub(super) fn newest<'a>(datasets: impl Iterator<Item = &'a DatasetInfo>) -> Option<&'a DatasetInfo> {
+    datasets.max_by(|a, b| (a.created_unix_ms, &a.version).cmp(&(b.created_unix_ms, &b.version)))
+}
+
+/// The model version of this name.
+pub(super) fn find_version<'a>(
+    versions: &'a [ModelVersion],
+    wanted: &str,
+) -> anyhow::Result<&'a ModelVersion> {
+    versions.iter().find(|version| version.name == wanted).ok_or_else(|| {
+        refusal(Exit::NotFound, format!("there is no model version '{wanted}'; see `shoal models list`"))
+    })
+}

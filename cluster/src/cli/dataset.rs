@@ -1,0 +1,148 @@
+//! `shoal dataset`: generate, import, list, show.
+
+mod generate;
+mod import;
+
+use shoal_proto::v1::{DatasetInfo, ImportReport};
+
+use super::{
+    connection::{ClusterArgs, find_dataset},
+    failure::Exit,
+};
+use crate::output::{self, Align, Table};
+
+pub(super) use generate::Sample;
+pub(super) use import::{dataset_name, source_uri};
+
+/// Commands on data sets.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Make MovieLens-shaped files with known tastes
+    Generate(generate::Args),
+    /// Read rating files into the cluster
+    Import(import::Args),
+    /// Every data set
+    #[command(after_help = "Examples:\n  shoal dataset list\n  shoal dataset list --json")]
+    List(ListArgs),
+    /// One data set, with the report of its import
+    #[command(after_help = "Examples:\n  shoal dataset show ml-latest-small\n  shoal dataset show ml-latest-small@v1")]
+    Show(ShowArgs),
+}
+
+/// Flags of `shoal dataset list`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Flags of `shoal dataset show`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArgs {
+    /// Its name, or name@version; the newest version by default
+    name: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Generate(args) => generate::run(args).await,
+        Command::Import(args) => import::run(args).await,
+        Command::List(args) => list(args).await,
+        Command::Show(args) => show(args).await,
+    }
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<Exit> {
+    let datasets = args.cluster.connect()?.datasets().await?;
+    if args.json {
+        let all: Vec<_> = datasets.iter().map(output::dataset).collect();
+        output::print_json(&all.into())?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        ("NAME", Align::Left),
+        ("VERSION", Align::Left),
+        ("USERS", Align::Right),
+        ("ITEMS", Align::Right),
+        ("RATINGS", Align::Right),
+        ("CREATED", Align::Left),
+    ]);
+    for info in &datasets {
+        table.row([
+            info.name.clone(),
+            info.version.clone(),
+            output::count(info.users),
+            output::count(info.items),
+            output::count(info.ratings),
+            output::iso_time(info.created_unix_ms).as_str().unwrap_or_default().to_owned(),
+        ]);
+    }
+    if table.is_empty() {
+        output::print("There is no data set yet; `shoal dataset import PATH` reads one.")?;
+    } else {
+        output::print(&table.to_string())?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn show(args: ShowArgs) -> anyhow::Result<Exit> {
+    let datasets = args.cluster.connect()?.datasets().await?;
+    let info = find_dataset(&datasets, &args.name)?;
+    if args.json {
+        output::print_json(&output::dataset(info))?;
+    } else {
+        output::print(&describe(info))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A data set in a few lines, the last of them its import's report.
+pub(super) fn describe(info: &DatasetInfo) -> String {
+    let mut text = format!(
+        "{}@{}: {} users, {} items ({} with a title), {} ratings\n\
+         ratings  {} to {}, mean {:.4}\n\
+         shards   {} per side\n\
+         source   {}\n",
+        info.name,
+        info.version,
+        output::count(info.users),
+        output::count(info.items),
+        output::count(info.catalogue_items),
+        output::count(info.ratings),
+        info.rating_min,
+        info.rating_max,
+        info.rating_mean,
+        info.shard_count,
+        info.source_uri,
+    );
+    if let Some(report) = &info.report {
+        text.push_str(&describe_report(report));
+    }
+    text
+}
+
+fn describe_report(report: &ImportReport) -> String {
+    let rejected: u64 = report.rejections.iter().map(|rejection| rejection.count).sum();
+    let mut text = format!(
+        "rows     {} read, {} taken, {} came again (the last one counts), {} rejected\n",
+        output::count(report.rows_read),
+        output::count(report.rows_accepted),
+        output::count(report.duplicates),
+        output::count(rejected),
+    );
+    for rejection in &report.rejections {
+        text.push_str(&format!("  {} × {}\n", output::count(rejection.count), rejection.reason));
+        for line in &rejection.examples {
+            text.push_str(&format!("    {}:{}: {}\n", line.file, line.line, line.reason));
+        }
+    }
+    text
+}

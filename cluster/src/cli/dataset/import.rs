@@ -1,0 +1,179 @@
+//! `shoal dataset import`: starts an import and follows it.
+
+use shoal_proto::v1::{DatasetSource, ImportDatasetRequest};
+
+use crate::{
+    cli::{
+        connection::ClusterArgs,
+        dataset::describe,
+        failure::{Exit, refusal},
+        progress::{Followed, Style, follow, succeeded},
+        signals::Signals,
+    },
+    output,
+};
+
+const EXAMPLE: &str = "\
+Examples:
+  shoal dataset import ./ml-latest-small
+  shoal dataset import ./ml-20m --name movies --max-bad-rows 0.5%
+  shoal dataset import ratings.csv --user-col customer --item-col sku --rating-col stars
+
+MovieLens folders are recognised by their files: ratings.csv and movies.csv, rating.csv and movie.csv
+(Kaggle), ratings.dat and movies.dat (1M), u.data and u.item (100K). The workers read the files, so a
+path must name the same files on each of them.";
+
+/// Flags of `shoal dataset import`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(in crate::cli) struct Args {
+    /// A folder or a ratings file: a path, file:///… or s3://…
+    source: String,
+    /// Name of the data set; by default that of the folder or file
+    #[arg(long)]
+    name: Option<String>,
+    /// Shards per side
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    shards: u32,
+    /// Column of the user ids, in a file of your own
+    #[arg(long, value_name = "COLUMN", requires_all = ["item_col", "rating_col"])]
+    user_col: Option<String>,
+    /// Column of the item ids
+    #[arg(long, value_name = "COLUMN", requires = "user_col")]
+    item_col: Option<String>,
+    /// Column of the ratings
+    #[arg(long, value_name = "COLUMN", requires = "user_col")]
+    rating_col: Option<String>,
+    /// Column of the times
+    #[arg(long, value_name = "COLUMN", requires = "user_col")]
+    time_col: Option<String>,
+    /// Share of rejected rows above which nothing is imported
+    #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share)]
+    max_bad_rows: f64,
+    /// Reject ratings below this
+    #[arg(long, value_name = "RATING", requires = "rating_max", allow_hyphen_values = true)]
+    rating_min: Option<f64>,
+    /// Reject ratings above this
+    #[arg(long, value_name = "RATING", requires = "rating_min", allow_hyphen_values = true)]
+    rating_max: Option<f64>,
+    /// Start the job and leave it
+    #[arg(long)]
+    detach: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.strip_suffix('%') {
+        Some(number) => (number.trim(), 100.0),
+        None => (text, 1.0),
+    };
+    match number.parse::<f64>().map(|number| number / unit) {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("it must be a share such as 0.1% or 0.001".to_owned()),
+    }
+}
+
+/// A source's address as the workers take it: local paths become absolute.
+pub(in crate::cli) fn source_uri(source: &str) -> anyhow::Result<String> {
+    if source.contains("://") {
+        return Ok(source.to_owned());
+    }
+    match std::path::Path::new(source).canonicalize() {
+        Ok(path) => Ok(path.display().to_string()),
+        Err(error) => Err(refusal(Exit::NotFound, format!("cannot find '{source}': {error}"))),
+    }
+}
+
+/// A name for the data set of a source: its last part, in the letters that names may have.
+pub(in crate::cli) fn dataset_name(uri: &str) -> String {
+    let last = uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let stem = last.split_once('.').map_or(last, |(stem, _)| stem);
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    let name: String = stem.chars().map(plain).collect();
+    let name: String = name.trim_start_matches(['-', '_']).chars().take(64).collect();
+    if name.is_empty() { "ratings".to_owned() } else { name }
+}
+
+impl Args {
+    fn request(&self) -> anyhow::Result<ImportDatasetRequest> {
+        let uri = source_uri(&self.source)?;
+        let column = |name: &Option<String>| name.clone().unwrap_or_default();
+        Ok(ImportDatasetRequest {
+            name: self.name.clone().unwrap_or_else(|| dataset_name(&uri)),
+            source: Some(DatasetSource {
+                uri,
+                user_column: column(&self.user_col),
+                item_column: column(&self.item_col),
+                rating_column: column(&self.rating_col),
+                time_column: column(&self.time_col),
+                bad_rows_ratio_max: self.max_bad_rows,
+                rating_min: self.rating_min.unwrap_or_default(),
+                rating_max: self.rating_max.unwrap_or_default(),
+            }),
+            shard_count: self.shards,
+            ..ImportDatasetRequest::default()
+        })
+    }
+}
+
+pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let request = args.request()?;
+    let client = args.cluster.connect()?;
+    let mut signals = Signals::install()?;
+    let job_id = client.start_import(request).await?;
+    if args.detach {
+        let job = client.job(&job_id).await?;
+        if args.json {
+            output::print_json(&output::job(&job))?;
+        } else {
+            output::print(&format!("Job {job_id} imports; follow it with `shoal jobs show {job_id} --follow`."))?;
+        }
+        return Ok(Exit::Done);
+    }
+    match follow(&client, &job_id, Style::choose(args.json), "import", &mut signals).await? {
+        Followed::Interrupted => {
+            eprintln!("shoal: job {job_id} goes on; `shoal jobs cancel {job_id}` cancels it");
+            Ok(Exit::Interrupted)
+        }
+        Followed::Over(job) => {
+            let job = succeeded(*job)?;
+            if args.json {
+                output::print_json(&output::job(&job))?;
+            } else if let Some(info) = &job.dataset {
+                output::print(&format!("Imported {}", describe(info)))?;
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_read_with_and_without_the_percent_sign() {
+        assert_eq!(share("0.1%").unwrap(), 0.001);
+        assert_eq!(share("0.001").unwrap(), 0.001);
+        assert!(share("101%").is_err());
+        assert!(share("many").is_err());
+    }
+
+    #[test]
+    fn names_follow_from_addresses() {
+        let cases = [
+            ("/data/ml-latest-small", "ml-latest-small"),
+            ("s3://bucket/Movie Ratings/", "movie-ratings"),
+            ("/data/ratings.csv.gz", "ratings"),
+            ("/data/__x", "x"),
+            ("/", "ratings"),
+        ];
+        for (uri, name) in cases {
+            assert_eq!(dataset_name(uri), name, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Exit codes, and errors as one sentence.
+
+use std::process::ExitCode;
+
+use shoal_common::{config::ConfigError, store::StoreError};
+use tonic::Code;
+
+use crate::{client::ClientError, local::LocalError, recommender::RecommenderError};
+
+/// What the exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    NotFound = 3,
+    Unavailable = 4,
+    Cancelled = 5,
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error that knows its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Refusal {
+    exit: Exit,
+    message: String,
+}
+
+/// An error with an exit code and a sentence.
+pub(super) fn refusal(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    Refusal { exit, message: message.into() }.into()
+}
+
+/// The exit code of an error: that of the outermost cause that has one.
+pub(super) fn exit_of(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(known_exit).unwrap_or(Exit::Failed)
+}
+
+fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+        return Some(refusal.exit);
+    }
+    if let Some(error) = cause.downcast_ref::<ClientError>() {
+        return Some(match error.code() {
+            Code::InvalidArgument => Exit::Usage,
+            Code::NotFound => Exit::NotFound,
+            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => Exit::Unavailable,
+            _ => Exit::Failed,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<RecommenderError>() {
+        return Some(match error {
+            RecommenderError::Address(_) => Exit::Usage,
+            RecommenderError::Unreachable { .. } => Exit::Unavailable,
+            RecommenderError::Refused { status, .. } => match status.as_u16() {
+                400 | 422 => Exit::Usage,
+                404 => Exit::NotFound,
+                429 | 503 | 504 => Exit::Unavailable,
+                _ => Exit::Failed,
+            },
+        });
+    }
+    if let Some(LocalError::Shape(_) | LocalError::Setting(_)) = cause.downcast_ref() {
+        return Some(Exit::Usage);
+    }
+    if cause.downcast_ref::<ConfigError>().is_some() {
+        return Some(Exit::Usage);
+    }
+    match cause.downcast_ref::<StoreError>() {
+        Some(StoreError::NotFound(_)) => Some(Exit::NotFound),
+        Some(StoreError::Address { .. }) => Some(Exit::Usage),
+        _ => None,
+    }
+}
+
+/// The error and its causes, leaving out what an outer one has said already.
+pub(super) fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let said = cause.to_string();
+        if text.contains(&said) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&said);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_exit_code_survives_context_and_causes_are_said_once() {
+        let error: anyhow::Error = refusal(Exit::NotFound, "there is no job 'x'");
+        let error = Err::<(), _>(error).context("cannot show the job").unwrap_err();
+        assert_eq!(exit_of(&error), Exit::NotFound);
+        assert_eq!(sentence(&error), "cannot show the job: there is no job 'x'");
+
+        let taken = std::io::Error::other("address in use");
+        let error = anyhow::Error::from(taken).context("cannot listen: address in use; choose another");
+        assert_eq!(sentence(&error), "cannot listen: address in use; choose another");
+        assert_eq!(exit_of(&error), Exit::Failed);
+    }
+}

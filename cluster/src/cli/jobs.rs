@@ -1,0 +1,166 @@
+//! `shoal jobs`: list, show, cancel.
+
+use shoal_proto::v1::{JobInfo, JobState};
+
+use super::{connection::ClusterArgs, failure::Exit, signals::Signals, train};
+use crate::{
+    client::is_over,
+    output::{self, Align, Table},
+};
+
+/// Commands on jobs.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Every job that is remembered
+    #[command(after_help = "Examples:\n  shoal jobs list\n  shoal jobs list --json")]
+    List(ListArgs),
+    /// One job, with its phases and sweeps
+    #[command(after_help = "Examples:\n  shoal jobs show JOB\n  shoal jobs show JOB --follow")]
+    Show(ShowArgs),
+    /// Cancel a job; nothing of it is left
+    #[command(after_help = "Examples:\n  shoal jobs cancel JOB")]
+    Cancel(CancelArgs),
+}
+
+/// Flags of `shoal jobs list`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Flags of `shoal jobs show`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArgs {
+    /// Id of the job
+    job: String,
+    /// Stay until it is over
+    #[arg(long, short)]
+    follow: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Flags of `shoal jobs cancel`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CancelArgs {
+    /// Id of the job
+    job: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::List(args) => list(args).await,
+        Command::Show(args) => show(args).await,
+        Command::Cancel(args) => cancel(args).await,
+    }
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<Exit> {
+    let mut jobs = args.cluster.connect()?.jobs().await?;
+    jobs.sort_by(|a, b| (a.created_unix_ms, &a.job_id).cmp(&(b.created_unix_ms, &b.job_id)));
+    if args.json {
+        output::print_json(&jobs.iter().map(output::job).collect::<Vec<_>>().into())?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        ("JOB", Align::Left),
+        ("KIND", Align::Left),
+        ("STATE", Align::Left),
+        ("DONE", Align::Right),
+        ("DATA SET", Align::Left),
+        ("RESULT", Align::Left),
+        ("CREATED", Align::Left),
+    ]);
+    for job in &jobs {
+        let json = output::job(job);
+        let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+        let result = match (&job.dataset, job.model_version.as_str()) {
+            (Some(dataset), _) => format!("{}@{}", dataset.name, dataset.version),
+            (None, "") => job.error.lines().next().unwrap_or_default().to_owned(),
+            (None, version) => version.to_owned(),
+        };
+        table.row([
+            job.job_id.clone(),
+            text("kind"),
+            text("state"),
+            format!("{:.0} %", share_done(job) * 100.0),
+            text("dataset_name"),
+            result,
+            text("created"),
+        ]);
+    }
+    output::print(&if table.is_empty() { "There is no job yet.".to_owned() } else { table.to_string() })?;
+    Ok(Exit::Done)
+}
+
+fn share_done(job: &JobInfo) -> f64 {
+    if job.state() == JobState::Succeeded { 1.0 } else { job.progress }
+}
+
+async fn show(args: ShowArgs) -> anyhow::Result<Exit> {
+    let client = args.cluster.connect()?;
+    let job = client.job(&args.job).await?;
+    if args.follow && !is_over(&job) {
+        let mut signals = Signals::install()?;
+        return train::follow_to_the_end(&client, &args.job, args.json, &mut signals).await;
+    }
+    if args.json {
+        output::print_json(&output::job(&job))?;
+    } else {
+        output::print(&describe(&job))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn cancel(args: CancelArgs) -> anyhow::Result<Exit> {
+    let job = args.cluster.connect()?.cancel(&args.job).await?;
+    if args.json {
+        output::print_json(&output::job(&job))?;
+    } else {
+        let outcome = match job.state() {
+            JobState::Succeeded => "had succeeded before",
+            JobState::Failed => "had failed before",
+            JobState::Cancelled => "is cancelled",
+            _ => "is being cancelled",
+        };
+        output::print(&format!("Job {} {outcome}.", job.job_id))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn describe(job: &JobInfo) -> String {
+    let json = output::job(job);
+    let text = |key: &str| json[key].as_str().unwrap_or_default();
+    let mut lines = vec![
+        format!("{} of {}: {}", text("kind"), text("dataset_name"), text("state")),
+        format!("progress  {:.0} %  {}  (attempt {})", share_done(job) * 100.0, job.phase, job.attempt),
+        format!("created   {}", text("created")),
+    ];
+    if job.finished_unix_ms != 0 {
+        lines.push(format!("finished  {}", text("finished")));
+    }
+    let mut phases: Vec<(&String, &f64)> = job.phase_seconds.iter().collect();
+    phases.sort_by(|a, b| b.1.total_cmp(a.1).then(a.0.cmp(b.0)));
+    for (phase, seconds) in phases {
+        lines.push(format!("  {:>10}  {phase}", output::seconds(*seconds)));
+    }
+    if !job.error.is_empty() {
+        lines.push(format!("error     {}", job.error));
+    }
+    if job.state() == JobState::Succeeded {
+        lines.push(train::describe(job));
+    }
+    lines.join("\n")
+}

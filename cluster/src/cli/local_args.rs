@@ -1,0 +1,103 @@
+//! Flags of the commands that run a local cluster, and running it.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use shoal_common::rpc::Channels;
+
+use super::{connection::DirArgs, signals::Signals};
+use crate::local::{FolderLock, LocalCluster, Notices, Plan, Spec};
+
+/// The shape of a local cluster.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Local cluster")]
+pub(super) struct LocalArgs {
+    /// Coordinator processes: 1, 3 or 5
+    #[arg(long, default_value_t = 3, value_name = "PROCESSES")]
+    coordinators: usize,
+    /// Worker processes
+    #[arg(long, default_value_t = 3, value_name = "PROCESSES")]
+    workers: usize,
+    /// Where HTTP clients call; port 0 picks a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8000")]
+    http: SocketAddr,
+    /// Any other setting of the nodes, such as coordinator.replicas=3
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    pub(super) dir: DirArgs,
+}
+
+impl LocalArgs {
+    pub(super) fn spec(&self, seed: Option<u64>) -> Spec {
+        Spec {
+            dir: self.dir.dir.clone(),
+            coordinators: self.coordinators,
+            workers: self.workers,
+            http: self.http,
+            seed,
+            settings: self.set.clone(),
+        }
+    }
+}
+
+/// A running local cluster, with the lock of its folder.
+#[derive(Debug)]
+pub(super) struct Running {
+    cluster: LocalCluster,
+    _lock: FolderLock,
+}
+
+/// How a start ended.
+pub(super) enum Start {
+    /// The cluster is up.
+    Up(Running),
+    /// Ctrl-C was pressed before it was; it is stopped again.
+    Interrupted,
+}
+
+/// Starts a local cluster and waits until it is up. What does not come up is stopped again.
+pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<Start> {
+    let lock = FolderLock::take(&spec.dir)?;
+    let plan = Plan::prepare(spec)?;
+    let notices: Notices = Arc::new(|sentence| eprintln!("shoal: {sentence}"));
+    let mut cluster = LocalCluster::start(plan, program()?, notices)?;
+    let channels = Channels::tcp();
+    let ready = tokio::select! {
+        biased;
+        // Whoever presses Ctrl-C no longer wants the cluster.
+        () = signals.received() => None,
+        ready = cluster.ready(&channels) => Some(ready),
+    };
+    match ready {
+        Some(Ok(())) => Ok(Start::Up(Running { cluster, _lock: lock })),
+        Some(Err(error)) => {
+            cluster.stop().await;
+            Err(error.into())
+        }
+        None => {
+            cluster.stop().await;
+            Ok(Start::Interrupted)
+        }
+    }
+}
+
+impl Running {
+    pub(super) fn plan(&self) -> &Plan {
+        self.cluster.plan()
+    }
+
+    pub(super) fn http_url(&self) -> String {
+        self.plan().file.http_url().unwrap_or_default()
+    }
+
+    /// Stops every child, then gives the folder back.
+    pub(super) async fn stop(self) {
+        self.cluster.stop().await;
+    }
+}
+
+/// This binary: the children run it too.
+fn program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("cannot tell where this program is")
+}

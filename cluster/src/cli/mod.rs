@@ -1,0 +1,143 @@
+//! The command line: one file per subcommand.
+//!
+//! A command returns its outcome or an error; [`main`] alone prints errors and chooses the exit code.
+//! Results go to standard output, progress and notices to standard error.
+
+mod completions;
+mod connection;
+mod coordinator;
+mod dataset;
+mod failure;
+mod jobs;
+mod local_args;
+mod models;
+mod progress;
+mod query;
+mod quickstart;
+mod role;
+mod router;
+mod signals;
+mod status;
+mod train;
+mod up;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use failure::Exit;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  a flag or setting cannot be used
+  3  not found: a job, version, data set, user or movie
+  4  unavailable: no coordinator or router answered, or no model is live
+  5  the job was cancelled
+  130  interrupted";
+
+const EXAMPLES: &str = "\
+Examples:
+  shoal quickstart                          sample data, trained and served on this machine
+  shoal quickstart --data ./ml-latest-small the same with MovieLens files
+  shoal up                                  an empty local cluster
+  shoal dataset import ./ml-latest-small
+  shoal train --data-set ml-latest-small --promote
+  shoal recommend 1 -n 5
+  shoal status --watch";
+
+/// A recommender that runs as a cluster.
+#[derive(Debug, clap::Parser)]
+#[command(name = "shoal", version, max_term_width = 100, after_help = EXIT_CODES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// From rating files to answers on this machine, in one command
+    Quickstart(quickstart::Args),
+    /// Run a local cluster of child processes until Ctrl-C
+    Up(up::Args),
+    /// Make, import and look at data sets
+    #[command(subcommand)]
+    Dataset(dataset::Command),
+    /// Train a model version and follow the job
+    Train(train::Args),
+    /// Look at jobs, follow or cancel one
+    #[command(subcommand)]
+    Jobs(jobs::Command),
+    /// Look at model versions, choose the live one, check and export files
+    #[command(subcommand)]
+    Models(models::Command),
+    /// The best movies for a user
+    Recommend(query::RecommendArgs),
+    /// The movies most like another
+    Similar(query::SimilarArgs),
+    /// The rating a user would give a movie
+    Predict(query::PredictArgs),
+    /// Nodes, shards, the live version and the coordinators' group
+    Status(status::Args),
+    /// Run one coordinator in the foreground
+    Coordinator(coordinator::Args),
+    /// Run one worker in the foreground
+    Worker(worker::Args),
+    /// Run one router in the foreground
+    Router(router::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("shoal: cannot start the async runtime: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let outcome = runtime.block_on(run(cli.command));
+    // A reader of standard input may sit in a blocking thread for ever: do not wait for it.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("shoal: {}", failure::sentence(&error));
+            failure::exit_of(&error).into()
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Quickstart(args) => quickstart::run(args).await,
+        Command::Up(args) => up::run(args).await,
+        Command::Dataset(command) => dataset::run(command).await,
+        Command::Train(args) => train::run(args).await,
+        Command::Jobs(command) => jobs::run(command).await,
+        Command::Models(command) => models::run(command).await,
+        Command::Recommend(args) => query::recommend(args).await,
+        Command::Similar(args) => query::similar(args).await,
+        Command::Predict(args) => query::predict(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Coordinator(args) => coordinator::run(args).await,
+        Command::Worker(args) => worker::run(args).await,
+        Command::Router(args) => router::run(args).await,
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_flags_of_every_command_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

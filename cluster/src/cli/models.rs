@@ -1,0 +1,151 @@
+//! `shoal models`: list, show, promote, rollback, verify, export.
+
+mod files;
+
+use serde_json::json;
+use shoal_proto::v1::{ModelVersion, PromoteReply};
+
+use super::{
+    connection::{ClusterArgs, find_version},
+    failure::Exit,
+};
+use crate::output::{self, Align, Table};
+
+/// Commands on model versions.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Every version, with its metrics
+    #[command(after_help = "Examples:\n  shoal models list\n  shoal models list --json")]
+    List(ListArgs),
+    /// One version, with its parameters and metrics
+    #[command(after_help = "Examples:\n  shoal models show als_model_v1_20261124_101500")]
+    Show(VersionArgs),
+    /// Make a version the live one; returns when it answers
+    #[command(after_help = "Examples:\n  shoal models promote als_model_v1_20261124_101500")]
+    Promote(VersionArgs),
+    /// Make the version that was live before the live one again
+    #[command(after_help = "Examples:\n  shoal models rollback")]
+    Rollback(ListArgs),
+    /// Read every file of a version and check it against the registry
+    Verify(files::VerifyArgs),
+    /// Write a version's factors as Parquet
+    Export(files::ExportArgs),
+}
+
+/// Flags of `shoal models list` and `rollback`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Flags of the commands on one version.
+#[derive(Debug, clap::Args)]
+pub(super) struct VersionArgs {
+    /// Name of the version
+    version: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::List(args) => list(args).await,
+        Command::Show(args) => show(args).await,
+        Command::Promote(args) => {
+            let reply = args.cluster.connect()?.promote(&args.version).await?;
+            print_live(&reply, args.json)
+        }
+        Command::Rollback(args) => {
+            let reply = args.cluster.connect()?.rollback().await?;
+            print_live(&reply, args.json)
+        }
+        Command::Verify(args) => files::verify(args).await,
+        Command::Export(args) => files::export(args).await,
+    }
+}
+
+fn print_live(reply: &PromoteReply, as_json: bool) -> anyhow::Result<Exit> {
+    let previous = Some(&reply.previous_version).filter(|name| !name.is_empty());
+    if as_json {
+        output::print_json(&json!({"live_version": reply.live_version, "previous_version": previous}))?;
+    } else {
+        let before = previous.map(|name| format!(" (before: {name})")).unwrap_or_default();
+        output::print(&format!("{} is live{before}.", reply.live_version))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<Exit> {
+    let mut versions = args.cluster.connect()?.models().await?;
+    versions.sort_by(|a, b| (a.created_unix_ms, &a.name).cmp(&(b.created_unix_ms, &b.name)));
+    if args.json {
+        output::print_json(&versions.iter().map(output::model).collect::<Vec<_>>().into())?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        ("VERSION", Align::Left),
+        ("STATE", Align::Left),
+        ("DATA SET", Align::Left),
+        ("OBJECTIVE", Align::Left),
+        ("RANK", Align::Right),
+        ("RMSE", Align::Right),
+        ("RECALL@20", Align::Right),
+        ("NDCG@20", Align::Right),
+        ("CREATED", Align::Left),
+    ]);
+    for version in &versions {
+        table.row(version_cells(version));
+    }
+    if table.is_empty() {
+        output::print("There is no model version yet; `shoal train` makes one.")?;
+    } else {
+        output::print(&table.to_string())?;
+    }
+    Ok(Exit::Done)
+}
+
+fn version_cells(version: &ModelVersion) -> [String; 9] {
+    let json = output::model(version);
+    let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+    let number = |path: &str| json.pointer(path).and_then(serde_json::Value::as_f64);
+    let metric = |path: &str| number(path).map(output::decimal).unwrap_or_default();
+    [
+        version.name.clone(),
+        text("state"),
+        format!("{}@{}", version.dataset_name, version.dataset_version),
+        json["parameters"]["objective"].as_str().unwrap_or_default().to_owned(),
+        json["parameters"]["rank"].to_string(),
+        metric("/metrics/rating/rmse"),
+        metric("/metrics/ranking/recall_at_20"),
+        metric("/metrics/ranking/ndcg_at_20"),
+        text("created"),
+    ]
+}
+
+async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
+    let versions = args.cluster.connect()?.models().await?;
+    let version = find_version(&versions, &args.version)?;
+    let json = output::model(version);
+    if args.json {
+        output::print_json(&json)?;
+        return Ok(Exit::Done);
+    }
+    let mut lines = vec![
+        format!("{} ({})", version.name, json["state"].as_str().unwrap_or_default()),
+        format!("data set    {}@{}", version.dataset_name, version.dataset_version),
+        format!("parameters  {}", json["parameters"]),
+        format!("trained in  {} (job {})", output::seconds(version.training_seconds), version.job_id),
+        format!("created     {}", json["created"].as_str().unwrap_or_default()),
+        format!("files       {} (manifest {})", version.path, version.manifest_checksum),
+    ];
+    lines.extend(version.metrics.iter().flat_map(output::metrics_lines));
+    output::print(&lines.join("\n"))?;
+    Ok(Exit::Done)
+}

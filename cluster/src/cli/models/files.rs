@@ -1,0 +1,149 @@
+//! `shoal models verify` and `export`: the commands that read a version's files themselves.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use shoal_proto::v1::{DatasetInfo, ModelVersion};
+
+use crate::{
+    cli::{
+        connection::{ClusterArgs, StoreArgs, find_dataset, find_version},
+        failure::Exit,
+        progress::{Style, View},
+    },
+    export::export_parquet,
+    model_files::ModelFiles,
+    output,
+};
+
+const VERIFY_EXAMPLE: &str = "\
+Examples:
+  shoal models verify als_model_v1_20261124_101500
+  shoal models verify als_model_v1_20261124_101500 --store s3://bucket/shoal --store-option aws_region=eu-west-1
+
+Checked: the manifest against the registry's digest; of each object length and checksum; of each part
+its rows, rank and ids against the data set, and that every value is finite.";
+
+const EXPORT_EXAMPLE: &str = "\
+Examples:
+  shoal models export als_model_v1_20261124_101500 --out ./factors
+
+Writes ranking/ and rating/, each with userFactors/ and itemFactors/ (columns id and features, as Spark
+saves them); rating/ has userBiases/ and itemBiases/ (id, bias) beside. export.json has the rating mean:
+a predicted rating is mean + user bias + item bias + inner product of the rating factors.";
+
+/// Flags of `shoal models verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = VERIFY_EXAMPLE)]
+pub(in crate::cli) struct VerifyArgs {
+    /// Name of the version
+    version: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Flags of `shoal models export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXPORT_EXAMPLE)]
+pub(in crate::cli) struct ExportArgs {
+    /// Name of the version
+    version: String,
+    /// What to write
+    #[arg(long, value_enum, default_value = "parquet")]
+    format: Format,
+    /// Folder to make
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// What an export can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Columns as a saved Spark ALSModel has them
+    Parquet,
+}
+
+/// The version and its data set, as the registry knows them.
+async fn registered(cluster: &ClusterArgs, wanted: &str) -> anyhow::Result<(ModelVersion, DatasetInfo)> {
+    let client = cluster.connect()?;
+    let version = find_version(&client.models().await?, wanted)?.clone();
+    let name = format!("{}@{}", version.dataset_name, version.dataset_version);
+    let dataset = find_dataset(&client.datasets().await?, &name)?.clone();
+    Ok((version, dataset))
+}
+
+fn share(done: usize, total: usize) -> f64 {
+    done as f64 / total.max(1) as f64
+}
+
+pub(in crate::cli) async fn verify(args: VerifyArgs) -> anyhow::Result<Exit> {
+    let (version, dataset) = registered(&args.cluster, &args.version).await?;
+    let store = args.cluster.open_store(&args.store)?;
+    let files = ModelFiles::open(&store, &version, &dataset).await?;
+    let view = View::new(Style::choose(args.json), "verify");
+    let verified = files.verify(|done, total| view.set(share(done, total), "")).await;
+    drop(view);
+    let verified = verified?;
+    if args.json {
+        output::print_json(&json!({
+            "version": version.name,
+            "manifest_checksum": version.manifest_checksum,
+            "objects": verified.objects,
+            "bytes": verified.bytes,
+            "rows": verified.rows,
+            "whole": true,
+        }))?;
+    } else {
+        output::print(&format!(
+            "{} is whole: {} objects, {} bytes, {} rows.",
+            version.name,
+            output::count(verified.objects as u64),
+            output::count(verified.bytes),
+            output::count(verified.rows)
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(in crate::cli) async fn export(args: ExportArgs) -> anyhow::Result<Exit> {
+    let Format::Parquet = args.format;
+    let (version, dataset) = registered(&args.cluster, &args.version).await?;
+    let store = args.cluster.open_store(&args.store)?;
+    let files = ModelFiles::open(&store, &version, &dataset).await?;
+    let view = View::new(Style::choose(args.json), "export");
+    let progress = |done, total| view.set(share(done, total), "");
+    let exported = export_parquet(&files, &version, &dataset, &args.out, progress).await;
+    drop(view);
+    let exported = exported?;
+    let out = args.out.display();
+    if args.json {
+        output::print_json(&json!({
+            "version": version.name,
+            "out": out.to_string(),
+            "files": exported.files,
+            "users": exported.users,
+            "items": exported.items,
+        }))?;
+    } else {
+        output::print(&format!(
+            "Wrote {} to '{out}': {} files, {} users, {} items.",
+            version.name,
+            exported.files,
+            output::count(exported.users),
+            output::count(exported.items)
+        ))?;
+    }
+    Ok(Exit::Done)
+}

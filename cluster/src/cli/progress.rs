@@ -1,0 +1,163 @@
+//! Following a job: a bar for people at a terminal, a line per sweep for logs, nothing for scripts.
+//! All of it goes to standard error.
+
+use std::io::IsTerminal as _;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use shoal_proto::v1::{JobInfo, JobState, SweepMetrics};
+
+use super::{
+    failure::{Exit, refusal},
+    signals::Signals,
+};
+use crate::{
+    client::{ClientError, ClusterClient},
+    output,
+};
+
+/// Steps of a bar: a job's progress is a fraction.
+const BAR_STEPS: u64 = 1_000;
+
+/// How much is shown while waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// A bar, with the sweeps' metrics above it.
+    Bar,
+    /// The sweeps' metrics only.
+    Lines,
+    /// Nothing.
+    Silent,
+}
+
+impl Style {
+    /// A bar at a terminal, lines elsewhere, nothing for JSON.
+    pub(super) fn choose(json: bool) -> Self {
+        match (json, std::io::stderr().is_terminal()) {
+            (true, _) => Self::Silent,
+            (false, true) => Self::Bar,
+            (false, false) => Self::Lines,
+        }
+    }
+}
+
+/// A bar that may be invisible.
+#[derive(Debug)]
+pub(super) struct View {
+    bar: ProgressBar,
+    style: Style,
+    sweeps_told: usize,
+}
+
+impl View {
+    pub(super) fn new(style: Style, what: &str) -> Self {
+        let target = match style {
+            Style::Bar => ProgressDrawTarget::stderr(),
+            Style::Lines | Style::Silent => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(BAR_STEPS), target).with_prefix(what.to_owned());
+        let template = "{prefix} [{bar:30}] {percent:>3} %  {elapsed:>3}  {wide_msg}";
+        if let Ok(shape) = ProgressStyle::with_template(template) {
+            bar.set_style(shape.progress_chars("=> "));
+        }
+        Self { bar, style, sweeps_told: 0 }
+    }
+
+    /// Sets the bar to a share from 0 to 1.
+    pub(super) fn set(&self, share: f64, message: &str) {
+        self.bar.set_position((share.clamp(0.0, 1.0) * BAR_STEPS as f64) as u64);
+        if self.bar.message() != message {
+            self.bar.set_message(message.to_owned());
+        }
+    }
+
+    /// Says a line above the bar.
+    pub(super) fn say(&self, line: &str) {
+        match self.style {
+            Style::Bar => self.bar.suspend(|| eprintln!("{line}")),
+            Style::Lines => eprintln!("{line}"),
+            Style::Silent => {}
+        }
+    }
+
+    fn show(&mut self, job: &JobInfo) {
+        let sweeps = job.training.as_ref().and_then(|training| training.parameters.as_ref());
+        let total = sweeps.map_or(0, |parameters| parameters.sweeps);
+        for metrics in job.sweeps.iter().skip(self.sweeps_told) {
+            self.say(&sweep_line(metrics, total));
+        }
+        self.sweeps_told = self.sweeps_told.max(job.sweeps.len());
+        self.set(job.progress, &job.phase);
+    }
+
+}
+
+/// The bar goes away with its view, whether the work ended, failed or was given up.
+impl Drop for View {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn sweep_line(metrics: &SweepMetrics, total: u32) -> String {
+    let mut line = format!("sweep {:>3} of {total}  {:>8}", metrics.sweep, output::seconds(metrics.seconds));
+    if let Some(rating) = &metrics.rating {
+        line.push_str(&format!("  rmse {:.4}", rating.rmse));
+    }
+    if let Some(ranking) = &metrics.ranking {
+        line.push_str(&format!("  recall@20 {:.4}  ndcg@20 {:.4}", ranking.recall_at_20, ranking.ndcg_at_20));
+    }
+    line
+}
+
+/// How following a job ended.
+#[derive(Debug)]
+pub(super) enum Followed {
+    /// The job is over.
+    Over(Box<JobInfo>),
+    /// Ctrl-C was pressed; the job goes on.
+    Interrupted,
+}
+
+/// Shows a job until it is over or Ctrl-C is pressed.
+pub(super) async fn follow(
+    client: &ClusterClient,
+    job_id: &str,
+    style: Style,
+    what: &str,
+    signals: &mut Signals,
+) -> Result<Followed, ClientError> {
+    tokio::select! {
+        biased;
+        // Whoever presses Ctrl-C wants an answer at once.
+        () = signals.received() => Ok(Followed::Interrupted),
+        job = show_until_over(client, job_id, style, what) => Ok(Followed::Over(Box::new(job?))),
+    }
+}
+
+/// Shows a job until it is over.
+pub(super) async fn show_until_over(
+    client: &ClusterClient,
+    job_id: &str,
+    style: Style,
+    what: &str,
+) -> Result<JobInfo, ClientError> {
+    let mut view = View::new(style, what);
+    let mut changes = client.watch(job_id);
+    let mut last = JobInfo::default();
+    while let Some(job) = changes.next().await? {
+        view.show(&job);
+        last = job;
+    }
+    Ok(last)
+}
+
+/// The job if it succeeded, else why not.
+pub(super) fn succeeded(job: JobInfo) -> anyhow::Result<JobInfo> {
+    match job.state() {
+        JobState::Succeeded => Ok(job),
+        JobState::Cancelled => {
+            Err(refusal(Exit::Cancelled, format!("job {} was cancelled", job.job_id)))
+        }
+        _ => Err(refusal(Exit::Failed, format!("job {} failed: {}", job.job_id, job.error))),
+    }
+}

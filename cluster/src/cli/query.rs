@@ -1,0 +1,171 @@
+//! `shoal recommend`, `similar` and `predict`: queries from the terminal.
+
+use serde_json::Value;
+
+use super::{connection::RouterArgs, failure::Exit};
+use crate::output::{self, Align, Table};
+
+/// Flags of `shoal recommend`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --json")]
+pub(super) struct RecommendArgs {
+    /// Id of the user
+    #[arg(allow_hyphen_values = true)]
+    user: String,
+    /// How many movies, 1 to 100
+    #[arg(short, long, default_value_t = 10)]
+    n: u32,
+    /// What the list is ranked by; by default what the version was trained for
+    #[arg(long, value_parser = ["ranking", "rating"])]
+    rank_by: Option<String>,
+    /// Fail rather than answer without some shards
+    #[arg(long)]
+    complete: bool,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    router: RouterArgs,
+}
+
+/// Flags of `shoal similar`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  shoal similar 1\n  shoal similar 1 -n 20 --json")]
+pub(super) struct SimilarArgs {
+    /// Id of the movie
+    #[arg(allow_hyphen_values = true)]
+    movie: String,
+    /// How many movies, 1 to 50
+    #[arg(short, long, default_value_t = 10)]
+    n: u32,
+    /// Fail rather than answer without some shards
+    #[arg(long)]
+    complete: bool,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    router: RouterArgs,
+}
+
+/// Flags of `shoal predict`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  shoal predict 1 50\n  shoal predict 1 50 --json")]
+pub(super) struct PredictArgs {
+    /// Id of the user
+    #[arg(allow_hyphen_values = true)]
+    user: String,
+    /// Id of the movie
+    #[arg(allow_hyphen_values = true)]
+    movie: String,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    router: RouterArgs,
+}
+
+pub(super) async fn recommend(args: RecommendArgs) -> anyhow::Result<Exit> {
+    let router = args.router.connect()?;
+    let answer = router.recommend(&args.user, args.n, args.rank_by.as_deref(), args.complete).await?;
+    if args.json {
+        output::print_json(&answer)?;
+    } else {
+        output::print(&format!("{}{}", heading(&answer), recommendations(&answer)))?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
+    let answer = args.router.connect()?.similar(&args.movie, args.n, args.complete).await?;
+    if args.json {
+        output::print_json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        ("RANK", Align::Right),
+        ("TITLE", Align::Left),
+        ("GENRES", Align::Left),
+        ("SIMILARITY", Align::Right),
+        ("MOVIE", Align::Right),
+    ]);
+    for movie in list(&answer, "similar_movies") {
+        table.row([
+            cell(&movie["rank"]),
+            cell(&movie["title"]),
+            output::genre_list(&movie["genres"]),
+            score(&movie["similarity"]),
+            cell(&movie["movie_id"]),
+        ]);
+    }
+    output::print(&format!("{}{table}", heading(&answer)))?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
+    let answer = args.router.connect()?.predict(&args.user, &args.movie).await?;
+    if args.json {
+        output::print_json(&answer)?;
+    } else {
+        output::print(&format!(
+            "{}{} would give {} {}",
+            heading(&answer),
+            cell(&answer["user_id"]),
+            cell(&answer["title"]),
+            answer["predicted_rating"].as_f64().map_or_else(|| "no rating".to_owned(), |rating| format!("{rating:.2}")),
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Which version answered, and whether it knew the user or had every shard.
+fn heading(answer: &Value) -> String {
+    let mut line = format!("Version {}", cell(&answer["model_version"]));
+    if answer["source"].as_str().is_some_and(|source| source.starts_with("fallback")) {
+        line.push_str("; it does not know this user, so these are the popular ones");
+    }
+    if answer["shards"]["failed"].as_u64().is_some_and(|failed| failed > 0) {
+        line.push_str("; some shards did not answer");
+    }
+    line.push('\n');
+    line
+}
+
+/// The movies of an answer to `recommend`, as a table.
+pub(super) fn recommendations(answer: &Value) -> Table {
+    let mut table = Table::new(&[
+        ("RANK", Align::Right),
+        ("TITLE", Align::Left),
+        ("GENRES", Align::Left),
+        ("RATING", Align::Right),
+        ("SCORE", Align::Right),
+        ("MOVIE", Align::Right),
+    ]);
+    for movie in list(answer, "recommendations") {
+        table.row([
+            cell(&movie["rank"]),
+            cell(&movie["title"]),
+            output::genre_list(&movie["genres"]),
+            movie["predicted_rating"].as_f64().map(|rating| format!("{rating:.2}")).unwrap_or_default(),
+            score(&movie["score"]),
+            cell(&movie["movie_id"]),
+        ]);
+    }
+    table
+}
+
+fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
+    answer[key].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn score(value: &Value) -> String {
+    value.as_f64().map(output::decimal).unwrap_or_default()
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}

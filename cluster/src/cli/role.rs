@@ -1,0 +1,248 @@
+//! What the three roles share in the foreground: settings from file, environment and flags; logs and
+//! metrics; signals; saying where they listen.
+
+mod metrics_server;
+mod parent;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use shoal_common::{
+    clock::{Clock, SystemClock},
+    config::{NodeConfig, Sources},
+    net,
+    rpc::Channels,
+    shutdown::Shutdown,
+    telemetry,
+};
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+
+use super::{
+    failure::{Exit, refusal},
+    signals::Signals,
+};
+use crate::local::Addresses;
+
+/// How long servers may take to finish what is under way once a stop was asked for.
+const SERVERS_DRAIN_MAX: Duration = Duration::from_secs(12);
+/// How long background tasks may take to end after the server has drained.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How often histograms are folded up.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Flags of every role; each is also a key of the file and a variable.
+#[derive(Debug, clap::Args)]
+pub(super) struct RoleArgs {
+    /// Settings as TOML
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Name of the cluster, the same on every node [node.cluster_id]
+    #[arg(long, value_name = "ID")]
+    cluster_id: Option<String>,
+    /// Name of this node, unique in the cluster [node.name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Where the gRPC server listens [node.listen]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    /// Address that other nodes call, if it is another [node.advertise]
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// The node's own folder [node.data_dir]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The object store: a path, file:///… or s3://… [node.store]
+    #[arg(long, value_name = "URI")]
+    store: Option<String>,
+    /// Where Prometheus reads this node's metrics [node.metrics_listen]
+    #[arg(long, value_name = "IP:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// A log filter, such as info,shoal_worker=debug [node.log]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How log lines look [node.log_format]
+    #[arg(long, value_parser = ["text", "json"])]
+    log_format: Option<String>,
+    /// Seed of the random choices that do not follow from data [node.seed]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Any other setting
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Leave when standard input is closed: set by `shoal up`
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+/// The help of every role.
+pub(super) const SETTINGS_HELP: &str = "\
+Settings come from --config, then from variables such as SHOAL__NODE__NAME, then from flags; the later
+wins. Unknown keys are refused. SIGTERM or Ctrl-C drains and leaves; a second one leaves at once.";
+
+/// Puts a text where a setting's value is TOML.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+impl RoleArgs {
+    /// The sources of settings; `own` are the role's own flags, as `section.key` and TOML value.
+    pub(super) fn sources(&self, own: Vec<(String, String)>) -> anyhow::Result<Sources> {
+        let mut flags = own;
+        let mut set = |key: &str, value: Option<String>| {
+            flags.extend(value.map(|value| (format!("node.{key}"), quoted(&value))));
+        };
+        set("cluster_id", self.cluster_id.clone());
+        set("name", self.name.clone());
+        set("listen", self.listen.map(|address| address.to_string()));
+        set("advertise", self.advertise.clone());
+        set("data_dir", self.data_dir.as_ref().map(|path| path.display().to_string()));
+        set("store", self.store.clone());
+        set("metrics_listen", self.metrics_listen.map(|address| address.to_string()));
+        set("log", self.log.clone());
+        set("log_format", self.log_format.clone());
+        flags.extend(self.seed.map(|seed| ("node.seed".to_owned(), seed.to_string())));
+        for setting in &self.set {
+            let (key, value) = setting.split_once('=').ok_or_else(|| {
+                refusal(Exit::Usage, format!("--set {setting}: it must be of the form section.key=value"))
+            })?;
+            flags.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(Sources { file: self.config.clone(), environment: environment(), flags })
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the binary is where settings enter from the environment")]
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// The seams handed to a role, and its listener.
+pub(super) struct Node {
+    pub(super) shutdown: Shutdown,
+    pub(super) channels: Channels,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: PrometheusHandle,
+    pub(super) grpc: TcpListener,
+    /// What other nodes call.
+    pub(super) advertise: String,
+    addresses: Addresses,
+    data_dir: PathBuf,
+}
+
+impl Node {
+    /// Sets up logs, metrics and signals, and binds the gRPC listener.
+    pub(super) async fn start(args: &RoleArgs, config: &NodeConfig) -> anyhow::Result<Self> {
+        telemetry::install_logs(config.log_format, &config.log)
+            .map_err(|error| refusal(Exit::Usage, error.to_string()))?;
+        let metrics = telemetry::install_metrics()?;
+        let shutdown = Shutdown::new();
+        spawn_signals(&shutdown)?;
+        if args.supervised {
+            parent::leave_with_parent(shutdown.clone()).context("cannot watch the parent process")?;
+        }
+        let grpc = net::bind(config.listen).await?;
+        let bound = grpc.local_addr().context("cannot tell where the listener is")?;
+        let scraped = metrics_server::spawn(config.metrics_listen, metrics.clone(), &shutdown).await?;
+        spawn_upkeep(metrics.clone(), &shutdown);
+        let advertise = match &config.advertise {
+            Some(address) => address.clone(),
+            None if bound.ip().is_unspecified() => {
+                let message = format!(
+                    "'node.advertise' is needed because 'node.listen' is {bound}: the address that other nodes call"
+                );
+                return Err(refusal(Exit::Usage, message));
+            }
+            None => bound.to_string(),
+        };
+        Ok(Self {
+            shutdown,
+            channels: Channels::tcp(),
+            clock: Arc::new(SystemClock),
+            metrics,
+            grpc,
+            advertise,
+            addresses: Addresses { pid: std::process::id(), grpc: bound, http: None, metrics: scraped },
+            data_dir: config.data_dir.clone(),
+        })
+    }
+
+    /// Tells whoever started this node where it listens; a router without a folder keeps it to its log.
+    pub(super) fn announce(&mut self, http: Option<SocketAddr>) -> anyhow::Result<()> {
+        self.addresses.http = http;
+        let Addresses { grpc, metrics, .. } = &self.addresses;
+        tracing::info!(%grpc, ?http, ?metrics, advertise = self.advertise, "listening");
+        if self.data_dir.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let path = Addresses::path(&self.data_dir);
+        self.addresses.write(&self.data_dir).with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// Runs the role to its end: its own outcome, once the tasks in the background are gone too.
+    pub(super) async fn finish<E: Into<anyhow::Error>>(
+        shutdown: Shutdown,
+        role: impl Future<Output = Result<(), E>>,
+    ) -> anyhow::Result<Exit> {
+        let overdue = async {
+            shutdown.requested().await;
+            tokio::time::sleep(SERVERS_DRAIN_MAX).await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            // The role's own end is the outcome, even at the last moment.
+            ended = role => ended.map_err(Into::into),
+            () = overdue => {
+                tracing::warn!("calls were still under way at the end of the drain, leaving them");
+                Ok(())
+            }
+        };
+        if !shutdown.drain(DRAIN_MAX).await {
+            tracing::warn!("tasks were still running at the end of the drain, leaving them");
+        }
+        outcome.map(|()| Exit::Done)
+    }
+}
+
+/// The listener as tonic takes it.
+pub(super) fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
+fn spawn_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
+    let mut signals = Signals::install()?;
+    let asked = shutdown.clone();
+    // Not tracked: it waits for a second signal while the tracked tasks are drained.
+    tokio::spawn(async move {
+        signals.received().await;
+        tracing::info!("asked to stop, draining");
+        asked.request();
+        signals.received().await;
+        tracing::warn!("asked to stop again, leaving at once");
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    Ok(())
+}
+
+fn spawn_upkeep(metrics: PrometheusHandle, shutdown: &Shutdown) {
+    let stop = shutdown.clone();
+    shutdown.spawn("metrics upkeep", async move {
+        loop {
+            tokio::select! {
+                biased;
+                // Leaving matters more than one more fold.
+                () = stop.requested() => return,
+                () = tokio::time::sleep(UPKEEP_EVERY) => metrics.run_upkeep(),
+            }
+        }
+    });
+}

@@ -1,0 +1,57 @@
+//! `shoal router`: one router in the foreground.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use shoal_common::{config::RawRouter, net};
+
+use super::{
+    failure::Exit,
+    role::{Node, RoleArgs, SETTINGS_HELP, quoted},
+    worker::coordinators_flag,
+};
+
+const EXAMPLE: &str = "\
+Examples:
+  shoal router --config router-1.toml
+  shoal router --cluster-id movies --name router-1 --listen 10.0.0.21:7002 --http 10.0.0.21:8000 \\
+      --coordinators 10.0.0.1:7000,10.0.0.2:7000,10.0.0.3:7000";
+
+/// Flags of `shoal router`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("{EXAMPLE}\n\n{SETTINGS_HELP}"))]
+pub(super) struct Args {
+    #[command(flatten)]
+    role: RoleArgs,
+    /// The coordinators' addresses [node.coordinators]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    coordinators: Vec<String>,
+    /// Where HTTP clients call [router.http_listen]
+    #[arg(long, value_name = "IP:PORT")]
+    http: Option<SocketAddr>,
+    /// How long a query may take in all [router.timeout_ms]
+    #[arg(long, value_name = "MILLISECONDS")]
+    timeout_ms: Option<u64>,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let mut own: Vec<(String, String)> = coordinators_flag(&args.coordinators).into_iter().collect();
+    own.extend(args.http.map(|http| ("router.http_listen".to_owned(), quoted(&http.to_string()))));
+    own.extend(args.timeout_ms.map(|timeout| ("router.timeout_ms".to_owned(), timeout.to_string())));
+    let config = args.role.sources(own)?.read::<RawRouter>()?.resolve()?;
+    let mut node = Node::start(&args.role, &config.node).await?;
+    let http = net::bind(config.http_listen).await?;
+    node.announce(Some(http.local_addr().context("cannot tell where the listener is")?))?;
+    let shutdown = node.shutdown.clone();
+    let metrics = node.metrics;
+    let role = shoal_router::node::run(
+        config,
+        http,
+        node.grpc,
+        node.channels,
+        node.clock,
+        Arc::new(move || metrics.render()),
+        node.shutdown,
+    );
+    Node::finish(shutdown, role).await
+}

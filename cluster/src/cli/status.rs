@@ -1,0 +1,111 @@
+//! `shoal status`: the cluster at a glance.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use serde_json::Value;
+use shoal_proto::v1::ClusterStatus;
+
+use super::{connection::ClusterArgs, failure::Exit, signals::Signals};
+use crate::output::{self, Align, Table};
+
+/// How often `--watch` looks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Clears the terminal and goes to its first line.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// Flags of `shoal status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  shoal status\n  shoal status --watch\n  shoal status --json --cluster 10.0.0.1:7000,10.0.0.2:7000")]
+pub(super) struct Args {
+    /// Look again every second until Ctrl-C
+    #[arg(long, short)]
+    watch: bool,
+    /// Print JSON; with --watch one line a look
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let client = args.cluster.connect()?;
+    if !args.watch {
+        let status = client.status().await?;
+        if args.json {
+            output::print_json(&output::status(&status))?;
+        } else {
+            output::print(&describe(&status))?;
+        }
+        return Ok(Exit::Done);
+    }
+    let mut signals = Signals::install()?;
+    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    loop {
+        // A cluster that does not answer now may do so at the next look.
+        let text = match (client.status().await, args.json) {
+            (Ok(status), true) => output::status(&status).to_string(),
+            (Ok(status), false) => format!("{clear}{}", describe(&status)),
+            (Err(error), true) => serde_json::json!({"error": error.to_string()}).to_string(),
+            (Err(error), false) => format!("{clear}{error}"),
+        };
+        output::print(&text)?;
+        tokio::select! {
+            biased;
+            // Leaving comes before another look.
+            () = signals.received() => return Ok(Exit::Done),
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+        }
+    }
+}
+
+fn describe(status: &ClusterStatus) -> String {
+    let json = output::status(status);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut coordinators = Table::new(&[
+        ("COORDINATOR", Align::Right),
+        ("ADDRESS", Align::Left),
+        ("ROLE", Align::Left),
+        ("LOG", Align::Right),
+        ("HEALTH", Align::Left),
+    ]);
+    for member in &status.coordinators {
+        coordinators.row([
+            member.raft_id.to_string(),
+            member.address.clone(),
+            if member.leader { "leader" } else { "follower" }.to_owned(),
+            member.matched.to_string(),
+            if member.leader || member.recently_active { "up" } else { "down" }.to_owned(),
+        ]);
+    }
+    let mut nodes = Table::new(&[
+        ("NODE", Align::Left),
+        ("ROLE", Align::Left),
+        ("ADDRESS", Align::Left),
+        ("HEALTH", Align::Left),
+        ("THREADS", Align::Right),
+    ]);
+    for node in json["nodes"].as_array().into_iter().flatten() {
+        let threads = node["threads"].as_u64().filter(|threads| *threads > 0);
+        nodes.row([
+            text(&node["name"]),
+            text(&node["role"]),
+            text(&node["address"]),
+            text(&node["health"]),
+            threads.map(|threads| threads.to_string()).unwrap_or_default(),
+        ]);
+    }
+    let or_none = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+    let mut lines = vec![
+        format!("cluster {}, term {}, log committed to {}", status.cluster_id, status.term, status.commit_index),
+        format!("live version  {}", or_none(&json["live_version"])),
+        format!("before it     {}", or_none(&json["previous_version"])),
+    ];
+    if let Some(promoting) = json["promoting_version"].as_str() {
+        lines.push(format!("being loaded  {promoting}"));
+    }
+    lines.push(format!(
+        "shards        {} of {} served, {} fully replicated",
+        status.shards_served, status.shards_total, status.shards_fully_replicated
+    ));
+    format!("{}\n\n{coordinators}\n{nodes}", lines.join("\n"))
+}

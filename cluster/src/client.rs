@@ -1,0 +1,336 @@
+//! What the command line asks of the coordinators, whichever of them leads.
+
+use std::{
+    future::Future,
+    hash::{BuildHasher as _, RandomState},
+    time::Duration,
+};
+
+use shoal_common::rpc::{Channels, LeaderClient};
+use shoal_proto::v1::{
+    ClusterStatus, ClusterStatusRequest, DatasetInfo, ImportDatasetRequest, JobInfo, JobRequest, JobState,
+    ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, PromoteReply, PromoteRequest,
+    RollbackRequest, StartTrainingRequest, coordinator_client::CoordinatorClient,
+};
+use tonic::{Code, Request, Status, Streaming, transport::Channel};
+
+/// How long a leader is looked for: longer than an election takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one answer may take, but for those that wait for workers.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How long a promote or rollback may take: workers load a version meanwhile.
+const PROMOTE_MAX: Duration = Duration::from_secs(3_600);
+
+/// A question to the coordinators that got no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answered.
+    #[error(
+        "no leading coordinator answered at {addresses} ({reason}); is the cluster running? `shoal up` starts one on this machine, --cluster names another"
+    )]
+    Unreachable {
+        /// Who was asked.
+        addresses: String,
+        /// What the last try met.
+        reason: String,
+    },
+    /// The connection broke after something was asked for that must not be asked for twice.
+    #[error(
+        "the connection to the coordinator broke ({reason}) and the request may have been carried out: see `shoal status`"
+    )]
+    Unsure {
+        /// What the call met.
+        reason: String,
+    },
+    /// The leader refused or failed.
+    #[error("{}", .0.message())]
+    Refused(Status),
+}
+
+impl ClientError {
+    /// The gRPC code of the answer.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreachable { .. } => Code::Unavailable,
+            Self::Unsure { .. } => Code::Unknown,
+            Self::Refused(status) => status.code(),
+        }
+    }
+}
+
+/// Asks the coordinators. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ClusterClient {
+    leader: LeaderClient,
+    addresses: String,
+}
+
+impl ClusterClient {
+    /// Knows these coordinators (`host:port`), at least one.
+    #[must_use]
+    pub fn new(channels: Channels, addresses: Vec<String>) -> Self {
+        Self { addresses: addresses.join(", "), leader: LeaderClient::new(channels, addresses) }
+    }
+
+    async fn ask<T, F, Fut>(&self, patience: Duration, call: F) -> Result<T, ClientError>
+    where
+        F: FnMut(CoordinatorClient<Channel>) -> Fut,
+        Fut: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        match self.leader.call(patience, call).await {
+            Ok(reply) => Ok(reply.into_inner()),
+            Err(status) => Err(self.error(status)),
+        }
+    }
+
+    fn error(&self, status: Status) -> ClientError {
+        let no_leader = status.metadata().contains_key(shoal_common::rpc::LEADER_KEY);
+        if no_leader || matches!(status.code(), Code::Unavailable | Code::Cancelled) {
+            let reason = innermost(&status);
+            return ClientError::Unreachable { addresses: self.addresses.clone(), reason };
+        }
+        ClientError::Refused(status)
+    }
+
+    /// The whole cluster.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn status(&self) -> Result<ClusterStatus, ClientError> {
+        self.status_within(PATIENCE).await
+    }
+
+    /// As [`ClusterClient::status`], looking for a leader no longer than `patience`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn status_within(&self, patience: Duration) -> Result<ClusterStatus, ClientError> {
+        self.ask(patience, |mut client| async move {
+            client.status(timed(ClusterStatusRequest {}, ANSWER_MAX)).await
+        })
+        .await
+    }
+
+    /// Every data set.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn datasets(&self) -> Result<Vec<DatasetInfo>, ClientError> {
+        let reply = self
+            .ask(PATIENCE, |mut client| async move {
+                client.list_datasets(timed(ListDatasetsRequest {}, ANSWER_MAX)).await
+            })
+            .await?;
+        Ok(reply.datasets)
+    }
+
+    /// Every job that is remembered.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn jobs(&self) -> Result<Vec<JobInfo>, ClientError> {
+        let reply = self
+            .ask(PATIENCE, |mut client| async move {
+                client.list_jobs(timed(ListJobsRequest {}, ANSWER_MAX)).await
+            })
+            .await?;
+        Ok(reply.jobs)
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; `NotFound` without one.
+    pub async fn job(&self, job_id: &str) -> Result<JobInfo, ClientError> {
+        self.ask(PATIENCE, |mut client| async move {
+            client.get_job(timed(JobRequest { job_id: job_id.to_owned() }, ANSWER_MAX)).await
+        })
+        .await
+    }
+
+    /// Cancels a job; one that is over stays as it is.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn cancel(&self, job_id: &str) -> Result<JobInfo, ClientError> {
+        self.ask(PATIENCE, |mut client| async move {
+            client.cancel_job(timed(JobRequest { job_id: job_id.to_owned() }, ANSWER_MAX)).await
+        })
+        .await
+    }
+
+    /// The changes of a job, its present state first, until it is over. See [`JobChanges::next`].
+    #[must_use]
+    pub fn watch(&self, job_id: &str) -> JobChanges {
+        JobChanges { client: self.clone(), job_id: job_id.to_owned(), stream: None, over: false }
+    }
+
+    /// Every model version.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn models(&self) -> Result<Vec<ModelVersion>, ClientError> {
+        let reply = self
+            .ask(PATIENCE, |mut client| async move {
+                client.list_models(timed(ListModelsRequest {}, ANSWER_MAX)).await
+            })
+            .await?;
+        Ok(reply.versions)
+    }
+
+    /// Makes a version the live one; answers when it is.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn promote(&self, version: &str) -> Result<PromoteReply, ClientError> {
+        self.ask(PATIENCE, |mut client| async move {
+            client.promote(timed(PromoteRequest { version: version.to_owned() }, PROMOTE_MAX)).await
+        })
+        .await
+    }
+
+    /// Makes the previous version the live one again.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn rollback(&self) -> Result<PromoteReply, ClientError> {
+        self.find_leader().await?;
+        self.once(|mut client| async move { client.rollback(timed(RollbackRequest {}, PROMOTE_MAX)).await }).await
+    }
+
+    /// Starts an import; the id of its job.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn start_import(&self, request: ImportDatasetRequest) -> Result<String, ClientError> {
+        let request = ImportDatasetRequest { request_id: draw_request_id(), ..request };
+        let reply = self
+            .ask(PATIENCE, |mut client| {
+                let request = timed(request.clone(), ANSWER_MAX);
+                async move { client.import_dataset(request).await }
+            })
+            .await?;
+        Ok(reply.job_id)
+    }
+
+    /// Starts a training; the id of its job.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn start_training(&self, request: StartTrainingRequest) -> Result<String, ClientError> {
+        let request = StartTrainingRequest { request_id: draw_request_id(), ..request };
+        let reply = self
+            .ask(PATIENCE, |mut client| {
+                let request = timed(request.clone(), ANSWER_MAX);
+                async move { client.start_training(request).await }
+            })
+            .await?;
+        Ok(reply.job_id)
+    }
+
+    /// Makes the next call likely to go to the leader at once.
+    async fn find_leader(&self) -> Result<(), ClientError> {
+        self.status().await.map(drop)
+    }
+
+    /// A call that may be sent on to another member, but not sent again after its connection broke: a
+    /// second rollback would undo the first.
+    async fn once<T, F, Fut>(&self, mut call: F) -> Result<T, ClientError>
+    where
+        F: FnMut(CoordinatorClient<Channel>) -> Fut,
+        Fut: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        let answer = self.ask(PATIENCE, |client| {
+            let sent = call(client);
+            async move {
+                sent.await.map_err(|status| match status.code() {
+                    // Taken out of what is tried again; told apart below.
+                    Code::Unavailable | Code::Cancelled => Status::unknown(innermost(&status)),
+                    _ => status,
+                })
+            }
+        });
+        answer.await.map_err(|error| match error {
+            ClientError::Refused(status) if status.code() == Code::Unknown => {
+                ClientError::Unsure { reason: status.message().to_owned() }
+            }
+            other => other,
+        })
+    }
+}
+
+/// Whether nothing more will come of a job.
+#[must_use]
+pub fn is_over(job: &JobInfo) -> bool {
+    matches!(job.state(), JobState::Succeeded | JobState::Failed | JobState::Cancelled)
+}
+
+/// The changes of one job. A leader that goes away is no end: the next one is asked.
+#[derive(Debug)]
+pub struct JobChanges {
+    client: ClusterClient,
+    job_id: String,
+    stream: Option<Streaming<JobInfo>>,
+    over: bool,
+}
+
+impl JobChanges {
+    /// The next state of the job; `None` after the one in which it is over. May be dropped while it
+    /// waits, and called again.
+    ///
+    /// # Errors
+    /// When the job is not known, or no leader is found within ten seconds.
+    pub async fn next(&mut self) -> Result<Option<JobInfo>, ClientError> {
+        while !self.over {
+            if self.stream.is_none() {
+                let job_id = &self.job_id;
+                let opened = self.client.ask(PATIENCE, |mut client| async move {
+                    client.watch_job(JobRequest { job_id: job_id.clone() }).await
+                });
+                self.stream = Some(opened.await?);
+            }
+            let Some(stream) = &mut self.stream else { continue };
+            match stream.message().await {
+                Ok(Some(job)) => {
+                    self.over = is_over(&job);
+                    return Ok(Some(job));
+                }
+                // The leader resigned or went away before the job was over.
+                Ok(None) => self.stream = None,
+                Err(status) if is_transient(&status) => self.stream = None,
+                Err(status) => return Err(self.client.error(status)),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(None)
+    }
+}
+
+fn is_transient(status: &Status) -> bool {
+    status.metadata().contains_key(shoal_common::rpc::LEADER_KEY)
+        || matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal)
+}
+
+/// Tells this request from every other one, so that asking again for it starts nothing twice.
+fn draw_request_id() -> String {
+    let drawn = RandomState::new();
+    format!("{:016x}{:016x}", drawn.hash_one(0), drawn.hash_one(1))
+}
+
+fn timed<T>(message: T, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    request
+}
+
+/// The innermost cause of a status: "Connection refused" rather than "transport error".
+fn innermost(status: &Status) -> String {
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
+    let mut text = status.message().to_owned();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
+}

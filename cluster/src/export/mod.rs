@@ -1,0 +1,226 @@
+//! A model version as Parquet, for others to read and check.
+//!
+//! ```text
+//! <out>/export.json                              version, rank, rating mean, parameters
+//! <out>/ranking/{userFactors,itemFactors}/part-00000.parquet      id, features
+//! <out>/rating/{userFactors,itemFactors}/part-00000.parquet       id, features
+//! <out>/rating/{userBiases,itemBiases}/part-00000.parquet         id, bias
+//! ```
+//!
+//! Factors have the columns of a saved Spark `ALSModel`. A predicted rating is `rating_mean` + user
+//! bias + item bias + the inner product of the rating factors; a ranking score is the inner product
+//! of the ranking factors. Everything is written to a folder beside the target first, so that a
+//! half-made export is never found under its name. One part is in memory at a time.
+
+mod columns;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use parquet::errors::ParquetError;
+use serde_json::json;
+use shoal_common::ids::IdKind;
+use shoal_proto::v1::{DatasetInfo, ModelVersion, Side};
+use shoal_worker::{id_column::IdColumn, tensor_file::TensorFileError};
+
+use crate::{
+    model_files::{ModelFiles, ModelFilesError, Part, SIDES},
+    output,
+};
+
+pub use columns::IdType;
+
+/// An export that was not made; nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The target is there already.
+    #[error("'{0}' exists and is not empty; choose another --out")]
+    Exists(PathBuf),
+    /// The version's files cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelFilesError),
+    /// A folder or file cannot be written.
+    #[error("cannot write '{path}'; check its rights and the space on its disk")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Parquet refused the rows.
+    #[error("cannot write '{path}' as Parquet")]
+    Parquet {
+        /// Which.
+        path: PathBuf,
+        /// What the library said.
+        source: ParquetError,
+    },
+}
+
+impl From<TensorFileError> for ExportError {
+    fn from(error: TensorFileError) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Parquet files.
+    pub files: usize,
+    /// Users.
+    pub users: u64,
+    /// Items.
+    pub items: u64,
+}
+
+/// Writes `version` below `out`, which must not exist or be empty. `progress` hears of parts done and in all.
+///
+/// # Errors
+/// When the version's files are damaged or the target cannot be written.
+pub async fn export_parquet(
+    files: &ModelFiles<'_>,
+    version: &ModelVersion,
+    dataset: &DatasetInfo,
+    out: &Path,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Exported, ExportError> {
+    match fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => return Err(ExportError::Exists(out.to_owned())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(out)(error)),
+        _ => {}
+    }
+    let unfinished = Unfinished::beside(out)?;
+    let mut exported = Exported::default();
+    let total = SIDES.len() * files.shard_count() as usize;
+    let mut done = 0;
+    for side in SIDES {
+        let id_type = widest_id(files, side).await?;
+        for shard in 0..files.shard_count() {
+            let part = files.part(side, shard).await?;
+            exported.files += write_part(&unfinished.path, files, side, shard, &part, id_type)?;
+            let rows = part.ids.len() as u64;
+            *(if side == Side::Users { &mut exported.users } else { &mut exported.items }) += rows;
+            done += 1;
+            progress(done, total);
+        }
+    }
+    let description = describe(files, version, dataset);
+    let path = unfinished.path.join("export.json");
+    fs::write(&path, format!("{description:#}\n")).map_err(failed(&path))?;
+    unfinished.finish(out)?;
+    Ok(exported)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ExportError {
+    let path = path.to_owned();
+    move |source| ExportError::File { path, source }
+}
+
+fn describe(files: &ModelFiles<'_>, version: &ModelVersion, dataset: &DatasetInfo) -> serde_json::Value {
+    let (ranking, rating) = files.objectives();
+    json!({
+        "version": version.name,
+        "rank": files.rank(),
+        "rating_mean": version.rating_mean,
+        "ranking": ranking,
+        "rating": rating,
+        "dataset": dataset.name,
+        "dataset_version": dataset.version,
+        "users": dataset.users,
+        "items": dataset.items,
+        "parameters": version.parameters.as_ref().map(output::parameters),
+    })
+}
+
+/// The narrowest type that holds every id of the side: Spark's factors have 32-bit ids where they fit.
+async fn widest_id(files: &ModelFiles<'_>, side: Side) -> Result<IdType, ExportError> {
+    let mut widest = IdType::Int32;
+    for shard in 0..files.shard_count() {
+        let part = files.part(side, shard).await?;
+        match (part.id_kind(), &part.ids) {
+            (IdKind::Text, _) => return Ok(IdType::Text),
+            (IdKind::Integer, IdColumn::Integer(ids)) => {
+                // Ascending, so the ends are the extremes.
+                let ends = [ids.first(), ids.last()];
+                if ends.into_iter().flatten().any(|id| i32::try_from(*id).is_err()) {
+                    widest = IdType::Int64;
+                }
+            }
+            (IdKind::Integer, IdColumn::Text { .. }) => {}
+        }
+    }
+    Ok(widest)
+}
+
+/// Writes what one part holds; how many files that made.
+fn write_part(
+    root: &Path,
+    files: &ModelFiles<'_>,
+    side: Side,
+    shard: u32,
+    part: &Part,
+    id_type: IdType,
+) -> Result<usize, ExportError> {
+    let (factors, biases) =
+        if side == Side::Items { ("itemFactors", "itemBiases") } else { ("userFactors", "userBiases") };
+    let place = |objective: &str, kind: &str| {
+        root.join(objective).join(kind).join(format!("part-{shard:05}.parquet"))
+    };
+    let mut written = 0;
+    for (objective, values) in [("ranking", part.ranking()?), ("rating", part.rating()?)] {
+        let Some((values, _)) = values else { continue };
+        let path = place(objective, factors);
+        let bytes = columns::factors(&part.ids, id_type, values, files.rank());
+        write_file(&path, bytes)?;
+        written += 1;
+    }
+    if let Some(values) = part.rating_biases()? {
+        let path = place("rating", biases);
+        write_file(&path, columns::biases(&part.ids, id_type, values))?;
+        written += 1;
+    }
+    Ok(written)
+}
+
+fn write_file(path: &Path, bytes: Result<Vec<u8>, ParquetError>) -> Result<(), ExportError> {
+    let bytes = bytes.map_err(|source| ExportError::Parquet { path: path.to_owned(), source })?;
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+    }
+    fs::write(path, bytes).map_err(failed(path))
+}
+
+/// A folder that is removed unless it was finished.
+struct Unfinished {
+    path: PathBuf,
+    finished: bool,
+}
+
+impl Unfinished {
+    fn beside(out: &Path) -> Result<Self, ExportError> {
+        let mut name = out.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".unfinished-{}", std::process::id()));
+        let path = out.with_file_name(name);
+        fs::create_dir_all(&path).map_err(failed(&path))?;
+        Ok(Self { path, finished: false })
+    }
+
+    fn finish(mut self, out: &Path) -> Result<(), ExportError> {
+        // Renaming a folder onto an empty one replaces it.
+        fs::rename(&self.path, out).map_err(failed(out))?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What stays behind has a name that says what it is.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}

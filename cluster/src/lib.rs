@@ -1,0 +1,16 @@
+//! The `shoal` binary: one role in the foreground, a local cluster of child processes, and the
+//! command line that talks to a cluster.
+//!
+//! `cli` has a file per subcommand, `local` runs a cluster on this machine, `client` asks the
+//! coordinators, `recommender` the router, `model_files` reads a version from the store, `export` writes it as Parquet, `output`
+//! makes tables and JSON. This is the only crate that knows all roles, reads the environment and
+//! installs logs and metrics.
+
+pub mod cli;
+pub mod client;
+pub mod export;
+pub mod local;
+pub mod model_files;
+pub mod output;
+pub mod parameters;
+pub mod recommender;

@@ -1,0 +1,98 @@
+//! What can go wrong between a command and the cluster it runs on this machine.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+/// A local cluster could not be planned, started or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// A file or folder of the cluster cannot be used.
+    #[error("cannot {action} '{path}'; check its rights and the space on its disk")]
+    File {
+        /// "create", "write", …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody else runs a cluster from this folder.
+    #[error("'{dir}' is in use by another shoal (process {pid}); stop that one or choose another --dir")]
+    Locked {
+        /// The cluster's folder.
+        dir: PathBuf,
+        /// Who holds it, as far as known.
+        pid: String,
+    },
+    /// The folder holds a cluster of another shape.
+    #[error("the cluster in '{dir}' has {found} coordinators, not {asked}; start it with --coordinators {found} or choose another --dir")]
+    Coordinators {
+        /// The cluster's folder.
+        dir: PathBuf,
+        /// As it was founded.
+        found: usize,
+        /// As asked for.
+        asked: usize,
+    },
+    /// A number of processes that makes no cluster.
+    #[error("{0}")]
+    Shape(String),
+    /// `cluster.json` or `addresses.json` cannot be understood.
+    #[error("'{path}' is not what this release writes; choose another --dir, or remove the folder to begin anew")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The address for clients is taken.
+    #[error("cannot listen on {address} for HTTP: {source}; stop what uses it or choose another with --http, for example --http {suggestion}")]
+    Http {
+        /// As asked for.
+        address: SocketAddr,
+        /// One that is worth a try.
+        suggestion: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No port was free.
+    #[error("found no free port from {first} to {last} on 127.0.0.1; stop some of what listens there")]
+    Ports {
+        /// Where the search began.
+        first: u16,
+        /// Where it ended.
+        last: u16,
+    },
+    /// A setting given by hand cannot be used.
+    #[error("the setting '{0}' is not of the form section.key=value with the section node, coordinator, worker or router")]
+    Setting(String),
+    /// A child ended before the cluster was up.
+    #[error("{name} {how} before the cluster was up; the end of its log, {log}:\n{tail}")]
+    Child {
+        /// Which.
+        name: String,
+        /// "ended with exit code 2", …
+        how: String,
+        /// Its log file.
+        log: PathBuf,
+        /// The log's last lines.
+        tail: String,
+    },
+    /// The cluster is not up after a long time.
+    #[error("the cluster is not up after {seconds} s: {missing}; the logs in '{logs}' say more")]
+    NotUp {
+        /// How long was waited.
+        seconds: u64,
+        /// What is not there yet.
+        missing: String,
+        /// Where the logs are.
+        logs: PathBuf,
+    },
+}
+
+impl LocalError {
+    /// For `map_err` on a file operation.
+    pub(super) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,69 @@
+//! One cluster per folder: a lock that the system takes back when its holder ends, however it ends.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read as _, Seek as _, Write as _},
+    path::Path,
+};
+
+use super::LocalError;
+
+/// Held as long as the value lives.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the folder, made when missing.
+    ///
+    /// # Errors
+    /// [`LocalError::Locked`] with the holder's process id when it is taken.
+    pub fn take(dir: &Path) -> Result<Self, LocalError> {
+        std::fs::create_dir_all(dir).map_err(LocalError::file("create", dir))?;
+        let path = dir.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(LocalError::file("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // Without its content the holder is merely unnamed.
+                let _ = file.read_to_string(&mut pid);
+                let pid = pid.trim();
+                let pid = if pid.is_empty() { "unknown" } else { pid }.to_owned();
+                return Err(LocalError::Locked { dir: dir.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(LocalError::File { action: "lock", path, source });
+            }
+        }
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(LocalError::file("write", &path))?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = FolderLock::take(folder.path()).unwrap();
+        let refusal = FolderLock::take(folder.path()).unwrap_err().to_string();
+        assert!(refusal.contains(&format!("process {}", std::process::id())), "{refusal}");
+        drop(held);
+        FolderLock::take(folder.path()).unwrap();
+    }
+}

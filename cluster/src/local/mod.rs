@@ -1,0 +1,31 @@
+//! A cluster on this machine: real processes of this very binary, each with its own folder, settings
+//! file and log.
+//!
+//! [`Plan`] decides names, ports and settings and writes them below one folder; [`FolderLock`] keeps a
+//! second start out of it; [`Process`] is one child; [`LocalCluster`] starts them all, starts those that
+//! die again, and stops them in order. A child watches its standard input, whose other end its
+//! parent holds: however the parent goes, the child notices and leaves.
+//!
+//! ```text
+//! <dir>/cluster.json               names and addresses, read by every other command
+//! <dir>/lock                       held while the cluster runs; the holder's process id
+//! <dir>/config/<name>.toml         settings of each child
+//! <dir>/<name>/addresses.json      where the child listens
+//! <dir>/logs/<name>.log            its log, of this start and, as .log.1, of the one before
+//! <dir>/store                      the object store
+//! ```
+
+mod addresses;
+mod error;
+mod lock;
+mod plan;
+mod ports;
+mod process;
+mod supervisor;
+
+pub use addresses::{Addresses, write_atomically};
+pub use error::LocalError;
+pub use lock::FolderLock;
+pub use plan::{ClusterFile, Member, Plan, Role, RoleProcess, RouterMember, Spec};
+pub use process::{Process, log_tail};
+pub use supervisor::{LocalCluster, Notices};

@@ -1,0 +1,446 @@
+//! Which processes make a local cluster, where each listens, and its settings file.
+//!
+//! `cluster.json` remembers the ports, so that a second start in the same folder finds the same
+//! addresses as far as they are still free. Coordinators are all written anew together, because each
+//! knows the others' addresses. Their number is fixed when the cluster is founded; workers may
+//! come and go between starts.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use shoal_common::{
+    clock::{Clock, SystemClock},
+    hash::{hash_bytes, mix64},
+};
+use toml::{Table, Value};
+
+use super::{Addresses, LocalError, ports::{Ports, check_http}, write_atomically};
+
+const FORMAT_VERSION: u32 = 1;
+
+/// What one process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Metadata, placement, jobs.
+    Coordinator,
+    /// Shards, training, serving.
+    Worker,
+    /// HTTP and gRPC for clients.
+    Router,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Coordinator => "coordinator",
+            Self::Worker => "worker",
+            Self::Router => "router",
+        })
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The cluster's folder.
+    pub dir: PathBuf,
+    /// 1, 3 or 5.
+    pub coordinators: usize,
+    /// At least one.
+    pub workers: usize,
+    /// Where HTTP clients call; port 0 picks one.
+    pub http: SocketAddr,
+    /// Seeds what the nodes draw.
+    pub seed: Option<u64>,
+    /// Further settings of the nodes, `section.key=value`; those of another role's section are passed over.
+    pub settings: Vec<String>,
+}
+
+/// `cluster.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterFile {
+    format_version: u32,
+    /// The same on every node.
+    pub cluster_id: String,
+    /// Address of the object store.
+    pub store: String,
+    /// In the order of their raft numbers, from 1.
+    pub coordinators: Vec<Member>,
+    /// By name.
+    pub workers: Vec<Member>,
+    /// One.
+    pub routers: Vec<RouterMember>,
+}
+
+/// A coordinator or worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Unique in the cluster.
+    pub name: String,
+    /// Its gRPC server.
+    pub address: SocketAddr,
+}
+
+/// A router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterMember {
+    /// Unique in the cluster.
+    pub name: String,
+    /// Where gRPC clients call.
+    pub grpc: SocketAddr,
+    /// Where HTTP clients call.
+    pub http: SocketAddr,
+}
+
+impl ClusterFile {
+    fn path(dir: &Path) -> PathBuf {
+        dir.join("cluster.json")
+    }
+
+    /// Reads the file of the cluster in `dir`; `None` when there is no cluster.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn read(dir: &Path) -> Result<Option<Self>, LocalError> {
+        let path = Self::path(dir);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LocalError::File { action: "read", path, source }),
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| LocalError::Unreadable { path, source })
+    }
+
+    pub(super) fn write(&self, dir: &Path) -> Result<(), LocalError> {
+        let path = Self::path(dir);
+        let unreadable = |source| LocalError::Unreadable { path: path.clone(), source };
+        let mut text = serde_json::to_vec_pretty(self).map_err(unreadable)?;
+        text.push(b'\n');
+        write_atomically(&path, &text).map_err(LocalError::file("write", &path))
+    }
+
+    /// The coordinators' addresses, as clients take them.
+    #[must_use]
+    pub fn coordinator_addresses(&self) -> Vec<String> {
+        self.coordinators.iter().map(|member| member.address.to_string()).collect()
+    }
+
+    /// The routers' address for HTTP, as a client on this machine calls it.
+    #[must_use]
+    pub fn http_url(&self) -> Option<String> {
+        self.routers.first().map(|router| format!("http://{}", reachable(router.http)))
+    }
+}
+
+/// An address to call for one that was listened on: the unspecified address means every interface.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// One process of the plan.
+#[derive(Debug, Clone)]
+pub struct RoleProcess {
+    /// What it is.
+    pub role: Role,
+    /// Unique in the cluster.
+    pub name: String,
+    /// Its settings file.
+    pub config: PathBuf,
+    /// Its own folder.
+    pub data_dir: PathBuf,
+    /// Where its output goes.
+    pub log: PathBuf,
+}
+
+/// A cluster ready to be started: everything it needs is on disk.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The cluster's folder, absolute.
+    pub dir: PathBuf,
+    /// Names and addresses.
+    pub file: ClusterFile,
+    settings: Vec<(String, String, Value)>,
+}
+
+impl Plan {
+    /// Checks the request against what the folder holds, chooses ports and writes the settings of
+    /// every process. Hold the folder's lock.
+    ///
+    /// # Errors
+    /// When the cluster in the folder has another shape, the HTTP address is taken, or a file cannot be written.
+    pub fn prepare(spec: &Spec) -> Result<Self, LocalError> {
+        if !matches!(spec.coordinators, 1 | 3 | 5) {
+            let shape = format!("a cluster has 1, 3 or 5 coordinators, not {}", spec.coordinators);
+            return Err(LocalError::Shape(shape));
+        }
+        if spec.workers == 0 {
+            return Err(LocalError::Shape("a cluster needs at least one worker".to_owned()));
+        }
+        let settings = spec.settings.iter().map(|text| parse_setting(text)).collect::<Result<_, _>>()?;
+        std::fs::create_dir_all(&spec.dir).map_err(LocalError::file("create", &spec.dir))?;
+        let dir = spec.dir.canonicalize().map_err(LocalError::file("open", &spec.dir))?;
+        check_http(spec.http)?;
+        let before = ClusterFile::read(&dir)?;
+        if let Some(before) = &before
+            && before.coordinators.len() != spec.coordinators
+        {
+            let found = before.coordinators.len();
+            return Err(LocalError::Coordinators { dir: spec.dir.clone(), found, asked: spec.coordinators });
+        }
+        let file = choose(spec, &dir, before.as_ref())?;
+        let plan = Self { dir, file, settings };
+        plan.write(spec.seed)?;
+        Ok(plan)
+    }
+
+    /// The processes in the order in which they are started.
+    #[must_use]
+    pub fn processes(&self) -> Vec<RoleProcess> {
+        let coordinators = self.file.coordinators.iter().map(|member| (Role::Coordinator, &member.name));
+        let workers = self.file.workers.iter().map(|member| (Role::Worker, &member.name));
+        let routers = self.file.routers.iter().map(|router| (Role::Router, &router.name));
+        coordinators.chain(workers).chain(routers).map(|(role, name)| self.process(role, name)).collect()
+    }
+
+    /// Where the logs are.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    fn process(&self, role: Role, name: &str) -> RoleProcess {
+        RoleProcess {
+            role,
+            name: name.to_owned(),
+            config: self.dir.join("config").join(format!("{name}.toml")),
+            data_dir: self.dir.join(name),
+            log: self.logs().join(format!("{name}.log")),
+        }
+    }
+
+    fn write(&self, seed: Option<u64>) -> Result<(), LocalError> {
+        for folder in [self.dir.join("config"), self.logs()] {
+            std::fs::create_dir_all(&folder).map_err(LocalError::file("create", folder))?;
+        }
+        for (place, process) in self.processes().into_iter().enumerate() {
+            // What an earlier start wrote must not be taken for this one's.
+            let addresses = Addresses::path(&process.data_dir);
+            match std::fs::remove_file(&addresses) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(LocalError::file("remove", addresses)(error));
+                }
+                _ => {}
+            }
+            let text = self.config_of(&process, seed.map(|seed| mix64(seed ^ place as u64))).to_string();
+            write_atomically(&process.config, text.as_bytes())
+                .map_err(LocalError::file("write", &process.config))?;
+        }
+        self.file.write(&self.dir)
+    }
+
+    fn config_of(&self, process: &RoleProcess, seed: Option<u64>) -> Table {
+        let file = &self.file;
+        let mut node = Table::new();
+        node.insert("cluster_id".into(), file.cluster_id.clone().into());
+        node.insert("name".into(), process.name.clone().into());
+        node.insert("data_dir".into(), process.data_dir.display().to_string().into());
+        if let Some(seed) = seed {
+            // TOML integers are signed; the top bit is not worth a string.
+            node.insert("seed".into(), ((seed >> 1).cast_signed()).into());
+        }
+        let mut own = Table::new();
+        let listen = match process.role {
+            Role::Coordinator => {
+                let numbered = file.coordinators.iter().enumerate().map(|(at, member)| (at + 1, member));
+                let peers: Table = numbered
+                    .clone()
+                    .map(|(number, member)| (number.to_string(), member.address.to_string().into()))
+                    .collect();
+                own.insert("peers".into(), peers.into());
+                let mine = numbered.clone().find(|(_, member)| member.name == process.name);
+                let number = mine.as_ref().map_or(0, |(number, _)| *number);
+                own.insert("raft_id".into(), Value::Integer(number as i64));
+                mine.map(|(_, member)| member.address)
+            }
+            Role::Worker => {
+                let threads = threads_each(file.workers.len());
+                own.insert("training_threads".into(), Value::Integer(threads));
+                own.insert("serving_threads".into(), Value::Integer(threads));
+                file.workers.iter().find(|member| member.name == process.name).map(|member| member.address)
+            }
+            Role::Router => file.routers.iter().find(|router| router.name == process.name).map(|router| {
+                own.insert("http_listen".into(), router.http.to_string().into());
+                router.grpc
+            }),
+        };
+        if let Some(listen) = listen {
+            node.insert("listen".into(), listen.to_string().into());
+        }
+        if process.role != Role::Router {
+            node.insert("store".into(), file.store.clone().into());
+        }
+        if process.role != Role::Coordinator {
+            node.insert("coordinators".into(), file.coordinator_addresses().into());
+        }
+        let section = process.role.to_string();
+        for (of, key, value) in &self.settings {
+            if *of == section {
+                own.insert(key.clone(), value.clone());
+            } else if of == "node" {
+                node.insert(key.clone(), value.clone());
+            }
+        }
+        Table::from_iter([("node".to_owned(), node.into()), (section, own.into())])
+    }
+}
+
+/// Threads per worker so that all workers together use the machine's cores once.
+fn threads_each(workers: usize) -> i64 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    cores.div_ceil(workers.max(1)) as i64
+}
+
+fn choose(spec: &Spec, dir: &Path, before: Option<&ClusterFile>) -> Result<ClusterFile, LocalError> {
+    let mut ports = Ports::new();
+    let mut members = |role: Role, count: usize, known: &[Member]| {
+        (1..=count)
+            .map(|number| {
+                let name = format!("{role}-{number}");
+                let remembered = known.iter().find(|member| member.name == name);
+                let address = ports.keep_or_choose(remembered.map(|member| member.address))?;
+                Ok(Member { name, address })
+            })
+            .collect::<Result<Vec<_>, LocalError>>()
+    };
+    let known = |of: fn(&ClusterFile) -> &Vec<Member>| before.map_or(&[][..], |file| of(file).as_slice());
+    let coordinators = members(Role::Coordinator, spec.coordinators, known(|file| &file.coordinators))?;
+    let workers = members(Role::Worker, spec.workers, known(|file| &file.workers))?;
+    let remembered = before.and_then(|file| file.routers.first()).map(|router| router.grpc);
+    let router = RouterMember {
+        name: "router-1".to_owned(),
+        grpc: ports.keep_or_choose(remembered)?,
+        http: spec.http,
+    };
+    let cluster_id = before.map_or_else(|| draw_cluster_id(dir), |file| file.cluster_id.clone());
+    Ok(ClusterFile {
+        format_version: FORMAT_VERSION,
+        cluster_id,
+        store: dir.join("store").display().to_string(),
+        coordinators,
+        workers,
+        routers: vec![router],
+    })
+}
+
+/// Another one for each founding, so that a process of a removed cluster is refused by its successor.
+fn draw_cluster_id(dir: &Path) -> String {
+    let now = SystemClock.now_unix_ms().cast_unsigned();
+    let mixed = mix64(hash_bytes(dir.as_os_str().as_encoded_bytes()) ^ mix64(now));
+    format!("local-{:08x}", mixed >> 32)
+}
+
+fn parse_setting(text: &str) -> Result<(String, String, Value), LocalError> {
+    let refused = || LocalError::Setting(text.to_owned());
+    let (path, value) = text.split_once('=').ok_or_else(refused)?;
+    let (section, key) = path.split_once('.').ok_or_else(refused)?;
+    if !matches!(section, "node" | "coordinator" | "worker" | "router") || key.is_empty() {
+        return Err(refused());
+    }
+    let parsed = format!("value = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut line| line.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    Ok((section.to_owned(), key.to_owned(), parsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_common::config::{RawCoordinator, RawRouter, RawWorker, Sources};
+
+    use super::*;
+
+    fn spec(dir: &Path) -> Spec {
+        Spec {
+            dir: dir.to_owned(),
+            coordinators: 3,
+            workers: 2,
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            seed: Some(7),
+            settings: vec!["coordinator.lease_ms=500".to_owned(), "node.log=debug".to_owned()],
+        }
+    }
+
+    fn sources(process: &RoleProcess) -> Sources {
+        Sources { file: Some(process.config.clone()), ..Sources::default() }
+    }
+
+    #[test]
+    fn every_process_gets_settings_that_its_role_accepts() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan::prepare(&spec(folder.path())).unwrap();
+        let mut names = Vec::new();
+        for process in plan.processes() {
+            names.push(process.name.clone());
+            match process.role {
+                Role::Coordinator => {
+                    let config = sources(&process).read::<RawCoordinator>().unwrap().resolve().unwrap();
+                    assert_eq!(config.lease.as_millis(), 500);
+                    assert_eq!(config.peers[&config.raft_id], config.node.listen.to_string());
+                    assert_eq!(config.peers.len(), 3);
+                }
+                Role::Worker => {
+                    let config = sources(&process).read::<RawWorker>().unwrap().resolve(2).unwrap();
+                    assert_eq!(config.node.coordinators, plan.file.coordinator_addresses());
+                    assert_eq!((config.node.name, config.node.log.as_str()), (process.name, "debug"));
+                }
+                Role::Router => {
+                    let config = sources(&process).read::<RawRouter>().unwrap().resolve().unwrap();
+                    assert_eq!(config.http_listen.port(), 0);
+                }
+            }
+        }
+        let expected = ["coordinator-1", "coordinator-2", "coordinator-3", "worker-1", "worker-2", "router-1"];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_second_start_finds_its_addresses_and_moves_what_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Plan::prepare(&spec(folder.path())).unwrap().file;
+        let taken = std::net::TcpListener::bind(first.workers[0].address).unwrap();
+        let second = Plan::prepare(&Spec { workers: 3, ..spec(folder.path()) }).unwrap().file;
+        assert_eq!(second.coordinators, first.coordinators);
+        assert_eq!(second.cluster_id, first.cluster_id);
+        assert_eq!(second.workers[1], first.workers[1]);
+        assert_ne!(second.workers[0].address, taken.local_addr().unwrap());
+        assert_eq!(second.workers.len(), 3);
+    }
+
+    #[test]
+    fn another_number_of_coordinators_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        Plan::prepare(&spec(folder.path())).unwrap();
+        let refusal = Plan::prepare(&Spec { coordinators: 1, ..spec(folder.path()) }).unwrap_err();
+        assert!(refusal.to_string().contains("--coordinators 3"), "{refusal}");
+    }
+
+    #[test]
+    fn a_taken_http_address_is_refused_before_anything_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let http = taken.local_addr().unwrap();
+        let refusal = Plan::prepare(&Spec { http, ..spec(folder.path()) }).unwrap_err().to_string();
+        assert!(refusal.contains("--http") && refusal.contains(&http.to_string()), "{refusal}");
+        assert!(!folder.path().join("cluster.json").exists());
+    }
+}

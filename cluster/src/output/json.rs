@@ -1,0 +1,215 @@
+//! Messages of the wire as JSON for scripts: field names as in the protos, names for enumerations,
+//! ISO 8601 for times, `null` for what is not known.
+
+use serde_json::{Map, Value, json};
+use shoal_common::clock::UtcTime;
+use shoal_proto::v1::{
+    AlsParameters, ClusterStatus, DatasetInfo, IdKind, ImportReport, JobInfo, JobKind, JobState, ModelVersion,
+    NodeHealth, NodeRole, ObjectiveChoice, SweepMetrics, VersionState,
+};
+
+/// A Unix time as ISO 8601, `null` for none.
+#[must_use]
+pub fn iso_time(unix_ms: i64) -> Value {
+    if unix_ms == 0 { Value::Null } else { UtcTime::from_unix_ms(unix_ms).iso_8601().into() }
+}
+
+/// A text, `null` for an empty one.
+fn text(value: &str) -> Value {
+    if value.is_empty() { Value::Null } else { value.into() }
+}
+
+/// The name of an enumeration's value without its prefix: `JOB_STATE_RUNNING` is "running".
+fn name(full: &str, prefix: &str) -> String {
+    full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
+}
+
+/// A data set.
+#[must_use]
+pub fn dataset(info: &DatasetInfo) -> Value {
+    let kind = |kind: IdKind| name(kind.as_str_name(), "ID_KIND_");
+    json!({
+        "name": info.name,
+        "version": info.version,
+        "users": info.users,
+        "items": info.items,
+        "ratings": info.ratings,
+        "catalogue_items": info.catalogue_items,
+        "rating_min": info.rating_min,
+        "rating_max": info.rating_max,
+        "rating_mean": info.rating_mean,
+        "user_id_kind": kind(info.user_id_kind()),
+        "item_id_kind": kind(info.item_id_kind()),
+        "shard_count": info.shard_count,
+        "path": info.path,
+        "manifest_checksum": info.manifest_checksum,
+        "created": iso_time(info.created_unix_ms),
+        "source_uri": info.source_uri,
+        "report": info.report.as_ref().map(report),
+    })
+}
+
+fn report(report: &ImportReport) -> Value {
+    let rejections: Vec<Value> = report
+        .rejections
+        .iter()
+        .map(|rejection| {
+            let examples: Vec<Value> = rejection
+                .examples
+                .iter()
+                .map(|line| json!({"file": line.file, "line": line.line, "reason": line.reason}))
+                .collect();
+            json!({"reason": rejection.reason, "count": rejection.count, "examples": examples})
+        })
+        .collect();
+    json!({
+        "rows_read": report.rows_read,
+        "rows_accepted": report.rows_accepted,
+        "duplicates": report.duplicates,
+        "bytes_read": report.bytes_read,
+        "files": report.files,
+        "rejections": rejections,
+    })
+}
+
+/// What was measured after a sweep; objectives that were not trained, or not measured, are `null`.
+#[must_use]
+pub fn sweep_metrics(metrics: &SweepMetrics) -> Value {
+    json!({
+        "sweep": metrics.sweep,
+        "seconds": metrics.seconds,
+        "rating": metrics.rating.as_ref().map(|rating| json!({
+            "pairs": rating.pairs, "rmse": rating.rmse, "mae": rating.mae, "mse": rating.mse, "r2": rating.r2,
+        })),
+        "ranking": metrics.ranking.as_ref().map(|ranking| json!({
+            "users": ranking.users,
+            "recall_at_20": ranking.recall_at_20,
+            "ndcg_at_20": ranking.ndcg_at_20,
+            "popularity_recall_at_20": ranking.popularity_recall_at_20,
+            "popularity_ndcg_at_20": ranking.popularity_ndcg_at_20,
+        })),
+    })
+}
+
+/// The parameters of a training.
+#[must_use]
+pub fn parameters(parameters: &AlsParameters) -> Value {
+    let objective: ObjectiveChoice = parameters.objective();
+    json!({
+        "objective": name(objective.as_str_name(), "OBJECTIVE_CHOICE_"),
+        "rank": parameters.rank,
+        "sweeps": parameters.sweeps,
+        "seed": parameters.seed,
+        "test_ratio": parameters.test_ratio,
+        "test_uri": text(&parameters.test_uri),
+        "explicit": parameters.explicit.as_ref().map(|explicit| json!({
+            "regularization": explicit.regularization, "biases": explicit.biases,
+        })),
+        "implicit": parameters.implicit.as_ref().map(|implicit| json!({
+            "regularization": implicit.regularization,
+            "unobserved_weight": implicit.unobserved_weight,
+            "alpha": implicit.alpha,
+            "regularization_exponent": implicit.regularization_exponent,
+        })),
+    })
+}
+
+/// A model version.
+#[must_use]
+pub fn model(version: &ModelVersion) -> Value {
+    let state: VersionState = version.state();
+    json!({
+        "name": version.name,
+        "model": version.model,
+        "state": name(state.as_str_name(), "VERSION_STATE_"),
+        "dataset": version.dataset_name,
+        "dataset_version": version.dataset_version,
+        "parameters": version.parameters.as_ref().map(parameters),
+        "metrics": version.metrics.as_ref().map(sweep_metrics),
+        "rating_mean": version.rating_mean,
+        "training_seconds": version.training_seconds,
+        "created": iso_time(version.created_unix_ms),
+        "job_id": version.job_id,
+        "path": version.path,
+        "manifest_checksum": version.manifest_checksum,
+    })
+}
+
+/// A job.
+#[must_use]
+pub fn job(info: &JobInfo) -> Value {
+    let (kind, state): (JobKind, JobState) = (info.kind(), info.state());
+    let seconds: Map<String, Value> =
+        info.phase_seconds.iter().map(|(phase, seconds)| (phase.clone(), (*seconds).into())).collect();
+    let training = info.training.as_ref();
+    let dataset_name = training
+        .map(|training| training.dataset_name.as_str())
+        .or(info.import.as_ref().map(|import| import.name.as_str()));
+    json!({
+        "job_id": info.job_id,
+        "kind": name(kind.as_str_name(), "JOB_KIND_"),
+        "state": name(state.as_str_name(), "JOB_STATE_"),
+        "attempt": info.attempt,
+        "phase": info.phase,
+        "progress": info.progress,
+        "error": text(&info.error),
+        "created": iso_time(info.created_unix_ms),
+        "finished": iso_time(info.finished_unix_ms),
+        "dataset_name": dataset_name,
+        "parameters": training.and_then(|training| training.parameters.as_ref()).map(parameters),
+        "committed_sweeps": info.committed_sweeps,
+        "sweeps": info.sweeps.iter().map(sweep_metrics).collect::<Vec<_>>(),
+        "dataset": info.dataset.as_ref().map(dataset),
+        "model_version": text(&info.model_version),
+        "phase_seconds": seconds,
+    })
+}
+
+/// The cluster.
+#[must_use]
+pub fn status(status: &ClusterStatus) -> Value {
+    let metadata = status.metadata.clone().unwrap_or_default();
+    let coordinators: Vec<Value> = status
+        .coordinators
+        .iter()
+        .map(|member| {
+            json!({
+                "raft_id": member.raft_id,
+                "address": member.address,
+                "leader": member.leader,
+                "matched": member.matched,
+                "recently_active": member.recently_active,
+            })
+        })
+        .collect();
+    let nodes: Vec<Value> = metadata
+        .nodes
+        .iter()
+        .map(|node| {
+            let (role, health): (NodeRole, NodeHealth) = (node.role(), node.health());
+            json!({
+                "name": node.name,
+                "role": name(role.as_str_name(), "NODE_ROLE_"),
+                "address": node.address,
+                "health": name(health.as_str_name(), "NODE_HEALTH_"),
+                "threads": node.threads,
+            })
+        })
+        .collect();
+    json!({
+        "cluster_id": status.cluster_id,
+        "term": status.term,
+        "commit_index": status.commit_index,
+        "applied_index": status.applied_index,
+        "coordinators": coordinators,
+        "nodes": nodes,
+        "live_version": text(&metadata.live_version),
+        "previous_version": text(&metadata.previous_version),
+        "promoting_version": text(&metadata.promoting_version),
+        "shards": {
+            "total": status.shards_total,
+            "served": status.shards_served,
+            "fully_replicated": status.shards_fully_replicated,
+        },
+    })
+}

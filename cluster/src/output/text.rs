@@ -1,0 +1,81 @@
+//! Numbers and metrics as people read them.
+
+use serde_json::Value;
+use shoal_proto::v1::SweepMetrics;
+
+/// A whole number with separators: 1,234,567.
+#[must_use]
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number with four decimals.
+#[must_use]
+pub fn decimal(value: f64) -> String {
+    format!("{value:.4}")
+}
+
+/// A span of time: 0.42 s, 12.3 s, 4 min 05 s.
+#[must_use]
+pub fn seconds(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.2} s")
+    } else if value < 60.0 {
+        format!("{value:.1} s")
+    } else {
+        let whole = value.round() as u64;
+        format!("{} min {:02} s", whole / 60, whole % 60)
+    }
+}
+
+/// The metrics of a sweep, a line per objective; no line when nothing was held out.
+#[must_use]
+pub fn metrics_lines(metrics: &SweepMetrics) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(rating) = &metrics.rating {
+        lines.push(format!(
+            "ratings  rmse {:.4}  mae {:.4}  r2 {:.4}  ({} ratings held out)",
+            rating.rmse,
+            rating.mae,
+            rating.r2,
+            count(rating.pairs)
+        ));
+    }
+    if let Some(ranking) = &metrics.ranking {
+        lines.push(format!(
+            "lists    recall@20 {:.4}  ndcg@20 {:.4}  (popularity: {:.4} and {:.4}; {} users)",
+            ranking.recall_at_20,
+            ranking.ndcg_at_20,
+            ranking.popularity_recall_at_20,
+            ranking.popularity_ndcg_at_20,
+            count(ranking.users)
+        ));
+    }
+    lines
+}
+
+/// A JSON list of genres as one cell.
+#[must_use]
+pub fn genre_list(genres: &Value) -> String {
+    let names = genres.as_array().map(Vec::as_slice).unwrap_or_default();
+    names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.416, 12.34, 245.2].map(seconds), ["0.42 s", "12.3 s", "4 min 05 s"]);
+    }
+}
