@@ -196,7 +196,8 @@ impl ClusterClient {
     /// See [`ClientError`].
     pub async fn rollback(&self) -> Result<PromoteReply, ClientError> {
         self.find_leader().await?;
-        self.once(|mut client| async move { client.rollback(timed(RollbackRequest {}, PROMOTE_MAX)).await }).await
+        self.once(|mut client| async move { client.rollback(timed(RollbackRequest {}, PROMOTE_MAX)).await })
+            .await
     }
 
     /// Starts an import; the id of its job.

@@ -16,7 +16,9 @@ pub enum RecommenderError {
     #[error("'{0}' is not an http:// address")]
     Address(String),
     /// Nobody answered.
-    #[error("no router answers at {url}; is the cluster running? `shoal up` starts one on this machine, --url names another")]
+    #[error(
+        "no router answers at {url}; is the cluster running? `shoal up` starts one on this machine, --url names another"
+    )]
     Unreachable {
         /// Who was asked.
         url: String,

@@ -107,8 +107,10 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// The data set called `name`, or `name@version`; the newest version of it by default.
 pub(super) fn find_dataset<'a>(datasets: &'a [DatasetInfo], wanted: &str) -> anyhow::Result<&'a DatasetInfo> {
-    let (name, version) = wanted.split_once('@').map_or((wanted, None), |(name, version)| (name, Some(version)));
-    let fits = |info: &&DatasetInfo| info.name == name && version.is_none_or(|version| info.version == version);
+    let (name, version) =
+        wanted.split_once('@').map_or((wanted, None), |(name, version)| (name, Some(version)));
+    let fits =
+        |info: &&DatasetInfo| info.name == name && version.is_none_or(|version| info.version == version);
     newest(datasets.iter().filter(fits)).ok_or_else(|| {
         refusal(Exit::NotFound, format!("there is no data set '{wanted}'; see `shoal dataset list`"))
     })

@@ -25,7 +25,9 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  shoal dataset list\n  shoal dataset list --json")]
     List(ListArgs),
     /// One data set, with the report of its import
-    #[command(after_help = "Examples:\n  shoal dataset show ml-latest-small\n  shoal dataset show ml-latest-small@v1")]
+    #[command(
+        after_help = "Examples:\n  shoal dataset show ml-latest-small\n  shoal dataset show ml-latest-small@v1"
+    )]
     Show(ShowArgs),
 }
 

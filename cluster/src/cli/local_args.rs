@@ -51,7 +51,7 @@ pub(super) struct Running {
 /// How a start ended.
 pub(super) enum Start {
     /// The cluster is up.
-    Up(Running),
+    Up(Box<Running>),
     /// Ctrl-C was pressed before it was; it is stopped again.
     Interrupted,
 }
@@ -70,7 +70,7 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
         ready = cluster.ready(&channels) => Some(ready),
     };
     match ready {
-        Some(Ok(())) => Ok(Start::Up(Running { cluster, _lock: lock })),
+        Some(Ok(())) => Ok(Start::Up(Box::new(Running { cluster, _lock: lock }))),
         Some(Err(error)) => {
             cluster.stop().await;
             Err(error.into())

@@ -88,7 +88,6 @@ impl View {
         self.sweeps_told = self.sweeps_told.max(job.sweeps.len());
         self.set(job.progress, &job.phase);
     }
-
 }
 
 /// The bar goes away with its view, whether the work ended, failed or was given up.
@@ -155,9 +154,7 @@ pub(super) async fn show_until_over(
 pub(super) fn succeeded(job: JobInfo) -> anyhow::Result<JobInfo> {
     match job.state() {
         JobState::Succeeded => Ok(job),
-        JobState::Cancelled => {
-            Err(refusal(Exit::Cancelled, format!("job {} was cancelled", job.job_id)))
-        }
+        JobState::Cancelled => Err(refusal(Exit::Cancelled, format!("job {} was cancelled", job.job_id))),
         _ => Err(refusal(Exit::Failed, format!("job {} failed: {}", job.job_id, job.error))),
     }
 }

@@ -7,7 +7,9 @@ use crate::output::{self, Align, Table};
 
 /// Flags of `shoal recommend`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --json")]
+#[command(
+    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --json"
+)]
 pub(super) struct RecommendArgs {
     /// Id of the user
     #[arg(allow_hyphen_values = true)]
@@ -112,7 +114,9 @@ pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
             heading(&answer),
             cell(&answer["user_id"]),
             cell(&answer["title"]),
-            answer["predicted_rating"].as_f64().map_or_else(|| "no rating".to_owned(), |rating| format!("{rating:.2}")),
+            answer["predicted_rating"]
+                .as_f64()
+                .map_or_else(|| "no rating".to_owned(), |rating| format!("{rating:.2}")),
         ))?;
     }
     Ok(Exit::Done)

@@ -15,7 +15,9 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Flags of `shoal status`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  shoal status\n  shoal status --watch\n  shoal status --json --cluster 10.0.0.1:7000,10.0.0.2:7000")]
+#[command(
+    after_help = "Examples:\n  shoal status\n  shoal status --watch\n  shoal status --json --cluster 10.0.0.1:7000,10.0.0.2:7000"
+)]
 pub(super) struct Args {
     /// Look again every second until Ctrl-C
     #[arg(long, short)]
@@ -96,7 +98,10 @@ fn describe(status: &ClusterStatus) -> String {
     }
     let or_none = |value: &Value| value.as_str().unwrap_or("none").to_owned();
     let mut lines = vec![
-        format!("cluster {}, term {}, log committed to {}", status.cluster_id, status.term, status.commit_index),
+        format!(
+            "cluster {}, term {}, log committed to {}",
+            status.cluster_id, status.term, status.commit_index
+        ),
         format!("live version  {}", or_none(&json["live_version"])),
         format!("before it     {}", or_none(&json["previous_version"])),
     ];

@@ -81,7 +81,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         if args.json {
             output::print_json(&output::job(&job))?;
         } else {
-            output::print(&format!("Job {job_id} trains; follow it with `shoal jobs show {job_id} --follow`."))?;
+            output::print(&format!(
+                "Job {job_id} trains; follow it with `shoal jobs show {job_id} --follow`."
+            ))?;
         }
         return Ok(Exit::Done);
     }
@@ -101,7 +103,9 @@ pub(super) async fn follow_to_the_end(
             match ask_what_to_do(signals).await {
                 Wish::Watch => continue,
                 Wish::Leave => {
-                    eprintln!("shoal: job {job_id} goes on; `shoal jobs show {job_id} --follow` shows it again");
+                    eprintln!(
+                        "shoal: job {job_id} goes on; `shoal jobs show {job_id} --follow` shows it again"
+                    );
                     return Ok(Exit::Interrupted);
                 }
                 Wish::Cancel => return cancel(client, job_id).await,

@@ -64,8 +64,10 @@ fn write(
     levels: Option<(&[i16], &[i16])>,
 ) -> Result<Vec<u8>, ParquetError> {
     // Factors look like noise: a dictionary would only cost.
-    let properties =
-        WriterProperties::builder().set_compression(Compression::SNAPPY).set_dictionary_enabled(false).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_enabled(false)
+        .build();
     let mut bytes = Vec::new();
     let schema = Arc::new(parse_message_type(schema)?);
     let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties))?;
@@ -131,7 +133,10 @@ mod tests {
         let Some((_, Field::ListInternal(list))) = row.get_column_iter().nth(1) else {
             panic!("no list of features in {row}")
         };
-        list.elements().iter().map(|field| if let Field::Float(value) = field { *value } else { f32::NAN }).collect()
+        list.elements()
+            .iter()
+            .map(|field| if let Field::Float(value) = field { *value } else { f32::NAN })
+            .collect()
     }
 
     #[test]

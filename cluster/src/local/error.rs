@@ -24,7 +24,9 @@ pub enum LocalError {
         pid: String,
     },
     /// The folder holds a cluster of another shape.
-    #[error("the cluster in '{dir}' has {found} coordinators, not {asked}; start it with --coordinators {found} or choose another --dir")]
+    #[error(
+        "the cluster in '{dir}' has {found} coordinators, not {asked}; start it with --coordinators {found} or choose another --dir"
+    )]
     Coordinators {
         /// The cluster's folder.
         dir: PathBuf,
@@ -37,7 +39,9 @@ pub enum LocalError {
     #[error("{0}")]
     Shape(String),
     /// `cluster.json` or `addresses.json` cannot be understood.
-    #[error("'{path}' is not what this release writes; choose another --dir, or remove the folder to begin anew")]
+    #[error(
+        "'{path}' is not what this release writes; choose another --dir, or remove the folder to begin anew"
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -45,7 +49,9 @@ pub enum LocalError {
         source: serde_json::Error,
     },
     /// The address for clients is taken.
-    #[error("cannot listen on {address} for HTTP: {source}; stop what uses it or choose another with --http, for example --http {suggestion}")]
+    #[error(
+        "cannot listen on {address} for HTTP: {source}; stop what uses it or choose another with --http, for example --http {suggestion}"
+    )]
     Http {
         /// As asked for.
         address: SocketAddr,
@@ -63,7 +69,9 @@ pub enum LocalError {
         last: u16,
     },
     /// A setting given by hand cannot be used.
-    #[error("the setting '{0}' is not of the form section.key=value with the section node, coordinator, worker or router")]
+    #[error(
+        "the setting '{0}' is not of the form section.key=value with the section node, coordinator, worker or router"
+    )]
     Setting(String),
     /// A child ended before the cluster was up.
     #[error("{name} {how} before the cluster was up; the end of its log, {log}:\n{tail}")]

@@ -18,7 +18,11 @@ use shoal_common::{
 };
 use toml::{Table, Value};
 
-use super::{Addresses, LocalError, ports::{Ports, check_http}, write_atomically};
+use super::{
+    Addresses, LocalError,
+    ports::{Ports, check_http},
+    write_atomically,
+};
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -409,7 +413,8 @@ mod tests {
                 }
             }
         }
-        let expected = ["coordinator-1", "coordinator-2", "coordinator-3", "worker-1", "worker-2", "router-1"];
+        let expected =
+            ["coordinator-1", "coordinator-2", "coordinator-3", "worker-1", "worker-2", "router-1"];
         assert_eq!(names, expected);
     }
 

@@ -30,7 +30,10 @@ impl Ports {
     }
 
     /// The remembered address if nobody else uses it, else a free one.
-    pub(super) fn keep_or_choose(&mut self, remembered: Option<SocketAddr>) -> Result<SocketAddr, LocalError> {
+    pub(super) fn keep_or_choose(
+        &mut self,
+        remembered: Option<SocketAddr>,
+    ) -> Result<SocketAddr, LocalError> {
         if let Some(address) = remembered
             && !self.given.contains(&address.port())
             && is_free(address)

@@ -134,7 +134,9 @@ impl LocalCluster {
                     }
                 }
                 Ok(None) => return Ok(Some(format!("{} does not listen yet", process.name))),
-                Err(error) => return Err(LocalError::file("read", Addresses::path(&process.data_dir))(error)),
+                Err(error) => {
+                    return Err(LocalError::file("read", Addresses::path(&process.data_dir))(error));
+                }
             }
         }
         let status = match client.status_within(READY_POLL).await {
@@ -226,6 +228,9 @@ impl Watcher {
             return;
         }
         let (name, log) = (&process.name, process.log.display());
-        (self.notices)(&format!("{name} {how}; starting it again in {:.1} s (log: {log})", pause.as_secs_f64()));
+        (self.notices)(&format!(
+            "{name} {how}; starting it again in {:.1} s (log: {log})",
+            pause.as_secs_f64()
+        ));
     }
 }

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 use shoal_common::clock::UtcTime;
 use shoal_proto::v1::{
-    AlsParameters, ClusterStatus, DatasetInfo, IdKind, ImportReport, JobInfo, JobKind, JobState, ModelVersion,
-    NodeHealth, NodeRole, ObjectiveChoice, SweepMetrics, VersionState,
+    AlsParameters, ClusterStatus, DatasetInfo, IdKind, ImportReport, JobInfo, JobKind, JobState,
+    ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, SweepMetrics, VersionState,
 };
 
 /// A Unix time as ISO 8601, `null` for none.

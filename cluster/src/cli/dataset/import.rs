@@ -130,7 +130,9 @@ pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<Exit> {
         if args.json {
             output::print_json(&output::job(&job))?;
         } else {
-            output::print(&format!("Job {job_id} imports; follow it with `shoal jobs show {job_id} --follow`."))?;
+            output::print(&format!(
+                "Job {job_id} imports; follow it with `shoal jobs show {job_id} --follow`."
+            ))?;
         }
         return Ok(Exit::Done);
     }

@@ -46,7 +46,11 @@ impl Report {
             }
         }
         let user = &self.answer["user_id"];
-        text.push_str(&format!("\nThe top ten for user {}:\n{}", plain(user), query::recommendations(&self.answer)));
+        text.push_str(&format!(
+            "\nThe top ten for user {}:\n{}",
+            plain(user),
+            query::recommendations(&self.answer)
+        ));
         text.push_str("\nTry:\n");
         for line in self.curl_lines() {
             text.push_str(&format!("  {line}\n"));

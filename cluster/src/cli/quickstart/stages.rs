@@ -183,10 +183,12 @@ impl Stages<'_> {
         };
         let job = self.finish(&job_id, "train").await?;
         let version = self.trained(dataset, parameters).await?.ok_or_else(|| {
-            let message = format!("job {job_id} ended, but the version '{}' is not registered", job.model_version);
+            let message =
+                format!("job {job_id} ended, but the version '{}' is not registered", job.model_version);
             refusal(Exit::Failed, message)
         })?;
-        let sentence = format!("Trained {}: rank {}, {} sweeps", version.name, parameters.rank, parameters.sweeps);
+        let sentence =
+            format!("Trained {}: rank {}, {} sweeps", version.name, parameters.rank, parameters.sweeps);
         self.watch.done("train", &sentence);
         Ok(version)
     }
@@ -262,12 +264,15 @@ impl Stages<'_> {
                         continue;
                     }
                 }
-                Err(error @ RecommenderError::Refused { .. }) if !is_transient(&error) => return Err(error.into()),
+                Err(error @ RecommenderError::Refused { .. }) if !is_transient(&error) => {
+                    return Err(error.into());
+                }
                 Err(error) => error.to_string(),
             };
             if Instant::now() >= give_up_at {
                 let seconds = ANSWER_PATIENCE.as_secs();
-                let message = format!("the router gave no answer from {} within {seconds} s: {reason}", version.name);
+                let message =
+                    format!("the router gave no answer from {} within {seconds} s: {reason}", version.name);
                 return Err(refusal(Exit::Unavailable, message));
             }
             tokio::time::sleep(ANSWER_POLL).await;
