@@ -91,7 +91,7 @@ where
         "coordinator started"
     );
     let stop = shutdown.token();
-    let stepping_down = handle.clone();
+    let (stepping_down, stop_raft) = (handle.clone(), raft_shutdown.clone());
     let served = tuned_server()
         .add_service(health_service)
         .add_service(service)
@@ -99,6 +99,8 @@ where
         .serve_with_incoming_shutdown(incoming, async move {
             stop.cancelled().await;
             hand_over(&stepping_down).await;
+            // The server ends once the streams from the other members have.
+            stop_raft.request();
         })
         .await;
     raft_shutdown.drain(STEP_DOWN_PATIENCE).await;

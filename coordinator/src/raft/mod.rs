@@ -260,7 +260,7 @@ pub fn start<S: StateMachine>(
 ) -> Result<(RaftHandle<S::View>, RaftTransportService), RaftStartError> {
     let (inbox, events) = mpsc::channel(INBOX_EVENTS);
     let links = transport::start_links(&config, &channels, &inbox, &shutdown);
-    let service = RaftTransportService::new(&config, &inbox);
+    let service = RaftTransportService::new(&config, &inbox, shutdown.token());
     let (driver, outlets) = Driver::open(config, machine, events, links)?;
     let handle =
         RaftHandle { inbox, view: outlets.view, leadership: outlets.leadership, status: outlets.status };

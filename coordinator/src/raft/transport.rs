@@ -188,12 +188,19 @@ pub struct RaftTransportService {
     raft_id: u64,
     members: BTreeSet<u64>,
     deliver: Deliver,
+    /// Ends the streams from the other members, which last as long as they do.
+    stop: CancellationToken,
 }
 
 impl RaftTransportService {
-    pub(super) fn new<V: Send + Sync + 'static>(config: &RaftConfig, inbox: &mpsc::Sender<Event<V>>) -> Self {
+    pub(super) fn new<V: Send + Sync + 'static>(
+        config: &RaftConfig,
+        inbox: &mpsc::Sender<Event<V>>,
+        stop: CancellationToken,
+    ) -> Self {
         let inbox = inbox.clone();
         Self {
+            stop,
             cluster_id: config.cluster_id.clone(),
             raft_id: config.raft_id,
             members: config.peers.keys().copied().collect(),
@@ -227,7 +234,14 @@ impl RaftTransportService {
 impl raft_server::Raft for RaftTransportService {
     async fn send(&self, request: Request<Streaming<RaftEnvelope>>) -> Result<Response<RaftAck>, Status> {
         let mut envelopes = request.into_inner();
-        while let Some(envelope) = envelopes.message().await? {
+        loop {
+            let envelope = tokio::select! {
+                biased;
+                // A member that has stopped listens to nobody; its server waits for this call to end.
+                () = self.stop.cancelled() => break,
+                envelope = envelopes.message() => envelope?,
+            };
+            let Some(envelope) = envelope else { break };
             // A full inbox drops the message, as a network may.
             let _ = (self.deliver)(self.check(&envelope)?);
         }

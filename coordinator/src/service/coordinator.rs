@@ -124,6 +124,8 @@ impl CoordinatorService {
             }
             tokio::select! {
                 biased;
+                // Leaving comes first: the next leader goes on with the promotion.
+                () = self.shutdown.requested() => return Err(stopping()),
                 changed = states.changed() => if changed.is_err() { return Err(stopping()) },
                 () = tokio::time::sleep(Duration::from_millis(50)) => self.check_leads()?,
             }
@@ -177,13 +179,15 @@ impl Coordinator for CoordinatorService {
             incarnation: request.incarnation,
             threads: request.threads,
         };
+        // The lease comes before the node is made known: the controllers look as soon as the command
+        // is applied, and would take a node that is up without a lease for one that was lost.
+        self.leader.members.beat(&request);
         let known =
             self.leader.raft.view().borrow().nodes.get(&request.node).and_then(|record| record.info.clone());
         if known.as_ref() != Some(&info) {
             let record = NodeRecord { info: Some(info), down_since_unix_ms: 0 };
             self.command(Command::UpsertNode(record)).await?;
         }
-        self.leader.members.beat(&request);
         let lease_ms = u32::try_from(self.leader.config.lease.as_millis()).unwrap_or(u32::MAX);
         let metadata_revision = self.leader.metadata().borrow().revision;
         Ok(Response::new(HeartbeatReply { lease_ms, metadata_revision }))
