@@ -23,13 +23,13 @@ pub(super) enum Stream {
 }
 
 /// How strongly taste decides what is watched, beside popularity.
-const TASTE_IN_CHOICE: f64 = 1.0;
+const TASTE_IN_CHOICE: f64 = 2.0;
 /// Spread of the log-normal activity.
 const ACTIVITY_DEVIATION: f64 = 1.1;
 /// Popularity falls as rank to this power.
 const POPULARITY_EXPONENT: f64 = 0.9;
 /// Mean of the ratings before taste: lowered by what choosing what one likes adds.
-const RATING_BASE: f64 = 3.25;
+const RATING_BASE: f64 = 2.8;
 const TASTE_DEVIATION: f64 = 0.55;
 const QUALITY_DEVIATION: f64 = 0.35;
 const MOOD_DEVIATION: f64 = 0.3;
@@ -198,7 +198,7 @@ impl Taste {
         while chosen.len() < count && draw < draws_max {
             let at = self.uniform(Stream::Draw, user, 2 * draw) * self.total();
             let item = self.cumulative.partition_point(|&sum| sum <= at).min(items - 1) as u64;
-            // Three deviations above the mean always, below less and less often.
+            // Two deviations above the mean always, below less and less often.
             let accept = (TASTE_IN_CHOICE * (self.affinity(vector, item) - 2.0)).exp();
             if !taken[item as usize] && self.uniform(Stream::Draw, user, 2 * draw + 1) < accept {
                 taken[item as usize] = true;
