@@ -29,7 +29,7 @@ const ACTIVITY_DEVIATION: f64 = 1.1;
 /// Popularity falls as rank to this power.
 const POPULARITY_EXPONENT: f64 = 0.9;
 /// Mean of the ratings before taste: lowered by what choosing what one likes adds.
-const RATING_BASE: f64 = 2.8;
+const RATING_BASE: f64 = 2.87;
 const TASTE_DEVIATION: f64 = 0.55;
 const QUALITY_DEVIATION: f64 = 0.35;
 const MOOD_DEVIATION: f64 = 0.3;
