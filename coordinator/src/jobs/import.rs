@@ -213,8 +213,7 @@ fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> ImportRepo
     for RangeDone { step, done } in ranges {
         if step.file != file {
             file = step.file;
-            // A header is the first line.
-            lines = u64::from(files[file as usize].data_offset > 0);
+            lines = u64::from(files[file as usize].header_lines);
         }
         let report = done.report.unwrap_or_default();
         merged.rows_read += report.rows_read;

@@ -22,6 +22,9 @@ use super::fields;
 /// Bytes at the start of a file that decide its header and its kind of ids.
 const SAMPLE_BYTES: u64 = 256 * 1024;
 
+/// Ids are texts if more than one in so many is not a whole number.
+const ROWS_PER_TEXT_ID: u32 = 100;
+
 /// Read beyond a range's end at a time, to find the end of its last row.
 const TAIL_BYTES: u64 = 64 * 1024;
 
@@ -220,11 +223,11 @@ fn describe(
         ("parquet", _) => return Err(SourceError::Format(uri)),
         _ => (SourceFormat::Csv, columns::delimiter(head)),
     };
-    let (columns, data_offset) = if format == SourceFormat::Csv {
-        let bom = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let bom = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let (columns, data_offset, header_lines) = if format == SourceFormat::Csv {
         let end = memchr::memchr(b'\n', head).unwrap_or(head.len());
         let columns = Columns::read(&head[bom..end], delimiter, &uri)?;
-        (columns.find(source, content)?, (end + 1).min(head.len()))
+        (columns.find(source, content)?, (end + 1).min(head.len()), 1)
     } else {
         // Users, items, ratings and times; or items, titles and genres.
         let columns = match (content, format) {
@@ -232,7 +235,7 @@ fn describe(
             (_, SourceFormat::Pipe) => vec![0, 1, 5],
             _ => vec![0, 1, 2],
         };
-        (columns, 0)
+        (columns, bom, 0)
     };
     Ok(SourceFile {
         uri: name.to_owned(),
@@ -242,13 +245,15 @@ fn describe(
         data_offset: data_offset as u64,
         columns,
         delimiter: u32::from(delimiter),
+        header_lines,
     })
 }
 
-/// The kinds of ids: whole numbers if those of the file's first rows all are.
+/// The kinds of ids: whole numbers if nearly all of the file's first rows are. The others are bad rows then, where
+/// real text ids, such as ISBNs, have many that are not.
 fn id_kinds(file: &SourceFile, head: &[u8]) -> (IdKind, IdKind) {
     let rows = &head[(file.data_offset as usize).min(head.len())..];
-    let mut kinds = (IdKind::Integer, IdKind::Integer);
+    let (mut read, mut texts) = (0, [0; 2]);
     let mut lines: Vec<&[u8]> = rows.split(|&byte| byte == b'\n').collect();
     // The last line of the sample may be cut off.
     if lines.len() > 1 {
@@ -262,14 +267,14 @@ fn id_kinds(file: &SourceFile, head: &[u8]) -> (IdKind, IdKind) {
                 .and_then(|&at| fields.get(usize::try_from(at).ok()?))
                 .is_some_and(|field| !field.is_empty() && fields::integer(field).is_none())
         };
-        if is_text(0) {
-            kinds.0 = IdKind::Text;
-        }
-        if is_text(1) {
-            kinds.1 = IdKind::Text;
+        read += 1;
+        for (column, texts) in texts.iter_mut().enumerate() {
+            *texts += u32::from(is_text(column));
         }
     }
-    kinds
+    let [users, items] =
+        texts.map(|texts| if texts * ROWS_PER_TEXT_ID > read { IdKind::Text } else { IdKind::Integer });
+    (users, items)
 }
 
 #[cfg(test)]
