@@ -2,7 +2,9 @@
 //!
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
 
-use shoal_proto::v1::{AlsParameters, ExplicitParameters, ImplicitParameters, ObjectiveChoice};
+use shoal_proto::v1::{
+    AlsParameters, ExchangeFormat, ExplicitParameters, ImplicitParameters, ObjectiveChoice,
+};
 
 /// Elements of a factor row.
 pub const RANK: u32 = 32;
@@ -34,6 +36,15 @@ pub enum Objective {
     Explicit,
     /// Only factors that reproduce preference.
     Implicit,
+}
+
+/// How factor rows travel between workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Exchange {
+    /// As they are computed.
+    F32,
+    /// Rounded to 16 bits.
+    Bf16,
 }
 
 /// Flags of a training.
@@ -76,6 +87,9 @@ pub struct AlsArgs {
     /// Ratings to measure on instead of a share of the data set
     #[arg(long, value_name = "FILE", conflicts_with = "test_ratio")]
     pub test: Option<String>,
+    /// How factor rows travel between workers and are kept: bf16 halves the bytes and costs accuracy
+    #[arg(long, value_enum, default_value = "f32")]
+    pub exchange: Exchange,
     /// Threads of each worker; by default what the worker was given
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub threads: u32,
@@ -114,6 +128,11 @@ impl AlsArgs {
             threads: self.threads,
             checkpoint_every_sweeps: self.checkpoint_every,
             ranking_users_max: self.ranking_users,
+            exchange: match self.exchange {
+                Exchange::F32 => ExchangeFormat::F32,
+                Exchange::Bf16 => ExchangeFormat::Bf16,
+            }
+            .into(),
         }
     }
 }

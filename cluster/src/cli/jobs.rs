@@ -156,6 +156,10 @@ fn describe(job: &JobInfo) -> String {
     for (phase, seconds) in phases {
         lines.push(format!("  {:>10}  {phase}", output::seconds(*seconds)));
     }
+    for sweep in &job.sweeps {
+        let work = sweep.work.as_ref().map(output::work_line).unwrap_or_default();
+        lines.push(format!("sweep {:>3}  {}: {work}", sweep.sweep, output::seconds(sweep.seconds)));
+    }
     if !job.error.is_empty() {
         lines.push(format!("error     {}", job.error));
     }

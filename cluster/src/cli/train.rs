@@ -175,6 +175,9 @@ pub(super) fn describe(job: &JobInfo) -> String {
         text.push_str("\n  ");
         text.push_str(&line);
     }
+    if let Some(work) = job.sweeps.last().and_then(|sweep| sweep.work.as_ref()) {
+        text.push_str(&format!("\n  last sweep: {}", output::work_line(work)));
+    }
     let promoted = job.training.as_ref().is_some_and(|training| training.promote);
     if !promoted {
         text.push_str(&format!("\nMake it live with `shoal models promote {}`.", job.model_version));

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 use shoal_common::clock::UtcTime;
 use shoal_proto::v1::{
-    AlsParameters, ClusterStatus, DatasetInfo, IdKind, ImportReport, JobInfo, JobKind, JobState,
-    ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, SweepMetrics, VersionState,
+    AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, IdKind, ImportReport, JobInfo, JobKind,
+    JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, SweepMetrics, VersionState,
 };
 
 /// A Unix time as ISO 8601, `null` for none.
@@ -78,6 +78,12 @@ pub fn sweep_metrics(metrics: &SweepMetrics) -> Value {
     json!({
         "sweep": metrics.sweep,
         "seconds": metrics.seconds,
+        "work": metrics.work.as_ref().map(|work| json!({
+            "solve_seconds": work.solve_seconds,
+            "exchange_wait_seconds": work.exchange_wait_seconds,
+            "bytes_sent": work.bytes_sent,
+            "bytes_needed": work.bytes_needed,
+        })),
         "rating": metrics.rating.as_ref().map(|rating| json!({
             "pairs": rating.pairs, "rmse": rating.rmse, "mae": rating.mae, "mse": rating.mse, "r2": rating.r2,
         })),
@@ -95,6 +101,10 @@ pub fn sweep_metrics(metrics: &SweepMetrics) -> Value {
 #[must_use]
 pub fn parameters(parameters: &AlsParameters) -> Value {
     let objective: ObjectiveChoice = parameters.objective();
+    let exchange = match parameters.exchange() {
+        ExchangeFormat::Unspecified => ExchangeFormat::F32,
+        named => named,
+    };
     json!({
         "objective": name(objective.as_str_name(), "OBJECTIVE_CHOICE_"),
         "rank": parameters.rank,
@@ -102,6 +112,7 @@ pub fn parameters(parameters: &AlsParameters) -> Value {
         "seed": parameters.seed,
         "test_ratio": parameters.test_ratio,
         "test_uri": text(&parameters.test_uri),
+        "exchange": name(exchange.as_str_name(), "EXCHANGE_FORMAT_"),
         "explicit": parameters.explicit.as_ref().map(|explicit| json!({
             "regularization": explicit.regularization, "biases": explicit.biases,
         })),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use json::{dataset, iso_time, job, model, parameters, status, sweep_metrics};
 pub use table::{Align, Table};
-pub use text::{count, decimal, genre_list, metrics_lines, seconds};
+pub use text::{bytes, count, decimal, genre_list, metrics_lines, seconds, work_line};
 
 /// Prints text and a newline to standard output. A reader that has gone away (`shoal … | head`) is no error.
 ///

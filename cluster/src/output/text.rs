@@ -1,7 +1,7 @@
 //! Numbers and metrics as people read them.
 
 use serde_json::Value;
-use shoal_proto::v1::SweepMetrics;
+use shoal_proto::v1::{SweepMetrics, SweepWork};
 
 /// A whole number with separators: 1,234,567.
 #[must_use]
@@ -36,6 +36,21 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
+/// A number of bytes in decimal units: 512 B, 8.40 kB, 123.46 MB.
+#[must_use]
+pub fn bytes(value: u64) -> String {
+    let units = ["kB", "MB", "GB", "TB"];
+    let mut scaled = value as f64;
+    let mut unit = "B";
+    for larger in units {
+        if scaled < 1_000.0 {
+            break;
+        }
+        (scaled, unit) = (scaled / 1_000.0, larger);
+    }
+    if unit == "B" { format!("{value} B") } else { format!("{scaled:.2} {unit}") }
+}
+
 /// The metrics of a sweep, a line per objective; no line when nothing was held out.
 #[must_use]
 pub fn metrics_lines(metrics: &SweepMetrics) -> Vec<String> {
@@ -62,6 +77,18 @@ pub fn metrics_lines(metrics: &SweepMetrics) -> Vec<String> {
     lines
 }
 
+/// What a sweep took: where the time went, and what was sent beside the least that had to be.
+#[must_use]
+pub fn work_line(work: &SweepWork) -> String {
+    format!(
+        "{} solving, {} waiting for the exchange, {} sent ({} needed)",
+        seconds(work.solve_seconds),
+        seconds(work.exchange_wait_seconds),
+        bytes(work.bytes_sent),
+        bytes(work.bytes_needed)
+    )
+}
+
 /// A JSON list of genres as one cell.
 #[must_use]
 pub fn genre_list(genres: &Value) -> String {
@@ -77,5 +104,6 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.416, 12.34, 245.2].map(seconds), ["0.42 s", "12.3 s", "4 min 05 s"]);
+        assert_eq!([999, 1_000, 12_345_678].map(bytes), ["999 B", "1.00 kB", "12.35 MB"]);
     }
 }

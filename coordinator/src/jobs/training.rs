@@ -6,10 +6,10 @@ use shoal_common::{
     store::{METADATA_FILE, Manifest, checkpoint_path, join, model_path},
 };
 use shoal_proto::v1::{
-    AlsParameters, DatasetInfo, JobInfo, JobRecord, ModelVersion, ObjectEntry, ObjectiveChoice,
-    RankingMetrics, RatingMetrics, ShardMetricSums, Side, SweepCommitted, SweepMetrics, TrainEvaluate,
-    TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
-    update_job::Update,
+    AlsParameters, DatasetInfo, ExchangeFormat, JobInfo, JobRecord, ModelVersion, ObjectEntry,
+    ObjectiveChoice, RankingMetrics, RatingMetrics, ShardMetricSums, Side, SweepCommitted, SweepMetrics,
+    SweepWork, TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event,
+    step_request::Step, update_job::Update,
 };
 use tokio::time::Instant;
 
@@ -127,13 +127,15 @@ impl Training<'_> {
     async fn sweep(&self, record: &mut JobRecord, sweep: u32, tracker: &mut Tracker) -> Result<(), JobError> {
         let started = Instant::now();
         let sweeps = self.parameters.sweeps;
+        let mut work = SweepWork::default();
         let share = (SWEEPS_SPAN.1 - SWEEPS_SPAN.0) / f64::from(sweeps);
         let begin = SWEEPS_SPAN.0 + share * f64::from(sweep - 1);
         for (side, name, part) in [(Side::Users, "users", (0.0, 0.4)), (Side::Items, "items", (0.4, 0.8))] {
             let span = (begin + share * part.0, begin + share * part.1);
             tracker.begin("sweeps", &format!("sweep {sweep} of {sweeps}: {name}"), span);
             let step = TrainHalfStep { sweep, side: side.into(), solve: true };
-            self.on_all(Step::TrainHalfStep(step), tracker).await?;
+            let done = self.on_all(Step::TrainHalfStep(step), tracker).await?;
+            add_work(&mut work, &done);
         }
         let is_last = sweep == sweeps;
         if !is_last && !sweep.is_multiple_of(self.parameters.checkpoint_every_sweeps.max(1)) {
@@ -157,7 +159,7 @@ impl Training<'_> {
             }
         }
         let mut metrics = metrics(sums, self.parameters.objective());
-        (metrics.sweep, metrics.seconds) = (sweep, seconds);
+        (metrics.sweep, metrics.seconds, metrics.work) = (sweep, seconds, Some(work));
         let committed = SweepCommitted { sweep, checkpoint_path: path.clone(), metrics: Some(metrics) };
         commit(self.leader, &info.job_id, Update::SweepCommitted(committed)).await?;
         info.committed_sweeps = sweep;
@@ -235,6 +237,7 @@ impl Training<'_> {
                 "rank": parameters.rank,
                 "sweeps": parameters.sweeps,
                 "seed": parameters.seed,
+                "exchange": exchange_name(parameters.exchange()),
                 "test_ratio": parameters.test_ratio,
                 "test": parameters.test_uri,
                 "explicit": explicit.map(|explicit| serde_json::json!({
@@ -285,13 +288,41 @@ fn metrics(mut shards: Vec<ShardMetricSums>, choice: ObjectiveChoice) -> SweepMe
             popularity_ndcg_at_20: total(|sums| sums.popularity_ndcg_at_20) / users,
         }
     });
-    SweepMetrics { sweep: 0, rating, ranking, seconds: 0.0 }
+    SweepMetrics { rating, ranking, ..SweepMetrics::default() }
+}
+
+/// Adds a half-step: the seconds of the slowest worker, the bytes of all.
+fn add_work(work: &mut SweepWork, half_step: &[Event]) {
+    let (mut solve_seconds, mut wait_seconds) = (0.0_f64, 0.0_f64);
+    for event in half_step {
+        if let Event::TrainHalfStepDone(done) = event {
+            solve_seconds = solve_seconds.max(done.solve_seconds);
+            wait_seconds = wait_seconds.max(done.exchange_wait_seconds);
+            work.bytes_sent += done.bytes_sent;
+            work.bytes_needed += done.bytes_needed;
+        }
+    }
+    work.solve_seconds += solve_seconds;
+    work.exchange_wait_seconds += wait_seconds;
+}
+
+fn exchange_name(format: ExchangeFormat) -> &'static str {
+    match format {
+        ExchangeFormat::Unspecified | ExchangeFormat::F32 => "f32",
+        ExchangeFormat::Bf16 => "bf16",
+    }
 }
 
 fn metrics_json(metrics: &SweepMetrics) -> serde_json::Value {
     serde_json::json!({
         "sweep": metrics.sweep,
         "seconds": metrics.seconds,
+        "work": metrics.work.map(|work| serde_json::json!({
+            "solve_seconds": work.solve_seconds,
+            "exchange_wait_seconds": work.exchange_wait_seconds,
+            "bytes_sent": work.bytes_sent,
+            "bytes_needed": work.bytes_needed,
+        })),
         "rating": metrics.rating.map(|rating| serde_json::json!({
             "pairs": rating.pairs, "rmse": rating.rmse, "mae": rating.mae, "mse": rating.mse, "r2": rating.r2,
         })),

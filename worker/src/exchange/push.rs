@@ -3,6 +3,7 @@
 
 use std::{ops::Range, sync::Arc};
 
+use prost::Message as _;
 use shoal_common::rpc::{Channels, MESSAGE_BYTES_MAX, RpcAddressError};
 use shoal_proto::v1::{
     FactorChunk, FactorRows, GramianPartial, Objective, Side, factor_chunk::Content,
@@ -12,10 +13,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::wire;
+use super::wire::{self, RowFormat};
 
-/// Bytes of rows in a message: large enough for full throughput, small enough to keep streams fluent.
-const MESSAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of rows in a message: large enough for full throughput and envelopes that do not count,
+/// small enough to keep streams fluent.
+const MESSAGE_BYTES: usize = 512 * 1024;
+
+/// What gRPC puts before a message: whether it is compressed, and its length.
+const PREFIX_BYTES: u64 = 5;
 
 /// Messages that may wait for a slow receiver. Solving then waits too, rather than pile up rows.
 const QUEUE_MESSAGES: usize = 8;
@@ -91,11 +96,24 @@ pub struct Pushes {
 }
 
 /// The sending end, for the threads that solve.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Outlet {
     envelope: Envelope,
     rows: Arc<[u32]>,
+    format: RowFormat,
     queue: mpsc::Sender<FactorChunk>,
+    waiting: Option<Waiting>,
+    bytes_sent: u64,
+}
+
+/// Rows on their way into a message.
+#[derive(Debug)]
+struct Waiting {
+    objective: Objective,
+    width: usize,
+    /// Positions in the receiver's list.
+    rows: Range<usize>,
+    values: Vec<u8>,
 }
 
 impl Pushes {
@@ -103,7 +121,12 @@ impl Pushes {
     ///
     /// # Errors
     /// When an address cannot be used.
-    pub fn open(envelope: &Envelope, receivers: &[Receiver], channels: &Channels) -> Result<Self, PushError> {
+    pub fn open(
+        envelope: &Envelope,
+        receivers: &[Receiver],
+        format: RowFormat,
+        channels: &Channels,
+    ) -> Result<Self, PushError> {
         let (mut outlets, mut calls) = (Vec::new(), JoinSet::new());
         for receiver in receivers {
             let node = receiver.node.clone();
@@ -116,12 +139,19 @@ impl Pushes {
                 let pushed = client.push_factors(ReceiverStream::new(messages)).await;
                 pushed.map(drop).map_err(|status| PushError::Refused { node, source: Box::new(status) })
             });
-            outlets.push(Outlet { envelope: envelope.clone(), rows: Arc::clone(&receiver.rows), queue });
+            outlets.push(Outlet {
+                envelope: envelope.clone(),
+                rows: Arc::clone(&receiver.rows),
+                format,
+                queue,
+                waiting: None,
+                bytes_sent: 0,
+            });
         }
         Ok(Self { outlets, calls })
     }
 
-    /// The sending ends; when all of their clones are gone the streams end.
+    /// The sending ends; a stream ends when its outlet is gone.
     #[must_use]
     pub fn take_outlets(&mut self) -> Vec<Outlet> {
         std::mem::take(&mut self.outlets)
@@ -149,53 +179,80 @@ impl Pushes {
 pub struct StreamEnded;
 
 impl Outlet {
-    /// Sends those of the solved rows (positions `range` among the sender's own, `width` values each) that the
-    /// receiver needs. Blocks while the queue is full: call it from a computing thread only.
-    /// Returns the bytes of rows sent.
+    /// Takes those of the solved rows (positions `range` among the sender's own, `width` values each) that the
+    /// receiver needs, and sends them once they fill a message. Blocks while the queue is full: call it
+    /// from a computing thread only.
     ///
     /// # Errors
     /// [`StreamEnded`] when the receiver is gone.
     pub fn send_rows(
-        &self,
+        &mut self,
         objective: Objective,
         range: Range<usize>,
         width: usize,
         solved: &[f32],
-    ) -> Result<u64, StreamEnded> {
-        let begin = self.rows.partition_point(|&row| (row as usize) < range.start);
-        let end = self.rows.partition_point(|&row| (row as usize) < range.end);
-        let rows_per_message = (MESSAGE_BYTES / (width * size_of::<f32>())).max(1);
-        let mut sent = 0;
-        for first in (begin..end).step_by(rows_per_message) {
-            let rows = &self.rows[first..end.min(first + rows_per_message)];
-            let mut values = Vec::with_capacity(rows.len() * width);
-            for &row in rows {
-                values.extend_from_slice(&solved[(row as usize - range.start) * width..][..width]);
+    ) -> Result<(), StreamEnded> {
+        let own = Arc::clone(&self.rows);
+        let begin = own.partition_point(|&row| (row as usize) < range.start);
+        let end = own.partition_point(|&row| (row as usize) < range.end);
+        let row_bytes = width * self.format.size();
+        let message_rows = (MESSAGE_BYTES / row_bytes).max(1);
+        for position in begin..end {
+            let next = |waiting: &Waiting| {
+                waiting.objective == objective && waiting.width == width && waiting.rows.end == position
+            };
+            if !self.waiting.as_ref().is_some_and(next) {
+                self.flush()?;
             }
-            let values = wire::to_bytes(&values);
-            sent += values.len() as u64;
-            self.send(Content::Rows(FactorRows {
-                objective: objective.into(),
-                first: first as u64,
-                width: width as u32,
-                values,
-            }))?;
+            let format = self.format;
+            let waiting = self.waiting.get_or_insert_with(|| Waiting {
+                objective,
+                width,
+                rows: position..position,
+                values: Vec::with_capacity(row_bytes * message_rows.min(own.len() - position)),
+            });
+            let row = own[position] as usize - range.start;
+            format.append(&solved[row * width..][..width], &mut waiting.values);
+            waiting.rows.end += 1;
+            if waiting.rows.len() == message_rows {
+                self.flush()?;
+            }
         }
-        Ok(sent)
+        Ok(())
     }
 
-    /// Sends a shard's Gramian. Blocks while the queue is full.
+    /// Sends the rows that do not fill a message.
     ///
     /// # Errors
     /// [`StreamEnded`] when the receiver is gone.
-    pub fn send_gramian(&self, shard: u32, gramian: &[f64]) -> Result<u64, StreamEnded> {
-        let values = wire::to_bytes(gramian);
-        let sent = values.len() as u64;
-        self.send(Content::Gramian(GramianPartial { shard, values }))?;
-        Ok(sent)
+    pub fn flush(&mut self) -> Result<(), StreamEnded> {
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        self.send(Content::Rows(FactorRows {
+            objective: waiting.objective.into(),
+            first: waiting.rows.start as u64,
+            width: waiting.width as u32,
+            values: waiting.values.into(),
+        }))
     }
 
-    fn send(&self, content: Content) -> Result<(), StreamEnded> {
-        self.queue.blocking_send(self.envelope.message(content)).map_err(|_| StreamEnded)
+    /// Sends a shard's Gramian (`rank` × `rank`, symmetric). Blocks while the queue is full.
+    ///
+    /// # Errors
+    /// [`StreamEnded`] when the receiver is gone.
+    pub fn send_gramian(&mut self, shard: u32, gramian: &[f64], rank: usize) -> Result<(), StreamEnded> {
+        let values = wire::to_bytes(&wire::lower_triangle(gramian, rank));
+        self.send(Content::Gramian(GramianPartial { shard, values }))
+    }
+
+    /// Bytes of the messages sent so far, as gRPC frames them. HTTP/2 adds nine bytes per frame of up to 1 MiB.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.bytes_sent
+    }
+
+    fn send(&mut self, content: Content) -> Result<(), StreamEnded> {
+        let message = self.envelope.message(content);
+        self.bytes_sent += PREFIX_BYTES + message.encoded_len() as u64;
+        self.queue.blocking_send(message).map_err(|_| StreamEnded)
     }
 }

@@ -12,8 +12,8 @@ use shoal_common::{
     store::{LocalCache, Store},
 };
 use shoal_proto::v1::{
-    FactorChunk, Side, SubscribeRowsRequest, TrainLoad, TrainLoadDone, TrainRoute, TrainRouteDone,
-    WorkerPeer, factor_chunk::Content, worker_exchange_client::WorkerExchangeClient,
+    FactorChunk, FactorRows, Side, SubscribeRowsRequest, TrainLoad, TrainLoadDone, TrainRoute,
+    TrainRouteDone, WorkerPeer, factor_chunk::Content, worker_exchange_client::WorkerExchangeClient,
 };
 
 use super::{
@@ -216,26 +216,31 @@ impl TrainAttempt {
             None => Err(TrainError::Request("a factor message is empty".to_owned())),
             Some(Content::Gramian(partial)) => {
                 let values: Vec<f64> = wire::from_bytes(&partial.values)?;
-                self.put_gramian(side, partial.shard, values)
+                // What does not fit is as wrong as one of another shard: `put_gramian` says so.
+                let gramian = wire::from_lower_triangle(&values, self.settings().rank).unwrap_or_default();
+                self.put_gramian(side, partial.shard, gramian)
             }
-            Some(Content::Rows(rows)) => {
-                let values: Vec<f32> = wire::from_bytes(&rows.values)?;
-                let width = rows.width as usize;
-                let expected = self.settings().widths().contains(&(rows.objective(), width));
-                let (first, needed) = self.side(side).table.needed_of(worker);
-                let begin = rows.first as usize;
-                let fits = expected
-                    && values.len().is_multiple_of(width)
-                    && begin.checked_add(values.len() / width).is_some_and(|end| end <= needed.len());
-                if !fits {
-                    return Err(TrainError::Request("factor rows do not fit what was asked for".to_owned()));
-                }
-                let mut factors = self.factors_mut(side);
-                factors.of_mut(rows.objective())[(first + begin) * width..][..values.len()]
-                    .copy_from_slice(&values);
-                Ok(())
-            }
+            Some(Content::Rows(rows)) => self.receive_rows(side, worker, rows),
         }
+    }
+
+    fn receive_rows(&self, side: Side, worker: usize, rows: &FactorRows) -> Result<(), TrainError> {
+        let (objective, width) = (rows.objective(), rows.width as usize);
+        let (expected, format) = {
+            let settings = self.settings();
+            (settings.widths().contains(&(objective, width)), settings.exchange)
+        };
+        let (first, needed) = self.side(side).table.needed_of(worker);
+        let count = rows.values.len() / (width * format.size()).max(1);
+        let fits = usize::try_from(rows.first)
+            .ok()
+            .filter(|begin| begin.checked_add(count).is_some_and(|end| end <= needed.len()));
+        let (true, Some(begin)) = (expected, fits) else {
+            return Err(TrainError::Request("factor rows do not fit what was asked for".to_owned()));
+        };
+        let mut factors = self.factors_mut(side);
+        let target = &mut factors.of_mut(objective)[(first + begin) * width..][..count * width];
+        Ok(format.read(&rows.values, target)?)
     }
 
     pub(super) fn put_gramian(&self, side: Side, shard: u32, values: Vec<f64>) -> Result<(), TrainError> {

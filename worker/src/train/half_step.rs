@@ -13,7 +13,7 @@ use crate::{
         gramian::{add_in_order, shard_gramian},
         rows::{Fit, solve_rows},
     },
-    exchange::push::{Envelope, Outlet, Pushes},
+    exchange::push::{Envelope, Outlet, Pushes, Receiver},
 };
 
 /// Rows solved between two looks at cancellation and before they are sent.
@@ -51,11 +51,13 @@ impl TrainAttempt {
             side,
             node: self.context.node.clone(),
         };
-        let mut pushes = Pushes::open(&envelope, &self.receivers(side)?, &self.context.channels)?;
+        let (receivers, format) = (self.receivers(side)?, self.settings().exchange);
+        let bytes_needed = self.bytes_needed(&receivers);
+        let mut pushes = Pushes::open(&envelope, &receivers, format, &self.context.channels)?;
         let outlets = pushes.take_outlets();
         let attempt = Arc::clone(self);
         let solving =
-            self.context.compute.run(move || attempt.solve_and_send(step, &outlets, &cancelled, &on_rows));
+            self.context.compute.run(move || attempt.solve_and_send(step, outlets, &cancelled, &on_rows));
         // The outlets end with the closure, and then the streams: both sides finish together.
         let solved = solving.await?;
         let waiting_since = Instant::now();
@@ -71,7 +73,15 @@ impl TrainAttempt {
             exchange_wait_seconds: waiting_since.elapsed().as_secs_f64(),
             bytes_sent: solved.bytes_sent,
             rows_solved: solved.rows,
+            bytes_needed,
         })
+    }
+
+    /// Bytes of the rows that the receivers need, as plain numbers.
+    fn bytes_needed(&self, receivers: &[Receiver]) -> u64 {
+        let settings = self.settings();
+        let row: usize = settings.widths().iter().map(|(_, width)| width * settings.exchange.size()).sum();
+        receivers.iter().map(|receiver| (receiver.rows.len() * row) as u64).sum()
     }
 
     /// Rows that a half-step of this side goes through, for progress.
@@ -83,14 +93,14 @@ impl TrainAttempt {
     fn solve_and_send(
         &self,
         step: TrainHalfStep,
-        outlets: &[Outlet],
+        mut outlets: Vec<Outlet>,
         cancelled: &CancellationToken,
         on_rows: &OnRows,
     ) -> Result<Solved, TrainError> {
         let started = Instant::now();
         let side = step.side();
         let rows = self.side(side).table.own_rows();
-        let mut bytes_sent = 0;
+        let format = self.settings().exchange;
         for (objective, width) in self.settings().widths() {
             let gramian = self.other_gramian(step, objective)?;
             for begin in (0..rows).step_by(CHUNK_ROWS) {
@@ -99,25 +109,30 @@ impl TrainAttempt {
                 }
                 let range = begin..rows.min(begin + CHUNK_ROWS);
                 let solved = if step.solve {
-                    let solved = self.solve_chunk(step, objective, range.clone(), width, &gramian)?;
+                    let mut solved = self.solve_chunk(step, objective, range.clone(), width, &gramian)?;
+                    format.round(&mut solved);
                     self.factors_mut(side).of_mut(objective)[range.start * width..range.end * width]
                         .copy_from_slice(&solved);
                     solved
                 } else {
                     self.factors(side).of(objective)[range.start * width..range.end * width].to_vec()
                 };
-                for outlet in outlets {
+                for outlet in &mut outlets {
                     // A stream that has ended is reported, with its reason, when the pushes finish.
-                    bytes_sent += outlet
+                    outlet
                         .send_rows(objective, range.clone(), width, &solved)
                         .map_err(|_| TrainError::Cancelled)?;
                 }
                 on_rows(range.len() as u64);
             }
+            for outlet in &mut outlets {
+                outlet.flush().map_err(|_| TrainError::Cancelled)?;
+            }
             if objective == Objective::Ranking {
-                bytes_sent += self.share_gramians(side, outlets)?;
+                self.share_gramians(side, &mut outlets)?;
             }
         }
+        let bytes_sent = outlets.iter().map(Outlet::bytes_sent).sum();
         Ok(Solved { rows: rows as u64, bytes_sent, busy: started.elapsed() })
     }
 
@@ -162,7 +177,7 @@ impl TrainAttempt {
     }
 
     /// Sums each owned shard's Gramian and sends it to everybody.
-    fn share_gramians(&self, side: Side, outlets: &[Outlet]) -> Result<u64, TrainError> {
+    fn share_gramians(&self, side: Side, outlets: &mut [Outlet]) -> Result<(), TrainError> {
         let rank = self.settings().rank;
         let owned = &self.side(side).owned;
         let gramians: Vec<Vec<f64>> = {
@@ -170,15 +185,13 @@ impl TrainAttempt {
             let rows = |owned: &super::side::OwnedShard| owned.rows.start * rank..owned.rows.end * rank;
             owned.par_iter().map(|owned| shard_gramian(&factors.ranking[rows(owned)], rank)).collect()
         };
-        let mut bytes_sent = 0;
         for (owned, gramian) in owned.iter().zip(gramians) {
-            for outlet in outlets {
-                bytes_sent +=
-                    outlet.send_gramian(owned.shard, &gramian).map_err(|_| TrainError::Cancelled)?;
+            for outlet in &mut *outlets {
+                outlet.send_gramian(owned.shard, &gramian, rank).map_err(|_| TrainError::Cancelled)?;
             }
             self.put_gramian(side, owned.shard, gramian)?;
         }
-        Ok(bytes_sent)
+        Ok(())
     }
 }
 

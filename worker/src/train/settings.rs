@@ -3,13 +3,18 @@
 use shoal_proto::v1::{AlsParameters, Objective, ObjectiveChoice, Side};
 
 use super::TrainError;
-use crate::als::{explicit, implicit};
+use crate::{
+    als::{explicit, implicit},
+    exchange::wire::RowFormat,
+};
 
 /// Which objectives are trained, and with what.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) rank: usize,
     pub(super) seed: u64,
+    /// How rows travel; solved rows are rounded to it.
+    pub(super) exchange: RowFormat,
     rating: Option<explicit::Settings>,
     /// With `other_rows` of the users' half-step; see [`Settings::ranking`].
     ranking: Option<implicit::Settings>,
@@ -45,7 +50,8 @@ impl Settings {
                 other_rows: items,
             })
         };
-        Ok(Self { rank, seed: parameters.seed, rating, ranking, users, items })
+        let exchange = RowFormat::from_proto(parameters.exchange());
+        Ok(Self { rank, seed: parameters.seed, exchange, rating, ranking, users, items })
     }
 
     /// Fixes μ, which is known once every worker has counted; zero without biases.

@@ -112,6 +112,7 @@ impl Factors {
                     // A bias, the last element of a stored rating row, starts at zero.
                     let factors = &mut values[slot * width..][..settings.rank];
                     init::fill_row(stream, owned.ids.hash64(row), factors);
+                    settings.exchange.round(factors);
                 }
             }
             *factors.of_mut(objective) = values;

@@ -5,3 +5,4 @@ mod imports;
 mod jobs;
 mod serving;
 mod support;
+mod training;

@@ -1,0 +1,124 @@
+//! Trainings, as a leader runs them.
+
+use std::collections::BTreeMap;
+
+use shoal_common::store::Manifest;
+use shoal_proto::v1::{step_event::Event, step_request::Step, *};
+use tonic::Status;
+
+use super::Workers;
+
+/// Both objectives with biases, a fifth held out.
+pub(crate) fn parameters(rank: u32, sweeps: u32) -> AlsParameters {
+    AlsParameters {
+        objective: ObjectiveChoice::Both.into(),
+        rank,
+        sweeps,
+        explicit: Some(ExplicitParameters { regularization: 0.1, biases: true }),
+        implicit: Some(ImplicitParameters {
+            regularization: 0.01,
+            unobserved_weight: 0.3,
+            alpha: 1.0,
+            regularization_exponent: 1.0,
+        }),
+        seed: 42,
+        test_ratio: 0.2,
+        ..AlsParameters::default()
+    }
+}
+
+/// What a training made.
+pub(crate) struct Trained {
+    /// Objects of the factors, by path.
+    pub(crate) factors: BTreeMap<String, bytes::Bytes>,
+    /// Of every half-step of every worker, the first sending of the items included.
+    pub(crate) work: Vec<TrainHalfStepDone>,
+    /// Held-out sums in shard order.
+    pub(crate) metrics: Vec<ShardMetricSums>,
+    pub(crate) loads: Vec<TrainLoadDone>,
+}
+
+impl Trained {
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.work.iter().map(|done| done.bytes_sent).sum()
+    }
+
+    pub(crate) fn bytes_needed(&self) -> u64 {
+        self.work.iter().map(|done| done.bytes_needed).sum()
+    }
+
+    pub(crate) fn rmse(&self) -> f64 {
+        let pairs: u64 = self.metrics.iter().map(|sums| sums.pairs).sum();
+        let squares: f64 = self.metrics.iter().map(|sums| sums.squared_error).sum();
+        (squares / pairs as f64).sqrt()
+    }
+}
+
+impl Workers {
+    pub(crate) async fn train(
+        &self,
+        dataset: &DatasetInfo,
+        parameters: &AlsParameters,
+    ) -> Result<Trained, Status> {
+        let attempt = self.next_attempt();
+        let load = TrainLoad {
+            dataset: Some(dataset.clone()),
+            parameters: Some(parameters.clone()),
+            owners: self.owners(dataset.shard_count),
+            workers: self.peers.clone(),
+            checkpoint_path: String::new(),
+        };
+        let (mut sums, mut loads) = (Vec::new(), Vec::new());
+        for event in self.on_all(attempt, Step::TrainLoad(load)).await? {
+            let Event::TrainLoadDone(done) = event else { panic!("{event:?}") };
+            sums.extend(done.rating_sums.clone());
+            loads.push(done);
+        }
+        sums.sort_by_key(|sum| sum.shard);
+        let ratings: u64 = sums.iter().map(|sum| sum.ratings).sum();
+        let rating_mean = sums.iter().map(|sum| sum.sum).sum::<f64>() / ratings as f64;
+        let route = TrainRoute { rating_mean, users: dataset.users, items: dataset.items };
+        self.on_all(attempt, Step::TrainRoute(route)).await?;
+        let mut work = Vec::new();
+        let send = TrainHalfStep { sweep: 0, side: Side::Items.into(), solve: false };
+        work.extend(self.half_step(attempt, send).await?);
+        for sweep in 1..=parameters.sweeps {
+            for side in [Side::Users, Side::Items] {
+                let solve = TrainHalfStep { sweep, side: side.into(), solve: true };
+                work.extend(self.half_step(attempt, solve).await?);
+            }
+        }
+        let path = format!("models/test/v{attempt}");
+        let mut objects = Vec::new();
+        let write = TrainWrite { path: path.clone(), sweep: parameters.sweeps };
+        for event in self.on_all(attempt, Step::TrainWrite(write)).await? {
+            let Event::TrainWriteDone(done) = event else { panic!("{event:?}") };
+            objects.extend(done.objects);
+        }
+        let manifest = Manifest::new("checkpoint", objects);
+        manifest.write(&self.store, &path).await.unwrap();
+        let evaluate = TrainEvaluate { path: path.clone(), sweep: parameters.sweeps, ranking_users_max: 0 };
+        let mut metrics = Vec::new();
+        for event in self.on_all(attempt, Step::TrainEvaluate(evaluate)).await? {
+            let Event::TrainEvaluateDone(done) = event else { panic!("{event:?}") };
+            metrics.extend(done.shards);
+        }
+        metrics.sort_by_key(|sums| sums.shard);
+        let mut factors = BTreeMap::new();
+        for entry in manifest.objects {
+            let bytes = self.store.get_verified(&path, &entry).await.unwrap();
+            factors.insert(entry.path, bytes);
+        }
+        self.release().await;
+        Ok(Trained { factors, work, metrics, loads })
+    }
+
+    async fn half_step(&self, attempt: u32, step: TrainHalfStep) -> Result<Vec<TrainHalfStepDone>, Status> {
+        let events = self.on_all(attempt, Step::TrainHalfStep(step)).await?;
+        let done = events.into_iter().map(|event| match event {
+            Event::TrainHalfStepDone(done) => done,
+            other => panic!("{other:?}"),
+        });
+        Ok(done.collect())
+    }
+}

@@ -1,0 +1,73 @@
+//! Trainings over workers: the same bits whoever does the work, and no more sent than has to be.
+
+use shoal_proto::v1::{AlsParameters, ExchangeFormat, ObjectiveChoice};
+use shoal_worker::dataset::generate::{GenerateSpec, generate};
+
+use crate::support::{
+    Workers,
+    import::source,
+    train::{Trained, parameters},
+};
+
+const SHARDS: u32 = 6;
+const SAMPLE: GenerateSpec =
+    GenerateSpec { users: 1_500, items: 400, ratings: 60_000, rank: 6, seed: 3, threads: 1 };
+
+async fn trained(workers: usize, threads: usize, parameters: &AlsParameters) -> (Trained, u64) {
+    let workers = Workers::start(workers, threads).await;
+    let sample = workers.folder.path().join("sample");
+    generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+    let imported = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap();
+    assert_eq!(imported.info.ratings, SAMPLE.ratings);
+    let before = workers.counted.bytes();
+    let trained = workers.train(&imported.info, parameters).await.unwrap();
+    (trained, workers.counted.bytes() - before)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_number_of_workers_and_threads_writes_the_same_bytes() {
+    for exchange in [ExchangeFormat::F32, ExchangeFormat::Bf16] {
+        let parameters = AlsParameters { exchange: exchange.into(), ..parameters(12, 2) };
+        let (alone, _) = trained(1, 1, &parameters).await;
+        assert_eq!(alone.factors.len(), 2 * SHARDS as usize);
+        for (workers, threads) in [(1, 3), (2, 1), (3, 2), (5, 1)] {
+            let (together, _) = trained(workers, threads, &parameters).await;
+            assert!(
+                together.factors == alone.factors,
+                "{workers} workers with {threads} threads wrote other factors ({exchange:?})"
+            );
+            assert_eq!(together.metrics, alone.metrics);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hardly_more_is_sent_than_the_rows_that_others_need() {
+    let explicit = AlsParameters { objective: ObjectiveChoice::Explicit.into(), ..parameters(64, 2) };
+    let mut by_format = Vec::new();
+    for exchange in [ExchangeFormat::F32, ExchangeFormat::Bf16] {
+        let parameters = AlsParameters { exchange: exchange.into(), ..explicit.clone() };
+        let (trained, on_the_wire) = trained(3, 1, &parameters).await;
+        let (sent, needed) = (trained.bytes_sent(), trained.bytes_needed());
+        // The sockets also carried the subscriptions, once, and HTTP/2's own frames.
+        let frames = trained.work.len() as u64 * 2 * 1_024;
+        let subscriptions = 3 * 2 * 4 * (SAMPLE.users + SAMPLE.items) + 12 * 1_024;
+        assert!(on_the_wire >= sent, "{on_the_wire} bytes were written, {sent} reported");
+        assert!(
+            on_the_wire <= sent + frames + subscriptions,
+            "{on_the_wire} bytes were written, {sent} reported"
+        );
+        assert!(needed > 0 && sent as f64 <= 1.02 * needed as f64, "{sent} bytes sent, {needed} needed");
+        by_format.push((needed, trained.rmse()));
+    }
+    let [(whole, exact), (half, rounded)] = by_format[..] else { panic!("{by_format:?}") };
+    assert_eq!(whole, 2 * half);
+    assert!((exact - rounded).abs() < 0.01, "rmse {exact} and {rounded}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_worker_sends_nothing() {
+    let (trained, on_the_wire) = trained(1, 1, &parameters(4, 1)).await;
+    assert_eq!((trained.bytes_sent(), trained.bytes_needed(), on_the_wire), (0, 0, 0));
+    assert_eq!(trained.loads.len(), 1);
+}
