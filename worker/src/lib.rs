@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod exchange;
 pub mod id_column;
 pub mod node;
+pub mod popularity;
 pub mod serve;
 pub mod service;
 pub mod tensor_file;

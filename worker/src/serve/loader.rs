@@ -17,11 +17,12 @@ use super::{
     catalogue::read_descriptions,
     error::LoadError,
     factors::{FactorPart, FactorShape},
-    popularity::damped_mean,
     ratings::RatingsPart,
     shard::{Description, ItemShard, UserShard},
     version::{LoadedShard, LoadedVersion, ShardKey},
 };
+use crate::popularity::damped_mean;
+
 /// The manifests of a version and its data set: what loading any of its shards starts from.
 #[derive(Debug)]
 pub struct VersionSource {

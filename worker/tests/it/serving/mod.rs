@@ -17,7 +17,8 @@ use shoal_proto::v1::{
     worker_serving_client::WorkerServingClient, worker_serving_server::WorkerServing,
 };
 use shoal_worker::{
-    serve::{LoadedModels, Loader, PRIOR_RATINGS, dot, norm},
+    popularity::PRIOR_RATINGS,
+    serve::{LoadedModels, Loader, dot, norm},
     service::Serving,
 };
 use tonic::{Code, Request};
