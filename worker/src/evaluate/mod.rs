@@ -4,6 +4,14 @@
 //! catalogue less the user's training items. Recall@K is hits / min(K, relevant), as in the iALS papers;
 //! NDCG@K has binary gains and the ideal of min(K, relevant) hits. The popularity baseline ranks
 //! items by their number of training ratings under the same exclusions.
+//!
+//! [`lists`] judges one list by every measure, [`judge`] a user's list beside the baselines' and sums over
+//! users, [`exposure`] how lists spread over the catalogue.
+
+pub mod baselines;
+pub mod exposure;
+pub mod judge;
+pub mod lists;
 
 use shoal_common::topk::TopK;
 

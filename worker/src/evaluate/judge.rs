@@ -1,0 +1,165 @@
+//! The same judgement for every model: a user's list, with the popularity and random baselines beside it,
+//! and the sums over users.
+//!
+//! A user without training ratings is a *newcomer*: no model knows anything of them and all would be
+//! served the popularity list. They are counted apart, by what that list is worth to them.
+
+use super::{
+    LIST_LENGTH,
+    baselines::random_list,
+    lists::{CUTOFFS, RankingScore, diversity, judge, novelty},
+    popular_list,
+};
+
+/// What lists are drawn from and judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalogue<'a> {
+    /// Training ratings per global item row.
+    pub train_counts: &'a [u32],
+    /// [`super::popularity_order`] of those counts.
+    pub popular: &'a [u32],
+    /// Users with training ratings.
+    pub users: u64,
+    /// Seed of the random baseline.
+    pub seed: u64,
+}
+
+/// One user with held-out ratings.
+#[derive(Debug, Clone, Copy)]
+pub struct JudgedUser<'a> {
+    /// Hash of the user's id.
+    pub hash: u64,
+    /// Global item rows trained on, ascending.
+    pub trained: &'a [u32],
+    /// Held-out global item rows, ascending, at least one.
+    pub relevant: &'a [u32],
+}
+
+/// What one list is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ListOutcome {
+    /// At each of [`CUTOFFS`].
+    pub at: [RankingScore; CUTOFFS.len()],
+    /// [`novelty`] of the list.
+    pub novelty: f64,
+    /// [`diversity`] of the list.
+    pub diversity: f64,
+}
+
+/// What a model's list and the baselines' are worth to one user.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct UserOutcome {
+    /// Whether the user has no training rating; then the model's outcome is not counted.
+    pub newcomer: bool,
+    /// The model's list.
+    pub model: ListOutcome,
+    /// The most rated items.
+    pub popularity: ListOutcome,
+    /// Items drawn evenly.
+    pub random: ListOutcome,
+}
+
+impl Catalogue<'_> {
+    /// Judges a model's list (best first, cut at [`LIST_LENGTH`]) and the baselines' for one user.
+    /// `similarity` of two item rows, 0 to 1, is what diversity is measured by.
+    #[must_use]
+    pub fn judge(
+        &self,
+        list: &[u32],
+        user: JudgedUser<'_>,
+        similarity: impl Fn(u32, u32) -> f64,
+    ) -> UserOutcome {
+        let popular: Vec<u32> = popular_list(self.popular, user.trained).collect();
+        let random = random_list(LIST_LENGTH, self.train_counts, user.trained, user.hash, self.seed);
+        let outcome = |list: &[u32]| ListOutcome {
+            at: judge(list, user.relevant),
+            novelty: novelty(list, self.train_counts, self.users),
+            diversity: diversity(list, &similarity),
+        };
+        UserOutcome {
+            newcomer: user.trained.is_empty(),
+            model: outcome(&list[..list.len().min(LIST_LENGTH)]),
+            popularity: outcome(&popular),
+            random: outcome(&random),
+        }
+    }
+}
+
+/// Sums over the lists of several users.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ListSums {
+    /// Lists added.
+    pub users: u64,
+    /// Their scores at each of [`CUTOFFS`].
+    pub at: [RankingScore; CUTOFFS.len()],
+    /// Σ novelty.
+    pub novelty: f64,
+    /// Σ diversity.
+    pub diversity: f64,
+}
+
+impl ListSums {
+    /// Adds a user's list.
+    pub fn add(&mut self, outcome: &ListOutcome) {
+        self.users += 1;
+        for (sum, score) in self.at.iter_mut().zip(&outcome.at) {
+            sum.add(score);
+        }
+        self.novelty += outcome.novelty;
+        self.diversity += outcome.diversity;
+    }
+}
+
+/// Sums over the users of a shard, added in row order.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RankingSums {
+    /// The model's lists for users with history.
+    pub model: ListSums,
+    /// The popularity baseline's for the same users.
+    pub popularity: ListSums,
+    /// The random baseline's for the same users.
+    pub random: ListSums,
+    /// What newcomers are served: the popularity list.
+    pub newcomers: ListSums,
+}
+
+impl RankingSums {
+    /// Adds a user.
+    pub fn add(&mut self, user: &UserOutcome) {
+        if user.newcomer {
+            self.newcomers.add(&user.popularity);
+            return;
+        }
+        self.model.add(&user.model);
+        self.popularity.add(&user.popularity);
+        self.random.add(&user.random);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::popularity_order, *};
+
+    #[test]
+    fn newcomers_are_counted_apart_and_never_as_the_models() {
+        let train_counts = [5, 3, 0, 1];
+        let popular = popularity_order(&train_counts);
+        let catalogue = Catalogue { train_counts: &train_counts, popular: &popular, users: 8, seed: 1 };
+        let mut sums = RankingSums::default();
+        let known = JudgedUser { hash: 1, trained: &[0], relevant: &[3] };
+        let newcomer = JudgedUser { hash: 2, trained: &[], relevant: &[0] };
+        let unlike = |_, _| 0.0;
+        sums.add(&catalogue.judge(&[3, 1], known, unlike));
+        sums.add(&catalogue.judge(&[1], newcomer, unlike));
+        assert_eq!(
+            (sums.model.users, sums.popularity.users, sums.random.users, sums.newcomers.users),
+            (1, 1, 1, 1)
+        );
+        // The model put the held-out item first, popularity second after leaving out item 0.
+        assert_eq!((sums.model.at[0].ndcg, sums.model.at[0].reciprocal_rank), (1.0, 1.0));
+        assert_eq!(sums.popularity.at[0].reciprocal_rank, 0.5);
+        // The newcomer is served the most rated item, which is the one held out.
+        assert_eq!(sums.newcomers.at[0].reciprocal_rank, 1.0);
+        assert_eq!(sums.model.diversity, 1.0);
+    }
+}
