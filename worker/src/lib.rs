@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod evaluate;
 pub mod exchange;
 pub mod id_column;
+pub mod item_cf;
 pub mod node;
 pub mod popularity;
 pub mod serve;

@@ -1,0 +1,305 @@
+//! Sums over pairs with one item.
+
+use super::{CoRaters, Settings, measure::ItemTotals};
+use shoal_common::topk::TopK;
+
+/// The sums of one item's pairs with every item that shares a user with it (not with itself): what workers
+/// tell each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PairRow {
+    /// Global item rows, ascending.
+    pub columns: Vec<u32>,
+    /// [`super::Measure::width`] integers per column.
+    pub sums: Vec<i64>,
+}
+
+/// Sums of one item's pairs while they are added up: dense over the catalogue, so that adding is one
+/// indexed step. Empty again after every [`PairAccumulator::take`].
+#[derive(Debug)]
+pub struct PairAccumulator {
+    width: usize,
+    sums: Vec<i64>,
+    touched: Vec<u32>,
+}
+
+/// Of a catalogue, the part of columns above which walking all of it is cheaper than sorting those touched.
+const DENSE_SHARE: usize = 16;
+
+impl PairAccumulator {
+    /// For pairs with each of `items` rows: 8 · `items` · `width` bytes.
+    #[must_use]
+    pub fn new(items: usize, width: usize) -> Self {
+        Self { width, sums: vec![0; items * width], touched: Vec::new() }
+    }
+
+    /// Adds the pairs of `item` over some users.
+    pub fn add_users(&mut self, raters: &CoRaters, item: u32) {
+        debug_assert_eq!(self.width, raters.width());
+        match self.width {
+            1 => self.add_pairs::<1>(raters, item),
+            2 => self.add_pairs::<2>(raters, item),
+            4 => self.add_pairs::<4>(raters, item),
+            _ => self.add_pairs::<6>(raters, item),
+        }
+    }
+
+    fn add_pairs<const W: usize>(&mut self, raters: &CoRaters, item: u32) {
+        let (sums, _) = self.sums.as_chunks_mut::<W>();
+        raters.for_each_pair(item as usize, |column, x, y| {
+            let of_pair = [1, x * y, x * x, y * y, x, y];
+            let target = &mut sums[column];
+            if target[0] == 0 {
+                self.touched.push(column as u32);
+            }
+            for (sum, value) in target.iter_mut().zip(of_pair) {
+                *sum += value;
+            }
+        });
+    }
+
+    /// Adds what another worker has summed for the same item.
+    ///
+    /// # Panics
+    /// When the row has a column that the catalogue has not.
+    pub fn add_row(&mut self, row: &PairRow) {
+        for (&column, values) in row.columns.iter().zip(row.sums.chunks_exact(self.width)) {
+            let target = &mut self.sums[column as usize * self.width..][..self.width];
+            if target[0] == 0 {
+                self.touched.push(column);
+            }
+            for (sum, value) in target.iter_mut().zip(values) {
+                *sum += value;
+            }
+        }
+    }
+
+    /// Columns touched, ascending.
+    fn columns(&mut self) -> Vec<u32> {
+        let items = self.sums.len() / self.width;
+        let mut columns = std::mem::take(&mut self.touched);
+        if columns.len() * DENSE_SHARE > items {
+            columns.clear();
+            // Rows of a side are counted in a u32.
+            columns.extend((0..items as u32).filter(|&at| self.sums[at as usize * self.width] != 0));
+        } else {
+            columns.sort_unstable();
+        }
+        columns
+    }
+
+    /// The sums of `item`'s pairs; what follows starts from nothing.
+    pub fn take(&mut self, item: u32) -> PairRow {
+        let mut row = PairRow::default();
+        for column in self.columns() {
+            let sums = &mut self.sums[column as usize * self.width..][..self.width];
+            if column != item {
+                row.columns.push(column);
+                row.sums.extend_from_slice(sums);
+            }
+            sums.fill(0);
+        }
+        row
+    }
+
+    /// The items most similar to `item`, best first, ties by row; what follows starts from nothing. Only
+    /// what is more alike than not is kept: similarities above 0.
+    pub fn take_neighbours(
+        &mut self,
+        item: u32,
+        totals: &ItemTotals,
+        settings: &Settings,
+    ) -> Vec<(f32, u32)> {
+        let mut top = TopK::new(settings.neighbours_max);
+        for column in self.columns() {
+            let sums = &mut self.sums[column as usize * self.width..][..self.width];
+            let common = sums[0];
+            if column != item && common >= i64::from(settings.common_users_min.max(1)) {
+                let pair = [item, column].map(|row| totals.0[row as usize]);
+                let weight = common as f64 / (common as f64 + settings.shrinkage);
+                let similarity = (weight * settings.measure.similarity(sums, pair[0], pair[1])) as f32;
+                if similarity > 0.0 && similarity >= top.threshold() {
+                    top.push(similarity, column);
+                }
+            }
+            sums.fill(0);
+        }
+        top.into_sorted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::item_cf::{Fixed, Measure, UserRows, sample};
+
+    const ITEMS: usize = 12;
+    const MEASURES: [Measure; 4] =
+        [Measure::Cosine, Measure::AdjustedCosine, Measure::Pearson, Measure::Jaccard];
+
+    /// Users with their ratings by item, ascending.
+    type Users = Vec<Vec<(u32, f32)>>;
+
+    fn users() -> impl Strategy<Value = Users> {
+        let ratings = prop::collection::btree_map(0..ITEMS as u32, 1_u8..=10, 0..ITEMS);
+        let halves = |ratings: std::collections::BTreeMap<u32, u8>| {
+            ratings.into_iter().map(|(item, half)| (item, f32::from(half) / 2.0)).collect()
+        };
+        prop::collection::vec(ratings.prop_map(halves), 0..30)
+    }
+
+    fn settings(measure: Measure) -> Settings {
+        Settings {
+            measure,
+            common_users_min: 2,
+            shrinkage: 3.0,
+            neighbours_max: 5,
+            user_ratings_max: 7,
+            seed: 3,
+        }
+    }
+
+    fn raters(users: &[Vec<(u32, f32)>], first_user: u64, settings: &Settings) -> CoRaters {
+        let mut indptr = vec![0];
+        for user in users {
+            indptr.push(indptr[indptr.len() - 1] + user.len() as u64);
+        }
+        let (items, ratings): (Vec<u32>, Vec<f32>) = users.iter().flatten().copied().unzip();
+        let hashes: Vec<u64> = (first_user..first_user + users.len() as u64).collect();
+        let rows = UserRows { indptr: &indptr, items: &items, ratings: &ratings, hashes: &hashes };
+        CoRaters::new(rows, ITEMS, Fixed::new(settings.measure, 0.5, 5.0, 30), settings)
+    }
+
+    /// The similarity of two items by the book, in f64 over the sampled ratings.
+    fn naive(users: &Users, settings: &Settings, i: u32, j: u32) -> (usize, f64) {
+        let values: Vec<Vec<(u32, f64)>> = users
+            .iter()
+            .enumerate()
+            .map(|(user, ratings)| {
+                let items: Vec<u32> = ratings.iter().map(|rating| rating.0).collect();
+                let mean = ratings.iter().map(|rating| f64::from(rating.1)).sum::<f64>() / items.len() as f64;
+                let kept = sample(&items, settings.user_ratings_max, user as u64, settings.seed);
+                kept.iter().map(|&at| (items[at], settings.measure.value(ratings[at].1, mean))).collect()
+            })
+            .collect();
+        let value =
+            |user: &[(u32, f64)], item| user.iter().find(|entry| entry.0 == item).map(|entry| entry.1);
+        let of = |item| values.iter().filter_map(|user| value(user, item)).collect::<Vec<f64>>();
+        let common: Vec<(f64, f64)> =
+            values.iter().filter_map(|user| Some((value(user, i)?, value(user, j)?))).collect();
+        let n = common.len() as f64;
+        let sum = |of: &dyn Fn(&(f64, f64)) -> f64| common.iter().map(of).sum::<f64>();
+        let squares = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>();
+        let ratio = |a: f64, b: f64| if b > 1e-9 { a / b } else { 0.0 };
+        let similarity = match settings.measure {
+            Measure::Cosine => ratio(sum(&|p| p.0 * p.1), (squares(&of(i)) * squares(&of(j))).sqrt()),
+            Measure::AdjustedCosine => {
+                ratio(sum(&|p| p.0 * p.1), (sum(&|p| p.0 * p.0) * sum(&|p| p.1 * p.1)).sqrt())
+            }
+            Measure::Pearson => {
+                let (x, y) = (sum(&|p| p.0) / n, sum(&|p| p.1) / n);
+                let spread = sum(&|p| (p.0 - x).powi(2)) * sum(&|p| (p.1 - y).powi(2));
+                ratio(sum(&|p| (p.0 - x) * (p.1 - y)), spread.sqrt())
+            }
+            Measure::Jaccard => ratio(n, (of(i).len() + of(j).len()) as f64 - n),
+        };
+        (common.len(), similarity * n / (n + settings.shrinkage))
+    }
+
+    proptest! {
+        #[test]
+        fn neighbours_match_the_definitions(users in users()) {
+            for measure in MEASURES {
+                let settings = settings(measure);
+                let raters = raters(&users, 0, &settings);
+                let mut pairs = PairAccumulator::new(ITEMS, measure.width());
+                for item in 0..ITEMS as u32 {
+                    pairs.add_users(&raters, item);
+                    let found = pairs.take_neighbours(item, &raters.totals(), &settings);
+                    let candidates: Vec<(f64, u32)> = (0..ITEMS as u32)
+                        .filter(|&other| other != item)
+                        .map(|other| (naive(&users, &settings, item, other), other))
+                        .filter(|((common, similarity), _)| *common >= 2 && *similarity > 1e-4)
+                        .map(|((_, similarity), other)| (similarity, other))
+                        .collect();
+                    prop_assert!(found.len() >= candidates.len().min(5), "{measure:?} {found:?} {candidates:?}");
+                    let worst = found.last().map_or(0.0, |entry| entry.0);
+                    for (similarity, other) in candidates {
+                        match found.iter().find(|entry| entry.1 == other) {
+                            Some(entry) => prop_assert!((f64::from(entry.0) - similarity).abs() < 1e-4),
+                            None => prop_assert!(similarity < f64::from(worst) + 1e-4),
+                        }
+                    }
+                    let ordered = |pair: &[(f32, u32)]| {
+                        pair[0].0 > pair[1].0 || (pair[0].0 == pair[1].0 && pair[0].1 < pair[1].1)
+                    };
+                    prop_assert!(found.windows(2).all(ordered));
+                }
+            }
+        }
+
+        #[test]
+        fn users_spread_over_workers_give_the_same_bits(users in users(), cut in 0_usize..30) {
+            for measure in MEASURES {
+                let settings = settings(measure);
+                let together = raters(&users, 0, &settings);
+                let (left, right) = users.split_at(cut.min(users.len()));
+                let parts = [raters(right, left.len() as u64, &settings), raters(left, 0, &settings)];
+                let mut totals = parts[0].totals();
+                totals.merge(&parts[1].totals());
+                prop_assert_eq!(&totals, &together.totals());
+                let mut whole = PairAccumulator::new(ITEMS, measure.width());
+                let mut merged = PairAccumulator::new(ITEMS, measure.width());
+                let mut local = PairAccumulator::new(ITEMS, measure.width());
+                for item in 0..ITEMS as u32 {
+                    for part in &parts {
+                        local.add_users(part, item);
+                        merged.add_row(&local.take(item));
+                    }
+                    whole.add_users(&together, item);
+                    let row = whole.take(item);
+                    merged.add_row(&PairRow::default());
+                    prop_assert!(row.columns.is_sorted_by(|a, b| a < b) && !row.columns.contains(&item));
+                    whole.add_row(&row);
+                    let expected = whole.take_neighbours(item, &totals, &settings);
+                    let found = merged.take_neighbours(item, &totals, &settings);
+                    let bits = |list: &[(f32, u32)]| {
+                        list.iter().map(|entry| (entry.0.to_bits(), entry.1)).collect::<Vec<_>>()
+                    };
+                    prop_assert_eq!(bits(&found), bits(&expected));
+                }
+            }
+        }
+
+        #[test]
+        fn similarity_is_symmetric_and_bounded(users in users()) {
+            for measure in MEASURES {
+                let settings = Settings { neighbours_max: ITEMS, shrinkage: 0.0, ..settings(measure) };
+                let raters = raters(&users, 0, &settings);
+                let mut pairs = PairAccumulator::new(ITEMS, measure.width());
+                let lists: Vec<Vec<(f32, u32)>> = (0..ITEMS as u32)
+                    .map(|item| {
+                        pairs.add_users(&raters, item);
+                        pairs.take_neighbours(item, &raters.totals(), &settings)
+                    })
+                    .collect();
+                for (item, list) in lists.iter().enumerate() {
+                    for &(similarity, other) in list {
+                        prop_assert!(similarity <= 1.0 + 1e-6);
+                        let back = lists[other as usize].iter().find(|entry| entry.1 == item as u32);
+                        prop_assert_eq!(back.map(|entry| entry.0.to_bits()), Some(similarity.to_bits()));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_very_active_user_costs_no_more_than_the_limit() {
+        let user: Vec<(u32, f32)> = (0..ITEMS as u32).map(|item| (item, 3.0)).collect();
+        let raters = raters(&[user], 0, &settings(Measure::Cosine));
+        let cost: u64 = (0..ITEMS).map(|item| raters.cost(item)).sum();
+        assert_eq!(cost, 49);
+    }
+}

@@ -1,0 +1,138 @@
+//! The ratings of some users, laid out for summing over pairs.
+
+use rayon::prelude::*;
+
+use super::{Fixed, ItemTotals, Settings, Totals, sample};
+
+/// Rows of users: row r has the ratings `indptr[r]..indptr[r + 1]`.
+#[derive(Debug, Clone, Copy)]
+pub struct UserRows<'a> {
+    /// Rows + 1 offsets.
+    pub indptr: &'a [u64],
+    /// Global item rows, ascending within a user.
+    pub items: &'a [u32],
+    /// One per item.
+    pub ratings: &'a [f32],
+    /// Hash of each user's id.
+    pub hashes: &'a [u64],
+}
+
+/// The values of some users' ratings that take part in pairs, by user and by item.
+#[derive(Debug)]
+pub struct CoRaters {
+    by_user: Compressed,
+    /// Users ascending within an item.
+    by_item: Compressed,
+    width: usize,
+}
+
+/// Rows of (other row, value).
+#[derive(Debug)]
+struct Compressed {
+    indptr: Vec<usize>,
+    others: Vec<u32>,
+    values: Vec<i32>,
+}
+
+impl Compressed {
+    fn row(&self, row: usize) -> (&[u32], &[i32]) {
+        let range = self.indptr[row]..self.indptr[row + 1];
+        (&self.others[range.clone()], &self.values[range])
+    }
+
+    fn rows(&self) -> usize {
+        self.indptr.len() - 1
+    }
+
+    /// The same values by their other row, of which there are `rows`.
+    fn transposed(&self, rows: usize) -> Self {
+        let mut indptr = vec![0; rows + 1];
+        for &other in &self.others {
+            indptr[other as usize + 1] += 1;
+        }
+        for row in 0..rows {
+            indptr[row + 1] += indptr[row];
+        }
+        let mut next = indptr.clone();
+        let (mut others, mut values) = (vec![0; self.others.len()], vec![0; self.values.len()]);
+        for row in 0..self.rows() {
+            let (columns, row_values) = self.row(row);
+            for (&column, &value) in columns.iter().zip(row_values) {
+                let at = next[column as usize];
+                next[column as usize] += 1;
+                // A side's rows are counted in a u32.
+                (others[at], values[at]) = (row as u32, value);
+            }
+        }
+        Self { indptr, others, values }
+    }
+}
+
+impl CoRaters {
+    /// Samples the very active users and makes the values integers. `items` is the number of item rows of
+    /// the whole data set. Users run on the threads of the current rayon pool.
+    ///
+    /// # Panics
+    /// When an item row is not below `items`.
+    #[must_use]
+    pub fn new(users: UserRows<'_>, items: usize, fixed: Fixed, settings: &Settings) -> Self {
+        let row = |user: usize| {
+            let range = users.indptr[user] as usize..users.indptr[user + 1] as usize;
+            let (items, ratings) = (&users.items[range.clone()], &users.ratings[range]);
+            let mean = ratings.iter().map(|&rating| f64::from(rating)).sum::<f64>() / ratings.len() as f64;
+            let kept = sample(items, settings.user_ratings_max, users.hashes[user], settings.seed);
+            let value = |at: usize| (items[at], fixed.of(settings.measure.value(ratings[at], mean)));
+            kept.into_iter().map(value).collect::<Vec<_>>()
+        };
+        let rows: Vec<Vec<(u32, i32)>> = (0..users.hashes.len()).into_par_iter().map(row).collect();
+        let mut by_user = Compressed { indptr: vec![0], others: Vec::new(), values: Vec::new() };
+        for row in rows {
+            by_user.others.extend(row.iter().map(|entry| entry.0));
+            by_user.values.extend(row.iter().map(|entry| entry.1));
+            by_user.indptr.push(by_user.others.len());
+        }
+        let by_item = by_user.transposed(items);
+        Self { by_user, by_item, width: settings.measure.width() }
+    }
+
+    /// Item rows of the whole data set.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.by_item.rows()
+    }
+
+    /// Integers summed per pair.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Totals of every item over these users.
+    #[must_use]
+    pub fn totals(&self) -> ItemTotals {
+        let totals = |item: usize| {
+            let (_, values) = self.by_item.row(item);
+            let squares = values.iter().map(|&value| i64::from(value) * i64::from(value)).sum();
+            Totals { raters: values.len() as i64, squares }
+        };
+        ItemTotals((0..self.items()).map(totals).collect())
+    }
+
+    /// Calls `each` with every rating (item row, its value, the value of `item`) of the users of `item`.
+    pub(super) fn for_each_pair(&self, item: usize, mut each: impl FnMut(usize, i64, i64)) {
+        let (users, values) = self.by_item.row(item);
+        for (&user, &x) in users.iter().zip(values) {
+            let (others, values) = self.by_user.row(user as usize);
+            for (&other, &y) in others.iter().zip(values) {
+                each(other as usize, i64::from(x), i64::from(y));
+            }
+        }
+    }
+
+    /// Pair updates that the rows of these items cost; what a fair share of the work is measured in.
+    #[must_use]
+    pub fn cost(&self, item: usize) -> u64 {
+        let (users, _) = self.by_item.row(item);
+        users.iter().map(|&user| self.by_user.row(user as usize).0.len() as u64).sum()
+    }
+}
