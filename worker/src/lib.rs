@@ -6,6 +6,7 @@
 //! worker process together.
 
 pub mod als;
+pub mod content;
 pub mod dataset;
 pub mod evaluate;
 pub mod exchange;

@@ -1,0 +1,316 @@
+//! What users like, as vectors of features, and how items answer to them.
+//!
+//! A profile is the mean of the vectors of the items that a user has rated, each weighted by its rating less
+//! the user's mean, plus an offset ([`weights`]). An offset above 0 says that having chosen an item tells
+//! something too, not only having liked it more than others. Items are compared with profiles by cosine, so
+//! that the sum stands for the mean. It runs per item shard in row order, then in shard order: it does not
+//! matter who holds which shard.
+
+use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul, s};
+use rayon::prelude::*;
+
+use super::ItemVectors;
+
+/// The weight of each of a user's ratings in their profile: the rating less their mean, plus `offset`; and
+/// 1 for each when all of that is nothing, as for a user who rates everything alike.
+#[must_use]
+pub fn weights(ratings: &[f32], offset: f32) -> Vec<f32> {
+    let mean = ratings.iter().map(|&rating| f64::from(rating)).sum::<f64>() / ratings.len() as f64;
+    let weights: Vec<f32> =
+        ratings.iter().map(|&rating| (f64::from(rating) - mean) as f32 + offset).collect();
+    if weights.iter().all(|weight| *weight == 0.0) { vec![1.0; ratings.len()] } else { weights }
+}
+
+/// Profiles of some users: dense rows of the sparse blocks' features, then the genome tags.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profiles {
+    users: usize,
+    features: usize,
+    width: usize,
+    /// Users × width.
+    values: Vec<f32>,
+}
+
+impl Profiles {
+    /// Profiles of nothing yet, of users of items with so many features and genome tags:
+    /// 4 · users · (features + genome tags) bytes.
+    #[must_use]
+    pub fn new(users: usize, features: usize, genome_width: usize) -> Self {
+        let width = features + genome_width;
+        Self { users, features, width, values: vec![0.0; users * width] }
+    }
+
+    /// Adds a shard's part: `rated` gives for each user the rows within the shard that they have rated,
+    /// ascending, and the weights. Users run on the threads of the current rayon pool.
+    ///
+    /// # Panics
+    /// When a row is not of the shard.
+    pub fn add_shard<'a>(
+        &mut self,
+        vectors: &ItemVectors,
+        rated: impl Fn(usize) -> (&'a [u32], &'a [f32]) + Sync,
+    ) {
+        let features = self.features;
+        // Without any feature there is nothing to add, and no chunk to walk.
+        let users = self.values.par_chunks_mut(self.width.max(1)).enumerate();
+        users.for_each_init(Vec::new, |part: &mut Vec<f32>, (user, profile)| {
+            part.clear();
+            part.resize(profile.len(), 0.0);
+            let (sparse, genome) = part.split_at_mut(features);
+            let (rows, weights) = rated(user);
+            for (&row, &weight) in rows.iter().zip(weights) {
+                let (at, values) = vectors.sparse(row as usize);
+                for (&feature, value) in at.iter().zip(values) {
+                    sparse[feature as usize] += weight * value;
+                }
+                for (sum, value) in genome.iter_mut().zip(vectors.genome(row as usize)) {
+                    *sum += weight * value;
+                }
+            }
+            for (sum, value) in profile.iter_mut().zip(part.iter()) {
+                *sum += value;
+            }
+        });
+    }
+
+    fn of(&self, user: usize) -> &[f32] {
+        &self.values[user * self.width..][..self.width]
+    }
+
+    /// The length of each profile.
+    #[must_use]
+    pub fn norms(&self) -> Vec<f64> {
+        let square = |user| self.of(user).iter().map(|&value| f64::from(value) * f64::from(value));
+        (0..self.users).into_par_iter().map(|user| square(user).sum::<f64>().sqrt()).collect()
+    }
+
+    /// Cosine of each profile with each item of a shard: users × items, 0 where either is empty. Users run
+    /// on the threads of the current rayon pool.
+    #[must_use]
+    pub fn cosines(&self, vectors: &ItemVectors) -> Vec<f32> {
+        let items = vectors.len();
+        let products = self.genome_products(vectors);
+        let with_genome = &vectors.parts().genome_rows;
+        let norms = self.norms();
+        let mut cosines = vec![0.0; norms.len() * items];
+        let users = cosines.par_chunks_mut(items.max(1)).zip(&norms).enumerate();
+        users.for_each(|(user, (cosines, &norm))| {
+            let profile = self.of(user);
+            if norm == 0.0 {
+                return;
+            }
+            for (item, cosine) in cosines.iter_mut().enumerate() {
+                let (features, values) = vectors.sparse(item);
+                let pairs = features.iter().zip(values);
+                *cosine = pairs.map(|(&feature, value)| value * profile[feature as usize]).sum();
+            }
+            let of_user = &products[user * with_genome.len()..][..with_genome.len()];
+            for (&row, product) in with_genome.iter().zip(of_user) {
+                cosines[row as usize] += product;
+            }
+            for cosine in cosines {
+                *cosine = (f64::from(*cosine) / norm) as f32;
+            }
+        });
+        cosines
+    }
+
+    /// Users × items with a genome.
+    fn genome_products(&self, vectors: &ItemVectors) -> Vec<f32> {
+        let genomes = &vectors.parts().genomes;
+        let (users, genome_width) = (self.users, self.width - self.features);
+        let with_genome = genomes.len() / genome_width.max(1);
+        let mut products = vec![0.0; users * with_genome];
+        let views = (
+            ArrayView2::from_shape((users, self.width), &self.values),
+            ArrayView2::from_shape((with_genome, genome_width), genomes),
+            ArrayViewMut2::from_shape((users, with_genome), &mut products),
+        );
+        if let (Ok(profiles), Ok(genomes), Ok(mut target)) = views {
+            general_mat_mul(1.0, &profiles.slice(s![.., self.features..]), &genomes.t(), 0.0, &mut target);
+        }
+        products
+    }
+}
+
+/// The cosine of a profile with one of the items that it is made of, as it would be without that item:
+/// what a prediction is learned from, since an item always answers to a profile that it is part of.
+/// `weight` is the item's in the profile. 0 when nothing else is left.
+#[must_use]
+pub fn cosine_without(cosine: f32, norm: f64, weight: f32) -> f64 {
+    let (product, weight) = (f64::from(cosine) * norm, f64::from(weight));
+    let square = norm * norm - 2.0 * weight * product + weight * weight;
+    // What rounding leaves of an empty profile is not a direction.
+    if square > 1e-6 * norm * norm { (product - weight) / square.sqrt() } else { 0.0 }
+}
+
+/// Sums for the slope by which a cosine moves the predicted rating.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct SlopeSums {
+    /// Σ cosine · (rating − expected).
+    pub product: f64,
+    /// Σ cosine².
+    pub square: f64,
+}
+
+/// Pairs of cosine 1 and no effect that the slope starts with, so that little evidence moves it little.
+const SLOPE_PRIOR_PAIRS: f64 = 10.0;
+
+impl SlopeSums {
+    /// Adds a training rating: `exceeding` is the rating less what is expected of anybody.
+    pub fn add(&mut self, cosine: f64, exceeding: f64) {
+        self.product += cosine * exceeding;
+        self.square += cosine * cosine;
+    }
+
+    /// Adds the sums of other users. Sums of shards are added in shard order.
+    pub fn merge(&mut self, other: &Self) {
+        self.product += other.product;
+        self.square += other.square;
+    }
+
+    /// The slope of least squares: a predicted rating is what is expected of anybody + slope · cosine.
+    #[must_use]
+    pub fn slope(&self) -> f64 {
+        self.product / (self.square + SLOPE_PRIOR_PAIRS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shoal_common::hash::{mix64, unit_interval};
+
+    use super::*;
+    use crate::content::Vector;
+
+    const FEATURES: usize = 7;
+    const WIDTH: usize = 5;
+
+    /// Items with vectors of length 1, some without genome, some without anything.
+    fn shard(items: usize, seed: u64) -> ItemVectors {
+        let draw = |item: usize, at: usize| unit_interval(mix64(seed ^ (item * 100 + at) as u64)) as f32;
+        let mut vectors = ItemVectors::new(FEATURES, WIDTH);
+        for item in 0..items {
+            let some = (0..FEATURES).filter(|&feature| draw(item, feature) < 0.4);
+            let mut features: Vec<(u32, f32)> =
+                some.map(|feature| (feature as u32, draw(item, 20 + feature))).collect();
+            let mut genome: Vec<f32> = (0..WIDTH).map(|at| draw(item, 40 + at) - 0.5).collect();
+            if draw(item, 90) < 0.5 {
+                genome.clear();
+            }
+            let square: f32 = features.iter().map(|f| f.1 * f.1).chain(genome.iter().map(|v| v * v)).sum();
+            features.iter_mut().for_each(|feature| feature.1 /= square.sqrt());
+            genome.iter_mut().for_each(|value| *value /= square.sqrt());
+            vectors.push(&Vector { features, genome });
+        }
+        vectors
+    }
+
+    fn dense(vectors: &ItemVectors, item: usize) -> Vec<f64> {
+        let mut dense = vec![0.0; FEATURES + WIDTH];
+        let (features, values) = vectors.sparse(item);
+        features.iter().zip(values).for_each(|(&feature, &value)| dense[feature as usize] = f64::from(value));
+        vectors
+            .genome(item)
+            .iter()
+            .enumerate()
+            .for_each(|(at, &value)| dense[FEATURES + at] = f64::from(value));
+        dense
+    }
+
+    fn cosine(a: &[f64], b: &[f64]) -> f64 {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+        let norms = (dot(a, a) * dot(b, b)).sqrt();
+        if norms > 1e-9 { dot(a, b) / norms } else { 0.0 }
+    }
+
+    /// The profile by the book, without one of the items.
+    fn naive(shards: &[ItemVectors; 2], rated: &[(usize, u32, f32)], without: Option<usize>) -> Vec<f64> {
+        let mut profile = vec![0.0; FEATURES + WIDTH];
+        for (at, &(shard, row, weight)) in rated.iter().enumerate() {
+            if Some(at) != without {
+                let vector = dense(&shards[shard], row as usize);
+                profile.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(weight) * value);
+            }
+        }
+        profile
+    }
+
+    proptest! {
+        #[test]
+        fn cosines_match_the_definition_with_and_without_an_item(
+            seed: u64,
+            users in prop::collection::vec(
+                prop::collection::btree_map((0_usize..2, 0_u32..12), -2.0_f32..2.0, 0..8), 0..9),
+        ) {
+            let shards = [shard(12, seed), shard(12, !seed)];
+            let users: Vec<Vec<(usize, u32, f32)>> =
+                users.into_iter().map(|user| user.into_iter().map(|((s, row), w)| (s, row, w)).collect()).collect();
+            let mut profiles = Profiles::new(users.len(), FEATURES, WIDTH);
+            for (at, vectors) in shards.iter().enumerate() {
+                let of_shard: Vec<(Vec<u32>, Vec<f32>)> = users
+                    .iter()
+                    .map(|user| user.iter().filter(|entry| entry.0 == at).map(|entry| (entry.1, entry.2)).unzip())
+                    .collect();
+                profiles.add_shard(vectors, |user| (&of_shard[user].0, &of_shard[user].1));
+            }
+            let norms = profiles.norms();
+            for (at, vectors) in shards.iter().enumerate() {
+                let cosines = profiles.cosines(vectors);
+                for (user, rated) in users.iter().enumerate() {
+                    let exact = naive(&shards, rated, None);
+                    // Rounding of a profile that all but cancels out is no direction.
+                    prop_assume!(norms[user] == 0.0 || norms[user] > 1e-2);
+                    for item in 0..12 {
+                        let found = f64::from(cosines[user * 12 + item]);
+                        let expected = cosine(&exact, &dense(vectors, item));
+                        prop_assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
+                    }
+                    for (place, &(shard, row, weight)) in rated.iter().enumerate().filter(|entry| entry.1.0 == at) {
+                        let exact = naive(&shards, rated, Some(place));
+                        let length = exact.iter().map(|value| value * value).sum::<f64>().sqrt();
+                        if !vectors.is_known(row as usize) || length < 0.05 * norms[user].max(1.0) {
+                            continue;
+                        }
+                        let with = cosines[user * 12 + row as usize];
+                        let found = cosine_without(with, norms[user], weight);
+                        let expected = cosine(&exact, &dense(&shards[shard], row as usize));
+                        prop_assert!((found - expected).abs() < 1e-2, "{found} for {expected}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn the_slope_is_that_of_least_squares(pairs in prop::collection::vec((-1.0_f64..1.0, -2.0_f64..2.0), 1..50)) {
+            let (left, right) = pairs.split_at(pairs.len() / 2);
+            let sums = |pairs: &[(f64, f64)]| {
+                let mut sums = SlopeSums::default();
+                pairs.iter().for_each(|pair| sums.add(pair.0, pair.1));
+                sums
+            };
+            let mut merged = sums(left);
+            merged.merge(&sums(right));
+            let slope = merged.slope();
+            let loss = |slope: f64| {
+                let errors = pairs.iter().map(|pair| (pair.1 - slope * pair.0).powi(2)).sum::<f64>();
+                errors + SLOPE_PRIOR_PAIRS * slope * slope
+            };
+            prop_assert!(loss(slope) <= loss(slope + 1e-3) && loss(slope) <= loss(slope - 1e-3));
+        }
+    }
+
+    #[test]
+    fn weights_are_centred_and_never_all_nothing() {
+        assert_eq!(weights(&[3.0, 5.0], 0.0), [-1.0, 1.0]);
+        assert_eq!(weights(&[3.0, 5.0], 1.0), [0.0, 2.0]);
+        assert_eq!(weights(&[4.0, 4.0], 0.0), [1.0, 1.0]);
+        assert!(weights(&[], 0.0).is_empty());
+    }
+
+    #[test]
+    fn an_item_that_is_the_whole_profile_leaves_nothing() {
+        assert_eq!(cosine_without(1.0, 2.5, 2.5), 0.0);
+    }
+}

@@ -1,0 +1,287 @@
+//! Which features there are and what each is worth, and the vector of an item.
+
+use std::collections::BTreeMap;
+
+use super::{Census, ItemFacts, Vector, census::decade};
+
+/// What each block counts for; 0 leaves it out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlockWeights {
+    /// Genres.
+    pub genres: f32,
+    /// The tag genome.
+    pub genome: f32,
+    /// Tags of users.
+    pub tags: f32,
+    /// The decade of release.
+    pub decade: f32,
+}
+
+/// How vectors are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// What each block counts for.
+    pub weights: BlockWeights,
+    /// Tags on fewer items are passed over: they tell nothing of others.
+    pub tag_items_min: u64,
+    /// The tags on the most items that are kept.
+    pub tags_max: usize,
+}
+
+/// The features of the sparse blocks, numbered from 0: genres, then tags, then decades.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vocabulary {
+    weights: BlockWeights,
+    genres: Terms,
+    tags: Terms,
+    /// Feature of each decade.
+    decades: BTreeMap<i32, u32>,
+    genome_means: Vec<f32>,
+}
+
+/// Feature and idf of each term.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Terms(BTreeMap<String, (u32, f32)>);
+
+impl Terms {
+    fn new<'a>(counts: impl Iterator<Item = (&'a String, &'a u64)>, items: u64, first: u32) -> Self {
+        let idf = |with: u64| (((1 + items) as f64 / (1 + with) as f64).ln() + 1.0) as f32;
+        let numbered = counts.zip(first..);
+        Self(numbered.map(|((term, &with), feature)| (term.clone(), (feature, idf(with)))).collect())
+    }
+}
+
+impl Vocabulary {
+    /// From the counts over the whole catalogue. Inverse document frequency is ln((1 + items) / (1 + items
+    /// with the term)) + 1; of more than [`Settings::tags_max`] tags those on the most items stay, ties in
+    /// alphabetical order.
+    #[must_use]
+    pub fn new(census: &Census, settings: &Settings) -> Self {
+        let genres = Terms::new(census.genres.iter(), census.items, 0);
+        let mut tags: Vec<(&String, &u64)> =
+            census.tags.iter().filter(|(_, items)| **items >= settings.tag_items_min).collect();
+        tags.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        tags.truncate(settings.tags_max);
+        let first_tag = genres.0.len() as u32;
+        let tags = Terms::new(tags.into_iter(), census.items, first_tag);
+        let first_decade = first_tag + tags.0.len() as u32;
+        let decades = census.decades.keys().copied().zip(first_decade..).collect();
+        Self { weights: settings.weights, genres, tags, decades, genome_means: census.genome.means() }
+    }
+
+    /// How many features the sparse blocks have.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.genres.0.len() + self.tags.0.len() + self.decades.len()
+    }
+
+    /// How many genome tags there are.
+    #[must_use]
+    pub fn genome_width(&self) -> usize {
+        self.genome_means.len()
+    }
+
+    /// The vector of an item: of length 1, or zero when nothing that counts is known of it. A genre or decade
+    /// counts its idf or 1, a tag that t users gave (1 + ln t) · idf, a genome tag its relevance less the mean
+    /// over the catalogue, because what is common to all items tells none apart.
+    #[must_use]
+    pub fn vector(&self, item: &ItemFacts<'_>) -> Vector {
+        let mut genres: Vec<(u32, f32)> =
+            item.genres.iter().filter_map(|genre| self.genres.0.get(genre).copied()).collect();
+        let tag = |(tag, users): &(String, u32)| {
+            let (feature, idf) = self.tags.0.get(tag)?;
+            Some((*feature, (1.0 + f64::from(*users).ln()) as f32 * idf))
+        };
+        let mut tags: Vec<(u32, f32)> = item.tags.iter().filter_map(tag).collect();
+        let feature = item.year.and_then(|year| self.decades.get(&decade(year)));
+        let mut decades: Vec<(u32, f32)> = feature.map(|feature| (*feature, 1.0)).into_iter().collect();
+        let known = item.genome.filter(|genome| genome.len() == self.genome_means.len());
+        let mut genome: Vec<f32> = known
+            .map(|genome| genome.iter().zip(&self.genome_means).map(|(value, mean)| value - mean).collect())
+            .unwrap_or_default();
+
+        let of_terms =
+            |terms: &mut [(u32, f32)], weight| scale(terms.iter_mut().map(|term| &mut term.1), weight);
+        // The squared length of the whole: the weights of the blocks that are there.
+        let square = of_terms(&mut genres, self.weights.genres)
+            + of_terms(&mut tags, self.weights.tags)
+            + of_terms(&mut decades, self.weights.decade)
+            + scale(genome.iter_mut(), self.weights.genome);
+        let mut features = [genres, tags, decades].concat();
+        features.retain(|feature| feature.1 != 0.0);
+        features.sort_unstable_by_key(|feature| feature.0);
+        if square > 0.0 {
+            let whole = square.sqrt();
+            features.iter_mut().for_each(|feature| feature.1 /= whole);
+            genome.iter_mut().for_each(|value| *value /= whole);
+        }
+        if genome.iter().all(|value| *value == 0.0) {
+            genome.clear();
+        }
+        Vector { features, genome }
+    }
+}
+
+/// Brings a block's values to the squared length `weight`, which is returned; a block that is all zeros or
+/// counts nothing becomes zero.
+fn scale<'a>(values: impl ExactSizeIterator<Item = &'a mut f32>, weight: f32) -> f32 {
+    let values: Vec<&mut f32> = values.collect();
+    let square: f64 = values.iter().map(|value| f64::from(**value) * f64::from(**value)).sum();
+    let there = square > 0.0 && weight > 0.0;
+    let factor = if there { (f64::from(weight) / square).sqrt() } else { 0.0 };
+    for value in values {
+        *value = (f64::from(*value) * factor) as f32;
+    }
+    if there { weight } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GENRES: [&str; 4] = ["Action", "Comedy", "Drama", "War"];
+
+    #[derive(Debug, Clone)]
+    struct Owned {
+        genres: Vec<String>,
+        tags: Vec<(String, u32)>,
+        year: Option<i32>,
+        genome: Option<Vec<f32>>,
+    }
+
+    impl Owned {
+        fn facts(&self) -> ItemFacts<'_> {
+            ItemFacts {
+                genres: &self.genres,
+                tags: &self.tags,
+                year: self.year,
+                genome: self.genome.as_deref(),
+            }
+        }
+    }
+
+    fn items() -> impl Strategy<Value = Vec<Owned>> {
+        let item = (
+            prop::collection::btree_set(0_usize..4, 0..4),
+            prop::collection::btree_map("[a-e]", 1_u32..20, 0..4),
+            prop::option::of(1930_i32..2020),
+            prop::option::of(prop::collection::vec(0.0_f32..1.0, 5)),
+        );
+        let owned = item.prop_map(|(genres, tags, year, genome)| Owned {
+            genres: genres.into_iter().map(|genre| GENRES[genre].to_owned()).collect(),
+            tags: tags.into_iter().collect(),
+            year,
+            genome,
+        });
+        prop::collection::vec(owned, 1..20)
+    }
+
+    fn settings() -> Settings {
+        let weights = BlockWeights { genres: 1.0, genome: 2.0, tags: 1.5, decade: 0.25 };
+        Settings { weights, tag_items_min: 2, tags_max: 3 }
+    }
+
+    fn census(items: &[Owned]) -> Census {
+        let mut census = Census::default();
+        items.iter().for_each(|item| census.add(&item.facts()));
+        census
+    }
+
+    /// Cosine of two blocks given as maps, in f64; `None` when either is zero.
+    fn cosine(a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>) -> Option<f64> {
+        let norm = |block: &BTreeMap<String, f64>| block.values().map(|v| v * v).sum::<f64>().sqrt();
+        let product: f64 = a.iter().filter_map(|(term, x)| Some(x * b.get(term)?)).sum();
+        let norms = norm(a) * norm(b);
+        (norms > 0.0).then(|| product / norms)
+    }
+
+    /// The four blocks of an item by the book.
+    fn blocks(item: &Owned, items: &[Owned]) -> [BTreeMap<String, f64>; 4] {
+        let n = items.len() as f64;
+        let with_genre = |genre: &String| items.iter().filter(|other| other.genres.contains(genre)).count();
+        let with_tag =
+            |tag: &String| items.iter().filter(|other| other.tags.iter().any(|t| t.0 == *tag)).count();
+        let idf = |with: usize| ((1.0 + n) / (1.0 + with as f64)).ln() + 1.0;
+        let mut kept: Vec<(usize, String)> =
+            ["a", "b", "c", "d", "e"].map(|tag| (with_tag(&tag.to_owned()), tag.to_owned())).to_vec();
+        kept.retain(|tag| tag.0 >= 2);
+        kept.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        kept.truncate(3);
+        let genomes: Vec<&Vec<f32>> = items.iter().filter_map(|other| other.genome.as_ref()).collect();
+        let mean = |at: usize| {
+            genomes.iter().map(|genome| f64::from(genome[at])).sum::<f64>() / genomes.len() as f64
+        };
+        let genome = item.genome.iter().flatten().enumerate();
+        [
+            item.genres.iter().map(|genre| (genre.clone(), idf(with_genre(genre)))).collect(),
+            genome.map(|(at, &value)| (at.to_string(), f64::from(value) - mean(at))).collect(),
+            item.tags
+                .iter()
+                .filter(|tag| kept.iter().any(|kept| kept.1 == tag.0))
+                .map(|(tag, users)| (tag.clone(), (1.0 + f64::from(*users).ln()) * idf(with_tag(tag))))
+                .collect(),
+            item.year.iter().map(|year| ((year / 10).to_string(), 1.0)).collect(),
+        ]
+    }
+
+    fn dot(a: &Vector, b: &Vector) -> f64 {
+        let sparse = a.features.iter().filter_map(|x| {
+            let y = b.features.iter().find(|y| y.0 == x.0)?;
+            Some(f64::from(x.1) * f64::from(y.1))
+        });
+        let dense = a.genome.iter().zip(&b.genome).map(|(x, y)| f64::from(*x) * f64::from(*y));
+        sparse.sum::<f64>() + dense.sum::<f64>()
+    }
+
+    proptest! {
+        #[test]
+        fn cosines_are_weighted_by_block(items in items()) {
+            let vocabulary = Vocabulary::new(&census(&items), &settings());
+            let vectors: Vec<Vector> = items.iter().map(|item| vocabulary.vector(&item.facts())).collect();
+            let weights = [1.0, 2.0, 1.5, 0.25];
+            let there = |blocks: &[BTreeMap<String, f64>; 4]| {
+                // A genome that is the mean is told from rounding by its size.
+                let has = |block: &BTreeMap<String, f64>| block.values().map(|v| v * v).sum::<f64>() > 1e-9;
+                weights.iter().zip(blocks).filter(|(_, block)| has(block)).map(|(weight, _)| weight).sum::<f64>()
+            };
+            for (a, x) in items.iter().zip(&vectors) {
+                let own = blocks(a, &items);
+                let length = dot(x, x);
+                prop_assert!((length - f64::from(there(&own) > 0.0)).abs() < 1e-5, "{length}");
+                for (b, y) in items.iter().zip(&vectors) {
+                    let other = blocks(b, &items);
+                    let sum: f64 = weights
+                        .iter()
+                        .zip(own.iter().zip(&other))
+                        .filter_map(|(weight, (a, b))| Some(weight * cosine(a, b)?))
+                        .sum();
+                    let exact = sum / (there(&own) * there(&other)).sqrt().max(1e-9);
+                    prop_assert!((dot(x, y) - exact).abs() < 1e-3, "{} for {exact}", dot(x, y));
+                }
+            }
+        }
+
+        #[test]
+        fn it_does_not_matter_who_counts_what(items in items(), cut in 0_usize..20) {
+            let (left, right) = items.split_at(cut.min(items.len()));
+            let mut merged = census(right);
+            merged.merge(&census(left));
+            prop_assert_eq!(&merged, &census(&items));
+            prop_assert_eq!(Vocabulary::new(&merged, &settings()), Vocabulary::new(&census(&items), &settings()));
+        }
+    }
+
+    #[test]
+    fn a_genome_of_another_width_or_no_fact_at_all_is_like_nothing() {
+        let known = Owned { genres: vec![], tags: vec![], year: None, genome: Some(vec![0.5, 0.1]) };
+        let other = Owned { genome: Some(vec![0.1, 0.9]), ..known.clone() };
+        let vocabulary = Vocabulary::new(&census(&[known.clone(), other]), &settings());
+        assert_eq!(vocabulary.genome_width(), 2);
+        assert!(dot(&vocabulary.vector(&known.facts()), &vocabulary.vector(&known.facts())) > 0.99);
+        let torn = Owned { genome: Some(vec![0.5]), ..known };
+        assert_eq!(vocabulary.vector(&torn.facts()), Vector::default());
+        assert_eq!(vocabulary.vector(&ItemFacts::default()), Vector::default());
+    }
+}
