@@ -1,15 +1,16 @@
 //! The worker: data shards, the models' maths, training and shard serving.
 //!
-//! `als` and `evaluate` are pure maths over slices. `dataset` reads and builds rating blocks,
-//! `exchange` moves ratings and factor rows between workers, `train` runs a job's steps, `serve`
-//! holds loaded versions and answers from them, `service` speaks gRPC, and `node` ties one
-//! worker process together.
+//! `als`, `item_cf`, `content`, `hybrid`, `popularity` and `evaluate` are pure maths over slices.
+//! `dataset` reads and builds rating blocks, `exchange` moves ratings and factor rows between
+//! workers, `train` runs a job's steps, `serve` holds loaded versions and answers from them,
+//! `service` speaks gRPC, and `node` ties one worker process together.
 
 pub mod als;
 pub mod content;
 pub mod dataset;
 pub mod evaluate;
 pub mod exchange;
+pub mod hybrid;
 pub mod id_column;
 pub mod item_cf;
 pub mod node;
