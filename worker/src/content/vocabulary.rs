@@ -95,23 +95,20 @@ impl Vocabulary {
         let mut tags: Vec<(u32, f32)> = item.tags.iter().filter_map(tag).collect();
         let feature = item.year.and_then(|year| self.decades.get(&decade(year)));
         let mut decades: Vec<(u32, f32)> = feature.map(|feature| (*feature, 1.0)).into_iter().collect();
-        let known = item.genome.filter(|genome| genome.len() == self.genome_means.len());
-        let mut genome: Vec<f32> = known
-            .map(|genome| genome.iter().zip(&self.genome_means).map(|(value, mean)| value - mean).collect())
-            .unwrap_or_default();
+        let mut genome = self.centred_genome(item.genome.unwrap_or_default());
 
         let of_terms =
             |terms: &mut [(u32, f32)], weight| scale(terms.iter_mut().map(|term| &mut term.1), weight);
         // The squared length of the whole: the weights of the blocks that are there.
-        let square = of_terms(&mut genres, self.weights.genres)
+        let whole_square = of_terms(&mut genres, self.weights.genres)
             + of_terms(&mut tags, self.weights.tags)
             + of_terms(&mut decades, self.weights.decade)
             + scale(genome.iter_mut(), self.weights.genome);
         let mut features = [genres, tags, decades].concat();
         features.retain(|feature| feature.1 != 0.0);
         features.sort_unstable_by_key(|feature| feature.0);
-        if square > 0.0 {
-            let whole = square.sqrt();
+        if whole_square > 0.0 {
+            let whole = whole_square.sqrt();
             features.iter_mut().for_each(|feature| feature.1 /= whole);
             genome.iter_mut().for_each(|value| *value /= whole);
         }
@@ -120,6 +117,24 @@ impl Vocabulary {
         }
         Vector { features, genome }
     }
+
+    /// Relevances less their means; nothing when there are not as many, or when they are the means and what
+    /// is left is rounding.
+    fn centred_genome(&self, genome: &[f32]) -> Vec<f32> {
+        if genome.len() != self.genome_means.len() {
+            return Vec::new();
+        }
+        let centred: Vec<f32> =
+            genome.iter().zip(&self.genome_means).map(|(value, mean)| value - mean).collect();
+        if square(&centred) <= ROUNDING_SHARE * square(genome) { Vec::new() } else { centred }
+    }
+}
+
+/// Of the squared length of a genome, what rounding can leave of it when the mean is taken away.
+const ROUNDING_SHARE: f64 = 1e-10;
+
+fn square(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value) * f64::from(value)).sum()
 }
 
 /// Brings a block's values to the squared length `weight`, which is returned; a block that is all zeros or
@@ -271,6 +286,15 @@ mod tests {
             prop_assert_eq!(&merged, &census(&items));
             prop_assert_eq!(Vocabulary::new(&merged, &settings()), Vocabulary::new(&census(&items), &settings()));
         }
+    }
+
+    #[test]
+    fn a_genome_that_is_the_mean_tells_nothing() {
+        // Rounding leaves a little of these, which is no direction to be compared by.
+        let genome = Some(vec![0.001_234_567, 0.000_777_777, 0.1, 0.964_3, 0.3]);
+        let only = Owned { genres: vec![], tags: vec![], year: Some(1990), genome };
+        let vocabulary = Vocabulary::new(&census(std::slice::from_ref(&only)), &settings());
+        assert_eq!(vocabulary.vector(&only.facts()), Vector { features: vec![(0, 1.0)], genome: vec![] });
     }
 
     #[test]
