@@ -1,14 +1,16 @@
 //! Calls between nodes: channels through a connector that is handed in, deadlines, and following
-//! the leading coordinator.
+//! the leading coordinator and its metadata.
 
+mod behind;
 mod channels;
 mod deadline;
 mod leader;
 mod refusal;
 mod server;
 
+pub use behind::Behind;
 pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};
-pub use deadline::{remaining, with_deadline};
+pub use deadline::{remaining, timeout_of, with_deadline};
 pub use leader::{LEADER_KEY, LeaderClient, not_leader, wrong_cluster};
 pub use refusal::{
     RETRY_AFTER_MS_KEY, VERSION_MISSING_KEY, is_version_missing, queue_full, retry_after, version_missing,

@@ -3,12 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shoal_common::{rpc::LeaderClient, shutdown::Shutdown};
-use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole};
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
+use shoal_common::{
+    rpc::{Behind, LeaderClient},
+    shutdown::Shutdown,
 };
+use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole};
+use tokio::sync::{Notify, watch};
 
 use super::{reconcile::LoadFailures, watch::impatient};
 use crate::serve::LoadedModels;
@@ -17,11 +17,6 @@ use crate::serve::LoadedModels;
 const LEASE_AT_FIRST: Duration = Duration::from_secs(3);
 /// Beats are not sent more often than this, whatever the lease.
 const INTERVAL_MIN: Duration = Duration::from_millis(20);
-
-/// Intervals between beats for which the leader must name other metadata than ours, while ours does
-/// not change, before the stream counts as outdated. Time, not beats: a change is often heard of in
-/// a heartbeat first, and beats come in bursts while shards are being loaded.
-const OUTDATED_INTERVALS: u32 = 3;
 
 /// What every beat says of this process.
 #[derive(Debug, Clone)]
@@ -47,29 +42,12 @@ pub(super) struct Pulse {
     pub(super) outdated: Arc<Notify>,
 }
 
-/// Since when the leader has had other metadata than ours, ours being stuck at one revision.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Behind {
-    known: u64,
-    since: Instant,
-}
-
-impl Behind {
-    fn next(before: Option<Self>, known: u64, current: u64, now: Instant) -> Option<Self> {
-        match before {
-            _ if known == current => None,
-            Some(stuck) if stuck.known == known => Some(stuck),
-            _ => Some(Self { known, since: now }),
-        }
-    }
-}
-
 /// Beats until asked to stop: three times per lease, and at once when something changed.
 pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
     let Pulse { leader, identity, models, failures, changed, metadata, outdated } = pulse;
     let mut lease = LEASE_AT_FIRST;
     let mut reached = true;
-    let mut behind: Option<Behind> = None;
+    let mut behind = Behind::default();
     loop {
         let interval = (lease / 3).max(INTERVAL_MIN);
         let request = HeartbeatRequest {
@@ -99,13 +77,9 @@ pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
                 }
                 reached = true;
                 let known = metadata.borrow().as_ref().map_or(0, |metadata| metadata.revision);
-                behind = Behind::next(behind, known, reply.metadata_revision, Instant::now());
-                if let Some(stuck) = &behind
-                    && stuck.since.elapsed() >= interval * OUTDATED_INTERVALS
-                {
+                if behind.note(known, reply.metadata_revision, interval) {
                     tracing::warn!(known, current = reply.metadata_revision, "following the metadata anew");
                     outdated.notify_one();
-                    behind = None;
                 }
                 if reply.lease_ms > 0 {
                     lease = Duration::from_millis(u64::from(reply.lease_ms));
@@ -126,21 +100,5 @@ pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
             () = changed.notified() => {}
             () = tokio::time::sleep((lease / 3).max(INTERVAL_MIN)) => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_metadata_that_stays_behind_counts() {
-        let begun = Instant::now();
-        let at = |ms| begun + Duration::from_millis(ms);
-        let stuck = Behind::next(None, 15, 16, at(0));
-        assert_eq!(stuck, Some(Behind { known: 15, since: at(0) }));
-        assert_eq!(Behind::next(stuck, 15, 17, at(5)), stuck, "a burst of beats is no longer a time");
-        assert_eq!(Behind::next(stuck, 17, 18, at(9)), Some(Behind { known: 17, since: at(9) }));
-        assert_eq!(Behind::next(stuck, 18, 18, at(9)), None);
     }
 }

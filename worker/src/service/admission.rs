@@ -14,7 +14,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tonic::{Status, metadata::MetadataMap};
+use tonic::Status;
 
 /// The shortest pause that a refused caller is asked to make.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(1);
@@ -85,28 +85,6 @@ impl Admission {
     }
 }
 
-/// When the caller stops waiting, from gRPC's `grpc-timeout`; `None` without one, or with one that
-/// cannot be read.
-pub(super) fn deadline_of(metadata: &MetadataMap) -> Option<Instant> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    // The protocol allows eight digits at most.
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    let timeout = match unit {
-        "H" => Duration::from_secs(amount * 3_600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    };
-    Instant::now().checked_add(timeout)
-}
-
 #[cfg(test)]
 mod tests {
     use shoal_common::rpc::retry_after;
@@ -134,21 +112,5 @@ mod tests {
         let soon = Some(Instant::now() + Duration::from_millis(50));
         let refused = (0..10).take_while(|_| !admission.can_finish(soon)).count();
         assert!((1..10).contains(&refused), "refused {refused} times");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn reads_every_unit_of_a_timeout() {
-        let timeout = |text: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().unwrap());
-            deadline_of(&metadata).map(|deadline| deadline - Instant::now())
-        };
-        assert_eq!(timeout("2H"), Some(Duration::from_secs(7_200)));
-        assert_eq!(timeout("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(timeout("7u"), Some(Duration::from_micros(7)));
-        assert_eq!(timeout("999999999m"), None);
-        assert_eq!(timeout("m"), None);
-        assert_eq!(timeout("10x"), None);
-        assert_eq!(deadline_of(&MetadataMap::new()), None);
     }
 }

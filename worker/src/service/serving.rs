@@ -14,7 +14,11 @@ use std::{
 
 use bytes::Bytes;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-use shoal_common::{compute::Compute, ids::EntityId, rpc::version_missing};
+use shoal_common::{
+    compute::Compute,
+    ids::EntityId,
+    rpc::{timeout_of, version_missing},
+};
 use shoal_proto::v1::{
     self, ItemHit, LookupItemReply, LookupItemRequest, LookupUserReply, LookupUserRequest, ScoreKind,
     ShardHits, TopItemsReply, TopItemsRequest, worker_serving_server::WorkerServing,
@@ -22,7 +26,7 @@ use shoal_proto::v1::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::admission::{Admission, deadline_of};
+use super::admission::Admission;
 use crate::serve::{Hit, ItemQuery, ItemShard, LoadedModels, LoadedVersion, QueryError};
 
 /// Rows in all below which one thread is quicker than sharing the work out (about 0.1 ms of work).
@@ -146,7 +150,7 @@ impl WorkerServing for Serving {
 
     async fn top_items(&self, request: Request<TopItemsRequest>) -> Result<Response<TopItemsReply>, Status> {
         let _timer = QueryTimer::start(score_name(request.get_ref().score()));
-        let deadline = deadline_of(request.metadata());
+        let deadline = timeout_of(request.metadata()).map(|timeout| Instant::now() + timeout);
         let _place = self.admission.enter()?;
         let request = request.into_inner();
         let query =
