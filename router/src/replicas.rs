@@ -18,6 +18,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// Share of a new sample in the running mean.
 const MEAN_WEIGHT: f64 = 0.1;
+/// A mean that no sample renews halves in this time: a worker that was slow once is tried again.
+const MEAN_HALF_LIFE: Duration = Duration::from_secs(1);
 
 /// One worker.
 #[derive(Debug)]
@@ -27,8 +29,11 @@ pub struct Replica {
     /// host:port.
     pub address: String,
     in_flight: AtomicU32,
-    /// Running mean of its answers' latency.
+    /// Running mean of its answers' latency, at the time of the last sample.
     mean_us: AtomicU64,
+    /// That time, from `since`.
+    sampled_at_us: AtomicU64,
+    since: Instant,
     backoff: Mutex<Backoff>,
 }
 
@@ -45,15 +50,17 @@ impl Replica {
             address: address.to_owned(),
             in_flight: AtomicU32::new(0),
             mean_us: AtomicU64::new(0),
+            sampled_at_us: AtomicU64::new(0),
+            since: Instant::now(),
             backoff: Mutex::default(),
         }
     }
 
     /// A call begins; the guard ends it.
     #[must_use]
-    pub fn begin(self: &Arc<Self>) -> InFlight {
+    pub fn begin(self: &Arc<Self>) -> Call {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+        Call { replica: Arc::clone(self), started: Instant::now(), ended: false }
     }
 
     /// What a choice between two replicas goes by: less is better.
@@ -61,7 +68,7 @@ impl Replica {
     pub fn cost(&self) -> u64 {
         let waiting = u64::from(self.in_flight.load(Ordering::Relaxed)) + 1;
         // An unknown worker counts as fast, so that it is tried.
-        waiting * self.mean_us.load(Ordering::Relaxed).max(1)
+        waiting * self.mean_us().max(1)
     }
 
     /// Whether it is not being left alone.
@@ -70,18 +77,27 @@ impl Replica {
         self.lock().until.is_none_or(|until| Instant::now() >= until)
     }
 
-    /// It has answered.
-    pub fn answered(&self, latency: Duration) {
+    /// The mean as it has aged since the last sample.
+    fn mean_us(&self) -> u64 {
+        let age_us = self.now_us().saturating_sub(self.sampled_at_us.load(Ordering::Relaxed));
+        let halvings = age_us / MEAN_HALF_LIFE.as_micros() as u64;
+        self.mean_us.load(Ordering::Relaxed) >> halvings.min(63)
+    }
+
+    fn sample(&self, latency: Duration) {
         let sample = latency.as_micros() as f64;
-        let known = self.mean_us.load(Ordering::Relaxed) as f64;
+        let known = self.mean_us() as f64;
         let mean = if known == 0.0 { sample } else { known + MEAN_WEIGHT * (sample - known) };
         // Lost updates between threads only make the mean a little less fresh.
         self.mean_us.store(mean as u64, Ordering::Relaxed);
-        *self.lock() = Backoff::default();
+        self.sampled_at_us.store(self.now_us(), Ordering::Relaxed);
     }
 
-    /// It cannot be reached.
-    pub fn unreachable(&self) {
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn unreachable(&self) {
         let mut backoff = self.lock();
         if backoff.until.is_some_and(|until| Instant::now() < until) {
             return;
@@ -95,20 +111,51 @@ impl Replica {
     }
 }
 
-/// A call under way.
+/// A call under way. Dropped without an end it was given up, which says that its worker is at least
+/// as slow as the time until then.
 #[derive(Debug)]
-pub struct InFlight(Arc<Replica>);
+pub struct Call {
+    replica: Arc<Replica>,
+    started: Instant,
+    ended: bool,
+}
 
-impl Drop for InFlight {
+impl Call {
+    /// The worker has answered; returns after how long.
+    pub fn answered(mut self) -> Duration {
+        self.ended = true;
+        let latency = self.started.elapsed();
+        self.replica.sample(latency);
+        *self.replica.lock() = Backoff::default();
+        latency
+    }
+
+    /// The worker has said no. That it did so quickly must not draw more calls to it.
+    pub fn refused(mut self) {
+        self.ended = true;
+    }
+
+    /// The worker cannot be reached.
+    pub fn unreachable(mut self) {
+        self.ended = true;
+        self.replica.unreachable();
+    }
+}
+
+impl Drop for Call {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.replica.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let at_least = self.started.elapsed();
+        if !self.ended && at_least.as_micros() > u128::from(self.replica.mean_us()) {
+            self.replica.sample(at_least);
+        }
     }
 }
 
 /// Name and address.
 type ReplicaKey = (String, String);
 
-/// All workers ever heard of. Clones share them.
+/// The workers that the metadata names. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Replicas(Arc<Mutex<HashMap<ReplicaKey, Arc<Replica>>>>);
 
@@ -119,6 +166,12 @@ impl Replicas {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.to_owned(), address.to_owned());
         Arc::clone(known.entry(key).or_insert_with(|| Arc::new(Replica::new(name, address))))
+    }
+
+    /// Forgets all but those that `wanted` (name and address) names.
+    pub fn retain(&self, wanted: impl Fn(&str, &str) -> bool) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(name, address), _| wanted(name, address));
     }
 }
 
@@ -145,29 +198,75 @@ pub fn choose(candidates: &[Arc<Replica>], draw: u64) -> Option<usize> {
 mod tests {
     use super::*;
 
+    const DRAWS: std::ops::Range<u64> = 0..50;
+
+    fn chosen(candidates: &[Arc<Replica>]) -> Vec<Option<usize>> {
+        let mut chosen: Vec<_> =
+            DRAWS.map(|draw| choose(candidates, draw.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        chosen
+    }
+
+    async fn answer_after(replica: &Arc<Replica>, latency: Duration) {
+        let call = replica.begin();
+        tokio::time::sleep(latency).await;
+        assert_eq!(call.answered(), latency);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_unreachable_worker_is_left_alone_and_tried_again() {
         let replicas = Replicas::default();
-        let candidates = vec![replicas.get("a", "h:1"), replicas.get("b", "h:2")];
-        candidates[0].unreachable();
-        assert!((0..50).all(|draw| choose(&candidates, draw * 0x9e37_79b9_7f4a_7c15) == Some(1)));
-        candidates[1].unreachable();
+        let candidates = [replicas.get("a", "h:1"), replicas.get("b", "h:2")];
+        candidates[0].begin().unreachable();
+        assert_eq!(chosen(&candidates), [Some(1)]);
+        candidates[1].begin().unreachable();
         assert!(choose(&candidates, 7).is_some(), "with nobody usable somebody is still asked");
         tokio::time::sleep(BACKOFF_MIN).await;
         assert!(candidates[0].is_usable());
-        candidates[0].unreachable();
+        candidates[0].begin().unreachable();
         tokio::time::sleep(BACKOFF_MIN).await;
         assert!(!candidates[0].is_usable(), "the pause doubles");
-        candidates[0].answered(Duration::from_millis(1));
+        answer_after(&candidates[0], Duration::from_millis(1)).await;
         assert!(candidates[0].is_usable());
     }
 
-    #[test]
-    fn the_one_with_less_to_do_is_chosen() {
+    #[tokio::test(start_paused = true)]
+    async fn the_one_with_less_to_do_is_chosen() {
         let replicas = Replicas::default();
-        let candidates = vec![replicas.get("a", "h:1"), replicas.get("b", "h:2")];
-        candidates.iter().for_each(|replica| replica.answered(Duration::from_millis(1)));
+        let candidates = [replicas.get("a", "h:1"), replicas.get("b", "h:2")];
+        for replica in &candidates {
+            answer_after(replica, Duration::from_millis(1)).await;
+        }
+        assert_eq!(chosen(&candidates), [Some(0), Some(1)]);
         let _busy = [candidates[0].begin(), candidates[0].begin()];
-        assert!((0..50).all(|draw| choose(&candidates, draw * 0x9e37_79b9_7f4a_7c15) == Some(1)));
+        assert_eq!(chosen(&candidates), [Some(1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_whose_calls_are_given_up_counts_as_slow_for_a_while() {
+        let replicas = Replicas::default();
+        let candidates = [replicas.get("a", "h:1"), replicas.get("b", "h:2")];
+        for replica in &candidates {
+            answer_after(replica, Duration::from_millis(1)).await;
+        }
+        let given_up = candidates[0].begin();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(given_up);
+        assert_eq!(chosen(&candidates), [Some(1)]);
+        // A caller that went away at once says nothing about the worker.
+        drop(candidates[1].begin());
+        assert_eq!(chosen(&candidates), [Some(1)]);
+        tokio::time::sleep(MEAN_HALF_LIFE * 16).await;
+        assert_eq!(chosen(&candidates), [Some(0), Some(1)], "it is tried again");
+    }
+
+    #[test]
+    fn workers_that_are_gone_are_forgotten() {
+        let replicas = Replicas::default();
+        let (kept, _) = (replicas.get("a", "h:1"), replicas.get("a", "h:2"));
+        replicas.retain(|name, address| (name, address) == ("a", "h:1"));
+        assert!(Arc::ptr_eq(&kept, &replicas.get("a", "h:1")));
+        assert_eq!(replicas.0.lock().unwrap().len(), 1);
     }
 }

@@ -11,16 +11,22 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use shoal_common::hash::mix64;
+use shoal_common::{hash::mix64, rpc::remaining};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::machine::{Attempt, Machine, Outcome};
-use crate::replicas::{Replica, choose};
+use crate::replicas::{Call, Replica, choose};
+
+/// Given back for the way from the worker to the client. A call that fails with no more than this left
+/// has used up its time, whatever it says: there is none for another try.
+pub(crate) const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
 
 /// Hedges per hundred calls are paid for from this account, in hundredths of a call.
 const HEDGE_ACCOUNT_MAX: i64 = 1_000;
 const HEDGE_COST: i64 = 100;
+
+const TIME_IS_UP: &str = "the query's time is up";
 
 /// What one shard of a call came back with.
 #[derive(Debug)]
@@ -59,13 +65,13 @@ pub struct FanOut {
 
 impl FanOut {
     /// Hedges a call after the 95th percentile of latency but not before `hedge_after_min`, and at most
-    /// `hedge_percent` of a hundred calls.
+    /// `hedge_percent` of a hundred calls, beyond a few that are free at the start.
     #[must_use]
     pub fn new(hedge_after_min: Duration, hedge_percent: u32, seed: u64) -> Self {
         Self {
             hedge_after_min,
             hedge_percent,
-            hedge_account: AtomicI64::new(0),
+            hedge_account: AtomicI64::new(HEDGE_ACCOUNT_MAX),
             p95_us: AtomicU64::new(0),
             draws: AtomicU64::new(mix64(seed)),
         }
@@ -94,34 +100,33 @@ impl FanOut {
         let begin = |attempt: Attempt| {
             metrics::counter!("shoal_router_fanout_attempts_total", "kind" => attempt.kind.name())
                 .increment(1);
-            let worker = Arc::clone(&workers.list[attempt.worker]);
-            let in_flight = worker.begin();
-            let started = Instant::now();
-            let answer = call(Arc::clone(&worker), attempt.shards.clone());
-            async move {
-                let answer = answer.await;
-                drop(in_flight);
-                (attempt, worker, started.elapsed(), answer)
-            }
+            let worker = &workers.list[attempt.worker];
+            let under_way = worker.begin();
+            let answer = call(Arc::clone(worker), attempt.shards.clone());
+            async move { (attempt, under_way, answer.await) }
         };
         self.earn(first.len());
         calls.extend(first.into_iter().map(begin));
-        let hedge_at = Instant::now() + self.hedge_after();
-        let mut hedge_open = self.hedge_percent > 0;
+        let hedge_after = self.hedge_after();
+        let mut hedge_at = Instant::now() + hedge_after;
         while !machine.is_done() {
             tokio::select! {
                 // Answers first: one that is there needs neither hedge nor deadline.
                 biased;
-                Some((attempt, worker, latency, answer)) = calls.next() => {
-                    let more = self.take_answer(&mut machine, &mut result, &attempt, &worker, latency, answer);
+                Some((attempt, call, answer)) = calls.next() => {
+                    let answer = in_time(answer, deadline);
+                    let more = self.take_answer(&mut machine, &mut result, &attempt, call, answer);
+                    if !more.is_empty() {
+                        hedge_at = Instant::now() + hedge_after;
+                    }
                     calls.extend(more.into_iter().map(begin));
                 }
                 () = tokio::time::sleep_until(deadline) => {
-                    result.failure.get_or_insert_with(|| Status::deadline_exceeded("the query's time is up"));
+                    result.failure.get_or_insert_with(|| Status::deadline_exceeded(TIME_IS_UP));
                     machine.deadline();
                 }
-                () = tokio::time::sleep_until(hedge_at), if hedge_open => {
-                    hedge_open = false;
+                () = tokio::time::sleep_until(hedge_at), if self.hedge_percent > 0 && machine.can_hedge() => {
+                    hedge_at = Instant::now() + hedge_after;
                     if self.pay() {
                         calls.extend(machine.hedge().into_iter().map(begin));
                     }
@@ -138,19 +143,20 @@ impl FanOut {
         machine: &mut Machine,
         result: &mut Answers<T>,
         attempt: &Attempt,
-        worker: &Replica,
-        latency: Duration,
+        call: Call,
         answer: Result<Vec<(u32, ShardAnswer<T>)>, Status>,
     ) -> Vec<Attempt> {
         let answers = match answer {
             Ok(answers) => {
-                worker.answered(latency);
-                self.note_latency(latency);
+                self.note_latency(call.answered());
                 answers
             }
             Err(status) => {
-                if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) {
-                    worker.unreachable();
+                match status.code() {
+                    Code::Unavailable | Code::Unknown | Code::Cancelled => call.unreachable(),
+                    // It is there but slow, which the end of the call notes.
+                    Code::DeadlineExceeded => drop(call),
+                    _ => call.refused(),
                 }
                 result.stale |= shoal_common::rpc::is_version_missing(&status);
                 let outcome = if is_retryable(&status) { Outcome::Retryable } else { Outcome::Final };
@@ -213,6 +219,14 @@ impl FanOut {
         });
         paid.is_ok()
     }
+}
+
+/// An answer that is there counts, a failure at the end of the time is the end of the time: the client
+/// side of a call ends it as cancelled then, which must not look like a worker that is gone.
+fn in_time<T>(answer: Result<T, Status>, deadline: Instant) -> Result<T, Status> {
+    answer.map_err(|status| {
+        if remaining(deadline) > DEADLINE_MARGIN { status } else { Status::deadline_exceeded(TIME_IS_UP) }
+    })
 }
 
 /// Whether another replica may answer where this one did not.

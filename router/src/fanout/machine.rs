@@ -2,8 +2,8 @@
 //! driver's.
 //!
 //! One attempt per worker carries all the shards it was chosen for. A failed shard is tried once more
-//! on a replica that was not asked for it yet; the slowest attempt may get a twin. A shard
-//! contributes at most one answer, whoever gives it first.
+//! on a replica that was not asked for it yet; an attempt that is late may get a twin, one for each shard
+//! at most. A shard contributes at most one answer, whoever gives it first.
 
 use std::collections::BTreeMap;
 
@@ -72,6 +72,7 @@ struct Shard {
     /// Attempts under way that carry it.
     under_way: usize,
     retried: bool,
+    hedged: bool,
 }
 
 /// One fan-out.
@@ -80,7 +81,6 @@ pub struct Machine {
     shards: BTreeMap<u32, Shard>,
     attempts: Vec<Attempt>,
     open: Vec<bool>,
-    hedged: bool,
 }
 
 impl Machine {
@@ -90,10 +90,9 @@ impl Machine {
         let shards = shards.into_iter().map(|(shard, candidates)| {
             let candidates: Vec<_> = candidates.into_iter().map(|worker| (worker, false)).collect();
             let state = if candidates.is_empty() { State::Failed } else { State::Pending };
-            (shard, Shard { state, candidates, under_way: 0, retried: false })
+            (shard, Shard { state, candidates, under_way: 0, retried: false, hedged: false })
         });
-        let mut machine =
-            Self { shards: shards.collect(), attempts: Vec::new(), open: Vec::new(), hedged: false };
+        let mut machine = Self { shards: shards.collect(), attempts: Vec::new(), open: Vec::new() };
         let all: Vec<u32> = machine.shards.keys().copied().collect();
         let first = machine.ask(&all, Kind::First);
         (machine, first)
@@ -118,9 +117,10 @@ impl Machine {
                     state.state = State::Answered;
                     accepted.push(shard);
                 }
-                (State::Pending, Outcome::Final) => state.state = State::Failed,
                 // Another attempt that carries it may still answer.
-                (State::Pending, Outcome::Retryable) if state.under_way == 0 => failed.push(shard),
+                (State::Pending, _) if state.under_way > 0 => {}
+                (State::Pending, Outcome::Final) => state.state = State::Failed,
+                (State::Pending, Outcome::Retryable) => failed.push(shard),
                 _ => {}
             }
         }
@@ -137,18 +137,36 @@ impl Machine {
         (accepted, self.ask(&again, Kind::Retry))
     }
 
-    /// The hedge timer: the oldest attempt that is still out gets twins for what nobody has answered. At most once.
+    /// Whether [`Machine::hedge`] would make an attempt.
+    #[must_use]
+    pub fn can_hedge(&self) -> bool {
+        !self.late().is_empty()
+    }
+
+    /// The hedge timer: the oldest attempt that is still out and has no twin yet gets one for what nobody
+    /// has answered. The timer may come again: which of the late ones will never answer cannot be told.
     pub fn hedge(&mut self) -> Vec<Attempt> {
-        if std::mem::replace(&mut self.hedged, true) {
-            return Vec::new();
+        let late = self.late();
+        for shard in &late {
+            if let Some(state) = self.shards.get_mut(shard) {
+                state.hedged = true;
+            }
         }
-        let Some(slowest) = self.open.iter().position(|open| *open) else { return Vec::new() };
-        let untried = |shard: &u32| {
-            let state = &self.shards[shard];
-            state.state == State::Pending && state.candidates.iter().any(|candidate| !candidate.1)
-        };
-        let late: Vec<u32> = self.attempts[slowest].shards.iter().copied().filter(untried).collect();
         self.ask(&late, Kind::Hedge)
+    }
+
+    /// The shards to hedge next: those of the oldest attempt that has some which somebody else can be asked for.
+    fn late(&self) -> Vec<u32> {
+        let can_be_hedged = |shard: &u32| {
+            let state = &self.shards[shard];
+            state.state == State::Pending
+                && !state.hedged
+                && state.candidates.iter().any(|candidate| !candidate.1)
+        };
+        let open = self.attempts.iter().zip(&self.open).filter(|(_, open)| **open);
+        open.map(|(attempt, _)| attempt.shards.iter().copied().filter(can_be_hedged).collect::<Vec<u32>>())
+            .find(|late| !late.is_empty())
+            .unwrap_or_default()
     }
 
     /// The deadline: whatever is not answered is not.
@@ -243,10 +261,21 @@ mod tests {
         let (mut machine, first) = Machine::start([(0, vec![1, 2])]);
         let twins = machine.hedge();
         assert_eq!((twins[0].worker, twins[0].kind), (2, Kind::Hedge));
-        assert!(machine.hedge().is_empty());
+        assert!(!machine.can_hedge() && machine.hedge().is_empty());
         assert_eq!(machine.reply(1, &outcomes(&twins[0], Outcome::Answered)).0, [0]);
         assert!(machine.is_done());
         assert!(machine.reply(0, &outcomes(&first[0], Outcome::Answered)).0.is_empty());
+    }
+
+    #[test]
+    fn each_late_attempt_gets_its_twin_in_turn() {
+        let (mut machine, _) = Machine::start([(0, vec![1, 3]), (1, vec![2, 3]), (2, vec![1, 2])]);
+        let twins = |machine: &mut Machine| -> Vec<(Worker, Vec<u32>)> {
+            machine.hedge().into_iter().map(|twin| (twin.worker, twin.shards)).collect()
+        };
+        assert_eq!(twins(&mut machine), [(2, vec![2]), (3, vec![0])]);
+        assert_eq!(twins(&mut machine), [(3, vec![1])]);
+        assert!(!machine.can_hedge());
     }
 
     #[test]

@@ -3,4 +3,5 @@
 mod driver;
 pub mod machine;
 
+pub(crate) use driver::DEADLINE_MARGIN;
 pub use driver::{Answers, FanOut, ShardAnswer};
