@@ -4,11 +4,14 @@
 use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
-    rpc::{Channels, LeaderClient},
+    rpc::{Behind, Channels, LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
 };
 use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole, WatchMetadataRequest};
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tonic::Status;
 
 use crate::{replicas::Replicas, snapshot::Snapshot};
@@ -17,6 +20,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How long one call may look for the leader.
 const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(1);
+const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
 
 /// What a watcher needs to know.
 #[derive(Debug, Clone)]
@@ -38,11 +42,17 @@ pub struct WatchConfig {
 pub fn start(config: WatchConfig, channels: Channels, shutdown: &Shutdown) -> watch::Receiver<Arc<Snapshot>> {
     let leader = LeaderClient::new(channels, config.coordinators.clone());
     let (sender, receiver) = watch::channel(Arc::default());
-    let follower =
-        Follower { config: config.clone(), leader: leader.clone(), replicas: Replicas::default(), sender };
-    let (stop, stop_beats) = (shutdown.clone(), shutdown.clone());
-    shutdown.spawn("metadata watch", follower.run(stop));
-    shutdown.spawn("heartbeats", beat(config, leader, stop_beats));
+    let outdated = Arc::new(Notify::new());
+    let follower = Follower {
+        config: config.clone(),
+        leader: leader.clone(),
+        replicas: Replicas::default(),
+        sender,
+        outdated: Arc::clone(&outdated),
+    };
+    let pulse = Pulse { config, leader, known: receiver.clone(), outdated };
+    shutdown.spawn("metadata watch", follower.run(shutdown.clone()));
+    shutdown.spawn("heartbeats", pulse.beat(shutdown.clone()));
     receiver
 }
 
@@ -51,6 +61,8 @@ struct Follower {
     leader: LeaderClient,
     replicas: Replicas,
     sender: watch::Sender<Arc<Snapshot>>,
+    /// Notified when heartbeats say that the stream has fallen behind.
+    outdated: Arc<Notify>,
 }
 
 impl Follower {
@@ -62,6 +74,7 @@ impl Follower {
                 status = self.follow() => {
                     tracing::debug!(%status, "the metadata watch ended, going on with the last snapshot");
                 }
+                () = self.outdated.notified() => {}
             }
             tokio::select! {
                 biased;
@@ -87,6 +100,11 @@ impl Follower {
         };
         loop {
             match updates.message().await {
+                Ok(Some(metadata)) if metadata.cluster_id != self.config.cluster_id => {
+                    let status = wrong_cluster(&self.config.cluster_id, &metadata.cluster_id);
+                    tracing::warn!(%status, "cannot follow the metadata");
+                    return status;
+                }
                 Ok(Some(metadata)) => self.take(&metadata),
                 Ok(None) => return Status::unavailable("the leader has changed"),
                 Err(status) => return status,
@@ -95,9 +113,8 @@ impl Follower {
     }
 
     fn take(&self, metadata: &Metadata) {
-        let known = self.sender.borrow().revision;
-        if metadata.cluster_id != self.config.cluster_id || (metadata.leader_term, metadata.revision) <= known
-        {
+        // A deposed leader's stream may still deliver something old.
+        if (metadata.leader_term, metadata.revision) <= self.sender.borrow().revision {
             return;
         }
         let snapshot = Snapshot::new(metadata, &self.replicas);
@@ -126,32 +143,57 @@ impl Follower {
     }
 }
 
-async fn beat(config: WatchConfig, leader: LeaderClient, stop: Shutdown) {
-    loop {
-        let request = HeartbeatRequest {
-            cluster_id: config.cluster_id.clone(),
-            node: config.node.clone(),
+/// What heartbeats say and compare.
+struct Pulse {
+    config: WatchConfig,
+    leader: LeaderClient,
+    /// The metadata known here, to be compared with the leader's.
+    known: watch::Receiver<Arc<Snapshot>>,
+    /// To notify when the leader has other metadata than we have.
+    outdated: Arc<Notify>,
+}
+
+impl Pulse {
+    /// Beats three times per lease until asked to stop.
+    async fn beat(self, stop: Shutdown) {
+        let mut pause = HEARTBEAT_DEFAULT;
+        let mut behind = Behind::default();
+        loop {
+            let request = self.request();
+            let beat = self.leader.call(LEADER_PATIENCE, |mut client| {
+                let request = with_deadline(request.clone(), Instant::now() + pause, Duration::ZERO);
+                async move { Ok(client.heartbeat(request).await?.into_inner()) }
+            });
+            tokio::select! {
+                biased;
+                // Stopping comes first: the leader may be out of reach.
+                () = stop.requested() => return,
+                reply = beat => if let Ok(reply) = reply {
+                    let (_, known) = self.known.borrow().revision;
+                    if behind.note(known, reply.metadata_revision, pause) {
+                        let current = reply.metadata_revision;
+                        tracing::warn!(known, current, "following the metadata anew");
+                        self.outdated.notify_one();
+                    }
+                    pause = (Duration::from_millis(u64::from(reply.lease_ms)) / 3).max(HEARTBEAT_MIN);
+                },
+            }
+            tokio::select! {
+                biased;
+                () = stop.requested() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn request(&self) -> HeartbeatRequest {
+        HeartbeatRequest {
+            cluster_id: self.config.cluster_id.clone(),
+            node: self.config.node.clone(),
             role: NodeRole::Router.into(),
-            address: config.address.clone(),
-            incarnation: config.incarnation,
+            address: self.config.address.clone(),
+            incarnation: self.config.incarnation,
             ..HeartbeatRequest::default()
-        };
-        let beat = leader.call(LEADER_PATIENCE, |mut client| {
-            let request = request.clone();
-            async move { client.heartbeat(request).await }
-        });
-        let pause = tokio::select! {
-            biased;
-            () = stop.requested() => return,
-            reply = beat => match reply {
-                Ok(reply) => Duration::from_millis(u64::from(reply.into_inner().lease_ms) / 3),
-                Err(_) => HEARTBEAT_DEFAULT,
-            },
-        };
-        tokio::select! {
-            biased;
-            () = stop.requested() => return,
-            () = tokio::time::sleep(pause.max(Duration::from_millis(50))) => {}
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What is served where, as one query sees it: made once per metadata change, never changed after.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use shoal_common::ids::IdKind;
-use shoal_proto::v1::{DatasetInfo, Metadata, ModelVersion, NodeHealth, NodeRole, Side};
+use shoal_proto::v1::{DatasetInfo, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole, Side};
 
 use crate::replicas::{Replica, Replicas};
 
@@ -18,7 +18,8 @@ pub struct Live {
     pub user_id_kind: IdKind,
     /// Kind of item ids.
     pub item_id_kind: IdKind,
-    /// Per user shard, who has it: those that have reported it ready, or all that should have it.
+    /// Per user shard, whom to ask: the workers that are up and have reported it ready, else those that
+    /// are up and should have it, else whoever had or should have it.
     pub user_shards: Vec<Vec<Arc<Replica>>>,
     /// Likewise per item shard.
     pub item_shards: Vec<Vec<Arc<Replica>>>,
@@ -65,57 +66,66 @@ impl Snapshot {
     #[must_use]
     pub fn new(metadata: &Metadata, replicas: &Replicas) -> Self {
         let workers = metadata.nodes.iter().filter(|node| node.role() == NodeRole::Worker);
+        replicas.retain(|name, address| {
+            metadata.nodes.iter().any(|node| node.name == name && node.address == address)
+        });
         Self {
             revision: (metadata.leader_term, metadata.revision),
             live: live(metadata, replicas),
-            workers_up: workers.filter(|node| node.health() == NodeHealth::Up).count(),
+            workers_up: workers.filter(|node| is_up(node)).count(),
         }
     }
+}
+
+fn is_up(node: &NodeInfo) -> bool {
+    node.health() == NodeHealth::Up
 }
 
 fn live(metadata: &Metadata, replicas: &Replicas) -> Option<Live> {
     let version = metadata.versions.iter().find(|version| version.name == metadata.live_version)?;
     let of_version = |name: &str, of: &str| name == version.dataset_name && of == version.dataset_version;
     let dataset = metadata.datasets.iter().find(|dataset| of_version(&dataset.name, &dataset.version))?;
+    // An id belongs to one of the shards, so there must be one.
+    (dataset.shard_count > 0).then_some(())?;
     let placement = metadata
         .placements
         .iter()
         .find(|placement| of_version(&placement.dataset_name, &placement.dataset_version))?;
-    let known: HashMap<&str, Arc<Replica>> = metadata
-        .nodes
-        .iter()
-        .filter(|node| node.role() == NodeRole::Worker)
-        .map(|node| (node.name.as_str(), replicas.get(&node.name, &node.address)))
-        .collect();
-    let ready = |node: &str, side: Side, shard: u32| {
-        let loaded = metadata.loaded.get(node).into_iter().flat_map(|loaded| &loaded.versions);
+    let workers = metadata.nodes.iter().filter(|node| node.role() == NodeRole::Worker);
+    let workers: Vec<(&NodeInfo, Arc<Replica>)> =
+        workers.map(|node| (node, replicas.get(&node.name, &node.address))).collect();
+    let ready = |node: &NodeInfo, side: Side, shard: u32| {
+        let loaded = metadata.loaded.get(&node.name).into_iter().flat_map(|loaded| &loaded.versions);
         loaded.filter(|loaded| loaded.version == version.name).any(|loaded| {
             let shards = if side == Side::Items { &loaded.item_shards } else { &loaded.user_shards };
             shards.contains(&shard)
         })
     };
+    let placed = |node: &NodeInfo, side: Side, shard: u32| {
+        let mut of_shard = placement.shards.iter().filter(|of| of.side() == side && of.shard == shard);
+        of_shard.any(|of| of.nodes.contains(&node.name))
+    };
+    let pick = |wanted: &dyn Fn(&NodeInfo) -> bool| -> Vec<Arc<Replica>> {
+        let picked = workers.iter().filter(|(node, _)| wanted(node));
+        picked.map(|(_, replica)| Arc::clone(replica)).collect()
+    };
     let mut unserved = 0;
-    let mut candidates = |side: Side| {
-        let mut shards: Vec<Vec<Arc<Replica>>> = vec![Vec::new(); dataset.shard_count as usize];
-        for (shard, candidates) in shards.iter_mut().enumerate() {
-            let shard = shard as u32;
+    let mut candidates = |side: Side| -> Vec<Vec<Arc<Replica>>> {
+        let of_shard = |shard: u32| {
             // While shards move, workers that are no longer placed may still have them.
-            candidates.extend(
-                known
-                    .iter()
-                    .filter(|(node, _)| ready(node, side, shard))
-                    .map(|(_, replica)| Arc::clone(replica)),
-            );
+            let mut candidates = pick(&|node| is_up(node) && ready(node, side, shard));
             if candidates.is_empty() {
                 unserved += 1;
-                let placed =
-                    placement.shards.iter().filter(|placed| placed.side() == side && placed.shard == shard);
-                let nodes = placed.flat_map(|placed| &placed.nodes);
-                candidates.extend(nodes.filter_map(|node| known.get(node.as_str()).cloned()));
+                candidates = pick(&|node| is_up(node) && placed(node, side, shard));
+            }
+            if candidates.is_empty() {
+                // A lost lease may be all that is wrong with them.
+                candidates = pick(&|node| ready(node, side, shard) || placed(node, side, shard));
             }
             candidates.sort_by(|a, b| a.name.cmp(&b.name));
-        }
-        shards
+            candidates
+        };
+        (0..dataset.shard_count).map(of_shard).collect()
     };
     let (user_shards, item_shards) = (candidates(Side::Users), candidates(Side::Items));
     Some(Live {

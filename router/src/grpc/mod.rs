@@ -1,12 +1,13 @@
 //! The gRPC face: the `Recommender` service.
 
-use shoal_common::ids::EntityId;
+use shoal_common::{ids::EntityId, rpc::timeout_of};
 use shoal_proto::v1::{
-    self, HealthReply, HealthRequest, PredictReply, PredictRequest, RecommendReply, RecommendRequest,
+    self, HealthReply, HealthRequest, PredictReply, PredictRequest, RankBy, RecommendReply, RecommendRequest,
     SimilarReply, SimilarRequest, entity_id::Kind, recommender_server::Recommender,
 };
 use tonic::{Request, Response, Status};
 
+use crate::fanout::DEADLINE_MARGIN;
 use crate::query::{GivenId, Predict, Queries, QueryError, Recommend, Similar};
 
 /// Answers over gRPC.
@@ -20,6 +21,15 @@ impl RecommenderService {
     #[must_use]
     pub fn new(queries: Queries) -> Self {
         Self { queries }
+    }
+
+    /// Queries that take no longer than the caller waits.
+    fn for_caller<T>(&self, request: &Request<T>) -> Queries {
+        match timeout_of(request.metadata()) {
+            // Time for the way back, or the caller hears of its own timeout only.
+            Some(timeout) => self.queries.within(timeout - DEADLINE_MARGIN.min(timeout / 4)),
+            None => self.queries.clone(),
+        }
     }
 }
 
@@ -35,8 +45,13 @@ fn some_id(id: EntityId) -> Option<v1::EntityId> {
     Some(id.into())
 }
 
-fn n(n: u32) -> Option<u32> {
-    (n != 0).then_some(n)
+fn n(n: u32) -> Option<i64> {
+    (n != 0).then_some(i64::from(n))
+}
+
+fn rank_by(number: i32) -> Result<RankBy, Status> {
+    RankBy::try_from(number)
+        .map_err(|_| Status::invalid_argument(format!("'rank_by' is {number}, which is no way to rank")))
 }
 
 fn status(error: QueryError) -> Status {
@@ -56,14 +71,15 @@ impl Recommender for RecommenderService {
         &self,
         request: Request<RecommendRequest>,
     ) -> Result<Response<RecommendReply>, Status> {
+        let queries = self.for_caller(&request);
         let request = request.into_inner();
         let query = Recommend {
-            rank_by: request.rank_by(),
+            rank_by: rank_by(request.rank_by)?,
             user: given(request.user_id, "user_id")?,
             n: n(request.n),
             complete: request.complete,
         };
-        let found = self.queries.recommend(&query).await.map_err(status)?;
+        let found = queries.recommend(&query).await.map_err(status)?;
         let recommendations = found.recommendations.into_iter().map(|movie| v1::Recommendation {
             movie_id: some_id(movie.movie),
             title: movie.title,
@@ -83,10 +99,11 @@ impl Recommender for RecommenderService {
     }
 
     async fn predict(&self, request: Request<PredictRequest>) -> Result<Response<PredictReply>, Status> {
+        let queries = self.for_caller(&request);
         let request = request.into_inner();
         let query =
             Predict { user: given(request.user_id, "user_id")?, movie: given(request.movie_id, "movie_id")? };
-        let found = self.queries.predict(&query).await.map_err(status)?;
+        let found = queries.predict(&query).await.map_err(status)?;
         Ok(Response::new(PredictReply {
             user_id: some_id(found.user),
             movie_id: some_id(found.movie),
@@ -99,13 +116,14 @@ impl Recommender for RecommenderService {
     }
 
     async fn similar(&self, request: Request<SimilarRequest>) -> Result<Response<SimilarReply>, Status> {
+        let queries = self.for_caller(&request);
         let request = request.into_inner();
         let query = Similar {
             movie: given(request.movie_id, "movie_id")?,
             n: n(request.n),
             complete: request.complete,
         };
-        let found = self.queries.similar(&query).await.map_err(status)?;
+        let found = queries.similar(&query).await.map_err(status)?;
         let similar_movies = found.similar.into_iter().map(|movie| v1::SimilarMovie {
             movie_id: some_id(movie.movie),
             title: movie.title,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    extract::rejection::StringRejection,
+    extract::rejection::{PathRejection, StringRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Json, Response},
 };
@@ -39,6 +39,12 @@ impl HttpError {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, detail, retry_after: None }
     }
 
+    /// An id in the path that is not text.
+    pub(super) fn path(rejection: PathRejection) -> Self {
+        Self { status: rejection.status(), detail: rejection.body_text(), retry_after: None }
+    }
+
+    /// A body that cannot be read or is too large.
     pub(super) fn body(rejection: StringRejection) -> Self {
         Self { status: rejection.status(), detail: rejection.body_text(), retry_after: None }
     }

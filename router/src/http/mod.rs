@@ -8,10 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Path, RawQuery, Request, State},
+    extract::{
+        DefaultBodyLimit, Path, RawQuery, Request, State,
+        rejection::{PathRejection, StringRejection},
+    },
     http::{HeaderValue, Method, Uri, header},
     middleware::{self, Next},
-    response::{IntoResponse as _, Json, Response},
+    response::{IntoResponse, Json, Response},
     routing::{get, post},
 };
 use serde_json::json;
@@ -19,7 +22,7 @@ use tokio::time::Instant;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
 use self::{error::HttpError, parameters::Parameters};
-use crate::query::{Predict, Queries, Recommend, Similar};
+use crate::query::{GivenId, Predict, Queries, RECOMMEND_COUNT, Recommend, SIMILAR_COUNT, Similar};
 
 /// A predict body is two ids.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -52,8 +55,9 @@ pub fn routes(queries: Queries, metrics: RenderMetrics) -> Router {
         .with_state(Api { queries, metrics })
 }
 
-async fn index() -> Json<serde_json::Value> {
-    Json(json!({
+async fn index(RawQuery(query): RawQuery) -> Result<Json<serde_json::Value>, HttpError> {
+    Parameters::read(query.as_deref())?.finish()?;
+    Ok(Json(json!({
         "service": "shoal",
         "version": env!("CARGO_PKG_VERSION"),
         "routes": [
@@ -63,29 +67,33 @@ async fn index() -> Json<serde_json::Value> {
             "GET /recommendations/health",
             "GET /metrics",
         ],
-    }))
+    })))
 }
 
-async fn health(State(api): State<Api>) -> Json<serde_json::Value> {
+async fn health(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<serde_json::Value>, HttpError> {
+    Parameters::read(query.as_deref())?.finish()?;
     let health = api.queries.health();
-    Json(json!({
+    Ok(Json(json!({
         "status": health.status,
         "model_loaded": health.model_loaded,
         "model_version": Some(health.model_version).filter(|version| !version.is_empty()),
         "timestamp": health.timestamp,
         "shards": { "served": health.shards_served, "total": health.shards_total },
-    }))
+    })))
 }
 
 async fn recommend(
     State(api): State<Api>,
-    Path(user_id): Path<String>,
+    user_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, HttpError> {
     let mut parameters = Parameters::read(query.as_deref())?;
     let request = Recommend {
-        user: crate::query::GivenId::Text(user_id),
-        n: parameters.count("n")?,
+        user: path_id(user_id)?,
+        n: parameters.count("n", RECOMMEND_COUNT)?,
         rank_by: parameters.rank_by()?,
         complete: parameters.flag("complete")?,
     };
@@ -99,13 +107,13 @@ async fn recommend(
 
 async fn similar(
     State(api): State<Api>,
-    Path(movie_id): Path<String>,
+    movie_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<serde_json::Value>, HttpError> {
     let mut parameters = Parameters::read(query.as_deref())?;
     let request = Similar {
-        movie: crate::query::GivenId::Text(movie_id),
-        n: parameters.count("n")?,
+        movie: path_id(movie_id)?,
+        n: parameters.count("n", SIMILAR_COUNT)?,
         complete: parameters.flag("complete")?,
     };
     parameters.finish()?;
@@ -115,14 +123,20 @@ async fn similar(
 
 async fn predict(
     State(api): State<Api>,
-    body: Result<String, axum::extract::rejection::StringRejection>,
+    RawQuery(query): RawQuery,
+    body: Result<String, StringRejection>,
 ) -> Result<Json<serde_json::Value>, HttpError> {
+    Parameters::read(query.as_deref())?.finish()?;
     let (user, movie) = parameters::predict_body(&body.map_err(HttpError::body)?)?;
     let found = api.queries.predict(&Predict { user, movie }).await?;
     Ok(Json(answers::predicted(found, api.queries.timestamp())))
 }
 
-async fn render_metrics(State(api): State<Api>) -> impl axum::response::IntoResponse {
+fn path_id(id: Result<Path<String>, PathRejection>) -> Result<GivenId, HttpError> {
+    id.map(|Path(id)| GivenId::Text(id)).map_err(HttpError::path)
+}
+
+async fn render_metrics(State(api): State<Api>) -> impl IntoResponse {
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, text)], (api.metrics)())
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use shoal_proto::v1::RankBy;
 
 use super::error::HttpError;
-use crate::query::GivenId;
+use crate::query::{CountRange, GivenId};
 
 /// The parameters of a query string, taken one by one; what is left is unknown.
 #[derive(Debug)]
@@ -25,14 +25,10 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// A count; its range is the query's to check.
-    pub(super) fn count(&mut self, name: &str) -> Result<Option<u32>, HttpError> {
+    /// A count; whether it is in range is the query's to check.
+    pub(super) fn count(&mut self, name: &str, range: CountRange) -> Result<Option<i64>, HttpError> {
         let Some(text) = self.0.remove(name) else { return Ok(None) };
-        match text.parse::<i64>() {
-            // Beyond u32 any number is as much out of range as the largest one is.
-            Ok(value) => Ok(Some(u32::try_from(value.max(0)).unwrap_or(u32::MAX))),
-            Err(_) => Err(HttpError::invalid(name, &format!("'{text}' is not a whole number"))),
-        }
+        text.parse().map(Some).map_err(|_| range.wrong(&format!("'{text}'")).into())
     }
 
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, HttpError> {

@@ -11,26 +11,23 @@ use std::{sync::Arc, time::Duration};
 use shoal_common::{
     clock::{Clock, UtcTime},
     ids::{EntityId, IdKind},
-    rpc::Channels,
+    rpc::{Channels, remaining},
 };
 use shoal_proto::v1::{HealthReply, ShardsAnswered};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     admission::{Admission, Overloaded},
-    fanout::FanOut,
+    fanout::{DEADLINE_MARGIN, FanOut},
     snapshot::{Live, Snapshot},
 };
 
 pub use self::{
     error::QueryError,
     predict::{Predict, Predicted},
-    recommend::{Recommend, Recommendation, Recommended, SOURCE_FALLBACK, SOURCE_MODEL},
-    similar::{Similar, SimilarItems, SimilarMovie},
+    recommend::{RECOMMEND_COUNT, Recommend, Recommendation, Recommended, SOURCE_FALLBACK, SOURCE_MODEL},
+    similar::{SIMILAR_COUNT, Similar, SimilarItems, SimilarMovie},
 };
-
-/// Given back for the way from the worker to the client.
-const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
 
 /// Answers queries. Clones share everything.
 #[derive(Debug, Clone)]
@@ -48,6 +45,10 @@ struct Query {
     queries: Queries,
     snapshot: Arc<Snapshot>,
     deadline: Instant,
+    /// Given back for the way from the worker to the client.
+    margin: Duration,
+    /// Whether nothing is left but to answer from this snapshot, outdated or not.
+    last: bool,
 }
 
 impl Query {
@@ -69,6 +70,12 @@ impl Queries {
         timeout: Duration,
     ) -> Self {
         Self { snapshots, channels, clock, fanout: Arc::new(fanout), admission, timeout }
+    }
+
+    /// The same with no more than this time for each query.
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self { timeout: timeout.min(self.timeout), ..self.clone() }
     }
 
     /// ISO 8601, UTC.
@@ -109,18 +116,28 @@ impl Queries {
         F: Future<Output = Result<T, QueryError>> + Send,
         T: Send,
     {
+        // The wait for a place is part of the query's time.
+        let deadline = Instant::now() + self.timeout;
         let admitted = self.admission.admit(self.timeout).await;
         let _admitted =
             admitted.map_err(|Overloaded { retry_after }| QueryError::Overloaded { retry_after })?;
-        let deadline = Instant::now() + self.timeout;
-        let on = |snapshot: &Arc<Snapshot>| {
-            query(Query { queries: self.clone(), snapshot: Arc::clone(snapshot), deadline })
-        };
+        let margin = DEADLINE_MARGIN.min(self.timeout / 4);
+        let on = |snapshot, last| query(Query { queries: self.clone(), snapshot, deadline, margin, last });
         let first = self.snapshot();
-        let outcome = on(&first).await;
+        let outcome = on(Arc::clone(&first), false).await;
         let Err(QueryError::Unavailable { stale: true, .. }) = &outcome else { return outcome };
-        let newer = self.snapshot();
-        if newer.revision == first.revision { outcome } else { on(&newer).await }
+        on(self.newer(first, deadline).await, true).await
+    }
+
+    /// A snapshot newer than this one, if one comes while there is time enough to use it.
+    async fn newer(&self, known: Arc<Snapshot>, deadline: Instant) -> Arc<Snapshot> {
+        let patience = remaining(deadline) / 4;
+        let mut snapshots = self.snapshots.clone();
+        let newer = snapshots.wait_for(|snapshot| snapshot.revision > known.revision);
+        match tokio::time::timeout(patience, newer).await {
+            Ok(Ok(snapshot)) => Arc::clone(&snapshot),
+            Ok(Err(_)) | Err(_) => known,
+        }
     }
 }
 
@@ -152,11 +169,27 @@ impl GivenId {
     }
 }
 
-/// `n`, or its default, if it is in range.
-fn checked_n(n: Option<u32>, default: u32, max: u32) -> Result<u32, QueryError> {
-    match n.unwrap_or(default) {
-        n if (1..=max).contains(&n) => Ok(n),
-        n => Err(QueryError::invalid("n", format!("it is {n}; it must be from 1 to {max}"))),
+/// How many results a query may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct CountRange {
+    default: u32,
+    max: u32,
+}
+
+impl CountRange {
+    /// `n`, or the default, if it is in range.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn check(self, n: Option<i64>) -> Result<u32, QueryError> {
+        let Some(n) = n else { return Ok(self.default) };
+        let in_range = u32::try_from(n).ok().filter(|n| (1..=self.max).contains(n));
+        in_range.ok_or_else(|| self.wrong(&n.to_string()))
+    }
+
+    /// What is said of a count that is not one.
+    pub(crate) fn wrong(self, given: &str) -> QueryError {
+        QueryError::invalid("n", format!("it is {given}; it must be a whole number from 1 to {}", self.max))
     }
 }
 

@@ -4,15 +4,15 @@ use bytes::Bytes;
 use shoal_common::ids::EntityId;
 use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
 
-use super::{GivenId, Queries, Query, QueryError, checked_n, shards_answered, workers::Best};
+use super::{CountRange, GivenId, Queries, Query, QueryError, shards_answered, workers::Best};
 
 /// `source` of an answer by the model.
 pub const SOURCE_MODEL: &str = "model";
 /// `source` of an answer for a user whom the model does not know.
 pub const SOURCE_FALLBACK: &str = "fallback_popular";
 
-const N_DEFAULT: u32 = 10;
-const N_MAX: u32 = 100;
+/// How many movies may be asked for.
+pub const RECOMMEND_COUNT: CountRange = CountRange { default: 10, max: 100 };
 
 /// What to recommend to whom.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub struct Recommend {
     /// The user.
     pub user: GivenId,
     /// How many, 1 to 100; 10 by default.
-    pub n: Option<u32>,
+    pub n: Option<i64>,
     /// By which scores.
     pub rank_by: RankBy,
     /// Rather no answer than one without some shards.
@@ -71,7 +71,7 @@ impl Queries {
 
 impl Query {
     async fn recommend(&self, request: &Recommend) -> Result<Recommended, QueryError> {
-        let n = checked_n(request.n, N_DEFAULT, N_MAX)?;
+        let n = RECOMMEND_COUNT.check(request.n)?;
         let user = request.user.resolve(self.live()?.user_id_kind, "user_id")?;
         let found = self.lookup_user(&user).await?;
         let (top_items, source) = if found.known {

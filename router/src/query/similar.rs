@@ -4,10 +4,10 @@ use bytes::Bytes;
 use shoal_common::ids::EntityId;
 use shoal_proto::v1::{Objective, ScoreKind, ShardsAnswered, TopItemsRequest};
 
-use super::{GivenId, Queries, Query, QueryError, checked_n, shards_answered, workers::Best};
+use super::{CountRange, GivenId, Queries, Query, QueryError, shards_answered, workers::Best};
 
-const N_DEFAULT: u32 = 10;
-const N_MAX: u32 = 50;
+/// How many movies may be asked for.
+pub const SIMILAR_COUNT: CountRange = CountRange { default: 10, max: 50 };
 
 /// What to look for.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Similar {
     /// The movie.
     pub movie: GivenId,
     /// How many, 1 to 50; 10 by default.
-    pub n: Option<u32>,
+    pub n: Option<i64>,
     /// Rather no answer than one without some shards.
     pub complete: bool,
 }
@@ -60,7 +60,7 @@ impl Queries {
 
 impl Query {
     async fn similar(&self, request: &Similar) -> Result<SimilarItems, QueryError> {
-        let n = checked_n(request.n, N_DEFAULT, N_MAX)?;
+        let n = SIMILAR_COUNT.check(request.n)?;
         let movie = request.movie.resolve(self.live()?.item_id_kind, "movie_id")?;
         let found = self.lookup_item(&movie).await?;
         if !found.known {

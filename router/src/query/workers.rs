@@ -14,7 +14,7 @@ use shoal_proto::v1::{
 };
 use tonic::{Code, Status, transport::Channel};
 
-use super::{DEADLINE_MARGIN, Query, QueryError};
+use super::{Query, QueryError};
 use crate::{
     fanout::{Answers, ShardAnswer},
     merge::{Hit, merge},
@@ -32,7 +32,7 @@ impl Query {
     pub(super) async fn lookup_user(&self, user: &EntityId) -> Result<LookupUserReply, QueryError> {
         let request = LookupUserRequest { version: self.version()?, user: Some(user.clone().into()) };
         let call = |mut client: WorkerServingClient<Channel>| {
-            let request = with_deadline(request.clone(), self.deadline, DEADLINE_MARGIN);
+            let request = with_deadline(request.clone(), self.deadline, self.margin);
             async move { client.lookup_user(request).await.map(tonic::Response::into_inner) }
         };
         self.lookup(Side::Users, user, call).await
@@ -41,7 +41,7 @@ impl Query {
     pub(super) async fn lookup_item(&self, item: &EntityId) -> Result<LookupItemReply, QueryError> {
         let request = LookupItemRequest { version: self.version()?, item: Some(item.clone().into()) };
         let call = |mut client: WorkerServingClient<Channel>| {
-            let request = with_deadline(request.clone(), self.deadline, DEADLINE_MARGIN);
+            let request = with_deadline(request.clone(), self.deadline, self.margin);
             async move { client.lookup_item(request).await.map(tonic::Response::into_inner) }
         };
         self.lookup(Side::Items, item, call).await
@@ -86,7 +86,7 @@ impl Query {
             let client = self.client(&worker);
             let request = TopItemsRequest { shards, ..request.clone() };
             let version = request.version.clone();
-            let request = with_deadline(request, self.deadline, DEADLINE_MARGIN);
+            let request = with_deadline(request, self.deadline, self.margin);
             async move {
                 let reply = client?.top_items(request).await?.into_inner();
                 if reply.version != version {
@@ -101,12 +101,13 @@ impl Query {
         let Answers { answers, failed, failure, stale } =
             self.queries.fanout.run(all, self.deadline, ask).await;
         let total = shards.len();
-        if failed == total || (failed > 0 && (complete || stale)) {
-            return Err(unavailable(
-                &format!("{failed} of {total} item shards do not answer"),
-                failure,
-                stale,
-            ));
+        let what = format!("{failed} of {total} item shards do not answer");
+        if failed == total {
+            return Err(unavailable(&what, failure, stale));
+        }
+        if failed > 0 && (complete || (stale && !self.last)) {
+            let why = failure.map(|status| format!(" ({})", status.message())).unwrap_or_default();
+            return Err(QueryError::Unavailable { reason: what + &why, stale });
         }
         let lists: Vec<Vec<ItemHit>> = answers.into_iter().map(|(_, hits)| hits).collect();
         Ok(Best { hits: merge(lists, request.n as usize), failed, total })

@@ -1,0 +1,142 @@
+//! The same over gRPC, with health, reflection and the caller's deadline.
+
+use std::time::Duration;
+
+use shoal_common::ids::EntityId;
+use shoal_proto::v1::{recommender_client::RecommenderClient, *};
+use tokio_stream::StreamExt as _;
+use tonic::{Code, Request, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use crate::fixture::{Cluster, PATIENCE, Setup, V1, world};
+
+async fn channel(cluster: &Cluster) -> Channel {
+    let address = format!("http://{}", cluster.router.grpc);
+    Channel::from_shared(address).unwrap().connect().await.unwrap()
+}
+
+fn integer(id: i64) -> Option<shoal_proto::v1::EntityId> {
+    Some(EntityId::Integer(id).into())
+}
+
+fn text(id: &str) -> Option<shoal_proto::v1::EntityId> {
+    Some(EntityId::Text(id.into()).into())
+}
+
+#[tokio::test]
+async fn answers_are_those_of_http() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let mut client = RecommenderClient::new(channel(&cluster).await);
+    let (user, item) = (cluster.world.user(1), cluster.world.item(5));
+
+    let request = RecommendRequest { user_id: integer(1), n: 7, ..Default::default() };
+    let reply = client.recommend(request).await.unwrap().into_inner();
+    assert_eq!((reply.user_id, reply.model_version.as_str()), (integer(1), V1));
+    assert_eq!((reply.source.as_str(), reply.shards.unwrap().ok), ("model", world::SHARDS));
+    let found: Vec<_> =
+        reply.recommendations.iter().map(|movie| (movie.score, movie.movie_id.clone())).collect();
+    let expected = cluster.world.recommended(V1, user, 7);
+    let expected: Vec<_> = expected.into_iter().map(|(score, id)| (score, Some(id.into()))).collect();
+    assert_eq!(found, expected);
+    assert!((1..).zip(&reply.recommendations).all(|(rank, movie)| movie.rank == rank));
+
+    let request = PredictRequest { user_id: text("1"), movie_id: integer(5) };
+    let reply = client.predict(request).await.unwrap().into_inner();
+    assert_eq!((reply.movie_id, reply.title), (integer(5), world::title(item)));
+    assert_eq!(reply.predicted_rating, world::predicted(V1, user, item).clamp(0.5, 5.0));
+
+    let reply = client.similar(SimilarRequest { movie_id: integer(5), ..Default::default() }).await;
+    let reply = reply.unwrap().into_inner();
+    assert_eq!(reply.similar_movies.len(), 10);
+    assert!(reply.similar_movies.iter().all(|movie| movie.movie_id != integer(5)));
+
+    let health = client.health(HealthRequest {}).await.unwrap().into_inner();
+    assert_eq!((health.status.as_str(), health.model_version.as_str()), ("healthy", V1));
+    assert_eq!((health.shards_served, health.shards_total), (8, 8));
+}
+
+#[tokio::test]
+async fn refusals_have_their_codes() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let mut client = RecommenderClient::new(channel(&cluster).await);
+    let recommend = |user_id, n, rank_by| RecommendRequest { user_id, n, rank_by, ..Default::default() };
+    for (request, part) in [
+        (recommend(None, 1, 0), "'user_id'"),
+        (recommend(integer(1), 101, 0), "from 1 to 100"),
+        (recommend(text("one"), 1, 0), "'one'"),
+        (recommend(integer(1), 1, 99), "'rank_by'"),
+    ] {
+        let status = client.recommend(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(part), "{status}");
+    }
+    let request = SimilarRequest { movie_id: integer(5), n: 51, complete: false };
+    assert_eq!(client.similar(request).await.unwrap_err().code(), Code::InvalidArgument);
+    let request = PredictRequest { user_id: integer(99_999), movie_id: integer(5) };
+    assert_eq!(client.predict(request).await.unwrap_err().code(), Code::NotFound);
+    cluster.publish(|metadata| metadata.live_version.clear());
+    cluster.router.serves(None).await;
+    let status = client.recommend(recommend(integer(1), 1, 0)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn the_callers_deadline_goes_on_to_the_workers() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let mut client = RecommenderClient::new(channel(&cluster).await);
+    let mut request = Request::new(RecommendRequest { user_id: integer(1), ..Default::default() });
+    let patience = PATIENCE / 2;
+    request.set_timeout(patience);
+    client.recommend(request).await.unwrap();
+    let received = cluster.take_received();
+    assert!(received.len() >= 2);
+    assert!(received.iter().all(|(_, call)| call.timeout.is_some_and(|timeout| timeout < patience)));
+
+    let hang = |hanging: bool| {
+        cluster.workers.iter().for_each(|worker| {
+            worker.behave(|behaviour| {
+                behaviour.hanging = if hanging { ["lookup_user"].into() } else { [].into() };
+            });
+        });
+    };
+    hang(true);
+    let mut request = Request::new(RecommendRequest { user_id: integer(1), ..Default::default() });
+    request.set_timeout(Duration::from_millis(200));
+    let status = client.recommend(request).await.unwrap_err();
+    // The router's own refusal, or the client's if that was quicker.
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status}");
+    hang(false);
+}
+
+#[tokio::test]
+async fn health_and_reflection_are_on() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let channel = channel(&cluster).await;
+    let mut health = HealthClient::new(channel.clone());
+    let request = HealthCheckRequest { service: "shoal.v1.Recommender".to_owned() };
+    let mut statuses = health.watch(request).await.unwrap().into_inner();
+    let mut until = async |status: ServingStatus| {
+        while statuses.message().await.unwrap().unwrap().status() != status {}
+    };
+    until(ServingStatus::Serving).await;
+    cluster.publish(|metadata| metadata.live_version.clear());
+    until(ServingStatus::NotServing).await;
+
+    let request = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let mut reflection = ServerReflectionClient::new(channel);
+    let replies = reflection.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    let reply = replies.into_inner().next().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(services)) = reply.message_response else {
+        panic!("{reply:?}")
+    };
+    assert!(services.service.iter().any(|service| service.name == "shoal.v1.Recommender"));
+}
