@@ -12,7 +12,7 @@ use super::{
 use crate::output::{self, Align, Table};
 
 pub(super) use generate::Sample;
-pub(super) use import::{dataset_name, source_uri};
+pub(super) use import::{dataset_name, readable_source, source_uri};
 
 /// Commands on data sets.
 #[derive(Debug, clap::Subcommand)]

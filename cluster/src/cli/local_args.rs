@@ -26,9 +26,21 @@ pub(super) struct LocalArgs {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) dir: DirArgs,
+    /// Leave when standard input is closed: for programs that start a cluster
+    #[arg(long, hide = true)]
+    supervised: bool,
 }
 
 impl LocalArgs {
+    /// Hears signals for as long as the cluster runs.
+    pub(super) fn signals(&self) -> anyhow::Result<Signals> {
+        let signals = Signals::install()?;
+        if self.supervised {
+            signals.watch_parent()?;
+        }
+        Ok(signals)
+    }
+
     pub(super) fn spec(&self, seed: Option<u64>) -> Spec {
         Spec {
             dir: self.dir.dir.clone(),
@@ -58,6 +70,10 @@ pub(super) enum Start {
 
 /// Starts a local cluster and waits until it is up. What does not come up is stopped again.
 pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<Start> {
+    // A folder that is there may be in use, which explains a taken port better than the port does.
+    if !spec.dir.exists() {
+        spec.check()?;
+    }
     let lock = FolderLock::take(&spec.dir)?;
     let plan = Plan::prepare(spec)?;
     let notices: Notices = Arc::new(|sentence| eprintln!("shoal: {sentence}"));

@@ -11,6 +11,7 @@ mod failure;
 mod jobs;
 mod local_args;
 mod models;
+mod parent;
 mod progress;
 mod query;
 mod quickstart;
@@ -40,9 +41,9 @@ Exit codes:
 
 const EXAMPLES: &str = "\
 Examples:
-  shoal quickstart                          sample data, trained and served on this machine
-  shoal quickstart --data ./ml-latest-small the same with MovieLens files
-  shoal up                                  an empty local cluster
+  shoal quickstart                             sample data, trained and served here
+  shoal quickstart --data ./ml-latest-small    the same with MovieLens files
+  shoal up                                     an empty local cluster
   shoal dataset import ./ml-latest-small
   shoal train --data-set ml-latest-small --promote
   shoal recommend 1 -n 5
@@ -139,5 +140,20 @@ mod tests {
     #[test]
     fn the_flags_of_every_command_are_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    /// Paragraphs are wrapped for the terminal that shows them, which line breaks of our own would spoil.
+    #[test]
+    fn help_leaves_wrapping_to_the_terminal() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            let lines: Vec<&str> = help.lines().collect();
+            for pair in lines.windows(2) {
+                assert!(!(is_prose(pair[0]) && is_prose(pair[1])), "{}: {pair:?}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&super::Cli::command());
     }
 }

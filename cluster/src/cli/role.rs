@@ -2,7 +2,6 @@
 //! metrics; signals; saying where they listen.
 
 mod metrics_server;
-mod parent;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,6 +20,7 @@ use tonic::transport::server::TcpIncoming;
 
 use super::{
     failure::{Exit, refusal},
+    parent::leave_with_parent,
     signals::Signals,
 };
 use crate::local::Addresses;
@@ -29,6 +29,8 @@ use crate::local::Addresses;
 const SERVERS_DRAIN_MAX: Duration = Duration::from_secs(12);
 /// How long background tasks may take to end after the server has drained.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// An orphan that has not drained by then leaves at once.
+const ORPHAN_DRAIN_MAX: Duration = Duration::from_secs(15);
 /// How often histograms are folded up.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -78,7 +80,7 @@ pub(super) struct RoleArgs {
 
 /// The help of every role.
 pub(super) const SETTINGS_HELP: &str = "\
-Settings come from --config, then from variables such as SHOAL__NODE__NAME, then from flags; the later
+Settings come from --config, then from variables such as SHOAL__NODE__NAME, then from flags; the later \
 wins. Unknown keys are refused. SIGTERM or Ctrl-C drains and leaves; a second one leaves at once.";
 
 /// Puts a text where a setting's value is TOML.
@@ -143,7 +145,8 @@ impl Node {
         let shutdown = Shutdown::new();
         spawn_signals(&shutdown)?;
         if args.supervised {
-            parent::leave_with_parent(shutdown.clone()).context("cannot watch the parent process")?;
+            leave_with_parent(shutdown.clone(), ORPHAN_DRAIN_MAX)
+                .context("cannot watch the parent process")?;
         }
         let grpc = net::bind(config.listen).await?;
         let bound = grpc.local_addr().context("cannot tell where the listener is")?;

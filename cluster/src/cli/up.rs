@@ -3,7 +3,6 @@
 use super::{
     failure::Exit,
     local_args::{self, LocalArgs, Start},
-    signals::Signals,
 };
 use crate::output;
 
@@ -13,7 +12,7 @@ Examples:
   shoal up --workers 5 --http 127.0.0.1:8080 --dir ./my-cluster
   shoal up --coordinators 1 --workers 1
 
-Each node is a process of its own with a folder, a settings file and a log below --dir. One that ends
+Each node is a process of its own with a folder, a settings file and a log below --dir. One that ends \
 is started again. Ctrl-C stops routers, workers and coordinators in this order.";
 
 /// Flags of `shoal up`.
@@ -28,7 +27,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let mut signals = Signals::install()?;
+    let mut signals = args.local.signals()?;
     let Start::Up(running) = local_args::start(&args.local.spec(args.seed), &mut signals).await? else {
         return Ok(Exit::Interrupted);
     };

@@ -64,6 +64,28 @@ pub struct Spec {
     pub settings: Vec<String>,
 }
 
+impl Spec {
+    /// Refuses what makes no cluster, and an address for HTTP that is taken. Writes nothing.
+    ///
+    /// # Errors
+    /// The first problem found.
+    pub fn check(&self) -> Result<(), LocalError> {
+        if !matches!(self.coordinators, 1 | 3 | 5) {
+            let shape = format!("a cluster has 1, 3 or 5 coordinators, not {}", self.coordinators);
+            return Err(LocalError::Shape(shape));
+        }
+        if self.workers == 0 {
+            return Err(LocalError::Shape("a cluster needs at least one worker".to_owned()));
+        }
+        self.parsed_settings()?;
+        check_http(self.http)
+    }
+
+    fn parsed_settings(&self) -> Result<Vec<(String, String, Value)>, LocalError> {
+        self.settings.iter().map(|text| parse_setting(text)).collect()
+    }
+}
+
 /// `cluster.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterFile {
@@ -182,17 +204,10 @@ impl Plan {
     /// # Errors
     /// When the cluster in the folder has another shape, the HTTP address is taken, or a file cannot be written.
     pub fn prepare(spec: &Spec) -> Result<Self, LocalError> {
-        if !matches!(spec.coordinators, 1 | 3 | 5) {
-            let shape = format!("a cluster has 1, 3 or 5 coordinators, not {}", spec.coordinators);
-            return Err(LocalError::Shape(shape));
-        }
-        if spec.workers == 0 {
-            return Err(LocalError::Shape("a cluster needs at least one worker".to_owned()));
-        }
-        let settings = spec.settings.iter().map(|text| parse_setting(text)).collect::<Result<_, _>>()?;
+        spec.check()?;
+        let settings = spec.parsed_settings()?;
         std::fs::create_dir_all(&spec.dir).map_err(LocalError::file("create", &spec.dir))?;
         let dir = spec.dir.canonicalize().map_err(LocalError::file("open", &spec.dir))?;
-        check_http(spec.http)?;
         let before = ClusterFile::read(&dir)?;
         if let Some(before) = &before
             && before.coordinators.len() != spec.coordinators

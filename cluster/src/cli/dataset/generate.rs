@@ -28,7 +28,7 @@ Examples:
   shoal dataset generate --out ./sample
   shoal dataset generate --out ./big --users 138000 --items 27000 --ratings 20000000
 
-Writes ratings.csv, movies.csv, tags.csv, genome-tags.csv and genome-scores.csv. The same numbers and seed
+Writes ratings.csv, movies.csv, tags.csv, genome-tags.csv and genome-scores.csv. The same numbers and seed \
 make the same files, whatever the threads. Every user has at least 20 ratings.";
 
 /// How often the bar looks at how far the work is.

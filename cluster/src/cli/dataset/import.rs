@@ -1,12 +1,15 @@
 //! `shoal dataset import`: starts an import and follows it.
 
+use std::collections::BTreeMap;
+
 use shoal_proto::v1::{DatasetSource, ImportDatasetRequest};
+use shoal_worker::dataset::source::inspect;
 
 use crate::{
     cli::{
         connection::ClusterArgs,
         dataset::describe,
-        failure::{Exit, refusal},
+        failure::{Exit, refusal, sentence},
         progress::{Followed, Style, follow, succeeded},
         signals::Signals,
     },
@@ -19,8 +22,8 @@ Examples:
   shoal dataset import ./ml-20m --name movies --max-bad-rows 0.5%
   shoal dataset import ratings.csv --user-col customer --item-col sku --rating-col stars
 
-MovieLens folders are recognised by their files: ratings.csv and movies.csv, rating.csv and movie.csv
-(Kaggle), ratings.dat and movies.dat (1M), u.data and u.item (100K). The workers read the files, so a
+MovieLens folders are recognised by their files: ratings.csv and movies.csv, rating.csv and movie.csv \
+(Kaggle), ratings.dat and movies.dat (1M), u.data and u.item (100K). The workers read the files, so a \
 path must name the same files on each of them.";
 
 /// Flags of `shoal dataset import`.
@@ -84,7 +87,22 @@ pub(in crate::cli) fn source_uri(source: &str) -> anyhow::Result<String> {
     }
     match std::path::Path::new(source).canonicalize() {
         Ok(path) => Ok(path.display().to_string()),
-        Err(error) => Err(refusal(Exit::NotFound, format!("cannot find '{source}': {error}"))),
+        Err(error) => {
+            let message =
+                format!("cannot find '{source}': {error}; give a folder or a ratings file that is there");
+            Err(refusal(Exit::NotFound, message))
+        }
+    }
+}
+
+/// As [`source_uri`], for files that are read on this machine: looked at now, which is quicker than an
+/// import that fails.
+pub(in crate::cli) async fn readable_source(source: &str) -> anyhow::Result<String> {
+    let uri = source_uri(source)?;
+    let looked_at = DatasetSource { uri: uri.clone(), ..DatasetSource::default() };
+    match inspect(&looked_at, &BTreeMap::new()).await {
+        Ok(_) => Ok(uri),
+        Err(error) => Err(refusal(Exit::NotFound, sentence(&error.into()))),
     }
 }
 

@@ -21,15 +21,15 @@ Examples:
   shoal models verify als_model_v1_20261124_101500
   shoal models verify als_model_v1_20261124_101500 --store s3://bucket/shoal --store-option aws_region=eu-west-1
 
-Checked: the manifest against the registry's digest; of each object length and checksum; of each part
+Checked: the manifest against the registry's digest; of each object length and checksum; of each part \
 its rows, rank and ids against the data set, and that every value is finite.";
 
 const EXPORT_EXAMPLE: &str = "\
 Examples:
   shoal models export als_model_v1_20261124_101500 --out ./factors
 
-Writes ranking/ and rating/, each with userFactors/ and itemFactors/ (columns id and features, as Spark
-saves them); rating/ has userBiases/ and itemBiases/ (id, bias) beside. export.json has the rating mean:
+Writes ranking/ and rating/, each with userFactors/ and itemFactors/ (columns id and features, as Spark \
+saves them); rating/ has userBiases/ and itemBiases/ (id, bias) beside. export.json has the rating mean: \
 a predicted rating is mean + user bias + item bias + inner product of the rating factors.";
 
 /// Flags of `shoal models verify`.

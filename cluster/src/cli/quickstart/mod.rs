@@ -7,7 +7,7 @@ mod report;
 mod stages;
 
 use super::{
-    dataset::source_uri,
+    dataset::{readable_source, source_uri},
     failure::Exit,
     local_args::{self, LocalArgs, Running, Start},
     signals::Signals,
@@ -24,8 +24,8 @@ Examples:
   shoal quickstart --data ./ml-latest-small --exit --json
   shoal quickstart --workers 5 --coordinators 1 --http 127.0.0.1:8080 --dir ./my-cluster
 
-Starts coordinators, workers and a router as processes of their own, imports the data, trains a version,
-makes it live, prints what it measured and keeps serving until Ctrl-C. A second start with the same --dir
+Starts coordinators, workers and a router as processes of their own, imports the data, trains a version, \
+makes it live, prints what it measured and keeps serving until Ctrl-C. A second start with the same --dir \
 and data serves at once.";
 
 /// Flags of `shoal quickstart`.
@@ -48,9 +48,12 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let data = args.data.as_deref().map(source_uri).transpose()?;
+    let data = match &args.data {
+        Some(path) => Some(readable_source(path).await?),
+        None => None,
+    };
     let test = args.als.test.as_deref().map(source_uri).transpose()?;
-    let mut signals = Signals::install()?;
+    let mut signals = args.local.signals()?;
     let mut watch = Watch::new(args.json);
     let started = local_args::start(&args.local.spec(Some(args.als.seed)), &mut signals).await?;
     let Start::Up(running) = started else { return Ok(Exit::Interrupted) };

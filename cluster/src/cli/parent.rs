@@ -1,5 +1,5 @@
-//! A child of a local cluster never outlives its parent: the parent holds the other end of the
-//! child's standard input, and the system closes it however the parent ends, `kill -9` included.
+//! A process started with `--supervised` never outlives its parent: the parent holds the other end of
+//! its standard input, and the system closes it however the parent ends, `kill -9` included.
 
 use std::{
     io::{self, Read as _},
@@ -9,13 +9,10 @@ use std::{
 
 use shoal_common::shutdown::Shutdown;
 
-use crate::cli::failure::Exit;
+use super::failure::Exit;
 
-/// An orphan that has not drained by then leaves at once.
-const DRAIN_MAX: Duration = Duration::from_secs(15);
-
-/// Asks for a stop once standard input is closed.
-pub(super) fn leave_with_parent(shutdown: Shutdown) -> io::Result<()> {
+/// Asks for a stop once standard input is closed. A process that has not left `drain_max` later is ended.
+pub(super) fn leave_with_parent(shutdown: Shutdown, drain_max: Duration) -> io::Result<()> {
     // A thread, because standard input can only be waited for by blocking.
     thread::Builder::new().name("parent watch".to_owned()).spawn(move || {
         let mut input = io::stdin().lock();
@@ -24,7 +21,7 @@ pub(super) fn leave_with_parent(shutdown: Shutdown) -> io::Result<()> {
         while input.read(&mut buffer).is_ok_and(|length| length > 0) {}
         tracing::info!("the parent process is gone, draining");
         shutdown.request();
-        let give_up_at = Instant::now() + DRAIN_MAX;
+        let give_up_at = Instant::now() + drain_max;
         while let Some(left) = give_up_at.checked_duration_since(Instant::now()) {
             thread::park_timeout(left);
         }
