@@ -8,7 +8,7 @@ use super::{
     connection::{ClusterArgs, find_dataset, newest},
     dataset::source_uri,
     failure::{Exit, refusal},
-    progress::{Followed, Style, follow, succeeded},
+    progress::{Followed, Style, View, follow, succeeded},
     signals::Signals,
 };
 use crate::{
@@ -112,6 +112,14 @@ pub(super) async fn follow_to_the_end(
             }
         };
         let job = succeeded(*job)?;
+        if is_to_be_live(&job) {
+            // The job is over once the version is made; whoever asked for it to be live asks for it next.
+            let view = View::new(Style::choose(json), "promote");
+            view.set(0.0, "workers load the version");
+            let promoted = client.promote(&job.model_version).await;
+            drop(view);
+            promoted?;
+        }
         if json {
             output::print_json(&output::job(&job))?;
         } else {
@@ -119,6 +127,10 @@ pub(super) async fn follow_to_the_end(
         }
         return Ok(Exit::Done);
     }
+}
+
+fn is_to_be_live(job: &JobInfo) -> bool {
+    job.training.as_ref().is_some_and(|training| training.promote)
 }
 
 async fn cancel(client: &ClusterClient, job_id: &str) -> anyhow::Result<Exit> {
@@ -178,8 +190,7 @@ pub(super) fn describe(job: &JobInfo) -> String {
     if let Some(work) = job.sweeps.last().and_then(|sweep| sweep.work.as_ref()) {
         text.push_str(&format!("\n  last sweep: {}", output::work_line(work)));
     }
-    let promoted = job.training.as_ref().is_some_and(|training| training.promote);
-    if !promoted {
+    if !is_to_be_live(job) {
         text.push_str(&format!("\nMake it live with `shoal models promote {}`.", job.model_version));
     }
     text
