@@ -145,11 +145,17 @@ fn describe(job: &JobInfo) -> String {
     let text = |key: &str| json[key].as_str().unwrap_or_default();
     let mut lines = vec![
         format!("{} of {}: {}", text("kind"), text("dataset_name"), text("state")),
-        format!("progress  {:.0} %  {}  (attempt {})", share_done(job) * 100.0, job.phase, job.attempt),
         format!("created   {}", text("created")),
     ];
+    if !is_over(job) {
+        let done = format!("progress  {:.0} %, attempt {}", share_done(job) * 100.0, job.attempt);
+        lines.push(if job.phase.is_empty() { done } else { format!("{done}: {}", job.phase) });
+    }
     if job.finished_unix_ms != 0 {
         lines.push(format!("finished  {}", text("finished")));
+    }
+    if let Some(parameters) = job.training.as_ref().and_then(|training| training.parameters.as_ref()) {
+        lines.push(format!("sweeps    {} of {}", job.committed_sweeps, parameters.sweeps));
     }
     let mut phases: Vec<(&String, &f64)> = job.phase_seconds.iter().collect();
     phases.sort_by(|a, b| b.1.total_cmp(a.1).then(a.0.cmp(b.0)));

@@ -3,7 +3,7 @@
 mod files;
 
 use serde_json::json;
-use shoal_proto::v1::{ModelVersion, PromoteReply};
+use shoal_proto::v1::{AlsParameters, ModelVersion, ObjectiveChoice, PromoteReply};
 
 use super::{
     connection::{ClusterArgs, find_version},
@@ -129,6 +129,33 @@ fn version_cells(version: &ModelVersion) -> [String; 9] {
     ]
 }
 
+/// The parameters that were chosen, in a line.
+fn describe_parameters(parameters: &AlsParameters) -> String {
+    let mut text =
+        format!("rank {}, {} sweeps, seed {}", parameters.rank, parameters.sweeps, parameters.seed);
+    let held_out = match (parameters.test_uri.as_str(), parameters.test_ratio) {
+        ("", 0.0) => "nothing held out".to_owned(),
+        ("", ratio) => format!("{} % held out", ratio * 100.0),
+        (file, _) => format!("measured on {file}"),
+    };
+    text.push_str(&format!(", {held_out}"));
+    let choice = parameters.objective();
+    if let Some(explicit) = parameters.explicit.filter(|_| choice != ObjectiveChoice::Implicit) {
+        let biases = if explicit.biases { "with biases" } else { "without biases" };
+        text.push_str(&format!("\n  explicit  regularization {}, {biases}", explicit.regularization));
+    }
+    if let Some(implicit) = parameters.implicit.filter(|_| choice != ObjectiveChoice::Explicit) {
+        text.push_str(&format!(
+            "\n  implicit  regularization {}, exponent {}, unobserved weight {}, alpha {}",
+            implicit.regularization,
+            implicit.regularization_exponent,
+            implicit.unobserved_weight,
+            implicit.alpha
+        ));
+    }
+    text
+}
+
 async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
     let versions = args.cluster.connect()?.models().await?;
     let version = find_version(&versions, &args.version)?;
@@ -140,7 +167,7 @@ async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
     let mut lines = vec![
         format!("{} ({})", version.name, json["state"].as_str().unwrap_or_default()),
         format!("data set    {}@{}", version.dataset_name, version.dataset_version),
-        format!("parameters  {}", json["parameters"]),
+        format!("parameters  {}", version.parameters.as_ref().map(describe_parameters).unwrap_or_default()),
         format!("trained in  {} (job {})", output::seconds(version.training_seconds), version.job_id),
         format!("created     {}", json["created"].as_str().unwrap_or_default()),
         format!("files       {} (manifest {})", version.path, version.manifest_checksum),

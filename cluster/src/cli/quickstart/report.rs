@@ -64,7 +64,7 @@ impl Report {
     fn curl_lines(&self) -> [String; 3] {
         let (http, user) = (&self.http, &self.answer["user_id"]);
         let movie = &self.answer["recommendations"][0]["movie_id"];
-        let body = json!({"user_id": user, "movie_id": movie});
+        let body = format!(r#"{{"user_id": {user}, "movie_id": {movie}}}"#);
         [
             format!("curl '{http}/recommendations/recommend/{}?n=5'", plain(user)),
             format!("curl '{http}/recommendations/similar/{}?n=5'", plain(movie)),
