@@ -17,8 +17,8 @@ use crate::leader::{Leader, LiveWorker};
 /// A worker says something at least once a second; after this much silence it counts as lost.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 
-/// How long a worker may take to let go of a job.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a worker may take to let go of a job: above the ten seconds in which its steps come to an end.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(12);
 
 /// One attempt of a job, as steps name it.
 #[derive(Debug, Clone)]

@@ -2,9 +2,14 @@
 //!
 //! Each step runs in a task of its own that streams progress and ends with exactly one result. The
 //! stream is the leader's hold on the step: when it is dropped the step is cancelled, and ends at
-//! its next safe point. So is every step of an attempt that a newer one supersedes.
+//! its next safe point. So is every step of an attempt that a newer one supersedes. Releasing a job
+//! waits for its steps, whichever attempt they are of: after it nothing of the job is written any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use shoal_common::{rpc::wrong_cluster, shutdown::Shutdown};
@@ -17,7 +22,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -40,6 +48,8 @@ pub struct Jobs {
     cluster_id: String,
     runner: Arc<dyn Runner>,
     registry: Registry,
+    /// The steps of each job that have not ended, cancelled ones included.
+    under_way: Arc<Mutex<HashMap<String, TaskTracker>>>,
     shutdown: Shutdown,
 }
 
@@ -47,7 +57,23 @@ impl Jobs {
     /// Runs steps with `runner`; what they make is kept in `registry`.
     #[must_use]
     pub fn new(cluster_id: String, runner: Arc<dyn Runner>, registry: Registry, shutdown: Shutdown) -> Self {
-        Self { cluster_id, runner, registry, shutdown }
+        Self { cluster_id, runner, registry, under_way: Arc::default(), shutdown }
+    }
+
+    /// Counts a step of the job as under way until the token is dropped.
+    fn enter(&self, job: &str) -> TaskTrackerToken {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, steps| !steps.is_empty());
+        under_way.entry(job.to_owned()).or_default().token()
+    }
+
+    /// Waits for the job's steps to end: they have been told to.
+    async fn leave(&self, job: &str) {
+        let steps = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
+        if let Some(steps) = steps {
+            steps.close();
+            steps.wait().await;
+        }
     }
 
     /// The step's work, once its attempt is known to be the newest.
@@ -101,6 +127,7 @@ impl WorkerJobs for Jobs {
         check_cluster(&self.cluster_id, &cluster_id)?;
         let step = step.ok_or_else(|| Status::invalid_argument("the step is missing"))?;
         let name = step_name(&step);
+        let entered = self.enter(&job_id);
         let (work, context) = self.prepare(job_id, attempt, step).map_err(|error| error.to_status())?;
         let (events, stream) = mpsc::channel(EVENTS_QUEUED_MAX);
         let shutdown = self.shutdown.clone();
@@ -108,6 +135,7 @@ impl WorkerJobs for Jobs {
             let started = Instant::now();
             tracing::info!(job = context.job, attempt, step = name, "step starts");
             let outcome = watch_step(work, &context, &events, &shutdown).await;
+            drop(entered);
             let seconds = started.elapsed().as_secs_f64();
             metrics::histogram!("shoal_worker_step_seconds", "step" => name).record(seconds);
             finish(&context, name, seconds, outcome, &events).await;
@@ -122,6 +150,7 @@ impl WorkerJobs for Jobs {
         let ReleaseJobRequest { cluster_id, job_id } = request.into_inner();
         check_cluster(&self.cluster_id, &cluster_id)?;
         self.registry.release(&job_id);
+        self.leave(&job_id).await;
         Ok(Response::new(ReleaseJobReply {}))
     }
 }

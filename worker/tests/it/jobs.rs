@@ -59,7 +59,7 @@ impl Runner for TestRunner {
 
 #[tonic::async_trait]
 impl Attempt for TestAttempt {
-    /// Parsing takes a second and a half; sorting lasts until it is cancelled.
+    /// Parsing takes a second and a half; sorting lasts until it is cancelled, and then a moment more.
     async fn step(&self, step: Step, context: StepContext) -> Result<Event, StepError> {
         match step {
             Step::IngestParse(_) => {
@@ -71,6 +71,8 @@ impl Attempt for TestAttempt {
             Step::IngestSort(_) => {
                 context.cancelled.cancelled().await;
                 self.seen.cancelled.notify_one();
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                self.seen.log.lock().unwrap().push(format!("stopped {}", self.number));
                 Err(StepError::Cancelled)
             }
             _ => Err(StepError::OutOfTurn("nothing was parsed yet".into())),
@@ -139,6 +141,11 @@ impl Worker {
         }
     }
 
+    async fn release(&self) {
+        let release = ReleaseJobRequest { cluster_id: CLUSTER.into(), job_id: "j".into() };
+        WorkerJobsClient::new(self.channel.clone()).release_job(release).await.unwrap();
+    }
+
     fn log(&self) -> Vec<String> {
         self.seen.log.lock().unwrap().clone()
     }
@@ -178,13 +185,23 @@ async fn a_newer_attempt_cancels_the_older_one_and_drops_what_it_holds() {
         }
     };
     assert_eq!(ended.code(), Code::Cancelled);
-    assert_eq!(worker.log(), ["dropped 1"]);
+    assert_eq!(worker.log(), ["stopped 1", "dropped 1"]);
     let refused = worker.run(1, begin()).await.unwrap_err();
     assert!(refused.code() == Code::FailedPrecondition && refused.message().contains("attempt 2 has begun"));
 
-    let release = ReleaseJobRequest { cluster_id: CLUSTER.into(), job_id: "j".into() };
-    WorkerJobsClient::new(worker.channel.clone()).release_job(release).await.unwrap();
-    assert_eq!(worker.log(), ["dropped 1", "dropped 2"]);
+    worker.release().await;
+    assert_eq!(worker.log(), ["stopped 1", "dropped 1", "dropped 2"]);
+}
+
+#[tokio::test]
+async fn a_released_job_does_nothing_more() {
+    let worker = worker().await;
+    worker.run(1, begin()).await.unwrap();
+    let sorting = worker.start(1, Step::IngestSort(IngestSort {})).await.unwrap();
+    // As a leader does that gives the job up; the step is still on its way to a safe point.
+    drop(sorting);
+    worker.release().await;
+    assert_eq!(worker.log(), ["stopped 1", "dropped 1"]);
 }
 
 #[tokio::test]
