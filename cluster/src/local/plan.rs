@@ -343,11 +343,18 @@ fn choose(spec: &Spec, dir: &Path, before: Option<&ClusterFile>) -> Result<Clust
     let known = |of: fn(&ClusterFile) -> &Vec<Member>| before.map_or(&[][..], |file| of(file).as_slice());
     let coordinators = members(Role::Coordinator, spec.coordinators, known(|file| &file.coordinators))?;
     let workers = members(Role::Worker, spec.workers, known(|file| &file.workers))?;
-    let remembered = before.and_then(|file| file.routers.first()).map(|router| router.grpc);
+    let remembered = before.and_then(|file| file.routers.first());
     let router = RouterMember {
         name: "router-1".to_owned(),
-        grpc: ports.keep_or_choose(remembered)?,
-        http: spec.http,
+        grpc: ports.keep_or_choose(remembered.map(|router| router.grpc))?,
+        http: match spec.http {
+            // Chosen here, so that a router that is started again is found where it was.
+            any if any.port() == 0 => {
+                let before = remembered.map(|router| router.http).filter(|http| http.ip() == any.ip());
+                ports.keep_or_choose_on(any.ip(), before)?
+            }
+            chosen => chosen,
+        },
     };
     let cluster_id = before.map_or_else(|| draw_cluster_id(dir), |file| file.cluster_id.clone());
     Ok(ClusterFile {
@@ -424,7 +431,8 @@ mod tests {
                 }
                 Role::Router => {
                     let config = sources(&process).read::<RawRouter>().unwrap().resolve().unwrap();
-                    assert_eq!(config.http_listen.port(), 0);
+                    assert_eq!(config.http_listen, plan.file.routers[0].http);
+                    assert_ne!(config.http_listen.port(), 0, "a router started again is found where it was");
                 }
             }
         }

@@ -7,7 +7,7 @@
 use std::{
     collections::HashSet,
     hash::{BuildHasher as _, RandomState},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
 };
 
 use super::LocalError;
@@ -15,7 +15,7 @@ use super::LocalError;
 const FIRST: u16 = 20_000;
 const LAST: u16 = 31_999;
 
-/// Hands out free ports on the loopback address, none twice.
+/// Hands out free ports, none twice.
 #[derive(Debug)]
 pub(super) struct Ports {
     next: u16,
@@ -29,9 +29,18 @@ impl Ports {
         Self { next: FIRST + offset as u16, given: HashSet::new() }
     }
 
-    /// The remembered address if nobody else uses it, else a free one.
+    /// The remembered address if nobody else uses it, else a free one on the loopback address.
     pub(super) fn keep_or_choose(
         &mut self,
+        remembered: Option<SocketAddr>,
+    ) -> Result<SocketAddr, LocalError> {
+        self.keep_or_choose_on(Ipv4Addr::LOCALHOST.into(), remembered)
+    }
+
+    /// As [`Ports::keep_or_choose`], on another address of this machine.
+    pub(super) fn keep_or_choose_on(
+        &mut self,
+        ip: IpAddr,
         remembered: Option<SocketAddr>,
     ) -> Result<SocketAddr, LocalError> {
         if let Some(address) = remembered
@@ -44,7 +53,7 @@ impl Ports {
         for _ in FIRST..=LAST {
             let port = self.next;
             self.next = if port == LAST { FIRST } else { port + 1 };
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let address = SocketAddr::new(ip, port);
             if !self.given.contains(&port) && is_free(address) {
                 self.given.insert(port);
                 return Ok(address);
