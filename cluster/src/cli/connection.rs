@@ -112,7 +112,10 @@ pub(super) fn find_dataset<'a>(datasets: &'a [DatasetInfo], wanted: &str) -> any
     let fits =
         |info: &&DatasetInfo| info.name == name && version.is_none_or(|version| info.version == version);
     newest(datasets.iter().filter(fits)).ok_or_else(|| {
-        refusal(Exit::NotFound, format!("there is no data set '{wanted}'; see `shoal dataset list`"))
+        refusal(
+            Exit::NotFound,
+            format!("there is no data set '{wanted}'; `shoal dataset list` shows those there are"),
+        )
     })
 }
 
@@ -127,6 +130,9 @@ pub(super) fn find_version<'a>(
     wanted: &str,
 ) -> anyhow::Result<&'a ModelVersion> {
     versions.iter().find(|version| version.name == wanted).ok_or_else(|| {
-        refusal(Exit::NotFound, format!("there is no model version '{wanted}'; see `shoal models list`"))
+        refusal(
+            Exit::NotFound,
+            format!("there is no model version '{wanted}'; `shoal models list` shows those there are"),
+        )
     })
 }

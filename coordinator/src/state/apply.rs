@@ -143,7 +143,10 @@ impl ClusterState {
 
     fn cancel_job(&mut self, job_id: &str) -> CommandReply {
         match self.jobs.get_mut(job_id) {
-            None => refused(RefusalKind::NotFound, format!("there is no job '{job_id}'")),
+            None => refused(
+                RefusalKind::NotFound,
+                format!("there is no job '{job_id}'; `shoal jobs list` shows those there are"),
+            ),
             Some(job) if is_over(job) => {
                 refused(RefusalKind::Precondition, format!("job '{job_id}' is over"))
             }
