@@ -1,0 +1,222 @@
+//! Answers of a sharded cluster against a brute force over the exported factors, over HTTP and gRPC.
+
+use serde_json::{Value, json};
+use shoal_proto::v1::{
+    EntityId, HealthRequest, PredictRequest, RankBy, RecommendRequest, SimilarRequest, entity_id::Kind,
+    recommender_client::RecommenderClient,
+};
+use tonic::{Code, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use crate::support::{By, Shared, shared, ties};
+
+/// Every so many of the users and movies are asked for.
+const USERS_STEP: usize = 7;
+const MOVIES_STEP: usize = 5;
+
+#[track_caller]
+fn right(verdict: Result<(), String>, answer: &Value) {
+    if let Err(reason) = verdict {
+        panic!("{reason}: {answer:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_the_top_of_everything_unseen_with_ties_in_the_order_of_ids() {
+    let Shared { cluster, oracle, .. } = shared().await;
+    let http = cluster.http();
+    let mut tied = 0;
+    for user in oracle.users().into_iter().step_by(USERS_STEP) {
+        for (n, by, flag) in [
+            (1, By::Ranking, ""),
+            (10, By::Rating, "&rank_by=rating"),
+            (100, By::Ranking, "&rank_by=ranking"),
+        ] {
+            let answer = http.get(&format!("/recommendations/recommend/{user}?n={n}{flag}")).await.ok();
+            right(oracle.check_recommended(&answer, user, n, by), &answer);
+            tied += ties(&answer, "recommendations", "score");
+        }
+    }
+    assert!(tied > 0, "the twins make ties");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_user_gets_what_is_popular() {
+    let Shared { cluster, oracle, .. } = shared().await;
+    let answer = cluster.http().get("/recommendations/recommend/987654321?n=50").await.ok();
+    right(oracle.check_popular(&answer, 987_654_321, 50), &answer);
+    assert!(
+        answer["recommendations"].as_array().unwrap().iter().all(|hit| hit["predicted_rating"].is_null())
+    );
+    assert!(ties(&answer, "recommendations", "score") > 0, "the twins make ties");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn similar_movies_are_those_of_the_highest_cosine() {
+    let Shared { cluster, oracle, .. } = shared().await;
+    let http = cluster.http();
+    for movie in oracle.movies().into_iter().step_by(MOVIES_STEP) {
+        for n in [1, 50] {
+            let answer = http.get(&format!("/recommendations/similar/{movie}?n={n}")).await.ok();
+            right(oracle.check_similar(&answer, movie, n), &answer);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prediction_is_mean_biases_and_product_on_the_scale_of_the_ratings() {
+    let Shared { cluster, oracle, .. } = shared().await;
+    let http = cluster.http();
+    let movies = oracle.movies();
+    for (at, user) in oracle.users().into_iter().enumerate().step_by(USERS_STEP) {
+        let movie = movies[at * 31 % movies.len()];
+        let body = json!({"user_id": user, "movie_id": movie});
+        let answer = http.post("/recommendations/predict", body).await.ok();
+        right(oracle.check_predicted(&answer, user, movie), &answer);
+    }
+}
+
+fn integer(id: i64) -> Option<EntityId> {
+    Some(EntityId { kind: Some(Kind::Integer(id)) })
+}
+
+fn id_json(id: &Option<EntityId>) -> Value {
+    match id.as_ref().and_then(|id| id.kind.as_ref()) {
+        Some(Kind::Integer(id)) => json!(id),
+        Some(Kind::Text(id)) => json!(id),
+        None => Value::Null,
+    }
+}
+
+/// An f32 as the API writes it: the shortest text that is this f32.
+fn float(value: f32) -> Value {
+    json!(value.to_string().parse::<f64>().unwrap())
+}
+
+/// An answer without the time at which it was given.
+fn timeless(mut answer: Value) -> Value {
+    let timestamp = answer.as_object_mut().unwrap().remove("timestamp");
+    assert!(timestamp.unwrap().as_str().unwrap().ends_with('Z'));
+    answer
+}
+
+async fn channel(shared: &Shared) -> Channel {
+    let status = shared.cluster.status();
+    let nodes = status["nodes"].as_array().unwrap();
+    let router = nodes.iter().find(|node| node["role"] == "router").unwrap();
+    let address = format!("http://{}", router["address"].as_str().unwrap());
+    Channel::from_shared(address).unwrap().connect().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_answers_what_http_answers() {
+    let shared = shared().await;
+    let (http, mut grpc) = (shared.cluster.http(), RecommenderClient::new(channel(shared).await));
+    let (user, movie) = (shared.oracle.users()[3], shared.oracle.movies()[50]);
+
+    for (user, rank_by, flag) in
+        [(user, RankBy::Rating, "&rank_by=rating"), (987_654_321, RankBy::Unspecified, "")]
+    {
+        let request =
+            RecommendRequest { user_id: integer(user), n: 20, rank_by: rank_by.into(), complete: true };
+        let reply = grpc.recommend(request).await.unwrap().into_inner();
+        let movies = reply.recommendations.iter().map(|movie| {
+            json!({
+                "movie_id": id_json(&movie.movie_id), "title": movie.title, "genres": movie.genres,
+                "predicted_rating": movie.predicted_rating.map(float), "score": float(movie.score), "rank": movie.rank,
+            })
+        });
+        let shards = reply.shards.unwrap();
+        let over_grpc = json!({
+            "user_id": id_json(&reply.user_id),
+            "recommendations": movies.collect::<Vec<_>>(),
+            "model_version": reply.model_version,
+            "source": reply.source,
+            "shards": {"total": shards.total, "ok": shards.ok, "failed": shards.failed},
+        });
+        let answer =
+            http.get(&format!("/recommendations/recommend/{user}?n=20{flag}&complete=true")).await.ok();
+        assert_eq!(over_grpc, timeless(answer));
+    }
+
+    let reply = grpc
+        .predict(PredictRequest { user_id: integer(user), movie_id: integer(movie) })
+        .await
+        .unwrap()
+        .into_inner();
+    let over_grpc = json!({
+        "user_id": id_json(&reply.user_id), "movie_id": id_json(&reply.movie_id), "title": reply.title,
+        "genres": reply.genres, "predicted_rating": float(reply.predicted_rating), "model_version": reply.model_version,
+    });
+    let answer =
+        http.post("/recommendations/predict", json!({"user_id": user, "movie_id": movie})).await.ok();
+    assert_eq!(over_grpc, timeless(answer));
+
+    let reply = grpc
+        .similar(SimilarRequest { movie_id: integer(movie), n: 20, complete: true })
+        .await
+        .unwrap()
+        .into_inner();
+    let movies = reply.similar_movies.iter().map(|movie| {
+        json!({
+            "movie_id": id_json(&movie.movie_id), "title": movie.title, "genres": movie.genres,
+            "similarity": float(movie.similarity), "rank": movie.rank,
+        })
+    });
+    let answer = http.get(&format!("/recommendations/similar/{movie}?n=20&complete=true")).await.ok();
+    assert_eq!(Value::from(movies.collect::<Vec<_>>()), answer["similar_movies"]);
+
+    let reply = grpc.health(HealthRequest {}).await.unwrap().into_inner();
+    let answer = http.get("/recommendations/health").await.ok();
+    assert_eq!(
+        (json!(reply.status), json!(reply.model_loaded), json!(reply.model_version)),
+        (answer["status"].clone(), answer["model_loaded"].clone(), answer["model_version"].clone())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_refuses_what_http_refuses() {
+    let shared = shared().await;
+    let mut grpc = RecommenderClient::new(channel(shared).await);
+    let movie = shared.oracle.movies()[0];
+    let request = |n| RecommendRequest { user_id: integer(1), n, ..RecommendRequest::default() };
+    let refusal = grpc.recommend(request(101)).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::InvalidArgument);
+    assert!(refusal.message().contains("'n'") && refusal.message().contains("from 1 to 100"), "{refusal}");
+    let unknown = SimilarRequest { movie_id: integer(987_654_321), ..SimilarRequest::default() };
+    assert_eq!(grpc.similar(unknown).await.unwrap_err().code(), Code::NotFound);
+    let unknown = PredictRequest { user_id: integer(987_654_321), movie_id: integer(movie) };
+    assert_eq!(grpc.predict(unknown).await.unwrap_err().code(), Code::NotFound);
+    let missing = PredictRequest { user_id: None, movie_id: integer(movie) };
+    assert_eq!(grpc.predict(missing).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_reflection_are_served_for_tools() {
+    let shared = shared().await;
+    let channel = channel(shared).await;
+    let mut health = HealthClient::new(channel.clone());
+    for service in ["", "shoal.v1.Recommender"] {
+        let reply = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+        assert_eq!(reply.into_inner().status(), ServingStatus::Serving);
+    }
+    let request = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..ServerReflectionRequest::default()
+    };
+    let mut reflection = ServerReflectionClient::new(channel);
+    let replies = reflection.server_reflection_info(futures::stream::iter([request])).await.unwrap();
+    let reply = replies.into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(services)) = reply.message_response else {
+        panic!("{reply:?}")
+    };
+    let names: Vec<&str> = services.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"shoal.v1.Recommender"), "{names:?}");
+    assert!(names.contains(&"grpc.health.v1.Health"), "{names:?}");
+}

@@ -1,0 +1,153 @@
+//! Processes killed, hung and restarted while clients ask: no wrong answer ever, and none that fails where a
+//! replica is there to give it.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    Cluster, Load, Oracle, Outcome, SMALL, Shape, eventually, folder, generate, processes_of,
+};
+
+const CLIENTS: usize = 3;
+const QUESTIONS: usize = 150;
+
+/// A worker that is gone may cost answers for this long, no longer.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
+fn fully_replicated(status: &Value) -> bool {
+    let shards = &status["shards"];
+    shards["total"].as_u64() == Some(32) && shards["fully_replicated"] == shards["total"]
+}
+
+fn all_up(status: &Value) -> bool {
+    let up = |node: &Value| node["health"] == "up";
+    let active = |member: &Value| member["leader"] == true || member["recently_active"] == true;
+    let nodes = status["nodes"].as_array().unwrap();
+    let coordinators = status["coordinators"].as_array().unwrap();
+    nodes.len() == 4 && nodes.iter().all(up) && coordinators.len() == 3 && coordinators.iter().all(active)
+}
+
+/// Three coordinators, three workers and a router that answer from one version; a second one is trained.
+struct Served {
+    cluster: Cluster,
+    first: Oracle,
+    second: Oracle,
+    _folder: tempfile::TempDir,
+}
+
+async fn served() -> Served {
+    let folder = folder();
+    let data = generate(folder.path(), SMALL);
+    let settings =
+        vec!["coordinator.lease_ms=1500".to_owned(), "coordinator.replace_after_ms=2000".to_owned()];
+    let cluster = Cluster::start(Shape { coordinators: 3, workers: 3, settings }).await;
+    cluster.import(&data, "movies");
+    let versions = [cluster.train(&["--promote"]), cluster.train(&["--seed", "2"])];
+    let [first, second] = versions.map(|version| Oracle::of(&cluster, &version, &data));
+    cluster.wait_for("every shard has its replicas", fully_replicated).await;
+    Served { cluster, first, second, _folder: folder }
+}
+
+#[track_caller]
+fn none_failed_late(outcome: &Outcome, lost_at: Instant) {
+    let late = outcome.failed_since(lost_at + SETTLED_AFTER);
+    assert!(late.is_empty(), "{} failed late: {:?}", late.len(), late.first());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_coordinators_and_workers_cost_no_answer_and_come_back() {
+    let Served { cluster, first, second, .. } = served().await;
+    let load = Load::start(&cluster.http(), vec![first, second], CLIENTS);
+    load.asks(QUESTIONS).await;
+
+    // The leading coordinator stays away, and another leads.
+    cluster.hold_restarts();
+    let leader = cluster.leader();
+    cluster.kill(&leader).await;
+    load.asks(QUESTIONS).await;
+    let status =
+        cluster.wait_for("another coordinator leads", |status| status["live_version"].is_string()).await;
+    assert_ne!(cluster.leader(), leader);
+    let down = status["coordinators"].as_array().unwrap().iter().filter(|member| member["leader"] != true);
+    assert_eq!(down.count(), 2);
+
+    // So does a worker; the others take over its shards.
+    cluster.kill("worker-2").await;
+    let killed_at = Instant::now();
+    load.asks(QUESTIONS).await;
+    let is_down = |status: &Value| {
+        let nodes = status["nodes"].as_array().unwrap();
+        nodes.iter().any(|node| node["name"] == "worker-2" && node["health"] == "down")
+    };
+    cluster.wait_for("worker-2 is known to be down", is_down).await;
+    cluster.wait_for("two workers have every shard", fully_replicated).await;
+    load.asks(QUESTIONS).await;
+
+    // Both come back.
+    cluster.let_restart();
+    cluster.wait_for("everybody is back", all_up).await;
+    cluster.wait_for("every shard has its replicas", fully_replicated).await;
+    load.asks(QUESTIONS).await;
+    let outcome = load.stop().await;
+    outcome.check_right();
+    none_failed_late(&outcome, killed_at);
+    assert!(outcome.failed.is_empty(), "{} failed: {:?}", outcome.failed.len(), outcome.failed.first());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hung_workers_and_restarted_routers_do_no_harm() {
+    let Served { mut cluster, first, second, .. } = served().await;
+    let load = Load::start(&cluster.http(), vec![first, second], CLIENTS);
+    load.asks(QUESTIONS).await;
+
+    // Stopped, it keeps its connections and answers nothing; then it goes on as if nothing had been.
+    cluster.signal("worker-1", Signal::STOP).await;
+    let hung_at = Instant::now();
+    load.asks(QUESTIONS).await;
+    let is_down = |status: &Value| {
+        let nodes = status["nodes"].as_array().unwrap();
+        nodes.iter().any(|node| node["name"] == "worker-1" && node["health"] == "down")
+    };
+    cluster.wait_for("worker-1 is known to be down", is_down).await;
+    load.asks(QUESTIONS).await;
+
+    // A promotion goes on without it.
+    let versions = cluster.shoal(&["models", "list", "--json"]).json();
+    let second = versions[1]["name"].as_str().unwrap();
+    cluster.shoal(&["models", "promote", second]).exits_with(0);
+    assert_eq!(cluster.status()["live_version"], second);
+    load.asks(QUESTIONS).await;
+    cluster.signal("worker-1", Signal::CONT).await;
+    cluster.wait_for("everybody is back", all_up).await;
+    cluster.wait_for("every shard has its replicas", fully_replicated).await;
+    load.asks(QUESTIONS).await;
+    let outcome = load.stop().await;
+    outcome.check_right();
+    none_failed_late(&outcome, hung_at);
+
+    // A router that is lost takes its connections along. The next one is found where it was.
+    cluster.kill("router-1").await;
+    let http = cluster.http();
+    loop {
+        match http.try_get("/recommendations/recommend/1?complete=true").await {
+            Ok(answer) if answer.status == 200 => break,
+            Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
+            Err(error) => assert!(error.is_connect() || error.is_request(), "{error:?}"),
+        }
+    }
+    assert_eq!(cluster.http().get("/recommendations/recommend/1").await.ok()["model_version"], second);
+    cluster.shoal(&["recommend", "1"]).exits_with(0);
+
+    assert_eq!(cluster.interrupt().await.code(), Some(0));
+    assert_eq!(processes_of(cluster.dir()), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_leave_when_the_one_that_started_them_is_killed() {
+    let cluster = Cluster::start(Shape { coordinators: 3, workers: 2, settings: Vec::new() }).await;
+    assert_eq!(processes_of(cluster.dir()).len(), 7);
+    cluster.supervisor().send(Signal::KILL);
+    eventually("the children have left", || processes_of(cluster.dir()).is_empty().then_some(())).await;
+}

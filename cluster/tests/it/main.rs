@@ -1,0 +1,16 @@
+//! The real binary as people run it: child processes, sockets, files and signals.
+//!
+//! Every test works in a folder of its own and starts its own cluster, but for those that only ask:
+//! they share one. Nothing is left running, also when a test panics: see [`support::Cluster`].
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
+mod answers;
+mod bits;
+mod cli;
+mod contract;
+mod faults;
+mod jobs;
+mod models;
+mod quickstart;
+mod support;
+mod switching;

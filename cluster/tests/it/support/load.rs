@@ -1,0 +1,140 @@
+//! Clients that ask in a loop, and check every answer against the factors of the version that it names.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::task::JoinHandle;
+
+use super::{By, Http, Oracle, Verdict};
+
+/// Movies asked for.
+const N: usize = 10;
+
+/// What became of the questions.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Right answers from every shard, by the version that they name (a position in the oracles).
+    pub(crate) right: Vec<usize>,
+    /// Answers that are not what the version they name says, and why.
+    pub(crate) wrong: Vec<String>,
+    /// When there was no answer, or one without some shards, and what there was.
+    pub(crate) failed: Vec<(Instant, String)>,
+}
+
+impl Outcome {
+    /// Panics when an answer was wrong, or when none failed and none was right.
+    #[track_caller]
+    pub(crate) fn check_right(&self) {
+        assert!(self.wrong.is_empty(), "{} wrong answers: {:#?}", self.wrong.len(), &self.wrong[..1]);
+        assert!(self.right.iter().sum::<usize>() > 0, "nothing was answered: {:?}", self.failed.first());
+    }
+
+    /// Those that failed from then on.
+    pub(crate) fn failed_since(&self, then: Instant) -> Vec<&str> {
+        self.failed.iter().filter(|(at, _)| *at >= then).map(|(_, reason)| reason.as_str()).collect()
+    }
+}
+
+/// Clients under way.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Outcome>>,
+}
+
+impl Load {
+    /// Starts so many clients, each with its own users.
+    pub(crate) fn start(http: &Http, oracles: Vec<Oracle>, clients: usize) -> Self {
+        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let oracles = Arc::new(oracles);
+        let client = |number| {
+            let (http, oracles) = (http.clone(), Arc::clone(&oracles));
+            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            tokio::spawn(async move {
+                let mut outcome = Outcome { right: vec![0; oracles.len()], ..Outcome::default() };
+                for turn in (number..).step_by(clients) {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    ask(&http, &oracles, turn, &mut outcome).await;
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+                outcome
+            })
+        };
+        let clients = (0..clients).map(client).collect();
+        Self { stop, asked, clients }
+    }
+
+    /// Waits until so many more questions have been asked.
+    pub(crate) async fn asks(&self, more: usize) {
+        let wanted = self.asked.load(Ordering::Relaxed) + more;
+        super::eventually("questions are asked", || {
+            (self.asked.load(Ordering::Relaxed) >= wanted).then_some(())
+        })
+        .await;
+    }
+
+    /// Stops, and adds up.
+    pub(crate) async fn stop(self) -> Outcome {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut sum = Outcome::default();
+        for client in self.clients {
+            let outcome = client.await.unwrap();
+            sum.right.resize(outcome.right.len(), 0);
+            for (sum, right) in sum.right.iter_mut().zip(outcome.right) {
+                *sum += right;
+            }
+            sum.wrong.extend(outcome.wrong);
+            sum.failed.extend(outcome.failed);
+        }
+        sum
+    }
+}
+
+/// One question: lists, predictions and similar movies in turn.
+async fn ask(http: &Http, oracles: &[Oracle], turn: usize, outcome: &mut Outcome) {
+    let (users, movies) = (oracles[0].users(), oracles[0].movies());
+    let (user, movie) = (users[turn * 7 % users.len()], movies[turn * 11 % movies.len()]);
+    let asked_at = Instant::now();
+    let answer = match turn % 4 {
+        0 => http.try_get(&format!("/recommendations/similar/{movie}?n={N}")).await,
+        1 => {
+            http.try_post("/recommendations/predict", format!(r#"{{"user_id":{user},"movie_id":{movie}}}"#))
+                .await
+        }
+        2 => http.try_get(&format!("/recommendations/recommend/{user}?n={N}&rank_by=rating")).await,
+        _ => http.try_get(&format!("/recommendations/recommend/{user}?n={N}")).await,
+    };
+    let answer = match answer {
+        Ok(answer) if answer.status == 200 => answer.json(),
+        Ok(answer) => return outcome.failed.push((asked_at, format!("{} {}", answer.status, answer.text))),
+        Err(error) => return outcome.failed.push((asked_at, format!("{error:?}"))),
+    };
+    if answer["shards"]["failed"].as_u64().is_some_and(|failed| failed > 0) {
+        return outcome.failed.push((asked_at, format!("incomplete: {}", answer["shards"])));
+    }
+    let verdict: Verdict =
+        match oracles.iter().position(|oracle| answer["model_version"] == oracle.version.as_str()) {
+            None => Err(format!("there is no version {}", answer["model_version"])),
+            Some(at) => {
+                let oracle = &oracles[at];
+                let verdict = match turn % 4 {
+                    0 => oracle.check_similar(&answer, movie, N),
+                    1 => oracle.check_predicted(&answer, user, movie),
+                    2 => oracle.check_recommended(&answer, user, N, By::Rating),
+                    _ => oracle.check_recommended(&answer, user, N, By::Ranking),
+                };
+                outcome.right[at] += usize::from(verdict.is_ok());
+                verdict
+            }
+        };
+    if let Err(reason) = verdict {
+        outcome.wrong.push(format!("{reason}: {answer}"));
+    }
+}

@@ -1,0 +1,266 @@
+//! What the answers must be: a brute force in f64 over exported factors, which knows nothing of shards.
+//!
+//! Scores are compared with a tolerance, because the product adds in f32; order and membership are exact
+//! wherever the tolerance cannot explain a difference, and for equal factors always.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    path::Path,
+};
+
+use parquet::{
+    file::reader::{FileReader as _, SerializedFileReader},
+    record::Field,
+};
+use serde_json::Value;
+
+use super::{Cluster, data::Ratings, folder};
+
+/// Relative to the larger of a score and 1.
+const TOLERANCE: f64 = 2e-5;
+/// Ratings of the mean that every movie starts with where nothing is known of a user.
+const PRIOR_RATINGS: f64 = 25.0;
+
+/// Rows by id.
+type Rows = HashMap<i64, Vec<f32>>;
+
+/// The factors of one objective.
+#[derive(Debug)]
+struct Sides {
+    users: Rows,
+    items: Rows,
+}
+
+/// One version's factors and the ratings they were trained on.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    pub(crate) version: String,
+    ratings: Ratings,
+    rating_mean: f64,
+    ranking: Sides,
+    rating: Sides,
+    biases: Sides,
+}
+
+/// By what a list is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Ranking,
+    Rating,
+}
+
+/// An answer that is not what it must be, and why.
+pub(crate) type Verdict = Result<(), String>;
+
+impl Oracle {
+    /// Exports a version and reads it with the ratings in `data`.
+    pub(crate) fn of(cluster: &Cluster, version: &str, data: &Path) -> Self {
+        let out = folder();
+        let path = out.path().join("factors");
+        let target = path.to_str().unwrap();
+        cluster.shoal(&["models", "export", version, "--format", "parquet", "--out", target]).exits_with(0);
+        let about: Value = serde_json::from_slice(&std::fs::read(path.join("export.json")).unwrap()).unwrap();
+        assert_eq!(about["version"], version);
+        let sides = |objective: &str, kind: &str| Sides {
+            users: read_rows(&path.join(objective).join(format!("user{kind}"))),
+            items: read_rows(&path.join(objective).join(format!("item{kind}"))),
+        };
+        Self {
+            version: version.to_owned(),
+            ratings: Ratings::read(data),
+            rating_mean: about["rating_mean"].as_f64().unwrap(),
+            ranking: sides("ranking", "Factors"),
+            rating: sides("rating", "Factors"),
+            biases: sides("rating", "Biases"),
+        }
+    }
+
+    pub(crate) fn users(&self) -> Vec<i64> {
+        self.ratings.users().into_iter().collect()
+    }
+
+    /// Movies with a rating: the others are in no list.
+    pub(crate) fn movies(&self) -> Vec<i64> {
+        self.ratings.by_movie.keys().copied().collect()
+    }
+
+    fn predicted(&self, user: i64, movie: i64) -> f64 {
+        let product = dot(&self.rating.users[&user], &self.rating.items[&movie]);
+        let bias = |rows: &Rows, id| f64::from(rows[&id][0]);
+        self.rating_mean + bias(&self.biases.users, user) + bias(&self.biases.items, movie) + product
+    }
+
+    fn clamped(&self, rating: f64) -> f64 {
+        let (low, high) = self.ratings.range();
+        rating.clamp(low, high)
+    }
+
+    /// Checks an answer to `recommend` for a user whom the version knows.
+    pub(crate) fn check_recommended(&self, answer: &Value, user: i64, n: usize, by: By) -> Verdict {
+        self.check_head(answer, "user_id", user)?;
+        check(answer["source"] == "model", || format!("the source is {}", answer["source"]))?;
+        let score = |movie| match by {
+            By::Ranking => dot(&self.ranking.users[&user], &self.ranking.items[&movie]),
+            By::Rating => self.predicted(user, movie),
+        };
+        let seen = &self.ratings.by_user[&user];
+        let candidates = self.movies().into_iter().filter(|movie| !seen.contains_key(movie));
+        let expected: BTreeMap<i64, f64> = candidates.map(|movie| (movie, score(movie))).collect();
+        let rows = if by == By::Ranking { &self.ranking.items } else { &self.rating.items };
+        check_list(answer, "recommendations", "score", n, &expected, rows)?;
+        for hit in list(answer, "recommendations")? {
+            let expected = self.clamped(self.predicted(user, id(hit)?));
+            check_close(number(hit, "predicted_rating")?, expected, "a predicted rating")?;
+        }
+        Ok(())
+    }
+
+    /// Checks an answer to `recommend` for a user of whom nothing is known.
+    pub(crate) fn check_popular(&self, answer: &Value, user: i64, n: usize) -> Verdict {
+        self.check_head(answer, "user_id", user)?;
+        check(answer["source"] == "fallback_popular", || format!("the source is {}", answer["source"]))?;
+        let mean = self.ratings.mean();
+        let damped = |ratings: &Vec<f64>| {
+            (ratings.iter().sum::<f64>() + PRIOR_RATINGS * mean) / (ratings.len() as f64 + PRIOR_RATINGS)
+        };
+        let expected =
+            self.ratings.by_movie.iter().map(|(movie, ratings)| (*movie, damped(ratings))).collect();
+        check_list(answer, "recommendations", "score", n, &expected, &self.ranking.items)
+    }
+
+    /// Checks an answer to `similar`.
+    pub(crate) fn check_similar(&self, answer: &Value, movie: i64, n: usize) -> Verdict {
+        self.check_head(answer, "movie_id", movie)?;
+        let items = &self.ranking.items;
+        let cosine = |other: i64| {
+            let norms = dot(&items[&movie], &items[&movie]) * dot(&items[&other], &items[&other]);
+            if norms > 0.0 { dot(&items[&movie], &items[&other]) / norms.sqrt() } else { 0.0 }
+        };
+        let others = self.movies().into_iter().filter(|other| *other != movie);
+        let expected = others.map(|other| (other, cosine(other))).collect();
+        check_list(answer, "similar_movies", "similarity", n, &expected, items)
+    }
+
+    /// Checks an answer to `predict`.
+    pub(crate) fn check_predicted(&self, answer: &Value, user: i64, movie: i64) -> Verdict {
+        self.check_head(answer, "user_id", user)?;
+        check(answer["movie_id"] == movie, || format!("the movie is {}", answer["movie_id"]))?;
+        let expected = self.clamped(self.predicted(user, movie));
+        check_close(number(answer, "predicted_rating")?, expected, "the predicted rating")
+    }
+
+    fn check_head(&self, answer: &Value, key: &str, asked: i64) -> Verdict {
+        check(answer[key] == asked, || format!("'{key}' is {}, asked for was {asked}", answer[key]))?;
+        check(answer["model_version"] == self.version.as_str(), || {
+            format!("the version is {}, not {}", answer["model_version"], self.version)
+        })
+    }
+}
+
+/// Checks that a list is the top `n` of `expected`: scores, order, nothing missing. `rows` decide which movies are
+/// twins, whose scores must be equal and whose ids decide.
+fn check_list(
+    answer: &Value,
+    key: &str,
+    score: &str,
+    n: usize,
+    expected: &BTreeMap<i64, f64>,
+    rows: &Rows,
+) -> Verdict {
+    let hits = list(answer, key)?;
+    let wanted = n.min(expected.len());
+    check(hits.len() == wanted, || format!("{} movies instead of {wanted}", hits.len()))?;
+    let mut listed: Vec<(i64, f64)> = Vec::with_capacity(hits.len());
+    for (hit, rank) in hits.iter().zip(1..) {
+        let (movie, found) = (id(hit)?, number(hit, score)?);
+        let Some(score) = expected.get(&movie) else {
+            return Err(format!("movie {movie} must not be listed"));
+        };
+        check_close(found, *score, &format!("the score of movie {movie}"))?;
+        check(hit["rank"] == rank, || format!("the rank of movie {movie} is {}, not {rank}", hit["rank"]))?;
+        listed.push((movie, found));
+    }
+    let in_order =
+        |pair: &[(i64, f64)]| pair[0].1 > pair[1].1 || (pair[0].1 == pair[1].1 && pair[0].0 < pair[1].0);
+    if let Some(pair) = listed.windows(2).find(|pair| !in_order(pair)) {
+        return Err(format!("out of order: {pair:?}"));
+    }
+    let Some(&(_, lowest)) = listed.last() else { return Ok(()) };
+    for (movie, score) in
+        expected.iter().filter(|(movie, _)| !listed.iter().any(|(other, _)| other == *movie))
+    {
+        check(*score <= lowest + tolerance(*score), || {
+            format!("movie {movie} with {score} is missing: the last one has {lowest}")
+        })?;
+        for (twin, _) in listed.iter().filter(|(other, _)| rows[other] == rows[movie]) {
+            check(twin < movie, || format!("{twin} is listed instead of its twin {movie}"))?;
+        }
+    }
+    for (movie, found) in &listed {
+        let unequal = listed.iter().find(|(other, score)| rows[other] == rows[movie] && score != found);
+        check(unequal.is_none(), || format!("movie {movie} and its twin differ: {found} and {unequal:?}"))?;
+    }
+    Ok(())
+}
+
+/// How many neighbours in a list have equal scores.
+pub(crate) fn ties(answer: &Value, key: &str, score: &str) -> usize {
+    let scores: Vec<f64> = list(answer, key).unwrap().iter().map(|hit| number(hit, score).unwrap()).collect();
+    scores.windows(2).filter(|pair| pair[0] == pair[1]).count()
+}
+
+fn check(holds: bool, reason: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(reason()) }
+}
+
+fn tolerance(score: f64) -> f64 {
+    TOLERANCE * score.abs().max(1.0)
+}
+
+fn check_close(found: f64, expected: f64, what: &str) -> Verdict {
+    check((found - expected).abs() <= tolerance(expected), || format!("{what} is {found}, not {expected}"))
+}
+
+fn list<'a>(answer: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
+    answer[key].as_array().ok_or_else(|| format!("there is no list '{key}' in {answer}"))
+}
+
+fn number(value: &Value, key: &str) -> Result<f64, String> {
+    value[key].as_f64().ok_or_else(|| format!("'{key}' is no number in {value}"))
+}
+
+fn id(hit: &Value) -> Result<i64, String> {
+    hit["movie_id"].as_i64().ok_or_else(|| format!("the movie's id is no number in {hit}"))
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// The rows of every Parquet file of a folder: `id`, then floats or one float.
+fn read_rows(folder: &Path) -> Rows {
+    let mut rows = Rows::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let reader = SerializedFileReader::new(File::open(file.unwrap().path()).unwrap()).unwrap();
+        for row in reader.get_row_iter(None).unwrap() {
+            let row = row.unwrap();
+            let mut columns = row.get_column_iter().map(|(_, field)| field);
+            let id = match columns.next().unwrap() {
+                Field::Int(id) => i64::from(*id),
+                Field::Long(id) => *id,
+                other => panic!("an id is {other}"),
+            };
+            let float =
+                |field: &Field| if let Field::Float(value) = field { *value } else { panic!("{field}") };
+            let values = match columns.next().unwrap() {
+                Field::ListInternal(list) => list.elements().iter().map(float).collect(),
+                single => vec![float(single)],
+            };
+            assert!(rows.insert(id, values).is_none(), "id {id} comes twice");
+        }
+    }
+    assert!(!rows.is_empty(), "there is nothing in '{}'", folder.display());
+    rows
+}
