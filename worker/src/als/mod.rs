@@ -2,20 +2,39 @@
 //!
 //! One half-step solves every row of a side from the other side's factors. A row's solution depends
 //! only on its ratings, in row order, and on the factors they name: not on the thread, the worker or
-//! the rows beside it. With the kernels of one instruction set the same input gives the same bits;
+//! the rows beside it. With the kernel of one instruction set the same input gives the same bits;
 //! between instruction sets the last bits differ, because only some fuse multiply and add.
 //!
-//! Two objectives:
+//! Two objectives, each with the conventions of the systems they are known from:
 //!
 //! * [`explicit`]: ALS-WR (Zhou et al. 2008, "Large-Scale Parallel Collaborative Filtering for the
-//!   Netflix Prize"), λ scaled by the row's number of ratings as in Spark, optional biases.
+//!   Netflix Prize"), optional biases.
 //! * [`implicit`]: iALS (Hu et al. 2008; parametrised as in Rendle et al. 2022, "Revisiting the
 //!   Performance of iALS on Item Recommendation Benchmarks").
+//!
+//! Where a half-step's work is:
+//!
+//! * [`half_step`]: what all rows share; rows in pieces over threads, long rows split.
+//! * [`fit`]: a row of either objective as the terms of one least-squares problem.
+//! * [`primal`]: its normal equations, rank × rank.
+//! * [`dual`]: the smaller system of a row with fewer ratings than the rank, with [`rotation`] and [`eigen`].
+//! * [`cost`]: which of the two is cheaper, in counted operations.
+//! * [`wide`]: in f64, for the rare row that f32 cannot solve.
+//! * [`kernel`]: the loops.
 
-pub mod cholesky;
+pub mod cost;
+pub mod dual;
+pub mod eigen;
 pub mod explicit;
+pub mod fit;
 pub mod gramian;
+pub mod half_step;
 pub mod implicit;
 pub mod init;
 pub mod kernel;
-pub mod rows;
+pub mod primal;
+pub mod rotation;
+pub mod wide;
+
+#[cfg(test)]
+mod tests;

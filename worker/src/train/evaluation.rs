@@ -94,7 +94,7 @@ impl TrainAttempt {
                 let list = ranked && unit_interval(mix64(id_hash)) < share;
                 let mut trained: Vec<u32> = Vec::new();
                 if list {
-                    let (slots, _) = self.users.rating_rows().row(row);
+                    let slots = self.users.rating_rows().row(row).slots;
                     trained.extend(slots.iter().map(|&slot| global[slot as usize]));
                     trained.sort_unstable();
                 }

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::{TrainError, attempt::TrainAttempt};
 use crate::{
     als::{
+        fit::Fit,
         gramian::{add_in_order, shard_gramian},
-        rows::{Fit, solve_rows},
+        half_step::{HalfStep, RowError},
     },
     exchange::push::{Envelope, Outlet, Pushes, Receiver},
 };
@@ -101,21 +102,37 @@ impl TrainAttempt {
         let side = step.side();
         let rows = self.side(side).table.own_rows();
         let format = self.settings().exchange;
+        let (rating, ranking) = (self.settings().rating(), self.settings().ranking(side));
         for (objective, width) in self.settings().widths() {
             let gramian = self.other_gramian(step, objective)?;
+            // Nobody writes the other side while this one is solved, so its lock can be held.
+            let fixed = self.factors(opposite(side));
+            let fixed = fixed.of(objective);
+            let fit = match (objective, &rating, &ranking) {
+                (Objective::Ranking, _, Some(settings)) => {
+                    Fit::Implicit { settings, fixed, gramian: &gramian }
+                }
+                (_, Some(settings), _) => Fit::Explicit { settings, fixed },
+                _ => return Err(TrainError::Request("the objective is not trained".to_owned())),
+            };
+            let rating_rows = self.side(side).rating_rows();
+            let solver = step.solve.then(|| HalfStep::new(self.context.kernel, fit, rating_rows));
             for begin in (0..rows).step_by(CHUNK_ROWS) {
                 if cancelled.is_cancelled() {
                     return Err(TrainError::Cancelled);
                 }
                 let range = begin..rows.min(begin + CHUNK_ROWS);
-                let solved = if step.solve {
-                    let mut solved = self.solve_chunk(step, objective, range.clone(), width, &gramian)?;
+                let elements = range.start * width..range.end * width;
+                let solved = if let Some(solver) = &solver {
+                    let mut solved = vec![0.0; elements.len()];
+                    solver
+                        .solve(range.clone(), &mut solved)
+                        .map_err(|source| self.diverged(step.sweep, side, source))?;
                     format.round(&mut solved);
-                    self.factors_mut(side).of_mut(objective)[range.start * width..range.end * width]
-                        .copy_from_slice(&solved);
+                    self.factors_mut(side).of_mut(objective)[elements].copy_from_slice(&solved);
                     solved
                 } else {
-                    self.factors(side).of(objective)[range.start * width..range.end * width].to_vec()
+                    self.factors(side).of(objective)[elements].to_vec()
                 };
                 for outlet in &mut outlets {
                     // A stream that has ended is reported, with its reason, when the pushes finish.
@@ -136,6 +153,12 @@ impl TrainAttempt {
         Ok(Solved { rows: rows as u64, bytes_sent, busy: started.elapsed() })
     }
 
+    fn diverged(&self, sweep: u32, side: Side, source: RowError) -> TrainError {
+        let shard = self.side(side).shard_of_own_row(source.row);
+        let side = if side == Side::Items { "items" } else { "users" };
+        TrainError::Diverged { sweep, side, shard, source }
+    }
+
     /// Σ q qᵀ over the whole other side, for solving the ranking objective.
     fn other_gramian(&self, step: TrainHalfStep, objective: Objective) -> Result<Vec<f64>, TrainError> {
         if !step.solve || objective != Objective::Ranking {
@@ -147,35 +170,6 @@ impl TrainAttempt {
         Ok(add_in_order(partials.iter().map(Vec::as_slice), self.settings().rank))
     }
 
-    fn solve_chunk(
-        &self,
-        step: TrainHalfStep,
-        objective: Objective,
-        range: std::ops::Range<usize>,
-        width: usize,
-        gramian: &[f64],
-    ) -> Result<Vec<f32>, TrainError> {
-        let side = step.side();
-        let (rating, ranking) = (self.settings().rating(), self.settings().ranking(side));
-        let fixed = self.factors(opposite(side));
-        let fixed = fixed.of(objective);
-        let fit = match (objective, &rating, &ranking) {
-            (Objective::Ranking, _, Some(settings)) => Fit::Implicit { settings, fixed, gramian },
-            (_, Some(settings), _) => Fit::Explicit { settings, fixed },
-            _ => return Err(TrainError::Request("the objective is not trained".to_owned())),
-        };
-        let mut solved = vec![0.0; range.len() * width];
-        solve_rows(self.context.kernel, fit, self.side(side).rating_rows(), range, &mut solved).map_err(
-            |source| TrainError::Diverged {
-                sweep: step.sweep,
-                side: if side == Side::Items { "items" } else { "users" },
-                shard: self.side(side).shard_of_own_row(source.row),
-                source,
-            },
-        )?;
-        Ok(solved)
-    }
-
     /// Sums each owned shard's Gramian and sends it to everybody.
     fn share_gramians(&self, side: Side, outlets: &mut [Outlet]) -> Result<(), TrainError> {
         let rank = self.settings().rank;
@@ -183,7 +177,8 @@ impl TrainAttempt {
         let gramians: Vec<Vec<f64>> = {
             let factors = self.factors(side);
             let rows = |owned: &super::side::OwnedShard| owned.rows.start * rank..owned.rows.end * rank;
-            owned.par_iter().map(|owned| shard_gramian(&factors.ranking[rows(owned)], rank)).collect()
+            let kernel = self.context.kernel;
+            owned.par_iter().map(|owned| shard_gramian(kernel, &factors.ranking[rows(owned)], rank)).collect()
         };
         for (owned, gramian) in owned.iter().zip(gramians) {
             for outlet in &mut *outlets {

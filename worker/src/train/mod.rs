@@ -21,7 +21,7 @@ mod write;
 use shoal_common::{compute::ComputeError, store::StoreError};
 
 use crate::{
-    als::rows::RowError,
+    als::half_step::RowError,
     dataset::source::SourceError,
     exchange::{push::PushError, routing::TooManyRows, wire::TornNumbers},
     tensor_file::TensorFileError,

@@ -35,7 +35,13 @@ impl Settings {
         } else {
             let explicit = parameters.explicit.as_ref().ok_or_else(|| missing("explicit"))?;
             let (regularization, biases) = (explicit.regularization, explicit.biases);
-            Some(explicit::Settings { rank, regularization, biases, rating_mean: 0.0 })
+            Some(explicit::Settings {
+                rank,
+                regularization,
+                scaling: explicit::Scaling::Ratings,
+                biases,
+                rating_mean: 0.0,
+            })
         };
         let ranking = if choice == ObjectiveChoice::Explicit {
             None
@@ -44,6 +50,8 @@ impl Settings {
             Some(implicit::Settings {
                 rank,
                 regularization: implicit.regularization,
+                scaling: implicit::Scaling::Ials,
+                confidence: implicit::Confidence::Ials,
                 unobserved_weight: implicit.unobserved_weight,
                 alpha: implicit.alpha,
                 regularization_exponent: implicit.regularization_exponent,

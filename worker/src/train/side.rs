@@ -7,8 +7,8 @@ use shoal_proto::v1::{Objective, Side};
 use super::settings::Settings;
 use crate::{
     als::{
+        fit::RatingRows,
         init::{self, Stream},
-        rows::RatingRows,
     },
     exchange::routing::{SideShards, SlotTable},
     id_column::IdColumn,

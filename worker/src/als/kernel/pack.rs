@@ -1,0 +1,256 @@
+//! Gathering: rows from all over a matrix into panels that stay in cache while they are multiplied.
+
+use super::{
+    Kernel, LANES, Task,
+    blocks::side,
+    products::InstructionSet,
+    vector::{Lanes, Vector, ZEROS},
+};
+
+/// Rows to gather from, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    values: &'a [f32],
+    stride: usize,
+    width: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows of `width` numbers that begin `stride` apart.
+    ///
+    /// # Panics
+    /// When a row is longer than the stride, or empty, or the last row is torn.
+    #[must_use]
+    pub fn new(values: &'a [f32], stride: usize, width: usize) -> Self {
+        assert!((1..=stride).contains(&width) && values.len().is_multiple_of(stride));
+        Self { values, stride, width }
+    }
+
+    /// Numbers of a row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.values.len() / self.stride
+    }
+
+    /// One row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn row(&self, at: usize) -> &'a [f32] {
+        &self.values[at * self.stride..][..self.width]
+    }
+
+    /// The whole stored row, beyond its width too.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn stored(&self, at: usize) -> &'a [f32] {
+        &self.values[at * self.stride..][..self.stride]
+    }
+
+    fn check(&self, slots: &[u32]) {
+        let rows = self.count();
+        assert!(slots.iter().all(|&slot| (slot as usize) < rows), "a slot is beyond the rows");
+    }
+
+    /// Where a checked row begins.
+    #[inline(always)]
+    unsafe fn at(&self, slot: u32) -> *const f32 {
+        // SAFETY: the caller has checked the slot.
+        unsafe { self.values.as_ptr().add(slot as usize * self.stride) }
+    }
+
+    /// Asks for the cache lines of a row.
+    #[inline(always)]
+    pub(super) unsafe fn prefetch<V: Lanes>(&self, slot: u32) {
+        let begin = self.values.as_ptr().wrapping_add(slot as usize * self.stride);
+        for line in (0..self.stride).step_by(LANES) {
+            // SAFETY: a prefetch may have any address.
+            unsafe { V::prefetch(begin.wrapping_add(line)) };
+        }
+        // SAFETY: likewise. A row that does not begin with a line ends in one line more.
+        unsafe { V::prefetch(begin.wrapping_add(self.stride - 1)) };
+    }
+}
+
+/// Panels of gathered rows: panel p has the columns from p · [`LANES`], one gathered row per step of its depth. In
+/// cache, panels begin one line further apart than their depth asks for: else the same row of all of them would
+/// compete for the same few places.
+#[derive(Debug, Default)]
+pub struct Panels {
+    pub(super) values: Vec<f32>,
+    pub(super) stride: usize,
+    pub(super) depth: usize,
+}
+
+impl Panels {
+    /// Makes room for `count` panels of `depth`; what they hold is undefined.
+    pub(super) fn reshape(&mut self, count: usize, depth: usize) {
+        self.stride = (depth + 1) * LANES;
+        self.depth = depth;
+        let needed = count * self.stride;
+        if self.values.len() < needed {
+            self.values.resize(needed, 0.0);
+        }
+    }
+
+    /// Steps of the depth.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+}
+
+impl Kernel {
+    /// Gathers the rows that `slots` names, each times its number in `scales` where they are given. Columns beyond the
+    /// width are zero.
+    ///
+    /// # Panics
+    /// When a slot names no row, or there is another number of scales.
+    pub fn pack_rows(self, rows: Rows<'_>, slots: &[u32], scales: Option<&[f32]>, panels: &mut Panels) {
+        rows.check(slots);
+        assert!(scales.is_none_or(|scales| scales.len() == slots.len()));
+        panels.reshape(side(rows.width), slots.len());
+        self.run(PackRows { rows, slots, scales, panels });
+    }
+
+    /// Gathers the rows that `slots` names as columns: panel p has the rows p · [`LANES`] to p · `LANES` + 15 of the
+    /// list, one column of the matrix per step of the depth. Each number is multiplied by its column's number in
+    /// `column_scales` and its row's in `row_scales`, where they are given; with `ones`, a column of ones follows.
+    /// Rows beyond the list are zero.
+    ///
+    /// # Panics
+    /// When a slot names no row, or there is another number of scales.
+    pub fn pack_columns(self, rows: Rows<'_>, slots: &[u32], scales: ColumnScales<'_>, panels: &mut Panels) {
+        rows.check(slots);
+        assert!(scales.rows.is_none_or(|scales| scales.len() == slots.len()));
+        assert!(scales.columns.is_none_or(|scales| scales.len() == rows.width));
+        panels.reshape(side(slots.len()), rows.width + usize::from(scales.ones));
+        self.run(PackColumns { rows, slots, scales, panels });
+    }
+}
+
+/// What [`Kernel::pack_columns`] multiplies with and adds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ColumnScales<'a> {
+    /// A number per column of the matrix.
+    pub columns: Option<&'a [f32]>,
+    /// A number per gathered row.
+    pub rows: Option<&'a [f32]>,
+    /// Whether a column of ones follows.
+    pub ones: bool,
+}
+
+struct PackRows<'a> {
+    rows: Rows<'a>,
+    slots: &'a [u32],
+    scales: Option<&'a [f32]>,
+    panels: &'a mut Panels,
+}
+
+impl Task for PackRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: InstructionSet>(self) {
+        let (whole, rest) = (self.rows.width / LANES, self.rows.width % LANES);
+        let stride = self.panels.stride;
+        for (at, &slot) in self.slots.iter().enumerate() {
+            // SAFETY: slots were checked; panels have `stride` numbers each, of which step `at` takes sixteen.
+            unsafe {
+                let (from, to) = (self.rows.at(slot), self.panels.values.as_mut_ptr().add(at * LANES));
+                let scale = self.scales.map(|scales| S::Full::splat(*scales.get_unchecked(at)));
+                let scaled = |values: S::Full| scale.map_or(values, |scale| values.mul(scale));
+                for panel in 0..whole {
+                    scaled(S::Full::load(from.add(panel * LANES))).store(to.add(panel * stride));
+                }
+                if rest > 0 {
+                    scaled(S::Full::load_first(from.add(whole * LANES), rest)).store(to.add(whole * stride));
+                }
+            }
+        }
+    }
+}
+
+struct PackColumns<'a> {
+    rows: Rows<'a>,
+    slots: &'a [u32],
+    scales: ColumnScales<'a>,
+    panels: &'a mut Panels,
+}
+
+impl Task for PackColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: InstructionSet>(self) {
+        let width = self.rows.width;
+        for (panel, slots) in self.slots.chunks(LANES).enumerate() {
+            let mut from = [ZEROS.as_ptr(); LANES];
+            for (from, &slot) in from.iter_mut().zip(slots) {
+                // SAFETY: slots were checked.
+                *from = unsafe { self.rows.at(slot) };
+            }
+            let present = slots.len();
+            // SAFETY: rows have `width` numbers and missing ones are not advanced; a panel has room for `padded(width)`
+            // steps, because whole blocks are only written while they fit, and the last one through a buffer.
+            unsafe {
+                let to = self.panels.values.as_mut_ptr().add(panel * self.panels.stride);
+                for first in (0..width).step_by(LANES) {
+                    let count = (width - first).min(LANES);
+                    let mut at = from;
+                    for row in &mut at[..present] {
+                        *row = row.add(first);
+                    }
+                    if count == LANES {
+                        S::Full::transpose(&at, LANES, to.add(first * LANES));
+                    } else {
+                        let mut block = [0.0_f32; LANES * LANES];
+                        S::Full::transpose(&at, count, block.as_mut_ptr());
+                        std::ptr::copy_nonoverlapping(block.as_ptr(), to.add(first * LANES), count * LANES);
+                    }
+                }
+                self.scale::<S>(panel, present, to);
+            }
+        }
+    }
+}
+
+impl PackColumns<'_> {
+    /// Scales a panel whose first `present` rows exist, and adds the column of ones.
+    #[inline(always)]
+    unsafe fn scale<S: InstructionSet>(&self, panel: usize, present: usize, to: *mut f32) {
+        let width = self.rows.width;
+        let mut ones = [0.0_f32; LANES];
+        ones[..present].fill(1.0);
+        // SAFETY: the scales were checked; the panel has `width` steps, and one more with `ones`.
+        unsafe {
+            let row_scale = match self.scales.rows {
+                Some(scales) => S::Full::load_first(scales.as_ptr().add(panel * LANES), present),
+                None => S::Full::load(ones.as_ptr()),
+            };
+            if let Some(columns) = self.scales.columns {
+                for (column, &scale) in columns.iter().enumerate() {
+                    let at = to.add(column * LANES);
+                    S::Full::load(at).mul(row_scale.mul(S::Full::splat(scale))).store(at);
+                }
+            } else if self.scales.rows.is_some() {
+                for column in 0..width {
+                    let at = to.add(column * LANES);
+                    S::Full::load(at).mul(row_scale).store(at);
+                }
+            }
+            if self.scales.ones {
+                S::Full::load(ones.as_ptr()).store(to.add(width * LANES));
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Every operation of every kernel against plain loops in f64.
+
+use proptest::prelude::*;
+use shoal_common::hash::{mix64, unit_interval};
+
+use super::{
+    Kernel, LANES,
+    blocks::{self, index},
+    factor::{Border, Factor, LostDigits},
+    normal::{Ahead, Products},
+    pack::{ColumnScales, Panels, Rows},
+    padded,
+};
+
+/// Numbers from −0.5 to 0.5.
+fn values(count: usize, seed: u64) -> Vec<f32> {
+    (0..count).map(|i| (unit_interval(mix64(seed ^ mix64(i as u64))) - 0.5) as f32).collect()
+}
+
+fn slots(count: usize, rows: usize, seed: u64) -> Vec<u32> {
+    (0..count).map(|i| (mix64(seed ^ i as u64) % rows as u64) as u32).collect()
+}
+
+fn close(actual: f32, exact: f64, scale: f64) -> bool {
+    (f64::from(actual) - exact).abs() <= 2e-6 * scale.max(1.0)
+}
+
+/// XᵀX + ridge · I in f64 for `rows` random rows, row-major.
+fn system(order: usize, rows: usize, ridge: f64, seed: u64) -> Vec<f64> {
+    let x = values(rows * order, seed);
+    let mut normal = vec![0.0; order * order];
+    for row in x.chunks_exact(order) {
+        for i in 0..order {
+            for j in 0..order {
+                normal[i * order + j] += f64::from(row[i]) * f64::from(row[j]);
+            }
+        }
+    }
+    for i in 0..order {
+        normal[i * order + i] += ridge;
+    }
+    normal
+}
+
+/// The lower triangle in blocks; NaN above the diagonal, where nobody may look.
+fn in_blocks(matrix: &[f64], order: usize) -> Vec<f32> {
+    let mut blocked = vec![0.0_f32; blocks::len(order)];
+    for block in 0..blocks::side(order) {
+        for column in 0..LANES {
+            let begin = blocks::offset(block, block) + column * LANES;
+            blocked[begin..begin + column].fill(f32::NAN);
+        }
+    }
+    for row in 0..order {
+        for column in 0..=row {
+            blocked[index(row, column)] = matrix[row * order + column] as f32;
+        }
+    }
+    blocked
+}
+
+fn residual(matrix: &[f64], x: &[f32], right: &[f32]) -> f64 {
+    let order = right.len();
+    (0..order)
+        .map(|i| {
+            let product: f64 = (0..order).map(|j| matrix[i * order + j] * f64::from(x[j])).sum();
+            (product - f64::from(right[i])).abs()
+        })
+        .fold(0.0, f64::max)
+}
+
+proptest! {
+    #[test]
+    fn products_match_f64(
+        order in 1_usize..70, stride in 0_usize..3, count in 0_usize..90, weighted: bool, seed: u64,
+    ) {
+        let stride = order + stride;
+        let fixed = values(60 * stride, seed);
+        let rows = Rows::new(&fixed, stride, order);
+        let (slots, scales) = (slots(count, 60, seed), values(count, !seed));
+        let factors = values(2 * count, seed ^ 1);
+        for kernel in Kernel::available() {
+            let (mut panels, mut left) = (Panels::default(), Panels::default());
+            kernel.pack_rows(rows, &slots, None, &mut panels);
+            kernel.pack_rows(rows, &slots, Some(&scales), &mut left);
+            let mut normal = vec![1.0; blocks::len(order)];
+            let mut sides = vec![1.0; 2 * padded(order)];
+            let products = Products {
+                order,
+                panels: &panels,
+                left: weighted.then_some(&left),
+                factors: &factors,
+                ahead: Some(Ahead { rows, slots: &slots }),
+            };
+            kernel.add_products::<2>(products, &mut normal, &mut sides);
+            let sum = |term: &dyn Fn(usize, &[f32]) -> f64| -> f64 {
+                1.0 + slots.iter().enumerate().map(|(r, &slot)| term(r, rows.row(slot as usize))).sum::<f64>()
+            };
+            for i in 0..order {
+                for j in 0..=i {
+                    let exact = sum(&|r, x| {
+                        let weight = if weighted { f64::from(scales[r]) } else { 1.0 };
+                        weight * f64::from(x[i]) * f64::from(x[j])
+                    });
+                    prop_assert!(close(normal[index(i, j)], exact, count as f64), "{kernel:?} {i} {j}");
+                }
+                for side in 0..2 {
+                    let exact = sum(&|r, x| f64::from(factors[2 * r + side]) * f64::from(x[i]));
+                    prop_assert!(close(sides[side * padded(order) + i], exact, count as f64), "{kernel:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn packed_columns_are_the_transpose(
+        width in 1_usize..40, count in 1_usize..40, scaled: bool, ones: bool, seed: u64,
+    ) {
+        let fixed = values(50 * width, seed);
+        let rows = Rows::new(&fixed, width, width);
+        let slots = slots(count, 50, seed);
+        let (by_column, by_row) = (values(width, !seed), values(count, seed ^ 2));
+        for kernel in Kernel::available() {
+            let mut panels = Panels::default();
+            let scales = ColumnScales {
+                columns: scaled.then_some(&by_column), rows: scaled.then_some(&by_row), ones,
+            };
+            kernel.pack_columns(rows, &slots, scales, &mut panels);
+            prop_assert_eq!(panels.depth(), width + usize::from(ones));
+            for at in 0..padded(count) {
+                let panel = &panels.values[at / LANES * panels.stride..];
+                for column in 0..width {
+                    let packed = panel[column * LANES + at % LANES];
+                    let exact = match slots.get(at) {
+                        Some(&slot) if scaled => rows.row(slot as usize)[column] * (by_row[at] * by_column[column]),
+                        Some(&slot) => rows.row(slot as usize)[column],
+                        None => 0.0,
+                    };
+                    prop_assert!(packed == exact, "{kernel:?}");
+                }
+                if ones {
+                    prop_assert_eq!(panel[width * LANES + at % LANES], if at < count { 1.0 } else { 0.0 });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_residual_is_small(order in 1_usize..150, rows in 0_usize..80, seed: u64) {
+        let matrix = system(order, rows, 0.1, seed);
+        let right = values(order, !seed);
+        for kernel in Kernel::available() {
+            let mut x = right.clone();
+            x.resize(padded(order), 0.0);
+            kernel.solve(&mut in_blocks(&matrix, order), order, &mut x, &mut Factor::default()).unwrap();
+            prop_assert!(residual(&matrix, &x[..order], &right) < 1e-4, "{kernel:?}");
+            prop_assert!(x[order..].iter().all(|&value| value == 0.0));
+        }
+    }
+
+    #[test]
+    fn a_border_is_one_row_more(order in 1_usize..100, rows in 0_usize..80, seed: u64) {
+        let whole = system(order + 1, rows, 0.1, seed);
+        let right = values(order + 1, !seed);
+        let inner: Vec<f64> = (0..order).flat_map(|i| whole[i * (order + 1)..][..order].to_vec()).collect();
+        let width = padded(order);
+        for kernel in Kernel::available() {
+            let mut sides = vec![0.0; 2 * width];
+            sides[..order].copy_from_slice(&right[..order]);
+            for i in 0..order {
+                sides[width + i] = whole[order * (order + 1) + i] as f32;
+            }
+            let border = Border { diagonal: whole[order * (order + 2)] as f32, right: right[order] };
+            let blocked = &mut in_blocks(&inner, order);
+            let last =
+                kernel.solve_bordered(blocked, order, &mut sides, border, &mut Factor::default()).unwrap();
+            let x: Vec<f32> = sides[..order].iter().copied().chain([last]).collect();
+            prop_assert!(residual(&whole, &x, &right) < 1e-4, "{kernel:?}");
+        }
+    }
+
+    #[test]
+    fn rows_times_a_matrix_match_f64_and_do_not_depend_on_each_other(
+        width in 1_usize..50, columns in 1_usize..50, count in 1_usize..40, seed: u64,
+    ) {
+        let (fixed, matrix) = (values(50 * width, seed), values(width * columns, !seed));
+        let rows = Rows::new(&fixed, width, width);
+        let slots = slots(count, 50, seed);
+        let every: Vec<u32> = (0..width as u32).collect();
+        for kernel in Kernel::available() {
+            let (mut packed, mut scratch) = (Panels::default(), Panels::default());
+            kernel.pack_rows(Rows::new(&matrix, columns, columns), &every, None, &mut packed);
+            let mut products = vec![0.0; count * columns];
+            kernel.multiply(rows, &slots, &packed, &mut products, &mut scratch);
+            for (product, &slot) in products.chunks_exact(columns).zip(&slots) {
+                let mut alone = vec![0.0; columns];
+                kernel.multiply(rows, &[slot], &packed, &mut alone, &mut scratch);
+                prop_assert_eq!(&alone, product);
+                for (j, &value) in product.iter().enumerate() {
+                    let exact: f64 = (0..width)
+                        .map(|d| f64::from(rows.row(slot as usize)[d]) * f64::from(matrix[d * columns + j]))
+                        .sum();
+                    prop_assert!(close(value, exact, width as f64), "{kernel:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dot_and_sums_match_f64(length in 1_usize..100, count in 0_usize..10, seed: u64) {
+        let (a, b) = (values(length, seed), values(length, !seed));
+        let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+        let fixed = values(20 * length, seed ^ 3);
+        let rows = Rows::new(&fixed, length, length);
+        let (slots, factors) = (slots(count, 20, seed), values(count, seed ^ 4));
+        for kernel in Kernel::available() {
+            prop_assert!(close(kernel.dot(&a, &b), exact, length as f64), "{kernel:?}");
+            let mut sum = vec![f32::NAN; length];
+            kernel.sum_rows(rows, &slots, &factors, &mut sum);
+            for (at, &value) in sum.iter().enumerate() {
+                let terms = slots.iter().zip(&factors);
+                let exact: f64 =
+                    terms.map(|(&slot, &f)| f64::from(f) * f64::from(rows.row(slot as usize)[at])).sum();
+                prop_assert!(close(value, exact, 10.0), "{kernel:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_f32_cannot_factorise_is_refused() {
+    let nearly_singular = [1.0, 1.0, 1.0, 1.0 + 3e-6];
+    for matrix in [[1.0, 2.0, 2.0, 1.0], [f64::NAN, 0.0, 0.0, 1.0], [0.0; 4], nearly_singular] {
+        for kernel in Kernel::available() {
+            let mut x = vec![0.0; LANES];
+            x[..2].fill(1.0);
+            let result = kernel.solve(&mut in_blocks(&matrix, 2), 2, &mut x, &mut Factor::default());
+            assert_eq!(result, Err(LostDigits), "{kernel:?} {matrix:?}");
+        }
+    }
+}

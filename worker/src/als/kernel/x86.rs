@@ -1,0 +1,391 @@
+//! The registers of x86-64: one of AVX-512, or two of AVX2, for [`LANES`] numbers.
+
+use std::arch::x86_64::*;
+
+use super::{
+    LANES,
+    vector::{Lanes, Vector},
+};
+
+impl Vector for __m256 {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for AVX2 and eight numbers.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        // SAFETY: the caller vouches for AVX2 and `count` numbers; lanes that are masked off are not read.
+        unsafe {
+            let wanted = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane_numbers());
+            _mm256_maskload_ps(from, wanted)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller vouches for AVX2 and room for eight numbers.
+        unsafe { _mm256_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { _mm256_add_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { _mm256_sub_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { _mm256_mul_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the caller vouches for FMA.
+        unsafe { _mm256_fmadd_ps(self, factor, addend) }
+    }
+
+    #[inline(always)]
+    unsafe fn neg_mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the caller vouches for FMA.
+        unsafe { _mm256_fnmadd_ps(self, factor, addend) }
+    }
+}
+
+/// 0 to 7.
+#[inline(always)]
+unsafe fn lane_numbers() -> __m256i {
+    // SAFETY: the caller vouches for AVX2.
+    unsafe { _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7) }
+}
+
+/// [`LANES`] numbers in two AVX2 registers, the lower half first.
+#[derive(Clone, Copy)]
+pub(super) struct Pair(__m256, __m256);
+
+impl Vector for Pair {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for AVX2 and sixteen numbers.
+        unsafe { Self(__m256::load(from), __m256::load(from.add(8))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        // SAFETY: the caller vouches for AVX2 and `count` numbers. The second half's address is only made when it exists.
+        unsafe {
+            if count <= 8 {
+                Self(__m256::load_first(from, count), _mm256_setzero_ps())
+            } else {
+                Self(__m256::load(from), __m256::load_first(from.add(8), count - 8))
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller vouches for AVX2 and room for sixteen numbers.
+        unsafe {
+            self.0.store(to);
+            self.1.store(to.add(8));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { Self(self.0.add(other.0), self.1.add(other.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { Self(self.0.sub(other.0), self.1.sub(other.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { Self(self.0.mul(other.0), self.1.mul(other.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the caller vouches for FMA.
+        unsafe { Self(self.0.mul_add(factor.0, addend.0), self.1.mul_add(factor.1, addend.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn neg_mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the caller vouches for FMA.
+        unsafe { Self(self.0.neg_mul_add(factor.0, addend.0), self.1.neg_mul_add(factor.1, addend.1)) }
+    }
+}
+
+impl Lanes for Pair {
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { Self(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn first(self) -> f32 {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { _mm256_cvtss_f32(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_lane(self, lane: usize) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe {
+            let half = if lane < 8 { self.0 } else { self.1 };
+            let value = _mm256_permutevar8x32_ps(half, _mm256_set1_epi32((lane % 8) as i32));
+            Self(value, value)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn after(self, lane: usize) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe {
+            let lower = _mm256_cmpgt_epi32(lane_numbers(), _mm256_set1_epi32(lane as i32));
+            let upper = _mm256_cmpgt_epi32(lane_numbers(), _mm256_set1_epi32(lane as i32 - 8));
+            Self(
+                _mm256_and_ps(self.0, _mm256_castsi256_ps(lower)),
+                _mm256_and_ps(self.1, _mm256_castsi256_ps(upper)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: &[*const f32; LANES], count: usize, to: *mut f32) {
+        // SAFETY: the caller vouches for AVX2, `count` numbers in each row and a block at `to`. A quarter of a row
+        // that is not read at all is not addressed either.
+        unsafe {
+            for column in [0, 8] {
+                let here = count.saturating_sub(column).min(8);
+                for first in [0, 8] {
+                    let load = |i: usize| {
+                        if here == 8 {
+                            __m256::load(rows[first + i].add(column))
+                        } else if here > 0 {
+                            __m256::load_first(rows[first + i].add(column), here)
+                        } else {
+                            _mm256_setzero_ps()
+                        }
+                    };
+                    let block = [load(0), load(1), load(2), load(3), load(4), load(5), load(6), load(7)];
+                    for (j, row) in transposed(block).into_iter().enumerate() {
+                        row.store(to.add((column + j) * LANES + first));
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+}
+
+/// Eight rows of eight as eight columns.
+#[inline(always)]
+unsafe fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: the caller vouches for AVX2.
+    unsafe {
+        let mut pairs = rows;
+        for i in [0, 2, 4, 6] {
+            pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+            pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        let mut quads = pairs;
+        for i in [0, 4] {
+            quads[i] = _mm256_shuffle_ps::<0b01_00_01_00>(pairs[i], pairs[i + 2]);
+            quads[i + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(pairs[i], pairs[i + 2]);
+            quads[i + 2] = _mm256_shuffle_ps::<0b01_00_01_00>(pairs[i + 1], pairs[i + 3]);
+            quads[i + 3] = _mm256_shuffle_ps::<0b11_10_11_10>(pairs[i + 1], pairs[i + 3]);
+        }
+        let mut columns = quads;
+        for i in 0..4 {
+            columns[i] = _mm256_permute2f128_ps::<0x20>(quads[i], quads[i + 4]);
+            columns[i + 4] = _mm256_permute2f128_ps::<0x31>(quads[i], quads[i + 4]);
+        }
+        columns
+    }
+}
+
+impl Vector for __m512 {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for AVX-512 and sixteen numbers.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        // SAFETY: the caller vouches for AVX-512 and `count` numbers; lanes that are masked off are not read.
+        unsafe { _mm512_maskz_loadu_ps(((1_u32 << count) - 1) as __mmask16, from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller vouches for AVX-512 and room for sixteen numbers.
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_add_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_sub_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_mul_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_fmadd_ps(self, factor, addend) }
+    }
+
+    #[inline(always)]
+    unsafe fn neg_mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_fnmadd_ps(self, factor, addend) }
+    }
+}
+
+impl Lanes for __m512 {
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_div_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_sqrt_ps(self) }
+    }
+
+    #[inline(always)]
+    unsafe fn first(self) -> f32 {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_cvtss_f32(self) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_lane(self, lane: usize) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_permutexvar_ps(_mm512_set1_epi32(lane as i32), self) }
+    }
+
+    #[inline(always)]
+    unsafe fn after(self, lane: usize) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe { _mm512_maskz_mov_ps((0xfffe_u32 << lane) as __mmask16, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: &[*const f32; LANES], count: usize, to: *mut f32) {
+        // SAFETY: the caller vouches for AVX-512, `count` numbers in each row and a block at `to`.
+        unsafe {
+            let mut block = [_mm512_setzero_ps(); LANES];
+            if count == LANES {
+                for (vector, &row) in block.iter_mut().zip(rows) {
+                    *vector = __m512::load(row);
+                }
+            } else {
+                for (vector, &row) in block.iter_mut().zip(rows) {
+                    *vector = __m512::load_first(row, count);
+                }
+            }
+            for (j, column) in transposed_wide(block).into_iter().enumerate() {
+                column.store(to.add(j * LANES));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+}
+
+/// Sixteen rows of sixteen as sixteen columns: first within quarters of registers, then whole quarters.
+#[inline(always)]
+unsafe fn transposed_wide(rows: [__m512; LANES]) -> [__m512; LANES] {
+    // SAFETY: the caller vouches for AVX-512.
+    unsafe {
+        let mut quads = rows;
+        for i in [0, 4, 8, 12] {
+            let low =
+                [_mm512_unpacklo_ps(rows[i], rows[i + 1]), _mm512_unpacklo_ps(rows[i + 2], rows[i + 3])];
+            let high =
+                [_mm512_unpackhi_ps(rows[i], rows[i + 1]), _mm512_unpackhi_ps(rows[i + 2], rows[i + 3])];
+            quads[i] = _mm512_shuffle_ps::<0b01_00_01_00>(low[0], low[1]);
+            quads[i + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(low[0], low[1]);
+            quads[i + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(high[0], high[1]);
+            quads[i + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(high[0], high[1]);
+        }
+        // Quarter q of `quads[4 g + j]` has rows 4 g to 4 g + 3 of column 4 q + j.
+        let mut columns = quads;
+        for j in 0..4 {
+            let (a, b, c, d) = (quads[j], quads[4 + j], quads[8 + j], quads[12 + j]);
+            let even =
+                [_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d)];
+            let odd =
+                [_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d)];
+            columns[j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(even[0], even[1]);
+            columns[8 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(even[0], even[1]);
+            columns[4 + j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(odd[0], odd[1]);
+            columns[12 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(odd[0], odd[1]);
+        }
+        columns
+    }
+}

@@ -1,0 +1,83 @@
+//! A row in f64 from beginning to end: for the rare one that f32 cannot factorise.
+
+use super::fit::{Fit, Row};
+
+/// A row's system has no Cholesky factorisation in f64 either: it is not positive definite, or not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the normal equations of a row are not positive definite")]
+pub struct NotPositiveDefinite;
+
+/// Solves one row into `solution`, a stored row.
+///
+/// # Errors
+/// [`NotPositiveDefinite`] when f64 cannot factorise the system either.
+pub fn solve(fit: &Fit<'_>, row: Row<'_>, solution: &mut [f32]) -> Result<(), NotPositiveDefinite> {
+    let (rank, order) = (fit.rank(), fit.width());
+    let (mut normal, mut right) = (vec![0.0; order * order], vec![0.0; order]);
+    if let Fit::Implicit { settings, gramian, .. } = fit {
+        for (target, value) in normal.iter_mut().zip(*gramian) {
+            *target = settings.unobserved_weight * value;
+        }
+    }
+    let ridge = fit.ridge(row.ratings);
+    for at in 0..order {
+        normal[at * order + at] += ridge;
+    }
+    let rows = fit.rows();
+    let mut wide = vec![1.0; order];
+    for (&slot, &rating) in row.slots.iter().zip(row.ratings) {
+        for (wide, value) in wide[..rank].iter_mut().zip(rows.row(slot as usize)) {
+            *wide = f64::from(*value);
+        }
+        let (weight, pull) = fit.weight_and_pull(slot, rating);
+        for (i, &left) in wide.iter().enumerate() {
+            right[i] += pull * left;
+            for (target, value) in normal[i * order..=i * order + i].iter_mut().zip(&wide) {
+                *target += weight * left * value;
+            }
+        }
+    }
+    if right.iter().all(|&value| value == 0.0) {
+        // The answer is zero whatever the matrix, which may be singular if every weight is zero too.
+        solution.fill(0.0);
+        return Ok(());
+    }
+    factorise(&mut normal, order)?;
+    substitute(&normal, order, &mut right);
+    for (target, value) in solution.iter_mut().zip(right) {
+        *target = value as f32;
+    }
+    if solution.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(NotPositiveDefinite) }
+}
+
+/// The lower triangle as L, row by row.
+fn factorise(matrix: &mut [f64], order: usize) -> Result<(), NotPositiveDefinite> {
+    for row in 0..order {
+        for column in 0..=row {
+            let known: f64 = (0..column).map(|k| matrix[row * order + k] * matrix[column * order + k]).sum();
+            let value = matrix[row * order + column] - known;
+            matrix[row * order + column] = if row == column {
+                // A NaN fails this comparison too.
+                if !(value > 0.0 && value.is_finite()) {
+                    return Err(NotPositiveDefinite);
+                }
+                value.sqrt()
+            } else {
+                value / matrix[column * order + column]
+            };
+        }
+    }
+    Ok(())
+}
+
+/// L z = right, then Lᵀ x = z.
+fn substitute(factor: &[f64], order: usize, right: &mut [f64]) {
+    for row in 0..order {
+        let known: f64 = (0..row).map(|k| factor[row * order + k] * right[k]).sum();
+        right[row] = (right[row] - known) / factor[row * order + row];
+    }
+    for row in (0..order).rev() {
+        let known: f64 = (row + 1..order).map(|k| factor[k * order + row] * right[k]).sum();
+        right[row] = (right[row] - known) / factor[row * order + row];
+    }
+}
