@@ -1,0 +1,159 @@
+//! A local cluster of `shoal` processes, driven by the commands that users type.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use shoal_cluster::local::{Addresses, ClusterFile};
+
+/// How long a cluster may take to be up.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
+
+/// A running cluster; stopped when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    shoal: PathBuf,
+    dir: PathBuf,
+    up: Child,
+}
+
+impl Cluster {
+    /// Starts one coordinator, `workers` workers with `threads` threads each, and a router in `dir`.
+    ///
+    /// # Errors
+    /// When the binary cannot be run or the cluster does not come up.
+    pub fn start(shoal: &Path, dir: &Path, workers: usize, threads: usize) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
+        let log = std::fs::File::create(dir.join("up.log"))?;
+        let up = Command::new(shoal)
+            .args(["up", "--coordinators", "1", "--http", "127.0.0.1:0"])
+            .args(["--workers", &workers.to_string()])
+            .args(["--set", &format!("worker.training_threads={threads}")])
+            .arg("--dir")
+            .arg(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .with_context(|| {
+                format!("cannot run '{}'; build it with `cargo build --release`", shoal.display())
+            })?;
+        let mut cluster = Self { shoal: shoal.to_owned(), dir: dir.to_owned(), up };
+        cluster.wait_until_up(workers)?;
+        Ok(cluster)
+    }
+
+    fn wait_until_up(&mut self, workers: usize) -> anyhow::Result<()> {
+        let give_up_at = Instant::now() + START_PATIENCE;
+        loop {
+            if let Ok(status) = self.json(&["status"])
+                && let Some(nodes) = status["nodes"].as_array()
+                && nodes.iter().filter(|node| node["role"] == "worker" && node["health"] == "up").count()
+                    == workers
+            {
+                return Ok(());
+            }
+            if let Some(status) = self.up.try_wait()? {
+                bail!("the cluster ended with {status}; see '{}'", self.dir.join("up.log").display());
+            }
+            if Instant::now() >= give_up_at {
+                bail!("the cluster is not up after {START_PATIENCE:?}; see '{}'", self.dir.display());
+            }
+            pause();
+        }
+    }
+
+    /// Runs a command with `--json` against this cluster and returns what it prints.
+    ///
+    /// # Errors
+    /// When it fails or prints something else.
+    pub fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let output = Command::new(&self.shoal)
+            .args(arguments)
+            .arg("--json")
+            .arg("--dir")
+            .arg(&self.dir)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run '{}'", self.shoal.display()))?;
+        if !output.status.success() {
+            bail!(
+                "`shoal {}` failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("`shoal {}` printed no JSON", arguments.join(" ")))
+    }
+
+    /// Imports a source and returns the job's seconds beside the data set.
+    ///
+    /// # Errors
+    /// When the import fails.
+    pub fn import(&self, source: &Path, name: &str) -> anyhow::Result<(f64, Value)> {
+        let started = Instant::now();
+        let job = self.json(&["dataset", "import", &source.display().to_string(), "--name", name])?;
+        Ok((started.elapsed().as_secs_f64(), job))
+    }
+
+    /// Trains on a data set with further flags and returns the finished job.
+    ///
+    /// # Errors
+    /// When the training fails.
+    pub fn train(&self, data_set: &str, flags: &[&str]) -> anyhow::Result<Value> {
+        let mut arguments = vec!["train", "--data-set", data_set];
+        arguments.extend_from_slice(flags);
+        self.json(&arguments)
+    }
+
+    /// The most memory that each worker has had resident so far, in bytes.
+    ///
+    /// # Errors
+    /// When a worker is gone or the system does not say.
+    pub fn peak_memory_of_workers(&self) -> anyhow::Result<Vec<u64>> {
+        let file = ClusterFile::read(&self.dir)?.context("the cluster's file is gone")?;
+        let peak = |name: &str| {
+            let addresses =
+                Addresses::read(&self.dir.join(name))?.with_context(|| format!("'{name}' is not running"))?;
+            peak_memory(addresses.pid)
+        };
+        file.workers.iter().map(|worker| peak(&worker.name)).collect()
+    }
+}
+
+/// VmHWM of a process, in bytes.
+fn peak_memory(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in status")?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib * 1024)
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let interrupt = Command::new("kill").args(["-INT", &self.up.id().to_string()]).status();
+        let give_up_at = Instant::now() + STOP_PATIENCE;
+        while interrupt.is_ok() && Instant::now() < give_up_at {
+            if matches!(self.up.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            pause();
+        }
+        // Children notice that their parent is gone.
+        let _ = self.up.kill();
+        let _ = self.up.wait();
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "no async runtime here")]
+fn pause() {
+    std::thread::sleep(POLL);
+}
