@@ -119,7 +119,8 @@ impl<V: Send + Sync + 'static> Link<V> {
             if self.stream(first, &mut messages).await {
                 backoff = BACKOFF_MIN;
             }
-            self.tell(Event::Unreachable { peer: self.peer });
+            // A full inbox loses it; raft's own probing finds out later.
+            let _ = self.inbox.try_send(Event::Unreachable { peer: self.peer });
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
@@ -128,14 +129,17 @@ impl<V: Send + Sync + 'static> Link<V> {
             backoff = (backoff * 2).min(BACKOFF_MAX);
             // What piled up meanwhile is stale.
             while let Ok(stale) = messages.try_recv() {
-                self.report_snapshot(stale.is_snapshot, false);
+                self.report_snapshot(stale.is_snapshot, false).await;
             }
         }
     }
 
     /// One stream, until it breaks. True when it carried messages.
     async fn stream(&self, first: Outbound, messages: &mut mpsc::Receiver<Outbound>) -> bool {
-        let Ok(channel) = self.channels.get(&self.address) else { return false };
+        let Ok(channel) = self.channels.get(&self.address) else {
+            self.report_snapshot(first.is_snapshot, false).await;
+            return false;
+        };
         let mut client = RaftClient::new(channel).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (outlet, stream) = mpsc::channel(STREAM_MESSAGES);
         let call = client.send(ReceiverStream::new(stream));
@@ -149,13 +153,16 @@ impl<V: Send + Sync + 'static> Link<V> {
                 () = self.stop.cancelled() => return carried,
                 // The call ends only when the link is broken or the peer stops.
                 _ = &mut call => {
-                    self.report_snapshot(is_snapshot, false);
+                    self.report_snapshot(is_snapshot, false).await;
                     return carried;
                 }
                 permit = outlet.reserve(), if next.is_some() => {
-                    let (Ok(permit), Some(outbound)) = (permit, next.take()) else { return carried };
+                    let (Ok(permit), Some(outbound)) = (permit, next.take()) else {
+                        self.report_snapshot(is_snapshot, false).await;
+                        return carried;
+                    };
                     permit.send(outbound.envelope);
-                    self.report_snapshot(is_snapshot, true);
+                    self.report_snapshot(is_snapshot, true).await;
                     carried = true;
                 }
                 message = messages.recv(), if next.is_none() => {
@@ -166,15 +173,12 @@ impl<V: Send + Sync + 'static> Link<V> {
         }
     }
 
-    fn report_snapshot(&self, is_snapshot: bool, delivered: bool) {
+    /// Raft sends nothing more to a member until it hears what became of the snapshot, so this report must
+    /// not be lost: it waits for room. The driver never waits for a link.
+    async fn report_snapshot(&self, is_snapshot: bool, delivered: bool) {
         if is_snapshot {
-            self.tell(Event::SnapshotSent { peer: self.peer, delivered });
+            let _ = self.inbox.send(Event::SnapshotSent { peer: self.peer, delivered }).await;
         }
-    }
-
-    /// A full inbox loses the report; raft's own probing finds out later.
-    fn tell(&self, event: Event<V>) {
-        let _ = self.inbox.try_send(event);
     }
 }
 
