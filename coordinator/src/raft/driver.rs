@@ -5,20 +5,16 @@
 //! with one fsync; only then send what promises that they are persisted; apply what is committed. An error
 //! while persisting drops the node, because its memory may be ahead of the disk, and builds it anew.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::{
     Config, RawNode, ReadOnlyOption, ReadState, SnapshotStatus, StateRole, Storage as _,
-    eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType},
+    eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -26,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Leadership, PeerStatus, ProposeError, RaftConfig, RaftStartError, RaftStatus, StateMachine,
     inbox::Event,
-    log_store::{LogStore, LogStoreError},
+    log_store::{LogStore, LogStoreError, Owner},
+    lost_log::heartbeat_beyond_the_log,
+    outlets::{Outlets, Publishers},
     transport::Links,
 };
 
@@ -40,19 +38,6 @@ const REBUILD_PAUSE: Duration = Duration::from_secs(1);
 /// A proposal's id: the term it was made in and a count. A term has one leader, so no two are alike.
 type ProposalId = (u64, u64);
 type ProposalReply = oneshot::Sender<Result<Bytes, ProposeError>>;
-
-/// What the handle sees.
-pub(super) struct Outlets<V> {
-    pub(super) view: watch::Receiver<Arc<V>>,
-    pub(super) leadership: watch::Receiver<Leadership>,
-    pub(super) status: watch::Receiver<RaftStatus>,
-}
-
-struct Publishers<V> {
-    view: watch::Sender<Arc<V>>,
-    leadership: watch::Sender<Leadership>,
-    status: watch::Sender<RaftStatus>,
-}
 
 /// Reads that wait for the state to reach an index.
 struct PendingRead<V> {
@@ -71,9 +56,10 @@ pub(super) struct Driver<S: StateMachine> {
     events: mpsc::Receiver<Event<S::View>>,
     links: Links,
     publish: Publishers<S::View>,
-    proposals: HashMap<ProposalId, ProposalReply>,
+    proposals: BTreeMap<ProposalId, ProposalReply>,
+    /// Counts proposals and reads, so that each has an id of its own.
     counter: u64,
-    reads: HashMap<Vec<u8>, oneshot::Sender<Arc<S::View>>>,
+    reads: BTreeMap<Vec<u8>, oneshot::Sender<Arc<S::View>>>,
     waiting_reads: Vec<PendingRead<S::View>>,
     last_tick: Instant,
 }
@@ -87,9 +73,7 @@ impl<S: StateMachine> Driver<S> {
     ) -> Result<(Self, Outlets<S::View>), RaftStartError> {
         let initial = machine.snapshot();
         let (node, applied) = open_node(&config, &initial, &mut machine)?;
-        let (view, view_outlet) = watch::channel(machine.view());
-        let (leadership, leadership_outlet) = watch::channel(Leadership::default());
-        let (status, status_outlet) = watch::channel(RaftStatus::default());
+        let (publish, outlets) = Publishers::new(machine.view(), applied);
         let conf_state = node.raft.prs().conf().to_conf_state();
         let driver = Self {
             config,
@@ -100,14 +84,14 @@ impl<S: StateMachine> Driver<S> {
             applied,
             events,
             links,
-            publish: Publishers { view, leadership, status },
-            proposals: HashMap::new(),
+            publish,
+            proposals: BTreeMap::new(),
             counter: 0,
-            reads: HashMap::new(),
+            reads: BTreeMap::new(),
             waiting_reads: Vec::new(),
             last_tick: Instant::now(),
         };
-        Ok((driver, Outlets { view: view_outlet, leadership: leadership_outlet, status: status_outlet }))
+        Ok((driver, outlets))
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -121,18 +105,20 @@ impl<S: StateMachine> Driver<S> {
                     Some(event) => Some(event),
                     None => break,
                 },
+                // More was ready than one turn takes.
+                () = std::future::ready(()), if self.node.has_ready() => None,
                 () = tokio::time::sleep_until(tick_at) => None,
             };
             self.take_events(first);
             if let Err(error) = self.turn() {
                 tracing::error!(%error, cause = ?std::error::Error::source(&error), "the raft log failed, rebuilding from disk");
-                if !self.rebuild(&stop).await {
-                    break;
-                }
+                let Some(rebuilt) = self.rebuild(&stop).await else { return };
+                self = rebuilt;
             }
             self.publish();
         }
-        self.fail_proposals(&ProposeError::Stopped);
+        // Other members may have them already.
+        self.fail_proposals(&ProposeError::Unknown);
     }
 
     fn take_events(&mut self, first: Option<Event<S::View>>) {
@@ -158,18 +144,13 @@ impl<S: StateMachine> Driver<S> {
 
     fn take_event(&mut self, event: Event<S::View>) {
         match event {
-            Event::Message(message) => {
-                // What raft does not want (an old term, an unknown member) it says by an error; nothing follows.
-                if let Err(error) = self.node.step(*message) {
-                    tracing::debug!(%error, "a raft message was not taken");
-                }
-            }
+            Event::Message(message) => self.take_message(*message),
             Event::Propose { command, reply } => self.take_proposal(&command, reply),
             Event::Read { reply } => {
                 self.counter += 1;
-                let mut context = self.config.raft_id.to_le_bytes().to_vec();
-                context.extend_from_slice(&self.counter.to_le_bytes());
-                context.extend_from_slice(&self.node.raft.term.to_le_bytes());
+                // An answer to a read of an earlier run of this member may still be on its way.
+                let run = self.node.store().openings();
+                let context = [self.config.raft_id, run, self.counter].map(u64::to_le_bytes).concat();
                 self.reads.retain(|_, reply| !reply.is_closed());
                 self.reads.insert(context.clone(), reply);
                 self.node.read_index(context);
@@ -183,9 +164,21 @@ impl<S: StateMachine> Driver<S> {
         }
     }
 
+    fn take_message(&mut self, mut message: Message) {
+        let answer = heartbeat_beyond_the_log(&self.node.raft, &mut message);
+        // What raft does not want (an old term, an unknown member) it says by an error; nothing follows.
+        match self.node.step(message) {
+            Ok(()) => self.node.raft.msgs.extend(answer),
+            Err(error) => tracing::debug!(%error, "a raft message was not taken"),
+        }
+    }
+
     fn take_proposal(&mut self, command: &Bytes, reply: ProposalReply) {
-        if self.node.raft.state != StateRole::Leader {
-            let leader_address = self.leader_address();
+        let leads = self.node.raft.state == StateRole::Leader;
+        let hands_over = self.node.raft.lead_transferee.is_some();
+        if !leads || hands_over {
+            // While leadership is handed over nobody can take it.
+            let leader_address = self.leader_address().filter(|_| !hands_over);
             // A proposer that has gone needs no answer.
             let _ = reply.send(Err(ProposeError::NotLeader { leader_address }));
             return;
@@ -198,7 +191,7 @@ impl<S: StateMachine> Driver<S> {
             Ok(()) => {
                 self.proposals.insert(id, reply);
             }
-            // Too much is uncommitted, or leadership is being handed over.
+            // Too much is uncommitted.
             Err(_) => {
                 let _ = reply.send(Err(ProposeError::Busy));
             }
@@ -246,7 +239,7 @@ impl<S: StateMachine> Driver<S> {
         self.maybe_snapshot()
     }
 
-    fn send(&mut self, messages: Vec<raft::eraftpb::Message>) {
+    fn send(&mut self, messages: Vec<Message>) {
         for (peer, is_snapshot) in self.links.send(messages) {
             if is_snapshot {
                 self.node.report_snapshot(peer, SnapshotStatus::Failure);
@@ -266,10 +259,7 @@ impl<S: StateMachine> Driver<S> {
         self.node.mut_store().install(&snapshot, &hard_state)?;
         if let Err(error) = self.machine.restore(snapshot.get_data()) {
             // The leader runs a release whose state this one cannot read: going on would fork the state.
-            return Err(LogStoreError::Mismatch {
-                folder: self.config.folder.clone(),
-                reason: error.to_string(),
-            });
+            return Err(self.mismatch(error.to_string()));
         }
         self.applied = snapshot.get_metadata().index;
         self.conf_state = snapshot.get_metadata().get_conf_state().clone();
@@ -283,10 +273,11 @@ impl<S: StateMachine> Driver<S> {
         if entries.is_empty() {
             return Ok(());
         }
+        let mut replies = Vec::new();
         for entry in entries {
             self.applied = entry.index;
             match entry.get_entry_type() {
-                EntryType::EntryNormal => self.apply_command(&entry),
+                EntryType::EntryNormal => replies.extend(self.apply_command(&entry)),
                 EntryType::EntryConfChange => {
                     let mut change = ConfChange::default();
                     let read = change.merge_from_bytes(&entry.data).is_ok();
@@ -301,22 +292,24 @@ impl<S: StateMachine> Driver<S> {
                 }
             }
         }
+        // Whoever has an answer finds its effect in the view.
         self.publish_view();
-        Ok(())
-    }
-
-    fn apply_command(&mut self, entry: &Entry) {
-        // A new leader's first entry is empty.
-        if entry.data.is_empty() {
-            return;
-        }
-        let reply = self.machine.apply(entry.index, &entry.data);
-        if let Some(id) = proposal_id(&entry.context)
-            && let Some(waiter) = self.proposals.remove(&id)
-        {
+        for (waiter, reply) in replies {
             // A proposer that has gone needs no answer.
             let _ = waiter.send(Ok(reply));
         }
+        Ok(())
+    }
+
+    /// Applies a command; its reply with whoever waits for it here.
+    fn apply_command(&mut self, entry: &Entry) -> Option<(ProposalReply, Bytes)> {
+        // A new leader's first entry is empty.
+        if entry.data.is_empty() {
+            return None;
+        }
+        let reply = self.machine.apply(entry.index, &entry.data);
+        let waiter = self.proposals.remove(&proposal_id(&entry.context)?)?;
+        Some((waiter, reply))
     }
 
     fn take_membership(&mut self, changed: Option<raft::Result<ConfState>>) -> Result<(), LogStoreError> {
@@ -360,32 +353,47 @@ impl<S: StateMachine> Driver<S> {
         Ok(())
     }
 
-    /// Builds the node anew from what is on disk, as often as it takes. False when told to stop.
-    async fn rebuild(&mut self, stop: &CancellationToken) -> bool {
+    /// Builds the node anew from what is on disk, as often as it takes. Nothing when told to stop.
+    async fn rebuild(mut self, stop: &CancellationToken) -> Option<Self> {
         self.fail_proposals(&ProposeError::Unknown);
-        self.reads.clear();
-        self.waiting_reads.clear();
-        loop {
+        // The log opens only once: the old node has to let go of it first.
+        let Self { config, mut machine, initial, node, events, links, publish, proposals, counter, .. } =
+            self;
+        drop(node);
+        let (node, applied) = loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return false,
+                () = stop.cancelled() => return None,
                 () = tokio::time::sleep(REBUILD_PAUSE) => {}
             }
-            match open_node(&self.config, &self.initial, &mut self.machine) {
-                Ok((node, applied)) => {
-                    (self.node, self.applied) = (node, applied);
-                    self.conf_state = self.node.raft.prs().conf().to_conf_state();
-                    self.last_tick = Instant::now();
-                    self.publish_view();
-                    return true;
+            match open_node(&config, &initial, &mut machine) {
+                Ok(opened) => break opened,
+                Err(error) => {
+                    tracing::error!(%error, cause = ?std::error::Error::source(&error), "the raft log still fails");
                 }
-                Err(error) => tracing::error!(%error, "the raft log still fails"),
             }
-        }
+        };
+        Some(Self {
+            conf_state: node.raft.prs().conf().to_conf_state(),
+            config,
+            machine,
+            initial,
+            node,
+            applied,
+            events,
+            links,
+            publish,
+            proposals,
+            counter,
+            // Those who wait ask again.
+            reads: BTreeMap::new(),
+            waiting_reads: Vec::new(),
+            last_tick: Instant::now(),
+        })
     }
 
     fn fail_proposals(&mut self, error: &ProposeError) {
-        for (_, reply) in self.proposals.drain() {
+        for reply in std::mem::take(&mut self.proposals).into_values() {
             let _ = reply.send(Err(error.clone()));
         }
     }
@@ -394,8 +402,8 @@ impl<S: StateMachine> Driver<S> {
         self.config.peers.get(&self.node.raft.leader_id).cloned()
     }
 
-    fn publish_view(&self) {
-        self.publish.view.send_replace(self.machine.view());
+    fn publish_view(&mut self) {
+        self.publish.show(self.applied, self.machine.view());
     }
 
     /// Tells the handle who leads and how far the log is.
@@ -410,29 +418,11 @@ impl<S: StateMachine> Driver<S> {
             leader_address: self.leader_address(),
             is_leader,
         };
-        if !leads && !self.proposals.is_empty() {
+        let peers = if leads { self.peers() } else { Vec::new() };
+        if !leads {
             self.fail_proposals(&ProposeError::Unknown);
         }
-        self.publish.leadership.send_if_modified(|known| {
-            let changed = *known != leadership;
-            *known = leadership;
-            changed
-        });
-        let status = RaftStatus {
-            term,
-            commit_index,
-            applied_index: self.applied,
-            peers: if leads { self.peers() } else { Vec::new() },
-        };
-        metrics::gauge!("shoal_coordinator_raft_term").set(term as f64);
-        metrics::gauge!("shoal_coordinator_raft_commit_index").set(commit_index as f64);
-        metrics::gauge!("shoal_coordinator_raft_applied_index").set(self.applied as f64);
-        metrics::gauge!("shoal_coordinator_raft_leader").set(f64::from(u8::from(is_leader)));
-        self.publish.status.send_if_modified(|known| {
-            let changed = *known != status;
-            *known = status;
-            changed
-        });
+        self.publish.tell(leadership, RaftStatus { term, commit_index, applied_index: self.applied, peers });
     }
 
     fn peers(&self) -> Vec<PeerStatus> {
@@ -463,7 +453,12 @@ fn open_node<S: StateMachine>(
     initial: &[u8],
     machine: &mut S,
 ) -> Result<(RawNode<LogStore>, u64), RaftStartError> {
-    let store = LogStore::open(&config.folder, config.peers.keys().copied().collect(), initial)?;
+    let owner = Owner {
+        cluster_id: config.cluster_id.clone(),
+        raft_id: config.raft_id,
+        voters: config.peers.keys().copied().collect(),
+    };
+    let store = LogStore::open(&config.folder, owner, initial)?;
     let (applied, state) = store.snapshot_state()?;
     machine.restore(&state)?;
     let (election_min, election_max) = match config.pinned_election_ticks {

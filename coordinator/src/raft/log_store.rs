@@ -5,7 +5,7 @@
 //! between the two leaves an unused file, which the next start removes.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,8 @@ const GROUP: u64 = 1;
 const HARD_STATE: &[u8] = b"hard_state";
 const SNAPSHOT: &[u8] = b"snapshot";
 const TRUNCATED: &[u8] = b"truncated";
+const OWNER: &[u8] = b"owner";
+const OPENINGS: &[u8] = b"openings";
 
 /// Entries kept behind a snapshot, so that a member that lags a little needs no snapshot.
 const TAIL_ENTRIES: u64 = 256;
@@ -50,7 +52,7 @@ pub enum LogStoreError {
     },
     /// What is on disk contradicts itself.
     #[error(
-        "the raft log in '{folder}' is not whole: {reason}; stop this member, move the folder away and restore it from a copy, or rebuild the member from the others"
+        "the raft log in '{folder}' is not whole: {reason}; stop this member, move the folder away and restore it from a copy, or rebuild the member from the others while all of them are up"
     )]
     Mismatch {
         /// The log's folder.
@@ -58,6 +60,32 @@ pub enum LogStoreError {
         /// The contradiction.
         reason: String,
     },
+    /// The log is another member's, or of another group.
+    #[error(
+        "the raft log in '{folder}' is not this member's: {reason}; check data_dir, cluster_id, coordinator.raft_id and coordinator.peers"
+    )]
+    Foreign {
+        /// The log's folder.
+        folder: PathBuf,
+        /// Whose it is.
+        reason: String,
+    },
+}
+
+/// Whose log it is: a vote that another member gave must not count as this one's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) cluster_id: String,
+    pub(super) raft_id: u64,
+    /// The members that found the group, ascending.
+    pub(super) voters: Vec<u64>,
+}
+
+impl fmt::Display for Owner {
+    /// As the log keeps it. The voters are in the snapshot.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "member {} of cluster '{}'", self.raft_id, self.cluster_id)
+    }
 }
 
 struct Entries;
@@ -86,26 +114,31 @@ pub(super) struct LogStore {
     /// The last entry that is no longer there.
     truncated: Position,
     last_index: u64,
+    owner: Owner,
+    /// How often the log was opened, this time included.
+    openings: u64,
 }
 
 impl LogStore {
-    /// Opens the log, or founds it: a synthetic snapshot at index 1, term 1 with all `voters` and the state
+    /// Opens the log, or founds it: a synthetic snapshot at index 1, term 1 with all voters and the state
     /// `initial`, the same on every member.
-    pub(super) fn open(folder: &Path, voters: Vec<u64>, initial: &[u8]) -> Result<Self, LogStoreError> {
+    pub(super) fn open(folder: &Path, owner: Owner, initial: &[u8]) -> Result<Self, LogStoreError> {
         let config = Config {
             dir: folder.join("log").display().to_string(),
             target_file_size: ReadableSize::mb(16),
             purge_threshold: ReadableSize::mb(64),
             ..Config::default()
         };
-        let engine_error =
-            |action, source| LogStoreError::Engine { action, folder: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(|source| LogStoreError::SnapshotFile {
+        make_folder(folder).map_err(|source| LogStoreError::SnapshotFile {
             action: "create the folder of",
             path: folder.to_owned(),
             source,
         })?;
-        let engine = Engine::open(config).map_err(|error| engine_error("open", error))?;
+        let engine = Engine::open(config).map_err(|source| LogStoreError::Engine {
+            action: "open",
+            folder: folder.to_owned(),
+            source,
+        })?;
         let mut store = Self {
             engine,
             folder: folder.to_owned(),
@@ -113,29 +146,63 @@ impl LogStore {
             snapshot: SnapshotMetadata::default(),
             truncated: Position::default(),
             last_index: 0,
+            owner,
+            openings: 0,
         };
         if store.message::<SnapshotMetadata>(SNAPSHOT)?.is_none() {
-            store.found(voters, initial)?;
+            store.found(initial)?;
         }
         store.load()?;
+        store.check_owner()?;
+        store.count_opening()?;
         store.remove_unused_snapshots();
         Ok(store)
     }
 
-    fn found(&mut self, voters: Vec<u64>, initial: &[u8]) -> Result<(), LogStoreError> {
+    fn found(&mut self, initial: &[u8]) -> Result<(), LogStoreError> {
         let founding = Position { index: 1, term: 1 };
         let mut conf_state = ConfState::default();
-        conf_state.set_voters(voters);
+        conf_state.set_voters(self.owner.voters.clone());
         let mut metadata =
             SnapshotMetadata { index: founding.index, term: founding.term, ..SnapshotMetadata::default() };
         metadata.set_conf_state(conf_state);
         let hard_state = HardState { term: founding.term, commit: founding.index, ..HardState::default() };
         self.write_snapshot_file(founding.index, initial)?;
         let mut batch = LogBatch::default();
-        self.put(&mut batch, HARD_STATE, &hard_state)?;
-        self.put(&mut batch, SNAPSHOT, &metadata)?;
-        self.put_truncated(&mut batch, founding)?;
+        self.put_keys(&mut batch, &hard_state, &metadata, founding)?;
         self.write(&mut batch)
+    }
+
+    fn check_owner(&self) -> Result<(), LogStoreError> {
+        let owner = &self.owner;
+        let foreign = |reason| LogStoreError::Foreign { folder: self.folder.clone(), reason };
+        let known = self.engine.get(GROUP, OWNER).unwrap_or_default();
+        if known != owner.to_string().as_bytes() {
+            let known = String::from_utf8_lossy(&known);
+            return Err(foreign(format!("it belongs to {known}, this is {owner}")));
+        }
+        let mut voters = self.snapshot.get_conf_state().get_voters().to_vec();
+        voters.sort_unstable();
+        if voters != owner.voters {
+            return Err(foreign(format!(
+                "its group has the members {voters:?}, the configuration names {:?}",
+                owner.voters
+            )));
+        }
+        Ok(())
+    }
+
+    fn count_opening(&mut self) -> Result<(), LogStoreError> {
+        let known = self.engine.get(GROUP, OPENINGS).and_then(|bytes| bytes.try_into().ok());
+        self.openings = known.map_or(0, u64::from_le_bytes) + 1;
+        let mut batch = LogBatch::default();
+        self.put_bytes(&mut batch, OPENINGS, self.openings.to_le_bytes().to_vec())?;
+        self.write(&mut batch)
+    }
+
+    /// How often the log was opened, this time included: tells what this run asks from what an earlier one did.
+    pub(super) fn openings(&self) -> u64 {
+        self.openings
     }
 
     fn load(&mut self) -> Result<(), LogStoreError> {
@@ -155,10 +222,20 @@ impl LogStore {
                 self.last_index, self.truncated.index, self.snapshot.index
             )));
         }
-        if self.hard_state.commit > self.last_index {
+        let commit = self.hard_state.commit;
+        if commit > self.last_index || commit < self.snapshot.index {
             return Err(self.mismatch(format!(
-                "{} entries are committed but the log ends at {}",
-                self.hard_state.commit, self.last_index
+                "entries up to {commit} are committed, but it has a snapshot at {} and ends at {}",
+                self.snapshot.index, self.last_index
+            )));
+        }
+        let last_term = self.term(self.last_index);
+        let last_term =
+            last_term.map_err(|error| self.mismatch(format!("its last entry cannot be read: {error}")))?;
+        if last_term > self.hard_state.term {
+            return Err(self.mismatch(format!(
+                "its last entry is of term {last_term}, but it knows of no term after {}",
+                self.hard_state.term
             )));
         }
         Ok(())
@@ -213,10 +290,9 @@ impl LogStore {
         // The state first: the record that follows makes it count.
         self.write_snapshot_file(metadata.index, snapshot.get_data())?;
         let mut batch = LogBatch::default();
+        // Entries after the snapshot's contradict it, so nothing stays but what is put anew.
         batch.add_command(GROUP, Command::Clean);
-        self.put(&mut batch, HARD_STATE, hard_state)?;
-        self.put(&mut batch, SNAPSHOT, metadata)?;
-        self.put_truncated(&mut batch, position)?;
+        self.put_keys(&mut batch, hard_state, metadata, position)?;
         self.write(&mut batch)?;
         self.hard_state = hard_state.clone();
         self.snapshot = metadata.clone();
@@ -227,6 +303,8 @@ impl LogStore {
     }
 
     /// Keeps `state`, which is that after the entry at `applied`, and drops the entries before it but for a tail.
+    /// What is applied is committed, which raft does not have persisted at once: the record says so, or a
+    /// start from it would find less committed than applied.
     pub(super) fn take_snapshot(
         &mut self,
         applied: u64,
@@ -244,11 +322,15 @@ impl LogStore {
         let term =
             term.map_err(|error| self.mismatch(format!("entry {truncate_to} has no term: {error}")))?;
         let truncated = Position { index: truncate_to, term };
+        let mut hard_state = self.hard_state.clone();
+        hard_state.commit = hard_state.commit.max(applied);
         let mut batch = LogBatch::default();
+        self.put(&mut batch, HARD_STATE, &hard_state)?;
         self.put(&mut batch, SNAPSHOT, &metadata)?;
         self.put_truncated(&mut batch, truncated)?;
         batch.add_command(GROUP, Command::Compact { index: truncate_to + 1 });
         self.write(&mut batch)?;
+        self.hard_state = hard_state;
         self.snapshot = metadata;
         self.truncated = truncated;
         self.remove_unused_snapshots();
@@ -271,6 +353,25 @@ impl LogStore {
         message: &M,
     ) -> Result<(), LogStoreError> {
         batch.put_message(GROUP, key.to_vec(), message).map_err(|source| self.failed("write", source))
+    }
+
+    /// Everything that the log keeps besides entries.
+    fn put_keys(
+        &self,
+        batch: &mut LogBatch,
+        hard_state: &HardState,
+        snapshot: &SnapshotMetadata,
+        truncated: Position,
+    ) -> Result<(), LogStoreError> {
+        self.put_bytes(batch, OWNER, self.owner.to_string().into_bytes())?;
+        self.put_bytes(batch, OPENINGS, self.openings.to_le_bytes().to_vec())?;
+        self.put(batch, HARD_STATE, hard_state)?;
+        self.put(batch, SNAPSHOT, snapshot)?;
+        self.put_truncated(batch, truncated)
+    }
+
+    fn put_bytes(&self, batch: &mut LogBatch, key: &[u8], bytes: Vec<u8>) -> Result<(), LogStoreError> {
+        batch.put(GROUP, key.to_vec(), bytes).map_err(|source| self.failed("write", source))
     }
 
     fn put_truncated(&self, batch: &mut LogBatch, position: Position) -> Result<(), LogStoreError> {
@@ -309,6 +410,18 @@ impl LogStore {
                 let _ = std::fs::remove_file(file.path());
             }
         }
+    }
+}
+
+/// Makes the folder, and sees to it that its entry in the folder above survives a crash.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => std::fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }
 
@@ -366,11 +479,16 @@ impl Storage for LogStore {
     }
 
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        let unavailable = || raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable);
         if request_index > self.snapshot.index {
             // The driver takes one soon; raft asks again.
-            return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+            return Err(unavailable());
         }
-        let (_, state) = self.snapshot_state().map_err(unavailable)?;
+        let (_, state) = self.snapshot_state().map_err(|error| {
+            // raft takes any other error for a reason to panic; the next snapshot may be readable.
+            tracing::error!(%error, cause = ?std::error::Error::source(&error), "the snapshot cannot be sent");
+            unavailable()
+        })?;
         let mut snapshot = Snapshot::default();
         snapshot.set_metadata(self.snapshot.clone());
         snapshot.set_data(state.into());

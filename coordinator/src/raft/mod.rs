@@ -11,6 +11,8 @@
 mod driver;
 mod inbox;
 mod log_store;
+mod lost_log;
+mod outlets;
 mod transport;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -129,7 +131,15 @@ pub enum ProposeError {
     /// Too much is waiting.
     #[error("the coordinator is overloaded; try again")]
     Busy,
-    /// The member is stopping.
+    /// The command would not fit into a message to the other members.
+    #[error(
+        "a change of {size_bytes} bytes is larger than the {COMMAND_BYTES_MAX} that coordinators agree on; make it smaller"
+    )]
+    TooLarge {
+        /// Of the command.
+        size_bytes: usize,
+    },
+    /// The member has stopped; the command went nowhere.
     #[error("the coordinator is stopping")]
     Stopped,
 }
@@ -158,6 +168,10 @@ pub enum RaftStartError {
     #[error("raft cannot start from this log")]
     Raft(#[source] raft::Error),
 }
+
+/// The largest command that is proposed. An entry that no message can carry would stop the group for good;
+/// the largest that people make (a data set of thousands of shards) stays far below.
+pub const COMMAND_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How long a read waits before it asks anew: the request is dropped silently when nobody leads.
 const READ_RETRY: Duration = Duration::from_millis(300);
@@ -189,6 +203,10 @@ impl<V: Send + Sync + 'static> RaftHandle<V> {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn propose(&self, command: Bytes, deadline: Instant) -> Result<Bytes, ProposeError> {
+        let size_bytes = command.len();
+        if size_bytes > COMMAND_BYTES_MAX {
+            return Err(ProposeError::TooLarge { size_bytes });
+        }
         let (reply, answer) = oneshot::channel();
         self.inbox.try_send(Event::Propose { command, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::Busy,
@@ -239,6 +257,11 @@ impl<V: Send + Sync + 'static> RaftHandle<V> {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<RaftStatus> {
         self.status.clone()
+    }
+
+    /// Completes when the member's driver has ended: when it was told to stop, or because it cannot go on.
+    pub async fn stopped(&self) {
+        self.inbox.closed().await;
     }
 
     /// Hands leadership to the member that is furthest, if this one leads; before a planned stop.

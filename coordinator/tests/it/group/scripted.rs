@@ -1,0 +1,163 @@
+//! One real member, and two that the test plays: what it says to them, message by message.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use protobuf::Message as _;
+use raft::eraftpb::{Entry, Message, MessageType};
+use shoal_common::rpc::{Channels, tuned_server};
+use shoal_proto::v1::{
+    RaftAck, RaftEnvelope,
+    raft_client::RaftClient,
+    raft_server::{Raft, RaftServer},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::support::{
+    door::Door,
+    eventually,
+    group::{CLUSTER, Group, Settings, names},
+    ledger::Gate,
+};
+
+/// Long enough that the test itself is never late by an election.
+const SETTINGS: Settings = Settings { tick: Duration::from_millis(150), snapshot_every_entries: 1_000 };
+
+/// A member that the test plays: hears everything, and says what it is told to.
+#[derive(Clone)]
+struct Player {
+    id: u64,
+    heard: Arc<Mutex<Vec<Message>>>,
+    outlet: mpsc::UnboundedSender<RaftEnvelope>,
+    answer: fn(&Message) -> Result<Option<Message>, Status>,
+}
+
+impl Player {
+    /// Behind the address of member `id` of the group; answers member 1.
+    fn enter(group: &Group, id: u64, answer: fn(&Message) -> Result<Option<Message>, Status>) -> Self {
+        let (outlet, envelopes) = mpsc::unbounded_channel();
+        let channel = Channels::tcp().get(&group.address_of(1)).unwrap();
+        tokio::spawn(
+            async move { RaftClient::new(channel).send(UnboundedReceiverStream::new(envelopes)).await },
+        );
+        let player = Self { id, heard: Arc::default(), outlet, answer };
+        let door: &Door = group.door(id);
+        let service = RaftServer::new(player.clone());
+        tokio::spawn(tuned_server().add_service(service).serve_with_incoming(door.enter()));
+        player
+    }
+
+    fn say(&self, mut message: Message) {
+        (message.from, message.to) = (self.id, 1);
+        let message = message.write_to_bytes().unwrap().into();
+        let envelope = RaftEnvelope { cluster_id: CLUSTER.to_owned(), from: self.id, to: 1, message };
+        self.outlet.send(envelope).unwrap();
+    }
+
+    fn heard(&self, kind: MessageType) -> usize {
+        self.heard.lock().unwrap().iter().filter(|message| message.get_msg_type() == kind).count()
+    }
+}
+
+#[tonic::async_trait]
+impl Raft for Player {
+    async fn send(&self, request: Request<Streaming<RaftEnvelope>>) -> Result<Response<RaftAck>, Status> {
+        let mut envelopes = request.into_inner();
+        while let Some(envelope) = envelopes.message().await? {
+            let mut message = Message::default();
+            message.merge_from_bytes(&envelope.message).unwrap();
+            self.heard.lock().unwrap().push(message.clone());
+            if let Some(answer) = (self.answer)(&message)? {
+                self.say(answer);
+            }
+        }
+        Ok(Response::new(RaftAck {}))
+    }
+}
+
+fn message(kind: MessageType, term: u64) -> Message {
+    let mut message = Message { term, ..Message::default() };
+    message.set_msg_type(kind);
+    message
+}
+
+/// A member that was held up for longer than an election takes, by its disk or by its machine, looks at what has come
+/// meanwhile before its clock makes it a candidate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_slow_starts_no_election() {
+    let (mut group, gate) = (Group::found(3, SETTINGS), Gate::default());
+    group.revive_behind(1, gate.clone());
+    let (leader, other) = (Player::enter(&group, 2, |_| Ok(None)), Player::enter(&group, 3, |_| Ok(None)));
+    let heartbeat = |commit| leader.say(Message { commit, ..message(MessageType::MsgHeartbeat, 5) });
+    heartbeat(1);
+    // The log begins with a snapshot at index 1, term 1.
+    let entry = Entry { index: 2, term: 5, data: (&b"c"[..]).into(), ..Entry::default() };
+    let append = Message { index: 1, log_term: 1, commit: 2, ..message(MessageType::MsgAppend, 5) };
+    gate.shut();
+    leader.say(Message { entries: vec![entry].into(), ..append });
+    eventually("it is held up", || gate.holds().then_some(())).await;
+
+    // At most 20 ticks pass before a member that hears nothing becomes a candidate.
+    for tick in 0..30 {
+        heartbeat(2);
+        tokio::time::sleep(SETTINGS.tick).await;
+        if tick == 25 {
+            gate.open();
+        }
+    }
+    let member = group.member(1);
+    eventually("it goes on", || (names(&member.view()) == ["c"]).then_some(())).await;
+    for player in [&leader, &other] {
+        assert_eq!(player.heard(MessageType::MsgRequestPreVote), 0);
+    }
+    assert_eq!(member.handle.leadership().borrow().leader_id, Some(2));
+    group.kill_all().await;
+}
+
+/// Votes for whoever asks, and takes whatever it is sent.
+fn agree(message: &Message) -> Result<Option<Message>, Status> {
+    let answer = |kind| Message { term: message.term, ..self::message(kind, message.term) };
+    Ok(match message.get_msg_type() {
+        MessageType::MsgRequestPreVote => Some(answer(MessageType::MsgRequestPreVoteResponse)),
+        MessageType::MsgRequestVote => Some(answer(MessageType::MsgRequestVoteResponse)),
+        MessageType::MsgHeartbeat => {
+            let context = message.context.clone();
+            Some(Message { context, ..answer(MessageType::MsgHeartbeatResponse) })
+        }
+        MessageType::MsgAppend => {
+            let index = message.index + message.entries.len() as u64;
+            Some(Message { index, ..answer(MessageType::MsgAppendResponse) })
+        }
+        _ => None,
+    })
+}
+
+/// As one that has nothing, and whose link breaks whenever a snapshot comes.
+fn lose_snapshots(message: &Message) -> Result<Option<Message>, Status> {
+    match message.get_msg_type() {
+        MessageType::MsgAppend => {
+            let refusal = self::message(MessageType::MsgAppendResponse, message.term);
+            Ok(Some(Message { index: message.index, reject: true, ..refusal }))
+        }
+        MessageType::MsgSnapshot => Err(Status::unavailable("the link broke")),
+        _ => agree(message),
+    }
+}
+
+/// Raft sends nothing to a member that a snapshot is on its way to, until it is told what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_was_lost_on_its_way_is_sent_again() {
+    let mut group = Group::found(3, Settings { tick: Duration::from_millis(20), ..SETTINGS });
+    group.revive(1);
+    let lossy = Player::enter(&group, 2, lose_snapshots);
+    let _other = Player::enter(&group, 3, agree);
+    group.commit("with the other's vote").await;
+    eventually("it is sent again and again", || (lossy.heard(MessageType::MsgSnapshot) > 3).then_some(()))
+        .await;
+    group.commit("meanwhile").await;
+    group.kill_all().await;
+}

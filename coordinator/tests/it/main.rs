@@ -1,0 +1,6 @@
+//! The coordinator through its public surface.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop there")]
+
+mod group;
+mod log_store;
+mod support;
