@@ -11,18 +11,25 @@ use shoal_common::{
     store::Store,
 };
 use shoal_proto::v1::{coordinator_server::CoordinatorServer, raft_server::RaftServer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use crate::{
     leader::{Leader, LeaderConfig},
-    raft::{self, RaftConfig, RaftStartError},
+    raft::{self, RaftConfig, RaftStartError, ReadError},
     service::CoordinatorService,
     state::Metadata,
 };
 
 /// How long a stopping leader waits for another to take over.
 const STEP_DOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long one try to catch up with the group lasts.
+const JOIN_RETRY: Duration = Duration::from_secs(5);
 
 /// A coordinator cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +40,9 @@ pub enum CoordinatorError {
     /// Its server failed.
     #[error("the coordinator's server failed")]
     Server(#[source] tonic::transport::Error),
+    /// Its raft member ended although nobody asked it to; the log says why.
+    #[error("the coordinator's raft member has failed; see its log, and start it again")]
+    RaftEnded,
 }
 
 /// Runs a coordinator on the connections that arrive, until told to stop; then hands leadership over
@@ -79,7 +89,14 @@ where
     shutdown.spawn("leader", leader.clone().run(shutdown.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<CoordinatorServer<CoordinatorService>>().await;
+    health.set_not_serving::<CoordinatorServer<CoordinatorService>>().await;
+    let (joining, told) = (handle.clone(), shutdown.token());
+    shutdown.spawn("readiness", async move {
+        if told.run_until_cancelled(joined(&joining)).await == Some(true) {
+            health.set_serving::<CoordinatorServer<CoordinatorService>>().await;
+            tracing::info!("joined the group");
+        }
+    });
     let service = CoordinatorServer::new(CoordinatorService::new(leader, shutdown.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -92,19 +109,42 @@ where
     );
     let stop = shutdown.token();
     let (stepping_down, stop_raft) = (handle.clone(), raft_shutdown.clone());
+    let failed = CancellationToken::new();
+    let (stopping, failing) = (shutdown.clone(), failed.clone());
+    let ended = async move {
+        tokio::select! {
+            // A stop that was asked for ends the member too, and is no failure.
+            biased;
+            () = stop.cancelled() => hand_over(&stepping_down).await,
+            () = stepping_down.stopped() => {
+                failing.cancel();
+                stopping.request();
+            }
+        }
+        // The server ends once the streams from the other members have.
+        stop_raft.request();
+    };
     let served = tuned_server()
         .add_service(health_service)
         .add_service(service)
         .add_service(raft_service)
-        .serve_with_incoming_shutdown(incoming, async move {
-            stop.cancelled().await;
-            hand_over(&stepping_down).await;
-            // The server ends once the streams from the other members have.
-            stop_raft.request();
-        })
+        .serve_with_incoming_shutdown(incoming, ended)
         .await;
     raft_shutdown.drain(STEP_DOWN_PATIENCE).await;
-    served.map_err(CoordinatorError::Server)
+    served.map_err(CoordinatorError::Server)?;
+    if failed.is_cancelled() { Err(CoordinatorError::RaftEnded) } else { Ok(()) }
+}
+
+/// Waits until this member has everything that the group had agreed on when it was asked: until then it
+/// is not ready. False when the member ends before.
+async fn joined<V: Send + Sync + 'static>(handle: &raft::RaftHandle<V>) -> bool {
+    loop {
+        match handle.read(Instant::now() + JOIN_RETRY).await {
+            Ok(_) => return true,
+            Err(ReadError::Timeout) => {}
+            Err(ReadError::Stopped) => return false,
+        }
+    }
 }
 
 /// Gives leadership to another member, so that the group does not wait for an election.
