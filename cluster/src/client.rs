@@ -34,14 +34,6 @@ pub enum ClientError {
         /// What the last try met.
         reason: String,
     },
-    /// The connection broke after something was asked for that must not be asked for twice.
-    #[error(
-        "the connection to the coordinator broke ({reason}) and the request may have been carried out: see `shoal status`"
-    )]
-    Unsure {
-        /// What the call met.
-        reason: String,
-    },
     /// The leader refused or failed.
     #[error("{}", .0.message())]
     Refused(Status),
@@ -53,7 +45,6 @@ impl ClientError {
     pub fn code(&self) -> Code {
         match self {
             Self::Unreachable { .. } => Code::Unavailable,
-            Self::Unsure { .. } => Code::Unknown,
             Self::Refused(status) => status.code(),
         }
     }
@@ -184,8 +175,10 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn promote(&self, version: &str) -> Result<PromoteReply, ClientError> {
-        self.ask(PATIENCE, |mut client| async move {
-            client.promote(timed(PromoteRequest { version: version.to_owned() }, PROMOTE_MAX)).await
+        let request = PromoteRequest { version: version.to_owned(), request_id: draw_request_id() };
+        self.ask(PATIENCE, |mut client| {
+            let request = timed(request.clone(), PROMOTE_MAX);
+            async move { client.promote(request).await }
         })
         .await
     }
@@ -195,9 +188,12 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn rollback(&self) -> Result<PromoteReply, ClientError> {
-        self.find_leader().await?;
-        self.once(|mut client| async move { client.rollback(timed(RollbackRequest {}, PROMOTE_MAX)).await })
-            .await
+        let request = RollbackRequest { request_id: draw_request_id() };
+        self.ask(PATIENCE, |mut client| {
+            let request = timed(request.clone(), PROMOTE_MAX);
+            async move { client.rollback(request).await }
+        })
+        .await
     }
 
     /// Starts an import; the id of its job.
@@ -228,36 +224,6 @@ impl ClusterClient {
             })
             .await?;
         Ok(reply.job_id)
-    }
-
-    /// Makes the next call likely to go to the leader at once.
-    async fn find_leader(&self) -> Result<(), ClientError> {
-        self.status().await.map(drop)
-    }
-
-    /// A call that may be sent on to another member, but not sent again after its connection broke: a
-    /// second rollback would undo the first.
-    async fn once<T, F, Fut>(&self, mut call: F) -> Result<T, ClientError>
-    where
-        F: FnMut(CoordinatorClient<Channel>) -> Fut,
-        Fut: Future<Output = Result<tonic::Response<T>, Status>>,
-    {
-        let answer = self.ask(PATIENCE, |client| {
-            let sent = call(client);
-            async move {
-                sent.await.map_err(|status| match status.code() {
-                    // Taken out of what is tried again; told apart below.
-                    Code::Unavailable | Code::Cancelled => Status::unknown(innermost(&status)),
-                    _ => status,
-                })
-            }
-        });
-        answer.await.map_err(|error| match error {
-            ClientError::Refused(status) if status.code() == Code::Unknown => {
-                ClientError::Unsure { reason: status.message().to_owned() }
-            }
-            other => other,
-        })
     }
 }
 

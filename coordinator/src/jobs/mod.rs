@@ -4,6 +4,9 @@
 //! lost the attempt is over: a new one begins with the workers that are there, from the last committed
 //! sweep (or from the start, for an import). What decides is in the replicated state: attempts, sweeps
 //! with their checkpoints, what was published; a new leader goes on from there.
+//!
+//! Nothing is deleted before the job's end is committed: a leader that was replaced without knowing it
+//! must not take away what its successor works with.
 
 mod import;
 mod steps;
@@ -15,8 +18,10 @@ use std::time::Duration;
 
 use shoal_common::store::StoreError;
 use shoal_proto::v1::{
-    AttemptStarted, JobKind, JobRecord, JobState, UpdateJob, metadata_command::Command, update_job::Update,
+    AttemptStarted, JobCleaned, JobKind, JobRecord, JobState, UpdateJob, metadata_command::Command,
+    update_job::Update,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::tracker::Tracker;
@@ -30,7 +35,7 @@ pub use validate::{validate_import, validate_training};
 /// Attempts that may fail one after the other without a sweep being committed.
 const FRUITLESS_ATTEMPTS_MAX: u32 = 5;
 
-/// Between attempts: long enough for a lost worker's lease to expire.
+/// Between attempts.
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an attempt ended without its result.
@@ -64,6 +69,7 @@ impl From<CommandError> for JobError {
         match error {
             CommandError::Refused { reason, .. } => Self::Fatal(reason),
             CommandError::Raft(ProposeError::Busy) => Self::Transient(error.to_string()),
+            CommandError::Raft(ProposeError::TooLarge { .. }) => Self::Fatal(error.to_string()),
             CommandError::Raft(_) => Self::LeadershipLost,
         }
     }
@@ -87,16 +93,16 @@ pub async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
     let mut tracker = Tracker::new(leader.progress.clone(), &info);
     let mut record = record;
     let mut fruitless = 0;
+    let mut failed_at = None;
     let outcome = loop {
         let sweeps_before = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
-        let outcome = attempt(&leader, &mut record, &mut tracker, &cancel).await;
+        let outcome = attempt(&leader, &mut record, &mut tracker, failed_at, &cancel).await;
         let sweeps = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
         fruitless = if sweeps > sweeps_before { 0 } else { fruitless + 1 };
         match outcome {
             Err(JobError::Transient(reason)) if fruitless < FRUITLESS_ATTEMPTS_MAX => {
                 tracing::warn!(job = info.job_id, reason, "the attempt failed, another follows");
-                tracker.phase("waiting for workers");
-                tokio::time::sleep(ATTEMPT_PAUSE).await;
+                failed_at = Some(Instant::now());
             }
             other => break other,
         }
@@ -111,13 +117,18 @@ pub async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
             format!("{FRUITLESS_ATTEMPTS_MAX} attempts failed, the last because: {reason}"),
         ),
     };
-    clean_up(&leader, &record, state).await;
     tracing::info!(job = info.job_id, ?state, error, "the job is over");
     let now = leader.clock.now_unix_ms();
     let command = finished(&info.job_id, state, error, now, tracker.finish());
     if let Err(error) = leader.command(command).await {
         // The job stays open: whoever leads next finds what was published and ends it.
         tracing::warn!(job = info.job_id, %error, "the job's end was not recorded");
+        return;
+    }
+    // As it is agreed on: a version may have been published in the moment in which the job was cancelled.
+    let agreed = leader.raft.view().borrow().jobs.get(&info.job_id).cloned();
+    if let Some(record) = agreed {
+        clean_up(leader, record).await;
     }
 }
 
@@ -126,11 +137,15 @@ async fn attempt(
     leader: &Leader,
     record: &mut JobRecord,
     tracker: &mut Tracker,
+    failed_at: Option<Instant>,
     cancel: &CancellationToken,
 ) -> Result<(), JobError> {
     let work = async {
         tracker.phase("waiting for workers");
-        let workers = wait_for_workers(leader).await;
+        if failed_at.is_some() {
+            tokio::time::sleep(ATTEMPT_PAUSE).await;
+        }
+        let workers = wait_for_workers(leader, failed_at).await;
         let info = record.info.get_or_insert_default();
         let attempt = info.attempt + 1;
         commit(leader, &info.job_id, Update::AttemptStarted(AttemptStarted { attempt })).await?;
@@ -148,13 +163,18 @@ async fn attempt(
     }
 }
 
-/// The workers that can be given work; waits until there is one, and a moment more for the others of
-/// a cluster that is just starting.
-async fn wait_for_workers(leader: &Leader) -> Vec<LiveWorker> {
+/// The workers that can be given work; waits until there is one. After a failed attempt each of them
+/// has been heard of since: one that was lost is waited for until it beats again or its lease expires,
+/// however long that is, or attempts would fail one after the other because of it.
+async fn wait_for_workers(leader: &Leader, failed_at: Option<Instant>) -> Vec<LiveWorker> {
+    let heard_since = |worker: &LiveWorker| {
+        let beat = leader.members.last(&worker.name);
+        failed_at.is_none_or(|failed_at| beat.is_some_and(|beat| beat.at > failed_at))
+    };
     loop {
         let state = leader.raft.view().borrow().clone();
         let workers = leader.members.live_workers(&state, leader.config.lease);
-        if !workers.is_empty() {
+        if !workers.is_empty() && workers.iter().all(heard_since) {
             return workers;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -167,18 +187,20 @@ async fn commit(leader: &Leader, job_id: &str, update: Update) -> Result<(), Job
     Ok(())
 }
 
-/// Frees what workers hold and deletes what only the job needed.
-async fn clean_up(leader: &Leader, record: &JobRecord, state: JobState) {
-    let info = record.info.clone().unwrap_or_default();
-    steps::release(leader, &info.job_id).await;
+/// Frees what workers hold of a job that has ended, deletes what only it needed, and says that it is over.
+pub async fn clean_up(leader: Leader, record: JobRecord) {
+    let info = record.info.unwrap_or_default();
+    steps::release(&leader, &info.job_id).await;
     let mut folders = vec![format!("checkpoints/{}", info.job_id), format!("staging/{}", info.job_id)];
-    if state != JobState::Succeeded {
-        folders.extend(import::unpublished_folder(&info));
-        folders.extend(training::unpublished_folder(&info));
-    }
+    folders.extend(import::unpublished_folder(&info));
+    folders.extend(training::unpublished_folder(&info));
     for folder in folders {
         if let Err(error) = leader.store.delete_folder(&folder).await {
             tracing::warn!(folder, error = with_causes(&error), "a temporary folder was left behind");
         }
+    }
+    if let Err(error) = commit(&leader, &info.job_id, Update::Cleaned(JobCleaned {})).await {
+        // Whoever leads next does it again.
+        tracing::warn!(job = info.job_id, %error, "the clean-up was not recorded");
     }
 }

@@ -13,7 +13,7 @@ use shoal_proto::v1::{
 };
 use tokio::time::Instant;
 
-use super::{JobError, commit, steps::Attempt, tracker::Tracker};
+use super::{JobError, commit, steps::Attempt, tracker::Tracker, with_causes};
 use crate::{
     leader::{Leader, LiveWorker},
     placement::owners,
@@ -34,6 +34,7 @@ pub(super) async fn run(
     let info = record.info.clone().unwrap_or_default();
     if !info.model_version.is_empty() {
         // Published by an attempt whose leader was lost before it could say so.
+        point_latest(leader, &info.model_version).await;
         return Ok(());
     }
     let request = info.training.clone().unwrap_or_default();
@@ -55,10 +56,17 @@ pub(super) async fn run(
     tracker.begin("publishing", "publishing", (SWEEPS_SPAN.1, 1.0));
     let version = training.publish(record, started, tracker).await?;
     commit(leader, &info.job_id, Update::VersionPublished(version.clone())).await?;
-    let link = format!("models/{MODEL}/model_latest");
-    leader.store.point_latest(&link, &version.name).await?;
+    point_latest(leader, &version.name).await;
     record.info.get_or_insert_default().model_version = version.name;
     Ok(())
+}
+
+/// The link is for people who look into the store: a version without it is as good.
+async fn point_latest(leader: &Leader, version: &str) {
+    let link = format!("models/{MODEL}/model_latest");
+    if let Err(error) = leader.store.point_latest(&link, version).await {
+        tracing::warn!(link, error = with_causes(&error), "the link was not set");
+    }
 }
 
 /// The version's name: it follows from the job, so that every attempt writes the same folder.

@@ -122,7 +122,20 @@ impl Leader {
     /// # Errors
     /// When the state refuses it, or it was not agreed on in time.
     pub async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
-        let bytes = MetadataCommand { command: Some(command) }.encode_to_vec();
+        self.command_once(String::new(), command).await
+    }
+
+    /// As [`Leader::command`], but a command that comes again with the same request id is answered as the
+    /// first time and changes nothing.
+    ///
+    /// # Errors
+    /// When the state refuses it, or it was not agreed on in time.
+    pub async fn command_once(
+        &self,
+        request_id: String,
+        command: Command,
+    ) -> Result<CommandReply, CommandError> {
+        let bytes = MetadataCommand { command: Some(command), request_id }.encode_to_vec();
         let reply = self.raft.propose(bytes.into(), Instant::now() + COMMAND_PATIENCE).await?;
         // A reply is made by this very release.
         let reply = CommandReply::decode(reply).unwrap_or_default();
@@ -159,6 +172,8 @@ impl Leader {
         let mut jobs = runner::Runner::new(self.clone());
         let mut publisher = metadata::Publisher::new(term);
         loop {
+            // Before the state is looked at, which then has everything that those which ended have committed.
+            jobs.forget_ended();
             let seen = Arc::clone(&state.borrow_and_update());
             publisher.publish(self, &seen);
             jobs.reconcile(&seen, shutdown);

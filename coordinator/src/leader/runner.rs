@@ -13,7 +13,10 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::Leader;
-use crate::{jobs, state::ClusterState};
+use crate::{
+    jobs,
+    state::{ClusterState, is_over},
+};
 
 /// How far a running job is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -73,6 +76,7 @@ impl Progress {
 }
 
 struct Running {
+    /// Unspecified for the clean-up of a job that has ended.
     kind: JobKind,
     cancel: CancellationToken,
     task: JoinHandle<()>,
@@ -89,8 +93,8 @@ impl Runner {
         Self { leader, running: HashMap::new() }
     }
 
-    /// Starts what should run and cancels what should not.
-    pub(super) fn reconcile(&mut self, state: &ClusterState, shutdown: &Shutdown) {
+    /// Lets go of the tasks that have ended.
+    pub(super) fn forget_ended(&mut self) {
         let progress = self.leader.progress.clone();
         self.running.retain(|job_id, running| {
             let goes_on = !running.task.is_finished();
@@ -99,7 +103,11 @@ impl Runner {
             }
             goes_on
         });
-        for job in state.open_jobs() {
+    }
+
+    /// Starts what should run, cancels what should not, and has what is over cleaned up.
+    pub(super) fn reconcile(&mut self, state: &ClusterState, shutdown: &Shutdown) {
+        for job in state.jobs_by_age() {
             let Some(info) = &job.info else { continue };
             if let Some(running) = self.running.get(&info.job_id) {
                 if job.cancel_requested {
@@ -107,15 +115,23 @@ impl Runner {
                 }
                 continue;
             }
-            let kind = info.kind();
+            let (leader, job, cancel) = (self.leader.clone(), job.clone(), CancellationToken::new());
+            let (job_id, kind) = (info.job_id.clone(), info.kind());
+            if is_over(&job) {
+                continue;
+            }
+            if job.outcome.is_some() {
+                // Left by a leader that was lost right after its end.
+                let task = shutdown.spawn("job clean-up", jobs::clean_up(leader, job));
+                self.running.insert(job_id, Running { kind: JobKind::Unspecified, cancel, task });
+                continue;
+            }
             if !job.cancel_requested && self.running.values().any(|running| running.kind == kind) {
                 continue;
             }
-            let (leader, job, cancel) = (self.leader.clone(), job.clone(), CancellationToken::new());
             if job.cancel_requested {
                 cancel.cancel();
             }
-            let job_id = info.job_id.clone();
             let task = shutdown.spawn("job", jobs::run(leader, job, cancel.clone()));
             self.running.insert(job_id, Running { kind, cancel, task });
         }

@@ -8,12 +8,12 @@ use shoal_common::{
     shutdown::Shutdown,
 };
 use shoal_proto::v1::{
-    CancelJob, ClusterStatus, ClusterStatusRequest, CoordinatorStatus, CreateJob, HeartbeatReply,
-    HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRecord, JobRequest, ListDatasetsReply,
-    ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply, ListModelsRequest, Metadata,
-    NodeHealth, NodeInfo, NodeRecord, PromoteAbort, PromoteReply, PromoteRequest, PromoteStart, RefusalKind,
-    RollbackLive, RollbackRequest, StartJobReply, StartTrainingRequest, WatchMetadataRequest,
-    coordinator_server::Coordinator, metadata_command::Command,
+    CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateJob,
+    HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRecord, JobRequest,
+    ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
+    ListModelsRequest, Metadata, NodeHealth, NodeInfo, NodeRecord, PromoteAbort, PromoteReply,
+    PromoteRequest, PromoteStart, RefusalKind, RollbackLive, RollbackRequest, StartJobReply,
+    StartTrainingRequest, WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -68,9 +68,13 @@ impl CoordinatorService {
         if cluster_id == expected { Ok(()) } else { Err(wrong_cluster(expected, cluster_id)) }
     }
 
-    async fn command(&self, command: Command) -> Result<shoal_proto::v1::CommandReply, Status> {
+    async fn command(&self, command: Command) -> Result<CommandReply, Status> {
+        self.command_once(String::new(), command).await
+    }
+
+    async fn command_once(&self, request_id: String, command: Command) -> Result<CommandReply, Status> {
         self.check_leads()?;
-        self.leader.command(command).await.map_err(|error| status_of(&error))
+        self.leader.command_once(request_id, command).await.map_err(|error| status_of(&error))
     }
 
     /// The state as of now, from the leader.
@@ -88,9 +92,9 @@ impl CoordinatorService {
         Ok(self.leader.progress.fill(job))
     }
 
-    async fn create_job(&self, info: JobInfo) -> Result<Response<StartJobReply>, Status> {
+    async fn create_job(&self, request_id: String, info: JobInfo) -> Result<Response<StartJobReply>, Status> {
         let info = JobInfo { created_unix_ms: self.leader.clock.now_unix_ms(), ..info };
-        let reply = self.command(Command::CreateJob(CreateJob { info: Some(info) })).await?;
+        let reply = self.command_once(request_id, Command::CreateJob(CreateJob { info: Some(info) })).await?;
         Ok(Response::new(StartJobReply { job_id: reply.job_id }))
     }
 
@@ -148,6 +152,7 @@ fn status_of(error: &CommandError) -> Status {
             not_leader(leader_address.as_deref())
         }
         CommandError::Raft(ProposeError::Busy) => Status::resource_exhausted(error.to_string()),
+        CommandError::Raft(ProposeError::TooLarge { .. }) => Status::invalid_argument(error.to_string()),
         CommandError::Raft(_) => Status::unavailable(error.to_string()),
     }
 }
@@ -238,8 +243,9 @@ impl Coordinator for CoordinatorService {
     ) -> Result<Response<StartJobReply>, Status> {
         let import = request.into_inner();
         invalid(&validate_import(&import))?;
-        self.create_job(JobInfo { kind: JobKind::Import.into(), import: Some(import), ..JobInfo::default() })
-            .await
+        let request_id = import.request_id.clone();
+        let info = JobInfo { kind: JobKind::Import.into(), import: Some(import), ..JobInfo::default() };
+        self.create_job(request_id, info).await
     }
 
     async fn list_datasets(
@@ -265,17 +271,14 @@ impl Coordinator for CoordinatorService {
             ))
         })?;
         training.dataset_version.clone_from(&dataset.version);
-        self.create_job(JobInfo {
-            kind: JobKind::Training.into(),
-            training: Some(training),
-            ..JobInfo::default()
-        })
-        .await
+        let request_id = training.request_id.clone();
+        let info = JobInfo { kind: JobKind::Training.into(), training: Some(training), ..JobInfo::default() };
+        self.create_job(request_id, info).await
     }
 
     async fn list_jobs(&self, _: Request<ListJobsRequest>) -> Result<Response<ListJobsReply>, Status> {
         let state = self.read().await?;
-        let jobs = state.jobs.values().filter_map(|job| job.info.clone());
+        let jobs = state.jobs_by_age().into_iter().filter_map(|job| job.info.clone());
         Ok(Response::new(ListJobsReply { jobs: jobs.map(|job| self.leader.progress.fill(job)).collect() }))
     }
 
@@ -338,13 +341,15 @@ impl Coordinator for CoordinatorService {
     }
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
-        let version = request.into_inner().version;
-        self.command(Command::PromoteStart(PromoteStart { version: version.clone() })).await?;
+        let PromoteRequest { version, request_id } = request.into_inner();
+        let command = Command::PromoteStart(PromoteStart { version: version.clone() });
+        self.command_once(request_id, command).await?;
         self.wait_live(&version).await
     }
 
-    async fn rollback(&self, _: Request<RollbackRequest>) -> Result<Response<PromoteReply>, Status> {
-        self.command(Command::Rollback(RollbackLive {})).await?;
+    async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<PromoteReply>, Status> {
+        let RollbackRequest { request_id } = request.into_inner();
+        self.command_once(request_id, Command::Rollback(RollbackLive {})).await?;
         let state = self.read().await?;
         let (live_version, previous_version) = (state.live_version.clone(), state.previous_version.clone());
         Ok(Response::new(PromoteReply { live_version, previous_version }))

@@ -1,36 +1,42 @@
 //! What each command does to the state.
 
+use std::collections::BTreeSet;
+
 use shoal_proto::v1::{
-    AttemptStarted, CommandReply, CreateJob, DatasetInfo, JobFinished, JobInfo, JobRecord, JobState,
-    ModelVersion, RefusalKind, SweepCommitted, UpdateJob, VersionState, metadata_command::Command,
-    update_job::Update,
+    AnsweredRequest, AttemptStarted, CommandReply, CreateJob, DatasetInfo, JobCleaned, JobFinished,
+    JobRecord, JobState, ModelVersion, NodeRecord, Placement, RefusalKind, SweepCommitted, UpdateJob,
+    VersionState, metadata_command::Command, update_job::Update,
 };
 
-use super::{ClusterState, FINISHED_JOBS_KEPT, is_over, refused};
+use super::{ANSWERS_KEPT, ClusterState, FINISHED_JOBS_KEPT, is_over, refused, replicas_are_distinct};
 
 impl ClusterState {
-    /// Applies one command. `index` is its place in the log.
-    pub(super) fn apply(&mut self, index: u64, command: Command) -> CommandReply {
+    /// Applies one command, unless it is one that was applied before: then its answer is given again.
+    pub(super) fn apply_once(&mut self, index: u64, request_id: &str, command: Command) -> CommandReply {
+        if request_id.is_empty() {
+            return self.apply(index, command);
+        }
+        if let Some(known) = self.answered.values().find(|answered| answered.request_id == request_id) {
+            return known.reply.clone().unwrap_or_default();
+        }
+        let reply = self.apply(index, command);
+        let answered =
+            AnsweredRequest { index, request_id: request_id.to_owned(), reply: Some(reply.clone()) };
+        self.answered.insert(index, answered);
+        while self.answered.len() > ANSWERS_KEPT {
+            self.answered.pop_first();
+        }
+        reply
+    }
+
+    /// Applies one command; a refused one changes nothing. `index` is its place in the log.
+    fn apply(&mut self, index: u64, command: Command) -> CommandReply {
         match command {
-            Command::UpsertNode(node) => {
-                let name = node.info.clone().unwrap_or_default().name;
-                self.nodes.insert(name, node);
-                CommandReply::default()
-            }
+            Command::UpsertNode(node) => self.upsert_node(node),
             Command::CreateJob(create) => self.create_job(index, create),
             Command::UpdateJob(update) => self.update_job(update),
             Command::CancelJob(cancel) => self.cancel_job(&cancel.job_id),
-            Command::SetPlacement(placement) => {
-                let key = (placement.dataset_name.clone(), placement.dataset_version.clone());
-                if !self.datasets.contains_key(&key) {
-                    return refused(
-                        RefusalKind::NotFound,
-                        format!("there is no data set '{}' {}", key.0, key.1),
-                    );
-                }
-                self.placements.insert(key, placement);
-                CommandReply::default()
-            }
+            Command::SetPlacement(placement) => self.set_placement(placement),
             Command::PromoteStart(promote) => self.promote_start(promote.version),
             Command::PromoteCommit(promote) => self.promote_commit(&promote.version),
             Command::PromoteAbort(promote) => {
@@ -43,16 +49,29 @@ impl ClusterState {
         }
     }
 
+    fn upsert_node(&mut self, node: NodeRecord) -> CommandReply {
+        let name = node.info.clone().unwrap_or_default().name;
+        if name.is_empty() {
+            return refused(RefusalKind::Invalid, "a node needs a name".to_owned());
+        }
+        self.nodes.insert(name, node);
+        CommandReply::default()
+    }
+
+    fn set_placement(&mut self, placement: Placement) -> CommandReply {
+        let key = (placement.dataset_name.clone(), placement.dataset_version.clone());
+        if !self.datasets.contains_key(&key) {
+            return refused(RefusalKind::NotFound, format!("there is no data set '{}' {}", key.0, key.1));
+        }
+        if !placement.shards.iter().all(replicas_are_distinct) {
+            return refused(RefusalKind::Invalid, "a shard's replicas must be distinct workers".to_owned());
+        }
+        self.placements.insert(key, placement);
+        CommandReply::default()
+    }
+
     fn create_job(&mut self, index: u64, create: CreateJob) -> CommandReply {
         let mut info = create.info.unwrap_or_default();
-        let request_id = request_id(&info);
-        let known = self.jobs.values().find(|job| {
-            !request_id.is_empty() && job.info.as_ref().map(self::request_id) == Some(request_id)
-        });
-        if let Some(known) = known {
-            let job_id = known.info.clone().unwrap_or_default().job_id;
-            return CommandReply { job_id, ..CommandReply::default() };
-        }
         if let Some(training) = &info.training
             && self.dataset(&training.dataset_name, &training.dataset_version).is_none()
         {
@@ -66,6 +85,7 @@ impl ClusterState {
         let job_id = format!("job-{index:06}");
         info.job_id.clone_from(&job_id);
         info.set_state(JobState::Queued);
+        info.created_unix_ms = self.free_second(info.created_unix_ms);
         let promote_pending = info.training.as_ref().is_some_and(|training| training.promote);
         self.jobs
             .insert(job_id.clone(), JobRecord { info: Some(info), promote_pending, ..JobRecord::default() });
@@ -73,10 +93,23 @@ impl ClusterState {
         CommandReply { job_id, ..CommandReply::default() }
     }
 
+    /// The time given, or the first second after it in which nothing was created. Data sets and versions,
+    /// and their folders, are named by the second in which their job was created: two jobs that shared
+    /// one would write over each other.
+    fn free_second(&self, created_unix_ms: i64) -> i64 {
+        let jobs = self.jobs.values().filter_map(|job| job.info.as_ref()).map(|info| info.created_unix_ms);
+        let datasets = self.datasets.values().map(|dataset| dataset.created_unix_ms);
+        let versions = self.versions.values().map(|version| version.created_unix_ms);
+        let second = |unix_ms: i64| unix_ms.div_euclid(1_000);
+        let taken: BTreeSet<i64> = jobs.chain(datasets).chain(versions).map(second).collect();
+        let free = (0_i64..).map(|later| created_unix_ms.saturating_add(later * 1_000));
+        // Finitely many seconds are taken, so a free one is found.
+        free.take(taken.len() + 1).find(|&at| !taken.contains(&second(at))).unwrap_or(created_unix_ms)
+    }
+
     fn forget_old_jobs(&mut self) {
-        let over: Vec<String> =
-            self.jobs.iter().filter(|(_, job)| is_over(job)).map(|(id, _)| id.clone()).collect();
-        // Ids ascend with time.
+        let over = self.jobs_by_age().into_iter().filter(|job| is_over(job));
+        let over: Vec<String> = over.map(job_id).collect();
         for id in over.iter().take(over.len().saturating_sub(FINISHED_JOBS_KEPT)) {
             self.jobs.remove(id);
         }
@@ -86,12 +119,15 @@ impl ClusterState {
         let Some(job) = self.jobs.get_mut(&update.job_id) else {
             return refused(RefusalKind::NotFound, format!("there is no job '{}'", update.job_id));
         };
-        if is_over(job) {
+        if let Some(Update::Cleaned(JobCleaned {})) = update.update {
+            return self.end_job(&update.job_id);
+        }
+        if is_over(job) || job.outcome.is_some() {
             return refused(RefusalKind::Precondition, format!("job '{}' is over", update.job_id));
         }
         let info = job.info.get_or_insert_default();
         match update.update {
-            None => {}
+            None | Some(Update::Cleaned(JobCleaned {})) => CommandReply::default(),
             Some(Update::AttemptStarted(AttemptStarted { attempt })) => {
                 if attempt <= info.attempt {
                     return refused(
@@ -101,6 +137,7 @@ impl ClusterState {
                 }
                 info.attempt = attempt;
                 info.set_state(JobState::Running);
+                CommandReply::default()
             }
             Some(Update::SweepCommitted(SweepCommitted { sweep, checkpoint_path, metrics })) => {
                 if sweep <= info.committed_sweeps {
@@ -109,32 +146,74 @@ impl ClusterState {
                 info.committed_sweeps = sweep;
                 info.sweeps.extend(metrics);
                 job.checkpoint_path = checkpoint_path;
+                CommandReply::default()
             }
-            Some(Update::DatasetPublished(dataset)) => {
-                info.dataset = Some(dataset.clone());
-                self.publish_dataset(dataset);
-            }
-            Some(Update::VersionPublished(version)) => {
-                info.model_version.clone_from(&version.name);
-                return self.publish_version(version);
-            }
+            Some(Update::DatasetPublished(dataset)) => self.publish_dataset(&update.job_id, dataset),
+            Some(Update::VersionPublished(version)) => self.publish_version(&update.job_id, version),
             Some(Update::Finished(finished)) => finish(job, finished),
         }
+    }
+
+    /// What only the job needed is deleted: it is over.
+    fn end_job(&mut self, job_id: &str) -> CommandReply {
+        let job = self.jobs.get_mut(job_id);
+        let Some((job, outcome)) = job.and_then(|job| job.outcome.take().map(|outcome| (job, outcome)))
+        else {
+            return refused(RefusalKind::Precondition, format!("job '{job_id}' has not come to its end"));
+        };
+        let info = job.info.get_or_insert_default();
+        info.set_state(outcome.state());
+        info.error = outcome.error;
+        info.finished_unix_ms = outcome.finished_unix_ms;
+        info.phase_seconds = outcome.phase_seconds;
+        info.progress = if info.state() == JobState::Succeeded { 1.0 } else { info.progress };
+        info.phase.clear();
+        job.checkpoint_path.clear();
+        self.forget_old_jobs();
         CommandReply::default()
     }
 
-    fn publish_dataset(&mut self, dataset: DatasetInfo) {
-        self.datasets.insert((dataset.name.clone(), dataset.version.clone()), dataset);
+    fn publish_dataset(&mut self, job_id: &str, dataset: DatasetInfo) -> CommandReply {
+        let key = (dataset.name.clone(), dataset.version.clone());
+        if key.0.is_empty() || key.1.is_empty() {
+            return refused(RefusalKind::Invalid, "a data set needs a name and a version".to_owned());
+        }
+        let info = self.jobs.get_mut(job_id).map(|job| job.info.get_or_insert_default());
+        let own = info.as_ref().and_then(|info| info.dataset.as_ref());
+        if self.datasets.contains_key(&key)
+            && own.is_none_or(|own| (&own.name, &own.version) != (&key.0, &key.1))
+        {
+            return refused(
+                RefusalKind::Precondition,
+                format!("there is a data set '{}' {} already", key.0, key.1),
+            );
+        }
+        if let Some(info) = info {
+            info.dataset = Some(dataset.clone());
+        }
+        self.datasets.insert(key, dataset);
+        CommandReply::default()
     }
 
-    fn publish_version(&mut self, mut version: ModelVersion) -> CommandReply {
+    fn publish_version(&mut self, job_id: &str, mut version: ModelVersion) -> CommandReply {
+        if version.name.is_empty() {
+            return refused(RefusalKind::Invalid, "a model version needs a name".to_owned());
+        }
         if !self.datasets.contains_key(&(version.dataset_name.clone(), version.dataset_version.clone())) {
             let name = &version.dataset_name;
             return refused(RefusalKind::NotFound, format!("there is no data set '{name}' for the version"));
         }
-        if self.live_version == version.name {
-            // Published, and promoted, by an attempt whose leader was lost before it knew.
+        let info = self.jobs.get_mut(job_id).map(|job| job.info.get_or_insert_default());
+        if let Some(known) = self.versions.get(&version.name) {
+            if info.is_none_or(|info| info.model_version != version.name) {
+                let name = &known.name;
+                return refused(RefusalKind::Precondition, format!("there is a version '{name}' already"));
+            }
+            // Published by an attempt whose leader was lost before it knew.
             return CommandReply::default();
+        }
+        if let Some(info) = info {
+            info.model_version.clone_from(&version.name);
         }
         version.set_state(VersionState::Ready);
         self.versions.insert(version.name.clone(), version);
@@ -147,7 +226,7 @@ impl ClusterState {
                 RefusalKind::NotFound,
                 format!("there is no job '{job_id}'; `shoal jobs list` shows those there are"),
             ),
-            Some(job) if is_over(job) => {
+            Some(job) if is_over(job) || job.outcome.is_some() => {
                 refused(RefusalKind::Precondition, format!("job '{job_id}' is over"))
             }
             Some(job) => {
@@ -158,32 +237,34 @@ impl ClusterState {
     }
 
     fn promote_start(&mut self, version: String) -> CommandReply {
+        match self.versions.get(&version) {
+            None => {
+                return refused(
+                    RefusalKind::NotFound,
+                    format!(
+                        "there is no model version '{version}'; `shoal models list` shows those there are"
+                    ),
+                );
+            }
+            Some(known) if known.state() == VersionState::Training => {
+                return refused(
+                    RefusalKind::Precondition,
+                    format!("version '{version}' is still being trained"),
+                );
+            }
+            Some(_) => {}
+        }
         for job in self.jobs.values_mut() {
             if job.info.as_ref().is_some_and(|info| info.model_version == version) {
                 job.promote_pending = false;
             }
         }
-        match self.versions.get(&version) {
-            None => refused(
-                RefusalKind::NotFound,
-                format!("there is no model version '{version}'; `shoal models list` shows those there are"),
-            ),
-            Some(known) if known.state() == VersionState::Training => {
-                refused(RefusalKind::Precondition, format!("version '{version}' is still being trained"))
-            }
-            Some(_) if self.live_version == version => {
-                self.promoting_version.clear();
-                CommandReply::default()
-            }
-            Some(_) => {
-                self.promoting_version = version;
-                CommandReply::default()
-            }
-        }
+        self.promoting_version = if self.live_version == version { String::new() } else { version };
+        CommandReply::default()
     }
 
     fn promote_commit(&mut self, version: &str) -> CommandReply {
-        if self.promoting_version != version {
+        if version.is_empty() || self.promoting_version != version {
             return refused(RefusalKind::Precondition, format!("version '{version}' is not being promoted"));
         }
         self.promoting_version.clear();
@@ -223,21 +304,19 @@ impl ClusterState {
     }
 }
 
-fn request_id(info: &JobInfo) -> &str {
-    let import = info.import.as_ref().map(|import| import.request_id.as_str());
-    import.or_else(|| info.training.as_ref().map(|training| training.request_id.as_str())).unwrap_or_default()
+fn job_id(job: &JobRecord) -> String {
+    job.info.clone().unwrap_or_default().job_id
 }
 
-fn finish(job: &mut JobRecord, finished: JobFinished) {
-    let info = job.info.get_or_insert_default();
-    info.set_state(finished.state());
-    info.error = finished.error;
-    info.finished_unix_ms = finished.finished_unix_ms;
-    info.phase_seconds = finished.phase_seconds;
-    info.progress = if info.state() == JobState::Succeeded { 1.0 } else { info.progress };
-    info.phase.clear();
-    job.checkpoint_path.clear();
-    if info.state() != JobState::Succeeded {
+/// It is agreed how the job ends: from now on nothing more comes of it. It is over once it is cleaned up.
+fn finish(job: &mut JobRecord, finished: JobFinished) -> CommandReply {
+    if !matches!(finished.state(), JobState::Succeeded | JobState::Failed | JobState::Cancelled) {
+        return refused(RefusalKind::Invalid, "a job ends as succeeded, failed or cancelled".to_owned());
+    }
+    if finished.state() != JobState::Succeeded {
         job.promote_pending = false;
     }
+    "cleaning up".clone_into(&mut job.info.get_or_insert_default().phase);
+    job.outcome = Some(finished);
+    CommandReply::default()
 }

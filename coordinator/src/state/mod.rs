@@ -11,14 +11,18 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use prost::Message as _;
 use shoal_proto::v1::{
-    CommandReply, DatasetInfo, JobRecord, JobState, MetadataCommand, ModelVersion, NodeRecord, Placement,
-    RefusalKind, VersionState,
+    AnsweredRequest, CommandReply, DatasetInfo, JobRecord, JobState, MetadataCommand, ModelVersion,
+    NodeRecord, Placement, RefusalKind, ShardReplicas, VersionState,
 };
 
 use crate::raft::{RestoreError, StateMachine};
 
 /// Jobs that are over and kept for people to look at.
 const FINISHED_JOBS_KEPT: usize = 200;
+
+/// Answers kept for requests that come again. Whoever asks again does so within seconds, and people do
+/// not make as many requests in that time.
+const ANSWERS_KEPT: usize = 1_024;
 
 /// Name and version of a data set.
 pub type DatasetKey = (String, String);
@@ -44,6 +48,8 @@ pub struct ClusterState {
     pub promoting_version: String,
     /// By id.
     pub jobs: BTreeMap<String, JobRecord>,
+    /// The last requests with an id and their answers, by place in the log.
+    pub answered: BTreeMap<u64, AnsweredRequest>,
 }
 
 impl ClusterState {
@@ -73,27 +79,28 @@ impl ClusterState {
         names.into_iter().filter_map(|name| self.versions.get(name)).collect()
     }
 
-    /// Jobs that are not over, oldest first.
-    pub fn open_jobs(&self) -> impl Iterator<Item = &JobRecord> {
-        self.jobs.values().filter(|job| !is_over(job))
+    /// Every job, oldest first.
+    #[must_use]
+    pub fn jobs_by_age(&self) -> Vec<&JobRecord> {
+        let mut jobs: Vec<_> = self.jobs.iter().collect();
+        // Ids are numbers padded to six digits; those with more are younger.
+        jobs.sort_by_key(|(id, _)| (id.len(), *id));
+        jobs.into_iter().map(|(_, job)| job).collect()
     }
 
     /// What must always hold; the names of what does not.
     #[must_use]
     pub fn broken_invariants(&self) -> Vec<&'static str> {
         let exists = |name: &String| name.is_empty() || self.versions.contains_key(name);
+        let is = |name: &String, state: VersionState| {
+            name.is_empty() || self.versions.get(name).is_some_and(|version| version.state() == state)
+        };
+        let differ = |a: &String, b: &String| a.is_empty() || a != b;
         let live = self.versions.values().filter(|version| version.state() == VersionState::Live);
-        let distinct = self.placements.values().all(|placement| {
-            placement.shards.iter().all(|shard| {
-                let mut nodes = shard.nodes.clone();
-                nodes.sort();
-                nodes.dedup();
-                nodes.len() == shard.nodes.len()
-            })
-        });
-        let has_dataset = |version: &ModelVersion| {
+        let dataset_of = |version: &ModelVersion| {
             self.datasets.contains_key(&(version.dataset_name.clone(), version.dataset_version.clone()))
         };
+        let over = self.jobs.values().filter(|job| is_over(job));
         [
             (exists(&self.live_version), "the live version exists"),
             (exists(&self.previous_version), "the previous version exists"),
@@ -103,17 +110,36 @@ impl ClusterState {
                     .eq((!self.live_version.is_empty()).then_some(&self.live_version)),
                 "exactly the live version is marked live",
             ),
-            (distinct, "a shard's replicas are distinct"),
-            (self.versions.values().all(has_dataset), "a version's data set exists"),
+            (is(&self.previous_version, VersionState::Ready), "the previous version is ready"),
+            (differ(&self.previous_version, &self.live_version), "the previous version is another"),
+            (differ(&self.promoting_version, &self.live_version), "the promoting version is not live yet"),
+            (
+                self.placements.values().flat_map(|placement| &placement.shards).all(replicas_are_distinct),
+                "a shard's replicas are distinct",
+            ),
+            (self.versions.values().all(dataset_of), "a version's data set exists"),
             (
                 self.placements.keys().all(|key| self.datasets.contains_key(key)),
                 "a placement's data set exists",
             ),
+            (over.count() <= FINISHED_JOBS_KEPT, "jobs that are over are forgotten in the end"),
+            (
+                self.jobs.values().all(|job| job.outcome.is_none() || !is_over(job)),
+                "a job that is over has no end to come",
+            ),
+            (self.answered.len() <= ANSWERS_KEPT, "answers are forgotten in the end"),
         ]
         .into_iter()
         .filter_map(|(holds, name)| (!holds).then_some(name))
         .collect()
     }
+}
+
+fn replicas_are_distinct(shard: &ShardReplicas) -> bool {
+    let mut nodes = shard.nodes.clone();
+    nodes.sort();
+    nodes.dedup();
+    nodes.len() == shard.nodes.len()
 }
 
 /// Whether a job has ended, one way or another.
@@ -146,8 +172,8 @@ impl StateMachine for Metadata {
 
     fn apply(&mut self, index: u64, command: &[u8]) -> Bytes {
         let reply = match MetadataCommand::decode(command) {
-            Ok(MetadataCommand { command: Some(command) }) => {
-                Arc::make_mut(&mut self.state).apply(index, command)
+            Ok(MetadataCommand { command: Some(command), request_id }) => {
+                Arc::make_mut(&mut self.state).apply_once(index, &request_id, command)
             }
             // A command of a newer release: every member of this one refuses it alike.
             _ => refused(RefusalKind::Invalid, "this release does not know the command".to_owned()),

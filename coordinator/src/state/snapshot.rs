@@ -21,6 +21,7 @@ impl ClusterState {
             previous_version,
             promoting_version,
             jobs,
+            answered,
         } = self.clone();
         MetadataSnapshot {
             cluster_id,
@@ -32,6 +33,7 @@ impl ClusterState {
             previous_version,
             promoting_version,
             jobs: jobs.into_values().collect(),
+            answered: answered.into_values().collect(),
         }
     }
 
@@ -50,6 +52,7 @@ impl ClusterState {
             previous_version,
             promoting_version,
             jobs,
+            answered,
         } = MetadataSnapshot::decode(bytes).map_err(|error| RestoreError(error.to_string()))?;
         let name_of = |info: &Option<shoal_proto::v1::NodeInfo>| info.clone().unwrap_or_default().name;
         let id_of = |info: &Option<shoal_proto::v1::JobInfo>| info.clone().unwrap_or_default().job_id;
@@ -71,6 +74,7 @@ impl ClusterState {
             previous_version,
             promoting_version,
             jobs: jobs.into_iter().map(|job| (id_of(&job.info), job)).collect(),
+            answered: answered.into_iter().map(|answered| (answered.index, answered)).collect(),
         })
     }
 }

@@ -3,4 +3,5 @@
 
 mod group;
 mod log_store;
+mod state;
 mod support;
