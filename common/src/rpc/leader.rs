@@ -111,7 +111,10 @@ impl LeaderClient {
     /// else whether a new hint was given (then trying at once makes sense).
     fn learn(&self, status: &Status) -> Option<bool> {
         let hint = status.metadata().get(LEADER_KEY).map(|value| value.to_str().unwrap_or_default());
-        let unreachable = matches!(status.code(), Code::Unavailable | Code::Cancelled);
+        // A status with a cause was made here, of a connection that broke under the call; its code is often
+        // UNKNOWN. One that a coordinator sent has none.
+        let broken = std::error::Error::source(status).is_some();
+        let unreachable = broken || matches!(status.code(), Code::Unavailable | Code::Cancelled);
         if hint.is_none() && !unreachable {
             return None;
         }

@@ -3,5 +3,6 @@
 
 mod group;
 mod log_store;
+mod simulation;
 mod state;
 mod support;
