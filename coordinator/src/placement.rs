@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use shoal_proto::v1::{DatasetInfo, Placement, ShardOwner, ShardReplicas, Side};
 
-/// A worker may carry this much more than the mean before shards are moved off it.
-const IMBALANCE_MAX: f64 = 1.25;
+/// A worker may carry this many times the mean before shards are moved off it.
+const OVERLOAD_MAX: f64 = 1.25;
+
+/// The mean may be this many times what a worker carries before shards are moved to it: a new worker takes its
+/// share, and what a lost one has left uneven stays where it is.
+const UNDERLOAD_MAX: f64 = 1.5;
 
 /// A shard and what it weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub fn owners(dataset: &DatasetInfo, workers: &[String]) -> Vec<ShardOwner> {
     let mut loads = Loads::new(workers);
     let place = |shard: Weighed| {
         let node = loads.lightest(&[])?;
-        loads.add(&node, shard.side, shard.weight);
+        loads.add(&node, shard.weight);
         Some(ShardOwner { side: shard.side.into(), shard: shard.shard, node })
     };
     let mut owners: Vec<ShardOwner> = weighed(dataset).into_iter().filter_map(place).collect();
@@ -84,7 +88,7 @@ pub fn place(
         let nodes: Vec<String> =
             known.iter().filter(|node| workers.contains(node)).take(replicas).cloned().collect();
         for node in &nodes {
-            loads.add(node, shard.side, shard.weight);
+            loads.add(node, shard.weight);
         }
         placed.push((shard, nodes));
     }
@@ -92,7 +96,7 @@ pub fn place(
         while nodes.len() < replicas
             && let Some(node) = loads.lightest(nodes)
         {
-            loads.add(&node, shard.side, shard.weight);
+            loads.add(&node, shard.weight);
             nodes.push(node);
         }
     }
@@ -105,7 +109,7 @@ pub fn place(
     Placement { dataset_name: dataset.name.clone(), dataset_version: dataset.version.clone(), shards }
 }
 
-/// Moves single replicas from the heaviest worker to the lightest while that is far out of balance.
+/// Moves single replicas from the heaviest worker to the lightest while one of them is far from the mean.
 fn even_out(placed: &mut [(Weighed, Vec<String>)], loads: &mut Loads) {
     for _ in 0..placed.len() {
         let (Some((heaviest, most)), Some((lightest, least))) =
@@ -113,7 +117,8 @@ fn even_out(placed: &mut [(Weighed, Vec<String>)], loads: &mut Loads) {
         else {
             return;
         };
-        if most as f64 <= loads.mean() * IMBALANCE_MAX {
+        let mean = loads.mean();
+        if most as f64 <= mean * OVERLOAD_MAX && mean <= least as f64 * UNDERLOAD_MAX {
             return;
         }
         // The heaviest shard whose move leaves the receiver below the giver.
@@ -124,7 +129,7 @@ fn even_out(placed: &mut [(Weighed, Vec<String>)], loads: &mut Loads) {
         for node in nodes.iter_mut().filter(|node| **node == heaviest) {
             node.clone_from(&lightest);
         }
-        loads.add(&lightest, shard.side, shard.weight);
+        loads.add(&lightest, shard.weight);
         loads.remove(&heaviest, shard.weight);
     }
 }
@@ -132,7 +137,7 @@ fn even_out(placed: &mut [(Weighed, Vec<String>)], loads: &mut Loads) {
 /// Ratings carried per worker. Both sides count: a worker solves users and items in turn.
 struct Loads {
     by_node: BTreeMap<String, u64>,
-    /// Shards per side, which breaks ties so that small shards spread too.
+    /// Replicas carried, which breaks ties so that small shards spread too.
     shards: BTreeMap<String, usize>,
 }
 
@@ -144,7 +149,7 @@ impl Loads {
         }
     }
 
-    fn add(&mut self, node: &str, _side: Side, weight: u64) {
+    fn add(&mut self, node: &str, weight: u64) {
         *self.by_node.entry(node.to_owned()).or_default() += weight;
         *self.shards.entry(node.to_owned()).or_default() += 1;
     }
@@ -152,6 +157,9 @@ impl Loads {
     fn remove(&mut self, node: &str, weight: u64) {
         if let Some(load) = self.by_node.get_mut(node) {
             *load = load.saturating_sub(weight);
+        }
+        if let Some(shards) = self.shards.get_mut(node) {
+            *shards = shards.saturating_sub(1);
         }
     }
 
