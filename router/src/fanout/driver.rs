@@ -109,6 +109,8 @@ impl FanOut {
         calls.extend(first.into_iter().map(begin));
         let hedge_after = self.hedge_after();
         let mut hedge_at = Instant::now() + hedge_after;
+        let half_time_at = Instant::now() + remaining(deadline) / 2;
+        let mut half_time = false;
         while !machine.is_done() {
             tokio::select! {
                 // Answers first: one that is there needs neither hedge nor deadline.
@@ -124,6 +126,10 @@ impl FanOut {
                 () = tokio::time::sleep_until(deadline) => {
                     result.failure.get_or_insert_with(|| Status::deadline_exceeded(TIME_IS_UP));
                     machine.deadline();
+                }
+                () = tokio::time::sleep_until(half_time_at), if !half_time => {
+                    half_time = true;
+                    calls.extend(machine.half_time().into_iter().map(begin));
                 }
                 () = tokio::time::sleep_until(hedge_at), if self.hedge_percent > 0 && machine.can_hedge() => {
                     hedge_at = Instant::now() + hedge_after;

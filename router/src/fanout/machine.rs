@@ -3,7 +3,8 @@
 //!
 //! One attempt per worker carries all the shards it was chosen for. A failed shard is tried once more
 //! on a replica that was not asked for it yet; an attempt that is late may get a twin, one for each shard
-//! at most. A shard contributes at most one answer, whoever gives it first.
+//! at most; one that has used up half of the time counts as failed, but may answer all the same. A shard
+//! contributes at most one answer, whoever gives it first.
 
 use std::collections::BTreeMap;
 
@@ -129,12 +130,24 @@ impl Machine {
         for shard in lost {
             self.fail(shard);
         }
-        for shard in &again {
+        (accepted, self.retry(&again))
+    }
+
+    /// Half of the time is gone: whatever nobody has answered gets its retry now, while there is time for it.
+    pub fn half_time(&mut self) -> Vec<Attempt> {
+        let pending = self.shards.iter().filter(|(_, shard)| shard.state == State::Pending);
+        let again: Vec<u32> =
+            pending.map(|(shard, _)| *shard).filter(|shard| self.may_retry(*shard)).collect();
+        self.retry(&again)
+    }
+
+    fn retry(&mut self, again: &[u32]) -> Vec<Attempt> {
+        for shard in again {
             if let Some(state) = self.shards.get_mut(shard) {
                 state.retried = true;
             }
         }
-        (accepted, self.ask(&again, Kind::Retry))
+        self.ask(again, Kind::Retry)
     }
 
     /// Whether [`Machine::hedge`] would make an attempt.
@@ -279,6 +292,21 @@ mod tests {
     }
 
     #[test]
+    fn at_half_time_silence_counts_as_failure_but_may_still_end() {
+        let (mut machine, first) = Machine::start([(0, vec![1, 2]), (1, vec![1]), (2, vec![2, 1])]);
+        machine.reply(1, &outcomes(&first[1], Outcome::Retryable));
+        let retries = machine.half_time();
+        assert_eq!(
+            retries.iter().map(|a| (a.worker, a.shards.clone(), a.kind)).collect::<Vec<_>>(),
+            [(2, vec![0], Kind::Retry)],
+            "neither what has nobody else nor what was tried again"
+        );
+        assert!(machine.half_time().is_empty());
+        assert_eq!(machine.reply(0, &outcomes(&first[0], Outcome::Answered)).0, [0, 1]);
+        assert!(machine.reply(retries[0].id, &outcomes(&retries[0], Outcome::Answered)).0.is_empty());
+    }
+
+    #[test]
     fn a_failed_twin_leaves_the_first_attempt_its_chance() {
         let (mut machine, first) = Machine::start([(0, vec![1, 2])]);
         machine.hedge();
@@ -307,6 +335,7 @@ mod tests {
             for (pick, action) in script {
                 let more = match action {
                     0 => machine.hedge(),
+                    4 if pick.index(10) == 0 => machine.half_time(),
                     1 if attempts.is_empty() => Vec::new(),
                     _ if attempts.is_empty() => Vec::new(),
                     _ => {

@@ -131,18 +131,16 @@ proptest! {
             if let [first, again, ..] = asked[..] {
                 let failed_at = first.at + Duration::from_millis(workers[first.worker].after_ms);
                 let failed = workers[first.worker].does != Does::Answers && again.at >= failed_at;
-                prop_assert!(failed || (hedge && again.at >= HEDGE_AFTER));
+                prop_assert!(failed || again.at == DEADLINE / 2 || (hedge && again.at >= HEDGE_AFTER));
             }
-            // A replica that answers quickly gives the answer, if the one asked first does not.
+            // A replica that answers quickly gives the answer, if the one asked first fails, hangs or is late.
             let quick = |worker: &usize| workers[*worker].does == Does::Answers && workers[*worker].after_ms < 60;
-            if candidates.len() == 2 && candidates.iter().all(quick) {
-                prop_assert!(answered.contains_key(&shard));
-            }
-            let fails_at_once = |worker: &usize| {
-                workers[*worker].does == Does::Fails(Code::Unavailable) && workers[*worker].after_ms < 60
+            let can_be_replaced = |worker: &usize| match workers[*worker].does {
+                Does::Answers | Does::Hangs => true,
+                Does::Fails(code) => code == Code::Unavailable && workers[*worker].after_ms < 60,
+                Does::Lacks => false,
             };
-            let one_fails = candidates.iter().any(fails_at_once);
-            if candidates.len() == 2 && one_fails && candidates.iter().any(quick) {
+            if candidates.len() == 2 && candidates.iter().any(quick) && candidates.iter().all(can_be_replaced) {
                 prop_assert!(answered.contains_key(&shard), "the other replica was tried");
             }
         }
@@ -174,12 +172,27 @@ fn a_hedge_comes_after_its_delay_and_not_before() {
 fn nothing_is_tried_again_at_the_end_of_the_time() {
     // The client side of a call ends it as cancelled a moment before the deadline.
     let cut = Worker { does: Does::Fails(Code::Cancelled), after_ms: 996 };
-    let (answers, made, _) = run(&[cut, cut], &[[0, 1].into()], 0);
+    let (answers, made, _) = run(&[cut], &[[0].into()], 0);
     assert_eq!((made.len(), answers.failed), (1, 1));
     assert_eq!(answers.failure.unwrap().code(), Code::DeadlineExceeded);
-    let early = Worker { does: Does::Fails(Code::Unavailable), after_ms: 900 };
+    let early = Worker { does: Does::Fails(Code::Unavailable), after_ms: 400 };
     let (answers, made, _) = run(&[early, early], &[[0, 1].into()], 0);
     assert_eq!((made.len(), answers.failed), (2, 1));
+}
+
+#[test]
+fn without_hedges_a_worker_that_hangs_costs_half_of_the_time() {
+    let hangs = Worker { does: Does::Hangs, after_ms: 0 };
+    // Both orders, since either may be asked first.
+    for workers in [[hangs, quick(3)], [quick(3), hangs]] {
+        let (answers, made, ended) = run(&workers, &[[0, 1].into()], 0);
+        assert_eq!((answers.answers.len(), answers.failed), (1, 0));
+        if made.len() == 2 {
+            assert_eq!((made[1].at, ended), (DEADLINE / 2, DEADLINE / 2 + Duration::from_millis(3)));
+        } else {
+            assert_eq!(ended, Duration::from_millis(3));
+        }
+    }
 }
 
 #[test]
