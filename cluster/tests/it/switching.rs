@@ -29,11 +29,10 @@ async fn no_answer_mixes_versions_while_they_are_switched_back_and_forth() {
     }
     load.asks(QUESTIONS).await;
     let outcome = load.stop().await;
-    outcome.check_right();
+    outcome.check_every_one_right();
     assert!(
         outcome.right.iter().all(|count| *count > QUESTIONS),
         "each version has answered: {:?}",
         outcome.right
     );
-    assert!(outcome.failed.is_empty(), "{} failed: {:?}", outcome.failed.len(), outcome.failed.first());
 }

@@ -53,7 +53,9 @@ impl Cluster {
         arguments.extend(["--dir".to_owned(), dir.display().to_string()]);
         arguments.extend(["--coordinators".to_owned(), shape.coordinators.to_string()]);
         arguments.extend(["--workers".to_owned(), shape.workers.to_string()]);
-        arguments.extend(shape.settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
+        // A busy machine is no fault: where nothing may fail, slowness must not count.
+        let settings = std::iter::once("router.timeout_ms=10000".to_owned()).chain(shape.settings);
+        arguments.extend(settings.flat_map(|setting| ["--set".to_owned(), setting]));
         let mut up = Running::start(folder, &arguments);
         let url = up.prints("the cluster is up", |text| {
             text.contains("Ctrl-C")

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) use cluster::{Cluster, Shape};
 pub(crate) use data::{SMALL, Size, generate, real_data};
 pub(crate) use http::{Answer, Http};
-pub(crate) use load::{Load, Outcome};
+pub(crate) use load::Load;
 pub(crate) use oracle::{By, Oracle, Verdict, ties};
 pub(crate) use processes::{processes_of, signal};
 pub(crate) use shared::{Shared, shared};
