@@ -8,10 +8,12 @@ use std::{
 
 use shoal_common::rpc::{Channels, LeaderClient};
 use shoal_proto::v1::{
-    ClusterStatus, ClusterStatusRequest, DatasetInfo, ImportDatasetRequest, JobInfo, JobRequest, JobState,
-    ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, PromoteReply, PromoteRequest,
-    RollbackRequest, StartTrainingRequest, coordinator_client::CoordinatorClient,
+    ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
+    JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeHealth,
+    NodeInfo, NodeRole, PromoteReply, PromoteRequest, RollbackRequest, StartTrainingRequest,
+    coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
 };
+use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
 /// How long a leader is looked for: longer than an election takes.
@@ -20,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long a promote or rollback may take: workers load a version meanwhile.
 const PROMOTE_MAX: Duration = Duration::from_secs(3_600);
+/// How long routers are waited for that still answer from the version before.
+const ROUTERS_PATIENCE: Duration = Duration::from_secs(5);
+const ROUTERS_POLL: Duration = Duration::from_millis(10);
 
 /// A question to the coordinators that got no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,7 @@ impl ClientError {
 /// Asks the coordinators. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ClusterClient {
+    channels: Channels,
     leader: LeaderClient,
     addresses: String,
 }
@@ -61,7 +67,11 @@ impl ClusterClient {
     /// Knows these coordinators (`host:port`), at least one.
     #[must_use]
     pub fn new(channels: Channels, addresses: Vec<String>) -> Self {
-        Self { addresses: addresses.join(", "), leader: LeaderClient::new(channels, addresses) }
+        Self {
+            addresses: addresses.join(", "),
+            leader: LeaderClient::new(channels.clone(), addresses),
+            channels,
+        }
     }
 
     async fn ask<T, F, Fut>(&self, patience: Duration, call: F) -> Result<T, ClientError>
@@ -170,30 +180,63 @@ impl ClusterClient {
         Ok(reply.versions)
     }
 
-    /// Makes a version the live one; answers when it is.
+    /// Makes a version the live one; answers when it is, and the routers say so.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn promote(&self, version: &str) -> Result<PromoteReply, ClientError> {
         let request = PromoteRequest { version: version.to_owned(), request_id: draw_request_id() };
-        self.ask(PATIENCE, |mut client| {
+        let promoted = self.ask(PATIENCE, |mut client| {
             let request = timed(request.clone(), PROMOTE_MAX);
             async move { client.promote(request).await }
-        })
-        .await
+        });
+        let promoted = promoted.await?;
+        self.routers_follow(version).await;
+        Ok(promoted)
     }
 
-    /// Makes the previous version the live one again.
+    /// Makes the previous version the live one again; answers when it is, and the routers say so.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn rollback(&self) -> Result<PromoteReply, ClientError> {
         let request = RollbackRequest { request_id: draw_request_id() };
-        self.ask(PATIENCE, |mut client| {
+        let back = self.ask(PATIENCE, |mut client| {
             let request = timed(request.clone(), PROMOTE_MAX);
             async move { client.rollback(request).await }
-        })
-        .await
+        });
+        let back = back.await?;
+        self.routers_follow(&back.live_version).await;
+        Ok(back)
+    }
+
+    /// Waits until every router answers from the version: they hear of it a moment after the coordinators have
+    /// agreed. One that is out of reach is not waited for, and after some seconds none is.
+    async fn routers_follow(&self, version: &str) {
+        let give_up_at = Instant::now() + ROUTERS_PATIENCE;
+        while Instant::now() < give_up_at {
+            // The switch is made, whether or not anybody can be asked about it.
+            let Ok(status) = self.status().await else { return };
+            let metadata = status.metadata.unwrap_or_default();
+            let mut behind = false;
+            for node in &metadata.nodes {
+                behind |= self.is_behind(node, version).await;
+            }
+            // Another promotion may have come after ours.
+            if !behind || metadata.live_version != version {
+                return;
+            }
+            tokio::time::sleep(ROUTERS_POLL).await;
+        }
+    }
+
+    async fn is_behind(&self, node: &NodeInfo, version: &str) -> bool {
+        if node.role() != NodeRole::Router || node.health() != NodeHealth::Up {
+            return false;
+        }
+        let Ok(channel) = self.channels.get(&node.address) else { return false };
+        let health = RecommenderClient::new(channel).health(timed(HealthRequest {}, ROUTERS_PATIENCE)).await;
+        health.is_ok_and(|health| health.into_inner().model_version != version)
     }
 
     /// Starts an import; the id of its job.
