@@ -2,11 +2,11 @@
 //!
 //! An item is known by four blocks of features: its genres (inverse document frequency), the tag genome
 //! where there is one (Vig, Sen and Riedl 2012, "The Tag Genome"), the tags that users gave it (tf-idf)
-//! and the decade of its release. Every block that an item has is brought to the length of its weight's
-//! root, a block it has not is zero, and then the whole vector to length 1 ([`Vocabulary::vector`]). So
-//! the cosine of two items that have every block is the weighted mean of their blocks' cosines, and an
-//! item of which little is known is compared by what there is. An item without ratings is like any
-//! other; one without features is like nothing.
+//! and the decade of its release. Every block is brought to the length of its weight's root, the weights
+//! being 1 together ([`Vocabulary::vector`]), so the product of two vectors is the weighted mean of their
+//! blocks' cosines. A block that an item has not is like nothing: an item of which all is known is rather
+//! like one that shares its tags than like one that shares its genres and has no tags. An item without
+//! ratings is like any other; one without features is like nothing.
 //!
 //! What vectors depend on of the whole catalogue is counted first ([`Census`]); counts are integers, so it
 //! does not matter who counted what. Similar items are found exactly, some items against a shard at a time

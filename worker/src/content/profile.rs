@@ -1,23 +1,23 @@
 //! What users like, as vectors of features, and how items answer to them.
 //!
 //! A profile is the mean of the vectors of the items that a user has rated, each weighted by its rating less
-//! the user's mean, plus an offset ([`weights`]). An offset above 0 says that having chosen an item tells
-//! something too, not only having liked it more than others. Items are compared with profiles by cosine, so
-//! that the sum stands for the mean. It runs per item shard in row order, then in shard order: it does not
-//! matter who holds which shard.
+//! the user's mean ([`weights`]). Items are compared with profiles by cosine, so that the sum stands for the
+//! mean. It runs per item shard in row order, then in shard order: it does not matter who holds which shard.
+//!
+//! Profiles predict ratings. Lists are better ranked by the similar items of what the user has rated
+//! ([`crate::item_cf::ListIndex`]), which do not mix tastes that have nothing to do with each other.
 
 use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul, s};
 use rayon::prelude::*;
 
 use super::ItemVectors;
 
-/// The weight of each of a user's ratings in their profile: the rating less their mean, plus `offset`; and
-/// 1 for each when all of that is nothing, as for a user who rates everything alike.
+/// The weight of each of a user's ratings in their profile: the rating less their mean; and 1 for each when
+/// all of that is nothing, as for a user who rates everything alike.
 #[must_use]
-pub fn weights(ratings: &[f32], offset: f32) -> Vec<f32> {
+pub fn weights(ratings: &[f32]) -> Vec<f32> {
     let mean = ratings.iter().map(|&rating| f64::from(rating)).sum::<f64>() / ratings.len() as f64;
-    let weights: Vec<f32> =
-        ratings.iter().map(|&rating| (f64::from(rating) - mean) as f32 + offset).collect();
+    let weights: Vec<f32> = ratings.iter().map(|&rating| (f64::from(rating) - mean) as f32).collect();
     if weights.iter().all(|weight| *weight == 0.0) { vec![1.0; ratings.len()] } else { weights }
 }
 
@@ -84,8 +84,8 @@ impl Profiles {
         (0..self.users).into_par_iter().map(|user| square(user).sum::<f64>().sqrt()).collect()
     }
 
-    /// Cosine of each profile with each item of a shard: users × items, 0 where either is empty. Users run
-    /// on the threads of the current rayon pool.
+    /// Cosine of each profile with each item of a shard, blocks that the item has not counting as unlike: users ×
+    /// items, 0 where either is empty. Users run on the threads of the current rayon pool.
     #[must_use]
     pub fn cosines(&self, vectors: &ItemVectors) -> Vec<f32> {
         let items = vectors.len();
@@ -135,13 +135,13 @@ impl Profiles {
 
 /// The cosine of a profile with one of the items that it is made of, as it would be without that item:
 /// what a prediction is learned from, since an item always answers to a profile that it is part of.
-/// `weight` is the item's in the profile. 0 when nothing else is left.
+/// `weight` is the item's in the profile, `square` its vector's squared length. 0 when nothing else is left.
 #[must_use]
-pub fn cosine_without(cosine: f32, norm: f64, weight: f32) -> f64 {
+pub fn cosine_without(cosine: f32, norm: f64, weight: f32, square: f64) -> f64 {
     let (product, weight) = (f64::from(cosine) * norm, f64::from(weight));
-    let square = norm * norm - 2.0 * weight * product + weight * weight;
+    let left = norm * norm - 2.0 * weight * product + weight * weight * square;
     // What rounding leaves of an empty profile is not a direction.
-    if square > 1e-6 * norm * norm { (product - weight) / square.sqrt() } else { 0.0 }
+    if left > 1e-6 * norm * norm { (product - weight * square) / left.sqrt() } else { 0.0 }
 }
 
 /// Sums for the slope by which a cosine moves the predicted rating.
@@ -187,7 +187,7 @@ mod tests {
     const FEATURES: usize = 7;
     const WIDTH: usize = 5;
 
-    /// Items with vectors of length 1, some without genome, some without anything.
+    /// Items with vectors of length 1 or less, some without genome, some without anything.
     fn shard(items: usize, seed: u64) -> ItemVectors {
         let draw = |item: usize, at: usize| unit_interval(mix64(seed ^ (item * 100 + at) as u64)) as f32;
         let mut vectors = ItemVectors::new(FEATURES, WIDTH);
@@ -200,8 +200,9 @@ mod tests {
                 genome.clear();
             }
             let square: f32 = features.iter().map(|f| f.1 * f.1).chain(genome.iter().map(|v| v * v)).sum();
-            features.iter_mut().for_each(|feature| feature.1 /= square.sqrt());
-            genome.iter_mut().for_each(|value| *value /= square.sqrt());
+            let length = square.sqrt() * (1.0 + draw(item, 91));
+            features.iter_mut().for_each(|feature| feature.1 /= length);
+            genome.iter_mut().for_each(|value| *value /= length);
             vectors.push(&Vector { features, genome });
         }
         vectors
@@ -219,10 +220,14 @@ mod tests {
         dense
     }
 
-    fn cosine(a: &[f64], b: &[f64]) -> f64 {
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-        let norms = (dot(a, a) * dot(b, b)).sqrt();
-        if norms > 1e-9 { dot(a, b) / norms } else { 0.0 }
+    fn dot(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(x, y)| x * y).sum()
+    }
+
+    /// With the item's length taken for 1.
+    fn cosine(profile: &[f64], item: &[f64]) -> f64 {
+        let norm = dot(profile, profile).sqrt();
+        if norm > 1e-9 { dot(profile, item) / norm } else { 0.0 }
     }
 
     /// The profile by the book, without one of the items.
@@ -274,8 +279,9 @@ mod tests {
                             continue;
                         }
                         let with = cosines[user * 12 + row as usize];
-                        let found = cosine_without(with, norms[user], weight);
-                        let expected = cosine(&exact, &dense(&shards[shard], row as usize));
+                        let item = dense(&shards[shard], row as usize);
+                        let found = cosine_without(with, norms[user], weight, dot(&item, &item));
+                        let expected = cosine(&exact, &item);
                         prop_assert!((found - expected).abs() < 1e-2, "{found} for {expected}");
                     }
                 }
@@ -303,14 +309,13 @@ mod tests {
 
     #[test]
     fn weights_are_centred_and_never_all_nothing() {
-        assert_eq!(weights(&[3.0, 5.0], 0.0), [-1.0, 1.0]);
-        assert_eq!(weights(&[3.0, 5.0], 1.0), [0.0, 2.0]);
-        assert_eq!(weights(&[4.0, 4.0], 0.0), [1.0, 1.0]);
-        assert!(weights(&[], 0.0).is_empty());
+        assert_eq!(weights(&[3.0, 5.0]), [-1.0, 1.0]);
+        assert_eq!(weights(&[4.0, 4.0]), [1.0, 1.0]);
+        assert!(weights(&[]).is_empty());
     }
 
     #[test]
     fn an_item_that_is_the_whole_profile_leaves_nothing() {
-        assert_eq!(cosine_without(1.0, 2.5, 2.5), 0.0);
+        assert_eq!(cosine_without(1.0, 2.5, 2.5, 1.0), 0.0);
     }
 }

@@ -140,6 +140,16 @@ impl ItemVectors {
         }
     }
 
+    /// The squared length of an item's vector: 1 when it has every block.
+    ///
+    /// # Panics
+    /// When there is no such item.
+    #[must_use]
+    pub fn square(&self, item: usize) -> f64 {
+        let values = self.sparse(item).1.iter().chain(self.genome(item));
+        values.map(|&value| f64::from(value) * f64::from(value)).sum()
+    }
+
     /// Whether anything is known of an item.
     #[must_use]
     pub fn is_known(&self, item: usize) -> bool {

@@ -31,6 +31,7 @@ pub struct Settings {
 /// The features of the sparse blocks, numbered from 0: genres, then tags, then decades.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
+    /// Of those blocks that some item has, 1 together.
     weights: BlockWeights,
     genres: Terms,
     tags: Terms,
@@ -66,7 +67,21 @@ impl Vocabulary {
         let tags = Terms::new(tags.into_iter(), census.items, first_tag);
         let first_decade = first_tag + tags.0.len() as u32;
         let decades = census.decades.keys().copied().zip(first_decade..).collect();
-        Self { weights: settings.weights, genres, tags, decades, genome_means: census.genome.means() }
+        let genome_means = census.genome.means();
+        let there = |any: bool, weight: f32| if any { weight } else { 0.0 };
+        let mut weights = BlockWeights {
+            genres: there(!genres.0.is_empty(), settings.weights.genres),
+            genome: there(!genome_means.is_empty(), settings.weights.genome),
+            tags: there(!tags.0.is_empty(), settings.weights.tags),
+            decade: there(!census.decades.is_empty(), settings.weights.decade),
+        };
+        let all = weights.genres + weights.genome + weights.tags + weights.decade;
+        if all > 0.0 {
+            for weight in [&mut weights.genres, &mut weights.genome, &mut weights.tags, &mut weights.decade] {
+                *weight /= all;
+            }
+        }
+        Self { weights, genres, tags, decades, genome_means }
     }
 
     /// How many features the sparse blocks have.
@@ -81,9 +96,9 @@ impl Vocabulary {
         self.genome_means.len()
     }
 
-    /// The vector of an item: of length 1, or zero when nothing that counts is known of it. A genre or decade
-    /// counts its idf or 1, a tag that t users gave (1 + ln t) · idf, a genome tag its relevance less the mean
-    /// over the catalogue, because what is common to all items tells none apart.
+    /// The vector of an item: of length 1 when it has every block, shorter by those that it has not. A genre
+    /// counts its idf, a tag that t users gave (1 + ln t) · idf, a decade 1, a genome tag its relevance less the
+    /// mean over the catalogue, because what is common to all items tells none apart.
     #[must_use]
     pub fn vector(&self, item: &ItemFacts<'_>) -> Vector {
         let mut genres: Vec<(u32, f32)> =
@@ -99,19 +114,13 @@ impl Vocabulary {
 
         let of_terms =
             |terms: &mut [(u32, f32)], weight| scale(terms.iter_mut().map(|term| &mut term.1), weight);
-        // The squared length of the whole: the weights of the blocks that are there.
-        let whole_square = of_terms(&mut genres, self.weights.genres)
-            + of_terms(&mut tags, self.weights.tags)
-            + of_terms(&mut decades, self.weights.decade)
-            + scale(genome.iter_mut(), self.weights.genome);
+        of_terms(&mut genres, self.weights.genres);
+        of_terms(&mut tags, self.weights.tags);
+        of_terms(&mut decades, self.weights.decade);
+        scale(genome.iter_mut(), self.weights.genome);
         let mut features = [genres, tags, decades].concat();
         features.retain(|feature| feature.1 != 0.0);
         features.sort_unstable_by_key(|feature| feature.0);
-        if whole_square > 0.0 {
-            let whole = whole_square.sqrt();
-            features.iter_mut().for_each(|feature| feature.1 /= whole);
-            genome.iter_mut().for_each(|value| *value /= whole);
-        }
         if genome.iter().all(|value| *value == 0.0) {
             genome.clear();
         }
@@ -137,17 +146,14 @@ fn square(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value) * f64::from(value)).sum()
 }
 
-/// Brings a block's values to the squared length `weight`, which is returned; a block that is all zeros or
-/// counts nothing becomes zero.
-fn scale<'a>(values: impl ExactSizeIterator<Item = &'a mut f32>, weight: f32) -> f32 {
+/// Brings a block's values to the squared length `weight`; a block of zeros stays one.
+fn scale<'a>(values: impl ExactSizeIterator<Item = &'a mut f32>, weight: f32) {
     let values: Vec<&mut f32> = values.collect();
     let square: f64 = values.iter().map(|value| f64::from(**value) * f64::from(**value)).sum();
-    let there = square > 0.0 && weight > 0.0;
-    let factor = if there { (f64::from(weight) / square).sqrt() } else { 0.0 };
+    let factor = if square > 0.0 { (f64::from(weight) / square).sqrt() } else { 0.0 };
     for value in values {
         *value = (f64::from(*value) * factor) as f32;
     }
-    if there { weight } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -255,24 +261,25 @@ mod tests {
         fn cosines_are_weighted_by_block(items in items()) {
             let vocabulary = Vocabulary::new(&census(&items), &settings());
             let vectors: Vec<Vector> = items.iter().map(|item| vocabulary.vector(&item.facts())).collect();
-            let weights = [1.0, 2.0, 1.5, 0.25];
-            let there = |blocks: &[BTreeMap<String, f64>; 4]| {
-                // A genome that is the mean is told from rounding by its size.
-                let has = |block: &BTreeMap<String, f64>| block.values().map(|v| v * v).sum::<f64>() > 1e-9;
-                weights.iter().zip(blocks).filter(|(_, block)| has(block)).map(|(weight, _)| weight).sum::<f64>()
-            };
-            for (a, x) in items.iter().zip(&vectors) {
-                let own = blocks(a, &items);
-                let length = dot(x, x);
-                prop_assert!((length - f64::from(there(&own) > 0.0)).abs() < 1e-5, "{length}");
-                for (b, y) in items.iter().zip(&vectors) {
-                    let other = blocks(b, &items);
-                    let sum: f64 = weights
-                        .iter()
-                        .zip(own.iter().zip(&other))
-                        .filter_map(|(weight, (a, b))| Some(weight * cosine(a, b)?))
+            // A genome that is the mean is told from rounding by its size.
+            let has = |block: &BTreeMap<String, f64>| block.values().map(|v| v * v).sum::<f64>() > 1e-9;
+            let all: Vec<[BTreeMap<String, f64>; 4]> = items.iter().map(|item| blocks(item, &items)).collect();
+            let mut weights = [1.0, 2.0, 1.5, 0.25];
+            // Blocks that nobody has do not count. A genome does even if all of them are alike.
+            for (at, weight) in weights.iter_mut().enumerate() {
+                let genome = at == 1 && items.iter().any(|item| item.genome.is_some());
+                if !genome && !all.iter().any(|blocks| has(&blocks[at])) {
+                    *weight = 0.0;
+                }
+            }
+            let whole: f64 = weights.iter().sum();
+            for (own, x) in all.iter().zip(&vectors) {
+                for (other, y) in all.iter().zip(&vectors) {
+                    let blocks = weights.iter().zip(own.iter().zip(other));
+                    let exact: f64 = blocks
+                        .filter(|(_, (a, b))| has(a) && has(b))
+                        .filter_map(|(weight, (a, b))| Some(weight / whole * cosine(a, b)?))
                         .sum();
-                    let exact = sum / (there(&own) * there(&other)).sqrt().max(1e-9);
                     prop_assert!((dot(x, y) - exact).abs() < 1e-3, "{} for {exact}", dot(x, y));
                 }
             }
@@ -294,7 +301,10 @@ mod tests {
         let genome = Some(vec![0.001_234_567, 0.000_777_777, 0.1, 0.964_3, 0.3]);
         let only = Owned { genres: vec![], tags: vec![], year: Some(1990), genome };
         let vocabulary = Vocabulary::new(&census(std::slice::from_ref(&only)), &settings());
-        assert_eq!(vocabulary.vector(&only.facts()), Vector { features: vec![(0, 1.0)], genome: vec![] });
+        assert_eq!(
+            vocabulary.vector(&only.facts()),
+            Vector { features: vec![(0, (0.25_f32 / 2.25).sqrt())], genome: vec![] }
+        );
     }
 
     #[test]
