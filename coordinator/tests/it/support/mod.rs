@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod cluster;
 pub(crate) mod disk;
 pub(crate) mod door;
 pub(crate) mod group;

@@ -1,0 +1,146 @@
+//! Trainings, when nothing goes wrong, when somebody cancels them, and when they cannot succeed.
+
+use tonic::Status;
+
+use super::{worker::Act, *};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_goes_through_its_steps_and_publishes_a_version() {
+    let world = World::with_films(1, 2).await;
+    let job = world.train(3, false).await;
+    let job = world.cluster.over(&job).await;
+    assert_eq!(
+        (job.state(), job.attempt, job.committed_sweeps),
+        (JobState::Succeeded, 1, 3),
+        "{}",
+        job.error
+    );
+
+    // Every step once at each worker, none before everybody has done the one before. A checkpoint is due after
+    // every second sweep, and after the last.
+    let words: Vec<String> = world.stage.seen().iter().map(|seen| word(&seen.step)).collect();
+    let expected = "load, route, send items 0, solve users 1, solve items 1, solve users 2, solve items 2, \
+                    write checkpoints, evaluate 2, solve users 3, solve items 3, write checkpoints, evaluate 3, \
+                    write models";
+    let twice: Vec<&str> = expected.split(", ").flat_map(|step| [step, step]).collect();
+    assert_eq!(words, twice);
+
+    // Sums over all shards: 4 × 50 pairs with a squared error of 4 × 32.
+    let metrics = job.sweeps.last().unwrap();
+    let (rating, ranking) = (metrics.rating.unwrap(), metrics.ranking.unwrap());
+    assert_eq!((job.sweeps.len(), metrics.sweep, rating.pairs, ranking.users), (2, 3, 200, 40));
+    assert_eq!((rating.mse, rating.mae, rating.rmse), (0.64, 0.6, 0.8));
+    assert!((rating.r2 - (1.0 - 0.64 / (14.0 - 3.5 * 3.5))).abs() < 1e-12);
+    assert_eq!((ranking.recall_at_20, ranking.popularity_ndcg_at_20), (0.4, 0.1));
+
+    let models =
+        world.cluster.ask(|mut leader| async move { leader.list_models(ListModelsRequest {}).await });
+    let models = models.await.unwrap().versions;
+    let [version] = &models[..] else { panic!("{models:?}") };
+    assert_eq!((&version.name, version.state()), (&job.model_version, VersionState::Ready));
+    assert_eq!((version.rating_mean, version.dataset_name.as_str()), (3.5, "films"));
+    let stored = world.cluster.stored();
+    let of_version: Vec<&String> = stored.iter().filter(|path| !path.starts_with("datasets/")).collect();
+    let of = |name: &str| format!("models/als/{}/{name}", version.name);
+    let files = ["manifest.json", "metadata.json", "worker-1.bin", "worker-2.bin"].map(of);
+    assert_eq!(
+        of_version,
+        [&files[0], &files[1], &files[2], &files[3], &"models/als/model_latest".to_owned()]
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_training_ends_at_once_and_leaves_nothing() {
+    let world = World::with_films(1, 2).await;
+    let before = world.cluster.stored();
+    world.stage.play(|seen| if is_half_step(seen, 3, Side::Items) { Act::Hold } else { Act::Do });
+    let running = world.train(6, true).await;
+    world.reached("it is in its third sweep", |seen| is_half_step(seen, 3, Side::Items)).await;
+    assert!(world.cluster.stored().len() > before.len(), "there is a checkpoint");
+    // One that waits for its turn is cancelled without having begun.
+    let waiting = world.train(6, true).await;
+    for job_id in [&waiting, &running] {
+        world.cancel(job_id).await;
+        let job = world.cluster.over(job_id).await;
+        assert_eq!((job.state(), job.error.as_str()), (JobState::Cancelled, ""));
+        assert_eq!(job.model_version, "");
+    }
+    assert!(world.stage.seen().iter().all(|seen| seen.job_id == running));
+    let released = world.stage.released();
+    assert_eq!(released.iter().filter(|job_id| **job_id == running).count(), 2);
+    assert_eq!(world.cluster.stored(), before);
+    let again = world.cluster.ask(|mut leader| {
+        let request = JobRequest { job_id: running.clone() };
+        async move { leader.cancel_job(request).await }
+    });
+    assert_eq!(again.await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_would_come_again_fails_the_job_with_its_sentence() {
+    let world = World::with_films(1, 2).await;
+    let before = world.cluster.stored();
+    world.stage.play(|seen| {
+        let is_it = seen.worker == "worker-2" && matches!(seen.step, Step::TrainRoute(_));
+        if is_it {
+            Act::Refuse(Status::invalid_argument("the block is damaged; import it anew"))
+        } else {
+            Act::Do
+        }
+    });
+    let job = world.train(2, true).await;
+    let job = world.cluster.over(&job).await;
+    assert_eq!((job.state(), job.attempt), (JobState::Failed, 1));
+    assert_eq!(job.error, "worker 'worker-2': the block is damaged; import it anew");
+    assert_eq!(world.cluster.stored(), before);
+    // It is not in the way of the next.
+    world.stage.play(|_| Act::Do);
+    world.trained().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_bring_nothing_end_and_sweeps_count_as_something() {
+    let world = World::with_films(1, 1).await;
+    // Each attempt commits two sweeps and loses its worker in the next one; from the seventh sweep on every
+    // attempt is fruitless.
+    world.stage.play(|seen| match &seen.step {
+        Step::TrainHalfStep(step) if step.solve && step.sweep >= 7 => {
+            Act::Refuse(Status::unavailable("going down"))
+        }
+        Step::TrainHalfStep(step) if step.solve && step.sweep > 2 * seen.attempt => Act::Drop,
+        _ => Act::Do,
+    });
+    let job = world.train(20, false).await;
+    let job = world.cluster.over(&job).await;
+    assert_eq!((job.state(), job.committed_sweeps), (JobState::Failed, 6));
+    // Three that bring two sweeps each, the last of which counts as the first fruitless one only by its end.
+    assert_eq!(job.error, "5 attempts failed, the last because: worker 'worker-1': going down");
+    assert_eq!(job.attempt, 3 + 5);
+    world.end().await;
+}
+
+/// Shards of jobs are work of minutes; what is agreed on must not wait for any of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_waits_for_a_step_that_does_not_end() {
+    let world = World::with_films(3, 2).await;
+    world.stage.play(|seen| if matches!(seen.step, Step::TrainLoad(_)) { Act::Hold } else { Act::Do });
+    let training = world.train(2, false).await;
+    world.reached("it loads", |seen| matches!(seen.step, Step::TrainLoad(_))).await;
+    // An import runs beside it, nodes come, and everything is answered.
+    let import = world.import("books").await;
+    assert_eq!(world.cluster.over(&import).await.state(), JobState::Succeeded);
+    let late = FakeWorker::start("worker-9", &world.stage, &world.cluster.coordinators);
+    eventually_async("a node is made known", || async {
+        let nodes = world.cluster.status().await.metadata.unwrap().nodes;
+        nodes.iter().any(|node| node.name == late.name).then_some(())
+    })
+    .await;
+    let job = world.cluster.job(&training).await;
+    assert_eq!((job.state(), job.phase.as_str()), (JobState::Running, "loading the ratings"));
+    world.stage.release();
+    assert_eq!(world.cluster.over(&training).await.state(), JobState::Succeeded);
+    world.end().await;
+}

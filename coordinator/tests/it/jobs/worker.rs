@@ -1,0 +1,327 @@
+//! Workers that do as the test says, over real gRPC.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use shoal_common::{
+    rpc::{LeaderClient, tuned_server},
+    store::Store,
+};
+use shoal_proto::v1::{
+    step_event::Event,
+    step_request::Step,
+    worker_jobs_server::{WorkerJobs, WorkerJobsServer},
+    *,
+};
+use tokio::{sync::watch, task::JoinHandle};
+use tonic::{Request, Response, Status};
+
+use crate::support::{door::Door, group::CLUSTER};
+
+/// Between heartbeats.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// A step that reached a worker.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) worker: String,
+    pub(super) job_id: String,
+    pub(super) attempt: u32,
+    pub(super) step: Step,
+}
+
+/// What a worker does with a step.
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    /// Does it.
+    Do,
+    /// Says that it is at it, until the test releases it; then does it.
+    Hold,
+    /// Refuses it.
+    Refuse(Status),
+    /// Ends the stream without a result.
+    Drop,
+}
+
+type Script = Box<dyn Fn(&Seen) -> Act + Send>;
+
+/// What the workers of a test have in common.
+#[derive(Clone)]
+pub(super) struct Stage {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    released: Arc<Mutex<Vec<String>>>,
+    script: Arc<Mutex<Script>>,
+    hold: watch::Sender<bool>,
+    /// What the source looks like.
+    pub(super) files: Arc<Mutex<Vec<SourceFile>>>,
+    store: Store,
+}
+
+impl Stage {
+    pub(super) fn new(store: Store) -> Self {
+        let file = SourceFile {
+            uri: "ratings.csv".into(),
+            content: FileContent::Ratings.into(),
+            length_bytes: 3 * 1024 * 1024,
+            data_offset: 30,
+            header_lines: 1,
+            ..Default::default()
+        };
+        Self {
+            seen: Arc::default(),
+            released: Arc::default(),
+            script: Arc::new(Mutex::new(Box::new(|_| Act::Do))),
+            hold: watch::Sender::new(true),
+            files: Arc::new(Mutex::new(vec![file])),
+            store,
+        }
+    }
+
+    /// From now on the workers do as `script` says.
+    pub(super) fn play(&self, script: impl Fn(&Seen) -> Act + Send + 'static) {
+        self.hold.send_replace(true);
+        *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    /// Lets go of the steps that are held.
+    pub(super) fn release(&self) {
+        self.hold.send_replace(false);
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(super) fn forget(&self) {
+        self.seen.lock().unwrap().clear();
+    }
+
+    /// Jobs that workers were told to let go of.
+    pub(super) fn released(&self) -> Vec<String> {
+        self.released.lock().unwrap().clone()
+    }
+}
+
+/// One worker that listens and beats until it is dropped.
+pub(super) struct FakeWorker {
+    pub(super) name: String,
+    loaded: watch::Sender<(Vec<LoadedVersion>, BTreeMap<String, String>)>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for FakeWorker {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl FakeWorker {
+    pub(super) fn start(name: &str, stage: &Stage, coordinators: &LeaderClient) -> Self {
+        let door = Door::open();
+        let service = Service { name: name.to_owned(), stage: stage.clone(), owned: Arc::default() };
+        let address = door.address();
+        let serving = tokio::spawn(async move {
+            let server = tuned_server().add_service(WorkerJobsServer::new(service));
+            server.serve_with_incoming(door.enter()).await.unwrap();
+        });
+        let (loaded, reported) = watch::channel(<(Vec<LoadedVersion>, BTreeMap<String, String>)>::default());
+        let beat = HeartbeatRequest {
+            cluster_id: CLUSTER.into(),
+            node: name.into(),
+            role: NodeRole::Worker.into(),
+            address,
+            incarnation: 1,
+            threads: 2,
+            ..Default::default()
+        };
+        let coordinators = coordinators.clone();
+        let beating = tokio::spawn(async move {
+            loop {
+                let (loaded, load_errors) = reported.borrow().clone();
+                let load_errors = load_errors.into_iter().collect();
+                let beat = HeartbeatRequest { loaded, load_errors, ..beat.clone() };
+                // One that finds no leader now finds it with the next beat.
+                let _ = coordinators
+                    .call(BEAT, |mut leader| {
+                        let beat = beat.clone();
+                        async move { leader.heartbeat(beat).await }
+                    })
+                    .await;
+                tokio::time::sleep(BEAT).await;
+            }
+        });
+        Self { name: name.to_owned(), loaded, tasks: vec![serving, beating] }
+    }
+
+    /// Says from now on that it has these shards of a version ready, on both sides.
+    pub(super) fn has_loaded(&self, version: &str, shards: &[u32]) {
+        let version = version.to_owned();
+        let loaded = LoadedVersion { version, user_shards: shards.to_vec(), item_shards: shards.to_vec() };
+        self.loaded.send_replace((vec![loaded], BTreeMap::new()));
+    }
+
+    /// Says from now on why it cannot load a version.
+    pub(super) fn cannot_load(&self, version: &str, why: &str) {
+        self.loaded.send_replace((Vec::new(), [(version.to_owned(), why.to_owned())].into()));
+    }
+}
+
+/// Shards of an attempt that one worker owns.
+#[derive(Debug, Clone, Default)]
+struct Owned {
+    users: Vec<u32>,
+    items: Vec<u32>,
+}
+
+#[derive(Clone)]
+struct Service {
+    name: String,
+    stage: Stage,
+    owned: Arc<Mutex<BTreeMap<String, Owned>>>,
+}
+
+impl Service {
+    fn own(&self, job_id: &str, owners: &[ShardOwner]) {
+        let of = |side: Side| {
+            let mine = owners.iter().filter(|owner| owner.node == self.name && owner.side() == side);
+            mine.map(|owner| owner.shard).collect()
+        };
+        let owned = Owned { users: of(Side::Users), items: of(Side::Items) };
+        self.owned.lock().unwrap().insert(job_id.to_owned(), owned);
+    }
+
+    /// As a worker whose shards have ten users with 20 ratings each, one in four of them held out.
+    async fn carry_out(&self, job_id: &str, step: Step) -> Event {
+        if let Step::IngestBegin(IngestBegin { owners, .. }) | Step::TrainLoad(TrainLoad { owners, .. }) =
+            &step
+        {
+            self.own(job_id, owners);
+        }
+        let Owned { users, items } = self.owned.lock().unwrap().get(job_id).cloned().unwrap_or_default();
+        let stats = |shards: &[u32], rows| -> Vec<ShardStats> {
+            shards.iter().map(|&shard| ShardStats { shard, rows, ratings: 200 }).collect()
+        };
+        let sums = |ratings, sum| -> Vec<ShardRatingSum> {
+            users.iter().map(|&shard| ShardRatingSum { shard, ratings, sum }).collect()
+        };
+        match step {
+            Step::IngestParse(step) => Event::IngestParseDone(parsed(&step)),
+            Step::IngestSort(_) => Event::IngestSortDone(IngestSortDone {
+                user_shards: stats(&users, 10),
+                item_shards: stats(&items, 5),
+                rating_sums: sums(200, 700.0),
+                duplicates: 1,
+                rating_min: 0.5,
+                rating_max: 5.0,
+                catalogue_items: 2,
+            }),
+            Step::IngestBuild(step) => Event::IngestBuildDone(self.write(&step.path).await),
+            Step::TrainLoad(_) => Event::TrainLoadDone(TrainLoadDone {
+                user_shards: stats(&users, 10),
+                rating_sums: sums(150, 525.0),
+                kernel: "scripted".into(),
+                ..Default::default()
+            }),
+            Step::TrainHalfStep(_) => Event::TrainHalfStepDone(TrainHalfStepDone::default()),
+            Step::TrainWrite(step) => Event::TrainWriteDone(self.write(&step.path).await),
+            Step::TrainEvaluate(_) => Event::TrainEvaluateDone(TrainEvaluateDone {
+                shards: users.iter().map(|&shard| measured(shard)).collect(),
+            }),
+            Step::IngestBegin(_) | Step::TrainRoute(_) => Event::EmptyDone(StepEmptyDone {}),
+        }
+    }
+
+    /// One object of its own.
+    async fn write(&self, folder: &str) -> ObjectsWritten {
+        let path = format!("{}.bin", self.name);
+        let bytes = Bytes::copy_from_slice(self.name.as_bytes());
+        let entry = self.stage.store.put(&format!("{folder}/{path}"), bytes).await.unwrap();
+        ObjectsWritten { objects: vec![ObjectEntry { path, ..entry }] }
+    }
+}
+
+/// A range of a thousand lines, the seventh of which is bad.
+fn parsed(step: &IngestParse) -> IngestParseDone {
+    let example = RejectedLine { file: "ratings.csv".into(), line: 7, reason: "no number".into() };
+    let rejection = RejectionCount { reason: "no number".into(), count: 1, examples: vec![example] };
+    let report = ImportReport {
+        rows_read: 1_000,
+        rows_accepted: 999,
+        rejections: vec![rejection],
+        bytes_read: step.end - step.begin,
+        ..Default::default()
+    };
+    IngestParseDone { report: Some(report), lines: 1_000 }
+}
+
+fn measured(shard: u32) -> ShardMetricSums {
+    ShardMetricSums {
+        shard,
+        pairs: 50,
+        squared_error: 32.0,
+        absolute_error: 30.0,
+        rating: 175.0,
+        squared_rating: 700.0,
+        ranked_users: 10,
+        recall_at_20: 4.0,
+        ndcg_at_20: 3.0,
+        popularity_recall_at_20: 2.0,
+        popularity_ndcg_at_20: 1.0,
+    }
+}
+
+#[tonic::async_trait]
+impl WorkerJobs for Service {
+    type RunStepStream = BoxStream<'static, Result<StepEvent, Status>>;
+
+    async fn inspect_source(
+        &self,
+        _: Request<InspectSourceRequest>,
+    ) -> Result<Response<InspectSourceReply>, Status> {
+        Ok(Response::new(InspectSourceReply {
+            files: self.stage.files.lock().unwrap().clone(),
+            user_id_kind: IdKind::Integer.into(),
+            item_id_kind: IdKind::Text.into(),
+        }))
+    }
+
+    async fn run_step(&self, request: Request<StepRequest>) -> Result<Response<Self::RunStepStream>, Status> {
+        let StepRequest { cluster_id, job_id, attempt, step } = request.into_inner();
+        assert_eq!(cluster_id, CLUSTER);
+        let step = step.unwrap();
+        let seen = Seen { worker: self.name.clone(), job_id: job_id.clone(), attempt, step: step.clone() };
+        let act = (self.stage.script.lock().unwrap())(&seen);
+        self.stage.seen.lock().unwrap().push(seen);
+        let event = |event| Ok(StepEvent { event: Some(event) });
+        let progress = event(Event::Progress(StepProgress { done: 1, total: 2 }));
+        match act {
+            Act::Refuse(status) => return Err(status),
+            Act::Drop => return Ok(Response::new(stream::iter([progress]).boxed())),
+            Act::Do | Act::Hold => {}
+        }
+        let (service, mut hold) = (self.clone(), self.stage.hold.subscribe());
+        let done = async move {
+            if matches!(act, Act::Hold) {
+                // The stage lives as long as the test.
+                let _ = hold.wait_for(|hold| !hold).await;
+            }
+            event(service.carry_out(&job_id, step).await)
+        };
+        Ok(Response::new(stream::iter([progress]).chain(stream::once(done)).boxed()))
+    }
+
+    async fn release_job(
+        &self,
+        request: Request<ReleaseJobRequest>,
+    ) -> Result<Response<ReleaseJobReply>, Status> {
+        self.stage.released.lock().unwrap().push(request.into_inner().job_id);
+        Ok(Response::new(ReleaseJobReply {}))
+    }
+}
