@@ -125,8 +125,8 @@ impl LogStore {
     pub(super) fn open(folder: &Path, owner: Owner, initial: &[u8]) -> Result<Self, LogStoreError> {
         let config = Config {
             dir: folder.join("log").display().to_string(),
-            target_file_size: ReadableSize::mb(16),
-            purge_threshold: ReadableSize::mb(64),
+            target_file_size: ReadableSize::mb(4),
+            purge_threshold: ReadableSize::mb(16),
             ..Config::default()
         };
         make_folder(folder).map_err(|source| LogStoreError::SnapshotFile {

@@ -1,9 +1,10 @@
 //! The raft group: agreement on a sequence of commands, and a state machine that applies it.
 //!
 //! One task, the [`driver`], owns the raft node, its log and the state machine; everything else
-//! talks to it through a bounded inbox and sees copies. [`log_store`] is what is on disk,
-//! [`transport`] what goes over the wire. Every member founds the group from the same synthetic
-//! snapshot, so membership always comes from snapshot and log.
+//! talks to it through a bounded [`inbox`] and sees copies, the [`outlets`]. [`log_store`] is what is on
+//! disk, [`transport`] what goes over the wire, and [`lost_log`] brings back a member that has lost
+//! what it had. Every member founds the group from the same synthetic snapshot, so membership always
+//! comes from snapshot and log.
 //!
 //! Caveats: the driver writes its log from the async task itself (one fsync a turn), so it wants a
 //! runtime with more than one thread; members cannot be added or removed at run time yet.

@@ -38,6 +38,22 @@ async fn three_members_elect_one_leader_and_apply_the_same_commands() {
     group.kill_all().await;
 }
 
+/// Every member founds the group alike, whichever are there first.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_two_founders_make_a_group_and_the_third_joins_it() {
+    for late in 1..=3 {
+        let mut group = Group::found(3, Settings { tick: Duration::from_millis(20), ..Settings::default() });
+        for id in (1..=3).filter(|id| *id != late) {
+            group.revive(id);
+        }
+        group.commit("of two").await;
+        group.revive(late);
+        group.commit("of three").await;
+        assert_eq!(names(&group.agreed().await), ["of two", "of three"]);
+        group.kill_all().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_says_where_the_leader_is() {
     let group = Group::start(3, Settings::default());

@@ -138,9 +138,9 @@ async fn long_logs_are_shortened_and_start_again() {
     assert_eq!(group.agreed().await.len(), 300);
     // Enough to be worth it, then enough for a compaction to leave it all behind.
     let (noise, mut names_since) = (noise(), Vec::new());
-    for number in 0..9 + 300 {
+    for number in 0..10 + 300 {
         let name = format!("{number:016}");
-        let ballast = if number < 9 { &noise[..] } else { &[] };
+        let ballast = if number < 10 { &noise[..] } else { &[] };
         group.commit_bytes(&name, [name.as_bytes(), ballast].concat().into()).await;
         names_since.push(name);
     }
@@ -159,7 +159,7 @@ async fn long_logs_are_shortened_and_start_again() {
     group.kill_all().await;
 }
 
-/// Eight megabytes, nearly, that do not get smaller by compression.
+/// Two megabytes that do not get smaller by compression.
 fn noise() -> Vec<u8> {
     let mut state = 88_172_645_463_325_252_u64;
     let words = std::iter::repeat_with(|| {
@@ -169,7 +169,7 @@ fn noise() -> Vec<u8> {
         state ^= state << 17;
         state.to_le_bytes()
     });
-    words.take(1024 * 1024 - 100).flatten().collect()
+    words.take(256 * 1024).flatten().collect()
 }
 
 /// A leader whose snapshot file cannot be read goes on leading; the next snapshot brings the others up to date.

@@ -1,6 +1,7 @@
 //! One real member, and two that the test plays: what it says to them, message by message.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -39,11 +40,24 @@ struct Player {
 impl Player {
     /// Behind the address of member `id` of the group; answers member 1.
     fn enter(group: &Group, id: u64, answer: fn(&Message) -> Result<Option<Message>, Status>) -> Self {
-        let (outlet, envelopes) = mpsc::unbounded_channel();
+        let (outlet, mut envelopes) = mpsc::unbounded_channel();
         let channel = Channels::tcp().get(&group.address_of(1)).unwrap();
-        tokio::spawn(
-            async move { RaftClient::new(channel).send(UnboundedReceiverStream::new(envelopes)).await },
-        );
+        tokio::spawn(async move {
+            // One stream after the other: a machine that stands still for a while loses them.
+            while let Some(first) = envelopes.recv().await {
+                let (next, stream) = mpsc::unbounded_channel();
+                next.send(first).unwrap();
+                let mut client = RaftClient::new(channel.clone());
+                let call = client.send(UnboundedReceiverStream::new(stream));
+                let forward = async {
+                    while let Some(envelope) = envelopes.recv().await {
+                        // A stream that has ended is noticed by its call.
+                        let _ = next.send(envelope);
+                    }
+                };
+                futures::future::select(pin!(call), pin!(forward)).await;
+            }
+        });
         let player = Self { id, heard: Arc::default(), outlet, answer };
         let door: &Door = group.door(id);
         let service = RaftServer::new(player.clone());

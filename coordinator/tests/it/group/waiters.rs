@@ -52,6 +52,36 @@ async fn a_proposal_ends_at_its_deadline_and_may_happen_later() {
     group.kill_all().await;
 }
 
+/// More than a member can take is refused at once, and what it took it carries out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_room_for_is_refused_at_once() {
+    let mut group = Group::found(1, Settings { tick: Duration::from_millis(5), ..Settings::default() });
+    let gate = Gate::default();
+    group.revive_behind(1, gate.clone());
+    group.leader().await;
+    gate.shut();
+    let member = group.member(1);
+    let held = tokio::spawn({
+        let handle = member.handle.clone();
+        async move { handle.propose("held".into(), Instant::now() + PATIENCE).await }
+    });
+    eventually("it is held up", || gate.holds().then_some(())).await;
+    let proposals = (0..5_000).map(|number| member.propose_bytes(format!("{number}").into()));
+    let proposals = futures::future::join_all(proposals);
+    // Those that are refused need no driver.
+    let opening = async {
+        tokio::task::yield_now().await;
+        gate.open();
+    };
+    let (outcomes, ()) = tokio::join!(proposals, opening);
+    held.await.unwrap().unwrap();
+    let refused = outcomes.iter().filter(|outcome| **outcome == Err(ProposeError::Busy)).count();
+    let taken = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert!(refused > 0 && refused + taken == 5_000, "{refused} refused, {taken} taken");
+    assert_eq!(member.view().len(), taken + 1);
+    group.kill_all().await;
+}
+
 /// Two that propose the same are two: each is answered for its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_proposals_are_told_apart() {

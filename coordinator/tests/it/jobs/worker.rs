@@ -18,7 +18,10 @@ use shoal_proto::v1::{
     worker_jobs_server::{WorkerJobs, WorkerJobsServer},
     *,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
 use tonic::{Request, Response, Status};
 
 use crate::support::{door::Door, group::CLUSTER};
@@ -107,27 +110,30 @@ impl Stage {
     }
 }
 
-/// One worker that listens and beats until it is dropped.
+/// One worker that listens and beats until it is dropped, in a runtime of its own, which takes its connections
+/// with it.
 pub(super) struct FakeWorker {
     pub(super) name: String,
     loaded: watch::Sender<(Vec<LoadedVersion>, BTreeMap<String, String>)>,
-    tasks: Vec<JoinHandle<()>>,
+    runtime: Option<Runtime>,
 }
 
 impl Drop for FakeWorker {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }
 
 impl FakeWorker {
     pub(super) fn start(name: &str, stage: &Stage, coordinators: &LeaderClient) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let entered = runtime.enter();
         let door = Door::open();
         let service = Service { name: name.to_owned(), stage: stage.clone(), owned: Arc::default() };
         let address = door.address();
-        let serving = tokio::spawn(async move {
+        tokio::spawn(async move {
             let server = tuned_server().add_service(WorkerJobsServer::new(service));
             server.serve_with_incoming(door.enter()).await.unwrap();
         });
@@ -142,7 +148,7 @@ impl FakeWorker {
             ..Default::default()
         };
         let coordinators = coordinators.clone();
-        let beating = tokio::spawn(async move {
+        tokio::spawn(async move {
             loop {
                 let (loaded, load_errors) = reported.borrow().clone();
                 let load_errors = load_errors.into_iter().collect();
@@ -157,7 +163,8 @@ impl FakeWorker {
                 tokio::time::sleep(BEAT).await;
             }
         });
-        Self { name: name.to_owned(), loaded, tasks: vec![serving, beating] }
+        drop(entered);
+        Self { name: name.to_owned(), loaded, runtime: Some(runtime) }
     }
 
     /// Says from now on that it has these shards of a version ready, on both sides.
