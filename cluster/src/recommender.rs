@@ -108,6 +108,14 @@ impl Recommender {
         self.answer(self.http.post(url).json(&body)).await
     }
 
+    /// Which version answers, and how many shards of it can.
+    ///
+    /// # Errors
+    /// See [`RecommenderError`].
+    pub async fn health(&self) -> Result<Value, RecommenderError> {
+        self.get(self.url(&["health"], &[])).await
+    }
+
     async fn get(&self, url: Url) -> Result<Value, RecommenderError> {
         self.answer(self.http.get(url)).await
     }

@@ -247,9 +247,13 @@ impl Stages<'_> {
         };
         let give_up_at = Instant::now() + ANSWER_PATIENCE;
         loop {
-            let reason = match self.router.recommend(&user.to_string(), TOP_N, None, false).await {
+            // A list without some shards would be another one.
+            let reason = match self.router.recommend(&user.to_string(), TOP_N, None, true).await {
                 Ok(answer) if answer["model_version"] != version.name.as_str() => {
                     format!("it still answers from version {}", answer["model_version"])
+                }
+                Ok(_) if !self.router.health().await.is_ok_and(|health| health["status"] == "healthy") => {
+                    "some shards are not served yet".to_owned()
                 }
                 Ok(answer) if answer["source"] == "model" => {
                     self.watch.done("answer", &format!("Answered for user {user}"));
