@@ -3,7 +3,8 @@
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
 
 use shoal_proto::v1::{
-    AlsParameters, ExchangeFormat, ExplicitParameters, ImplicitParameters, ObjectiveChoice,
+    AlsParameters, Confidence, ExchangeFormat, ExplicitParameters, ImplicitParameters, ObjectiveChoice,
+    RegularizationScaling, SweepOrder,
 };
 
 /// Elements of a factor row.
@@ -47,6 +48,83 @@ pub enum Exchange {
     Bf16,
 }
 
+/// A published system whose conventions and defaults are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// Spark MLlib: no biases, items first, both regularizations 0.1 times a row's ratings
+    Spark,
+    /// The library implicit: confidence alpha·r, regularization 0.01 as it is
+    Implicit,
+    /// iALS (Rendle et al. 2022): what Shoal does by default
+    Ials,
+}
+
+/// How a regularization grows with a row's number of ratings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scaling {
+    /// Times the row's number of ratings
+    Ratings,
+    /// Not at all
+    None,
+    /// Times (n + unobserved weight · N)^exponent; the implicit objective only
+    Ials,
+}
+
+/// What a rating r means as confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ConfidenceForm {
+    /// alpha·|r| besides a weight of 1
+    Spark,
+    /// alpha·|r| itself
+    Implicit,
+    /// 1 + alpha·|r| besides the unobserved weight
+    Ials,
+}
+
+/// What holds where neither a flag nor the request says otherwise.
+struct Defaults {
+    biases: bool,
+    order: SweepOrder,
+    explicit: (f64, RegularizationScaling),
+    implicit: (f64, RegularizationScaling),
+    confidence: Confidence,
+    alpha: f64,
+    unobserved_weight: f64,
+}
+
+impl Defaults {
+    fn new(preset: Option<Preset>) -> Self {
+        let ours = Self {
+            biases: true,
+            order: SweepOrder::UsersFirst,
+            explicit: (EXPLICIT_REGULARIZATION, RegularizationScaling::Ratings),
+            implicit: (IMPLICIT_REGULARIZATION, RegularizationScaling::Ials),
+            confidence: Confidence::Ials,
+            alpha: ALPHA,
+            unobserved_weight: UNOBSERVED_WEIGHT,
+        };
+        match preset {
+            None | Some(Preset::Ials) => ours,
+            Some(Preset::Spark) => Self {
+                biases: false,
+                order: SweepOrder::ItemsFirst,
+                explicit: (0.1, RegularizationScaling::Ratings),
+                implicit: (0.1, RegularizationScaling::Ratings),
+                confidence: Confidence::Spark,
+                alpha: 1.0,
+                unobserved_weight: 1.0,
+            },
+            Some(Preset::Implicit) => Self {
+                implicit: (0.01, RegularizationScaling::None),
+                confidence: Confidence::Implicit,
+                alpha: 1.0,
+                unobserved_weight: 1.0,
+                ..ours
+            },
+        }
+    }
+}
+
 /// Flags of a training.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
@@ -60,22 +138,37 @@ pub struct AlsArgs {
     /// Sweeps over users and items, 1 to 1000
     #[arg(long, default_value_t = SWEEPS, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub iterations: u32,
-    /// Regularization of the explicit objective, times a row's number of ratings (as Spark)
-    #[arg(long, default_value_t = EXPLICIT_REGULARIZATION, value_parser = positive)]
-    pub reg: f64,
+    /// Follow the conventions and defaults of a published system; what other flags say goes before
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// Regularization of the explicit objective [default: 0.12, or the preset's]
+    #[arg(long, value_parser = positive)]
+    pub reg: Option<f64>,
     /// Leave out the mean and the user and item biases of the explicit objective
     #[arg(long)]
     pub no_biases: bool,
-    /// Confidence that a rating's height adds in the implicit objective; 0 counts every rating alike
-    #[arg(long, default_value_t = ALPHA, value_parser = not_negative)]
-    pub alpha: f64,
-    /// Regularization of the implicit objective
-    #[arg(long, default_value_t = IMPLICIT_REGULARIZATION, value_parser = positive)]
-    pub implicit_reg: f64,
-    /// Weight of the pairs nobody rated in the implicit objective
-    #[arg(long, default_value_t = UNOBSERVED_WEIGHT, value_parser = not_negative)]
-    pub unobserved_weight: f64,
-    /// Exponent with which the implicit regularization grows with a row's number of ratings
+    /// How regularizations grow with a row's number of ratings [default: explicit ratings, implicit ials, or the
+    /// preset's]
+    #[arg(long, value_enum)]
+    pub regularization_scaling: Option<Scaling>,
+    /// Solve items before users in every sweep, as Spark does
+    #[arg(long)]
+    pub items_first: bool,
+    /// What a rating means as confidence in the implicit objective [default: ials, or the preset's]
+    #[arg(long, value_enum)]
+    pub confidence: Option<ConfidenceForm>,
+    /// Confidence that a rating's height adds in the implicit objective; with the ials confidence 0 counts every
+    /// rating alike [default: 0, or 1 with another confidence]
+    #[arg(long, value_parser = not_negative)]
+    pub alpha: Option<f64>,
+    /// Regularization of the implicit objective [default: 0.007, or the preset's]
+    #[arg(long, value_parser = positive)]
+    pub implicit_reg: Option<f64>,
+    /// Weight of the pairs nobody rated in the implicit objective [default: 0.3, or 1 with another confidence than
+    /// ials, which must have 1]
+    #[arg(long, value_parser = not_negative)]
+    pub unobserved_weight: Option<f64>,
+    /// Exponent with which the ials scaling grows with a row's number of ratings
     #[arg(long, default_value_t = REGULARIZATION_EXPONENT, value_parser = not_negative)]
     pub reg_exponent: f64,
     /// Seed of the starting factors and of the held-out split
@@ -110,18 +203,15 @@ impl AlsArgs {
             Objective::Explicit => ObjectiveChoice::Explicit,
             Objective::Implicit => ObjectiveChoice::Implicit,
         };
+        let defaults = Defaults::new(self.preset);
+        let order = if self.items_first { SweepOrder::ItemsFirst } else { defaults.order };
         AlsParameters {
             objective: choice.into(),
             rank: self.rank,
             sweeps: self.iterations,
-            explicit: (choice != ObjectiveChoice::Implicit)
-                .then_some(ExplicitParameters { regularization: self.reg, biases: !self.no_biases }),
-            implicit: (choice != ObjectiveChoice::Explicit).then_some(ImplicitParameters {
-                regularization: self.implicit_reg,
-                unobserved_weight: self.unobserved_weight,
-                alpha: self.alpha,
-                regularization_exponent: self.reg_exponent,
-            }),
+            explicit: (choice != ObjectiveChoice::Implicit).then(|| self.explicit(&defaults)),
+            implicit: (choice != ObjectiveChoice::Explicit).then(|| self.implicit(&defaults)),
+            order: order.into(),
             seed: self.seed,
             test_ratio: if test_uri.is_some() { 0.0 } else { self.test_ratio },
             test_uri: test_uri.unwrap_or_default(),
@@ -133,6 +223,45 @@ impl AlsArgs {
                 Exchange::Bf16 => ExchangeFormat::Bf16,
             }
             .into(),
+        }
+    }
+
+    fn explicit(&self, defaults: &Defaults) -> ExplicitParameters {
+        let (regularization, scaling) = defaults.explicit;
+        let scaling = match self.regularization_scaling {
+            Some(Scaling::Ratings) => RegularizationScaling::Ratings,
+            Some(Scaling::None) => RegularizationScaling::None,
+            // The explicit objective has no weight of unobserved pairs.
+            Some(Scaling::Ials) | None => scaling,
+        };
+        ExplicitParameters {
+            regularization: self.reg.unwrap_or(regularization),
+            biases: defaults.biases && !self.no_biases,
+            scaling: scaling.into(),
+        }
+    }
+
+    fn implicit(&self, defaults: &Defaults) -> ImplicitParameters {
+        let (regularization, scaling) = defaults.implicit;
+        let scaling = match self.regularization_scaling {
+            Some(Scaling::Ratings) => RegularizationScaling::Ratings,
+            Some(Scaling::None) => RegularizationScaling::None,
+            Some(Scaling::Ials) => RegularizationScaling::Ials,
+            None => scaling,
+        };
+        let (confidence, alpha, unobserved_weight) = match self.confidence {
+            None => (defaults.confidence, defaults.alpha, defaults.unobserved_weight),
+            Some(ConfidenceForm::Ials) => (Confidence::Ials, ALPHA, UNOBSERVED_WEIGHT),
+            Some(ConfidenceForm::Spark) => (Confidence::Spark, 1.0, 1.0),
+            Some(ConfidenceForm::Implicit) => (Confidence::Implicit, 1.0, 1.0),
+        };
+        ImplicitParameters {
+            regularization: self.implicit_reg.unwrap_or(regularization),
+            unobserved_weight: self.unobserved_weight.unwrap_or(unobserved_weight),
+            alpha: self.alpha.unwrap_or(alpha),
+            regularization_exponent: self.reg_exponent,
+            confidence: confidence.into(),
+            scaling: scaling.into(),
         }
     }
 }
@@ -155,5 +284,59 @@ fn ratio(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
         _ => Err("it must be from 0 up to, but not including, 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        als: AlsArgs,
+    }
+
+    fn parameters(flags: &[&str]) -> AlsParameters {
+        Flags::try_parse_from(["train"].iter().chain(flags)).unwrap().als.parameters(None)
+    }
+
+    #[test]
+    fn a_preset_sets_conventions_and_flags_go_before_it() {
+        let ours = parameters(&[]);
+        assert_eq!(ours, parameters(&["--preset", "ials"]));
+        let (explicit, implicit) = (ours.explicit.unwrap(), ours.implicit.unwrap());
+        assert_eq!((explicit.regularization, explicit.biases), (EXPLICIT_REGULARIZATION, true));
+        assert_eq!(explicit.scaling(), RegularizationScaling::Ratings);
+        assert_eq!((implicit.regularization, implicit.alpha), (IMPLICIT_REGULARIZATION, ALPHA));
+        assert_eq!(implicit.scaling(), RegularizationScaling::Ials);
+
+        let spark = parameters(&["--preset", "spark", "--reg", "0.05"]);
+        assert_eq!(spark.order(), SweepOrder::ItemsFirst);
+        let (explicit, implicit) = (spark.explicit.unwrap(), spark.implicit.unwrap());
+        assert_eq!((explicit.regularization, explicit.biases), (0.05, false));
+        assert_eq!((implicit.regularization, implicit.unobserved_weight, implicit.alpha), (0.1, 1.0, 1.0));
+        assert_eq!(implicit.confidence(), Confidence::Spark);
+        assert_eq!(implicit.scaling(), RegularizationScaling::Ratings);
+
+        let implicit = parameters(&["--preset", "implicit", "--alpha", "40"]).implicit.unwrap();
+        assert_eq!((implicit.regularization, implicit.alpha), (0.01, 40.0));
+        assert_eq!(implicit.scaling(), RegularizationScaling::None);
+        assert_eq!(implicit.confidence(), Confidence::Implicit);
+    }
+
+    #[test]
+    fn conventions_can_be_chosen_one_by_one() {
+        let chosen =
+            parameters(&["--regularization-scaling", "none", "--confidence", "spark", "--items-first"]);
+        assert_eq!(chosen.order(), SweepOrder::ItemsFirst);
+        let (explicit, implicit) = (chosen.explicit.unwrap(), chosen.implicit.unwrap());
+        assert_eq!(explicit.scaling(), RegularizationScaling::None);
+        assert_eq!(implicit.scaling(), RegularizationScaling::None);
+        assert_eq!((implicit.confidence(), implicit.unobserved_weight), (Confidence::Spark, 1.0));
+        let ials = parameters(&["--regularization-scaling", "ials"]);
+        assert_eq!(ials.explicit.unwrap().scaling(), RegularizationScaling::Ratings);
     }
 }

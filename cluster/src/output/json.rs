@@ -112,15 +112,20 @@ pub fn parameters(parameters: &AlsParameters) -> Value {
         "seed": parameters.seed,
         "test_ratio": parameters.test_ratio,
         "test_uri": text(&parameters.test_uri),
+        "order": name(parameters.order().as_str_name(), "SWEEP_ORDER_"),
         "exchange": name(exchange.as_str_name(), "EXCHANGE_FORMAT_"),
         "explicit": parameters.explicit.as_ref().map(|explicit| json!({
-            "regularization": explicit.regularization, "biases": explicit.biases,
+            "regularization": explicit.regularization,
+            "scaling": name(explicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),
+            "biases": explicit.biases,
         })),
         "implicit": parameters.implicit.as_ref().map(|implicit| json!({
             "regularization": implicit.regularization,
             "unobserved_weight": implicit.unobserved_weight,
             "alpha": implicit.alpha,
             "regularization_exponent": implicit.regularization_exponent,
+            "scaling": name(implicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),
+            "confidence": name(implicit.confidence().as_str_name(), "CONFIDENCE_"),
         })),
     })
 }

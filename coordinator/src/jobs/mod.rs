@@ -8,6 +8,7 @@
 //! Nothing is deleted before the job's end is committed: a leader that was replaced without knowing it
 //! must not take away what its successor works with.
 
+mod conventions;
 mod import;
 mod steps;
 mod tracker;
@@ -30,6 +31,7 @@ use crate::{
     raft::ProposeError,
 };
 
+pub use conventions::settle;
 pub use validate::{validate_import, validate_training};
 
 /// Attempts that may fail one after the other without a sweep being committed.

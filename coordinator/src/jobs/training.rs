@@ -8,12 +8,18 @@ use shoal_common::{
 use shoal_proto::v1::{
     AlsParameters, DatasetInfo, ExchangeFormat, JobInfo, JobRecord, ModelVersion, ObjectEntry,
     ObjectiveChoice, RankingMetrics, RatingMetrics, ShardMetricSums, Side, SweepCommitted, SweepMetrics,
-    SweepWork, TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event,
-    step_request::Step, update_job::Update,
+    SweepOrder, SweepWork, TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite,
+    step_event::Event, step_request::Step, update_job::Update,
 };
 use tokio::time::Instant;
 
-use super::{JobError, commit, steps::Attempt, tracker::Tracker, with_causes};
+use super::{
+    JobError, commit,
+    conventions::{confidence_name, scaling_name},
+    steps::Attempt,
+    tracker::Tracker,
+    with_causes,
+};
 use crate::{
     leader::{Leader, LiveWorker},
     placement::owners,
@@ -124,11 +130,19 @@ impl Training<'_> {
             items: self.dataset.items,
         };
         self.on_all(Step::TrainRoute(route), tracker).await?;
-        // Users are solved first, from the items' factors as they are.
+        // The first side is solved from the other one's factors as they are.
         let sweep = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
-        let send = TrainHalfStep { sweep, side: Side::Items.into(), solve: false };
+        let send = TrainHalfStep { sweep, side: self.order()[1].into(), solve: false };
         self.on_all(Step::TrainHalfStep(send), tracker).await?;
         Ok(())
+    }
+
+    /// The sides in the order that a sweep solves them.
+    fn order(&self) -> [Side; 2] {
+        match self.parameters.order() {
+            SweepOrder::Unspecified | SweepOrder::UsersFirst => [Side::Users, Side::Items],
+            SweepOrder::ItemsFirst => [Side::Items, Side::Users],
+        }
     }
 
     /// Both half-steps of a sweep, and its checkpoint where one is due.
@@ -138,7 +152,8 @@ impl Training<'_> {
         let mut work = SweepWork::default();
         let share = (SWEEPS_SPAN.1 - SWEEPS_SPAN.0) / f64::from(sweeps);
         let begin = SWEEPS_SPAN.0 + share * f64::from(sweep - 1);
-        for (side, name, part) in [(Side::Users, "users", (0.0, 0.4)), (Side::Items, "items", (0.4, 0.8))] {
+        for (side, part) in self.order().into_iter().zip([(0.0, 0.4), (0.4, 0.8)]) {
+            let name = side_name(side);
             let span = (begin + share * part.0, begin + share * part.1);
             tracker.begin("sweeps", &format!("sweep {sweep} of {sweeps}: {name}"), span);
             let step = TrainHalfStep { sweep, side: side.into(), solve: true };
@@ -231,6 +246,7 @@ impl Training<'_> {
 
     fn readable(&self, version: &ModelVersion, info: &JobInfo) -> serde_json::Value {
         let parameters = &self.parameters;
+        let [first, second] = self.order();
         let explicit = parameters.explicit.filter(|_| parameters.objective() != ObjectiveChoice::Implicit);
         let implicit = parameters.implicit.filter(|_| parameters.objective() != ObjectiveChoice::Explicit);
         serde_json::json!({
@@ -250,6 +266,7 @@ impl Training<'_> {
                 "test": parameters.test_uri,
                 "explicit": explicit.map(|explicit| serde_json::json!({
                     "regularization": explicit.regularization,
+                    "scaling": scaling_name(explicit.scaling()),
                     "biases": explicit.biases,
                 })),
                 "implicit": implicit.map(|implicit| serde_json::json!({
@@ -257,9 +274,11 @@ impl Training<'_> {
                     "unobserved_weight": implicit.unobserved_weight,
                     "alpha": implicit.alpha,
                     "regularization_exponent": implicit.regularization_exponent,
+                    "scaling": scaling_name(implicit.scaling()),
+                    "confidence": confidence_name(implicit.confidence()),
                 })),
             },
-            "order": "users, then items, in every sweep",
+            "order": format!("{}, then {}, in every sweep", side_name(first), side_name(second)),
             "rating_mean": version.rating_mean,
             "metrics": info.sweeps.last().map(metrics_json),
             "sweeps": info.sweeps.iter().map(metrics_json).collect::<Vec<_>>(),
@@ -312,6 +331,10 @@ fn add_work(work: &mut SweepWork, half_step: &[Event]) {
     }
     work.solve_seconds += solve_seconds;
     work.exchange_wait_seconds += wait_seconds;
+}
+
+fn side_name(side: Side) -> &'static str {
+    if side == Side::Items { "items" } else { "users" }
 }
 
 fn exchange_name(format: ExchangeFormat) -> &'static str {

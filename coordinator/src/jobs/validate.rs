@@ -1,6 +1,9 @@
 //! Whether a request can work at all: looked at before a job is made of it.
 
-use shoal_proto::v1::{AlsParameters, ImportDatasetRequest, ObjectiveChoice, StartTrainingRequest};
+use shoal_proto::v1::{
+    AlsParameters, Confidence, ExplicitParameters, ImplicitParameters, ImportDatasetRequest, ObjectiveChoice,
+    RegularizationScaling, StartTrainingRequest,
+};
 
 const RANK_MAX: u32 = 512;
 const SWEEPS_MAX: u32 = 1_000;
@@ -78,33 +81,58 @@ fn check_parameters(parameters: &AlsParameters, problems: &mut Vec<String>) {
         problems.push("give a test ratio or a test file, not both".to_owned());
     }
     let choice = parameters.objective();
-    let positive = |name: &str, value: f64, problems: &mut Vec<String>| {
-        if !(value > 0.0 && value.is_finite()) {
-            problems.push(format!("the {name}, {value}, must be a number above 0"));
-        }
-    };
     if choice != ObjectiveChoice::Implicit {
         match &parameters.explicit {
             None => problems.push("the explicit parameters are missing".to_owned()),
-            Some(explicit) => positive("explicit regularization", explicit.regularization, problems),
+            Some(explicit) => check_explicit(explicit, problems),
         }
     }
     if choice != ObjectiveChoice::Explicit {
         match &parameters.implicit {
             None => problems.push("the implicit parameters are missing".to_owned()),
-            Some(implicit) => {
-                positive("implicit regularization", implicit.regularization, problems);
-                for (name, value) in [
-                    ("weight of unobserved pairs", implicit.unobserved_weight),
-                    ("alpha", implicit.alpha),
-                    ("regularization exponent", implicit.regularization_exponent),
-                ] {
-                    if !(value >= 0.0 && value.is_finite()) {
-                        problems.push(format!("the {name}, {value}, must be a number from 0"));
-                    }
-                }
-            }
+            Some(implicit) => check_implicit(implicit, problems),
         }
+    }
+}
+
+fn check_explicit(explicit: &ExplicitParameters, problems: &mut Vec<String>) {
+    check_positive("explicit regularization", explicit.regularization, problems);
+    if explicit.scaling() == RegularizationScaling::Ials {
+        problems.push(
+            "the iALS scaling of the regularization is of the implicit objective; the explicit one takes ratings or none"
+                .to_owned(),
+        );
+    }
+}
+
+fn check_implicit(implicit: &ImplicitParameters, problems: &mut Vec<String>) {
+    check_positive("implicit regularization", implicit.regularization, problems);
+    for (name, value) in [
+        ("weight of unobserved pairs", implicit.unobserved_weight),
+        ("alpha", implicit.alpha),
+        ("regularization exponent", implicit.regularization_exponent),
+    ] {
+        if !(value >= 0.0 && value.is_finite()) {
+            problems.push(format!("the {name}, {value}, must be a number from 0"));
+        }
+    }
+    let convention = match implicit.confidence() {
+        Confidence::Unspecified | Confidence::Ials => return,
+        Confidence::Spark => "spark",
+        Confidence::Implicit => "implicit",
+    };
+    if implicit.unobserved_weight != 1.0 {
+        problems.push(format!(
+            "the {convention} confidence counts every unobserved pair with a weight of 1, not {}",
+            implicit.unobserved_weight
+        ));
+    }
+    check_positive(&format!("alpha of the {convention} confidence"), implicit.alpha, problems);
+}
+
+fn check_positive(name: &str, value: f64, problems: &mut Vec<String>) {
+    if !(value > 0.0 && value.is_finite()) {
+        problems.push(format!("the {name}, {value}, must be a number above 0"));
     }
 }
 
@@ -118,6 +146,25 @@ mod tests {
         let request =
             StartTrainingRequest { parameters: Some(parameters), ..StartTrainingRequest::default() };
         assert_eq!(validate_training(&request).len(), 5);
+        let conventions = AlsParameters {
+            rank: 8,
+            sweeps: 1,
+            explicit: Some(ExplicitParameters {
+                regularization: 0.1,
+                scaling: RegularizationScaling::Ials.into(),
+                ..ExplicitParameters::default()
+            }),
+            implicit: Some(ImplicitParameters {
+                regularization: 0.1,
+                confidence: Confidence::Spark.into(),
+                unobserved_weight: 0.3,
+                ..ImplicitParameters::default()
+            }),
+            ..AlsParameters::default()
+        };
+        let request =
+            StartTrainingRequest { parameters: Some(conventions), ..StartTrainingRequest::default() };
+        assert_eq!(validate_training(&request).len(), 3);
         for name in ["", "Big", "../x", "-a", &"a".repeat(65)] {
             assert!(!is_name(name), "{name}");
         }

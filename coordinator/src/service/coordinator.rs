@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    jobs::{validate_import, validate_training},
+    jobs::{settle, validate_import, validate_training},
     leader::{CommandError, Leader},
     raft::{ProposeError, ReadError},
     state::{ClusterState, is_over},
@@ -262,6 +262,7 @@ impl Coordinator for CoordinatorService {
     ) -> Result<Response<StartJobReply>, Status> {
         let mut training = request.into_inner();
         invalid(&validate_training(&training))?;
+        training.parameters.as_mut().map(settle);
         let state = self.read().await?;
         // The newest is fixed now, so that a later import does not change what an attempt trains on.
         let dataset = state.dataset(&training.dataset_name, &training.dataset_version).ok_or_else(|| {

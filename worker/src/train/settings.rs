@@ -1,6 +1,6 @@
 //! A job's parameters as the solvers take them.
 
-use shoal_proto::v1::{AlsParameters, Objective, ObjectiveChoice, Side};
+use shoal_proto::v1::{AlsParameters, Confidence, Objective, ObjectiveChoice, RegularizationScaling, Side};
 
 use super::TrainError;
 use crate::{
@@ -38,7 +38,7 @@ impl Settings {
             Some(explicit::Settings {
                 rank,
                 regularization,
-                scaling: explicit::Scaling::Ratings,
+                scaling: explicit_scaling(explicit.scaling())?,
                 biases,
                 rating_mean: 0.0,
             })
@@ -50,8 +50,8 @@ impl Settings {
             Some(implicit::Settings {
                 rank,
                 regularization: implicit.regularization,
-                scaling: implicit::Scaling::Ials,
-                confidence: implicit::Confidence::Ials,
+                scaling: implicit_scaling(implicit.scaling()),
+                confidence: confidence(implicit.confidence()),
                 unobserved_weight: implicit.unobserved_weight,
                 alpha: implicit.alpha,
                 regularization_exponent: implicit.regularization_exponent,
@@ -84,5 +84,32 @@ impl Settings {
         let rating = self.rating.map(|settings| (Objective::Rating, settings.width()));
         let ranking = self.ranking.map(|settings| (Objective::Ranking, settings.rank));
         rating.into_iter().chain(ranking).collect()
+    }
+}
+
+fn explicit_scaling(scaling: RegularizationScaling) -> Result<explicit::Scaling, TrainError> {
+    match scaling {
+        RegularizationScaling::Unspecified | RegularizationScaling::Ratings => Ok(explicit::Scaling::Ratings),
+        RegularizationScaling::None => Ok(explicit::Scaling::None),
+        RegularizationScaling::Ials => Err(TrainError::Request(
+            "the iALS scaling of the regularization is of the implicit objective; use ratings or none"
+                .to_owned(),
+        )),
+    }
+}
+
+fn implicit_scaling(scaling: RegularizationScaling) -> implicit::Scaling {
+    match scaling {
+        RegularizationScaling::Unspecified | RegularizationScaling::Ials => implicit::Scaling::Ials,
+        RegularizationScaling::Ratings => implicit::Scaling::Ratings,
+        RegularizationScaling::None => implicit::Scaling::None,
+    }
+}
+
+fn confidence(confidence: Confidence) -> implicit::Confidence {
+    match confidence {
+        Confidence::Unspecified | Confidence::Ials => implicit::Confidence::Ials,
+        Confidence::Spark => implicit::Confidence::Spark,
+        Confidence::Implicit => implicit::Confidence::Implicit,
     }
 }

@@ -14,12 +14,17 @@ pub(crate) fn parameters(rank: u32, sweeps: u32) -> AlsParameters {
         objective: ObjectiveChoice::Both.into(),
         rank,
         sweeps,
-        explicit: Some(ExplicitParameters { regularization: 0.1, biases: true }),
+        explicit: Some(ExplicitParameters {
+            regularization: 0.1,
+            biases: true,
+            ..ExplicitParameters::default()
+        }),
         implicit: Some(ImplicitParameters {
             regularization: 0.01,
             unobserved_weight: 0.3,
             alpha: 1.0,
             regularization_exponent: 1.0,
+            ..ImplicitParameters::default()
         }),
         seed: 42,
         test_ratio: 0.2,

@@ -12,6 +12,8 @@ use super::{
     kernel::Kernel,
 };
 
+mod peers;
+
 /// A side to be solved: its ratings, and the fixed rows they name.
 struct Case {
     fixed: Vec<f32>,

@@ -1,0 +1,76 @@
+//! Conventions in which published systems differ: named when a job is made, so that what a version was trained
+//! with is on record and does not follow a later default.
+
+use shoal_proto::v1::{AlsParameters, Confidence, ObjectiveChoice, RegularizationScaling, SweepOrder};
+
+/// Names whatever a request left unspecified, and drops the parameters of an objective that is not trained.
+pub fn settle(parameters: &mut AlsParameters) {
+    let choice = parameters.objective();
+    parameters.explicit.take_if(|_| choice == ObjectiveChoice::Implicit);
+    parameters.implicit.take_if(|_| choice == ObjectiveChoice::Explicit);
+    if let Some(explicit) = &mut parameters.explicit
+        && explicit.scaling() == RegularizationScaling::Unspecified
+    {
+        explicit.set_scaling(RegularizationScaling::Ratings);
+    }
+    if let Some(implicit) = &mut parameters.implicit {
+        if implicit.scaling() == RegularizationScaling::Unspecified {
+            implicit.set_scaling(RegularizationScaling::Ials);
+        }
+        if implicit.confidence() == Confidence::Unspecified {
+            implicit.set_confidence(Confidence::Ials);
+        }
+    }
+    if parameters.order() == SweepOrder::Unspecified {
+        parameters.set_order(SweepOrder::UsersFirst);
+    }
+}
+
+pub(super) fn scaling_name(scaling: RegularizationScaling) -> String {
+    short_name(scaling.as_str_name(), "REGULARIZATION_SCALING_")
+}
+
+pub(super) fn confidence_name(confidence: Confidence) -> String {
+    short_name(confidence.as_str_name(), "CONFIDENCE_")
+}
+
+fn short_name(full: &str, prefix: &str) -> String {
+    full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::v1::{ExplicitParameters, ImplicitParameters};
+
+    use super::*;
+
+    #[test]
+    fn what_was_left_open_is_named_and_what_was_said_stays() {
+        let mut parameters = AlsParameters {
+            explicit: Some(ExplicitParameters::default()),
+            implicit: Some(ImplicitParameters {
+                confidence: Confidence::Spark.into(),
+                ..ImplicitParameters::default()
+            }),
+            ..AlsParameters::default()
+        };
+        settle(&mut parameters);
+        let (explicit, implicit) = (parameters.explicit.unwrap(), parameters.implicit.unwrap());
+        assert_eq!(scaling_name(explicit.scaling()), "ratings");
+        assert_eq!(scaling_name(implicit.scaling()), "ials");
+        assert_eq!(confidence_name(implicit.confidence()), "spark");
+        assert_eq!(parameters.order(), SweepOrder::UsersFirst);
+    }
+
+    #[test]
+    fn parameters_of_what_is_not_trained_are_dropped() {
+        let mut parameters = AlsParameters {
+            objective: ObjectiveChoice::Explicit.into(),
+            explicit: Some(ExplicitParameters::default()),
+            implicit: Some(ImplicitParameters::default()),
+            ..AlsParameters::default()
+        };
+        settle(&mut parameters);
+        assert!(parameters.explicit.is_some() && parameters.implicit.is_none());
+    }
+}
