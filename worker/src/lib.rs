@@ -18,4 +18,5 @@ pub mod popularity;
 pub mod serve;
 pub mod service;
 pub mod tensor_file;
+pub mod tensor_pieces;
 pub mod train;

@@ -33,6 +33,14 @@ pub enum TensorFileError {
         /// What the parser said.
         source: safetensors::SafeTensorError,
     },
+    /// The disk failed or is full.
+    #[error("cannot write '{path}'; make room or name another data_dir")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A tensor is missing, or of another type or shape.
     #[error("'{path}' does not have the tensor '{name}' as expected: {reason}")]
     Tensor {
@@ -144,6 +152,12 @@ impl TensorFile {
                 .collect()
         };
         Ok(Self { path, backing, tensors })
+    }
+
+    /// The whole file, for checking it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.backing.bytes()
     }
 
     /// Whether there is a tensor of this name.

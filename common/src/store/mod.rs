@@ -275,7 +275,11 @@ pub fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-pub(crate) fn verify(path: &str, bytes: &[u8], entry: &ObjectEntry) -> Result<(), StoreError> {
+/// Checks an object's bytes against its manifest entry; `path` names it in the error.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when length or checksum differ.
+pub fn verify(path: &str, bytes: &[u8], entry: &ObjectEntry) -> Result<(), StoreError> {
     let damaged = |reason: String| StoreError::Damaged { path: path.to_owned(), reason };
     if bytes.len() as u64 != entry.length_bytes {
         return Err(damaged(format!(

@@ -22,6 +22,7 @@ use crate::{
         source::{SourceError, inspect},
     },
     exchange::push::PushError,
+    tensor_file::TensorFileError,
     train::{TrainAttempt, TrainContext, TrainError},
 };
 
@@ -192,7 +193,9 @@ impl From<IngestError> for StepError {
             | IngestError::Catalogue { .. } => Self::Invalid(Box::new(error)),
             IngestError::Source(source) => source_error(source),
             IngestError::Store(ref source) if is_damage(source) => Self::Invalid(Box::new(error)),
-            IngestError::Spool { .. } => Self::Exhausted(Box::new(error)),
+            IngestError::Spool { .. } | IngestError::Tensor(TensorFileError::Write { .. }) => {
+                Self::Exhausted(Box::new(error))
+            }
             IngestError::Push { ref source, .. } if is_refusal(source) => Self::Failed(Box::new(error)),
             IngestError::Store(_) | IngestError::Push { .. } => Self::Unavailable(Box::new(error)),
             IngestError::Tensor(_) | IngestError::Compute(_) => Self::Failed(Box::new(error)),
@@ -204,6 +207,7 @@ impl From<IngestError> for StepError {
 impl From<TrainError> for StepError {
     fn from(error: TrainError) -> Self {
         match error {
+            TrainError::Tensor(TensorFileError::Write { .. }) => Self::Exhausted(Box::new(error)),
             TrainError::Request(_) | TrainError::Torn(_) | TrainError::Rows(_) | TrainError::Tensor(_) => {
                 Self::Invalid(Box::new(error))
             }

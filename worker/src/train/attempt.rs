@@ -20,7 +20,7 @@ use super::{
     TrainError,
     load::{Loaded, load},
     settings::Settings,
-    side::{Factors, HeldOut, TrainingSide},
+    side::{Factors, TrainingSide},
 };
 use crate::{
     als::kernel::Kernel,
@@ -61,7 +61,6 @@ pub struct TrainAttempt {
     pub(super) me: usize,
     pub(super) users: TrainingSide,
     pub(super) items: TrainingSide,
-    pub(super) held_out: HeldOut,
     settings: RwLock<Settings>,
     user_factors: RwLock<Factors>,
     item_factors: RwLock<Factors>,
@@ -100,11 +99,11 @@ impl TrainAttempt {
         let done = TrainLoadDone {
             user_shards: loaded.user_stats(),
             rating_sums: loaded.rating_sums(),
-            test_pairs: loaded.held_out.items.len() as u64,
+            test_pairs: loaded.users.held_out().items.len() as u64,
             memory_bytes: loaded.memory_bytes(),
             kernel: context.kernel.name().to_owned(),
         };
-        let Loaded { settings, peers, me, users, items, held_out, user_factors, item_factors } = loaded;
+        let Loaded { settings, peers, me, users, items, user_factors, item_factors } = loaded;
         let exchange = Exchange {
             routed: false,
             receivers: [vec![None; peers.len()], vec![None; peers.len()]],
@@ -120,7 +119,6 @@ impl TrainAttempt {
             me,
             users,
             items,
-            held_out,
             settings: RwLock::new(settings),
             user_factors: RwLock::new(user_factors),
             item_factors: RwLock::new(item_factors),

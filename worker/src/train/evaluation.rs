@@ -1,7 +1,7 @@
 //! Held-out metrics of written factors: the owned users against every item, whose factors are read
 //! from the store one shard at a time.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use rayon::prelude::*;
 use shoal_common::{
@@ -29,8 +29,7 @@ struct Judged {
     /// The own user row.
     row: usize,
     sums: RatingSums,
-    /// Global item rows trained on, ascending; empty unless the user's list is judged.
-    trained: Vec<u32>,
+    /// Present when the user's list is judged.
     top: Option<TopK<u32>>,
 }
 
@@ -52,6 +51,7 @@ impl TrainAttempt {
         let attempt = Arc::clone(self);
         let users_max = step.ranking_users_max;
         let mut judged = self.context.compute.run(move || attempt.judged_users(users_max)).await?;
+        let items: Arc<[u32]> = self.items.global_rows(self.peers.len()).into();
         let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
         let mut counts = Vec::with_capacity(self.items.shards.rows() as usize);
         for shard in 0..self.items.shards.count() {
@@ -65,15 +65,15 @@ impl TrainAttempt {
                     .into());
             }
             counts.extend_from_slice(part_counts);
-            let attempt = Arc::clone(self);
+            let (attempt, items) = (Arc::clone(self), Arc::clone(&items));
             let measuring = self.context.compute.run(move || {
-                attempt.measure_shard(&mut judged, &file, rows)?;
+                attempt.measure_shard(&mut judged, &file, rows, &items)?;
                 Ok::<_, TensorFileError>(judged)
             });
             judged = measuring.await??;
         }
         let attempt = Arc::clone(self);
-        let shards = self.context.compute.run(move || attempt.sum_up(judged, &counts)).await?;
+        let shards = self.context.compute.run(move || attempt.sum_up(judged, &counts, &items)).await?;
         Ok(TrainEvaluateDone { shards })
     }
 
@@ -84,24 +84,28 @@ impl TrainAttempt {
             most => f64::from(most) / f64::from(self.users.shards.rows()).max(1.0),
         };
         let ranked = self.settings().ranking(Side::Users).is_some() || self.settings().rating().is_some();
-        let global = self.items.global_rows(self.peers.len());
+        let held_out = self.users.held_out();
         let owned = self.users.owned.iter();
         let rows = owned.flat_map(|owned| {
             owned.rows.clone().map(move |row| (row, owned.ids.hash64(row - owned.rows.start)))
         });
-        rows.filter(|&(row, _)| !self.held_out.row(row).0.is_empty())
+        rows.filter(|&(row, _)| !held_out.row(row).0.is_empty())
             .map(|(row, id_hash)| {
                 let list = ranked && unit_interval(mix64(id_hash)) < share;
-                let mut trained: Vec<u32> = Vec::new();
-                if list {
-                    let slots = self.users.rating_rows().row(row).slots;
-                    trained.extend(slots.iter().map(|&slot| global[slot as usize]));
-                    trained.sort_unstable();
-                }
-                let top = list.then(|| TopK::new(LIST_LENGTH));
-                Judged { row, sums: RatingSums::default(), trained, top }
+                Judged { row, sums: RatingSums::default(), top: list.then(|| TopK::new(LIST_LENGTH)) }
             })
             .collect()
+    }
+
+    /// Puts the items in `rows` that an own user was trained on into `trained`: global rows, ascending. `items` has the
+    /// global row of each item slot.
+    fn trained_items(&self, user: usize, rows: &Range<u32>, items: &[u32], trained: &mut Vec<u32>) {
+        // Ratings of a row are in the order of global rows, whatever their slots are.
+        let slots = self.users.rating_rows().row(user).slots;
+        let begin = slots.partition_point(|&slot| items[slot as usize] < rows.start);
+        let of_rows = slots[begin..].iter().map(|&slot| items[slot as usize]);
+        trained.clear();
+        trained.extend(of_rows.take_while(|row| *row < rows.end));
     }
 
     /// Predicts the held-out ratings of a shard's items, and offers its items to the lists.
@@ -109,7 +113,8 @@ impl TrainAttempt {
         &self,
         judged: &mut [Judged],
         file: &TensorFile,
-        rows: std::ops::Range<u32>,
+        rows: Range<u32>,
+        items: &[u32],
     ) -> Result<(), TensorFileError> {
         let count = rows.len();
         let (settings, users) = (self.settings(), self.factors(Side::Users));
@@ -128,7 +133,8 @@ impl TrainAttempt {
         let listed = if ranking { read(Objective::Ranking, rank)? } else { Vec::new() };
         let counts = file.vector::<u32>(TRAIN_COUNTS)?;
         let kernel = self.context.kernel;
-        judged.par_iter_mut().for_each_init(Vec::new, |scores, user| {
+        let held_out = self.users.held_out();
+        judged.par_iter_mut().for_each_init(<(Vec<f32>, Vec<u32>)>::default, |(scores, trained), user| {
             if let Some(explicit) = rating {
                 let width = explicit.width();
                 let own = &users.rating[user.row * width..][..width];
@@ -138,7 +144,7 @@ impl TrainAttempt {
                         if width > rank { f64::from(own[rank]) + f64::from(item[rank]) } else { 0.0 };
                     explicit.rating_mean + biases + f64::from(kernel.dot(&own[..rank], &item[..rank]))
                 };
-                let (items, ratings) = self.held_out.row(user.row);
+                let (items, ratings) = held_out.row(user.row);
                 let begin = items.partition_point(|&item| item < rows.start);
                 let end = items.partition_point(|&item| item < rows.end);
                 for (&item, &rating) in items[begin..end].iter().zip(&ratings[begin..end]) {
@@ -155,22 +161,25 @@ impl TrainAttempt {
                 scores.clear();
                 scores.extend(listed.chunks_exact(rank).map(|item| kernel.dot(own, item)));
             }
+            self.trained_items(user.row, &rows, items, trained);
             let items = ItemRows { first_row: rows.start, train_counts: counts };
-            offer_items(scores, items, &user.trained, top);
+            offer_items(scores, items, trained, top);
         });
         Ok(())
     }
 
     /// Sums per owned user shard, users in row order.
-    fn sum_up(&self, judged: Vec<Judged>, item_counts: &[u32]) -> Vec<ShardMetricSums> {
+    fn sum_up(&self, judged: Vec<Judged>, item_counts: &[u32], items: &[u32]) -> Vec<ShardMetricSums> {
         let popular = popularity_order(item_counts);
+        let (held_out, all_items) = (self.users.held_out(), 0..self.items.shards.rows());
         let scored: Vec<Scored> = judged
             .into_par_iter()
-            .map(|user| {
-                let relevant = self.held_out.row(user.row).0;
+            .map_init(Vec::new, |trained, user| {
+                let relevant = held_out.row(user.row).0;
                 let lists = user.top.map(|top| {
+                    self.trained_items(user.row, &all_items, items, trained);
                     let list = top.into_sorted().into_iter().map(|(_, row)| row);
-                    (score_list(list, relevant), score_list(popular_list(&popular, &user.trained), relevant))
+                    (score_list(list, relevant), score_list(popular_list(&popular, trained), relevant))
                 });
                 Scored { row: user.row, rating: user.sums, lists }
             })

@@ -1,7 +1,8 @@
 //! Training on one worker: one attempt of a job, step by step as the leader asks.
 //!
 //! [`TrainAttempt`] owns the attempt's state: the training ratings of the owned shards of both sides
-//! ([`side`]), the factors held here, who needs which of them, and the Gramian partials. The leader
+//! ([`side`], mapped from files of their own: [`cut`]), the factors held here, who needs which of them,
+//! and the Gramian partials. The leader
 //! separates half-steps by a barrier: a half-step ends when every row is solved and every push
 //! acknowledged, everywhere. So what arrives during one half-step is only read in the next, and
 //! nothing is read while it is written.
@@ -10,6 +11,7 @@
 //! ranking.
 
 mod attempt;
+mod cut;
 mod evaluation;
 mod half_step;
 mod load;

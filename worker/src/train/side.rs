@@ -2,9 +2,13 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
 use shoal_proto::v1::{Objective, Side};
 
-use super::settings::Settings;
+use super::{
+    cut::{Blocks, Counted, RatingFile},
+    settings::Settings,
+};
 use crate::{
     als::{
         fit::RatingRows,
@@ -33,15 +37,39 @@ pub(super) struct TrainingSide {
     pub(super) owned: Vec<OwnedShard>,
     /// This side's rows that are held here.
     pub(super) table: SlotTable,
-    /// The ratings of the own rows; slots are the other side's.
+    /// Own rows + 1 offsets of the training ratings.
     pub(super) indptr: Vec<u64>,
-    pub(super) slots: Vec<u32>,
-    pub(super) ratings: Vec<f32>,
+    /// Own rows + 1 offsets of the held-out ratings.
+    pub(super) held_indptr: Vec<u64>,
+    /// The ratings of the own rows; slots are the other side's.
+    pub(super) file: RatingFile,
 }
 
 impl TrainingSide {
+    /// The side whose training ratings were cut out of these blocks.
+    pub(super) fn new(blocks: Blocks, table: SlotTable, counted: Counted, file: RatingFile) -> Self {
+        let mut first = 0;
+        let owned = blocks.blocks.iter().map(|(shard, block)| {
+            let rows = first..first + block.rows();
+            first = rows.end;
+            OwnedShard { shard: *shard, rows, ids: block.ids().clone() }
+        });
+        let owned = owned.collect();
+        let Counted { indptr, held_indptr, needed: _ } = counted;
+        Self { side: blocks.side, shards: blocks.shards, owned, table, indptr, held_indptr, file }
+    }
+
     pub(super) fn rating_rows(&self) -> RatingRows<'_> {
-        RatingRows { indptr: &self.indptr, slots: &self.slots, ratings: &self.ratings }
+        RatingRows { indptr: &self.indptr, slots: self.file.slots(), ratings: self.file.ratings() }
+    }
+
+    /// The held-out pairs of the own rows, kept for users only.
+    pub(super) fn held_out(&self) -> HeldOut<'_> {
+        HeldOut {
+            indptr: &self.held_indptr,
+            items: self.file.held_items(),
+            ratings: self.file.held_ratings(),
+        }
     }
 
     /// Training ratings of each row in `rows`.
@@ -66,24 +94,24 @@ impl TrainingSide {
         own.chain(remote).collect()
     }
 
-    /// Bytes of the ratings in memory.
+    /// Bytes in memory and mapped.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.indptr) + size_of_val(&*self.slots) + size_of_val(&*self.ratings)
+        size_of_val(&*self.indptr) + size_of_val(&*self.held_indptr) + self.file.bytes()
     }
 }
 
 /// Held-out pairs of the own user rows.
-#[derive(Debug, Default)]
-pub(super) struct HeldOut {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeldOut<'a> {
     /// Own user rows + 1 offsets.
-    pub(super) indptr: Vec<u64>,
+    pub(super) indptr: &'a [u64],
     /// Global item rows, ascending within a user.
-    pub(super) items: Vec<u32>,
-    pub(super) ratings: Vec<f32>,
+    pub(super) items: &'a [u32],
+    pub(super) ratings: &'a [f32],
 }
 
-impl HeldOut {
-    pub(super) fn row(&self, row: usize) -> (&[u32], &[f32]) {
+impl<'a> HeldOut<'a> {
+    pub(super) fn row(&self, row: usize) -> (&'a [u32], &'a [f32]) {
         let range = self.indptr[row] as usize..self.indptr[row + 1] as usize;
         (&self.items[range.clone()], &self.ratings[range])
     }
@@ -101,19 +129,23 @@ impl Factors {
     pub(super) fn initial(side: &TrainingSide, settings: &Settings) -> Self {
         let mut factors = Self::default();
         for (objective, width) in settings.widths() {
+            // Zeros come from the system, and are not in memory before they are written.
             let mut values = vec![0.0; side.table.slots() * width];
             let stream = Stream {
                 seed: settings.seed,
                 users: side.side == Side::Users,
                 ranking: objective == Objective::Ranking,
             };
+            let mut rest = &mut values[..];
             for owned in &side.owned {
-                for (row, slot) in owned.rows.clone().enumerate() {
+                let (rows, after) = rest.split_at_mut(owned.rows.len() * width);
+                rows.par_chunks_exact_mut(width).enumerate().for_each(|(row, stored)| {
                     // A bias, the last element of a stored rating row, starts at zero.
-                    let factors = &mut values[slot * width..][..settings.rank];
+                    let factors = &mut stored[..settings.rank];
                     init::fill_row(stream, owned.ids.hash64(row), factors);
                     settings.exchange.round(factors);
-                }
+                });
+                rest = after;
             }
             *factors.of_mut(objective) = values;
         }

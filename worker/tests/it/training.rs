@@ -66,6 +66,37 @@ async fn hardly_more_is_sent_than_the_rows_that_others_need() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_out_file_is_measured_on_and_not_trained_on() {
+    let mut written = Vec::new();
+    for count in [1, 3] {
+        let workers = Workers::start(count, 2).await;
+        let sample = workers.folder.path().join("sample");
+        generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+        let imported = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap();
+        let ratings = std::fs::read_to_string(sample.join("ratings.csv")).unwrap();
+        let (header, rows) = ratings.split_once('\n').unwrap();
+        let held_out: Vec<&str> = rows.lines().step_by(97).collect();
+        // A user and an item that the data set does not have are nothing to measure on.
+        let text = format!("{header}\n{}\n999999,1,3.5,1\n1,999999,3.5,1\n", held_out.join("\n"));
+        let file = workers.folder.path().join("held-out.csv");
+        std::fs::write(&file, text).unwrap();
+        let parameters =
+            AlsParameters { test_uri: file.to_str().unwrap().into(), test_ratio: 0.0, ..parameters(8, 2) };
+        let trained = workers.train(&imported.info, &parameters).await.unwrap();
+        let pairs: u64 = trained.metrics.iter().map(|sums| sums.pairs).sum();
+        let used: u64 =
+            trained.loads.iter().flat_map(|load| &load.user_shards).map(|shard| shard.ratings).sum();
+        assert_eq!((pairs, used), (held_out.len() as u64, SAMPLE.ratings - held_out.len() as u64));
+        let sum: f64 =
+            held_out.iter().map(|row| row.split(',').nth(2).unwrap().parse::<f64>().unwrap()).sum();
+        assert_eq!(trained.metrics.iter().map(|sums| sums.rating).sum::<f64>(), sum);
+        assert!(trained.rmse() < 0.9, "rmse {}", trained.rmse());
+        written.push((trained.factors, trained.metrics));
+    }
+    assert!(written[0] == written[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_worker_sends_nothing() {
     let (trained, on_the_wire) = trained(1, 1, &parameters(4, 1)).await;
     assert_eq!((trained.bytes_sent(), trained.bytes_needed(), on_the_wire), (0, 0, 0));

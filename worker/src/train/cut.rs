@@ -1,0 +1,250 @@
+//! The training ratings of the owned blocks, cut free of the held-out pairs, on this worker's own disk
+//! and mapped.
+//!
+//! A first pass over the blocks counts, and notes which rows of the other side are needed; with their
+//! slots known a second pass writes. Which pairs are held out follows from hashes and is found out
+//! anew in each pass, so that memory is needed per row only, never per rating.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rayon::prelude::*;
+use shoal_proto::v1::Side;
+
+use super::split::Split;
+use crate::{
+    dataset::blocks::RatingBlock,
+    exchange::routing::SideShards,
+    tensor_file::{TensorFile, TensorFileError},
+    tensor_pieces::{TensorPieces, Vector, VectorWriter},
+};
+
+const SLOTS: &str = "slots";
+const RATINGS: &str = "ratings";
+const HELD_ITEMS: &str = "held_items";
+const HELD_RATINGS: &str = "held_ratings";
+
+/// The owned blocks of one side.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    pub(super) side: Side,
+    pub(super) shards: SideShards,
+    /// Ascending by shard.
+    pub(super) blocks: Vec<(u32, RatingBlock)>,
+}
+
+/// A held-out pair of a file: the own user row, the global item row, the rating.
+pub(super) type GivenPair = (usize, u32, f32);
+
+/// How a side's pairs are split.
+#[derive(Debug)]
+pub(super) struct PairSplit<'a> {
+    pub(super) split: &'a Split,
+    /// Of every row of the other side; empty when nothing is held out.
+    pub(super) other_hashes: Vec<u64>,
+}
+
+/// A set of rows of a side: one bit each.
+#[derive(Debug)]
+pub(super) struct RowSet(Vec<AtomicU64>);
+
+impl RowSet {
+    fn new(rows: u64) -> Self {
+        Self((0..rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn insert(&self, row: u32) {
+        let (word, bit) = (&self.0[row as usize / 64], 1 << (row % 64));
+        // Most rows are needed many times: a look is cheaper than a write.
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// The rows, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let word = word.load(Ordering::Relaxed);
+            // Rows are counted in a u32.
+            (0..64_u32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at as u32 * 64 + bit)
+        })
+    }
+}
+
+/// What the first pass finds.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// Own rows + 1 offsets of the training ratings.
+    pub(super) indptr: Vec<u64>,
+    /// Own rows + 1 offsets of the held-out ones.
+    pub(super) held_indptr: Vec<u64>,
+    /// Rows of the other side that training ratings name.
+    pub(super) needed: RowSet,
+}
+
+/// The mapped arrays of one side.
+#[derive(Debug)]
+pub(super) struct RatingFile(TensorFile);
+
+impl RatingFile {
+    /// Bytes mapped.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.bytes().len()
+    }
+
+    /// For each training rating, row after row, the slot of the other side's row.
+    pub(super) fn slots(&self) -> &[u32] {
+        // Written under this name and type by `write`: the default is never taken, here and below.
+        self.0.vector(SLOTS).unwrap_or_default()
+    }
+
+    /// For each training rating, the rating.
+    pub(super) fn ratings(&self) -> &[f32] {
+        self.0.vector(RATINGS).unwrap_or_default()
+    }
+
+    /// For each held-out rating, row after row, the global row of the other side, ascending within a row.
+    pub(super) fn held_items(&self) -> &[u32] {
+        self.0.vector(HELD_ITEMS).unwrap_or_default()
+    }
+
+    /// For each held-out rating, the rating.
+    pub(super) fn held_ratings(&self) -> &[f32] {
+        self.0.vector(HELD_RATINGS).unwrap_or_default()
+    }
+}
+
+impl PairSplit<'_> {
+    /// Tells the held-out ratings of a block's row from the others.
+    fn of_row<'a>(&'a self, side: Side, block: &RatingBlock, row: usize) -> impl Fn(u32) -> bool + 'a {
+        let own = if self.other_hashes.is_empty() { 0 } else { block.ids().hash64(row) };
+        move |index: u32| {
+            let Some(&other) = self.other_hashes.get(index as usize) else { return false };
+            let (user, item) = if side == Side::Items { (other, own) } else { (own, other) };
+            self.split.is_held_out(user, item)
+        }
+    }
+}
+
+impl Counted {
+    /// Counts these held-out pairs (by row) instead of those of the blocks.
+    pub(super) fn hold_out(&mut self, given: &[GivenPair]) {
+        let row_end = |row| given.partition_point(|pair| pair.0 <= row) as u64;
+        let rows = self.indptr.len() - 1;
+        self.held_indptr = std::iter::once(0).chain((0..rows).map(row_end)).collect();
+    }
+}
+
+impl Blocks {
+    pub(super) fn rows(&self) -> usize {
+        self.blocks.iter().map(|(_, block)| block.rows()).sum()
+    }
+
+    /// The first own row of each block.
+    fn first_rows(&self) -> Vec<usize> {
+        let sum = |next: &mut usize, (_, block): &(u32, RatingBlock)| {
+            let first = *next;
+            *next += block.rows();
+            Some(first)
+        };
+        self.blocks.iter().scan(0, sum).collect()
+    }
+
+    /// The first pass. `other_rows` counts all rows of the other side.
+    pub(super) fn count(&self, split: &PairSplit<'_>, other_rows: u64) -> Counted {
+        let needed = RowSet::new(other_rows);
+        let counts: Vec<Vec<(u64, u64)>> = self
+            .blocks
+            .par_iter()
+            .map(|(_, block)| {
+                let row_counts = |row| {
+                    let held_out = split.of_row(self.side, block, row);
+                    let indices = &block.indices()[block.span(row)];
+                    let mut held = 0;
+                    for &index in indices {
+                        if held_out(index) {
+                            held += 1;
+                        } else {
+                            needed.insert(index);
+                        }
+                    }
+                    (indices.len() as u64 - held, held)
+                };
+                (0..block.rows()).map(row_counts).collect()
+            })
+            .collect();
+        let (mut indptr, mut held_indptr) = (vec![0], vec![0]);
+        indptr.reserve(self.rows());
+        held_indptr.reserve(self.rows());
+        let (mut trained, mut held) = (0, 0);
+        for (row_trained, row_held) in counts.into_iter().flatten() {
+            trained += row_trained;
+            held += row_held;
+            indptr.push(trained);
+            held_indptr.push(held);
+        }
+        Counted { indptr, held_indptr, needed }
+    }
+
+    /// The second pass: writes `path` and maps it. `slot` gives the slot of a needed row of the other
+    /// side. Held-out ratings are kept for users only; they are those of `given` (by row, then item), which
+    /// `counted` then counts, or else those of the blocks.
+    pub(super) fn write(
+        &self,
+        path: &Path,
+        split: &PairSplit<'_>,
+        counted: &Counted,
+        given: Option<&[GivenPair]>,
+        slot: impl Fn(u32) -> u32 + Sync,
+    ) -> Result<RatingFile, TensorFileError> {
+        let last = |indptr: &[u64]| indptr.last().copied().unwrap_or_default() as usize;
+        let trained = last(&counted.indptr);
+        let held = if self.side == Side::Users { last(&counted.held_indptr) } else { 0 };
+        let keeps_held_out = self.side == Side::Users && given.is_none();
+        let vectors = [
+            Vector::new::<u32>(SLOTS, trained),
+            Vector::new::<f32>(RATINGS, trained),
+            Vector::new::<u32>(HELD_ITEMS, held),
+            Vector::new::<f32>(HELD_RATINGS, held),
+        ];
+        let pieces = TensorPieces::create(path, &vectors)?;
+        if let Some(given) = given {
+            let (mut items, mut ratings) =
+                (VectorWriter::new(&pieces, HELD_ITEMS, 0), VectorWriter::new(&pieces, HELD_RATINGS, 0));
+            for &(_, item, rating) in given {
+                items.push(item)?;
+                ratings.push(rating)?;
+            }
+            items.flush()?;
+            ratings.flush()?;
+        }
+        self.blocks.par_iter().zip(self.first_rows()).try_for_each(|((_, block), first)| {
+            let at = counted.indptr[first] as usize;
+            let held_at = if keeps_held_out { counted.held_indptr[first] as usize } else { 0 };
+            let mut slots = VectorWriter::new(&pieces, SLOTS, at);
+            let mut ratings = VectorWriter::new(&pieces, RATINGS, at);
+            let mut held_items = VectorWriter::new(&pieces, HELD_ITEMS, held_at);
+            let mut held_ratings = VectorWriter::new(&pieces, HELD_RATINGS, held_at);
+            for row in 0..block.rows() {
+                let held_out = split.of_row(self.side, block, row);
+                let span = block.span(row);
+                for (&index, &rating) in block.indices()[span.clone()].iter().zip(&block.ratings()[span]) {
+                    if !held_out(index) {
+                        slots.push(slot(index))?;
+                        ratings.push(rating)?;
+                    } else if keeps_held_out {
+                        held_items.push(index)?;
+                        held_ratings.push(rating)?;
+                    }
+                }
+            }
+            slots.flush()?;
+            ratings.flush()?;
+            held_items.flush()?;
+            held_ratings.flush()
+        })?;
+        TensorFile::map(path).map(RatingFile)
+    }
+}
