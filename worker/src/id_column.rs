@@ -8,7 +8,10 @@ use shoal_common::{
     ids::{EntityId, IdKind},
 };
 
-use crate::tensor_file::{TensorFile, TensorFileError, TensorWriter};
+use crate::{
+    dataset::row::IdRef,
+    tensor_file::{TensorFile, TensorFileError, TensorWriter},
+};
 
 /// Ids in ascending order; the position of an id is its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +39,17 @@ impl IdColumn {
 
     /// Adds a row. Ids of the other kind are not possible within a side and are passed over.
     pub fn push(&mut self, id: &EntityId) {
+        match id {
+            EntityId::Integer(id) => self.push_ref(IdRef::Integer(*id)),
+            EntityId::Text(text) => self.push_ref(IdRef::Text(text)),
+        }
+    }
+
+    /// As [`IdColumn::push`], of an id that is borrowed.
+    pub fn push_ref(&mut self, id: IdRef<'_>) {
         match (self, id) {
-            (Self::Integer(ids), EntityId::Integer(id)) => ids.push(*id),
-            (Self::Text { offsets, bytes }, EntityId::Text(text)) => {
+            (Self::Integer(ids), IdRef::Integer(id)) => ids.push(id),
+            (Self::Text { offsets, bytes }, IdRef::Text(text)) => {
                 bytes.extend_from_slice(text.as_bytes());
                 offsets.push(bytes.len() as u64);
             }
@@ -82,6 +93,32 @@ impl IdColumn {
         }
     }
 
+    /// The id of a row, borrowed.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn get_ref(&self, row: usize) -> IdRef<'_> {
+        match self {
+            Self::Integer(ids) => IdRef::Integer(ids[row]),
+            // Only texts were pushed, and what is read from files is checked.
+            Self::Text { .. } => IdRef::Text(std::str::from_utf8(self.text(row)).unwrap_or_default()),
+        }
+    }
+
+    /// Whether a row has this id.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn is(&self, row: usize, id: IdRef<'_>) -> bool {
+        match (self, id) {
+            (Self::Integer(ids), IdRef::Integer(id)) => ids[row] == id,
+            (Self::Text { .. }, IdRef::Text(text)) => self.text(row) == text.as_bytes(),
+            _ => false,
+        }
+    }
+
     /// [`EntityId::hash64`] of a row's id.
     ///
     /// # Panics
@@ -97,9 +134,18 @@ impl IdColumn {
     /// The row of an id, found by bisection.
     #[must_use]
     pub fn find(&self, id: &EntityId) -> Option<usize> {
+        match id {
+            EntityId::Integer(id) => self.find_ref(IdRef::Integer(*id)),
+            EntityId::Text(text) => self.find_ref(IdRef::Text(text)),
+        }
+    }
+
+    /// As [`IdColumn::find`], of an id that is borrowed.
+    #[must_use]
+    pub fn find_ref(&self, id: IdRef<'_>) -> Option<usize> {
         match (self, id) {
-            (Self::Integer(ids), EntityId::Integer(id)) => ids.binary_search(id).ok(),
-            (Self::Text { .. }, EntityId::Text(text)) => {
+            (Self::Integer(ids), IdRef::Integer(id)) => ids.binary_search(&id).ok(),
+            (Self::Text { .. }, IdRef::Text(text)) => {
                 let (mut low, mut high) = (0, self.len());
                 while low < high {
                     let middle = low + (high - low) / 2;

@@ -12,9 +12,9 @@ use shoal_common::{
     store::{METADATA_FILE, Manifest, dataset_path, join, staging_path},
 };
 use shoal_proto::v1::{
-    DatasetInfo, DatasetSource, FileContent, ImportReport, IngestBegin, IngestBuild, IngestParse,
-    IngestParseDone, IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry,
-    RejectionCount, ShardStats, SourceFile, step_event::Event, step_request::Step, update_job::Update,
+    DatasetInfo, DatasetSource, ImportReport, IngestBegin, IngestBuild, IngestParse, IngestParseDone,
+    IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry, RejectionCount,
+    ShardStats, SourceFile, step_event::Event, step_request::Step, update_job::Update,
 };
 use tokio::sync::mpsc;
 
@@ -131,15 +131,21 @@ struct RangeDone {
     done: IngestParseDone,
 }
 
+/// What a lane says.
+enum Parsed {
+    /// Bytes of its range that are parsed so far.
+    Bytes(usize, u64),
+    Range(RangeDone),
+}
+
 fn ranges(files: &[SourceFile], workers: usize) -> VecDeque<IngestParse> {
     let mut ranges = VecDeque::new();
     for (number, file) in files.iter().enumerate() {
-        let size = match file.content() {
-            FileContent::Ratings => {
-                (file.length_bytes / (4 * workers as u64)).clamp(RANGE_BYTES_MIN, RANGE_BYTES_MAX)
-            }
-            // Catalogues are small.
-            _ => file.length_bytes.max(1),
+        let size = if file.multiline {
+            // A range begins at a line end, which may be inside a quoted field.
+            file.length_bytes.max(1)
+        } else {
+            (file.length_bytes / (4 * workers as u64)).clamp(RANGE_BYTES_MIN, RANGE_BYTES_MAX)
         };
         let mut begin = 0;
         while begin < file.length_bytes {
@@ -162,20 +168,23 @@ async fn parse(
     let queue = Arc::new(Mutex::new(ranges(files, attempt.workers.len())));
     let (results, mut parsed) = mpsc::unbounded_channel();
     let lanes = attempt.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, RANGES_PER_WORKER));
-    let lanes = lanes.map(|worker| {
+    let lanes = lanes.enumerate().map(|(lane, worker)| {
         let (queue, results) = (Arc::clone(&queue), results.clone());
         async move {
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some(step) = next else { return Ok::<(), JobError>(()) };
-                let event = attempt.on_one(leader, worker, Step::IngestParse(step), |_, _| {}).await?;
+                // The receiver lives as long as the lanes, here and below.
+                let on_progress = |done, _| drop(results.send(Parsed::Bytes(lane, done)));
+                let event = attempt.on_one(leader, worker, Step::IngestParse(step), on_progress).await?;
                 if let Event::IngestParseDone(done) = event {
-                    // The receiver lives as long as the lanes.
-                    let _ = results.send(RangeDone { step, done });
+                    let _ = results.send(Parsed::Range(RangeDone { step, done }));
+                    let _ = results.send(Parsed::Bytes(lane, 0));
                 }
             }
         }
     });
+    let mut under_way = vec![0; attempt.workers.len() * RANGES_PER_WORKER];
     let lanes = try_join_all(lanes);
     tokio::pin!(lanes);
     let mut done = Vec::new();
@@ -184,10 +193,16 @@ async fn parse(
         tokio::select! {
             // Reports first, so that none is left when the lanes end.
             biased;
-            Some(range) = parsed.recv() => {
-                bytes += range.step.end - range.step.begin;
-                tracker.done(bytes as f64 / total.max(1) as f64);
-                done.push(range);
+            Some(parsed) = parsed.recv() => {
+                match parsed {
+                    Parsed::Bytes(lane, parsed) => under_way[lane] = parsed,
+                    Parsed::Range(range) => {
+                        bytes += range.step.end - range.step.begin;
+                        done.push(range);
+                    }
+                }
+                let parsed = bytes + under_way.iter().sum::<u64>();
+                tracker.done(parsed as f64 / total.max(1) as f64);
             }
             ended = &mut lanes => {
                 ended?;
@@ -195,8 +210,10 @@ async fn parse(
             }
         }
     }
-    while let Ok(range) = parsed.try_recv() {
-        done.push(range);
+    while let Ok(parsed) = parsed.try_recv() {
+        if let Parsed::Range(range) = parsed {
+            done.push(range);
+        }
     }
     Ok(merge_reports(files, done))
 }

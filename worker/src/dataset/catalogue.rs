@@ -15,7 +15,26 @@ use parquet::{
 };
 use shoal_common::ids::{EntityId, IdKind};
 
-use super::parse::Movie;
+use super::row::MovieRow;
+
+/// One item of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movie {
+    /// The item.
+    pub item: EntityId,
+    /// As its file has it.
+    pub title: String,
+    /// From the end of the title.
+    pub year: Option<i32>,
+    /// Separated by `|`.
+    pub genres: String,
+}
+
+impl From<MovieRow<'_>> for Movie {
+    fn from(row: MovieRow<'_>) -> Self {
+        Self { item: row.item.to_entity(), title: row.title.into_owned(), year: row.year, genres: row.genres }
+    }
+}
 
 /// The bytes of a catalogue part.
 ///

@@ -84,7 +84,8 @@ pub fn number(field: &[u8]) -> Option<f64> {
 }
 
 /// A time in seconds since the epoch: seconds (whole, or with a fraction that is dropped), or
-/// `YYYY-MM-DD HH:MM:SS` in UTC (also with a T, and without the time of day).
+/// `YYYY-MM-DD HH:MM:SS` (also with a T, without the seconds or the time of day, with a fraction that is
+/// dropped), in UTC unless an offset follows (`Z`, `+02:00`).
 #[must_use]
 pub fn timestamp(field: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(field).ok()?.trim();
@@ -95,25 +96,57 @@ pub fn timestamp(field: &[u8]) -> Option<i64> {
         // The range check keeps the cast exact enough: what is beyond is no time.
         return (seconds.abs() < 1e15).then_some(seconds as i64);
     }
-    let (date, time) = match text.split_once([' ', 'T']) {
-        Some((date, time)) => (date, time.trim_end_matches('Z')),
-        None => (text, "00:00:00"),
-    };
-    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
-    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
+    let (date, time) = text.split_once([' ', 'T']).unwrap_or((text, "00:00"));
+    let mut date = date.splitn(3, '-').map(whole);
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let (time, offset_seconds) = split_offset(time)?;
     let mut time = time.splitn(3, ':');
-    let (hour, minute) = (time.next()?.parse::<i64>().ok()?, time.next()?.parse::<i64>().ok()?);
-    let second = time.next().map_or(Some(0), |second| second.split('.').next()?.parse::<i64>().ok())?;
-    let valid = (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && (0..24).contains(&hour)
-        && (0..60).contains(&minute)
-        && (0..=60).contains(&second);
-    valid.then(|| days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+    let (hour, minute) = (whole(time.next()?)?, whole(time.next()?)?);
+    let second = time.next().map_or(Some(0), |second| whole(second.split('.').next()?))?;
+    let valid = is_day(year, month, day) && hour < 24 && minute < 60 && second <= 60;
+    let local = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    valid.then_some(local - offset_seconds)
+}
+
+/// A number of a date or time: digits only, few enough for any arithmetic with it.
+fn whole(text: &str) -> Option<i64> {
+    let digits = (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+/// A time of day, and the seconds by which it is ahead of UTC.
+fn split_offset(time: &str) -> Option<(&str, i64)> {
+    if let Some(time) = time.strip_suffix('Z').or_else(|| time.strip_suffix(" UTC")) {
+        return Some((time, 0));
+    }
+    let Some(at) = time.find(['+', '-']) else { return Some((time, 0)) };
+    let (sign, offset) = (if time.as_bytes()[at] == b'-' { -1 } else { 1 }, &time[at + 1..]);
+    let (hours, minutes) = match offset.split_once(':') {
+        Some((hours, minutes)) => (whole(hours)?, whole(minutes)?),
+        None if offset.len() == 4 => (whole(offset.get(..2)?)?, whole(offset.get(2..)?)?),
+        None => (whole(offset)?, 0),
+    };
+    let valid = hours < 24 && minutes < 60;
+    valid.then(|| (time[..at].trim_end(), sign * (hours * 3_600 + minutes * 60)))
+}
+
+/// Whether the proleptic Gregorian calendar has this day.
+#[must_use]
+pub fn is_day(year: i64, month: i64, day: i64) -> bool {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        _ => return false,
+    };
+    (1..=days).contains(&day)
 }
 
 /// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+#[must_use]
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March here, so that the leap day is the last of its year.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -179,10 +212,26 @@ mod tests {
             ("2004-01-26T03:58:10Z", 1_075_089_490),
             ("1970-01-01", 0),
             ("2000-02-29 00:00:00", 951_782_400),
+            ("2004-01-26 05:58:10+02:00", 1_075_089_490),
+            ("2004-01-25T22:28:10.123456-0530", 1_075_089_490),
+            ("2004-01-26 03:58 UTC", 1_075_089_480),
         ] {
             assert_eq!(timestamp(text.as_bytes()), Some(seconds), "{text}");
         }
-        for text in ["", "yesterday", "2004-13-01", "2004-01-26 25:00:00", "NaN"] {
+        for text in [
+            "",
+            "yesterday",
+            "2004-13-01",
+            "2004-01-26 25:00:00",
+            "NaN",
+            "2003-02-29",
+            "2004-04-31",
+            "+2004-01-01",
+            "2004-01-01 é:00",
+            "2004-01-01 1:0+a",
+            "2004-01-01 1:0+aéb",
+            "99999999-01-01",
+        ] {
             assert_eq!(timestamp(text.as_bytes()), None, "{text}");
         }
     }

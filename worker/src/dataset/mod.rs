@@ -1,5 +1,5 @@
-//! Data sets: what files a source has ([`source`]), how their lines become records ([`parse`]), how
-//! records become blocks ([`ingest`]), the blocks themselves ([`blocks`]) and the catalogue of items
+//! Data sets: what files a source has ([`source`]), how their lines become rows ([`parse`], [`row`]), how
+//! rows become blocks ([`ingest`]), the blocks themselves ([`blocks`]) and the catalogue of items
 //! ([`catalogue`]). [`generate`] makes MovieLens-shaped files.
 
 pub mod blocks;
@@ -8,4 +8,5 @@ pub mod fields;
 pub mod generate;
 pub mod ingest;
 pub mod parse;
+pub mod row;
 pub mod source;

@@ -18,7 +18,7 @@ use super::attempt::{Attempt, Runner, StepContext, StepError, step_name};
 use crate::{
     als::kernel::Kernel,
     dataset::{
-        ingest::{IngestAttempt, IngestContext, IngestError},
+        ingest::{IngestAttempt, IngestContext, IngestError, OnDone},
         source::{SourceError, inspect},
     },
     exchange::push::PushError,
@@ -116,6 +116,12 @@ fn wrong_kind(step: &'static str) -> StepError {
     StepError::OutOfTurn(Box::new(WrongKind { step }))
 }
 
+/// Adds to a step's progress.
+fn on_done(context: &StepContext) -> OnDone {
+    let progress = Arc::clone(&context.progress);
+    Arc::new(move |done| progress.add(done))
+}
+
 /// An import's attempt.
 struct Import(Arc<IngestAttempt>);
 
@@ -125,11 +131,17 @@ impl Attempt for Import {
         match step {
             Step::IngestParse(step) => {
                 context.progress.set_total(step.end.saturating_sub(step.begin));
-                Ok(Event::IngestParseDone(self.0.parse(step, context.cancelled).await?))
+                let (on_done, cancelled) = (on_done(&context), context.cancelled);
+                Ok(Event::IngestParseDone(self.0.parse(step, cancelled, on_done).await?))
             }
-            Step::IngestSort(_) => Ok(Event::IngestSortDone(self.0.sort().await?)),
+            Step::IngestSort(_) => {
+                context.progress.set_total(self.0.owned_shards().len() as u64);
+                Ok(Event::IngestSortDone(self.0.sort(on_done(&context)).await?))
+            }
             Step::IngestBuild(step) => {
-                Ok(Event::IngestBuildDone(ObjectsWritten { objects: self.0.build(step).await? }))
+                context.progress.set_total(self.0.owned_shards().len() as u64);
+                let objects = self.0.build(step, on_done(&context)).await?;
+                Ok(Event::IngestBuildDone(ObjectsWritten { objects }))
             }
             other => Err(wrong_kind(step_name(&other))),
         }
@@ -158,8 +170,7 @@ impl Attempt for Training {
             Step::TrainRoute(step) => Ok(Event::TrainRouteDone(self.0.route(step).await?)),
             Step::TrainHalfStep(step) => {
                 context.progress.set_total(self.0.half_step_rows(step.side()));
-                let progress = Arc::clone(&context.progress);
-                let on_rows = Arc::new(move |rows| progress.add(rows));
+                let on_rows = on_done(&context);
                 Ok(Event::TrainHalfStepDone(self.0.half_step(step, context.cancelled, on_rows).await?))
             }
             Step::TrainWrite(step) => {

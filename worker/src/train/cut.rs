@@ -6,6 +6,7 @@
 //! anew in each pass, so that memory is needed per row only, never per rating.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -138,6 +139,11 @@ impl Counted {
 }
 
 impl Blocks {
+    /// Which shards they are.
+    pub(super) fn owned_shards(&self) -> BTreeSet<u32> {
+        self.blocks.iter().map(|(shard, _)| *shard).collect()
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.blocks.iter().map(|(_, block)| block.rows()).sum()
     }

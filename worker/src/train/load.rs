@@ -19,10 +19,10 @@ use super::{
     cut::{Blocks, GivenPair, PairSplit},
     settings::Settings,
     side::{Factors, OwnedShard, TrainingSide},
-    split::{Split, read_given},
+    split::{Given, Split, read_given},
 };
 use crate::{
-    dataset::{blocks::RatingBlock, parse::Rating},
+    dataset::{blocks::RatingBlock, row::RatingRow},
     exchange::routing::{SideShards, SlotTable},
     id_column::IdColumn,
     tensor_file::TensorFile,
@@ -70,12 +70,13 @@ pub(super) async fn load(
     let (split, given) = if parameters.test_uri.is_empty() {
         (Split::Ratio { ratio: parameters.test_ratio, seed: parameters.seed }, None)
     } else {
-        let owned = |at: usize, id: &EntityId| {
-            let shard = id.shard(dataset.shard_count);
-            blocks[at].blocks.iter().any(|(owned, _)| *owned == shard)
+        let [users, items] = blocks.each_ref().map(Blocks::owned_shards);
+        let shard_count = dataset.shard_count;
+        let wanted = move |row: &RatingRow<'_>| {
+            users.contains(&row.user.shard(shard_count)) || items.contains(&row.item.shard(shard_count))
         };
-        let wanted = |user: &EntityId, item: &EntityId| owned(0, user) || owned(1, item);
-        let ratings = read_given(&parameters.test_uri, &context.store_options, &dataset, wanted).await?;
+        let options = &context.store_options;
+        let ratings = read_given(&parameters.test_uri, options, &dataset, &context.compute, wanted).await?;
         (Split::given(&ratings), Some(source.given_pairs(&blocks, ratings).await?))
     };
     let hashes = if split.holds_out_anything() {
@@ -174,7 +175,7 @@ impl Source<'_> {
     async fn given_pairs(
         &self,
         [users, items]: &[Blocks; 2],
-        given: Vec<Rating>,
+        given: Vec<Given>,
     ) -> Result<Vec<GivenPair>, TrainError> {
         let shard_count = self.dataset.shard_count;
         let mut by_shard: Vec<Vec<(usize, EntityId, f32)>> = vec![Vec::new(); shard_count as usize];

@@ -1,8 +1,12 @@
 //! Which pairs are held out: by a hash of the pair, or because a file names them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use shoal_common::{
+    compute::Compute,
     hash::{is_held_out, pair_hash},
     ids::{EntityId, IdKind},
 };
@@ -10,7 +14,8 @@ use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent};
 
 use super::TrainError;
 use crate::dataset::{
-    parse::{Rating, Record, RowReader, Rules},
+    parse::{RowReader, Rules},
+    row::{RatingRow, Row},
     source::{SourceFolder, inspect},
 };
 
@@ -31,8 +36,19 @@ pub(super) enum Split {
 /// Seed of the pair hashes of [`Split::Given`]: any fixed number does.
 const GIVEN_SEED: u64 = 0;
 
-/// Bytes of the held-out file read at a time.
-const RANGE_BYTES: u64 = 16 * 1024 * 1024;
+/// A rating of a held-out file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Given {
+    pub(super) user: EntityId,
+    pub(super) item: EntityId,
+    pub(super) rating: f32,
+}
+
+impl From<RatingRow<'_>> for Given {
+    fn from(row: RatingRow<'_>) -> Self {
+        Self { user: row.user.to_entity(), item: row.item.to_entity(), rating: row.rating }
+    }
+}
 
 impl Split {
     /// Whether ids have to be hashed at all.
@@ -52,20 +68,22 @@ impl Split {
     }
 
     /// Holds out the pairs of these ratings.
-    pub(super) fn given(ratings: &[Rating]) -> Self {
-        let key = |rating: &Rating| pair_hash(rating.user.hash64(), rating.item.hash64(), GIVEN_SEED);
+    pub(super) fn given(ratings: &[Given]) -> Self {
+        let key = |rating: &Given| pair_hash(rating.user.hash64(), rating.item.hash64(), GIVEN_SEED);
         Self::Given(ratings.iter().map(key).collect())
     }
 }
 
-/// The ratings of a held-out file whose user or item is in a shard that `wanted` accepts. Lines that are no ratings are
-/// passed over: the file is checked like any other source when it is imported.
+/// The ratings of a held-out file that `wanted` accepts. Lines that are no ratings are passed over: the file is
+/// checked like any other source when it is imported.
 pub(super) async fn read_given(
     uri: &str,
     options: &BTreeMap<String, String>,
     dataset: &DatasetInfo,
-    wanted: impl Fn(&EntityId, &EntityId) -> bool,
-) -> Result<Vec<Rating>, TrainError> {
+    compute: &Compute,
+    wanted: impl Fn(&RatingRow<'_>) -> bool + Send + Sync + 'static,
+) -> Result<Vec<Given>, TrainError> {
+    let wanted = Arc::new(wanted);
     let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
     let found = inspect(&source, options).await?;
     let (folder, _) = SourceFolder::open(uri, options)?;
@@ -78,12 +96,18 @@ pub(super) async fn read_given(
     };
     let mut ratings = Vec::new();
     for file in found.files.iter().filter(|file| file.content() == FileContent::Ratings) {
-        for begin in (0..file.length_bytes).step_by(RANGE_BYTES as usize) {
-            let (rows, position) = folder.read_rows(file, begin..begin + RANGE_BYTES).await?;
-            RowReader::new(file, &rules, uri).read(&rows, position, |record, _| match record {
-                Record::Rating(rating) if wanted(&rating.user, &rating.item) => ratings.push(rating),
-                _ => {}
+        let mut reader = RowReader::new(file, rules, uri.to_owned(), 0..file.length_bytes);
+        while let Some(position) = reader.wants() {
+            let (bytes, last) = folder.read_piece(file, position, file.length_bytes).await?;
+            let wanted = Arc::clone(&wanted);
+            let reading = compute.run(move || {
+                reader.take(&bytes, last, |row, _| match row {
+                    Row::Rating(row) => ratings.extend(wanted(&row).then(|| Given::from(row))),
+                    Row::Movie(_) => {}
+                });
+                (reader, ratings)
             });
+            (reader, ratings) = reading.await?;
         }
     }
     Ok(ratings)

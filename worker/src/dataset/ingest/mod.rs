@@ -1,17 +1,27 @@
 //! Import on one worker: one attempt, step by step as the leader asks.
 //!
-//! Ranges of the source are parsed here and every rating is sent twice: to the owner of its user's
-//! shard and to the owner of its item's shard. Owners append what arrives to a spool file per shard
-//! ([`spool`]), then sort each shard, drop duplicate pairs and write its block ([`shard`]). At any time a
-//! worker holds one parsed range per step under way, and per training thread one shard while it is
-//! sorted or built: memory follows the range size and the largest shards, not the data set. Id lists are
-//! the exception: while blocks are built, the other side's ids are held (8 bytes a row for integers).
+//! Ranges of the source are parsed here and every rating is sent twice ([`outbox`]): to the owner of
+//! its user's shard and to the owner of its item's shard. Owners append what arrives to a spool on their
+//! disk ([`spool`]), then sort each shard and drop duplicate pairs ([`shard`]), keep it on the disk
+//! ([`saved`]) until all ids are known, and write its block.
 //!
-//! An attempt that fails is abandoned as a whole; the next starts with fresh spools.
+//! Memory follows the largest shards and not the data set. A worker holds
+//!
+//! * per parse step under way: a piece of 4 MiB of its range, at most 16 MiB of batches (8 KiB a shard and side
+//!   where shards are many), and eight batches on their way to each peer;
+//! * per training thread: 32 bytes per rating of the shard being sorted, or 20 of the one being built,
+//!   and its ids;
+//! * while blocks are built: the ids of the other side, 8 bytes a row for integers.
+//!
+//! An attempt that fails is abandoned as a whole; the next starts with a fresh spool.
 
 mod attempt;
+mod finish;
+mod numbers;
+mod outbox;
 mod push;
 mod records;
+mod saved;
 mod shard;
 mod spool;
 
@@ -22,7 +32,7 @@ use shoal_common::{compute::ComputeError, store::StoreError};
 use super::source::SourceError;
 use crate::tensor_file::TensorFileError;
 
-pub use attempt::{IngestAttempt, IngestContext};
+pub use attempt::{IngestAttempt, IngestContext, OnDone};
 
 /// What can go wrong in an import step.
 #[derive(Debug, thiserror::Error)]

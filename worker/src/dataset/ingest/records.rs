@@ -1,34 +1,21 @@
-//! How records travel between workers and lie in spools.
+//! How rows travel between workers and lie in spools: in batches, which begin with a u64 (the position
+//! in the source of the first row, little-endian).
 //!
-//! All numbers little-endian. An id is an i64, or a u32 length and that many bytes of UTF-8, as the
-//! side's kind says; a text is a u32 length and its bytes.
+//! Numbers are LEB128 varints, signed ones zigzagged, so that small ids take few bytes. An id is a
+//! number, or a length and that many bytes of UTF-8, as its side's kind says; a text is a length and
+//! its bytes; a position is the distance from the row before it in the batch.
 //!
-//! * Rating: user id, item id, f32 rating, i64 timestamp, u64 position of the row in the source
-//!   (the file's number in the upper 16 bits, the byte in the lower 48).
-//! * Movie: item id, text title, i32 year (`i32::MIN` for none), text genres, u64 position.
+//! * Rating: position, user id, item id, rating (f32, little-endian), timestamp.
+//! * Movie: position, item id, title, year (`i32::MIN` for none), genres.
 
-use shoal_common::ids::{EntityId, IdKind};
+use shoal_common::ids::IdKind;
 
 use super::IngestError;
-use crate::dataset::parse::{Movie, Rating};
+use crate::dataset::row::{IdRef, MovieRow, RatingRow};
 
-/// A rating, and where in the source it stood.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct RatingRecord {
-    pub(super) rating: Rating,
-    pub(super) position: u64,
-}
-
-/// A row of a movies file, and where in the source it stood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct MovieRecord {
-    pub(super) movie: Movie,
-    pub(super) position: u64,
-}
-
-/// Files come first, then bytes: the order in which rows of one source came.
-pub(super) fn position(file: u32, byte: u64) -> u64 {
-    u64::from(file) << 48 | (byte & ((1 << 48) - 1))
+/// Files come first, then rows of a file: the order in which rows of one source came.
+pub(super) fn position(file: u32, row: u64) -> u64 {
+    u64::from(file) << 48 | (row & ((1 << 48) - 1))
 }
 
 /// Kinds of the two sides' ids.
@@ -38,97 +25,172 @@ pub(super) struct Kinds {
     pub(super) item: IdKind,
 }
 
+/// Rows being put together to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: u64,
+    /// Position of the last row.
+    last: u64,
+}
+
+impl Batch {
+    /// The batch, and an empty one with room for `bytes` in its place.
+    pub(super) fn take(&mut self, bytes: usize) -> Self {
+        // Whatever row goes beyond is rare enough to be moved.
+        let next = Self { bytes: Vec::with_capacity(bytes + 256), ..Self::default() };
+        std::mem::replace(self, next)
+    }
+
+    /// Adds a rating. Positions ascend within a batch.
+    pub(super) fn put_rating(&mut self, row: &RatingRow<'_>, position: u64) {
+        self.begin_row(position);
+        put_id(&mut self.bytes, row.user);
+        put_id(&mut self.bytes, row.item);
+        self.bytes.extend_from_slice(&row.rating.to_le_bytes());
+        put_number(&mut self.bytes, zigzag(row.timestamp));
+    }
+
+    /// Adds a row of the catalogue.
+    pub(super) fn put_movie(&mut self, row: &MovieRow<'_>, position: u64) {
+        self.begin_row(position);
+        put_id(&mut self.bytes, row.item);
+        put_text(&mut self.bytes, &row.title);
+        put_number(&mut self.bytes, zigzag(i64::from(row.year.unwrap_or(i32::MIN))));
+        put_text(&mut self.bytes, &row.genres);
+    }
+
+    fn begin_row(&mut self, position: u64) {
+        if self.rows == 0 {
+            self.bytes.extend_from_slice(&position.to_le_bytes());
+            self.last = position;
+        }
+        put_number(&mut self.bytes, position - self.last);
+        self.last = position;
+        self.rows += 1;
+    }
+}
+
+fn put_number(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    // Lines are far shorter than 4 GiB, and so are their fields.
-    bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    put_number(bytes, text.len() as u64);
     bytes.extend_from_slice(text.as_bytes());
 }
 
-fn put_id(bytes: &mut Vec<u8>, id: &EntityId) {
+fn put_id(bytes: &mut Vec<u8>, id: IdRef<'_>) {
     match id {
-        EntityId::Integer(id) => bytes.extend_from_slice(&id.to_le_bytes()),
-        EntityId::Text(text) => put_text(bytes, text),
+        IdRef::Integer(id) => put_number(bytes, zigzag(id)),
+        IdRef::Text(text) => put_text(bytes, text),
     }
 }
 
-pub(super) fn put_rating(bytes: &mut Vec<u8>, rating: &Rating, position: u64) {
-    put_id(bytes, &rating.user);
-    put_id(bytes, &rating.item);
-    bytes.extend_from_slice(&rating.rating.to_le_bytes());
-    bytes.extend_from_slice(&rating.timestamp.to_le_bytes());
-    bytes.extend_from_slice(&position.to_le_bytes());
+fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63).cast_unsigned()
 }
 
-pub(super) fn put_movie(bytes: &mut Vec<u8>, movie: &Movie, position: u64) {
-    put_id(bytes, &movie.item);
-    put_text(bytes, &movie.title);
-    bytes.extend_from_slice(&movie.year.unwrap_or(i32::MIN).to_le_bytes());
-    put_text(bytes, &movie.genres);
-    bytes.extend_from_slice(&position.to_le_bytes());
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
-/// Takes records off encoded bytes.
+/// Takes rows off a batch.
 struct Decoder<'a> {
     bytes: &'a [u8],
     at: usize,
+    position: u64,
 }
 
-impl Decoder<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], IngestError> {
-        let piece = self.bytes.get(self.at..self.at + N).and_then(|piece| piece.try_into().ok());
-        self.at += N;
-        piece.ok_or(IngestError::Torn(self.at - N))
+impl<'a> Decoder<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Self, IngestError> {
+        let mut decoder = Self { bytes, at: 0, position: 0 };
+        decoder.position = u64::from_le_bytes(decoder.take()?);
+        Ok(decoder)
     }
 
-    fn text(&mut self) -> Result<&str, IngestError> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], IngestError> {
+        let piece = self.bytes.get(self.at..self.at + N).and_then(|piece| piece.try_into().ok());
         let torn = IngestError::Torn(self.at);
-        let length = u32::from_le_bytes(self.take()?) as usize;
-        let piece =
-            self.bytes.get(self.at..self.at + length).and_then(|piece| std::str::from_utf8(piece).ok());
-        self.at += length;
+        self.at += N;
         piece.ok_or(torn)
     }
 
-    fn id(&mut self, kind: IdKind) -> Result<EntityId, IngestError> {
+    fn number(&mut self) -> Result<u64, IngestError> {
+        let (begin, mut value) = (self.at, 0);
+        for shift in (0..64).step_by(7) {
+            let &byte = self.bytes.get(self.at).ok_or(IngestError::Torn(begin))?;
+            self.at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(IngestError::Torn(begin))
+    }
+
+    fn signed(&mut self) -> Result<i64, IngestError> {
+        self.number().map(unzigzag)
+    }
+
+    fn text(&mut self) -> Result<&'a str, IngestError> {
+        let torn = IngestError::Torn(self.at);
+        let end = usize::try_from(self.number()?).ok().and_then(|length| self.at.checked_add(length));
+        let piece = end.and_then(|end| self.bytes.get(self.at..end));
+        let text = piece.and_then(|piece| std::str::from_utf8(piece).ok()).ok_or(torn)?;
+        self.at += text.len();
+        Ok(text)
+    }
+
+    fn id(&mut self, kind: IdKind) -> Result<IdRef<'a>, IngestError> {
         match kind {
-            IdKind::Integer => Ok(EntityId::Integer(i64::from_le_bytes(self.take()?))),
-            IdKind::Text => Ok(EntityId::Text(self.text()?.into())),
+            IdKind::Integer => self.signed().map(IdRef::Integer),
+            IdKind::Text => self.text().map(IdRef::Text),
         }
     }
 
-    fn rating(&mut self, kinds: Kinds) -> Result<RatingRecord, IngestError> {
-        let (user, item) = (self.id(kinds.user)?, self.id(kinds.item)?);
-        let (rating, timestamp) = (f32::from_le_bytes(self.take()?), i64::from_le_bytes(self.take()?));
-        let position = u64::from_le_bytes(self.take()?);
-        Ok(RatingRecord { rating: Rating { user, item, rating, timestamp }, position })
-    }
-
-    fn movie(&mut self, kinds: Kinds) -> Result<MovieRecord, IngestError> {
-        let (item, title) = (self.id(kinds.item)?, self.text()?.to_owned());
-        let year = Some(i32::from_le_bytes(self.take()?)).filter(|&year| year != i32::MIN);
-        let genres = self.text()?.to_owned();
-        let position = u64::from_le_bytes(self.take()?);
-        Ok(MovieRecord { movie: Movie { item, title, year, genres }, position })
-    }
-
-    fn all<T>(
-        mut self,
-        mut one: impl FnMut(&mut Self) -> Result<T, IngestError>,
-    ) -> Result<Vec<T>, IngestError> {
-        let mut records = Vec::new();
-        while self.at < self.bytes.len() {
-            records.push(one(&mut self)?);
+    /// Begins the next row: its position; `None` at the end.
+    fn next(&mut self) -> Result<Option<u64>, IngestError> {
+        if self.at == self.bytes.len() {
+            return Ok(None);
         }
-        Ok(records)
+        self.position = self.position.wrapping_add(self.number()?);
+        Ok(Some(self.position))
     }
 }
 
-pub(super) fn ratings(bytes: &[u8], kinds: Kinds) -> Result<Vec<RatingRecord>, IngestError> {
-    Decoder { bytes, at: 0 }.all(|decoder| decoder.rating(kinds))
+/// The ratings of a batch, with their positions.
+pub(super) fn ratings(
+    batch: &[u8],
+    kinds: Kinds,
+    mut on_row: impl FnMut(RatingRow<'_>, u64),
+) -> Result<(), IngestError> {
+    let mut decoder = Decoder::new(batch)?;
+    while let Some(position) = decoder.next()? {
+        let (user, item) = (decoder.id(kinds.user)?, decoder.id(kinds.item)?);
+        let rating = f32::from_le_bytes(decoder.take()?);
+        on_row(RatingRow { user, item, rating, timestamp: decoder.signed()? }, position);
+    }
+    Ok(())
 }
 
-pub(super) fn movies(bytes: &[u8], kinds: Kinds) -> Result<Vec<MovieRecord>, IngestError> {
-    Decoder { bytes, at: 0 }.all(|decoder| decoder.movie(kinds))
+/// The catalogue rows of a batch, with their positions.
+pub(super) fn movies(
+    batch: &[u8],
+    kinds: Kinds,
+    mut on_row: impl FnMut(MovieRow<'_>, u64),
+) -> Result<(), IngestError> {
+    let mut decoder = Decoder::new(batch)?;
+    while let Some(position) = decoder.next()? {
+        let (item, title) = (decoder.id(kinds.item)?, decoder.text()?.into());
+        let year = i32::try_from(decoder.signed()?).ok().filter(|&year| year != i32::MIN);
+        on_row(MovieRow { item, title, year, genres: decoder.text()?.to_owned() }, position);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -137,24 +199,43 @@ mod tests {
 
     use super::*;
 
+    const KINDS: Kinds = Kinds { user: IdKind::Integer, item: IdKind::Text };
+
     proptest! {
         #[test]
-        fn records_decode_as_they_were(user: i64, item in "[a-zé]{0,9}", rating in 0.5_f32..5.0, timestamp: i64, byte in 0..1_u64 << 48) {
-            let kinds = Kinds { user: IdKind::Integer, item: IdKind::Text };
-            let item = EntityId::Text(item.as_str().into());
-            let rating = Rating { user: EntityId::Integer(user), item: item.clone(), rating, timestamp };
-            let movie = Movie { item, title: "Título (1999)".into(), year: None, genres: String::new() };
-            let (mut rating_bytes, mut movie_bytes) = (Vec::new(), Vec::new());
-            for file in 0..2 {
-                put_rating(&mut rating_bytes, &rating, position(file, byte));
-                put_movie(&mut movie_bytes, &movie, position(file, byte));
+        fn rows_decode_as_they_were(
+            rows in prop::collection::vec((any::<i64>(), "[a-zé]{0,9}", 0.5_f32..5.0, any::<i64>(), 0_u64..1 << 40, any::<Option<i16>>()), 1..20),
+        ) {
+            let (mut ratings_batch, mut movies_batch) = (Batch::default(), Batch::default());
+            let (mut given_ratings, mut given_movies) = (Vec::new(), Vec::new());
+            let mut byte = 0;
+            for (user, text, rating, timestamp, step, year) in &rows {
+                byte += step;
+                let (user, item) = (IdRef::Integer(*user), IdRef::Text(text));
+                let rating = RatingRow { user, item, rating: *rating, timestamp: *timestamp };
+                let title = format!("{text} (1999)").into();
+                let movie = MovieRow { item, title, year: year.map(i32::from), genres: text.clone() };
+                ratings_batch.put_rating(&rating, position(3, byte));
+                movies_batch.put_movie(&movie, position(3, byte));
+                given_ratings.push(format!("{rating:?} {}", position(3, byte)));
+                given_movies.push(format!("{movie:?} {}", position(3, byte)));
             }
-            let decoded = ratings(&rating_bytes, kinds).unwrap();
-            prop_assert_eq!(decoded.len(), 2);
-            prop_assert_eq!(&decoded[1], &RatingRecord { rating, position: position(1, byte) });
-            prop_assert!(decoded[0].position < decoded[1].position);
-            prop_assert_eq!(&movies(&movie_bytes, kinds).unwrap()[0], &MovieRecord { movie, position: position(0, byte) });
-            prop_assert!(ratings(&rating_bytes[..rating_bytes.len() - 1], kinds).is_err());
+            prop_assert_eq!(ratings_batch.rows, rows.len() as u64);
+            let (mut read_ratings, mut read_movies) = (Vec::new(), Vec::new());
+            ratings(&ratings_batch.bytes, KINDS, |row, position| read_ratings.push(format!("{row:?} {position}"))).unwrap();
+            movies(&movies_batch.bytes, KINDS, |row, position| read_movies.push(format!("{row:?} {position}"))).unwrap();
+            prop_assert_eq!(read_ratings, given_ratings);
+            prop_assert_eq!(read_movies, given_movies);
+            let torn = &ratings_batch.bytes[..ratings_batch.bytes.len() - 1];
+            let read = ratings(torn, KINDS, |_, _| ());
+            prop_assert!(read.is_err());
+        }
+
+        #[test]
+        fn whatever_arrives_is_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            // No panic, whatever a sender of another version may send.
+            let _ = ratings(&bytes, KINDS, |_, _| {});
+            let _ = movies(&bytes, KINDS, |_, _| {});
         }
     }
 }

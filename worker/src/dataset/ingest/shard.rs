@@ -1,190 +1,258 @@
-//! One shard of one side: sorted, without duplicates, and finally a block. Pure.
+//! One shard of one side: what has arrived for it, sorted and without duplicates.
+//!
+//! Ids are numbered as they come ([`Numbers`]), so that a rating is 32 bytes whatever its ids are; the
+//! numbers are then brought into the order of rows. Rows of the other side are in the order of their
+//! shards, then ids: that of their global rows, which are not known yet.
 
-use bytes::Bytes;
-use shoal_common::ids::{EntityId, IdKind};
+use std::cmp::Ordering;
+
 use shoal_proto::v1::Side;
 
 use super::{
     IngestError,
-    records::{MovieRecord, RatingRecord},
+    numbers::Numbers,
+    records::{self, Kinds},
 };
 use crate::{
-    dataset::{blocks::BlockValues, parse::Movie},
+    dataset::{
+        catalogue::Movie,
+        row::{IdRef, RatingRow},
+    },
     id_column::IdColumn,
 };
+
+/// A rating. Ids are numbers, and later places among the shard's ids.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    row: u32,
+    other: u32,
+    rating: f32,
+    timestamp: i64,
+    position: u64,
+}
+
+/// Collects what has arrived for a shard.
+#[derive(Debug)]
+pub(super) struct ShardSorter {
+    side: Side,
+    kinds: Kinds,
+    shard_count: u32,
+    own: Numbers,
+    others: Numbers,
+    cells: Vec<Cell>,
+    movies: Vec<(Movie, u64)>,
+}
 
 /// A shard's ratings by row, and its movies.
 #[derive(Debug)]
 pub(super) struct SortedShard {
-    pub(super) side: Side,
-    /// By row id, then by the other side's id; every pair once.
-    pub(super) ratings: Vec<RatingRecord>,
+    /// The ids of its rows, ascending: rated, or only in the catalogue.
+    pub(super) ids: IdColumn,
+    /// Rows + 1 offsets of the ratings.
+    pub(super) indptr: Vec<u64>,
+    /// By row, then by place of the other side's id; every pair once.
+    cells: Vec<Cell>,
+    /// The other side's ids that occur, by shard, then id.
+    pub(super) other_ids: IdColumn,
     /// By id; every item once (item shards only).
     pub(super) movies: Vec<Movie>,
-    pub(super) ids: IdColumn,
     /// Pairs that came again.
     pub(super) duplicates: u64,
 }
 
-impl SortedShard {
-    /// Sorts what has arrived. Of several ratings of a pair the one with the last timestamp stays, of
-    /// several with the same the one that stands last in the source; of several rows of a movie the last.
-    pub(super) fn new(
-        side: Side,
-        kind: IdKind,
-        mut ratings: Vec<RatingRecord>,
-        mut movies: Vec<MovieRecord>,
-    ) -> Self {
-        let before = ratings.len();
-        ratings.sort_unstable_by(|a, b| {
-            let pair = |record: &RatingRecord| (record.rating.timestamp, record.position);
-            row_id(side, a)
-                .cmp(row_id(side, b))
-                .then_with(|| other_id(side, a).cmp(other_id(side, b)))
-                // The winner first: the rest of the pair is dropped.
-                .then_with(|| pair(b).cmp(&pair(a)))
-        });
-        ratings.dedup_by(|a, b| a.rating.user == b.rating.user && a.rating.item == b.rating.item);
-        let duplicates = (before - ratings.len()) as u64;
-        movies.sort_unstable_by(|a, b| a.movie.item.cmp(&b.movie.item).then(b.position.cmp(&a.position)));
-        movies.dedup_by(|a, b| a.movie.item == b.movie.item);
-        let movies: Vec<Movie> = movies.into_iter().map(|record| record.movie).collect();
-        let ids = union(
-            kind,
-            ratings.iter().map(|record| row_id(side, record)),
-            movies.iter().map(|movie| &movie.item),
-        );
-        Self { side, ratings, movies, ids, duplicates }
+impl ShardSorter {
+    pub(super) fn new(side: Side, kinds: Kinds, shard_count: u32) -> Self {
+        let (own, others) =
+            if side == Side::Items { (kinds.item, kinds.user) } else { (kinds.user, kinds.item) };
+        Self {
+            side,
+            kinds,
+            shard_count,
+            own: Numbers::new(own),
+            others: Numbers::new(others),
+            cells: Vec::new(),
+            movies: Vec::new(),
+        }
     }
 
-    /// The block's bytes. `other_row` gives the global row of an id of the other side.
-    pub(super) fn block(
-        &self,
-        path: &str,
-        other_row: impl Fn(&EntityId) -> Option<u32>,
-    ) -> Result<Bytes, IngestError> {
-        let mut indptr = Vec::with_capacity(self.ids.len() + 1);
-        indptr.push(0);
-        let mut entries: Vec<(u32, f32, i64)> = Vec::with_capacity(self.ratings.len());
-        let mut records = self.ratings.iter().peekable();
-        for row in 0..self.ids.len() {
-            let id = self.ids.get(row);
-            let begin = entries.len();
-            while let Some(record) = records.next_if(|record| *row_id(self.side, record) == id) {
-                let other = other_id(self.side, record);
-                let other = other_row(other).ok_or_else(|| {
-                    IngestError::Request(format!("'{other}' has a rating but is in no id list"))
-                })?;
-                entries.push((other, record.rating.rating, record.rating.timestamp));
-            }
-            // Shard order differs from id order: rows are in global order inside a block.
-            entries[begin..].sort_unstable_by_key(|entry| entry.0);
-            indptr.push(entries.len() as u64);
+    /// Makes room for ratings, so that none is moved when others come.
+    pub(super) fn reserve(&mut self, ratings: u64) {
+        self.cells.reserve_exact(ratings as usize);
+    }
+
+    /// Takes a batch of ratings.
+    pub(super) fn add_ratings(&mut self, batch: &[u8]) -> Result<(), IngestError> {
+        let Self { side, own, others, cells, .. } = self;
+        records::ratings(batch, self.kinds, |row, position| {
+            let RatingRow { user, item, rating, timestamp } = row;
+            let (own_id, other_id) = if *side == Side::Items { (item, user) } else { (user, item) };
+            cells.push(Cell { row: own.of(own_id), other: others.of(other_id), rating, timestamp, position });
+        })
+    }
+
+    /// Takes a batch of catalogue rows.
+    pub(super) fn add_movies(&mut self, batch: &[u8]) -> Result<(), IngestError> {
+        let Self { own, movies, .. } = self;
+        records::movies(batch, self.kinds, |row, position| {
+            own.of(row.item);
+            movies.push((row.into(), position));
+        })
+    }
+
+    /// Sorts what has arrived. Of several ratings of a pair the one with the last timestamp stays, of
+    /// several with the same the one that stands last in the source; of several rows of a movie the last.
+    pub(super) fn sort(self) -> SortedShard {
+        let (ids, row_places) = ordered(self.own.into_ids(), |_| 0);
+        let shard_count = self.shard_count;
+        let (other_ids, other_places) = ordered(self.others.into_ids(), |id| id.shard(shard_count));
+        let mut cells = self.cells;
+        for cell in &mut cells {
+            cell.row = row_places[cell.row as usize];
+            cell.other = other_places[cell.other as usize];
         }
-        let indices: Vec<u32> = entries.iter().map(|entry| entry.0).collect();
-        let ratings: Vec<f32> = entries.iter().map(|entry| entry.1).collect();
-        let timestamps: Vec<i64> = entries.iter().map(|entry| entry.2).collect();
-        let values = BlockValues {
-            ids: &self.ids,
-            indptr: &indptr,
-            indices: &indices,
-            ratings: &ratings,
-            timestamps: &timestamps,
-        };
-        Ok(values.to_bytes(path)?)
+        drop((row_places, other_places));
+        let arrived = cells.len();
+        cells.sort_unstable_by(|a, b| {
+            // The winner of a pair first: the rest of it is dropped.
+            pair(a).cmp(&pair(b)).then_with(|| (b.timestamp, b.position).cmp(&(a.timestamp, a.position)))
+        });
+        cells.dedup_by_key(|cell| pair(cell));
+        let duplicates = (arrived - cells.len()) as u64;
+        let mut indptr = vec![0; ids.len() + 1];
+        for cell in &cells {
+            indptr[cell.row as usize + 1] += 1;
+        }
+        for row in 1..indptr.len() {
+            indptr[row] += indptr[row - 1];
+        }
+        SortedShard { ids, indptr, cells, other_ids, movies: last_of_each(self.movies), duplicates }
+    }
+}
+
+fn pair(cell: &Cell) -> u64 {
+    u64::from(cell.row) << 32 | u64::from(cell.other)
+}
+
+/// The ids in order (by `shard`, then id), and the place of each in it.
+fn ordered(ids: IdColumn, shard: impl Fn(IdRef<'_>) -> u32) -> (IdColumn, Vec<u32>) {
+    // Numbers are counted in a u32.
+    let mut order: Vec<(u32, u32)> =
+        (0..ids.len()).map(|number| (shard(ids.get_ref(number)), number as u32)).collect();
+    order.sort_unstable_by(|a, b| {
+        let by_id = || ids.get_ref(a.1 as usize).cmp(&ids.get_ref(b.1 as usize));
+        a.0.cmp(&b.0).then_with(by_id)
+    });
+    let (mut sorted, mut places) = (IdColumn::empty(ids.kind()), vec![0; ids.len()]);
+    for (place, &(_, number)) in order.iter().enumerate() {
+        places[number as usize] = place as u32;
+        sorted.push_ref(ids.get_ref(number as usize));
+    }
+    (sorted, places)
+}
+
+fn last_of_each(mut movies: Vec<(Movie, u64)>) -> Vec<Movie> {
+    let by_item =
+        |a: &(Movie, u64), b: &(Movie, u64)| -> Ordering { a.0.item.cmp(&b.0.item).then(b.1.cmp(&a.1)) };
+    movies.sort_unstable_by(by_item);
+    movies.dedup_by(|a, b| a.0.item == b.0.item);
+    movies.into_iter().map(|(movie, _)| movie).collect()
+}
+
+impl SortedShard {
+    /// How many ratings.
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// For each rating the place of the other side's id in `other_ids` (ascending within a row), the
+    /// rating and its time.
+    pub(super) fn ratings(&self) -> impl Iterator<Item = (u32, f32, i64)> + '_ {
+        self.cells.iter().map(|cell| (cell.other, cell.rating, cell.timestamp))
     }
 
     /// Sum, least and greatest of the ratings.
     ///
     /// The sum runs in row order, so it does not depend on what arrived when.
     pub(super) fn rating_range(&self) -> (f64, f64, f64) {
-        let values = self.ratings.iter().map(|record| f64::from(record.rating.rating));
+        let values = self.cells.iter().map(|cell| f64::from(cell.rating));
         values.fold((0.0, f64::INFINITY, f64::NEG_INFINITY), |(sum, least, greatest), value| {
             (sum + value, least.min(value), greatest.max(value))
         })
     }
 }
 
-fn row_id(side: Side, record: &RatingRecord) -> &EntityId {
-    if side == Side::Items { &record.rating.item } else { &record.rating.user }
-}
-
-fn other_id(side: Side, record: &RatingRecord) -> &EntityId {
-    if side == Side::Items { &record.rating.user } else { &record.rating.item }
-}
-
-/// The ids of two ascending sequences, ascending, each once.
-fn union<'a>(
-    kind: IdKind,
-    left: impl Iterator<Item = &'a EntityId>,
-    right: impl Iterator<Item = &'a EntityId>,
-) -> IdColumn {
-    let (mut left, mut right) = (left.peekable(), right.peekable());
-    let mut column = IdColumn::empty(kind);
-    let mut last: Option<&EntityId> = None;
-    loop {
-        let next = match (left.peek(), right.peek()) {
-            (Some(a), Some(b)) if a <= b => left.next(),
-            (Some(_), None) => left.next(),
-            (_, Some(_)) => right.next(),
-            (None, None) => return column,
-        };
-        if let Some(id) = next
-            && last != Some(id)
-        {
-            column.push(id);
-            last = Some(id);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::dataset::parse::Rating;
+    use shoal_common::ids::{EntityId, IdKind};
 
-    fn record(user: i64, item: i64, rating: f32, timestamp: i64, position: u64) -> RatingRecord {
-        let (user, item) = (EntityId::Integer(user), EntityId::Integer(item));
-        RatingRecord { rating: Rating { user, item, rating, timestamp }, position }
+    use super::*;
+    use crate::dataset::{ingest::records::Batch, row::MovieRow};
+
+    const KINDS: Kinds = Kinds { user: IdKind::Integer, item: IdKind::Integer };
+
+    fn batch(rows: &[(i64, i64, f32, i64, u64)]) -> Vec<u8> {
+        let mut batch = Batch::default();
+        for &(user, item, rating, timestamp, position) in rows {
+            let (user, item) = (IdRef::Integer(user), IdRef::Integer(item));
+            batch.put_rating(&RatingRow { user, item, rating, timestamp }, position);
+        }
+        batch.bytes
     }
 
     #[test]
     fn the_last_timestamp_wins_and_then_the_last_place() {
-        let records = vec![
-            record(2, 7, 1.0, 50, 0),
-            record(1, 7, 2.0, 10, 1),
-            record(1, 7, 3.0, 20, 2),
-            record(1, 7, 4.0, 15, 3),
-            record(2, 7, 5.0, 50, 4),
+        let rows = [
+            (2, 7, 1.0, 50, 0),
+            (1, 7, 2.0, 10, 1),
+            (1, 7, 3.0, 20, 2),
+            (1, 7, 4.0, 15, 3),
+            (2, 7, 5.0, 50, 4),
         ];
         for side in [Side::Users, Side::Items] {
-            for rotation in 0..records.len() {
-                let mut arrived = records.clone();
+            for rotation in 0..rows.len() {
+                // With one shard rows of the other side are in the order of their ids.
+                let mut sorter = ShardSorter::new(side, KINDS, 1);
+                let mut arrived = rows;
                 arrived.rotate_left(rotation);
-                let shard = SortedShard::new(side, IdKind::Integer, arrived, Vec::new());
-                let kept: Vec<f32> = shard.ratings.iter().map(|record| record.rating.rating).collect();
-                assert_eq!((kept, shard.duplicates), (vec![3.0, 5.0], 3));
+                for row in arrived {
+                    sorter.add_ratings(&batch(&[row])).unwrap();
+                }
+                let shard = sorter.sort();
+                let kept: Vec<(f32, i64)> = shard.ratings().map(|(_, rating, time)| (rating, time)).collect();
+                assert_eq!((kept, shard.duplicates), (vec![(3.0, 20), (5.0, 50)], 3));
             }
         }
     }
 
     #[test]
     fn items_that_are_only_in_the_catalogue_have_empty_rows() {
-        let movie = |item| Movie {
-            item: EntityId::Integer(item),
-            title: "T".into(),
-            year: None,
-            genres: String::new(),
-        };
-        let movies =
-            [(5, 0), (3, 1), (5, 2)].map(|(item, position)| MovieRecord { movie: movie(item), position });
-        let shard =
-            SortedShard::new(Side::Items, IdKind::Integer, vec![record(9, 4, 1.0, 0, 0)], movies.into());
+        let mut sorter = ShardSorter::new(Side::Items, KINDS, 3);
+        let mut movies = Batch::default();
+        for (position, item) in [5, 3, 5].into_iter().enumerate() {
+            let title = format!("T{position}").into();
+            let movie = MovieRow { item: IdRef::Integer(item), title, year: None, genres: String::new() };
+            movies.put_movie(&movie, position as u64);
+        }
+        sorter.add_ratings(&batch(&[(9, 4, 1.0, 0, 0)])).unwrap();
+        sorter.add_movies(&movies.bytes).unwrap();
+        let shard = sorter.sort();
         assert_eq!(shard.ids, IdColumn::Integer(vec![3, 4, 5]));
-        assert_eq!(shard.movies.len(), 2);
-        let bytes = shard.block("b", |user| (*user == EntityId::Integer(9)).then_some(0)).unwrap();
-        let file = crate::tensor_file::TensorFile::from_bytes("b", &bytes).unwrap();
-        let block = crate::dataset::blocks::RatingBlock::open(file, 3, 1).unwrap();
-        assert_eq!(block.indptr(), [0, 0, 1, 1]);
+        assert_eq!(shard.indptr, [0, 0, 1, 1]);
+        let titles: Vec<&str> = shard.movies.iter().map(|movie| movie.title.as_str()).collect();
+        assert_eq!(titles, ["T1", "T2"]);
+        assert_eq!(shard.movies[1].item, EntityId::Integer(5));
+    }
+
+    #[test]
+    fn others_are_in_the_order_of_their_shards() {
+        let rows: Vec<(i64, i64, f32, i64, u64)> =
+            (0..50).map(|item| (1, item, 1.0, 0, item as u64)).collect();
+        let mut sorter = ShardSorter::new(Side::Users, KINDS, 4);
+        sorter.add_ratings(&batch(&rows)).unwrap();
+        let shard = sorter.sort();
+        assert!(shard.ratings().map(|(other, ..)| other).eq(0..50));
+        let keys: Vec<(u32, EntityId)> =
+            (0..50).map(|at| (shard.other_ids.get(at).shard(4), shard.other_ids.get(at))).collect();
+        assert!(keys.is_sorted());
     }
 }

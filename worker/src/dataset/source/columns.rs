@@ -34,6 +34,11 @@ impl<'a> Columns<'a> {
         Ok(Self { names: fields.iter().map(|field| decode(field).trim().to_owned()).collect(), file })
     }
 
+    /// How many columns there are.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.names.len()).unwrap_or(u32::MAX)
+    }
+
     /// Positions of the columns of a content, −1 for one that may be absent and is.
     pub(super) fn find(&self, source: &DatasetSource, content: FileContent) -> Result<Vec<i32>, SourceError> {
         if content == FileContent::Movies {

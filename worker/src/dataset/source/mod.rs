@@ -7,7 +7,7 @@
 
 mod columns;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use shoal_common::{
@@ -24,6 +24,9 @@ const SAMPLE_BYTES: u64 = 256 * 1024;
 
 /// Ids are texts if more than one in so many is not a whole number.
 const ROWS_PER_TEXT_ID: u32 = 100;
+
+/// Read of a range at a time.
+const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Read beyond a range's end at a time, to find the end of its last row.
 const TAIL_BYTES: u64 = 64 * 1024;
@@ -64,6 +67,9 @@ pub enum SourceError {
     /// A file has no rows.
     #[error("'{0}' is empty")]
     Empty(String),
+    /// A file is shorter than it was.
+    #[error("'{0}' has changed while it was read; import it again when nobody writes it")]
+    Changed(String),
     /// The format is not one that is read.
     #[error("'{0}' is not in a format that can be imported: give a CSV file or a MovieLens folder")]
     Format(String),
@@ -112,40 +118,31 @@ impl SourceFolder {
         Ok((Self { store, uri: folder.to_owned() }, file))
     }
 
-    /// The bytes of the rows that start in a range of a file, and the position of the first: from the
-    /// first row start at or after the range's begin to the end of the row that goes beyond its end.
+    /// The next bytes of a file from `position` on, and whether they are the last. Pieces do not go beyond `end`, or
+    /// go on from there in smaller ones, as the end of a row may be near.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub async fn read_rows(&self, file: &SourceFile, range: Range<u64>) -> Result<(Bytes, u64), SourceError> {
-        let length = file.length_bytes;
-        let (begin, end) = (range.start.max(file.data_offset), range.end.min(length));
-        if begin >= end {
-            return Ok((Bytes::new(), begin));
+    pub async fn read_piece(
+        &self,
+        file: &SourceFile,
+        position: u64,
+        end: u64,
+    ) -> Result<(Bytes, bool), SourceError> {
+        let most = if position < end { (end - position).min(PIECE_BYTES) } else { TAIL_BYTES };
+        let piece_end = (position + most).min(file.length_bytes);
+        let is_last = piece_end == file.length_bytes;
+        if position >= piece_end {
+            return Ok((Bytes::new(), is_last));
         }
-        let read = async |range| {
-            let uri = format!("{}/{}", self.uri, file.uri);
-            self.store
-                .get_range(&file.uri, range)
-                .await
-                .map_err(|source| SourceError::Store { uri, source: Box::new(source) })
-        };
-        // The first data row starts where the header ends, whatever byte stands before.
-        let from = if begin == file.data_offset { begin } else { begin - 1 };
-        let mut bytes = read(from..end).await?.to_vec();
-        let skipped =
-            if from == begin { Some(0) } else { memchr::memchr(b'\n', &bytes).map(|newline| newline + 1) };
-        let Some(skipped) = skipped.filter(|skipped| from + (*skipped as u64) < end) else {
-            return Ok((Bytes::new(), end));
-        };
-        let mut at = end;
-        while at < length && bytes.last() != Some(&b'\n') {
-            let more = read(at..length.min(at + TAIL_BYTES)).await?;
-            let row_end = memchr::memchr(b'\n', &more).map_or(more.len(), |newline| newline + 1);
-            bytes.extend_from_slice(&more[..row_end]);
-            at += more.len() as u64;
+        let uri = format!("{}/{}", self.uri, file.uri);
+        let read = self.store.get_range(&file.uri, position..piece_end).await;
+        let bytes =
+            read.map_err(|source| SourceError::Store { uri: uri.clone(), source: Box::new(source) })?;
+        if bytes.len() as u64 != piece_end - position {
+            return Err(SourceError::Changed(uri));
         }
-        Ok((Bytes::from(bytes).slice(skipped..), from + skipped as u64))
+        Ok((bytes, is_last))
     }
 
     async fn head(&self, name: &str, length: u64) -> Result<Bytes, SourceError> {
@@ -224,10 +221,10 @@ fn describe(
         _ => (SourceFormat::Csv, columns::delimiter(head)),
     };
     let bom = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-    let (columns, data_offset, header_lines) = if format == SourceFormat::Csv {
+    let (columns, data_offset, header_lines, column_count) = if format == SourceFormat::Csv {
         let end = memchr::memchr(b'\n', head).unwrap_or(head.len());
         let columns = Columns::read(&head[bom..end], delimiter, &uri)?;
-        (columns.find(source, content)?, (end + 1).min(head.len()), 1)
+        (columns.find(source, content)?, (end + 1).min(head.len()), 1, columns.count())
     } else {
         // Users, items, ratings and times; or items, titles and genres.
         let columns = match (content, format) {
@@ -235,7 +232,7 @@ fn describe(
             (_, SourceFormat::Pipe) => vec![0, 1, 5],
             _ => vec![0, 1, 2],
         };
-        (columns, bom, 0)
+        (columns, bom, 0, 0)
     };
     Ok(SourceFile {
         uri: name.to_owned(),
@@ -246,6 +243,9 @@ fn describe(
         columns,
         delimiter: u32::from(delimiter),
         header_lines,
+        column_count,
+        // Ratings are read in many ranges, which begin at line ends.
+        multiline: format == SourceFormat::Csv && content != FileContent::Ratings,
     })
 }
 
@@ -279,47 +279,7 @@ fn id_kinds(file: &SourceFile, head: &[u8]) -> (IdKind, IdKind) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn every_row_is_read_once_however_the_file_is_cut(
-            rows in prop::collection::vec("[a-z]{0,5}", 0..12),
-            last_newline: bool,
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
-        ) {
-            let header = "h,h\n";
-            let mut text = format!("{header}{}", rows.join("\n"));
-            if last_newline {
-                text.push('\n');
-            }
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::write(folder.path().join("f.csv"), &text).unwrap();
-            let (source, _) = SourceFolder::open(folder.path().to_str().unwrap(), &BTreeMap::new()).unwrap();
-            let file = SourceFile {
-                uri: "f.csv".into(),
-                length_bytes: text.len() as u64,
-                data_offset: header.len() as u64,
-                ..SourceFile::default()
-            };
-            let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
-            bounds.extend([0, text.len()]);
-            bounds.sort_unstable();
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let mut read = Vec::new();
-            for range in bounds.windows(2) {
-                let rows = source.read_rows(&file, range[0] as u64..range[1] as u64);
-                let (bytes, position) = runtime.block_on(rows).unwrap();
-                if !bytes.is_empty() {
-                    prop_assert_eq!(&text.as_bytes()[position as usize..][..bytes.len()], &bytes[..]);
-                }
-                read.extend_from_slice(&bytes);
-            }
-            prop_assert_eq!(read, &text.as_bytes()[header.len()..]);
-        }
-    }
 
     fn inspect_files(
         files: &[(&str, &str)],

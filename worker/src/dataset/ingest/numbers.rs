@@ -1,0 +1,103 @@
+//! Ids of a shard as they come, each with a number.
+
+use shoal_common::{hash::mix64, ids::IdKind};
+
+use crate::{dataset::row::IdRef, id_column::IdColumn};
+
+const FREE: u32 = u32::MAX;
+
+/// Numbers for ids, from 0 in the order in which the ids first came. A hash table with open addressing that holds
+/// numbers only: ids are kept once, in their column.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    ids: IdColumn,
+    slots: Vec<u32>,
+    /// What came last: rows of one user or item often come together.
+    last: u32,
+}
+
+impl Numbers {
+    pub(super) fn new(kind: IdKind) -> Self {
+        Self { ids: IdColumn::empty(kind), slots: vec![FREE; 64], last: FREE }
+    }
+
+    /// The number of an id.
+    pub(super) fn of(&mut self, id: IdRef<'_>) -> u32 {
+        if self.last != FREE && self.ids.is(self.last as usize, id) {
+            return self.last;
+        }
+        if (self.ids.len() + 1) * 2 > self.slots.len() {
+            self.grow();
+        }
+        let mut at = self.home(id);
+        loop {
+            match self.slots[at] {
+                FREE => {
+                    // A side's rows are counted in a u32.
+                    self.last = self.ids.len() as u32;
+                    self.slots[at] = self.last;
+                    self.ids.push_ref(id);
+                    return self.last;
+                }
+                number if self.ids.is(number as usize, id) => {
+                    self.last = number;
+                    return number;
+                }
+                _ => at = (at + 1) & (self.slots.len() - 1),
+            }
+        }
+    }
+
+    /// The ids by number.
+    pub(super) fn into_ids(self) -> IdColumn {
+        self.ids
+    }
+
+    fn home(&self, id: IdRef<'_>) -> usize {
+        let hash = match id {
+            IdRef::Integer(id) => mix64(id.cast_unsigned()),
+            IdRef::Text(_) => id.hash64(),
+        };
+        // The length is a power of two.
+        hash as usize & (self.slots.len() - 1)
+    }
+
+    fn grow(&mut self) {
+        self.slots = vec![FREE; self.slots.len() * 2];
+        for number in 0..self.ids.len() {
+            let mut at = self.home(self.ids.get_ref(number));
+            while self.slots[at] != FREE {
+                at = (at + 1) & (self.slots.len() - 1);
+            }
+            self.slots[at] = number as u32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_id_keeps_its_number(ids in prop::collection::vec("[a-c]{0,3}", 0..200)) {
+            let (mut texts, mut integers) = (Numbers::new(IdKind::Text), Numbers::new(IdKind::Integer));
+            let mut known = HashMap::new();
+            for id in &ids {
+                let next = known.len() as u32;
+                let number = *known.entry(id.clone()).or_insert(next);
+                prop_assert_eq!(texts.of(IdRef::Text(id)), number);
+                prop_assert_eq!(integers.of(IdRef::Integer(i64::from(number) << 33)), number);
+            }
+            let column = texts.into_ids();
+            prop_assert_eq!(column.len(), known.len());
+            for (id, number) in &known {
+                prop_assert_eq!(column.get_ref(*number as usize), IdRef::Text(id));
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Any line, the long way: split into fields, each of them checked.
+
+use std::borrow::Cow;
+
+use shoal_common::ids::IdKind;
+use shoal_proto::v1::{FileContent, SourceFile, SourceFormat};
+
+use super::{Reason, Rules, plain::PlainRatings};
+use crate::dataset::{
+    fields,
+    row::{IdRef, MovieRow, RatingRow, Row},
+};
+
+/// Splits a line of this file; `None` when a quote is left open.
+#[must_use]
+pub fn split_line<'a>(file: &SourceFile, line: &'a [u8]) -> Option<Vec<Cow<'a, [u8]>>> {
+    match file.format() {
+        SourceFormat::DoubleColon => Some(fields::split_double(line, b"::")),
+        SourceFormat::Tab => Some(line.split(|&byte| byte == b'\t').map(Cow::Borrowed).collect()),
+        SourceFormat::Pipe => Some(line.split(|&byte| byte == b'|').map(Cow::Borrowed).collect()),
+        _ => fields::split_quoted(line, file.delimiter as u8),
+    }
+}
+
+/// A line without its carriage return.
+#[must_use]
+pub fn trim_line(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Where the line end is that ends the row that `bytes` begin with, of line ends in quoted fields and
+/// others; without one, the end of `bytes` if they are the `last`. `None` when a quote is open there.
+pub(super) fn quoted_row_end(bytes: &[u8], delimiter: u8, last: bool) -> Option<usize> {
+    let (mut quoted, mut starts_field) = (false, true);
+    for (at, &byte) in bytes.iter().enumerate() {
+        // A doubled quote closes and opens again, which comes to the same.
+        if byte == b'"' && (quoted || starts_field || (at > 0 && bytes[at - 1] == b'"')) {
+            quoted = !quoted;
+        } else if byte == b'\n' && !quoted {
+            return Some(at);
+        }
+        starts_field = !quoted && (byte == delimiter || byte == b'\n');
+    }
+    (last && !quoted).then_some(bytes.len())
+}
+
+/// Genre flags of `u.item`, in column order from the sixth.
+const FLAG_GENRES: [&str; 19] = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+];
+
+/// Reads the lines of one file.
+#[derive(Debug)]
+pub struct LineParser {
+    file: SourceFile,
+    rules: Rules,
+    plain: Option<PlainRatings>,
+}
+
+/// A split line, and which of its fields is what.
+struct Fields<'a> {
+    columns: &'a [i32],
+    fields: Vec<Cow<'a, [u8]>>,
+}
+
+impl Fields<'_> {
+    /// The field of the column that `columns` has at `role`.
+    fn of(&self, role: usize) -> Option<&[u8]> {
+        let at = usize::try_from(*self.columns.get(role)?).ok()?;
+        self.fields.get(at).map(Cow::as_ref)
+    }
+}
+
+impl LineParser {
+    /// A parser for lines of `file`.
+    #[must_use]
+    pub fn new(file: &SourceFile, rules: Rules) -> Self {
+        Self { plain: PlainRatings::new(file, rules), file: file.clone(), rules }
+    }
+
+    /// A parser that has no short way.
+    #[cfg(test)]
+    pub(super) fn the_long_way(file: &SourceFile, rules: Rules) -> Self {
+        Self { plain: None, file: file.clone(), rules }
+    }
+
+    /// Whether rows may go on over line ends.
+    #[must_use]
+    pub fn goes_over_lines(&self) -> bool {
+        self.file.multiline && self.file.format() == SourceFormat::Csv
+    }
+
+    /// The byte between fields.
+    #[must_use]
+    pub fn delimiter(&self) -> u8 {
+        self.file.delimiter as u8
+    }
+
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// Why it is no row.
+    pub fn parse(&self, line: &[u8], on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+        if let Some(rating) = self.plain.as_ref().and_then(|plain| plain.read(line)) {
+            on_row(Row::Rating(rating));
+            return Ok(());
+        }
+        let fields = split_line(&self.file, line).ok_or(Reason::OpenQuote)?;
+        self.parse_fields(fields, on_row)
+    }
+
+    /// Reads a row of several lines; true when it was one, with as many columns as the header.
+    pub fn parse_over_lines(&self, lines: &[u8], on_row: impl FnOnce(Row<'_>)) -> bool {
+        let fields = fields::split_quoted(lines, self.delimiter());
+        let fields = fields.filter(|fields| fields.len() == self.file.column_count as usize);
+        fields.is_some_and(|fields| self.parse_fields(fields, on_row).is_ok())
+    }
+
+    fn parse_fields(&self, fields: Vec<Cow<'_, [u8]>>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+        let fields = Fields { columns: &self.file.columns, fields };
+        if self.file.content() == FileContent::Movies {
+            return self.movie(&fields, on_row);
+        }
+        let user = fields::decode(fields.of(0).ok_or(Reason::TooFewColumns)?);
+        let user = id(&user, self.rules.user_id_kind, Reason::EmptyUser, Reason::UserNotInteger)?;
+        let item = fields::decode(fields.of(1).ok_or(Reason::TooFewColumns)?);
+        let item = self.item(&item)?;
+        let rating = fields::number(fields.of(2).ok_or(Reason::TooFewColumns)?);
+        let rating = self.rules.accept(rating.ok_or(Reason::RatingNotNumber)?)?;
+        let timestamp = match self.file.columns.get(3) {
+            Some(0..) => {
+                let field = fields.of(3).ok_or(Reason::TooFewColumns)?;
+                fields::timestamp(field).ok_or(Reason::BadTimestamp)?
+            }
+            _ => 0,
+        };
+        on_row(Row::Rating(RatingRow { user, item, rating, timestamp }));
+        Ok(())
+    }
+
+    fn movie(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+        let item = fields::decode(fields.of(0).ok_or(Reason::TooFewColumns)?);
+        let item = self.item(&item)?;
+        let title = self.title(fields)?;
+        let year = fields::title_year(&title);
+        let genres = if self.file.format() == SourceFormat::Pipe {
+            let flags = fields.fields.iter().skip(5).zip(FLAG_GENRES.iter());
+            let set = flags.filter(|(flag, _)| flag.as_ref() == b"1").map(|(_, genre)| *genre);
+            set.filter(|genre| *genre != "unknown").collect::<Vec<_>>().join("|")
+        } else {
+            let field = if self.has_colons_in_titles(fields) {
+                fields.fields.last().map(Cow::as_ref)
+            } else {
+                fields.of(2)
+            };
+            field.map_or_else(String::new, |field| fields::genres(&fields::decode(field)))
+        };
+        on_row(Row::Movie(MovieRow { item, title, year, genres }));
+        Ok(())
+    }
+
+    fn title<'a>(&self, fields: &'a Fields<'_>) -> Result<Cow<'a, str>, Reason> {
+        if self.has_colons_in_titles(fields) {
+            let middle = &fields.fields[1..fields.fields.len() - 1];
+            let pieces: Vec<Cow<'_, str>> = middle.iter().map(|piece| fields::decode(piece)).collect();
+            return Ok(pieces.join("::").trim().to_owned().into());
+        }
+        Ok(match fields::decode(fields.of(1).ok_or(Reason::TooFewColumns)?) {
+            Cow::Borrowed(title) => title.trim().into(),
+            Cow::Owned(title) => title.trim().to_owned().into(),
+        })
+    }
+
+    /// Nothing is quoted in `movies.dat`: what is more than three fields belongs to the title.
+    fn has_colons_in_titles(&self, fields: &Fields<'_>) -> bool {
+        self.file.format() == SourceFormat::DoubleColon && fields.fields.len() > 3
+    }
+
+    fn item<'a>(&self, text: &'a str) -> Result<IdRef<'a>, Reason> {
+        id(text, self.rules.item_id_kind, Reason::EmptyItem, Reason::ItemNotInteger)
+    }
+}
+
+fn id(text: &str, kind: IdKind, empty: Reason, not_integer: Reason) -> Result<IdRef<'_>, Reason> {
+    let text = text.trim();
+    match kind {
+        _ if text.is_empty() => Err(empty),
+        IdKind::Integer => text.parse().map(IdRef::Integer).map_err(|_| not_integer),
+        IdKind::Text => Ok(IdRef::Text(text)),
+    }
+}
