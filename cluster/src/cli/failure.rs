@@ -67,7 +67,9 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             },
         });
     }
-    if let Some(LocalError::Shape(_) | LocalError::Setting(_)) = cause.downcast_ref() {
+    if let Some(LocalError::Shape(_) | LocalError::Setting(_) | LocalError::Settings(_)) =
+        cause.downcast_ref()
+    {
         return Some(Exit::Usage);
     }
     if cause.downcast_ref::<ConfigError>().is_some() {

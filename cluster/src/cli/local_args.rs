@@ -72,7 +72,7 @@ pub(super) enum Start {
 pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<Start> {
     // A folder that is there may be in use, which explains a taken port better than the port does.
     if !spec.dir.exists() {
-        spec.check()?;
+        Plan::check(spec)?;
     }
     let lock = FolderLock::take(&spec.dir)?;
     let plan = Plan::prepare(spec)?;

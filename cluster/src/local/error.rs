@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use shoal_common::config::ConfigError;
+
 /// A local cluster could not be planned, started or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -73,6 +75,9 @@ pub enum LocalError {
         "the setting '{0}' is not of the form section.key=value with the section node, coordinator, worker or router"
     )]
     Setting(String),
+    /// Settings given by hand that a role refuses.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
     /// A child ended before the cluster was up.
     #[error("{name} {how} before the cluster was up; the end of its log, {log}:\n{tail}")]
     Child {

@@ -21,11 +21,13 @@ mod lock;
 mod plan;
 mod ports;
 mod process;
+mod spec;
 mod supervisor;
 
 pub use addresses::{Addresses, write_atomically};
 pub use error::LocalError;
 pub use lock::FolderLock;
-pub use plan::{ClusterFile, Member, Plan, Role, RoleProcess, RouterMember, Spec};
+pub use plan::{ClusterFile, Member, Plan, Role, RoleProcess, RouterMember};
 pub use process::{Process, log_tail};
+pub use spec::Spec;
 pub use supervisor::{LocalCluster, Notices};

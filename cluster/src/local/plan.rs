@@ -11,15 +11,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shoal_common::{
     clock::{Clock, SystemClock},
+    config::{ConfigError, RawCoordinator, RawRouter, RawWorker},
     hash::{hash_bytes, mix64},
 };
 use toml::{Table, Value};
 
 use super::{
-    Addresses, LocalError,
+    Addresses, LocalError, Spec,
     ports::{Ports, check_http},
     write_atomically,
 };
@@ -44,45 +45,6 @@ impl fmt::Display for Role {
             Self::Worker => "worker",
             Self::Router => "router",
         })
-    }
-}
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub struct Spec {
-    /// The cluster's folder.
-    pub dir: PathBuf,
-    /// 1, 3 or 5.
-    pub coordinators: usize,
-    /// At least one.
-    pub workers: usize,
-    /// Where HTTP clients call; port 0 picks one.
-    pub http: SocketAddr,
-    /// Seeds what the nodes draw.
-    pub seed: Option<u64>,
-    /// Further settings of the nodes, `section.key=value`; those of another role's section are passed over.
-    pub settings: Vec<String>,
-}
-
-impl Spec {
-    /// Refuses what makes no cluster, and an address for HTTP that is taken. Writes nothing.
-    ///
-    /// # Errors
-    /// The first problem found.
-    pub fn check(&self) -> Result<(), LocalError> {
-        if !matches!(self.coordinators, 1 | 3 | 5) {
-            let shape = format!("a cluster has 1, 3 or 5 coordinators, not {}", self.coordinators);
-            return Err(LocalError::Shape(shape));
-        }
-        if self.workers == 0 {
-            return Err(LocalError::Shape("a cluster needs at least one worker".to_owned()));
-        }
-        self.parsed_settings()?;
-        check_http(self.http)
-    }
-
-    fn parsed_settings(&self) -> Result<Vec<(String, String, Value)>, LocalError> {
-        self.settings.iter().map(|text| parse_setting(text)).collect()
     }
 }
 
@@ -198,13 +160,25 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Refuses what makes no cluster, settings that a role would refuse, and an address for HTTP that is
+    /// taken. Writes nothing.
+    ///
+    /// # Errors
+    /// The first problem found.
+    pub fn check(spec: &Spec) -> Result<(), LocalError> {
+        spec.check_shape()?;
+        check_http(spec.http)?;
+        let file = choose(spec, &spec.dir, None)?;
+        Self { dir: spec.dir.clone(), file, settings: spec.parsed_settings()? }.check_settings()
+    }
+
     /// Checks the request against what the folder holds, chooses ports and writes the settings of
     /// every process. Hold the folder's lock.
     ///
     /// # Errors
     /// When the cluster in the folder has another shape, the HTTP address is taken, or a file cannot be written.
     pub fn prepare(spec: &Spec) -> Result<Self, LocalError> {
-        spec.check()?;
+        Self::check(spec)?;
         let settings = spec.parsed_settings()?;
         std::fs::create_dir_all(&spec.dir).map_err(LocalError::file("create", &spec.dir))?;
         let dir = spec.dir.canonicalize().map_err(LocalError::file("open", &spec.dir))?;
@@ -266,6 +240,19 @@ impl Plan {
         self.file.write(&self.dir)
     }
 
+    /// Reads the settings of every process as the process will.
+    fn check_settings(&self) -> Result<(), LocalError> {
+        for process in self.processes() {
+            let table = self.config_of(&process, None);
+            match process.role {
+                Role::Coordinator => read::<RawCoordinator>(table)?.resolve().map(drop),
+                Role::Worker => read::<RawWorker>(table)?.resolve(1).map(drop),
+                Role::Router => read::<RawRouter>(table)?.resolve().map(drop),
+            }?;
+        }
+        Ok(())
+    }
+
     fn config_of(&self, process: &RoleProcess, seed: Option<u64>) -> Table {
         let file = &self.file;
         let mut node = Table::new();
@@ -322,6 +309,10 @@ impl Plan {
     }
 }
 
+fn read<T: DeserializeOwned>(table: Table) -> Result<T, ConfigError> {
+    T::deserialize(table).map_err(|error| ConfigError { problems: vec![error.message().to_owned()] })
+}
+
 /// Threads per worker so that all workers together use the machine's cores once.
 fn threads_each(workers: usize) -> i64 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
@@ -374,24 +365,9 @@ fn draw_cluster_id(dir: &Path) -> String {
     format!("local-{:08x}", mixed >> 32)
 }
 
-fn parse_setting(text: &str) -> Result<(String, String, Value), LocalError> {
-    let refused = || LocalError::Setting(text.to_owned());
-    let (path, value) = text.split_once('=').ok_or_else(refused)?;
-    let (section, key) = path.split_once('.').ok_or_else(refused)?;
-    if !matches!(section, "node" | "coordinator" | "worker" | "router") || key.is_empty() {
-        return Err(refused());
-    }
-    let parsed = format!("value = {value}")
-        .parse::<Table>()
-        .ok()
-        .and_then(|mut line| line.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()));
-    Ok((section.to_owned(), key.to_owned(), parsed))
-}
-
 #[cfg(test)]
 mod tests {
-    use shoal_common::config::{RawCoordinator, RawRouter, RawWorker, Sources};
+    use shoal_common::config::Sources;
 
     use super::*;
 

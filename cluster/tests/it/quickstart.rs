@@ -153,6 +153,8 @@ fn flags_that_make_no_sense_are_named() {
         (["--coordinators", "2"], "1, 3 or 5 coordinators"),
         (["--workers", "0"], "at least one worker"),
         (["--set", "nonsense"], "section.key=value"),
+        (["--set", "worker.nonsense=1"], "`nonsense`"),
+        (["--set", "coordinator.replicas=0"], "from 1 to 16"),
         (["--http", "localhost"], "--http"),
     ] {
         let finished = refused(&flags, 2);
