@@ -86,7 +86,8 @@ impl View {
             self.say(&sweep_line(metrics, total));
         }
         self.sweeps_told = self.sweeps_told.max(job.sweeps.len());
-        self.set(job.progress, &job.phase);
+        let queued = job.state() == JobState::Queued;
+        self.set(job.progress, if queued { "waiting for the jobs before it" } else { &job.phase });
     }
 }
 
