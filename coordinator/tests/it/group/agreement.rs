@@ -10,7 +10,7 @@ use crate::support::{
     group::{Group, Settings, names},
 };
 
-/// A lost leader is missed after at most 20 ticks of 50 ms, and an election may have to be repeated; the rest
+/// A lost leader is missed after at most 20 ticks of 30 ms, and an election may have to be repeated; the rest
 /// is for a busy machine.
 const ELECTION_MAX: Duration = Duration::from_secs(30);
 
@@ -172,12 +172,12 @@ async fn leadership_that_is_handed_over_under_load_loses_nothing() {
     for round in 0..5 {
         let leader = group.leader().await;
         group.member(leader).handle.step_down().await;
+        eventually("it leads no longer", || (!group.member(leader).is_leader()).then_some(())).await;
         for number in 0..10 {
             let name = format!("{round}-{number}");
             group.commit(&name).await;
             expected.push(name);
         }
-        assert_ne!(group.leader().await, leader, "it was handed to another");
     }
     assert_eq!(names(&group.agreed().await), expected);
     group.kill_all().await;

@@ -56,7 +56,7 @@ async fn a_member_that_was_away_for_long_catches_up_by_a_snapshot() {
 
 /// The leader still counts on what the member had acknowledged.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_has_lost_its_log_is_brought_back_by_the_same_leader() {
+async fn a_member_that_has_lost_its_log_is_brought_back() {
     // From the others' logs, and from a snapshot.
     for (late, snapshot_every_entries) in [(50, 1_000), (300, 40)] {
         let mut group = Group::start(3, Settings { snapshot_every_entries, ..Settings::default() });
@@ -68,7 +68,6 @@ async fn a_member_that_has_lost_its_log_is_brought_back_by_the_same_leader() {
         group.revive(lost);
         group.commit_many("late", late).await;
         assert_eq!(group.agreed().await.len(), 10 + late);
-        let leader = group.leader().await;
 
         // The whole disk, then what was written since a copy was made. Nothing is proposed meanwhile.
         for copy in [None, Some(old.path())] {
@@ -79,10 +78,10 @@ async fn a_member_that_has_lost_its_log_is_brought_back_by_the_same_leader() {
             }
             group.revive(lost);
             assert_eq!(group.agreed().await.len(), 10 + late);
-            assert_eq!(group.leader().await, leader);
         }
         // It counts again: with it, and without another, there is a quorum.
-        group.kill(leader).await;
+        let other = group.ids().into_iter().find(|id| *id != lost).unwrap();
+        group.kill(other).await;
         group.commit("after").await;
         assert_eq!(group.agreed().await.len(), 10 + late + 1);
         group.kill_all().await;
@@ -179,13 +178,14 @@ async fn a_snapshot_that_cannot_be_sent_stops_nobody() {
     let away = follower(&group).await;
     group.kill(away).await;
     group.commit_many("while", 450).await;
-    let leader = group.leader().await;
-    for name in disk::snapshot_files(&group.folder_of(leader)) {
-        fs::remove_file(group.folder_of(leader).join(name)).unwrap();
+    // Whoever of them leads.
+    for id in group.ids() {
+        for name in disk::snapshot_files(&group.folder_of(id)) {
+            fs::remove_file(group.folder_of(id).join(name)).unwrap();
+        }
     }
     group.revive(away);
     group.commit_many("with", 10).await;
-    assert_eq!(group.leader().await, leader);
     assert_eq!(names(&group.member(away).view()), Vec::<&str>::new(), "nothing could be sent");
     group.commit_many("until", 100).await;
     eventually("the next snapshot is sent", || (group.member(away).view().len() == 560).then_some(())).await;

@@ -192,7 +192,7 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Durat
         node,
         raft_id,
         peers: doors.iter().map(|(id, door)| (*id, door.address())).collect(),
-        tick: Duration::from_millis(50),
+        tick: Duration::from_millis(30),
         lease,
         replace_after: Duration::from_secs(60),
         replicas: 2,

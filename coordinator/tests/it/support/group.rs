@@ -38,9 +38,9 @@ pub(crate) struct Settings {
 }
 
 impl Default for Settings {
-    /// Elections within a second or two, and no snapshots.
+    /// Elections within a second, and no snapshots.
     fn default() -> Self {
-        Self { tick: Duration::from_millis(50), snapshot_every_entries: 1_000_000 }
+        Self { tick: Duration::from_millis(30), snapshot_every_entries: 1_000_000 }
     }
 }
 
