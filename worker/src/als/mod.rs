@@ -21,10 +21,13 @@
 //! * [`cost`]: which of the two is cheaper, in counted operations.
 //! * [`wide`]: in f64, for the rare row that f32 cannot solve.
 //! * [`kernel`]: the loops.
+//!
+//! [`explain`] splits a score of either objective into what each rated item adds to it.
 
 pub mod cost;
 pub mod dual;
 pub mod eigen;
+pub mod explain;
 pub mod explicit;
 pub mod fit;
 pub mod gramian;

@@ -1,4 +1,4 @@
-//! Titles and genres of an item shard, from its part of the catalogue.
+//! Titles, years and genres of an item shard, from its part of the catalogue.
 
 use std::{fs::File, path::Path};
 
@@ -10,7 +10,10 @@ use parquet::{
 };
 use shoal_common::ids::EntityId;
 
-use super::{error::LoadError, shard::Description};
+use super::{
+    descriptions::{Description, Descriptions},
+    error::LoadError,
+};
 use crate::id_column::IdColumn;
 
 /// Between the genres of one item.
@@ -18,15 +21,11 @@ const GENRE_SEPARATOR: char = '|';
 
 /// The description of each row of `ids`; items without a row in the catalogue get an empty one.
 /// `path` is the object's, for errors.
-pub(super) fn read_descriptions(
-    file: &Path,
-    path: &str,
-    ids: &IdColumn,
-) -> Result<Vec<Description>, LoadError> {
+pub(super) fn read_descriptions(file: &Path, path: &str, ids: &IdColumn) -> Result<Descriptions, LoadError> {
     let unreadable = |source| LoadError::Catalogue { path: path.to_owned(), source: Box::new(source) };
     let file = File::open(file).map_err(|error| unreadable(ParquetError::External(Box::new(error))))?;
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
-    let columns = ["item_id", "title", "genres"];
+    let columns = ["item_id", "title", "year", "genres"];
     let projection = project(reader.metadata().file_metadata().schema(), &columns).map_err(unreadable)?;
     let mut descriptions = vec![Description::default(); ids.len()];
     for row in reader.get_row_iter(Some(projection)).map_err(unreadable)? {
@@ -38,7 +37,7 @@ pub(super) fn read_descriptions(
         })?;
         descriptions[place] = description;
     }
-    Ok(descriptions)
+    Ok(Descriptions::new(descriptions))
 }
 
 /// The schema of only these columns, in this file's order.
@@ -63,8 +62,9 @@ fn describe(row: &Row) -> Result<(EntityId, Description), ParquetError> {
                 let genres = text.split(GENRE_SEPARATOR).filter(|genre| !genre.is_empty());
                 description.genres = genres.map(Box::from).collect();
             }
-            // A title or genre list that is null is an empty one.
-            ("title" | "genres", Field::Null, _) => {}
+            ("year", Field::Int(year), _) => description.year = Some(*year),
+            // A title or genre list that is null is an empty one, and a year that is null is not known.
+            ("title" | "genres" | "year", Field::Null, _) => {}
             (name, other, _) => {
                 return Err(ParquetError::General(format!("column '{name}' has the value {other}")));
             }

@@ -15,13 +15,15 @@ use shoal_proto::v1::{DatasetInfo, ModelVersion, Objective, ShardStats, Side};
 
 use super::{
     catalogue::read_descriptions,
+    descriptions::{Description, Descriptions},
     error::LoadError,
     factors::{FactorPart, FactorShape},
+    fold_in::FoldIn,
     ratings::RatingsPart,
-    shard::{Description, ItemShard, UserShard},
+    shard::{ItemShard, UserShard},
     version::{LoadedShard, LoadedVersion, ShardKey},
 };
-use crate::popularity::damped_mean;
+use crate::{popularity::damped_mean, train::Settings};
 
 /// The manifests of a version and its data set: what loading any of its shards starts from.
 #[derive(Debug)]
@@ -36,7 +38,16 @@ impl VersionSource {
     /// The version with none of its shards.
     #[must_use]
     pub fn empty_version(&self) -> LoadedVersion {
-        LoadedVersion::empty(self.version.name.clone(), self.dataset.shard_count, self.version.rating_mean)
+        let (version, dataset) = (&self.version, &self.dataset);
+        let empty = LoadedVersion::empty(version.name.clone(), dataset.shard_count, version.rating_mean);
+        let parameters = version.parameters.clone().unwrap_or_default();
+        // A version that was not trained here may lack what solving needs: it is served without it.
+        let settings = Settings::new(&parameters, dataset.users, dataset.items).ok();
+        let fold_in = settings.map(|mut settings| {
+            settings.set_rating_mean(version.rating_mean);
+            Arc::new(FoldIn::new(settings, version.rating_mean))
+        });
+        LoadedVersion { fold_in, ..empty }
     }
 
     /// The objects behind one shard: factors, ratings and, for items of a data set that has a
@@ -241,7 +252,7 @@ impl ShardParts {
         let rows = 0..factors.rows();
         let descriptions = match &self.catalogue {
             Some(catalogue) => read_descriptions(&catalogue.file, &catalogue.path, factors.ids())?,
-            None => vec![Description::default(); factors.rows()],
+            None => Descriptions::new(vec![Description::default(); factors.rows()]),
         };
         Ok(ItemShard {
             first_row: self.first_row,
@@ -250,7 +261,10 @@ impl ShardParts {
             // A row has at most one rating per user, and users are counted in u32.
             rating_counts: rows.clone().map(|row| ratings.ratings(row).len() as u32).collect(),
             damped_means: rows.map(|row| damped_mean(ratings.ratings(row), self.rating_mean)).collect(),
+            rating_mean: self.rating_mean,
+            newest: ratings.newest(),
             factors,
+            ratings,
             descriptions,
         })
     }

@@ -12,10 +12,13 @@
 //! check at loading is that pass); titles, genres and popularity are kept on the heap.
 
 mod catalogue;
+mod descriptions;
 mod desired;
 mod dot;
 mod error;
 mod factors;
+mod filter;
+mod fold_in;
 mod loader;
 mod query;
 mod ratings;
@@ -23,12 +26,16 @@ mod shard;
 mod top_n;
 mod version;
 
+pub use descriptions::Descriptions;
 pub use desired::{Difference, difference};
 pub use dot::{dot, norm};
 pub use error::{LoadError, with_causes};
 pub use factors::{FactorPart, FactorShape};
+pub use filter::{ItemFilter, RowFilter};
+pub use fold_in::{FoldIn, FoldInError, Folded, Rated};
 pub use loader::{Loader, VersionSource};
-pub use query::{ItemQuery, N_MAX, QueryError};
-pub use shard::{Description, Hit, ItemShard, ItemVectors, UserShard, UserVectors};
+pub(crate) use query::elements;
+pub use query::{ItemQuery, N_MAX, QueryError, check_shards};
+pub use shard::{Hit, ItemShard, ItemVectors, UserShard, UserVectors};
 pub use top_n::{FactorRows, Scoring, Selection, predict_row, predicted_rating, rating_base, top_n};
 pub use version::{LoadedModels, LoadedShard, LoadedVersion, ShardKey};

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use shoal_proto::v1::{Objective, ScoreKind, TopItemsRequest};
 
+use super::filter::ItemFilter;
+
 /// The most items one query may ask of a shard. The public API asks for at most 100; the rest is
 /// room for tools that rank deeper.
 pub const N_MAX: u32 = 10_000;
@@ -35,8 +37,8 @@ pub enum QueryError {
         /// The version's.
         rank: usize,
     },
-    /// A field is not made of whole 4-byte elements.
-    #[error("'{0}' does not hold whole 4-byte elements")]
+    /// A field is not made of whole elements.
+    #[error("'{0}' does not hold whole elements")]
     Torn(&'static str),
     /// A vector with an element that is not finite.
     #[error("'{0}' has an element that is not finite")]
@@ -44,6 +46,12 @@ pub enum QueryError {
     /// Excluded rows out of order.
     #[error("'exclude_rows' does not ascend")]
     ExcludeOrder,
+    /// A trend without its half-life, or a window that is no time.
+    #[error("window_seconds is {0}; it must be above 0 for a trend, and not below 0")]
+    Window(i64),
+    /// The filter names an id that is none.
+    #[error("the filter has an id that is missing")]
+    FilterId,
 }
 
 fn objective_name(objective: Objective) -> &'static str {
@@ -73,6 +81,14 @@ pub struct ItemQuery {
     pub exclude: Vec<u32>,
     /// Whether hits carry the predicted rating.
     pub with_predicted_rating: bool,
+    /// What may be listed.
+    pub filter: Option<ItemFilter>,
+    /// Whether hits carry the item's factors.
+    pub with_factors: bool,
+    /// For popularity the window (0 for all time), for a trend the half-life, in seconds.
+    pub window_seconds: i64,
+    /// Time of the data set's newest rating, seconds since the epoch.
+    pub newest_unix_s: i64,
 }
 
 impl ItemQuery {
@@ -88,10 +104,9 @@ impl ItemQuery {
         if !(1..=N_MAX).contains(&request.n) {
             return Err(QueryError::N(request.n));
         }
-        let mut shards = request.shards.clone();
-        shards.sort_unstable();
-        if shards.is_empty() || shards.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(QueryError::Shards);
+        let shortest = i64::from(score == ScoreKind::Trending);
+        if request.window_seconds < shortest {
+            return Err(QueryError::Window(request.window_seconds));
         }
         let exclude: Vec<u32> = elements("exclude_rows", &request.exclude_rows)?;
         if !exclude.is_sorted() {
@@ -109,8 +124,30 @@ impl ItemQuery {
             rating_bias: request.rating_bias,
             exclude,
             with_predicted_rating: request.with_predicted_rating,
+            filter: request
+                .filter
+                .clone()
+                .map(ItemFilter::try_from)
+                .transpose()
+                .map_err(|_| QueryError::FilterId)?,
+            with_factors: request.with_factors,
+            window_seconds: request.window_seconds,
+            newest_unix_s: request.newest_unix_s,
         })
     }
+}
+
+/// Checks the shards that a request names.
+///
+/// # Errors
+/// When there is none, or one twice.
+pub fn check_shards(shards: &[u32]) -> Result<(), QueryError> {
+    let mut sorted = shards.to_vec();
+    sorted.sort_unstable();
+    if sorted.is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(QueryError::Shards);
+    }
+    Ok(())
 }
 
 fn finite_vector(field: &'static str, bytes: &Bytes) -> Result<Vec<f32>, QueryError> {
@@ -119,7 +156,13 @@ fn finite_vector(field: &'static str, bytes: &Bytes) -> Result<Vec<f32>, QueryEr
 }
 
 /// Little-endian elements, wherever the message's buffer put them.
-fn elements<T: bytemuck::AnyBitPattern>(field: &'static str, bytes: &Bytes) -> Result<Vec<T>, QueryError> {
+///
+/// # Errors
+/// When the bytes are not whole elements.
+pub(crate) fn elements<T: bytemuck::AnyBitPattern>(
+    field: &'static str,
+    bytes: &Bytes,
+) -> Result<Vec<T>, QueryError> {
     if !bytes.len().is_multiple_of(size_of::<T>()) {
         return Err(QueryError::Torn(field));
     }
@@ -134,7 +177,6 @@ mod tests {
         TopItemsRequest {
             score: ScoreKind::Ranking.into(),
             n: 5,
-            shards: vec![1, 0],
             query: bytemuck::cast_slice(&[1.0_f32, 2.0]).to_vec().into(),
             exclude_rows: bytemuck::cast_slice(&[3_u32, 9]).to_vec().into(),
             ..Default::default()
@@ -156,8 +198,8 @@ mod tests {
             (TopItemsRequest { n: 0, ..request() }, QueryError::N(0)),
             (TopItemsRequest { n: N_MAX + 1, ..request() }, QueryError::N(N_MAX + 1)),
             (TopItemsRequest { score: 0, ..request() }, QueryError::NoScore),
-            (TopItemsRequest { shards: vec![], ..request() }, QueryError::Shards),
-            (TopItemsRequest { shards: vec![2, 1, 2], ..request() }, QueryError::Shards),
+            (TopItemsRequest { window_seconds: -1, ..request() }, QueryError::Window(-1)),
+            (TopItemsRequest { score: ScoreKind::Trending.into(), ..request() }, QueryError::Window(0)),
             (TopItemsRequest { query: vec![0; 5].into(), ..request() }, QueryError::Torn("query")),
             (
                 TopItemsRequest { query: f32::NAN.to_le_bytes().to_vec().into(), ..request() },
@@ -174,5 +216,8 @@ mod tests {
         for (request, expected) in cases {
             assert_eq!(ItemQuery::from_request(&request), Err(expected));
         }
+        assert_eq!(check_shards(&[]), Err(QueryError::Shards));
+        assert_eq!(check_shards(&[2, 1, 2]), Err(QueryError::Shards));
+        assert_eq!(check_shards(&[2, 1]), Ok(()));
     }
 }

@@ -12,6 +12,7 @@ use crate::{
 const INDPTR: &str = "indptr";
 const INDICES: &str = "indices";
 const RATINGS: &str = "ratings";
+const TIMESTAMPS: &str = "timestamps";
 
 /// The ratings of one shard's rows.
 #[derive(Debug)]
@@ -42,6 +43,9 @@ impl RatingsPart {
             if ratings.len() != indices.len() || ratings.iter().any(|rating| !rating.is_finite()) {
                 return wrong(RATINGS, "there is not one finite rating per index");
             }
+            if file.vector::<i64>(TIMESTAMPS)?.len() != indices.len() {
+                return wrong(TIMESTAMPS, "there is not one time per index");
+            }
             if indices.iter().any(|&row| u64::from(row) >= other_rows) {
                 return wrong(INDICES, "it names a row that the other side does not have");
             }
@@ -70,6 +74,19 @@ impl RatingsPart {
     pub(super) fn ratings(&self, row: usize) -> &[f32] {
         // Checked at opening: the default is never taken.
         &self.file.vector(RATINGS).unwrap_or_default()[self.span(row)]
+    }
+
+    /// When the ratings of a row were given, seconds since the epoch, 0 where that is not known; in the
+    /// order of [`RatingsPart::rated`].
+    pub(super) fn timestamps(&self, row: usize) -> &[i64] {
+        // Checked at opening: the default is never taken.
+        &self.file.vector(TIMESTAMPS).unwrap_or_default()[self.span(row)]
+    }
+
+    /// The time of the newest rating of all rows; 0 when none is known.
+    pub(super) fn newest(&self) -> i64 {
+        let timestamps: &[i64] = self.file.vector(TIMESTAMPS).unwrap_or_default();
+        timestamps.iter().copied().max().unwrap_or_default()
     }
 
     fn span(&self, row: usize) -> std::ops::Range<usize> {

@@ -9,11 +9,17 @@ use shoal_common::ids::EntityId;
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
+    descriptions::Descriptions,
     factors::FactorPart,
+    filter::RowFilter,
     norm,
     query::{ItemQuery, QueryError},
     ratings::RatingsPart,
     top_n::{FactorRows, Scoring, Selection, predict_row, rating_base, top_n},
+};
+use crate::{
+    als::{gramian::shard_gramian, kernel::Kernel},
+    popularity::{Decay, Newness, Window, recent, trend},
 };
 
 /// A shard of users: their vectors and what they have rated.
@@ -34,6 +40,8 @@ pub struct UserVectors<'a> {
     pub rating_bias: f32,
     /// Global item rows the user has rated, ascending.
     pub seen_items: &'a [u32],
+    /// How, in the same order.
+    pub ratings: &'a [f32],
     /// Training ratings: with none the vectors mean nothing.
     pub train_count: u32,
 }
@@ -55,6 +63,7 @@ impl UserShard {
             rating: vector(Objective::Rating),
             rating_bias: self.factors.rating_biases().map_or(0.0, |biases| biases[row]),
             seen_items: self.ratings.rated(row),
+            ratings: self.ratings.ratings(row),
             train_count: self.factors.train_counts()[row],
         })
     }
@@ -65,21 +74,17 @@ impl UserShard {
 pub struct ItemShard {
     pub(super) first_row: u32,
     pub(super) factors: FactorPart,
+    pub(super) ratings: RatingsPart,
+    /// Time of the newest rating.
+    pub(super) newest: i64,
+    /// μ of the data set.
+    pub(super) rating_mean: f64,
     pub(super) ranking_norms: Vec<f64>,
     pub(super) rating_norms: Vec<f64>,
     /// All ratings of each row.
     pub(super) rating_counts: Vec<u32>,
     pub(super) damped_means: Vec<f32>,
-    pub(super) descriptions: Vec<Description>,
-}
-
-/// What people see of an item; empty for one that the catalogue does not have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Description {
-    /// As in the movies file.
-    pub title: Box<str>,
-    /// In the file's order.
-    pub genres: Box<[Box<str>]>,
+    pub(super) descriptions: Descriptions,
 }
 
 /// One item of an answer.
@@ -91,6 +96,29 @@ pub struct Hit {
     pub score: f32,
     /// Where it was asked for and the version predicts ratings.
     pub predicted_rating: Option<f32>,
+}
+
+/// A query with what was worked out for one shard.
+struct Prepared<'a> {
+    query: &'a ItemQuery,
+    base: f32,
+    predictor: Option<(FactorRows<'a>, &'a [f32])>,
+    filter: Option<RowFilter<'a>>,
+    timed: Option<TimedScores>,
+}
+
+impl Prepared<'_> {
+    fn hit(&self, score: f32, row: usize) -> Hit {
+        let predict =
+            |(factors, biases)| predict_row(factors, biases, row, &self.query.rating_vector, self.base);
+        Hit { row, score, predicted_rating: self.predictor.and_then(predict) }
+    }
+}
+
+/// One entry for each row.
+struct TimedScores {
+    scores: Vec<f32>,
+    counts: Vec<u32>,
 }
 
 /// An item's side of a query.
@@ -131,55 +159,155 @@ impl ItemShard {
         self.factors.ids().get(row)
     }
 
-    /// Title and genres of a row.
+    /// What people see of the rows.
+    #[must_use]
+    pub fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
+    }
+
+    /// The factors that a query scores a row by, or would if it scored by factors; empty when the version
+    /// has none.
     ///
     /// # Panics
     /// When there is no such row.
     #[must_use]
-    pub fn description(&self, row: usize) -> &Description {
-        &self.descriptions[row]
+    pub fn scored_factors(&self, query: &ItemQuery, row: usize) -> &[f32] {
+        let first = match query.score {
+            ScoreKind::Rating => Objective::Rating,
+            ScoreKind::Cosine => query.objective,
+            _ => Objective::Ranking,
+        };
+        let factors = self.factors.factors(first).or_else(|| self.factors.factors(Objective::Rating));
+        factors.map_or(&[], |factors| factors.row(row))
     }
 
     /// An item's vectors, if the item is of this shard.
     #[must_use]
     pub fn item(&self, id: &EntityId) -> Option<ItemVectors<'_>> {
-        let row = self.factors.ids().find(id)?;
+        Some(self.vectors(self.factors.ids().find(id)?))
+    }
+
+    /// The vectors of a global row, if the row is of this shard.
+    #[must_use]
+    pub fn item_of_row(&self, global: u32) -> Option<ItemVectors<'_>> {
+        let row = global.checked_sub(self.first_row)? as usize;
+        (row < self.rows()).then(|| self.vectors(row))
+    }
+
+    fn vectors(&self, row: usize) -> ItemVectors<'_> {
         let vector = |objective| self.factors.factors(objective).map_or(&[][..], |factors| factors.row(row));
-        Some(ItemVectors {
+        ItemVectors {
             row,
             ranking: vector(Objective::Ranking),
             rating: vector(Objective::Rating),
             rating_bias: self.factors.rating_biases().map_or(0.0, |biases| biases[row]),
             ratings: self.rating_counts[row],
+        }
+    }
+
+    /// Σ q qᵀ over the shard's ranking factors; empty when the version has none.
+    #[must_use]
+    pub fn gramian(&self) -> Vec<f64> {
+        let factors = self.factors.factors(Objective::Ranking);
+        let sum = |factors: FactorRows<'_>| shard_gramian(Kernel::detect(), factors.values(), factors.rank());
+        factors.map(sum).unwrap_or_default()
+    }
+
+    /// Time of the newest rating, seconds since the epoch; 0 when no rating has a time.
+    #[must_use]
+    pub fn newest(&self) -> i64 {
+        self.newest
+    }
+
+    /// The best items for each of the queries, best first, all in one pass over the rows; `None` when
+    /// `cancelled` was set before the end.
+    ///
+    /// # Errors
+    /// When a query's vectors do not fit the version.
+    pub fn top_items(
+        &self,
+        queries: &[ItemQuery],
+        rating_mean: f64,
+        cancelled: &AtomicBool,
+    ) -> Result<Option<Vec<Vec<Hit>>>, QueryError> {
+        let prepared: Vec<Prepared<'_>> =
+            queries.iter().map(|query| self.prepare(query, rating_mean)).collect::<Result<_, _>>()?;
+        let selections: Vec<Selection<'_>> =
+            prepared.iter().map(|prepared| self.selection(prepared)).collect::<Result<_, _>>()?;
+        let Some(lists) = top_n(&selections, cancelled) else { return Ok(None) };
+        let hits = |(prepared, best): (&Prepared<'_>, Vec<(f32, u32)>)| {
+            best.into_iter().map(|(score, row)| prepared.hit(score, row as usize)).collect()
+        };
+        Ok(Some(prepared.iter().zip(lists).map(hits).collect()))
+    }
+
+    /// What is worked out once for a query and this shard.
+    fn prepare<'a>(&'a self, query: &'a ItemQuery, rating_mean: f64) -> Result<Prepared<'a>, QueryError> {
+        let filter = query.filter.as_ref();
+        Ok(Prepared {
+            query,
+            base: rating_base(rating_mean, query.rating_bias),
+            predictor: if query.with_predicted_rating { self.predictor(query)? } else { None },
+            filter: filter.map(|filter| filter.of_shard(self.factors.ids(), &self.descriptions)),
+            timed: self.timed_scores(query),
         })
     }
 
-    /// The best items for a query, best first; `None` when `cancelled` was set before the end.
-    ///
-    /// # Errors
-    /// When the query's vectors do not fit the version.
-    pub fn top_items(
-        &self,
-        query: &ItemQuery,
-        rating_mean: f64,
-        cancelled: &AtomicBool,
-    ) -> Result<Option<Vec<Hit>>, QueryError> {
-        let base = rating_base(rating_mean, query.rating_bias);
-        let (scoring, counts) = self.scoring(query, base)?;
-        if let Scoring::Cosine { query_norm: 0.0, .. } = scoring {
-            // Nothing is known of the item asked about, so nothing is like it.
-            return Ok(Some(Vec::new()));
-        }
-        let predictor = if query.with_predicted_rating { self.predictor(query)? } else { None };
-        let selection =
-            Selection { scoring, counts, first_row: self.first_row, exclude: &query.exclude, n: query.n };
-        let Some(best) = top_n(&selection, cancelled) else { return Ok(None) };
-        let hit = |(score, row): (f32, u32)| {
-            let row = row as usize;
-            let predict = |(factors, biases)| predict_row(factors, biases, row, &query.rating_vector, base);
-            Hit { row, score, predicted_rating: predictor.and_then(predict) }
+    fn selection<'a>(&'a self, prepared: &'a Prepared<'a>) -> Result<Selection<'a>, QueryError> {
+        let query = prepared.query;
+        let (scoring, counts) = match &prepared.timed {
+            Some(timed) => (Scoring::Table(&timed.scores), &timed.counts[..]),
+            None => self.scoring(query, prepared.base)?,
         };
-        Ok(Some(best.into_iter().map(hit).collect()))
+        // Nothing is known of an item without direction, so nothing is like it.
+        let nothing = matches!(scoring, Scoring::Cosine { query_norm: 0.0, .. });
+        Ok(Selection {
+            scoring,
+            counts,
+            first_row: self.first_row,
+            exclude: &query.exclude,
+            filter: prepared.filter.as_ref(),
+            n: if nothing { 0 } else { query.n },
+        })
+    }
+
+    /// The scores that depend on the times of ratings, and how many ratings are behind each; `None` for a
+    /// query whose scores do not.
+    fn timed_scores(&self, query: &ItemQuery) -> Option<TimedScores> {
+        let newest = query.newest_unix_s;
+        let seconds = query.window_seconds;
+        let of_row = |row: usize| -> (f32, u32) {
+            let times = self.ratings.timestamps(row);
+            match query.score {
+                ScoreKind::Trending => {
+                    let decay = Decay { newest, half_life_seconds: seconds as f64 };
+                    let timed = times.iter().filter(|time| **time != 0).count();
+                    (trend(times, decay), timed as u32)
+                }
+                ScoreKind::Latest => {
+                    let Newness { year, first_rated } = Newness::new(self.descriptions.year(row), times);
+                    let share = first_rated.unwrap_or_default() as f64 / f64::from(u32::MAX);
+                    // What is new has no ratings yet: a known year is enough to be listed.
+                    let listed = self.rating_counts[row].max(u32::from(year.is_some()));
+                    ((f64::from(year.unwrap_or_default()) + share) as f32, listed)
+                }
+                _ => {
+                    let window = Window { newest, seconds };
+                    let found = recent(self.ratings.ratings(row), times, window, self.rating_mean);
+                    // A row has at most one rating per user, and users are counted in u32.
+                    (found.damped_mean, found.ratings as u32)
+                }
+            }
+        };
+        let timed = match query.score {
+            ScoreKind::Trending | ScoreKind::Latest => true,
+            ScoreKind::Popularity => seconds > 0,
+            _ => false,
+        };
+        timed.then(|| {
+            let (scores, counts) = (0..self.rows()).map(of_row).unzip();
+            TimedScores { scores, counts }
+        })
     }
 
     /// How the query scores rows, and the ratings that a row must have to be listed.
@@ -210,7 +338,10 @@ impl ItemShard {
                 let query_norm = norm(&query.vector);
                 (Scoring::Cosine { factors, norms, query: &query.vector, query_norm }, trained)
             }
-            ScoreKind::Unspecified => return Err(QueryError::NoScore),
+            // Trends and novelties have tables of their own.
+            ScoreKind::Trending | ScoreKind::Latest | ScoreKind::Unspecified => {
+                return Err(QueryError::NoScore);
+            }
         })
     }
 

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use shoal_common::topk::TopK;
 
-use super::dot::{dot, dot_rows};
+use super::{
+    dot::{dot, dot_rows},
+    filter::RowFilter,
+};
 
 /// Rows scored before the best of them are selected: their scores fit in a kilobyte, and a
 /// cancelled query stops within microseconds.
@@ -58,6 +61,12 @@ impl<'a> FactorRows<'a> {
     #[must_use]
     pub fn row(&self, row: usize) -> &'a [f32] {
         &self.values[row * self.rank..(row + 1) * self.rank]
+    }
+
+    /// Every element.
+    #[must_use]
+    pub fn values(&self) -> &'a [f32] {
+        self.values
     }
 
     fn rows(&self, first: usize, count: usize) -> &'a [f32] {
@@ -112,6 +121,8 @@ pub struct Selection<'a> {
     pub first_row: u32,
     /// Global rows left out, ascending.
     pub exclude: &'a [u32],
+    /// Rows that do not pass are left out.
+    pub filter: Option<&'a RowFilter<'a>>,
     /// How many rows at most.
     pub n: usize,
 }
@@ -141,23 +152,50 @@ pub fn predict_row(
     finite(predicted_rating(base, biases[row], dot(factors.row(row), query)))
 }
 
-/// The best rows of a shard and their scores: score descending, then row ascending. `None` when
-/// `cancelled` was set before the end.
+/// The best rows of a shard and their scores for each selection: score descending, then row ascending.
+/// Selections of the same rows share each block while it is in the cache. `None` when `cancelled` was set
+/// before the end.
 #[must_use]
-pub fn top_n(selection: &Selection<'_>, cancelled: &AtomicBool) -> Option<Vec<(f32, u32)>> {
-    let rows = selection.counts.len();
-    let mut best = TopK::new(selection.n.min(rows));
+pub fn top_n(selections: &[Selection<'_>], cancelled: &AtomicBool) -> Option<Vec<Vec<(f32, u32)>>> {
+    let rows = selections.iter().map(|selection| selection.counts.len()).max().unwrap_or_default();
+    let mut scans: Vec<Scan<'_>> = selections.iter().map(Scan::new).collect();
     let mut scores = [0.0_f32; BLOCK_ROWS];
-    let before = selection.exclude.partition_point(|&row| row < selection.first_row);
-    let mut exclude = &selection.exclude[before..];
     for first in (0..rows).step_by(BLOCK_ROWS) {
         if cancelled.load(Ordering::Relaxed) {
             return None;
         }
-        let count = BLOCK_ROWS.min(rows - first);
-        selection.scoring.score(first, &mut scores[..count]);
-        let mut threshold = best.threshold();
-        for (offset, &score) in scores[..count].iter().enumerate() {
+        for scan in &mut scans {
+            let left = scan.selection.counts.len().saturating_sub(first);
+            scan.block(first, &mut scores[..BLOCK_ROWS.min(left)]);
+        }
+    }
+    Some(scans.into_iter().map(|scan| scan.best.into_sorted()).collect())
+}
+
+/// One selection on its way through the rows.
+struct Scan<'a> {
+    selection: &'a Selection<'a>,
+    best: TopK<u32>,
+    /// The excluded rows that are still ahead.
+    exclude: &'a [u32],
+}
+
+impl<'a> Scan<'a> {
+    fn new(selection: &'a Selection<'a>) -> Self {
+        let before = selection.exclude.partition_point(|&row| row < selection.first_row);
+        let best = TopK::new(selection.n.min(selection.counts.len()));
+        Self { selection, best, exclude: &selection.exclude[before..] }
+    }
+
+    /// Scores the rows from `first` on, as many as `scores` has places, and selects from them.
+    fn block(&mut self, first: usize, scores: &mut [f32]) {
+        let selection = self.selection;
+        if selection.n == 0 {
+            return;
+        }
+        selection.scoring.score(first, scores);
+        let mut threshold = self.best.threshold();
+        for (offset, &score) in scores.iter().enumerate() {
             // The common case leaves here; what is not a number fails no comparison and goes on.
             if score < threshold {
                 continue;
@@ -166,15 +204,15 @@ pub fn top_n(selection: &Selection<'_>, cancelled: &AtomicBool) -> Option<Vec<(f
             let (Some(score), true) = (finite(score), selection.counts[row] > 0) else { continue };
             // A shard's rows are global rows, so their numbers fit.
             let global = selection.first_row + row as u32;
-            exclude = &exclude[exclude.partition_point(|&excluded| excluded < global)..];
-            if exclude.first() == Some(&global) {
+            self.exclude = &self.exclude[self.exclude.partition_point(|&excluded| excluded < global)..];
+            let excluded = self.exclude.first() == Some(&global);
+            if excluded || !selection.filter.is_none_or(|filter| filter.admits(row)) {
                 continue;
             }
-            best.push(score, row as u32);
-            threshold = best.threshold();
+            self.best.push(score, row as u32);
+            threshold = self.best.threshold();
         }
     }
-    Some(best.into_sorted())
 }
 
 impl Scoring<'_> {
@@ -295,14 +333,20 @@ mod tests {
             let rows = items.counts.len();
             let expected = items.brute_force(kind, &query, &exclude, n);
             let select = |from: usize, to: usize| {
-                let selection = Selection {
+                let of = |exclude, n| Selection {
                     scoring: items.scoring(kind, &query, from, to),
                     counts: &items.counts[from..to],
                     first_row: from as u32,
-                    exclude: &exclude,
+                    exclude,
+                    filter: None,
                     n,
                 };
-                top_n(&selection, &GO_ON).unwrap()
+                // Others that share the pass change nothing.
+                let beside = items.scoring((kind + 1) % 4, &query, from, to);
+                let selections = [of(&[], 3), of(&exclude, n), Selection { scoring: beside, ..of(&exclude, 7) }];
+                let mut lists = top_n(&selections, &GO_ON).unwrap();
+                assert_eq!(lists.len(), 3);
+                lists.swap_remove(1)
             };
             prop_assert_eq!(&select(0, rows), &expected);
 
@@ -328,17 +372,24 @@ mod tests {
             counts: &[1; 4],
             first_row: 0,
             exclude: &[],
+            filter: None,
             n: 4,
         };
-        let best = top_n(&selection, &GO_ON).unwrap();
+        let best = top_n(&[selection], &GO_ON).unwrap().remove(0);
         assert_eq!(best, [(f32::MAX, 0), (2.0, 1), (f32::MIN, 3)]);
         assert!(best.is_sorted_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)) == Order::Less));
     }
 
     #[test]
     fn a_cancelled_query_gives_nothing() {
-        let selection =
-            Selection { scoring: Scoring::Table(&[1.0]), counts: &[1], first_row: 0, exclude: &[], n: 1 };
-        assert_eq!(top_n(&selection, &AtomicBool::new(true)), None);
+        let selection = Selection {
+            scoring: Scoring::Table(&[1.0]),
+            counts: &[1],
+            first_row: 0,
+            exclude: &[],
+            filter: None,
+            n: 1,
+        };
+        assert_eq!(top_n(&[selection], &AtomicBool::new(true)), None);
     }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use shoal_proto::v1::{self, Side};
 
-use super::shard::{ItemShard, UserShard};
+use super::{
+    fold_in::FoldIn,
+    shard::{ItemShard, UserShard},
+};
 
 /// The loaded shards of one model version.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct LoadedVersion {
     pub shard_count: u32,
     /// What predicted ratings start from.
     pub rating_mean: f64,
+    /// Solves rows for users whom the version does not know; `None` when its parameters do not say how.
+    pub fold_in: Option<Arc<FoldIn>>,
     /// By shard number.
     pub users: BTreeMap<u32, Arc<UserShard>>,
     /// By shard number.
@@ -31,7 +36,8 @@ impl LoadedVersion {
     /// A version none of whose shards is loaded.
     #[must_use]
     pub fn empty(name: String, shard_count: u32, rating_mean: f64) -> Self {
-        Self { name, shard_count, rating_mean, users: BTreeMap::new(), items: BTreeMap::new() }
+        let (users, items) = (BTreeMap::new(), BTreeMap::new());
+        Self { name, shard_count, rating_mean, fold_in: None, users, items }
     }
 
     /// How many shards are loaded, of both sides.

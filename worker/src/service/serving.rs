@@ -1,36 +1,34 @@
-//! Queries by routers: a user's side, an item's side, and the best items of some shards.
+//! Queries by routers: users' and items' own sides, the best items of some shards, and rows for users whom the
+//! version does not know.
 //!
-//! Lookups are a bisection and a copy, so they run where they arrive; scoring runs on the serving
+//! Lookups are a bisection and a copy, so they run where they arrive; scoring and solving run on the serving
 //! pool, which training does not share. A caller that has gone away stops its query at the next
 //! block of rows, or before it starts.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod folding;
+mod lookups;
+mod scoring;
+
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use shoal_common::{
     compute::Compute,
     ids::EntityId,
     rpc::{timeout_of, version_missing},
 };
 use shoal_proto::v1::{
-    self, ItemHit, LookupItemReply, LookupItemRequest, LookupUserReply, LookupUserRequest, ScoreKind,
-    ShardHits, TopItemsReply, TopItemsRequest, worker_serving_server::WorkerServing,
+    self, FoldInReply, FoldInRequest, Hits, ItemFactsReply, ItemFactsRequest, LookupItemReply,
+    LookupItemRequest, LookupItemsReply, LookupItemsRequest, LookupUserReply, LookupUserRequest,
+    LookupUsersReply, LookupUsersRequest, ScoreKind, ShardHits, ShardHitsMany, TopItemsManyReply,
+    TopItemsManyRequest, TopItemsReply, TopItemsRequest, worker_serving_server::WorkerServing,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use self::scoring::Work;
 use super::admission::Admission;
-use crate::serve::{Hit, ItemQuery, ItemShard, LoadedModels, LoadedVersion, QueryError};
-
-/// Rows in all below which one thread is quicker than sharing the work out (about 0.1 ms of work).
-const PARALLEL_ROWS_MIN: usize = 20_000;
+use crate::serve::{ItemQuery, ItemShard, LoadedModels, LoadedVersion, QueryError, check_shards};
 
 /// The query service of one worker.
 #[derive(Debug)]
@@ -38,13 +36,6 @@ pub struct Serving {
     models: LoadedModels,
     compute: Compute,
     admission: Arc<Admission>,
-}
-
-/// Why scoring gave no answer.
-enum Unscored {
-    Query(QueryError),
-    Cancelled,
-    TooLate,
 }
 
 impl Serving {
@@ -58,35 +49,6 @@ impl Serving {
     fn version(&self, name: &str) -> Result<Arc<LoadedVersion>, Status> {
         let missing = || version_missing(name, format!("this worker has not loaded version '{name}'"));
         self.models.get(name).ok_or_else(missing)
-    }
-
-    async fn score(
-        &self,
-        version: Arc<LoadedVersion>,
-        shards: Vec<(u32, Option<Arc<ItemShard>>)>,
-        query: ItemQuery,
-        deadline: Option<Instant>,
-    ) -> Result<Vec<ShardHits>, Status> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let _caller = CancelOnDrop(Arc::clone(&cancelled));
-        let admission = Arc::clone(&self.admission);
-        let scored = self.compute.run(move || {
-            // Asked again here: the wait for a thread may have used up the time.
-            if !admission.can_finish(deadline) {
-                return Err(Unscored::TooLate);
-            }
-            let started = Instant::now();
-            let hits = score_shards(&version, &shards, &query, &cancelled);
-            admission.observe(started.elapsed());
-            hits
-        });
-        match scored.await {
-            Ok(Ok(hits)) => Ok(hits),
-            Ok(Err(Unscored::Query(error))) => Err(Status::invalid_argument(error.to_string())),
-            Ok(Err(Unscored::Cancelled)) => Err(Status::cancelled("the caller has gone")),
-            Ok(Err(Unscored::TooLate)) => Err(too_late()),
-            Err(error) => Err(Status::internal(error.to_string())),
-        }
     }
 }
 
@@ -103,22 +65,7 @@ impl WorkerServing for Serving {
         let version = self.version(&version)?;
         let number = user.shard(version.shard_count);
         let shard = version.users.get(&number).ok_or_else(|| shard_missing(&version.name, "user", number))?;
-        let Some(vectors) = shard.user(&user) else {
-            return Ok(Response::new(LookupUserReply::default()));
-        };
-        let seen_items = copy(vectors.seen_items);
-        // All of this user's ratings are held out: the vectors are untrained, so the version knows
-        // no more of the user than what has been seen.
-        if vectors.train_count == 0 {
-            return Ok(Response::new(LookupUserReply { seen_items, ..Default::default() }));
-        }
-        Ok(Response::new(LookupUserReply {
-            known: true,
-            ranking_factors: copy(vectors.ranking),
-            rating_factors: copy(vectors.rating),
-            rating_bias: vectors.rating_bias,
-            seen_items,
-        }))
+        Ok(Response::new(lookups::user(shard, &user, false)))
     }
 
     async fn lookup_item(
@@ -132,95 +79,131 @@ impl WorkerServing for Serving {
         let version = self.version(&version)?;
         let number = item.shard(version.shard_count);
         let shard = version.items.get(&number).ok_or_else(|| shard_missing(&version.name, "item", number))?;
-        let Some(vectors) = shard.item(&item) else {
-            return Ok(Response::new(LookupItemReply::default()));
-        };
-        let (title, genres) = describe(shard, vectors.row);
-        Ok(Response::new(LookupItemReply {
-            known: true,
-            row: shard.global_row(vectors.row),
-            title,
-            genres,
-            ranking_factors: copy(vectors.ranking),
-            rating_factors: copy(vectors.rating),
-            rating_bias: vectors.rating_bias,
-            ratings: u64::from(vectors.ratings),
-        }))
+        Ok(Response::new(lookups::item(shard, &item)))
     }
 
     async fn top_items(&self, request: Request<TopItemsRequest>) -> Result<Response<TopItemsReply>, Status> {
         let _timer = QueryTimer::start(score_name(request.get_ref().score()));
-        let deadline = timeout_of(request.metadata()).map(|timeout| Instant::now() + timeout);
+        let deadline = deadline_of(&request);
         let _place = self.admission.enter()?;
         let request = request.into_inner();
-        let query =
-            ItemQuery::from_request(&request).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let query = ItemQuery::from_request(&request).map_err(invalid)?;
         let version = self.version(&request.version)?;
-        let shards: Vec<(u32, Option<Arc<ItemShard>>)> =
-            request.shards.iter().map(|number| (*number, version.items.get(number).cloned())).collect();
-        if shards.iter().all(|(_, shard)| shard.is_none()) {
-            return Err(shard_missing(&version.name, "item", shards[0].0));
-        }
-        if !self.admission.can_finish(deadline) {
-            return Err(too_late());
-        }
-        let shards = self.score(version, shards, query, deadline).await?;
+        let shards = item_shards(&version, &request.shards)?;
+        let scored = self.score(Work { version, shards, queries: vec![query] }, deadline).await?;
+        let hits = |(shard, lists): (u32, Option<Vec<Hits>>)| match lists {
+            Some(lists) => {
+                let hits = lists.into_iter().next().unwrap_or_default().hits;
+                ShardHits { shard, hits, ..ShardHits::default() }
+            }
+            None => {
+                let error = not_loaded(&request.version, shard);
+                ShardHits { shard, error, retryable: true, ..ShardHits::default() }
+            }
+        };
+        let shards = scored.into_iter().map(hits).collect();
         Ok(Response::new(TopItemsReply { version: request.version, shards }))
     }
-}
 
-/// Scores every shard, sharing the work out when there is enough of it. The answer does not depend
-/// on how many threads there are.
-fn score_shards(
-    version: &LoadedVersion,
-    shards: &[(u32, Option<Arc<ItemShard>>)],
-    query: &ItemQuery,
-    cancelled: &AtomicBool,
-) -> Result<Vec<ShardHits>, Unscored> {
-    let rows: usize = shards.iter().filter_map(|(_, shard)| shard.as_ref()).map(|shard| shard.rows()).sum();
-    let score = |(number, shard): &(u32, Option<Arc<ItemShard>>)| {
-        let Some(shard) = shard else { return Ok(missing_hits(&version.name, *number)) };
-        match shard.top_items(query, version.rating_mean, cancelled) {
-            Ok(Some(hits)) => {
-                let hits = hits.iter().map(|hit| item_hit(shard, hit)).collect();
-                Ok(ShardHits { shard: *number, hits, ..Default::default() })
+    async fn lookup_users(
+        &self,
+        request: Request<LookupUsersRequest>,
+    ) -> Result<Response<LookupUsersReply>, Status> {
+        let _timer = QueryTimer::start("lookup_users");
+        let _place = self.admission.enter()?;
+        let request = request.into_inner();
+        let version = self.version(&request.version)?;
+        lookups::users(&version, request).map(Response::new)
+    }
+
+    async fn lookup_items(
+        &self,
+        request: Request<LookupItemsRequest>,
+    ) -> Result<Response<LookupItemsReply>, Status> {
+        let _timer = QueryTimer::start("lookup_items");
+        let _place = self.admission.enter()?;
+        let request = request.into_inner();
+        let version = self.version(&request.version)?;
+        lookups::items(&version, request).map(Response::new)
+    }
+
+    async fn top_items_many(
+        &self,
+        request: Request<TopItemsManyRequest>,
+    ) -> Result<Response<TopItemsManyReply>, Status> {
+        let _timer = QueryTimer::start("many");
+        let deadline = deadline_of(&request);
+        let _place = self.admission.enter()?;
+        let request = request.into_inner();
+        let queries = request.queries.iter().map(ItemQuery::from_request).collect::<Result<_, _>>();
+        let version = self.version(&request.version)?;
+        let shards = item_shards(&version, &request.shards)?;
+        let work = Work { version, shards, queries: queries.map_err(invalid)? };
+        let scored = self.score(work, deadline).await?;
+        let hits = |(shard, lists): (u32, Option<Vec<Hits>>)| match lists {
+            Some(queries) => ShardHitsMany { shard, queries, ..ShardHitsMany::default() },
+            None => {
+                let error = not_loaded(&request.version, shard);
+                ShardHitsMany { shard, error, retryable: true, ..ShardHitsMany::default() }
             }
-            Ok(None) => Err(Unscored::Cancelled),
-            Err(error) => Err(Unscored::Query(error)),
-        }
-    };
-    if rows < PARALLEL_ROWS_MIN {
-        shards.iter().map(score).collect()
-    } else {
-        shards.par_iter().map(score).collect()
+        };
+        let shards = scored.into_iter().map(hits).collect();
+        Ok(Response::new(TopItemsManyReply { version: request.version, shards }))
+    }
+
+    async fn item_facts(
+        &self,
+        request: Request<ItemFactsRequest>,
+    ) -> Result<Response<ItemFactsReply>, Status> {
+        let _timer = QueryTimer::start("item_facts");
+        let _place = self.admission.enter()?;
+        let request = request.into_inner();
+        let version = self.version(&request.version)?;
+        self.facts(version, request).await.map(Response::new)
+    }
+
+    async fn fold_in(&self, request: Request<FoldInRequest>) -> Result<Response<FoldInReply>, Status> {
+        let _timer = QueryTimer::start("fold_in");
+        let _place = self.admission.enter()?;
+        let request = request.into_inner();
+        let version = self.version(&request.version)?;
+        self.solve(&version, request).await.map(Response::new)
     }
 }
 
-fn missing_hits(version: &str, shard: u32) -> ShardHits {
-    let error = format!("this worker has not loaded item shard {shard} of version '{version}'");
-    ShardHits { shard, hits: Vec::new(), error, retryable: true }
-}
-
-fn item_hit(shard: &ItemShard, hit: &Hit) -> ItemHit {
-    let (title, genres) = describe(shard, hit.row);
-    ItemHit {
-        item: Some(shard.id(hit.row).into()),
-        row: shard.global_row(hit.row),
-        score: hit.score,
-        predicted_rating: hit.predicted_rating,
-        title,
-        genres,
+/// The shards asked for, as far as they are here; at least one has to be.
+fn item_shards(
+    version: &LoadedVersion,
+    shards: &[u32],
+) -> Result<Vec<(u32, Option<Arc<ItemShard>>)>, Status> {
+    check_shards(shards).map_err(invalid)?;
+    let found: Vec<_> = shards.iter().map(|number| (*number, version.items.get(number).cloned())).collect();
+    if found.iter().all(|(_, shard)| shard.is_none()) {
+        return Err(shard_missing(&version.name, "item", shards[0]));
     }
+    Ok(found)
 }
 
 fn describe(shard: &ItemShard, row: usize) -> (String, Vec<String>) {
-    let description = shard.description(row);
-    (description.title.to_string(), description.genres.iter().map(|genre| genre.to_string()).collect())
+    let descriptions = shard.descriptions();
+    (descriptions.title(row).to_owned(), descriptions.genres(row).map(str::to_owned).collect())
 }
 
 fn entity_id(what: &str, id: Option<v1::EntityId>) -> Result<EntityId, Status> {
     let id = id.ok_or(shoal_common::ids::MissingId).and_then(EntityId::try_from);
     id.map_err(|error| Status::invalid_argument(format!("{what}: {error}")))
+}
+
+fn entity_ids(what: &str, ids: Vec<v1::EntityId>) -> Result<Vec<EntityId>, Status> {
+    ids.into_iter().map(|id| entity_id(what, Some(id))).collect()
+}
+
+fn invalid(error: QueryError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn not_loaded(version: &str, shard: u32) -> String {
+    format!("this worker has not loaded shard {shard} of version '{version}'")
 }
 
 fn shard_missing(version: &str, side: &str, shard: u32) -> Status {
@@ -230,8 +213,9 @@ fn shard_missing(version: &str, side: &str, shard: u32) -> Status {
     )
 }
 
-fn too_late() -> Status {
-    Status::deadline_exceeded("the query was not started: too little of its time is left")
+/// When the caller stops waiting.
+fn deadline_of<T>(request: &Request<T>) -> Option<Instant> {
+    timeout_of(request.metadata()).map(|timeout| Instant::now() + timeout)
 }
 
 /// A slice as its little-endian bytes.
@@ -245,16 +229,9 @@ fn score_name(score: ScoreKind) -> &'static str {
         ScoreKind::Rating => "rating",
         ScoreKind::Cosine => "cosine",
         ScoreKind::Popularity => "popularity",
+        ScoreKind::Trending => "trending",
+        ScoreKind::Latest => "latest",
         ScoreKind::Unspecified => "unspecified",
-    }
-}
-
-/// Tells running work that its caller has gone: dropped with the call's future.
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -31,6 +31,7 @@ use crate::{
 
 pub use attempt::{TrainAttempt, TrainContext};
 pub use half_step::OnRows;
+pub(crate) use settings::Settings;
 
 /// What can go wrong in a training step.
 #[derive(Debug, thiserror::Error)]

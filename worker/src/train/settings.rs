@@ -10,11 +10,11 @@ use crate::{
 
 /// Which objectives are trained, and with what.
 #[derive(Debug, Clone)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     pub(super) rank: usize,
     pub(super) seed: u64,
     /// How rows travel; solved rows are rounded to it.
-    pub(super) exchange: RowFormat,
+    pub(crate) exchange: RowFormat,
     rating: Option<explicit::Settings>,
     /// With `other_rows` of the users' half-step; see [`Settings::ranking`].
     ranking: Option<implicit::Settings>,
@@ -23,7 +23,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(parameters: &AlsParameters, users: u64, items: u64) -> Result<Self, TrainError> {
+    pub(crate) fn new(parameters: &AlsParameters, users: u64, items: u64) -> Result<Self, TrainError> {
         let missing = |what: &str| TrainError::Request(format!("the {what} parameters are missing"));
         let choice = parameters.objective();
         let rank = parameters.rank as usize;
@@ -63,18 +63,18 @@ impl Settings {
     }
 
     /// Fixes μ, which is known once every worker has counted; zero without biases.
-    pub(super) fn set_rating_mean(&mut self, mean: f64) {
+    pub(crate) fn set_rating_mean(&mut self, mean: f64) {
         if let Some(rating) = &mut self.rating {
             rating.rating_mean = if rating.biases { mean } else { 0.0 };
         }
     }
 
-    pub(super) fn rating(&self) -> Option<explicit::Settings> {
+    pub(crate) fn rating(&self) -> Option<explicit::Settings> {
         self.rating
     }
 
     /// For solving `side`: N counts the rows of the other one.
-    pub(super) fn ranking(&self, side: Side) -> Option<implicit::Settings> {
+    pub(crate) fn ranking(&self, side: Side) -> Option<implicit::Settings> {
         let other_rows = if side == Side::Items { self.users } else { self.items };
         self.ranking.map(|settings| implicit::Settings { other_rows, ..settings })
     }

@@ -183,7 +183,8 @@ fn ratings_bytes(rows: &[&TrueRow]) -> Bytes {
     rows.iter().for_each(|row| indptr.push(indptr.last().unwrap() + row.rated.len() as u64));
     let indices: Vec<u32> = rows.iter().flat_map(|row| row.rated.iter().map(|rated| rated.0)).collect();
     let ratings: Vec<f32> = rows.iter().flat_map(|row| row.rated.iter().map(|rated| rated.1)).collect();
-    let timestamps = vec![0_i64; indices.len()];
+    let timestamps: Vec<i64> =
+        rows.iter().flat_map(|row| row.rated.iter().map(|rated| timestamp(row.row, rated.0))).collect();
     let mut writer = TensorWriter::new();
     ids.write(&mut writer);
     writer.add("indptr", &[indptr.len()], &indptr);
@@ -191,6 +192,13 @@ fn ratings_bytes(rows: &[&TrueRow]) -> Bytes {
     writer.add("ratings", &[ratings.len()], &ratings);
     writer.add("timestamps", &[timestamps.len()], &timestamps);
     writer.to_bytes("ratings").unwrap()
+}
+
+/// When a rating was given, as both sides' blocks have it; some times are not known.
+pub(crate) fn timestamp(row: u32, other: u32) -> i64 {
+    let (low, high) = (row.min(other), row.max(other));
+    let draw = mix64(u64::from(low) << 32 | u64::from(high));
+    if draw.is_multiple_of(9) { 0 } else { 1_500_000_000 + (draw % 4_000) as i64 * 10_000 }
 }
 
 pub(crate) fn factors_bytes(rows: &[&TrueRow]) -> Bytes {
@@ -228,7 +236,10 @@ fn catalogue_bytes(rows: &[&TrueRow]) -> Bytes {
     column.typed::<ByteArrayType>().write_batch(&texts(title), None, None).unwrap();
     column.close().unwrap();
     let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<Int32Type>().write_batch(&[], Some(&vec![0; rows.len()]), None).unwrap();
+    let years: Vec<Option<i32>> = rows.iter().map(|row| year(row.id)).collect();
+    let known: Vec<i16> = years.iter().map(|year| i16::from(year.is_some())).collect();
+    let years: Vec<i32> = years.into_iter().flatten().collect();
+    column.typed::<Int32Type>().write_batch(&years, Some(&known), None).unwrap();
     column.close().unwrap();
     let mut column = group.next_column().unwrap().unwrap();
     column.typed::<ByteArrayType>().write_batch(&texts(|id| genres(id).join("|")), None, None).unwrap();
@@ -240,6 +251,10 @@ fn catalogue_bytes(rows: &[&TrueRow]) -> Bytes {
 
 pub(crate) fn title(id: i64) -> String {
     if id % 2 == 0 { format!("Film {id}, The (1999)") } else { String::new() }
+}
+
+pub(crate) fn year(id: i64) -> Option<i32> {
+    (id % 2 == 0 && id % 10 != 0).then_some(1980 + (id % 30) as i32)
 }
 
 pub(crate) fn genres(id: i64) -> Vec<String> {
@@ -304,6 +319,13 @@ async fn write_model(
         parameters: Some(AlsParameters {
             objective: ObjectiveChoice::Both.into(),
             rank: RANK as u32,
+            explicit: Some(ExplicitParameters { regularization: 0.05, biases: true }),
+            implicit: Some(ImplicitParameters {
+                regularization: 0.01,
+                unobserved_weight: 0.1,
+                alpha: 0.5,
+                regularization_exponent: 1.0,
+            }),
             ..Default::default()
         }),
         rating_mean: 3.25,

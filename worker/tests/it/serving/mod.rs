@@ -1,6 +1,7 @@
 //! A worker's serving side: loading what placement says, and answering as brute force would.
 
 mod fixture;
+mod many;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -80,6 +81,7 @@ fn request(kind: ScoreKind, user: &TrueRow, like: &TrueRow, n: u32) -> TopItemsR
         rating_bias: user.bias,
         exclude_rows: bytes_of(&seen),
         with_predicted_rating: true,
+        ..Default::default()
     }
 }
 

@@ -1,0 +1,96 @@
+//! Users' and items' own sides, one or many at a time.
+
+use shoal_common::ids::EntityId;
+use shoal_proto::v1::{
+    LookupItemReply, LookupItemsReply, LookupItemsRequest, LookupUserReply, LookupUsersReply,
+    LookupUsersRequest, ShardItems, ShardUsers,
+};
+use tonic::Status;
+
+use super::{copy, describe, entity_ids, invalid, not_loaded};
+use crate::serve::{ItemShard, ItemVectors, LoadedVersion, UserShard, check_shards, elements};
+
+pub(super) fn user(shard: &UserShard, user: &EntityId, with_ratings: bool) -> LookupUserReply {
+    let Some(vectors) = shard.user(user) else { return LookupUserReply::default() };
+    let of_user = LookupUserReply {
+        seen_items: copy(vectors.seen_items),
+        ratings: if with_ratings { copy(vectors.ratings) } else { Default::default() },
+        ..LookupUserReply::default()
+    };
+    // All of this user's ratings are held out: the vectors are untrained, so the version knows
+    // no more of the user than what has been seen.
+    if vectors.train_count == 0 {
+        return of_user;
+    }
+    LookupUserReply {
+        known: true,
+        ranking_factors: copy(vectors.ranking),
+        rating_factors: copy(vectors.rating),
+        rating_bias: vectors.rating_bias,
+        ..of_user
+    }
+}
+
+pub(super) fn item(shard: &ItemShard, item: &EntityId) -> LookupItemReply {
+    shard.item(item).map_or_else(LookupItemReply::default, |vectors| of_vectors(shard, &vectors))
+}
+
+fn of_vectors(shard: &ItemShard, vectors: &ItemVectors<'_>) -> LookupItemReply {
+    let (title, genres) = describe(shard, vectors.row);
+    LookupItemReply {
+        known: true,
+        row: shard.global_row(vectors.row),
+        title,
+        genres,
+        ranking_factors: copy(vectors.ranking),
+        rating_factors: copy(vectors.rating),
+        rating_bias: vectors.rating_bias,
+        ratings: u64::from(vectors.ratings),
+        item: Some(shard.id(vectors.row).into()),
+    }
+}
+
+pub(super) fn users(
+    version: &LoadedVersion,
+    request: LookupUsersRequest,
+) -> Result<LookupUsersReply, Status> {
+    check_shards(&request.shards).map_err(invalid)?;
+    let users = entity_ids("users", request.users)?;
+    let of_shard = |shard: u32| match version.users.get(&shard) {
+        Some(rows) => {
+            let own = users.iter().filter(|user| user.shard(version.shard_count) == shard);
+            let users = own.map(|id| user(rows, id, request.with_ratings)).collect();
+            ShardUsers { shard, users, ..ShardUsers::default() }
+        }
+        None => {
+            let error = not_loaded(&version.name, shard);
+            ShardUsers { shard, error, retryable: true, ..ShardUsers::default() }
+        }
+    };
+    let shards = request.shards.iter().map(|shard| of_shard(*shard)).collect();
+    Ok(LookupUsersReply { version: request.version, shards })
+}
+
+pub(super) fn items(
+    version: &LoadedVersion,
+    request: LookupItemsRequest,
+) -> Result<LookupItemsReply, Status> {
+    check_shards(&request.shards).map_err(invalid)?;
+    let items = entity_ids("items", request.items)?;
+    let rows: Vec<u32> = elements("rows", &request.rows).map_err(invalid)?;
+    let of_shard = |shard: u32| match version.items.get(&shard) {
+        Some(of) => {
+            let own = items.iter().filter(|item| item.shard(version.shard_count) == shard);
+            let own_rows = rows.iter().filter_map(|row| of.item_of_row(*row));
+            let items =
+                own.map(|id| item(of, id)).chain(own_rows.map(|vectors| of_vectors(of, &vectors))).collect();
+            ShardItems { shard, items, ..ShardItems::default() }
+        }
+        None => {
+            let error = not_loaded(&version.name, shard);
+            ShardItems { shard, error, retryable: true, ..ShardItems::default() }
+        }
+    };
+    let shards = request.shards.iter().map(|shard| of_shard(*shard)).collect();
+    Ok(LookupItemsReply { version: request.version, shards })
+}
