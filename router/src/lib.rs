@@ -2,9 +2,12 @@
 //!
 //! `metadata_watch` keeps a snapshot of what is served where ([`snapshot`]); `query` are the use cases,
 //! shared by `http` and `grpc`; `fanout` asks the shards (a pure machine and its driver), `replicas`
-//! remembers how workers behave, `merge` makes one list of many, `admission` says no in time.
+//! remembers how workers behave, `merge` makes one list of many, `diversify` one of unlike items, `cache` keeps
+//! answers, `admission` says no in time.
 
 pub mod admission;
+pub mod cache;
+pub mod diversify;
 pub mod fanout;
 pub mod grpc;
 pub mod http;

@@ -133,8 +133,11 @@ impl Follower {
                     dataset = live.dataset.name,
                     users = live.dataset.users,
                     movies = live.dataset.items,
+                    from = live.version.path,
+                    workers = snapshot.workers_up,
+                    shards_served = live.shards_served(),
                     shards = live.shards_total(),
-                    "serving"
+                    "ready, serving a version"
                 );
             }
             _ => {}

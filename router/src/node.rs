@@ -17,9 +17,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     admission::Admission,
+    cache::{AnswerCache, CacheLimits},
     fanout::FanOut,
     grpc::RecommenderService,
-    http::{RenderMetrics, routes},
+    http::{RenderMetrics, routes, serve},
     metadata_watch::{self, WatchConfig},
     query::Queries,
     snapshot::Snapshot,
@@ -74,7 +75,13 @@ pub async fn run(
     let fanout = FanOut::new(config.hedge_after, config.hedge_percent, watching.incarnation);
     let snapshots = metadata_watch::start(watching, channels.clone(), &shutdown);
     let admission = Admission::new(config.concurrency);
-    let queries = Queries::new(snapshots.clone(), channels, clock, fanout, admission, config.timeout);
+    let cache = AnswerCache::new(CacheLimits {
+        entries: config.cache_entries,
+        bytes: config.cache_bytes,
+        ttl: config.cache_ttl,
+    });
+    let queries = Queries::new(snapshots.clone(), channels, clock, fanout, admission, cache, config.timeout);
+    shutdown.spawn("cache clearing", queries.clone().clear_cache_on_switch(shutdown.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
     shutdown.spawn("grpc health", report_health(reporter, queries.clone(), snapshots, shutdown.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
@@ -85,14 +92,18 @@ pub async fn run(
     let services = Routes::new(RecommenderServer::new(RecommenderService::new(queries.clone())))
         .add_service(health)
         .add_service(reflection);
-    tracing::info!(http = %http_address, grpc = %grpc_address, "router ready");
-    let (stop_http, stop_grpc) = (shutdown.token(), shutdown.token());
-    let serve_http = async {
-        axum::serve(http, routes(queries, metrics))
-            .with_graceful_shutdown(async move { stop_http.cancelled().await })
-            .await
-            .map_err(RouterError::Http)
-    };
+    tracing::info!(
+        http = %http_address,
+        grpc = %grpc_address,
+        cache_entries = config.cache_entries,
+        cache_bytes = config.cache_bytes,
+        cache_ttl_s = config.cache_ttl.as_secs(),
+        timeout_ms = config.timeout.as_millis() as u64,
+        "router listens, waiting for a live version"
+    );
+    let stop_grpc = shutdown.token();
+    let routes = routes(queries, metrics, &config.cors_origins);
+    let serve_http = async { serve(http, routes, shutdown.clone()).await.map_err(RouterError::Http) };
     let serve_grpc = async {
         tuned_server()
             .add_routes(services)

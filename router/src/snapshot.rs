@@ -5,9 +5,12 @@ use std::sync::Arc;
 use shoal_common::ids::IdKind;
 use shoal_proto::v1::{DatasetInfo, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole, Side};
 
-use crate::replicas::{Replica, Replicas};
+use crate::{
+    query::QueryError,
+    replicas::{Replica, Replicas},
+};
 
-/// The version that queries name, and who can be asked for its shards.
+/// A version that queries name, and who can be asked for its shards.
 #[derive(Debug)]
 pub struct Live {
     /// The version.
@@ -57,6 +60,8 @@ pub struct Snapshot {
     pub revision: (u64, u64),
     /// The live version, if there is one.
     pub live: Option<Live>,
+    /// The version before, which stays loaded.
+    pub previous: Option<Live>,
     /// Workers that are up.
     pub workers_up: usize,
 }
@@ -71,9 +76,24 @@ impl Snapshot {
         });
         Self {
             revision: (metadata.leader_term, metadata.revision),
-            live: live(metadata, replicas),
+            live: version(metadata, &metadata.live_version, replicas),
+            previous: version(metadata, &metadata.previous_version, replicas),
             workers_up: workers.filter(|node| is_up(node)).count(),
         }
+    }
+}
+
+impl Snapshot {
+    /// The named version if it is served, or the live one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn serving(&self, version: Option<&str>) -> Result<&Live, QueryError> {
+        let Some(version) = version else { return self.live.as_ref().ok_or(QueryError::NoModel) };
+        let mut served = self.live.iter().chain(&self.previous);
+        served
+            .find(|live| live.version.name == version)
+            .ok_or_else(|| QueryError::VersionGone(version.to_owned()))
     }
 }
 
@@ -81,8 +101,8 @@ fn is_up(node: &NodeInfo) -> bool {
     node.health() == NodeHealth::Up
 }
 
-fn live(metadata: &Metadata, replicas: &Replicas) -> Option<Live> {
-    let version = metadata.versions.iter().find(|version| version.name == metadata.live_version)?;
+fn version(metadata: &Metadata, name: &str, replicas: &Replicas) -> Option<Live> {
+    let version = metadata.versions.iter().find(|version| version.name == name)?;
     let of_version = |name: &str, of: &str| name == version.dataset_name && of == version.dataset_version;
     let dataset = metadata.datasets.iter().find(|dataset| of_version(&dataset.name, &dataset.version))?;
     // An id belongs to one of the shards, so there must be one.

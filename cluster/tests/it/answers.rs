@@ -123,8 +123,14 @@ async fn grpc_answers_what_http_answers() {
     for (user, rank_by, flag) in
         [(user, RankBy::Rating, "&rank_by=rating"), (987_654_321, RankBy::Unspecified, "")]
     {
-        let request =
-            RecommendRequest { user_id: integer(user), n: 20, rank_by: rank_by.into(), complete: true };
+        let request = RecommendRequest {
+            user_id: integer(user),
+            n: 20,
+            rank_by: rank_by.into(),
+            complete: true,
+            bypass_cache: true,
+            ..RecommendRequest::default()
+        };
         let reply = grpc.recommend(request).await.unwrap().into_inner();
         let movies = reply.recommendations.iter().map(|movie| {
             json!({
@@ -139,9 +145,10 @@ async fn grpc_answers_what_http_answers() {
             "model_version": reply.model_version,
             "source": reply.source,
             "shards": {"total": shards.total, "ok": shards.ok, "failed": shards.failed},
+            "next_cursor": reply.next_cursor,
         });
-        let answer =
-            http.get(&format!("/recommendations/recommend/{user}?n=20{flag}&complete=true")).await.ok();
+        let path = format!("/recommendations/recommend/{user}?n=20{flag}&complete=true&use_cache=false");
+        let answer = http.get(&path).await.ok();
         assert_eq!(over_grpc, timeless(answer));
     }
 

@@ -311,6 +311,14 @@ pub struct RawRouterSection {
     pub hedge_after_ms: Option<u64>,
     /// Twins per hundred calls at most; 0 turns hedging off.
     pub hedge_percent: Option<u64>,
+    /// Answers kept at most; 0 turns the cache off.
+    pub cache_entries: Option<u64>,
+    /// Bytes of kept answers at most.
+    pub cache_bytes: Option<u64>,
+    /// How long an answer may be kept.
+    pub cache_ttl_s: Option<u64>,
+    /// Origins whose pages may call from a browser, or `*` for any; none by default.
+    pub cors_origins: Vec<String>,
 }
 
 /// A router's settings, checked.
@@ -328,6 +336,14 @@ pub struct RouterConfig {
     pub hedge_after: Duration,
     /// Twins per hundred calls at most.
     pub hedge_percent: u32,
+    /// Answers kept at most; 0 for no cache.
+    pub cache_entries: u64,
+    /// Bytes of kept answers at most.
+    pub cache_bytes: u64,
+    /// How long an answer may be kept.
+    pub cache_ttl: Duration,
+    /// Origins whose pages may call from a browser; `*` for any.
+    pub cors_origins: Vec<String>,
 }
 
 impl RawRouter {
@@ -349,6 +365,23 @@ impl RawRouter {
             problems.in_range("router.hedge_after_ms", section.hedge_after_ms.unwrap_or(5), 1..=600_000);
         let hedge_percent =
             problems.in_range("router.hedge_percent", section.hedge_percent.unwrap_or(5), 0..=100);
+        let cache_entries = problems.in_range(
+            "router.cache_entries",
+            section.cache_entries.unwrap_or(1_000),
+            0..=100_000_000,
+        );
+        let cache_bytes = problems.in_range(
+            "router.cache_bytes",
+            section.cache_bytes.unwrap_or(64 * 1024 * 1024),
+            1_024..=1 << 40,
+        );
+        let cache_ttl_s =
+            problems.in_range("router.cache_ttl_s", section.cache_ttl_s.unwrap_or(3_600), 1..=31_536_000);
+        for origin in section.cors_origins.iter().filter(|origin| !is_origin(origin)) {
+            problems.add(format!(
+                "'router.cors_origins' has '{origin}'; an origin is '*' or like https://example.org"
+            ));
+        }
         match (node, http_listen) {
             (Some(node), Some(http_listen)) if problems.0.is_empty() => Ok(RouterConfig {
                 node,
@@ -357,10 +390,23 @@ impl RawRouter {
                 concurrency: concurrency as usize,
                 hedge_after: Duration::from_millis(hedge_after_ms),
                 hedge_percent: hedge_percent as u32,
+                cache_entries,
+                cache_bytes,
+                cache_ttl: Duration::from_secs(cache_ttl_s),
+                cors_origins: section.cors_origins,
             }),
             _ => Err(problems.into_error()),
         }
     }
+}
+
+/// Scheme, host and port without a path, as browsers send it.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_host = |host: &str| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@".contains(&byte))
+    };
+    text == "*" || host.is_some_and(is_host)
 }
 
 #[cfg(test)]
@@ -382,6 +428,32 @@ mod tests {
         for part in
             ["node.cluster_id", "node.listen", "lacks this member's own number 7", "tick_ms", "1, 3 or 5"]
         {
+            assert!(error.contains(part), "'{part}' is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_router_caches_by_default_and_lets_no_origin_in() {
+        let needed = [
+            ("node.cluster_id", "c"),
+            ("node.name", "r"),
+            ("node.listen", "\"127.0.0.1:1\""),
+            ("node.coordinators", "[\"a:1\"]"),
+            ("router.http_listen", "\"127.0.0.1:2\""),
+        ];
+        let resolve = |more: &[(&str, &str)]| {
+            let sources = Sources { flags: flags(&[&needed[..], more].concat()), ..Sources::default() };
+            sources.read::<RawRouter>().unwrap().resolve()
+        };
+        let config = resolve(&[]).unwrap();
+        assert_eq!((config.cache_entries, config.cache_ttl), (1_000, Duration::from_secs(3_600)));
+        assert!(config.cors_origins.is_empty());
+        let origins = "[\"*\", \"https://example.org:8443\"]";
+        assert_eq!(resolve(&[("router.cors_origins", origins)]).unwrap().cors_origins.len(), 2);
+        let wrong =
+            [("router.cors_origins", "[\"example.org\", \"https://a/b\"]"), ("router.cache_ttl_s", "0")];
+        let error = resolve(&wrong).unwrap_err().to_string();
+        for part in ["'example.org'", "'https://a/b'", "cache_ttl_s"] {
             assert!(error.contains(part), "'{part}' is missing in: {error}");
         }
     }

@@ -1,71 +1,382 @@
 //! The JSON of answers: the field names that clients are written against.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use shoal_common::ids::EntityId;
+use shoal_proto::v1::{CacheStats, HealthReply, ShardsAnswered};
+use utoipa::ToSchema;
 
-use crate::query::{Predicted, Recommended, SimilarItems};
+use crate::query::{
+    Explanation, PopularMovies, Predicted, Recommendation, Recommended, RecommendedBatch, SimilarItems,
+};
 
-fn id(id: &EntityId) -> Value {
-    match id {
-        EntityId::Integer(value) => json!(value),
-        EntityId::Text(text) => json!(text.as_ref()),
+/// A number when the data set's ids are integers, else a text.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Id {
+    Integer(i64),
+    Text(String),
+}
+
+impl From<&EntityId> for Id {
+    fn from(id: &EntityId) -> Self {
+        match id {
+            EntityId::Integer(value) => Self::Integer(*value),
+            EntityId::Text(text) => Self::Text(text.to_string()),
+        }
     }
 }
 
-/// Absent where the version does not predict, never NaN.
-fn number(value: f32) -> Value {
-    // The shortest text that gives the same f32, rather than the digits of the f64 it becomes.
-    value.to_string().parse::<f64>().map_or(Value::Null, |value| json!(value))
+/// How many shards of the catalogue the answer is from.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Shards {
+    total: u32,
+    ok: u32,
+    /// Movies of these shards are missing from the answer.
+    failed: u32,
 }
 
-pub(super) fn recommended(found: Recommended, timestamp: String) -> Value {
-    let recommendations = found.recommendations.iter().map(|movie| {
-        json!({
-            "movie_id": id(&movie.movie),
-            "title": movie.title,
-            "genres": movie.genres,
-            "predicted_rating": movie.predicted_rating.map(number),
-            "score": number(movie.score),
-            "rank": movie.rank,
-        })
-    });
-    json!({
-        "user_id": id(&found.user),
-        "recommendations": recommendations.collect::<Vec<_>>(),
-        "timestamp": timestamp,
-        "model_version": found.model_version,
-        "source": found.source,
-        "shards": { "total": found.shards.total, "ok": found.shards.ok, "failed": found.shards.failed },
-    })
+impl From<ShardsAnswered> for Shards {
+    fn from(shards: ShardsAnswered) -> Self {
+        Self { total: shards.total, ok: shards.ok, failed: shards.failed }
+    }
 }
 
-pub(super) fn similar(found: SimilarItems, timestamp: String) -> Value {
-    let similar_movies = found.similar.iter().map(|movie| {
-        json!({
-            "movie_id": id(&movie.movie),
-            "title": movie.title,
-            "genres": movie.genres,
-            "similarity": number(movie.similarity),
-            "rank": movie.rank,
-        })
-    });
-    json!({
-        "movie_id": id(&found.movie),
-        "similar_movies": similar_movies.collect::<Vec<_>>(),
-        "timestamp": timestamp,
-        "model_version": found.model_version,
-        "shards": { "total": found.shards.total, "ok": found.shards.ok, "failed": found.shards.failed },
-    })
+/// What a rated movie adds to a score.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ContributionBody {
+    movie_id: Id,
+    title: String,
+    /// May be below 0.
+    contribution: f32,
 }
 
-pub(super) fn predicted(found: Predicted, timestamp: String) -> Value {
-    json!({
-        "user_id": id(&found.user),
-        "movie_id": id(&found.movie),
-        "title": found.title,
-        "genres": found.genres,
-        "predicted_rating": number(found.predicted_rating),
-        "timestamp": timestamp,
-        "model_version": found.model_version,
-    })
+/// Why a score is what it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ExplanationBody {
+    /// The sum over all rated movies.
+    score: f32,
+    /// The movies that add most, most first.
+    items: Vec<ContributionBody>,
+}
+
+impl From<&Explanation> for ExplanationBody {
+    fn from(explanation: &Explanation) -> Self {
+        let items = explanation.items.iter().map(|part| ContributionBody {
+            movie_id: (&part.movie).into(),
+            title: part.title.clone(),
+            contribution: part.contribution,
+        });
+        Self { score: explanation.score, items: items.collect() }
+    }
+}
+
+/// A recommended movie.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RecommendationBody {
+    movie_id: Id,
+    title: String,
+    genres: Vec<String>,
+    /// On the data set's scale; null where the version predicts no ratings.
+    predicted_rating: Option<f32>,
+    /// What the list is ordered by.
+    score: f32,
+    /// From 1.
+    #[schema(minimum = 1)]
+    rank: u32,
+    /// With `explain=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    explanation: Option<ExplanationBody>,
+}
+
+impl From<&Recommendation> for RecommendationBody {
+    fn from(movie: &Recommendation) -> Self {
+        Self {
+            movie_id: (&movie.movie).into(),
+            title: movie.title.clone(),
+            genres: movie.genres.clone(),
+            predicted_rating: movie.predicted_rating,
+            score: movie.score,
+            rank: movie.rank,
+            explanation: movie.explanation.as_ref().map(Into::into),
+        }
+    }
+}
+
+fn recommendations(movies: &[Recommendation]) -> Vec<RecommendationBody> {
+    movies.iter().map(Into::into).collect()
+}
+
+/// The answer to a recommend query.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "user_id": 1,
+    "recommendations": [{
+        "movie_id": 260, "title": "Star Wars: Episode IV - A New Hope (1977)",
+        "genres": ["Action", "Adventure", "Sci-Fi"], "predicted_rating": 4.62, "score": 0.97, "rank": 1
+    }],
+    "timestamp": "2026-11-24T10:15:00.123Z", "model_version": "als_model_v1_20261124_101500",
+    "source": "model", "shards": { "total": 16, "ok": 16, "failed": 0 }
+}))]
+pub(super) struct RecommendAnswer {
+    /// Null for somebody who is no user.
+    user_id: Option<Id>,
+    /// Best first.
+    recommendations: Vec<RecommendationBody>,
+    /// ISO 8601, UTC.
+    timestamp: String,
+    /// The version that answered.
+    model_version: String,
+    /// `model`, `cache` (the model's, kept from an earlier query) or `fallback_popular`.
+    source: &'static str,
+    shards: Shards,
+    /// Hand it back as `cursor` for what follows; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+    /// Movies of the request that the version does not know; absent when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    unknown_movies: Vec<Id>,
+}
+
+impl RecommendAnswer {
+    pub(super) fn new(found: &Recommended, timestamp: String) -> Self {
+        Self {
+            user_id: found.user.as_ref().map(Into::into),
+            recommendations: recommendations(&found.recommendations),
+            timestamp,
+            model_version: found.model_version.clone(),
+            source: found.source,
+            shards: found.shards.into(),
+            next_cursor: found.next_cursor.clone(),
+            unknown_movies: found.unknown.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// One user's list of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UserRecommendationsBody {
+    user_id: Id,
+    /// Best first.
+    recommendations: Vec<RecommendationBody>,
+    /// `model` or `fallback_popular`.
+    source: &'static str,
+}
+
+/// The answer to a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchAnswer {
+    /// In the order of the request.
+    results: Vec<UserRecommendationsBody>,
+    /// ISO 8601, UTC.
+    timestamp: String,
+    /// The version that answered.
+    model_version: String,
+    shards: Shards,
+}
+
+impl BatchAnswer {
+    pub(super) fn new(found: &RecommendedBatch, timestamp: String) -> Self {
+        let results = found.results.iter().map(|of| UserRecommendationsBody {
+            user_id: (&of.user).into(),
+            recommendations: recommendations(&of.recommendations),
+            source: of.source,
+        });
+        Self {
+            results: results.collect(),
+            timestamp,
+            model_version: found.model_version.clone(),
+            shards: found.shards.into(),
+        }
+    }
+}
+
+/// A movie like another.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SimilarBody {
+    movie_id: Id,
+    title: String,
+    genres: Vec<String>,
+    /// Cosine of the factors, −1 to 1.
+    similarity: f32,
+    /// From 1.
+    #[schema(minimum = 1)]
+    rank: u32,
+}
+
+/// The answer to a similar query.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SimilarAnswer {
+    movie_id: Id,
+    /// Most similar first, never the movie itself.
+    similar_movies: Vec<SimilarBody>,
+    /// ISO 8601, UTC.
+    timestamp: String,
+    /// The version that answered.
+    model_version: String,
+    shards: Shards,
+}
+
+impl SimilarAnswer {
+    pub(super) fn new(found: &SimilarItems, timestamp: String) -> Self {
+        let similar_movies = found.similar.iter().map(|movie| SimilarBody {
+            movie_id: (&movie.movie).into(),
+            title: movie.title.clone(),
+            genres: movie.genres.clone(),
+            similarity: movie.similarity,
+            rank: movie.rank,
+        });
+        Self {
+            movie_id: (&found.movie).into(),
+            similar_movies: similar_movies.collect(),
+            timestamp,
+            model_version: found.model_version.clone(),
+            shards: found.shards.into(),
+        }
+    }
+}
+
+/// A movie of a popular list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PopularBody {
+    movie_id: Id,
+    title: String,
+    genres: Vec<String>,
+    /// What the list is ordered by: the damped mean rating, the trend, or the year.
+    score: f32,
+    /// From 1.
+    #[schema(minimum = 1)]
+    rank: u32,
+}
+
+/// The answer to a popular query.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PopularAnswer {
+    /// Best first.
+    movies: Vec<PopularBody>,
+    /// ISO 8601, UTC.
+    timestamp: String,
+    /// The version whose data set the list is of.
+    model_version: String,
+    shards: Shards,
+}
+
+impl PopularAnswer {
+    pub(super) fn new(found: &PopularMovies, timestamp: String) -> Self {
+        let movies = found.movies.iter().map(|movie| PopularBody {
+            movie_id: (&movie.movie).into(),
+            title: movie.title.clone(),
+            genres: movie.genres.clone(),
+            score: movie.score,
+            rank: movie.rank,
+        });
+        Self {
+            movies: movies.collect(),
+            timestamp,
+            model_version: found.model_version.clone(),
+            shards: found.shards.into(),
+        }
+    }
+}
+
+/// The answer to a predict query.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PredictAnswer {
+    user_id: Id,
+    movie_id: Id,
+    title: String,
+    genres: Vec<String>,
+    /// On the data set's scale.
+    predicted_rating: f32,
+    /// ISO 8601, UTC.
+    timestamp: String,
+    /// The version that answered.
+    model_version: String,
+}
+
+impl PredictAnswer {
+    pub(super) fn new(found: &Predicted, timestamp: String) -> Self {
+        Self {
+            user_id: (&found.user).into(),
+            movie_id: (&found.movie).into(),
+            title: found.title.clone(),
+            genres: found.genres.clone(),
+            predicted_rating: found.predicted_rating,
+            timestamp,
+            model_version: found.model_version.clone(),
+        }
+    }
+}
+
+/// The shards of the live version, of both sides.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ShardsServed {
+    served: u32,
+    total: u32,
+}
+
+/// The router's cache of answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CacheStatsBody {
+    /// Answers kept.
+    size: u64,
+    /// Answers kept at most; 0 when there is no cache.
+    max_size: u64,
+    ttl_hours: f64,
+    hits: u64,
+    misses: u64,
+    /// Answers dropped for room or age.
+    evictions: u64,
+}
+
+impl From<CacheStats> for CacheStatsBody {
+    fn from(stats: CacheStats) -> Self {
+        let CacheStats { size, max_size, ttl_hours, hits, misses, evictions } = stats;
+        Self { size, max_size, ttl_hours, hits, misses, evictions }
+    }
+}
+
+/// Whether and how well queries can be answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HealthAnswer {
+    /// `healthy`, `degraded` or `no_model`.
+    status: String,
+    model_loaded: bool,
+    /// The live version; null before the first promote.
+    model_version: Option<String>,
+    /// ISO 8601, UTC.
+    timestamp: String,
+    shards: ShardsServed,
+    cache_stats: CacheStatsBody,
+}
+
+impl From<HealthReply> for HealthAnswer {
+    fn from(health: HealthReply) -> Self {
+        Self {
+            status: health.status,
+            model_loaded: health.model_loaded,
+            model_version: Some(health.model_version).filter(|version| !version.is_empty()),
+            timestamp: health.timestamp,
+            shards: ShardsServed { served: health.shards_served, total: health.shards_total },
+            cache_stats: health.cache_stats.unwrap_or_default().into(),
+        }
+    }
+}
+
+/// What this service is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct IndexAnswer {
+    pub(super) service: &'static str,
+    pub(super) version: &'static str,
+    pub(super) routes: Vec<String>,
+}
+
+/// Every refusal.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({ "detail": "parameter 'n' is not valid: it is 0; it must be a whole number from 1 to 100" }))]
+pub(super) struct ErrorAnswer {
+    /// What is wrong and what to do, in one sentence.
+    pub(super) detail: String,
 }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use super::answers::ErrorAnswer;
+use crate::query::QueryError;
 use axum::{
     extract::rejection::{PathRejection, StringRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Json, Response},
 };
-use serde_json::json;
-
-use crate::query::QueryError;
 
 /// When a client should come back after a 503.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -39,6 +38,12 @@ impl HttpError {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, detail, retry_after: None }
     }
 
+    /// A handler that panicked.
+    pub(super) fn defect() -> Self {
+        let detail = "the request failed unexpectedly: this is a defect, please report it with the log";
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, detail: detail.to_owned(), retry_after: None }
+    }
+
     /// An id in the path that is not text.
     pub(super) fn path(rejection: PathRejection) -> Self {
         Self { status: rejection.status(), detail: rejection.body_text(), retry_after: None }
@@ -53,7 +58,8 @@ impl HttpError {
 impl From<QueryError> for HttpError {
     fn from(error: QueryError) -> Self {
         let (status, retry_after) = match &error {
-            QueryError::Invalid { .. } => (StatusCode::BAD_REQUEST, None),
+            QueryError::Invalid { .. } | QueryError::Unsupported { .. } => (StatusCode::BAD_REQUEST, None),
+            QueryError::VersionGone(_) => (StatusCode::GONE, None),
             QueryError::UnknownMovie(_) | QueryError::UnknownUser(_) => (StatusCode::NOT_FOUND, None),
             QueryError::NoModel | QueryError::Unavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_AFTER))
@@ -67,7 +73,7 @@ impl From<QueryError> for HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({ "detail": self.detail }))).into_response();
+        let mut response = (self.status, Json(ErrorAnswer { detail: self.detail })).into_response();
         if let Some(retry_after) = self.retry_after {
             // Whole seconds, rounded up: zero would invite a storm.
             let seconds = retry_after.as_millis().div_ceil(1_000).max(1);

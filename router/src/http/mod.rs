@@ -1,8 +1,11 @@
 //! The HTTP face: routes, their parameters and their answers, and how errors look.
 
 mod answers;
+mod bodies;
 mod error;
+mod openapi;
 mod parameters;
+mod server;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,17 +18,39 @@ use axum::{
     http::{HeaderValue, Method, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Json, Response},
-    routing::{get, post},
 };
-use serde_json::json;
 use tokio::time::Instant;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::CompressionLayer,
+    cors::{AllowOrigin, Any, CorsLayer},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+};
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::SwaggerUi;
 
-use self::{error::HttpError, parameters::Parameters};
-use crate::query::{GivenId, Predict, Queries, RECOMMEND_COUNT, Recommend, SIMILAR_COUNT, Similar};
+use self::{
+    answers::{
+        BatchAnswer, HealthAnswer, IndexAnswer, PopularAnswer, PredictAnswer, RecommendAnswer, SimilarAnswer,
+    },
+    bodies::{BatchBody, ItemsBody, PredictBody},
+    error::HttpError,
+    openapi::{
+        CallQuery, DOCS_PATH, Description, ListQuery, NotFound, OPENAPI_PATH, Refusals, SingleQuery,
+        UserQuery,
+    },
+    parameters::Parameters,
+};
+use crate::query::{
+    BATCH_TIMEOUT, GivenId, Popular, Predict, Queries, RECOMMEND_COUNT, Recommend, RecommendBatch,
+    RecommendForItems, SIMILAR_COUNT, Similar,
+};
 
-/// A predict body is two ids.
-const BODY_BYTES_MAX: usize = 16 * 1024;
+pub use self::server::serve;
+
+/// A thousand rated movies or users with long ids.
+const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Renders the process's metrics as Prometheus text.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -34,111 +59,267 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 struct Api {
     queries: Queries,
     metrics: RenderMetrics,
+    index: Arc<[String]>,
 }
 
-/// The routes.
-pub fn routes(queries: Queries, metrics: RenderMetrics) -> Router {
-    Router::new()
-        .route("/recommendations/", get(index))
-        .route("/recommendations", get(index))
-        .route("/recommendations/health", get(health))
-        .route("/recommendations/recommend/{user_id}", get(recommend))
-        .route("/recommendations/similar/{movie_id}", get(similar))
-        .route("/recommendations/predict", post(predict))
-        .route("/metrics", get(render_metrics))
+/// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any.
+pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String]) -> Router {
+    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(index))
+        .routes(routes!(health))
+        .routes(routes!(recommend))
+        .routes(routes!(recommend_for_items))
+        .routes(routes!(recommend_batch))
+        .routes(routes!(popular))
+        .routes(routes!(similar))
+        .routes(routes!(predict))
+        .routes(routes!(render_metrics))
+        .split_for_parts();
+    let index = index_of(&description);
+    let router = router
+        .route("/recommendations", axum::routing::get(self::index))
+        .with_state(Api { queries, metrics, index })
+        .merge(SwaggerUi::new(DOCS_PATH).url(OPENAPI_PATH, description))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(measure))
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::custom(|_| HttpError::defect().into_response()))
+        .layer(middleware::from_fn(measure));
+    let router = match cors(cors_origins) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .with_state(Api { queries, metrics })
 }
 
-async fn index(RawQuery(query): RawQuery) -> Result<Json<serde_json::Value>, HttpError> {
-    Parameters::read(query.as_deref())?.finish()?;
-    Ok(Json(json!({
-        "service": "shoal",
-        "version": env!("CARGO_PKG_VERSION"),
-        "routes": [
-            "GET /recommendations/recommend/{user_id}?n=10&rank_by=ranking|rating&complete=false",
-            "GET /recommendations/similar/{movie_id}?n=10&complete=false",
-            "POST /recommendations/predict {\"user_id\": 1, \"movie_id\": 50}",
-            "GET /recommendations/health",
-            "GET /metrics",
-        ],
-    })))
+/// `GET /path` of every route that is described.
+fn index_of(description: &utoipa::openapi::OpenApi) -> Arc<[String]> {
+    let paths = description.paths.paths.iter();
+    let route = |(path, item): (&String, &utoipa::openapi::PathItem)| {
+        let method = if item.post.is_some() { "POST" } else { "GET" };
+        format!("{method} {path}")
+    };
+    paths.map(route).chain([format!("GET {DOCS_PATH}"), format!("GET {OPENAPI_PATH}")]).collect()
 }
 
-async fn health(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<serde_json::Value>, HttpError> {
-    Parameters::read(query.as_deref())?.finish()?;
-    let health = api.queries.health();
-    Ok(Json(json!({
-        "status": health.status,
-        "model_loaded": health.model_loaded,
-        "model_version": Some(health.model_version).filter(|version| !version.is_empty()),
-        "timestamp": health.timestamp,
-        "shards": { "served": health.shards_served, "total": health.shards_total },
-    })))
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let any = origins.iter().any(|origin| origin == "*");
+    // Origins were checked when the settings were read.
+    let listed = origins.iter().filter_map(|origin| origin.parse().ok()).collect::<Vec<HeaderValue>>();
+    let allowed = if any { AllowOrigin::any() } else { AllowOrigin::list(listed) };
+    let methods = [Method::GET, Method::POST];
+    Some(CorsLayer::new().allow_origin(allowed).allow_methods(methods).allow_headers(Any))
 }
 
+/// What this service is and which routes it has.
+#[utoipa::path(
+    get, path = "/recommendations/", tag = "service",
+    responses((status = 200, body = IndexAnswer)),
+)]
+async fn index(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<IndexAnswer>, HttpError> {
+    Parameters::none(query.as_deref())?;
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Json(IndexAnswer { service: "shoal", version, routes: api.index.to_vec() }))
+}
+
+/// Whether and how well queries can be answered.
+#[utoipa::path(
+    get, path = "/recommendations/health", tag = "service",
+    responses((status = 200, body = HealthAnswer)),
+)]
+async fn health(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
+    Parameters::none(query.as_deref())?;
+    Ok(Json(api.queries.health().into()))
+}
+
+/// The best movies for a user; for one whom the model does not know, what is popular.
+#[utoipa::path(
+    get, path = "/recommendations/recommend/{user_id}", tag = "recommendations",
+    params(
+        ("user_id" = String, Path, description = "The user's id", example = "1"),
+        ListQuery, SingleQuery, UserQuery, CallQuery,
+    ),
+    responses((status = 200, body = RecommendAnswer), Refusals, NotFound),
+)]
 async fn recommend(
     State(api): State<Api>,
     user_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, HttpError> {
     let mut parameters = Parameters::read(query.as_deref())?;
+    let queries = api.for_call(&mut parameters)?;
     let request = Recommend {
         user: path_id(user_id)?,
-        n: parameters.count("n", RECOMMEND_COUNT)?,
-        rank_by: parameters.rank_by()?,
-        complete: parameters.flag("complete")?,
+        options: parameters.single_options()?,
+        use_cache: parameters.flag("use_cache", true)?,
+        cursor: parameters.text("cursor"),
     };
     parameters.finish()?;
-    let found = api.queries.recommend(&request).await?;
-    let source = found.source;
-    let mut response = Json(answers::recommended(found, api.queries.timestamp())).into_response();
-    response.extensions_mut().insert(Source(source));
-    Ok(response)
+    let found = queries.recommend(&request).await?;
+    Ok(sourced(found.source, RecommendAnswer::new(&found, api.queries.timestamp())))
 }
 
+/// The best movies for somebody who is no user, from what was rated or looked at.
+#[utoipa::path(
+    post, path = "/recommendations/recommend", tag = "recommendations",
+    params(ListQuery, SingleQuery, CallQuery),
+    request_body = ItemsBody,
+    responses((status = 200, body = RecommendAnswer), Refusals),
+)]
+async fn recommend_for_items(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    body: Result<String, StringRejection>,
+) -> Result<Response, HttpError> {
+    let mut parameters = Parameters::read(query.as_deref())?;
+    let queries = api.for_call(&mut parameters)?;
+    let options = parameters.single_options()?;
+    parameters.finish()?;
+    let request = RecommendForItems { items: bodies::items(&body.map_err(HttpError::body)?)?, options };
+    let found = queries.recommend_for_items(&request).await?;
+    Ok(sourced(found.source, RecommendAnswer::new(&found, api.queries.timestamp())))
+}
+
+/// The best movies for up to 1,000 users, whose lists share passes over the factors. By default a batch may take
+/// ten seconds.
+#[utoipa::path(
+    post, path = "/recommendations/batch", tag = "recommendations",
+    params(ListQuery, CallQuery),
+    request_body = BatchBody,
+    responses((status = 200, body = BatchAnswer), Refusals),
+)]
+async fn recommend_batch(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    body: Result<String, StringRejection>,
+) -> Result<Json<BatchAnswer>, HttpError> {
+    let mut parameters = Parameters::read(query.as_deref())?;
+    let timeout = parameters.timeout()?.unwrap_or(api.queries.timeout().max(BATCH_TIMEOUT));
+    let options = parameters.options()?;
+    parameters.finish()?;
+    let request = RecommendBatch { users: bodies::users(&body.map_err(HttpError::body)?)?, options };
+    let found = api.queries.with_timeout(timeout).recommend_batch(&request).await?;
+    Ok(Json(BatchAnswer::new(&found, api.queries.timestamp())))
+}
+
+/// What is liked, on the rise, or new. Time counts back from the data set's newest rating.
+#[utoipa::path(
+    get, path = "/recommendations/popular", tag = "recommendations",
+    params(
+        ("n" = Option<u32>, Query, description = "How many movies",
+            minimum = 1, maximum = 100, example = 10),
+        ("order" = Option<String>, Query, description = "`popular` (damped mean rating, the default), `trending` \
+            (ratings count half for each half-life of their age) or `latest` (year of release)",
+            pattern = "^(popular|trending|latest)$", example = "trending"),
+        ("genre" = Option<String>, Query, description = "Only movies of this genre", example = "Comedy"),
+        ("window" = Option<String>, Query, description = "Only ratings of so many days; of a trend the half-life, \
+            30d by default", pattern = "^[0-9]+d$", example = "365d"),
+        CallQuery,
+    ),
+    responses((status = 200, body = PopularAnswer), Refusals),
+)]
+async fn popular(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<PopularAnswer>, HttpError> {
+    let mut parameters = Parameters::read(query.as_deref())?;
+    let queries = api.for_call(&mut parameters)?;
+    let mut request = Popular {
+        n: parameters.count("n", RECOMMEND_COUNT)?,
+        order: parameters.order()?,
+        window_days: parameters.window_days()?,
+        complete: parameters.flag("complete", false)?,
+        ..Popular::default()
+    };
+    request.filter.genres.extend(parameters.text("genre"));
+    parameters.finish()?;
+    let found = queries.popular(&request).await?;
+    Ok(Json(PopularAnswer::new(&found, api.queries.timestamp())))
+}
+
+/// Movies like a movie.
+#[utoipa::path(
+    get, path = "/recommendations/similar/{movie_id}", tag = "recommendations",
+    params(
+        ("movie_id" = String, Path, description = "The movie's id", example = "260"),
+        ("n" = Option<u32>, Query, description = "How many movies", minimum = 1, maximum = 50, example = 10),
+        CallQuery,
+    ),
+    responses((status = 200, body = SimilarAnswer), Refusals, NotFound),
+)]
 async fn similar(
     State(api): State<Api>,
     movie_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-) -> Result<Json<serde_json::Value>, HttpError> {
+) -> Result<Json<SimilarAnswer>, HttpError> {
     let mut parameters = Parameters::read(query.as_deref())?;
+    let queries = api.for_call(&mut parameters)?;
     let request = Similar {
         movie: path_id(movie_id)?,
         n: parameters.count("n", SIMILAR_COUNT)?,
-        complete: parameters.flag("complete")?,
+        complete: parameters.flag("complete", false)?,
     };
     parameters.finish()?;
-    let found = api.queries.similar(&request).await?;
-    Ok(Json(answers::similar(found, api.queries.timestamp())))
+    let found = queries.similar(&request).await?;
+    Ok(Json(SimilarAnswer::new(&found, api.queries.timestamp())))
 }
 
+/// The rating that a user would give a movie.
+#[utoipa::path(
+    post, path = "/recommendations/predict", tag = "recommendations",
+    params(("timeout_ms" = Option<u32>, Query, description = "How long the query may take in all",
+        minimum = 1, maximum = 60000, example = 500)),
+    request_body = PredictBody,
+    responses((status = 200, body = PredictAnswer), Refusals, NotFound),
+)]
 async fn predict(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
     body: Result<String, StringRejection>,
-) -> Result<Json<serde_json::Value>, HttpError> {
-    Parameters::read(query.as_deref())?.finish()?;
-    let (user, movie) = parameters::predict_body(&body.map_err(HttpError::body)?)?;
-    let found = api.queries.predict(&Predict { user, movie }).await?;
-    Ok(Json(answers::predicted(found, api.queries.timestamp())))
+) -> Result<Json<PredictAnswer>, HttpError> {
+    let mut parameters = Parameters::read(query.as_deref())?;
+    let queries = api.for_call(&mut parameters)?;
+    parameters.finish()?;
+    let (user, movie) = bodies::predict(&body.map_err(HttpError::body)?)?;
+    let found = queries.predict(&Predict { user, movie }).await?;
+    Ok(Json(PredictAnswer::new(&found, api.queries.timestamp())))
+}
+
+/// The process's metrics as Prometheus text.
+#[utoipa::path(
+    get, path = "/metrics", tag = "service",
+    responses((status = 200, body = String, content_type = "text/plain")),
+)]
+async fn render_metrics(State(api): State<Api>) -> impl IntoResponse {
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, text)], (api.metrics)())
+}
+
+impl Api {
+    /// Queries with the time that the request asks for.
+    fn for_call(&self, parameters: &mut Parameters) -> Result<Queries, HttpError> {
+        Ok(match parameters.timeout()? {
+            Some(timeout) => self.queries.with_timeout(timeout),
+            None => self.queries.clone(),
+        })
+    }
 }
 
 fn path_id(id: Result<Path<String>, PathRejection>) -> Result<GivenId, HttpError> {
     id.map(|Path(id)| GivenId::Text(id)).map_err(HttpError::path)
 }
 
-async fn render_metrics(State(api): State<Api>) -> impl IntoResponse {
-    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, text)], (api.metrics)())
+/// An answer that remembers where it came from, for the metrics.
+fn sourced(source: &'static str, answer: RecommendAnswer) -> Response {
+    let mut response = Json(answer).into_response();
+    response.extensions_mut().insert(Source(source));
+    response
 }
 
 async fn no_route(uri: Uri) -> HttpError {
@@ -156,7 +337,8 @@ struct Source(&'static str);
 /// Counts and times every request by its route.
 async fn measure(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let route = route_name(request.uri().path());
+    let route = route_name(request.method(), request.uri().path());
+    let request_id = request.headers().get("x-request-id").cloned();
     let in_flight = metrics::gauge!("shoal_router_inflight_requests");
     in_flight.increment(1.0);
     let response = next.run(request).await;
@@ -164,7 +346,7 @@ async fn measure(request: Request, next: Next) -> Response {
     let source = response.extensions().get::<Source>().map_or("", |source| source.0);
     let status = response.status().as_u16();
     let elapsed: Duration = started.elapsed();
-    tracing::debug!(route, source, status, elapsed_us = elapsed.as_micros() as u64, "answered");
+    tracing::debug!(route, source, status, ?request_id, elapsed_us = elapsed.as_micros() as u64, "answered");
     metrics::histogram!(
         "shoal_router_request_seconds", "route" => route, "source" => source, "status" => status.to_string()
     )
@@ -173,13 +355,17 @@ async fn measure(request: Request, next: Next) -> Response {
 }
 
 /// A route's name in metrics: never a path, which has ids in it.
-fn route_name(path: &str) -> &'static str {
+fn route_name(method: &Method, path: &str) -> &'static str {
     match path.trim_start_matches("/recommendations").trim_start_matches('/').split('/').next() {
+        Some("recommend") if method == Method::POST => "recommend_for_items",
         Some("recommend") => "recommend",
+        Some("batch") => "batch",
+        Some("popular") => "popular",
         Some("similar") => "similar",
         Some("predict") => "predict",
         Some("health") => "health",
         Some("metrics") => "metrics",
+        Some("docs" | "openapi.json") => "docs",
         Some("") => "index",
         _ => "other",
     }

@@ -15,6 +15,15 @@ pub enum QueryError {
         /// What it has to be.
         reason: String,
     },
+    /// The version cannot do what is asked.
+    #[error("{reason}")]
+    Unsupported {
+        /// Why not.
+        reason: String,
+    },
+    /// A page of a version that is no longer served.
+    #[error("version '{0}' is no longer served; leave the cursor out to begin anew")]
+    VersionGone(String),
     /// The model knows no such movie.
     #[error("movie {0} is unknown")]
     UnknownMovie(EntityId),

@@ -1,6 +1,15 @@
 //! The use cases, shared by HTTP and gRPC: one snapshot and one version from start to end.
 
+mod batch;
+mod cursor;
 mod error;
+mod explain;
+mod facts;
+mod filter;
+mod items;
+mod list;
+mod options;
+mod popular;
 mod predict;
 mod recommend;
 mod similar;
@@ -12,22 +21,31 @@ use shoal_common::{
     clock::{Clock, UtcTime},
     ids::{EntityId, IdKind},
     rpc::{Channels, remaining},
+    shutdown::Shutdown,
 };
 use shoal_proto::v1::{HealthReply, ShardsAnswered};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     admission::{Admission, Overloaded},
+    cache::AnswerCache,
     fanout::{DEADLINE_MARGIN, FanOut},
     snapshot::{Live, Snapshot},
 };
 
 pub use self::{
+    batch::{BATCH_TIMEOUT, BATCH_USERS_MAX, RecommendBatch, RecommendedBatch, UserRecommendations},
     error::QueryError,
+    explain::{Contribution, Explanation},
+    filter::{FILTER_GENRES_MAX, FILTER_IDS_MAX, Filter},
+    items::{RATED_ITEMS_MAX, RatedMovie, RecommendForItems},
+    options::{Options, RECOMMEND_COUNT},
+    popular::{Popular, PopularMovie, PopularMovies, PopularOrder, TREND_DAYS, WINDOW_DAYS_MAX},
     predict::{Predict, Predicted},
-    recommend::{RECOMMEND_COUNT, Recommend, Recommendation, Recommended, SOURCE_FALLBACK, SOURCE_MODEL},
+    recommend::{Recommend, Recommendation, Recommended, SOURCE_CACHE, SOURCE_FALLBACK, SOURCE_MODEL},
     similar::{SIMILAR_COUNT, Similar, SimilarItems, SimilarMovie},
 };
+use self::{facts::KnownFacts, options::CheckedOptions};
 
 /// Answers queries. Clones share everything.
 #[derive(Debug, Clone)]
@@ -37,6 +55,8 @@ pub struct Queries {
     clock: Arc<dyn Clock>,
     fanout: Arc<FanOut>,
     admission: Admission,
+    cache: AnswerCache,
+    facts: KnownFacts,
     timeout: Duration,
 }
 
@@ -44,6 +64,8 @@ pub struct Queries {
 struct Query {
     queries: Queries,
     snapshot: Arc<Snapshot>,
+    /// Which version to ask; the live one by default.
+    version: Option<String>,
     deadline: Instant,
     /// Given back for the way from the worker to the client.
     margin: Duration,
@@ -54,7 +76,7 @@ struct Query {
 impl Query {
     /// The version that every call of the query names.
     fn live(&self) -> Result<&Live, QueryError> {
-        self.snapshot.live.as_ref().ok_or(QueryError::NoModel)
+        self.snapshot.serving(self.version.as_deref())
     }
 }
 
@@ -67,15 +89,29 @@ impl Queries {
         clock: Arc<dyn Clock>,
         fanout: FanOut,
         admission: Admission,
+        cache: AnswerCache,
         timeout: Duration,
     ) -> Self {
-        Self { snapshots, channels, clock, fanout: Arc::new(fanout), admission, timeout }
+        let (fanout, facts) = (Arc::new(fanout), KnownFacts::default());
+        Self { snapshots, channels, clock, fanout, admission, cache, facts, timeout }
     }
 
     /// The same with no more than this time for each query.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {
         Self { timeout: timeout.min(self.timeout), ..self.clone() }
+    }
+
+    /// The same with this time for each query.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
+    }
+
+    /// How long a query may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// ISO 8601, UTC.
@@ -95,8 +131,10 @@ impl Queries {
     pub fn health(&self) -> HealthReply {
         let snapshot = self.snapshot();
         let timestamp = self.timestamp();
+        let cache_stats = Some(self.cache.stats());
         let Some(live) = &snapshot.live else {
-            return HealthReply { status: "no_model".to_owned(), timestamp, ..HealthReply::default() };
+            let status = "no_model".to_owned();
+            return HealthReply { status, timestamp, cache_stats, ..HealthReply::default() };
         };
         let (served, total) = (live.shards_served(), live.shards_total());
         HealthReply {
@@ -106,12 +144,35 @@ impl Queries {
             timestamp,
             shards_served: served as u32,
             shards_total: total as u32,
+            cache_stats,
+        }
+    }
+
+    /// Drops kept answers whenever another version becomes live, until asked to stop.
+    pub async fn clear_cache_on_switch(mut self, stop: Shutdown) {
+        let live = |snapshot: &Snapshot| snapshot.live.as_ref().map(|live| live.version.name.clone());
+        let mut known = live(&self.snapshots.borrow_and_update());
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.requested() => return,
+                changed = self.snapshots.changed() => if changed.is_err() { return },
+            }
+            let current = live(&self.snapshots.borrow_and_update());
+            if current != known {
+                self.cache.clear();
+                known = current;
+            }
         }
     }
 
     /// Runs a query on one snapshot; when workers turn out not to hold its version any more, once
     /// again, whole, on the newer one.
-    async fn run<T, F>(&self, query: impl Fn(Query) -> F + Send) -> Result<T, QueryError>
+    async fn run<T, F>(
+        &self,
+        version: Option<String>,
+        query: impl Fn(Query) -> F + Send,
+    ) -> Result<T, QueryError>
     where
         F: Future<Output = Result<T, QueryError>> + Send,
         T: Send,
@@ -122,7 +183,10 @@ impl Queries {
         let _admitted =
             admitted.map_err(|Overloaded { retry_after }| QueryError::Overloaded { retry_after })?;
         let margin = DEADLINE_MARGIN.min(self.timeout / 4);
-        let on = |snapshot, last| query(Query { queries: self.clone(), snapshot, deadline, margin, last });
+        let on = |snapshot, last| {
+            let (queries, version) = (self.clone(), version.clone());
+            query(Query { queries, snapshot, version, deadline, margin, last })
+        };
         let first = self.snapshot();
         let outcome = on(Arc::clone(&first), false).await;
         let Err(QueryError::Unavailable { stale: true, .. }) = &outcome else { return outcome };

@@ -36,7 +36,7 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn predict(&self, request: &Predict) -> Result<Predicted, QueryError> {
-        self.run(|query| async move { query.predict(request).await }).await
+        self.run(None, |query| async move { query.predict(request).await }).await
     }
 }
 

@@ -1,34 +1,41 @@
 //! The best movies for a user; for one the model does not know, what is popular.
 
-use bytes::Bytes;
-use shoal_common::ids::EntityId;
-use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
+use std::sync::Arc;
 
-use super::{CountRange, GivenId, Queries, Query, QueryError, shards_answered, workers::Best};
+use prost::Message as _;
+use shoal_common::ids::EntityId;
+use shoal_proto::v1::{LookupUserReply, RankBy, RecommendRequest, ScoreKind, ShardsAnswered};
+
+use super::{
+    CheckedOptions, GivenId, Options, Queries, Query, QueryError,
+    cursor::{Cursor, REACH},
+    explain::{Explanation, RatedRows},
+    list::{Page, score_request},
+};
+use crate::{cache::CacheKey, merge::Hit, snapshot::Live};
 
 /// `source` of an answer by the model.
 pub const SOURCE_MODEL: &str = "model";
+/// `source` of an answer by the model that was kept from an earlier query.
+pub const SOURCE_CACHE: &str = "cache";
 /// `source` of an answer for a user whom the model does not know.
 pub const SOURCE_FALLBACK: &str = "fallback_popular";
-
-/// How many movies may be asked for.
-pub const RECOMMEND_COUNT: CountRange = CountRange { default: 10, max: 100 };
 
 /// What to recommend to whom.
 #[derive(Debug, Clone)]
 pub struct Recommend {
     /// The user.
     pub user: GivenId,
-    /// How many, 1 to 100; 10 by default.
-    pub n: Option<i64>,
-    /// By which scores.
-    pub rank_by: RankBy,
-    /// Rather no answer than one without some shards.
-    pub complete: bool,
+    /// What the list is to be like.
+    pub options: Options,
+    /// Whether an answer may be one that was kept, and may be kept.
+    pub use_cache: bool,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
 }
 
 /// One movie.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recommendation {
     /// Which.
     pub movie: EntityId,
@@ -42,21 +49,93 @@ pub struct Recommendation {
     pub score: f32,
     /// From 1.
     pub rank: u32,
+    /// Where it was asked for.
+    pub explanation: Option<Explanation>,
 }
 
 /// An answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recommended {
-    /// The user.
-    pub user: EntityId,
+    /// The user; `None` for somebody who is none.
+    pub user: Option<EntityId>,
     /// Best first.
     pub recommendations: Vec<Recommendation>,
     /// The version that answered.
     pub model_version: String,
-    /// [`SOURCE_MODEL`] or [`SOURCE_FALLBACK`].
+    /// [`SOURCE_MODEL`], [`SOURCE_CACHE`] or [`SOURCE_FALLBACK`].
     pub source: &'static str,
     /// Item shards asked.
     pub shards: ShardsAnswered,
+    /// Asks for what follows, if something does.
+    pub next_cursor: Option<String>,
+    /// Movies that were named and that the version does not know.
+    pub unknown: Vec<EntityId>,
+}
+
+impl Recommended {
+    /// About how much memory it takes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let text =
+            |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
+        let id = |id: &EntityId| match id {
+            EntityId::Integer(_) => 0,
+            EntityId::Text(text) => text.len(),
+        };
+        let of_movie = |movie: &Recommendation| {
+            let explained = movie.explanation.iter().flat_map(|explanation| &explanation.items);
+            let explained: usize =
+                explained.map(|part| size_of_val(part) + part.title.len() + id(&part.movie)).sum();
+            size_of_val(movie) + movie.title.len() + id(&movie.movie) + text(&movie.genres) + explained
+        };
+        size_of_val(self) + self.recommendations.iter().map(of_movie).sum::<usize>()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.source == SOURCE_MODEL && self.shards.failed == 0
+    }
+}
+
+/// A request that was checked for the version that is to answer it.
+#[derive(Debug, Clone)]
+struct Checked {
+    user: EntityId,
+    options: CheckedOptions,
+    offset: u32,
+    /// The user and all that shapes the list, in a normal form.
+    request: Vec<u8>,
+}
+
+impl Checked {
+    fn new(request: &Recommend, cursor: Option<&Cursor>, live: &Live) -> Result<Self, QueryError> {
+        let options = request.options.check(live.item_id_kind)?;
+        let user = request.user.resolve(live.user_id_kind, "user_id")?;
+        let normal = RecommendRequest {
+            user_id: Some(user.clone().into()),
+            rank_by: options.rank_by.into(),
+            include_seen: !options.exclude_seen,
+            filter: options.filter.clone(),
+            diversity: options.diversity,
+            explain: options.explain,
+            ..RecommendRequest::default()
+        };
+        let normal = normal.encode_to_vec();
+        let offset = match cursor {
+            Some(cursor) => {
+                cursor.check(&normal)?;
+                cursor.offset
+            }
+            None => 0,
+        };
+        if offset > 0 && options.diversity > 0.0 {
+            return Err(QueryError::invalid("cursor", "a diverse list has one page only"));
+        }
+        Ok(Self { user, options, offset, request: normal })
+    }
+
+    fn key(&self, version: &str) -> CacheKey {
+        let (request, n) = (self.request.clone(), self.options.n);
+        CacheKey { version: version.to_owned(), request, n, offset: self.offset }
+    }
 }
 
 impl Queries {
@@ -64,82 +143,113 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn recommend(&self, request: &Recommend) -> Result<Recommended, QueryError> {
-        self.run(|query| async move { query.recommend(request).await }).await
+    pub async fn recommend(&self, request: &Recommend) -> Result<Arc<Recommended>, QueryError> {
+        let cursor = request.cursor.as_deref().map(Cursor::parse).transpose()?;
+        let cursor = &cursor;
+        let version = cursor.as_ref().map(|cursor| cursor.version.clone());
+        let snapshot = self.snapshot();
+        let live = snapshot.serving(version.as_deref())?;
+        let checked = Checked::new(request, cursor.as_ref(), live)?;
+        let (user, n) = (&checked.user, checked.options.n);
+        if request.use_cache {
+            if let Some(kept) = self.cache.get(&checked.key(&live.version.name)) {
+                tracing::debug!(%user, n, "cache HIT");
+                return Ok(Arc::new(Recommended { source: SOURCE_CACHE, ..Recommended::clone(&kept) }));
+            }
+            tracing::debug!(%user, n, "cache MISS");
+        }
+        let answer = self.run(version, |query| async move {
+            // The snapshot may be another one by now, of another data set.
+            let checked = Checked::new(request, cursor.as_ref(), query.live()?)?;
+            query.recommend(&checked).await
+        });
+        let answer = Arc::new(answer.await?);
+        let keep = request.use_cache && answer.is_whole();
+        if keep && self.cache.put(checked.key(&answer.model_version), Arc::clone(&answer)) {
+            tracing::debug!(%user, n, "cache SET");
+        }
+        Ok(answer)
     }
 }
 
 impl Query {
-    async fn recommend(&self, request: &Recommend) -> Result<Recommended, QueryError> {
-        let n = RECOMMEND_COUNT.check(request.n)?;
-        let user = request.user.resolve(self.live()?.user_id_kind, "user_id")?;
-        let found = self.lookup_user(&user).await?;
-        let (top_items, source) = if found.known {
-            (score_request(&found, request.rank_by, n)?, SOURCE_MODEL)
+    async fn recommend(&self, checked: &Checked) -> Result<Recommended, QueryError> {
+        let Checked { user, options, offset, request } = checked;
+        let found = if options.explain {
+            self.lookup_user_with_ratings(user).await?
         } else {
-            let popular = TopItemsRequest {
-                score: ScoreKind::Popularity.into(),
-                n,
-                // A user whose ratings are all held out has seen something all the same.
-                exclude_rows: found.seen_items,
-                ..TopItemsRequest::default()
-            };
-            (popular, SOURCE_FALLBACK)
+            self.lookup_user(user).await?
         };
-        let Best { hits, failed, total } = self.best_items(top_items, request.complete).await?;
-        let ranks = 1..;
-        let recommendations = hits.into_iter().zip(ranks).map(|(hit, rank)| Recommendation {
+        let rated = options.explain.then(|| RatedRows::of_user(&found));
+        let page = Page { offset: *offset, options };
+        let mut answer = self.recommend_to(&found, page, rated.as_ref()).await?;
+        answer.user = Some(user.clone());
+        let end = offset + options.n;
+        if answer.next_cursor.is_some() && options.diversity == 0.0 && end < REACH {
+            answer.next_cursor = Some(Cursor::new(&answer.model_version, end, request).to_text());
+        } else {
+            answer.next_cursor = None;
+        }
+        Ok(answer)
+    }
+
+    /// The list for somebody with this side of the query, whoever it is.
+    pub(super) async fn recommend_to(
+        &self,
+        found: &LookupUserReply,
+        page: Page<'_>,
+        rated: Option<&RatedRows>,
+    ) -> Result<Recommended, QueryError> {
+        let rank_by = page.options.rank_by;
+        let (request, source) = score_request(found, rank_by, page.options.exclude_seen)?;
+        let list = self.list(request.clone(), page, rated.is_some()).await?;
+        let explanations = match rated {
+            Some(rated) if source == SOURCE_MODEL => {
+                self.explain(&list.hits, rated, request.score() == ScoreKind::Rating).await?
+            }
+            _ => Vec::new(),
+        };
+        let mut recommendations = self.recommendations(list.hits, page.offset);
+        for (movie, explanation) in recommendations.iter_mut().zip(explanations) {
+            movie.explanation = Some(explanation);
+        }
+        Ok(Recommended {
+            user: None,
+            recommendations,
+            model_version: self.live()?.version.name.clone(),
+            source,
+            shards: list.shards,
+            // Made into one by who knows the query.
+            next_cursor: list.more.then(String::new),
+            unknown: Vec::new(),
+        })
+    }
+
+    /// Hits as clients see them, the first of them after `offset` others.
+    pub(super) fn recommendations(&self, hits: Vec<Hit>, offset: u32) -> Vec<Recommendation> {
+        let of_hit = |(hit, rank): (Hit, u32)| Recommendation {
             movie: hit.item,
             title: hit.hit.title,
             genres: hit.hit.genres,
             predicted_rating: hit.hit.predicted_rating.map(|rating| self.clamp(rating)),
             score: hit.hit.score,
             rank,
-        });
-        Ok(Recommended {
-            user,
-            recommendations: recommendations.collect(),
-            model_version: self.live()?.version.name.clone(),
-            source,
-            shards: shards_answered(total, failed),
-        })
+            explanation: None,
+        };
+        hits.into_iter().zip(offset + 1..).map(of_hit).collect()
     }
 
     /// A predicted rating, kept on the data set's scale.
     pub(super) fn clamp(&self, rating: f32) -> f32 {
-        let Some(live) = &self.snapshot.live else { return rating };
+        let Ok(live) = self.live() else { return rating };
         rating.clamp(live.dataset.rating_min as f32, live.dataset.rating_max as f32)
     }
 }
 
-fn score_request(user: &LookupUserReply, rank_by: RankBy, n: u32) -> Result<TopItemsRequest, QueryError> {
-    let (has_ranking, has_rating) = (!user.ranking_factors.is_empty(), !user.rating_factors.is_empty());
-    let by_rating = match rank_by {
-        RankBy::Rating if !has_rating => {
-            return Err(QueryError::invalid(
-                "rank_by",
-                "the live version has no rating factors; rank by 'ranking'",
-            ));
-        }
-        RankBy::Ranking if !has_ranking => {
-            return Err(QueryError::invalid(
-                "rank_by",
-                "the live version has no ranking factors; rank by 'rating'",
-            ));
-        }
-        RankBy::Rating => true,
-        RankBy::Ranking => false,
-        RankBy::Unspecified => !has_ranking,
-    };
-    Ok(TopItemsRequest {
-        score: if by_rating { ScoreKind::Rating } else { ScoreKind::Ranking }.into(),
-        n,
-        query: if by_rating { Bytes::new() } else { user.ranking_factors.clone() },
-        query_objective: Objective::Ranking.into(),
-        rating_query: user.rating_factors.clone(),
-        rating_bias: user.rating_bias,
-        exclude_rows: user.seen_items.clone(),
-        with_predicted_rating: has_rating,
-        ..TopItemsRequest::default()
-    })
+/// The name of a way to rank, for people.
+pub(super) fn rank_name(rank_by: RankBy) -> &'static str {
+    match rank_by {
+        RankBy::Rating => "rating",
+        RankBy::Ranking | RankBy::Unspecified => "ranking",
+    }
 }

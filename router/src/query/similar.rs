@@ -54,7 +54,7 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn similar(&self, request: &Similar) -> Result<SimilarItems, QueryError> {
-        self.run(|query| async move { query.similar(request).await }).await
+        self.run(None, |query| async move { query.similar(request).await }).await
     }
 }
 

@@ -62,6 +62,63 @@ async fn answers_are_those_of_http() {
 }
 
 #[tokio::test]
+async fn lists_are_made_into_the_same_as_over_http() {
+    let cluster = Cluster::start(Setup { cache_entries: 10, ..Setup::default() }).await;
+    let mut client = RecommenderClient::new(channel(&cluster).await);
+    let same = async |reply: &[Recommendation], path: &str| {
+        let answer = cluster.router.get(&format!("/recommendations/{path}")).await.ok();
+        let list = answer["recommendations"].as_array().unwrap();
+        assert!(!list.is_empty() && list.len() == reply.len(), "{answer}");
+        for (http, grpc) in list.iter().zip(reply) {
+            assert_eq!(Some(grpc.movie_id.clone()), Some(integer(http["movie_id"].as_i64().unwrap())));
+            assert_eq!(grpc.score, http["score"].as_f64().unwrap() as f32);
+            let explained = grpc.explanation.as_ref().map(|explanation| f64::from(explanation.score));
+            assert_eq!(explained, http["explanation"]["score"].as_f64());
+        }
+    };
+    let filter = ItemFilter { genres: vec!["Comedy".to_owned()], year_min: Some(1980), ..Default::default() };
+    let options = RecommendRequest {
+        n: 3,
+        filter: Some(filter),
+        explain: true,
+        include_seen: true,
+        bypass_cache: true,
+        ..Default::default()
+    };
+    let request = RecommendRequest { user_id: integer(1), ..options.clone() };
+    let reply = client.recommend(request).await.unwrap().into_inner();
+    let query = "n=3&genres=Comedy&year_min=1980&explain=true&exclude_seen=false";
+    same(&reply.recommendations, &format!("recommend/1?{query}")).await;
+    // What HTTP kept is found over gRPC.
+    let request = RecommendRequest { user_id: integer(1), bypass_cache: false, ..options.clone() };
+    let kept = client.recommend(request.clone()).await.unwrap().into_inner();
+    assert_eq!((kept.source.as_str(), &kept.recommendations), ("cache", &reply.recommendations));
+    let request = RecommendRequest { cursor: kept.next_cursor, ..request };
+    let next = client.recommend(request).await.unwrap().into_inner();
+    assert_eq!(next.recommendations[0].rank, 4);
+
+    let request = RecommendBatchRequest { user_ids: vec![integer(1).unwrap()], options: Some(options) };
+    let batch = client.recommend_batch(request).await.unwrap().into_inner();
+    let ids = |list: &[Recommendation]| list.iter().map(|movie| movie.movie_id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&batch.results[0].recommendations), ids(&reply.recommendations));
+
+    let items = vec![
+        RatedMovie { movie_id: integer(40), rating: Some(4.5) },
+        RatedMovie { movie_id: integer(99_999), rating: None },
+    ];
+    let request = RecommendForItemsRequest { items, options: None };
+    let reply = client.recommend_for_items(request).await.unwrap().into_inner();
+    assert_eq!((reply.source.as_str(), reply.recommendations.len(), reply.user_id), ("model", 10, None));
+    assert_eq!(reply.unknown_movies, [integer(99_999).unwrap()]);
+
+    let request = PopularRequest { order: PopularOrder::Trending.into(), ..Default::default() };
+    let reply = client.popular(request).await.unwrap().into_inner();
+    let best = cluster.world.best(10, &[], |item| world::trend(item, 30 * 86_400));
+    let found: Vec<_> = reply.movies.into_iter().map(|movie| (movie.score, movie.movie_id)).collect();
+    assert_eq!(found, best.into_iter().map(|(score, id)| (score, Some(id.into()))).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn refusals_have_their_codes() {
     let cluster = Cluster::start(Setup::default()).await;
     let mut client = RecommenderClient::new(channel(&cluster).await);
@@ -71,6 +128,8 @@ async fn refusals_have_their_codes() {
         (recommend(integer(1), 101, 0), "from 1 to 100"),
         (recommend(text("one"), 1, 0), "'one'"),
         (recommend(integer(1), 1, 99), "'rank_by'"),
+        (RecommendRequest { diversity: 1.5, ..recommend(integer(1), 1, 0) }, "'diversity'"),
+        (RecommendRequest { cursor: "x".to_owned(), ..recommend(integer(1), 1, 0) }, "'cursor'"),
     ] {
         let status = client.recommend(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);

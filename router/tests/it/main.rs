@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop there")]
 
+mod cache;
 mod fanout;
 mod fixture;
 mod grpc;
 mod http;
+mod lists;
 mod metadata;
 mod promote;
 mod resilience;
+mod service;

@@ -99,7 +99,9 @@ impl Oracle {
     /// Checks an answer to `recommend` for a user whom the version knows.
     pub(crate) fn check_recommended(&self, answer: &Value, user: i64, n: usize, by: By) -> Verdict {
         self.check_head(answer, "user_id", user)?;
-        check(answer["source"] == "model", || format!("the source is {}", answer["source"]))?;
+        // What was kept is checked like any answer.
+        let by_model = answer["source"] == "model" || answer["source"] == "cache";
+        check(by_model, || format!("the source is {}", answer["source"]))?;
         let score = |movie| match by {
             By::Ranking => dot(&self.ranking.users[&user], &self.ranking.items[&movie]),
             By::Rating => self.predicted(user, movie),

@@ -1,0 +1,121 @@
+//! What each of a user's own movies adds to each score (Hu et al. 2008, section 5).
+//!
+//! The scores explained are those of the row that the version's movies give the user's ratings now: the row that
+//! training would solve next. Where training has converged that is the stored row.
+
+use std::collections::HashMap;
+
+use shoal_common::ids::EntityId;
+use shoal_proto::v1::{FoldInRequest, LookupItemReply, LookupUserReply, Objective};
+
+use super::{
+    Query, QueryError,
+    workers::{bytes_of, floats, numbers},
+};
+use crate::merge::Hit;
+
+/// Movies named for each score.
+const PARTS_MAX: usize = 5;
+
+/// What a rated movie adds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contribution {
+    /// Which.
+    pub movie: EntityId,
+    /// Its title.
+    pub title: String,
+    /// May be below 0.
+    pub contribution: f32,
+}
+
+/// Why a score is what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The sum over all rated movies.
+    pub score: f32,
+    /// The movies that add most, most first.
+    pub items: Vec<Contribution>,
+}
+
+/// Rated movies: global rows, ascending, and the ratings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RatedRows {
+    pub(super) rows: Vec<u32>,
+    /// NaN where there is none.
+    pub(super) ratings: Vec<f32>,
+}
+
+impl RatedRows {
+    pub(super) fn of_user(user: &LookupUserReply) -> Self {
+        Self { rows: numbers(&user.seen_items, u32::from_le_bytes), ratings: floats(&user.ratings) }
+    }
+}
+
+impl Query {
+    /// One explanation for each hit; the hits carry the factors that they were scored by.
+    pub(super) async fn explain(
+        &self,
+        hits: &[Hit],
+        rated: &RatedRows,
+        by_rating: bool,
+    ) -> Result<Vec<Explanation>, QueryError> {
+        if hits.is_empty() || rated.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = self.lookup_rows(&rated.rows).await?;
+        let objective = if by_rating { Objective::Rating } else { Objective::Ranking };
+        let request = FoldInRequest {
+            explain: hits.iter().flat_map(|hit| hit.hit.factors.to_vec()).collect::<Vec<u8>>().into(),
+            explain_objective: objective.into(),
+            ..self.fold_in_request(&items, &rated.ratings).await?
+        };
+        let parts = floats(&self.fold_in(request).await?.contributions);
+        Ok(parts.chunks_exact(items.len()).map(|parts| explanation(&items, parts)).collect())
+    }
+
+    /// What solving takes: the rated items in ascending row order, and the Gramian where it is needed.
+    pub(super) async fn fold_in_request(
+        &self,
+        items: &[LookupItemReply],
+        ratings: &[f32],
+    ) -> Result<FoldInRequest, QueryError> {
+        let joined = |vector: fn(&LookupItemReply) -> &bytes::Bytes| -> bytes::Bytes {
+            items.iter().flat_map(|item| vector(item).to_vec()).collect::<Vec<u8>>().into()
+        };
+        let ranks = items.iter().any(|item| !item.ranking_factors.is_empty());
+        let rates = items.iter().any(|item| !item.rating_factors.is_empty());
+        let biases: Vec<f32> = items.iter().map(|item| item.rating_bias).collect();
+        Ok(FoldInRequest {
+            ranking_factors: joined(|item| &item.ranking_factors),
+            rating_factors: joined(|item| &item.rating_factors),
+            rating_biases: if rates { bytes_of(&biases) } else { bytes::Bytes::new() },
+            ratings: bytes_of(ratings),
+            gramian: if ranks { self.facts().await?.gramian.clone() } else { bytes::Bytes::new() },
+            ..FoldInRequest::default()
+        })
+    }
+
+    /// The items of these ascending global rows, in the same order.
+    async fn lookup_rows(&self, rows: &[u32]) -> Result<Vec<LookupItemReply>, QueryError> {
+        let found = self.lookup_rows_unordered(rows).await?;
+        let mut by_row: HashMap<u32, LookupItemReply> =
+            found.into_iter().map(|item| (item.row, item)).collect();
+        let missing = || QueryError::Unavailable {
+            reason: "some of the rated movies' shards do not answer".to_owned(),
+            stale: false,
+        };
+        rows.iter().map(|row| by_row.remove(row).ok_or_else(missing)).collect()
+    }
+}
+
+fn explanation(items: &[LookupItemReply], parts: &[f32]) -> Explanation {
+    let score = parts.iter().map(|part| f64::from(*part)).sum::<f64>() as f32;
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    // Ties in row order, which a stable sort keeps.
+    order.sort_by(|&a, &b| parts[b].total_cmp(&parts[a]));
+    let part = |at: usize| {
+        let movie = EntityId::try_from(items[at].item.clone()?).ok()?;
+        Some(Contribution { movie, title: items[at].title.clone(), contribution: parts[at] })
+    };
+    Explanation { score, items: order.into_iter().filter_map(part).take(PARTS_MAX).collect() }
+}

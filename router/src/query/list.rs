@@ -1,0 +1,106 @@
+//! One list: the shards' best, filtered there, merged, made diverse, cut to the page.
+
+use bytes::Bytes;
+use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
+
+use super::{
+    CheckedOptions, Query, QueryError,
+    recommend::{SOURCE_FALLBACK, SOURCE_MODEL, rank_name},
+    shards_answered,
+    workers::{Best, floats},
+};
+use crate::{
+    diversify::{Candidate, diversify},
+    merge::Hit,
+};
+
+/// How many times as many items as are listed a diverse list is chosen from, and at most.
+const POOL_FACTOR: u32 = 5;
+const POOL_MAX: u32 = 500;
+
+/// Which part of a list, and what it is like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page<'a> {
+    pub(super) offset: u32,
+    pub(super) options: &'a CheckedOptions,
+}
+
+/// The part.
+pub(super) struct List {
+    pub(super) hits: Vec<Hit>,
+    /// Whether something follows.
+    pub(super) more: bool,
+    pub(super) shards: ShardsAnswered,
+}
+
+impl Query {
+    pub(super) async fn list(
+        &self,
+        request: TopItemsRequest,
+        page: Page<'_>,
+        with_factors: bool,
+    ) -> Result<List, QueryError> {
+        let Page { offset, options } = page;
+        let diverse = options.diversity > 0.0;
+        let end = offset + options.n;
+        let request = TopItemsRequest {
+            // One more tells whether something follows.
+            n: if diverse { (end * POOL_FACTOR).min(POOL_MAX) } else { end + 1 },
+            filter: options.filter.clone(),
+            with_factors: diverse || with_factors,
+            ..request
+        };
+        let Best { mut hits, failed, total } = self.best_items(request, options.complete).await?;
+        let more = hits.len() > end as usize;
+        if diverse {
+            let candidate = |hit: &Hit| Candidate { score: hit.hit.score, factors: floats(&hit.hit.factors) };
+            let pool: Vec<Candidate> = hits.iter().map(candidate).collect();
+            let chosen = diversify(&pool, options.n as usize, options.diversity);
+            hits = chosen.into_iter().map(|at| hits[at].clone()).collect();
+        } else {
+            hits.truncate(end as usize);
+            hits.drain(..hits.len().min(offset as usize));
+        }
+        Ok(List { hits, more, shards: shards_answered(total, failed) })
+    }
+}
+
+/// How to score for somebody with this side of the query, and the answer's source.
+pub(super) fn score_request(
+    user: &LookupUserReply,
+    rank_by: RankBy,
+    exclude_seen: bool,
+) -> Result<(TopItemsRequest, &'static str), QueryError> {
+    let exclude_rows = if exclude_seen { user.seen_items.clone() } else { Bytes::new() };
+    if !user.known {
+        // A user whose ratings are all held out has seen something all the same.
+        let popular = TopItemsRequest {
+            score: ScoreKind::Popularity.into(),
+            exclude_rows,
+            ..TopItemsRequest::default()
+        };
+        return Ok((popular, SOURCE_FALLBACK));
+    }
+    let (has_ranking, has_rating) = (!user.ranking_factors.is_empty(), !user.rating_factors.is_empty());
+    let by_rating = match rank_by {
+        RankBy::Rating => true,
+        RankBy::Ranking => false,
+        RankBy::Unspecified => !has_ranking,
+    };
+    if !(if by_rating { has_rating } else { has_ranking }) {
+        let (asked, other) = (rank_name(rank_by), if by_rating { "ranking" } else { "rating" });
+        let reason = format!("there are no {asked} factors to rank by; rank by '{other}'");
+        return Err(QueryError::invalid("rank_by", reason));
+    }
+    let request = TopItemsRequest {
+        score: if by_rating { ScoreKind::Rating } else { ScoreKind::Ranking }.into(),
+        query: if by_rating { Bytes::new() } else { user.ranking_factors.clone() },
+        query_objective: Objective::Ranking.into(),
+        rating_query: user.rating_factors.clone(),
+        rating_bias: user.rating_bias,
+        exclude_rows,
+        with_predicted_rating: has_rating,
+        ..TopItemsRequest::default()
+    };
+    Ok((request, SOURCE_MODEL))
+}

@@ -1,0 +1,74 @@
+//! What a list is to be like, whoever it is for.
+
+use shoal_common::ids::IdKind;
+use shoal_proto::v1::{ItemFilter, RankBy};
+
+use super::{CountRange, QueryError, filter::Filter};
+
+/// How many movies may be asked for.
+pub const RECOMMEND_COUNT: CountRange = CountRange { default: 10, max: 100 };
+
+/// What a list is to be like.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many, 1 to 100; 10 by default.
+    pub n: Option<i64>,
+    /// By which scores.
+    pub rank_by: RankBy,
+    /// Rather no answer than one without some shards.
+    pub complete: bool,
+    /// Leave out what has been rated.
+    pub exclude_seen: bool,
+    /// Which movies may be listed.
+    pub filter: Filter,
+    /// 0 to 1: how much likeness to the movies before counts against a movie's score.
+    pub diversity: f32,
+    /// Say what each rated movie adds to each score.
+    pub explain: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            n: None,
+            rank_by: RankBy::Unspecified,
+            complete: false,
+            exclude_seen: true,
+            filter: Filter::default(),
+            diversity: 0.0,
+            explain: false,
+        }
+    }
+}
+
+/// The same, checked for a data set.
+#[derive(Debug, Clone)]
+pub(super) struct CheckedOptions {
+    pub(super) n: u32,
+    pub(super) rank_by: RankBy,
+    pub(super) complete: bool,
+    pub(super) exclude_seen: bool,
+    pub(super) filter: Option<ItemFilter>,
+    pub(super) diversity: f32,
+    pub(super) explain: bool,
+}
+
+impl Options {
+    /// # Errors
+    /// When one is out of its range.
+    pub(super) fn check(&self, items: IdKind) -> Result<CheckedOptions, QueryError> {
+        if !(0.0..=1.0).contains(&self.diversity) {
+            let reason = format!("it is {}; it must be from 0 to 1", self.diversity);
+            return Err(QueryError::invalid("diversity", reason));
+        }
+        Ok(CheckedOptions {
+            n: RECOMMEND_COUNT.check(self.n)?,
+            rank_by: self.rank_by,
+            complete: self.complete,
+            exclude_seen: self.exclude_seen,
+            filter: self.filter.resolve(items)?,
+            diversity: self.diversity,
+            explain: self.explain,
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! The service around the queries: its description, its page, compression, origins, limits.
+
+use reqwest::{Client, StatusCode, header};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::fixture::{Cluster, Setup};
+
+#[tokio::test]
+async fn the_description_is_openapi_3_1_and_has_every_route_with_examples() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let description = cluster.router.get("/openapi.json").await.ok();
+    assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
+    let expected = [
+        ("/metrics", "get"),
+        ("/recommendations/", "get"),
+        ("/recommendations/batch", "post"),
+        ("/recommendations/health", "get"),
+        ("/recommendations/popular", "get"),
+        ("/recommendations/predict", "post"),
+        ("/recommendations/recommend", "post"),
+        ("/recommendations/recommend/{user_id}", "get"),
+        ("/recommendations/similar/{movie_id}", "get"),
+    ];
+    let paths = description["paths"].as_object().unwrap();
+    let found: Vec<&String> = paths.keys().collect();
+    assert_eq!(found, expected.map(|(path, _)| path));
+    for (path, method) in expected {
+        let operation = &paths[path][method];
+        assert!(operation["summary"].is_string(), "{path} has a summary");
+        assert!(operation["responses"]["200"].is_object(), "{path} says what it answers");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{path}: {parameter}");
+        }
+        if let Some(body) = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str()
+        {
+            let name = body.rsplit('/').next().unwrap();
+            assert!(
+                !description["components"]["schemas"][name]["example"].is_null(),
+                "{name} has an example"
+            );
+        }
+        if path.contains("recommend") && path != "/recommendations/" && path != "/recommendations/health" {
+            assert!(
+                operation["responses"]["400"].is_object() && operation["responses"]["503"].is_object(),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn described_parameters_are_those_that_are_taken() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let description = cluster.router.get("/openapi.json").await.ok();
+    let parameters = |path: &str| -> Vec<(String, Value)> {
+        let of = description["paths"][path]["get"]["parameters"].as_array().unwrap();
+        let query = of.iter().filter(|parameter| parameter["in"] == "query");
+        query.map(|of| (of["name"].as_str().unwrap().to_owned(), of["example"].clone())).collect()
+    };
+    for (path, called) in [
+        ("/recommendations/recommend/{user_id}", "/recommendations/recommend/1"),
+        ("/recommendations/similar/{movie_id}", "/recommendations/similar/1"),
+        ("/recommendations/popular", "/recommendations/popular"),
+    ] {
+        let described = parameters(path);
+        assert!(described.len() >= 3);
+        for (name, example) in described {
+            let value = match &example {
+                Value::String(text) => text.clone(),
+                Value::Null if name == "cursor" => continue,
+                Value::Null => "true".to_owned(),
+                other => other.to_string(),
+            };
+            cluster.router.get(&format!("{called}?{name}={value}")).await.ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_comes_from_the_router_alone() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let page = cluster.router.get("/docs/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"));
+    for part in page.text.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")) {
+        assert!(!part.contains("://"), "'{part}' is elsewhere");
+        let asset = cluster.router.get(&format!("/docs/{}", part.trim_start_matches("./"))).await;
+        assert_eq!(asset.status, StatusCode::OK, "{part}");
+    }
+    let start = cluster.router.get("/docs/swagger-initializer.js").await;
+    assert!(start.text.contains("/openapi.json"), "{}", start.text);
+}
+
+#[tokio::test]
+async fn answers_are_compressed_where_that_is_welcome() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let url = format!("http://{}/recommendations/recommend/1?n=50", cluster.router.http);
+    let client = Client::builder().no_proxy().build().unwrap();
+    let plain = client.get(&url).send().await.unwrap();
+    assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
+    let plain = plain.bytes().await.unwrap();
+    let packed = client.get(&url).header(header::ACCEPT_ENCODING, "gzip").send().await.unwrap();
+    assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
+    let packed = packed.bytes().await.unwrap();
+    assert_eq!(packed[..2], [0x1f, 0x8b], "it begins as gzip does");
+    assert!(packed.len() < plain.len() / 2);
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_call_only_where_that_was_set() {
+    let client = Client::builder().no_proxy().build().unwrap();
+    let allowed = async |cluster: &Cluster, origin: &str| {
+        let url = format!("http://{}/recommendations/health", cluster.router.http);
+        let answer = client.get(url).header(header::ORIGIN, origin).send().await.unwrap();
+        let allowed = answer.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        allowed.map(|origin| origin.to_str().unwrap().to_owned())
+    };
+    let off = Cluster::start(Setup::default()).await;
+    assert_eq!(allowed(&off, "https://example.org").await, None);
+    let some = Cluster::start(Setup { cors_origins: &["https://example.org"], ..Setup::default() }).await;
+    assert_eq!(allowed(&some, "https://example.org").await.as_deref(), Some("https://example.org"));
+    assert_eq!(allowed(&some, "https://example.com").await, None);
+    let any = Cluster::start(Setup { cors_origins: &["*"], ..Setup::default() }).await;
+    assert_eq!(allowed(&any, "https://example.com").await.as_deref(), Some("*"));
+}
+
+#[tokio::test]
+async fn headers_beyond_all_measure_are_refused() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let send = async |headers: String| {
+        let mut stream = tokio::net::TcpStream::connect(cluster.router.http).await.unwrap();
+        let request = format!(
+            "GET /recommendations/health HTTP/1.1\r\nhost: shoal\r\n{headers}connection: close\r\n\r\n"
+        );
+        // The router may close the connection before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert!(send("x-one: 1\r\n".to_owned()).await.starts_with("HTTP/1.1 200"));
+    let many: String = (0..200).map(|at| format!("x-{at}: 1\r\n")).collect();
+    let answer = send(many).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let long = format!("x-long: {}\r\n", "a".repeat(100_000));
+    let answer = send(long).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    cluster.router.get("/recommendations/health").await.ok();
+}
