@@ -65,6 +65,10 @@ impl Query {
     async fn recommend_batch(&self, request: &RecommendBatch) -> Result<RecommendedBatch, QueryError> {
         let live = self.live()?;
         let options: CheckedOptions = request.options.check(live.item_id_kind)?;
+        let single = [("explain", options.explain), ("diversity", options.diversity > 0.0)];
+        if let Some((parameter, _)) = single.into_iter().find(|(_, asked)| *asked) {
+            return Err(QueryError::invalid(parameter, "only a single list can be asked for with it"));
+        }
         if !(1..=BATCH_USERS_MAX).contains(&request.users.len()) {
             let reason =
                 format!("it names {} users; it must name 1 to {BATCH_USERS_MAX}", request.users.len());

@@ -5,6 +5,7 @@ use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, ShardsAnswe
 
 use super::{
     CheckedOptions, Query, QueryError,
+    cursor::REACH,
     recommend::{SOURCE_FALLBACK, SOURCE_MODEL, rank_name},
     shards_answered,
     workers::{Best, floats},
@@ -45,7 +46,7 @@ impl Query {
         let end = offset + options.n;
         let request = TopItemsRequest {
             // One more tells whether something follows.
-            n: if diverse { (end * POOL_FACTOR).min(POOL_MAX) } else { end + 1 },
+            n: if diverse { (end * POOL_FACTOR).min(POOL_MAX) } else { (end + 1).min(REACH) },
             filter: options.filter.clone(),
             with_factors: diverse || with_factors,
             ..request

@@ -97,7 +97,12 @@ async fn lists_are_made_into_the_same_as_over_http() {
     let next = client.recommend(request).await.unwrap().into_inner();
     assert_eq!(next.recommendations[0].rank, 4);
 
-    let request = RecommendBatchRequest { user_ids: vec![integer(1).unwrap()], options: Some(options) };
+    let request =
+        RecommendBatchRequest { user_ids: vec![integer(1).unwrap()], options: Some(options.clone()) };
+    let refused = client.recommend_batch(request.clone()).await.unwrap_err();
+    assert!(refused.code() == Code::InvalidArgument && refused.message().contains("'explain'"), "{refused}");
+    let options = Some(RecommendRequest { explain: false, ..options });
+    let request = RecommendBatchRequest { options, ..request };
     let batch = client.recommend_batch(request).await.unwrap().into_inner();
     let ids = |list: &[Recommendation]| list.iter().map(|movie| movie.movie_id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&batch.results[0].recommendations), ids(&reply.recommendations));

@@ -153,6 +153,11 @@ async fn pages_follow_each_other_without_gaps_or_repeats() {
     assert_eq!(found, all);
     assert_eq!(pages, all.len().div_ceil(9));
 
+    // Paging ends where workers rank no further.
+    let (_, rest) = cursor.split_once('-').unwrap();
+    let answer = cluster.router.get(&format!("/recommendations/recommend/2?n=100&cursor=9990-{rest}")).await;
+    assert_eq!(answer.ok()["recommendations"], json!([]));
+
     let answer = cluster.router.get(&format!("/recommendations/recommend/3?n=9{cursor}")).await;
     answer.refused(StatusCode::BAD_REQUEST, &["'cursor'", "another query"]);
     let answer = cluster.router.get(&format!("/recommendations/recommend/2?genres=Comedy{cursor}")).await;

@@ -208,8 +208,8 @@ impl Solver<'_> {
 fn spread(parts: &[f32], ratings: &[Option<f32>]) -> Vec<f32> {
     let rated = ratings.iter().flatten().count();
     let spread = |parts: &[f32]| {
-        let mut parts = parts.to_vec().into_iter();
-        let part = move |rating: &Option<f32>| rating.and_then(|_| parts.next()).unwrap_or_default();
+        let mut parts = parts.iter().copied();
+        let part = |rating: &Option<f32>| rating.and_then(|_| parts.next()).unwrap_or_default();
         ratings.iter().map(part).collect::<Vec<f32>>()
     };
     parts.chunks_exact(rated.max(1)).flat_map(spread).collect()

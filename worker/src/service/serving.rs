@@ -26,7 +26,7 @@ use shoal_proto::v1::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use self::scoring::Work;
+use self::scoring::{AskedShards, Work};
 use super::admission::Admission;
 use crate::serve::{ItemQuery, ItemShard, LoadedModels, LoadedVersion, QueryError, check_shards};
 
@@ -172,10 +172,7 @@ impl WorkerServing for Serving {
 }
 
 /// The shards asked for, as far as they are here; at least one has to be.
-fn item_shards(
-    version: &LoadedVersion,
-    shards: &[u32],
-) -> Result<Vec<(u32, Option<Arc<ItemShard>>)>, Status> {
+fn item_shards(version: &LoadedVersion, shards: &[u32]) -> Result<AskedShards, Status> {
     check_shards(shards).map_err(invalid)?;
     let found: Vec<_> = shards.iter().map(|number| (*number, version.items.get(number).cloned())).collect();
     if found.iter().all(|(_, shard)| shard.is_none()) {

@@ -17,10 +17,13 @@ use crate::serve::{Hit, ItemQuery, ItemShard, LoadedVersion, QueryError};
 /// Rows in all below which one thread is quicker than sharing the work out (about 0.1 ms of work).
 const PARALLEL_ROWS_MIN: usize = 20_000;
 
+/// The shards asked for; `None` for one that is not here.
+pub(super) type AskedShards = Vec<(u32, Option<Arc<ItemShard>>)>;
+
 /// Queries that share a pass, and the shards that they are about.
 pub(super) struct Work {
     pub(super) version: Arc<LoadedVersion>,
-    pub(super) shards: Vec<(u32, Option<Arc<ItemShard>>)>,
+    pub(super) shards: AskedShards,
     pub(super) queries: Vec<ItemQuery>,
 }
 
