@@ -230,12 +230,13 @@ mod tests {
         let parameters = AlsParameters {
             objective: ObjectiveChoice::Both.into(),
             rank: rank as u32,
-            explicit: Some(ExplicitParameters { regularization: 0.1, biases }),
+            explicit: Some(ExplicitParameters { regularization: 0.1, biases, ..Default::default() }),
             implicit: Some(ImplicitParameters {
                 regularization: 0.02,
                 unobserved_weight: 0.1,
                 alpha: 0.3,
                 regularization_exponent: 1.0,
+                ..Default::default()
             }),
             ..AlsParameters::default()
         };

@@ -78,7 +78,7 @@ impl World {
             objective: ObjectiveChoice::Both.into(),
             rank: 8,
             sweeps,
-            explicit: Some(ExplicitParameters { regularization: 0.1, biases: true }),
+            explicit: Some(ExplicitParameters { regularization: 0.1, biases: true, ..Default::default() }),
             implicit: Some(ImplicitParameters { regularization: 0.1, ..Default::default() }),
             checkpoint_every_sweeps: 2,
             ..Default::default()

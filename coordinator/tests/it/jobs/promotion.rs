@@ -131,7 +131,7 @@ async fn what_is_not_there_is_not_found_wherever_it_is_asked_for() {
             objective: ObjectiveChoice::Explicit.into(),
             rank: 4,
             sweeps: 1,
-            explicit: Some(ExplicitParameters { regularization: 0.1, biases: false }),
+            explicit: Some(ExplicitParameters { regularization: 0.1, biases: false, ..Default::default() }),
             ..Default::default()
         }),
         ..Default::default()

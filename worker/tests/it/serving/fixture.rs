@@ -319,12 +319,13 @@ async fn write_model(
         parameters: Some(AlsParameters {
             objective: ObjectiveChoice::Both.into(),
             rank: RANK as u32,
-            explicit: Some(ExplicitParameters { regularization: 0.05, biases: true }),
+            explicit: Some(ExplicitParameters { regularization: 0.05, biases: true, ..Default::default() }),
             implicit: Some(ImplicitParameters {
                 regularization: 0.01,
                 unobserved_weight: 0.1,
                 alpha: 0.5,
                 regularization_exponent: 1.0,
+                ..Default::default()
             }),
             ..Default::default()
         }),
