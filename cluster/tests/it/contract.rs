@@ -69,7 +69,8 @@ async fn answers_have_the_fields_that_clients_are_written_against() {
     check_time(&answer);
 
     let answer = http.get("/recommendations/health").await.ok();
-    assert_eq!(fields(&answer), ["model_loaded", "model_version", "shards", "status", "timestamp"]);
+    let expected = ["cache_stats", "model_loaded", "model_version", "shards", "status", "timestamp"];
+    assert_eq!(fields(&answer), expected);
     assert_eq!(answer["shards"], json!({"served": 32, "total": 32}));
     assert_eq!((&answer["status"], &answer["model_loaded"]), (&json!("healthy"), &json!(true)));
     assert_eq!(answer["model_version"], version.as_str());
