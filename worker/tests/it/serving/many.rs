@@ -49,7 +49,10 @@ fn merged(reply: TopItemsReply, n: usize) -> Vec<(f32, i64)> {
     hits
 }
 
-fn filters() -> Vec<(ItemFilter, Box<dyn Fn(i64) -> bool>)> {
+/// Whether an item, by its id, passes a filter.
+type Passes = Box<dyn Fn(i64) -> bool>;
+
+fn filters() -> Vec<(ItemFilter, Passes)> {
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let ids = |ids: &[i64]| ids.iter().filter_map(|id| integer(*id)).collect::<Vec<_>>();
     let has_genres = |id: i64| !genres(id).is_empty();

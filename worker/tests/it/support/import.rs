@@ -87,7 +87,8 @@ impl Workers {
         self.on_all(attempt, Step::IngestBegin(begin)).await?;
         let mut steps = Vec::new();
         for (number, file) in found.files.iter().enumerate() {
-            let ranges = if file.multiline { vec![0..file.length_bytes] } else { cut(file) };
+            let ranges =
+                if file.multiline { std::iter::once(0..file.length_bytes).collect() } else { cut(file) };
             for range in ranges {
                 let file = number as u32;
                 steps.push(IngestParse { file, begin: range.start, end: range.end });
