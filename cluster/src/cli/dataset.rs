@@ -125,6 +125,10 @@ pub(super) fn describe(info: &DatasetInfo) -> String {
         info.shard_count,
         info.source_uri,
     );
+    if info.tags > 0 || info.genome_items > 0 {
+        let [tags, genome] = [info.tags, info.genome_items].map(output::count);
+        text.push_str(&format!("tags     {tags} by users; a tag genome of {genome} items\n"));
+    }
     if let Some(report) = &info.report {
         text.push_str(&describe_report(report));
     }

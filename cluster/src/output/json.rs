@@ -35,6 +35,8 @@ pub fn dataset(info: &DatasetInfo) -> Value {
         "items": info.items,
         "ratings": info.ratings,
         "catalogue_items": info.catalogue_items,
+        "tags": info.tags,
+        "genome_items": info.genome_items,
         "rating_min": info.rating_min,
         "rating_max": info.rating_max,
         "rating_mean": info.rating_mean,

@@ -102,7 +102,7 @@ async fn jobs_that_do_not_succeed_leave_nothing() {
     std::fs::write(bad.join("ratings.csv"), "userId,movieId,rating,timestamp\n1,2,4.5,100\n1,3,many,100\n")
         .unwrap();
     let refused = cluster.shoal(&["dataset", "import", bad.to_str().unwrap()]).exits_with(1);
-    refused.says(&["1 of 2 rows are bad", "ratings.csv line 3", "--max-bad-rows"]);
+    refused.says(&["1 of 2 rows of 'ratings.csv' are bad", "ratings.csv line 3", "--max-bad-rows"]);
     assert_eq!(stored(&cluster), before);
     let allowed = cluster
         .shoal(&["dataset", "import", bad.to_str().unwrap(), "--max-bad-rows", "50%", "--json"])

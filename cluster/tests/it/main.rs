@@ -9,6 +9,7 @@ mod bits;
 mod cli;
 mod contract;
 mod faults;
+mod imports;
 mod jobs;
 mod models;
 mod quickstart;

@@ -67,6 +67,12 @@ pub fn tags_part(shard: u32) -> String {
     format!("tags/part-{shard:05}.parquet")
 }
 
+/// The tags of the genome, by number: `genome/tags.parquet`.
+#[must_use]
+pub fn genome_tags_part() -> String {
+    "genome/tags.parquet".to_owned()
+}
+
 /// The tag genome of one item shard's items: `genome/part-00003.safetensors`.
 #[must_use]
 pub fn genome_part(shard: u32) -> String {

@@ -27,8 +27,8 @@ use crate::hash::checksum_hex;
 
 pub use cache::LocalCache;
 pub use layout::{
-    PartKind, catalogue_part, checkpoint_path, dataset_path, genome_part, ids_part, model_path, part,
-    staging_path, tags_part,
+    PartKind, catalogue_part, checkpoint_path, dataset_path, genome_part, genome_tags_part, ids_part,
+    model_path, part, staging_path, tags_part,
 };
 pub use manifest::{MANIFEST_FILE, METADATA_FILE, Manifest};
 
@@ -207,7 +207,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], or the store's failure.
     pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.objects.get_range(&Path::from(path), range).await.map_err(|e| access("read", path, e))
+        // A listed name is taken as it is: people call their files what they like.
+        let location = Path::parse(path).unwrap_or_else(|_| Path::from(path));
+        self.objects.get_range(&location, range).await.map_err(|e| access("read", path, e))
     }
 
     /// Reads an object and checks it against its manifest entry.
@@ -233,6 +235,19 @@ impl Store {
             .try_collect()
             .await
             .map_err(|e| access("list", folder, e))?;
+        found.sort();
+        Ok(found)
+    }
+
+    /// As [`Store::list`], but for what lies in `folder` itself and not further down.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn list_folder(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let listed = self.objects.list_with_delimiter(Some(&Path::from(folder))).await;
+        let objects = listed.map_err(|e| access("list", folder, e))?.objects;
+        let mut found: Vec<(String, u64)> =
+            objects.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
         found.sort();
         Ok(found)
     }

@@ -14,7 +14,7 @@ use shoal_common::{
 use shoal_proto::v1::{
     DatasetInfo, DatasetSource, ImportReport, IngestBegin, IngestBuild, IngestParse, IngestParseDone,
     IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry, RejectionCount,
-    ShardStats, SourceFile, step_event::Event, step_request::Step, update_job::Update,
+    ShardStats, SourceFile, SourceFormat, step_event::Event, step_request::Step, update_job::Update,
 };
 use tokio::sync::mpsc;
 
@@ -58,7 +58,7 @@ pub(super) async fn run(
     let found = inspect(leader, &workers[0], &source).await?;
 
     let shard_count = if request.shard_count == 0 { SHARDS_DEFAULT } else { request.shard_count };
-    let begin = IngestBegin {
+    let mut begin = IngestBegin {
         source: Some(source.clone()),
         shard_count,
         user_id_kind: found.user_id_kind,
@@ -68,10 +68,19 @@ pub(super) async fn run(
         staging_path: staging_path(&info.job_id, info.attempt),
         files: found.files.clone(),
     };
-    attempt.on_all(leader, Step::IngestBegin(begin), tracker).await?;
-    tracker.begin("parsing", "parsing", (0.02, 0.6));
-    let report = parse(leader, &attempt, &found.files, tracker).await?;
-    check_report(&report, &source)?;
+    let ranges = loop {
+        attempt.on_all(leader, Step::IngestBegin(begin.clone()), tracker).await?;
+        tracker.begin("parsing", "parsing", (0.02, 0.6));
+        let ranges = parse(leader, &attempt, &begin.files, tracker).await?;
+        // Where quotes were left open ranges may have begun inside of fields: those files are read again,
+        // each in one piece, by workers that begin anew.
+        if !set_multiline(&mut begin.files, &ranges) {
+            break ranges;
+        }
+        tracker.phase("parsing again, as fields go on over line ends");
+    };
+    let (report, files) = merge_reports(&begin.files, ranges);
+    check_report(&report, &files, &source)?;
 
     tracker.begin("sorting", "sorting", (0.6, 0.75));
     let mut dataset = sort(leader, &attempt, tracker).await?;
@@ -157,13 +166,13 @@ fn ranges(files: &[SourceFile], workers: usize) -> VecDeque<IngestParse> {
     ranges
 }
 
-/// Hands out the ranges to whoever is free, and merges the reports.
+/// Hands out the ranges to whoever is free.
 async fn parse(
     leader: &Leader,
     attempt: &Attempt,
     files: &[SourceFile],
     tracker: &mut Tracker,
-) -> Result<ImportReport, JobError> {
+) -> Result<Vec<RangeDone>, JobError> {
     let total: u64 = files.iter().map(|file| file.length_bytes).sum();
     let queue = Arc::new(Mutex::new(ranges(files, attempt.workers.len())));
     let (results, mut parsed) = mpsc::unbounded_channel();
@@ -215,11 +224,35 @@ async fn parse(
             done.push(range);
         }
     }
-    Ok(merge_reports(files, done))
+    Ok(done)
 }
 
-/// One report of all ranges, in file order, with line numbers of the file.
-fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> ImportReport {
+/// Marks the CSV files in which a quote was left open and that were read as if no row went on over a line
+/// end. Whether there are any.
+fn set_multiline(files: &mut [SourceFile], ranges: &[RangeDone]) -> bool {
+    let mut any = false;
+    for RangeDone { step, done } in ranges {
+        let file = &mut files[step.file as usize];
+        if done.open_quotes > 0 && file.format() == SourceFormat::Csv && !file.multiline {
+            file.multiline = true;
+            any = true;
+        }
+    }
+    any
+}
+
+/// How many rows of a file were read, and rejected.
+#[derive(Debug, Clone, Default)]
+struct FileRows {
+    name: String,
+    read: u64,
+    rejected: u64,
+}
+
+/// One report of all ranges, in file order, with line numbers of the file; and the counts of each file.
+fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> (ImportReport, Vec<FileRows>) {
+    let rows = |file: &SourceFile| FileRows { name: file.uri.clone(), ..FileRows::default() };
+    let mut by_file: Vec<FileRows> = files.iter().map(rows).collect();
     ranges.sort_by_key(|range| (range.step.file, range.step.begin));
     let mut merged = ImportReport {
         files: files.iter().map(|file| file.uri.clone()).collect(),
@@ -233,6 +266,8 @@ fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> ImportRepo
             lines = u64::from(files[file as usize].header_lines);
         }
         let report = done.report.unwrap_or_default();
+        by_file[file as usize].read += report.rows_read;
+        by_file[file as usize].rejected += report.rows_read - report.rows_accepted;
         merged.rows_read += report.rows_read;
         merged.rows_accepted += report.rows_accepted;
         merged.bytes_read += report.bytes_read;
@@ -253,23 +288,23 @@ fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> ImportRepo
     }
     merged.rejections = counts.into_values().collect();
     merged.rejections.sort_by_key(|rejection| std::cmp::Reverse(rejection.count));
-    merged
+    (merged, by_file)
 }
 
-/// Refuses an import with too many bad rows, or none that is good, in one sentence with examples.
-fn check_report(report: &ImportReport, source: &DatasetSource) -> Result<(), JobError> {
+/// Refuses an import that has no good row, or a file with too many bad ones, in one sentence with examples.
+fn check_report(report: &ImportReport, files: &[FileRows], source: &DatasetSource) -> Result<(), JobError> {
     if report.rows_accepted == 0 {
         return Err(JobError::Fatal(format!("no row of '{}' could be read{}", source.uri, examples(report))));
     }
-    let rejected = report.rows_read - report.rows_accepted;
-    let ratio = rejected as f64 / report.rows_read as f64;
-    if ratio <= source.bad_rows_ratio_max {
-        return Ok(());
-    }
+    let share = |file: &FileRows| file.rejected as f64 / file.read.max(1) as f64;
+    // Of each file by itself: a long good one must not hide a short bad one.
+    let Some(bad) = files.iter().find(|file| share(file) > source.bad_rows_ratio_max) else { return Ok(()) };
     Err(JobError::Fatal(format!(
-        "{rejected} of {} rows are bad ({:.3} %), more than the {:.3} % allowed, so nothing was imported{}; mend the file, or allow more with --max-bad-rows",
-        report.rows_read,
-        ratio * 100.0,
+        "{} of {} rows of '{}' are bad ({:.3} %), more than the {:.3} % allowed, so nothing was imported{}; mend the file, or allow more with --max-bad-rows",
+        bad.rejected,
+        bad.read,
+        bad.name,
+        share(bad) * 100.0,
         source.bad_rows_ratio_max * 100.0,
         examples(report),
     )))
@@ -295,6 +330,8 @@ async fn sort(leader: &Leader, attempt: &Attempt, tracker: &mut Tracker) -> Resu
         dataset.user_shards.extend(done.user_shards);
         dataset.item_shards.extend(done.item_shards);
         dataset.catalogue_items += done.catalogue_items;
+        dataset.tags += done.tags;
+        dataset.genome_items += done.genome_items;
         dataset.rating_min = dataset.rating_min.min(done.rating_min);
         dataset.rating_max = dataset.rating_max.max(done.rating_max);
         duplicates += done.duplicates;
@@ -334,6 +371,8 @@ async fn publish(
         "items": dataset.items,
         "ratings": dataset.ratings,
         "catalogue_items": dataset.catalogue_items,
+        "tags": dataset.tags,
+        "genome_items": dataset.genome_items,
         "rating": { "min": dataset.rating_min, "max": dataset.rating_max, "mean": dataset.rating_mean },
         "rows_read": report.rows_read,
         "duplicates": report.duplicates,

@@ -71,6 +71,39 @@ pub struct MovieRow<'a> {
     pub genres: String,
 }
 
+/// One tag that a user gave an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRow<'a> {
+    /// Who.
+    pub user: IdRef<'a>,
+    /// What.
+    pub item: IdRef<'a>,
+    /// As it was written.
+    pub tag: Cow<'a, str>,
+    /// Seconds since the epoch; 0 when the source has none.
+    pub timestamp: i64,
+}
+
+/// How much a tag of the genome applies to an item.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GenomeRow<'a> {
+    /// The item.
+    pub item: IdRef<'a>,
+    /// Number of the tag.
+    pub tag: u32,
+    /// From 0 to 1.
+    pub relevance: f32,
+}
+
+/// A tag of the genome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenomeTagRow<'a> {
+    /// Its number.
+    pub tag: u32,
+    /// Its name.
+    pub name: Cow<'a, str>,
+}
+
 /// One row of any content.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Row<'a> {
@@ -78,4 +111,10 @@ pub enum Row<'a> {
     Rating(RatingRow<'a>),
     /// From a movies file.
     Movie(MovieRow<'a>),
+    /// From a tags file.
+    Tag(TagRow<'a>),
+    /// From a file of the genome's scores.
+    Genome(GenomeRow<'a>),
+    /// From a file of the genome's tags.
+    GenomeTag(GenomeTagRow<'a>),
 }

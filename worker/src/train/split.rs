@@ -1,9 +1,6 @@
 //! Which pairs are held out: by a hash of the pair, or because a file names them.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use shoal_common::{
     compute::Compute,
@@ -14,9 +11,9 @@ use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent};
 
 use super::TrainError;
 use crate::dataset::{
-    parse::{RowReader, Rules},
+    parse::Rules,
     row::{RatingRow, Row},
-    source::{SourceFolder, inspect},
+    source::{SourceFolder, inspect, rows::RowSink},
 };
 
 /// How pairs are held out.
@@ -81,9 +78,8 @@ pub(super) async fn read_given(
     options: &BTreeMap<String, String>,
     dataset: &DatasetInfo,
     compute: &Compute,
-    wanted: impl Fn(&RatingRow<'_>) -> bool + Send + Sync + 'static,
+    wanted: impl Fn(&RatingRow<'_>) -> bool + Send + 'static,
 ) -> Result<Vec<Given>, TrainError> {
-    let wanted = Arc::new(wanted);
     let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
     let found = inspect(&source, options).await?;
     let (folder, _) = SourceFolder::open(uri, options)?;
@@ -94,21 +90,29 @@ pub(super) async fn read_given(
         rating_min: 0.0,
         rating_max: 0.0,
     };
-    let mut ratings = Vec::new();
+    let mut sink = Wanted { wanted, ratings: Vec::new() };
     for file in found.files.iter().filter(|file| file.content() == FileContent::Ratings) {
-        let mut reader = RowReader::new(file, rules, uri.to_owned(), 0..file.length_bytes);
-        while let Some(position) = reader.wants() {
-            let (bytes, last) = folder.read_piece(file, position, file.length_bytes).await?;
-            let wanted = Arc::clone(&wanted);
-            let reading = compute.run(move || {
-                reader.take(&bytes, last, |row, _| match row {
-                    Row::Rating(row) => ratings.extend(wanted(&row).then(|| Given::from(row))),
-                    Row::Movie(_) => {}
-                });
-                (reader, ratings)
-            });
-            (reader, ratings) = reading.await?;
-        }
+        let whole = 0..file.length_bytes;
+        sink = folder.read_range(file, rules, whole, compute, sink, |_| {}).await?.sink;
     }
-    Ok(ratings)
+    Ok(sink.ratings)
+}
+
+/// Keeps the ratings that are wanted.
+struct Wanted<F> {
+    wanted: F,
+    ratings: Vec<Given>,
+}
+
+impl<F: Fn(&RatingRow<'_>) -> bool + Send + 'static> RowSink for Wanted<F> {
+    type Error = TrainError;
+
+    fn take(&mut self, row: &Row<'_>, _position: u64) -> Result<(), TrainError> {
+        if let Row::Rating(row) = row
+            && (self.wanted)(row)
+        {
+            self.ratings.push(Given::from(*row));
+        }
+        Ok(())
+    }
 }

@@ -65,6 +65,13 @@ async fn movielens_as_kaggle_has_it() {
                   29,\"City of Lost Children, The (Cit\xc3\xa9 des enfants perdus, La) (1995)\",\"Adventure\"\n\
                   7,\"The \"\"Great\"\" One (2001-2003)\",\"(no genres listed)\"\n",
             ),
+            (
+                "tag.csv",
+                b"\"userId\",\"movieId\",\"tag\",\"timestamp\"\n\
+                  18,29,\"dark, \"\"hero\"\"\",\"2009-04-24 18:19:40\"\n9,7,Quirky,2010-01-01 00:00:00\n9,5555,gone,2010-01-01 00:00:00\n",
+            ),
+            ("genome_scores.csv", b"movieId,tagId,relevance\n2,1,0.025\n2,3,0.5\n29,3,1\n4444,1,0.75\n"),
+            ("genome_tags.csv", b"\"tagId\",\"tag\"\n1,\"007\"\n3,\"18th century\"\n"),
         ],
     );
     let imported = workers.import(&source(&folder), SHARDS, 40).await.unwrap();
@@ -92,6 +99,20 @@ async fn movielens_as_kaggle_has_it() {
     assert_eq!((info.users, info.items, info.ratings, info.catalogue_items), (2, 3, 3, 3));
     let ids: BTreeSet<String> = workers.ids(info, Side::Items).await.into_iter().collect();
     assert_eq!(ids, ["2", "29", "7"].map(str::to_owned).into());
+    // What is said of items that are neither rated nor in the catalogue is left out.
+    assert_eq!((info.tags, info.genome_items), (2, 2));
+    assert_eq!(
+        workers.tags(info).await,
+        [
+            ("29".to_owned(), "18".to_owned(), "dark, \"hero\"".to_owned(), 1_240_597_180),
+            ("7".to_owned(), "9".to_owned(), "Quirky".to_owned(), 1_262_304_000),
+        ]
+    );
+    let (genome, names) = workers.genome(info).await;
+    assert_eq!(genome[&("2".to_owned(), 1)], 0.025);
+    assert_eq!(genome[&("29".to_owned(), 3)], 1.0);
+    let scores: f32 = genome.values().sum();
+    assert_eq!((scores, names), (1.525, vec![(1, "007".to_owned()), (3, "18th century".to_owned())]));
     // Only the data set is left: no staging, no spools.
     assert!(workers.objects().await.keys().all(|path| path.starts_with("datasets/test/")));
     for worker in 0..2 {
@@ -144,7 +165,10 @@ async fn every_bad_row_is_named_by_file_line_and_reason() {
         assert_eq!(
             numbered,
             [
-                (3, "the user id is not a whole number as the file's first ids are"),
+                (
+                    3,
+                    "the user id is not a whole number as the file's first ids are (--user-ids text takes any)"
+                ),
                 (4, "the movie id is empty"),
                 (5, "the rating is not a number"),
                 (7, "the rating is out of range"),
@@ -319,6 +343,73 @@ async fn empty_and_foreign_files_are_refused_with_what_to_do() {
     assert!(workers.objects().await.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn titles_may_go_on_over_lines_and_stray_quotes_lose_one_line() {
+    let workers = Workers::start(2, 1).await;
+    let movies = b"movieId,title,genres\r\n\
+        1,\"Two\r\nlines, \"\"three\"\"\r\n\r\nand a half (1999)\",Drama\r\n\
+        2,\"Never closed (2000),Comedy\r\n\
+        3,\"5\"\" disk\",Drama\r\n\
+        4,Half an inch\" (2001),Drama\r\n";
+    let folder = files(
+        &workers,
+        &[("ratings.csv", b"userId,movieId,rating,timestamp\n1,1,3,4\n"), ("movies.csv", movies)],
+    );
+    let imported = workers.import(&source(&folder), SHARDS, 1_000).await.unwrap();
+    assert_eq!(imported.rejected, [("movies.csv".to_owned(), 6, "a quoted field is not closed".to_owned())]);
+    let titles = workers.catalogue(&imported.info).await;
+    assert_eq!(
+        titles["1"],
+        titled("1", "Two\r\nlines, \"three\"\r\n\r\nand a half (1999)", Some(1999), "Drama")
+    );
+    assert_eq!(titles["3"].1, "5\" disk");
+    assert_eq!(titles["4"].1, "Half an inch\" (2001)");
+    assert_eq!(titles.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_without_end_and_files_that_are_no_text_do_not_fill_the_memory() {
+    let workers = Workers::start(1, 1).await;
+    let mut rows = b"userId,movieId,rating,timestamp\n1,1,3,4\n".to_vec();
+    rows.resize(rows.len() + 5_000_000, b'7');
+    rows.extend_from_slice(b"\n2,2,3,4\n");
+    let folder = files(&workers, &[("ratings.csv", &rows)]);
+    let imported = workers.import(&source(&folder), SHARDS, 1_000_000).await.unwrap();
+    assert_eq!(reasons(&imported), [(3, "the line is longer than 1 MiB")]);
+    assert_eq!(ratings(&workers, &imported).await, [stored("1", "1", 3.0, 4), stored("2", "2", 3.0, 4)]);
+    for (name, bytes) in [("ratings.csv", &b"u\0s\0e\0r\0"[..]), ("ratings.csv.gz", b"\x1f\x8b")] {
+        let path = files(&workers, &[(name, bytes)]).join(name);
+        let refused = workers.inspect(&source(&path)).await.unwrap_err();
+        assert!(refused.message().contains("unpacked"), "{}", refused.message());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_found_whatever_it_is_called_and_whatever_lies_around_it() {
+    let workers = Workers::start(1, 1).await;
+    let rows = b"userId,movieId,rating\n1,1,3\n";
+    for name in ["my ratings #1 (copy) 50%.csv", "\u{e9}toiles.csv", "noextension", "ratings.csv"] {
+        let folder = files(&workers, &[(name, rows), ("other.txt", b"x")]);
+        std::fs::create_dir_all(folder.join("deep/er")).unwrap();
+        std::fs::write(folder.join("deep/er/ratings.csv"), b"nothing of this").unwrap();
+        let imported = workers.import(&source(&folder.join(name)), SHARDS, 10).await.unwrap();
+        assert_eq!(ratings(&workers, &imported).await, [stored("1", "1", 3.0, 0)], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_are_what_was_said_whatever_they_look_like() {
+    let workers = Workers::start(1, 1).await;
+    let folder = files(&workers, &[("ratings.csv", b"userId,movieId,rating\n007,1,3\n7,1,4\n")]);
+    let by_number = workers.import(&source(&folder), SHARDS, 100).await.unwrap();
+    assert_eq!(ratings(&workers, &by_number).await, [stored("7", "1", 4.0, 0)]);
+    let mut as_texts = source(&folder);
+    as_texts.set_user_id_kind(IdKind::Text);
+    let by_text = workers.import(&as_texts, SHARDS, 100).await.unwrap();
+    assert_eq!(ratings(&workers, &by_text).await, [stored("007", "1", 3.0, 0), stored("7", "1", 4.0, 0)]);
+    assert_eq!(by_text.info.item_id_kind(), IdKind::Integer);
+}
+
 /// The folders of real files, when the environment names them.
 fn real_data() -> Option<PathBuf> {
     std::env::var_os("SHOAL_REAL_DATA").map(|folder| {
@@ -334,6 +425,9 @@ async fn real_folders_have_the_counts_that_they_are_known_for() {
     let imported = workers.import(&source(&folder.join("ml-latest-small")), 16, 700_000).await.unwrap();
     let info = &imported.info;
     assert_eq!((info.ratings, info.users, info.items, info.catalogue_items), (100_836, 610, 9_742, 9_742));
+    assert_eq!((info.tags, info.genome_items), (3_683, 158));
+    let (genome, names) = workers.genome(info).await;
+    assert_eq!((genome.len(), names.len()), (158 * 1_128, 1_128));
     assert!(imported.rejected.is_empty(), "{:?}", imported.rejected);
     let rated: BTreeSet<String> =
         ratings(&workers, &imported).await.into_iter().map(|(_, item, ..)| item).collect();
@@ -344,4 +438,5 @@ async fn real_folders_have_the_counts_that_they_are_known_for() {
     assert_eq!((info.ratings, info.items, info.catalogue_items), (10_000, 27_278, 27_278));
     assert!(imported.rejected.is_empty(), "{:?}", imported.rejected);
     assert_eq!(workers.catalogue(info).await["1"].1, "Toy Story (1995)");
+    assert_eq!((info.tags, info.genome_items), (0, 146));
 }

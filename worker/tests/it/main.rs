@@ -3,6 +3,7 @@
 
 mod imports;
 mod jobs;
+mod parquet;
 mod serving;
 mod support;
 mod training;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shoal_proto::v1::{DatasetSource, ImportDatasetRequest};
+use shoal_proto::v1::{DatasetSource, IdKind, ImportDatasetRequest};
 use shoal_worker::dataset::source::inspect;
 
 use crate::{
@@ -23,8 +23,9 @@ Examples:
   shoal dataset import ratings.csv --user-col customer --item-col sku --rating-col stars
 
 MovieLens folders are recognised by their files: ratings.csv and movies.csv, rating.csv and movie.csv \
-(Kaggle), ratings.dat and movies.dat (1M), u.data and u.item (100K). The workers read the files, so a \
-path must name the same files on each of them.";
+(Kaggle), ratings.dat and movies.dat (1M), u.data and u.item (100K). Other CSV files (with commas, \
+semicolons, tabs or bars) and Parquet files need their columns named, unless they have MovieLens's names. \
+The workers read the files, so a path must name the same files on each of them.";
 
 /// Flags of `shoal dataset import`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,12 @@ pub(in crate::cli) struct Args {
     /// Column of the times
     #[arg(long, value_name = "COLUMN", requires = "user_col")]
     time_col: Option<String>,
+    /// What user ids are; by default found out from the first rows
+    #[arg(long, value_name = "KIND", value_enum)]
+    user_ids: Option<Ids>,
+    /// What item ids are
+    #[arg(long, value_name = "KIND", value_enum)]
+    item_ids: Option<Ids>,
     /// Share of rejected rows above which nothing is imported
     #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share)]
     max_bad_rows: f64,
@@ -67,6 +74,26 @@ pub(in crate::cli) struct Args {
     json: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
+}
+
+/// What ids are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Ids {
+    /// Whole numbers
+    Integer,
+    /// Any text
+    Text,
+}
+
+impl Ids {
+    fn kind(wanted: Option<Self>) -> i32 {
+        let kind = match wanted {
+            None => IdKind::Unspecified,
+            Some(Self::Integer) => IdKind::Integer,
+            Some(Self::Text) => IdKind::Text,
+        };
+        kind.into()
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -131,6 +158,8 @@ impl Args {
                 bad_rows_ratio_max: self.max_bad_rows,
                 rating_min: self.rating_min.unwrap_or_default(),
                 rating_max: self.rating_max.unwrap_or_default(),
+                user_id_kind: Ids::kind(self.user_ids),
+                item_id_kind: Ids::kind(self.item_ids),
             }),
             shard_count: self.shards,
             ..ImportDatasetRequest::default()

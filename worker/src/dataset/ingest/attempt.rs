@@ -2,12 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use shoal_common::{
-    compute::Compute,
-    ids::IdKind,
-    rpc::Channels,
-    store::{Store, join},
-};
+use shoal_common::{compute::Compute, ids::IdKind, rpc::Channels, store::Store};
 use shoal_proto::v1::{
     IngestBegin, IngestParse, IngestParseDone, RecordBatch, RecordKind, Side, SourceFile, WorkerPeer,
 };
@@ -21,12 +16,16 @@ use super::{
     spool::{Spool, SpoolKey},
 };
 use crate::dataset::{
-    parse::{RowReader, Rules},
-    source::SourceFolder,
+    parse::Rules,
+    source::{SourceFolder, rows::RangeRead},
 };
 
 /// Told how much more is done: bytes parsed, shards sorted or built.
 pub type OnDone = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// Kinds of rows that come for an item shard; the first of them comes for a user shard, too.
+pub(super) const ITEM_KINDS: [RecordKind; 5] =
+    [RecordKind::Rating, RecordKind::Movie, RecordKind::Tag, RecordKind::Genome, RecordKind::GenomeTag];
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
@@ -136,7 +135,7 @@ impl IngestAttempt {
         let (streams, outlets) = RecordStreams::open(&self.workers, self.me, &self.context.channels)?;
         let outbox = Outbox::new(Arc::clone(self), outlets, step.file, cancelled);
         // The outbox goes with the rows, and with it the streams end.
-        let parsed = self.parse_rows(&file, step, outbox, on_bytes).await;
+        let parsed = self.parse_rows(&file, step, outbox, &on_bytes).await;
         let sent = streams.finish().await;
         match (parsed, sent) {
             (Ok(done), Ok(())) => Ok(done),
@@ -149,31 +148,18 @@ impl IngestAttempt {
         &self,
         file: &SourceFile,
         step: IngestParse,
-        mut outbox: Outbox,
-        on_bytes: OnDone,
+        outbox: Outbox,
+        on_bytes: &OnDone,
     ) -> Result<IngestParseDone, IngestError> {
-        let name = join(&self.source.uri, &file.uri);
-        let mut reader = RowReader::new(file, self.rules, name, step.begin..step.end);
-        while let Some(position) = reader.wants() {
-            let (bytes, last) = self.source.read_piece(file, position, step.end).await?;
-            let length = bytes.len() as u64;
-            let parsing = self.context.compute.run(move || {
-                let mut outcome = Ok(());
-                reader.take(&bytes, last, |row, position| {
-                    if outcome.is_ok() {
-                        outcome = outbox.put(&row, position);
-                    }
-                });
-                outcome.map(|()| (reader, outbox))
-            });
-            (reader, outbox) = parsing.await??;
-            on_bytes(length);
-        }
+        let compute = &self.context.compute;
+        let reading =
+            self.source
+                .read_range(file, self.rules, step.begin..step.end, compute, outbox, |bytes| on_bytes(bytes));
+        let RangeRead { sink, mut report, lines, open_quotes } = reading.await?;
         // Sending may wait for a slow owner, which async code must not.
-        self.context.compute.run(move || outbox.finish()).await??;
-        let (mut report, lines) = reader.finish();
+        compute.run(move || sink.finish()).await??;
         report.bytes_read = step.end.saturating_sub(step.begin);
-        Ok(IngestParseDone { report: Some(report), lines })
+        Ok(IngestParseDone { report: Some(report), lines, open_quotes })
     }
 
     /// Appends rows that a peer has sent to the spool.
@@ -226,9 +212,7 @@ impl IngestAttempt {
 fn spool_keys(owners: &[Vec<usize>; 2], me: usize) -> impl Iterator<Item = SpoolKey> + '_ {
     [Side::Users, Side::Items].into_iter().zip(owners).flat_map(move |(side, owners)| {
         let owned = owners.iter().enumerate().filter(move |(_, owner)| **owner == me);
-        owned.flat_map(move |(shard, _)| {
-            let movies = (side == Side::Items).then_some((side, shard as u32, RecordKind::Movie));
-            [(side, shard as u32, RecordKind::Rating)].into_iter().chain(movies)
-        })
+        let kinds = if side == Side::Items { &ITEM_KINDS[..] } else { &ITEM_KINDS[..1] };
+        owned.flat_map(move |(shard, _)| kinds.iter().map(move |&kind| (side, shard as u32, kind)))
     })
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use shoal_common::{
     ids::IdKind,
-    store::{PartKind, catalogue_part, ids_part, join, part},
+    store::{PartKind, ids_part, join, part},
 };
 use shoal_proto::v1::{
     IngestBuild, IngestSortDone, ObjectEntry, RecordKind, ShardRatingSum, ShardStats, Side,
@@ -14,12 +14,13 @@ use shoal_proto::v1::{
 
 use super::{
     IngestError,
-    attempt::{IngestAttempt, OnDone},
-    saved::{SavedShard, catalogue_path},
+    attempt::{ITEM_KINDS, IngestAttempt, OnDone},
+    extras::SortedExtras,
+    saved::SavedShard,
     shard::{ShardSorter, SortedShard},
 };
 use crate::{
-    dataset::{catalogue::write_catalogue, row::IdRef},
+    dataset::{parse::Rules, row::IdRef},
     id_column::IdColumn,
     tensor_file::{TensorFile, TensorWriter},
 };
@@ -30,6 +31,8 @@ struct Sorted {
     stats: ShardStats,
     ids: Bytes,
     movies: u64,
+    tags: u64,
+    genome_items: u64,
     duplicates: u64,
     range: (f64, f64, f64),
 }
@@ -77,6 +80,8 @@ impl IngestAttempt {
             let stats = sorted.stats;
             if sorted.side == Side::Items {
                 done.catalogue_items += sorted.movies;
+                done.tags += sorted.tags;
+                done.genome_items += sorted.genome_items;
                 done.item_shards.push(stats);
                 continue;
             }
@@ -94,18 +99,21 @@ impl IngestAttempt {
     fn sort_shard(&self, side: Side, shard: u32) -> Result<Sorted, IngestError> {
         let mut sorter = ShardSorter::new(side, self.kinds(), self.shard_count());
         sorter.reserve(self.spool.rows((side, shard, RecordKind::Rating)));
-        self.spool.read((side, shard, RecordKind::Rating), |batch| sorter.add_ratings(batch))?;
-        self.spool.read((side, shard, RecordKind::Movie), |batch| sorter.add_movies(batch))?;
+        for kind in ITEM_KINDS {
+            self.spool.read((side, shard, kind), |batch| sorter.add(kind, batch))?;
+        }
         let sorted = sorter.sort();
         self.saved(side, shard).write(&sorted)?;
-        self.save_catalogue(shard, &sorted)?;
+        self.save_extras(shard, &sorted)?;
         let mut writer = TensorWriter::new();
         sorted.ids.write(&mut writer);
         Ok(Sorted {
             side,
             stats: ShardStats { shard, rows: sorted.ids.len() as u64, ratings: sorted.len() as u64 },
             ids: writer.to_bytes(&ids_part(side, shard))?,
-            movies: sorted.movies.len() as u64,
+            movies: sorted.extras.movies.len() as u64,
+            tags: sorted.extras.tags.len() as u64,
+            genome_items: sorted.extras.genome.rows.len() as u64,
             duplicates: sorted.duplicates,
             range: sorted.rating_range(),
         })
@@ -116,17 +124,18 @@ impl IngestAttempt {
         SavedShard::at(self.spool.folder().join(format!("{side}-{shard:05}.safetensors")))
     }
 
-    fn save_catalogue(&self, shard: u32, sorted: &SortedShard) -> Result<(), IngestError> {
-        if sorted.movies.is_empty() {
-            return Ok(());
+    fn save_extras(&self, shard: u32, sorted: &SortedShard) -> Result<(), IngestError> {
+        let Rules { user_id_kind, item_id_kind, .. } = self.rules;
+        for (name, bytes) in sorted.extras.objects(shard, user_id_kind, item_id_kind)? {
+            let path = self.spool.folder().join(name);
+            let folder = path.parent().unwrap_or_else(|| self.spool.folder());
+            let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes));
+            written.map_err(|source| IngestError::Spool { action: "write", path, source })?;
         }
-        let bytes = write_catalogue(&sorted.movies, self.rules.item_id_kind)
-            .map_err(|source| IngestError::Catalogue { shard, source })?;
-        let path = catalogue_path(self.spool.folder(), shard);
-        std::fs::write(&path, bytes).map_err(|source| IngestError::Spool { action: "write", path, source })
+        Ok(())
     }
 
-    /// Writes the blocks, id lists and catalogue of every owned shard below the data set's folder;
+    /// Writes the blocks, id lists, catalogue, tags and genome of every owned shard below the data set's folder;
     /// entries are relative to it.
     ///
     /// # Errors
@@ -190,12 +199,14 @@ impl IngestAttempt {
         let other_kind = self.id_kind(if side == Side::Items { Side::Users } else { Side::Items });
         let block = self.saved(side, shard).block(&path, &ids, other_kind, |id| other.global_row(id))?;
         let mut objects = vec![(path, block)];
-        let catalogue = catalogue_path(self.spool.folder(), shard);
-        if side == Side::Items && catalogue.exists() {
-            let read = std::fs::read(&catalogue);
-            let bytes =
-                read.map_err(|source| IngestError::Spool { action: "read", path: catalogue, source })?;
-            objects.push((catalogue_part(shard), bytes.into()));
+        for name in SortedExtras::names(shard) {
+            let path = self.spool.folder().join(&name);
+            // There are those that something has come for.
+            if side == Side::Items && path.exists() {
+                let read = std::fs::read(&path);
+                let bytes = read.map_err(|source| IngestError::Spool { action: "read", path, source })?;
+                objects.push((name, bytes.into()));
+            }
         }
         Ok(objects)
     }

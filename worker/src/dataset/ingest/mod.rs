@@ -16,6 +16,7 @@
 //! An attempt that fails is abandoned as a whole; the next starts with a fresh spool.
 
 mod attempt;
+mod extras;
 mod finish;
 mod numbers;
 mod outbox;
@@ -49,8 +50,8 @@ pub enum IngestError {
     /// A part cannot be made or read.
     #[error(transparent)]
     Tensor(#[from] TensorFileError),
-    /// A catalogue part cannot be made.
-    #[error("cannot write the catalogue of shard {shard}")]
+    /// A part of the catalogue or of the tags cannot be made.
+    #[error("cannot write the catalogue and the tags of shard {shard}")]
     Catalogue {
         /// The shard.
         shard: u32,

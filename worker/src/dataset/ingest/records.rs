@@ -7,11 +7,15 @@
 //!
 //! * Rating: position, user id, item id, rating (f32, little-endian), timestamp.
 //! * Movie: position, item id, title, year (`i32::MIN` for none), genres.
+//! * Tag: position, user id, item id, tag, timestamp.
+//! * Genome score: position, item id, tag number, relevance (f32, little-endian).
+//! * Genome tag: position, tag number, tag.
 
 use shoal_common::ids::IdKind;
+use shoal_proto::v1::RecordKind;
 
 use super::IngestError;
-use crate::dataset::row::{IdRef, MovieRow, RatingRow};
+use crate::dataset::row::{GenomeRow, GenomeTagRow, IdRef, MovieRow, RatingRow, Row, TagRow};
 
 /// Files come first, then rows of a file: the order in which rows of one source came.
 pub(super) fn position(file: u32, row: u64) -> u64 {
@@ -42,22 +46,39 @@ impl Batch {
         std::mem::replace(self, next)
     }
 
-    /// Adds a rating. Positions ascend within a batch.
-    pub(super) fn put_rating(&mut self, row: &RatingRow<'_>, position: u64) {
+    /// Adds a row. Positions ascend within a batch, and all rows are of one content.
+    pub(super) fn put(&mut self, row: &Row<'_>, position: u64) {
         self.begin_row(position);
-        put_id(&mut self.bytes, row.user);
-        put_id(&mut self.bytes, row.item);
-        self.bytes.extend_from_slice(&row.rating.to_le_bytes());
-        put_number(&mut self.bytes, zigzag(row.timestamp));
-    }
-
-    /// Adds a row of the catalogue.
-    pub(super) fn put_movie(&mut self, row: &MovieRow<'_>, position: u64) {
-        self.begin_row(position);
-        put_id(&mut self.bytes, row.item);
-        put_text(&mut self.bytes, &row.title);
-        put_number(&mut self.bytes, zigzag(i64::from(row.year.unwrap_or(i32::MIN))));
-        put_text(&mut self.bytes, &row.genres);
+        let bytes = &mut self.bytes;
+        match row {
+            Row::Rating(row) => {
+                put_id(bytes, row.user);
+                put_id(bytes, row.item);
+                bytes.extend_from_slice(&row.rating.to_le_bytes());
+                put_number(bytes, zigzag(row.timestamp));
+            }
+            Row::Movie(row) => {
+                put_id(bytes, row.item);
+                put_text(bytes, &row.title);
+                put_number(bytes, zigzag(i64::from(row.year.unwrap_or(i32::MIN))));
+                put_text(bytes, &row.genres);
+            }
+            Row::Tag(row) => {
+                put_id(bytes, row.user);
+                put_id(bytes, row.item);
+                put_text(bytes, &row.tag);
+                put_number(bytes, zigzag(row.timestamp));
+            }
+            Row::Genome(row) => {
+                put_id(bytes, row.item);
+                put_number(bytes, u64::from(row.tag));
+                bytes.extend_from_slice(&row.relevance.to_le_bytes());
+            }
+            Row::GenomeTag(row) => {
+                put_number(bytes, u64::from(row.tag));
+                put_text(bytes, &row.name);
+            }
+        }
     }
 
     fn begin_row(&mut self, position: u64) {
@@ -161,34 +182,49 @@ impl<'a> Decoder<'a> {
         self.position = self.position.wrapping_add(self.number()?);
         Ok(Some(self.position))
     }
-}
 
-/// The ratings of a batch, with their positions.
-pub(super) fn ratings(
-    batch: &[u8],
-    kinds: Kinds,
-    mut on_row: impl FnMut(RatingRow<'_>, u64),
-) -> Result<(), IngestError> {
-    let mut decoder = Decoder::new(batch)?;
-    while let Some(position) = decoder.next()? {
-        let (user, item) = (decoder.id(kinds.user)?, decoder.id(kinds.item)?);
-        let rating = f32::from_le_bytes(decoder.take()?);
-        on_row(RatingRow { user, item, rating, timestamp: decoder.signed()? }, position);
+    fn row(&mut self, kind: RecordKind, kinds: Kinds) -> Result<Row<'a>, IngestError> {
+        Ok(match kind {
+            RecordKind::Unspecified | RecordKind::Rating => {
+                let (user, item) = (self.id(kinds.user)?, self.id(kinds.item)?);
+                let rating = f32::from_le_bytes(self.take()?);
+                Row::Rating(RatingRow { user, item, rating, timestamp: self.signed()? })
+            }
+            RecordKind::Movie => {
+                let (item, title) = (self.id(kinds.item)?, self.text()?.into());
+                let year = i32::try_from(self.signed()?).ok().filter(|&year| year != i32::MIN);
+                Row::Movie(MovieRow { item, title, year, genres: self.text()?.to_owned() })
+            }
+            RecordKind::Tag => {
+                let (user, item) = (self.id(kinds.user)?, self.id(kinds.item)?);
+                Row::Tag(TagRow { user, item, tag: self.text()?.into(), timestamp: self.signed()? })
+            }
+            RecordKind::Genome => {
+                let (item, tag) = (self.id(kinds.item)?, self.tag_number()?);
+                Row::Genome(GenomeRow { item, tag, relevance: f32::from_le_bytes(self.take()?) })
+            }
+            RecordKind::GenomeTag => {
+                Row::GenomeTag(GenomeTagRow { tag: self.tag_number()?, name: self.text()?.into() })
+            }
+        })
     }
-    Ok(())
+
+    fn tag_number(&mut self) -> Result<u32, IngestError> {
+        let torn = IngestError::Torn(self.at);
+        u32::try_from(self.number()?).map_err(|_| torn)
+    }
 }
 
-/// The catalogue rows of a batch, with their positions.
-pub(super) fn movies(
+/// The rows of a batch of one kind, with their positions.
+pub(super) fn rows(
     batch: &[u8],
+    kind: RecordKind,
     kinds: Kinds,
-    mut on_row: impl FnMut(MovieRow<'_>, u64),
+    mut on_row: impl FnMut(Row<'_>, u64),
 ) -> Result<(), IngestError> {
     let mut decoder = Decoder::new(batch)?;
     while let Some(position) = decoder.next()? {
-        let (item, title) = (decoder.id(kinds.item)?, decoder.text()?.into());
-        let year = i32::try_from(decoder.signed()?).ok().filter(|&year| year != i32::MIN);
-        on_row(MovieRow { item, title, year, genres: decoder.text()?.to_owned() }, position);
+        on_row(decoder.row(kind, kinds)?, position);
     }
     Ok(())
 }
@@ -200,42 +236,53 @@ mod tests {
     use super::*;
 
     const KINDS: Kinds = Kinds { user: IdKind::Integer, item: IdKind::Text };
+    const EVERY_KIND: [RecordKind; 5] =
+        [RecordKind::Rating, RecordKind::Movie, RecordKind::Tag, RecordKind::Genome, RecordKind::GenomeTag];
 
     proptest! {
         #[test]
         fn rows_decode_as_they_were(
-            rows in prop::collection::vec((any::<i64>(), "[a-zé]{0,9}", 0.5_f32..5.0, any::<i64>(), 0_u64..1 << 40, any::<Option<i16>>()), 1..20),
+            numbers in prop::collection::vec(
+                (any::<i64>(), "[a-zé]{0,9}", 0.5_f32..5.0, any::<i64>(), 0_u64..1 << 40, any::<Option<i16>>()),
+                1..20,
+            ),
         ) {
-            let (mut ratings_batch, mut movies_batch) = (Batch::default(), Batch::default());
-            let (mut given_ratings, mut given_movies) = (Vec::new(), Vec::new());
-            let mut byte = 0;
-            for (user, text, rating, timestamp, step, year) in &rows {
-                byte += step;
-                let (user, item) = (IdRef::Integer(*user), IdRef::Text(text));
-                let rating = RatingRow { user, item, rating: *rating, timestamp: *timestamp };
-                let title = format!("{text} (1999)").into();
-                let movie = MovieRow { item, title, year: year.map(i32::from), genres: text.clone() };
-                ratings_batch.put_rating(&rating, position(3, byte));
-                movies_batch.put_movie(&movie, position(3, byte));
-                given_ratings.push(format!("{rating:?} {}", position(3, byte)));
-                given_movies.push(format!("{movie:?} {}", position(3, byte)));
+            for kind in EVERY_KIND {
+                let (mut batch, mut given, mut byte) = (Batch::default(), Vec::new(), 0);
+                for (user, text, value, timestamp, step, year) in &numbers {
+                    byte += step;
+                    let (user, item) = (IdRef::Integer(*user), IdRef::Text(text));
+                    let (tag, timestamp) = (*step as u32, *timestamp);
+                    let row = match kind {
+                        RecordKind::Movie => Row::Movie(MovieRow {
+                            item,
+                            title: format!("{text} (1999)").into(),
+                            year: year.map(i32::from),
+                            genres: text.clone(),
+                        }),
+                        RecordKind::Tag => Row::Tag(TagRow { user, item, tag: text.into(), timestamp }),
+                        RecordKind::Genome => Row::Genome(GenomeRow { item, tag, relevance: *value }),
+                        RecordKind::GenomeTag => Row::GenomeTag(GenomeTagRow { tag, name: text.into() }),
+                        _ => Row::Rating(RatingRow { user, item, rating: *value, timestamp }),
+                    };
+                    batch.put(&row, position(3, byte));
+                    given.push(format!("{row:?} {}", position(3, byte)));
+                }
+                prop_assert_eq!(batch.rows, numbers.len() as u64);
+                let mut read = Vec::new();
+                rows(&batch.bytes, kind, KINDS, |row, position| read.push(format!("{row:?} {position}"))).unwrap();
+                prop_assert_eq!(read, given);
+                let torn = rows(&batch.bytes[..batch.bytes.len() - 1], kind, KINDS, |_, _| ());
+                prop_assert!(torn.is_err());
             }
-            prop_assert_eq!(ratings_batch.rows, rows.len() as u64);
-            let (mut read_ratings, mut read_movies) = (Vec::new(), Vec::new());
-            ratings(&ratings_batch.bytes, KINDS, |row, position| read_ratings.push(format!("{row:?} {position}"))).unwrap();
-            movies(&movies_batch.bytes, KINDS, |row, position| read_movies.push(format!("{row:?} {position}"))).unwrap();
-            prop_assert_eq!(read_ratings, given_ratings);
-            prop_assert_eq!(read_movies, given_movies);
-            let torn = &ratings_batch.bytes[..ratings_batch.bytes.len() - 1];
-            let read = ratings(torn, KINDS, |_, _| ());
-            prop_assert!(read.is_err());
         }
 
         #[test]
         fn whatever_arrives_is_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             // No panic, whatever a sender of another version may send.
-            let _ = ratings(&bytes, KINDS, |_, _| {});
-            let _ = movies(&bytes, KINDS, |_, _| {});
+            for kind in EVERY_KIND {
+                let _ = rows(&bytes, kind, KINDS, |_, _| ());
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A sorted shard on the worker's own disk, from when it is sorted until every worker knows the rows of
 //! the other side and its block can be written.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use shoal_common::ids::IdKind;
@@ -114,9 +114,4 @@ fn other_ids(file: &TensorFile, kind: IdKind) -> Result<IdColumn, TensorFileErro
             bytes: file.vector(OTHER_ID_BYTES)?.to_vec(),
         },
     })
-}
-
-/// Where a sorted shard's catalogue part waits, beside its ratings.
-pub(super) fn catalogue_path(folder: &Path, shard: u32) -> PathBuf {
-    folder.join(format!("catalogue-{shard:05}.parquet"))
 }

@@ -4,20 +4,16 @@
 //! numbers are then brought into the order of rows. Rows of the other side are in the order of their
 //! shards, then ids: that of their global rows, which are not known yet.
 
-use std::cmp::Ordering;
-
-use shoal_proto::v1::Side;
+use shoal_proto::v1::{RecordKind, Side};
 
 use super::{
     IngestError,
+    extras::{Extras, SortedExtras},
     numbers::Numbers,
     records::{self, Kinds},
 };
 use crate::{
-    dataset::{
-        catalogue::Movie,
-        row::{IdRef, RatingRow},
-    },
+    dataset::row::{IdRef, RatingRow, Row},
     id_column::IdColumn,
 };
 
@@ -40,7 +36,7 @@ pub(super) struct ShardSorter {
     own: Numbers,
     others: Numbers,
     cells: Vec<Cell>,
-    movies: Vec<(Movie, u64)>,
+    extras: Extras,
 }
 
 /// A shard's ratings by row, and its movies.
@@ -54,8 +50,8 @@ pub(super) struct SortedShard {
     cells: Vec<Cell>,
     /// The other side's ids that occur, by shard, then id.
     pub(super) other_ids: IdColumn,
-    /// By id; every item once (item shards only).
-    pub(super) movies: Vec<Movie>,
+    /// Of item shards only.
+    pub(super) extras: SortedExtras,
     /// Pairs that came again.
     pub(super) duplicates: u64,
 }
@@ -71,7 +67,7 @@ impl ShardSorter {
             own: Numbers::new(own),
             others: Numbers::new(others),
             cells: Vec::new(),
-            movies: Vec::new(),
+            extras: Extras::new(kinds.item),
         }
     }
 
@@ -80,27 +76,28 @@ impl ShardSorter {
         self.cells.reserve_exact(ratings as usize);
     }
 
-    /// Takes a batch of ratings.
-    pub(super) fn add_ratings(&mut self, batch: &[u8]) -> Result<(), IngestError> {
-        let Self { side, own, others, cells, .. } = self;
-        records::ratings(batch, self.kinds, |row, position| {
-            let RatingRow { user, item, rating, timestamp } = row;
+    /// Takes a batch of rows of one kind.
+    pub(super) fn add(&mut self, kind: RecordKind, batch: &[u8]) -> Result<(), IngestError> {
+        let Self { side, own, others, cells, extras, .. } = self;
+        records::rows(batch, kind, self.kinds, |row, position| {
+            let rating = match row {
+                Row::Rating(rating) => rating,
+                other => {
+                    if let Row::Movie(movie) = &other {
+                        // An item may be in the catalogue only.
+                        own.of(movie.item);
+                    }
+                    return extras.take(other, position);
+                }
+            };
+            let RatingRow { user, item, rating, timestamp } = rating;
             let (own_id, other_id) = if *side == Side::Items { (item, user) } else { (user, item) };
             cells.push(Cell { row: own.of(own_id), other: others.of(other_id), rating, timestamp, position });
         })
     }
 
-    /// Takes a batch of catalogue rows.
-    pub(super) fn add_movies(&mut self, batch: &[u8]) -> Result<(), IngestError> {
-        let Self { own, movies, .. } = self;
-        records::movies(batch, self.kinds, |row, position| {
-            own.of(row.item);
-            movies.push((row.into(), position));
-        })
-    }
-
     /// Sorts what has arrived. Of several ratings of a pair the one with the last timestamp stays, of
-    /// several with the same the one that stands last in the source; of several rows of a movie the last.
+    /// several with the same the one that stands last in the source.
     pub(super) fn sort(self) -> SortedShard {
         let (ids, row_places) = ordered(self.own.into_ids(), |_| 0);
         let shard_count = self.shard_count;
@@ -125,7 +122,8 @@ impl ShardSorter {
         for row in 1..indptr.len() {
             indptr[row] += indptr[row - 1];
         }
-        SortedShard { ids, indptr, cells, other_ids, movies: last_of_each(self.movies), duplicates }
+        let extras = self.extras.sort(&ids);
+        SortedShard { ids, indptr, cells, other_ids, extras, duplicates }
     }
 }
 
@@ -148,14 +146,6 @@ fn ordered(ids: IdColumn, shard: impl Fn(IdRef<'_>) -> u32) -> (IdColumn, Vec<u3
         sorted.push_ref(ids.get_ref(number as usize));
     }
     (sorted, places)
-}
-
-fn last_of_each(mut movies: Vec<(Movie, u64)>) -> Vec<Movie> {
-    let by_item =
-        |a: &(Movie, u64), b: &(Movie, u64)| -> Ordering { a.0.item.cmp(&b.0.item).then(b.1.cmp(&a.1)) };
-    movies.sort_unstable_by(by_item);
-    movies.dedup_by(|a, b| a.0.item == b.0.item);
-    movies.into_iter().map(|(movie, _)| movie).collect()
 }
 
 impl SortedShard {
@@ -186,7 +176,10 @@ mod tests {
     use shoal_common::ids::{EntityId, IdKind};
 
     use super::*;
-    use crate::dataset::{ingest::records::Batch, row::MovieRow};
+    use crate::dataset::{
+        ingest::records::Batch,
+        row::{GenomeRow, MovieRow, TagRow},
+    };
 
     const KINDS: Kinds = Kinds { user: IdKind::Integer, item: IdKind::Integer };
 
@@ -194,7 +187,7 @@ mod tests {
         let mut batch = Batch::default();
         for &(user, item, rating, timestamp, position) in rows {
             let (user, item) = (IdRef::Integer(user), IdRef::Integer(item));
-            batch.put_rating(&RatingRow { user, item, rating, timestamp }, position);
+            batch.put(&Row::Rating(RatingRow { user, item, rating, timestamp }), position);
         }
         batch.bytes
     }
@@ -215,7 +208,7 @@ mod tests {
                 let mut arrived = rows;
                 arrived.rotate_left(rotation);
                 for row in arrived {
-                    sorter.add_ratings(&batch(&[row])).unwrap();
+                    sorter.add(RecordKind::Rating, &batch(&[row])).unwrap();
                 }
                 let shard = sorter.sort();
                 let kept: Vec<(f32, i64)> = shard.ratings().map(|(_, rating, time)| (rating, time)).collect();
@@ -227,20 +220,34 @@ mod tests {
     #[test]
     fn items_that_are_only_in_the_catalogue_have_empty_rows() {
         let mut sorter = ShardSorter::new(Side::Items, KINDS, 3);
+        sorter.add(RecordKind::Rating, &batch(&[(9, 4, 1.0, 0, 0)])).unwrap();
         let mut movies = Batch::default();
         for (position, item) in [5, 3, 5].into_iter().enumerate() {
             let title = format!("T{position}").into();
             let movie = MovieRow { item: IdRef::Integer(item), title, year: None, genres: String::new() };
-            movies.put_movie(&movie, position as u64);
+            movies.put(&Row::Movie(movie), position as u64);
         }
-        sorter.add_ratings(&batch(&[(9, 4, 1.0, 0, 0)])).unwrap();
-        sorter.add_movies(&movies.bytes).unwrap();
+        sorter.add(RecordKind::Movie, &movies.bytes).unwrap();
+        // Items that are neither rated nor in the catalogue have no row.
+        let (mut tags, mut genome) = (Batch::default(), Batch::default());
+        for (position, item) in [6, 5, 4].into_iter().enumerate() {
+            let (item, user) = (IdRef::Integer(item), IdRef::Integer(1));
+            let tag = TagRow { user, item, tag: format!("t{position}").into(), timestamp: 0 };
+            tags.put(&Row::Tag(tag), position as u64);
+            for relevance in [0.25, 0.5] {
+                genome.put(&Row::Genome(GenomeRow { item, tag: 7, relevance }), position as u64);
+            }
+        }
+        sorter.add(RecordKind::Tag, &tags.bytes).unwrap();
+        sorter.add(RecordKind::Genome, &genome.bytes).unwrap();
         let shard = sorter.sort();
         assert_eq!(shard.ids, IdColumn::Integer(vec![3, 4, 5]));
         assert_eq!(shard.indptr, [0, 0, 1, 1]);
-        let titles: Vec<&str> = shard.movies.iter().map(|movie| movie.title.as_str()).collect();
+        let titles: Vec<&str> = shard.extras.movies.iter().map(|movie| movie.title.as_str()).collect();
         assert_eq!(titles, ["T1", "T2"]);
-        assert_eq!(shard.movies[1].item, EntityId::Integer(5));
+        let tags: Vec<&str> = shard.extras.tags.iter().map(|tag| tag.tag.as_str()).collect();
+        assert_eq!(tags, ["t2", "t1"]);
+        assert_eq!((&shard.extras.genome.rows[..], shard.extras.genome.relevance.len()), (&[1, 2][..], 2));
     }
 
     #[test]
@@ -248,7 +255,7 @@ mod tests {
         let rows: Vec<(i64, i64, f32, i64, u64)> =
             (0..50).map(|item| (1, item, 1.0, 0, item as u64)).collect();
         let mut sorter = ShardSorter::new(Side::Users, KINDS, 4);
-        sorter.add_ratings(&batch(&rows)).unwrap();
+        sorter.add(RecordKind::Rating, &batch(&rows)).unwrap();
         let shard = sorter.sort();
         assert!(shard.ratings().map(|(other, ..)| other).eq(0..50));
         let keys: Vec<(u32, EntityId)> =

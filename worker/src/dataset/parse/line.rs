@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use shoal_common::ids::IdKind;
 use shoal_proto::v1::{FileContent, SourceFile, SourceFormat};
 
-use super::{Reason, Rules, plain::PlainRatings};
+use super::{Reason, Rules, plain::PlainLines, relevance};
 use crate::dataset::{
     fields,
-    row::{IdRef, MovieRow, RatingRow, Row},
+    row::{GenomeRow, GenomeTagRow, IdRef, MovieRow, RatingRow, Row, TagRow},
 };
 
 /// Splits a line of this file; `None` when a quote is left open.
@@ -28,20 +28,39 @@ pub fn trim_line(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Where the line end is that ends the row that `bytes` begin with, of line ends in quoted fields and
-/// others; without one, the end of `bytes` if they are the `last`. `None` when a quote is open there.
-pub(super) fn quoted_row_end(bytes: &[u8], delimiter: u8, last: bool) -> Option<usize> {
-    let (mut quoted, mut starts_field) = (false, true);
-    for (at, &byte) in bytes.iter().enumerate() {
-        // A doubled quote closes and opens again, which comes to the same.
-        if byte == b'"' && (quoted || starts_field || (at > 0 && bytes[at - 1] == b'"')) {
-            quoted = !quoted;
-        } else if byte == b'\n' && !quoted {
-            return Some(at);
-        }
-        starts_field = !quoted && (byte == delimiter || byte == b'\n');
+/// Where a row ends that may go on over line ends in quoted fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowEnd {
+    /// At the line end at this place, or at the end of the text.
+    At(usize),
+    /// Not in this text: a quote is open at its end.
+    Open,
+    /// Nowhere: something else than a delimiter follows a closing quote, so a quote was none.
+    Broken,
+}
+
+/// Finds the end of the row that `bytes` begin with; no others follow when they are the `last`.
+pub(super) fn quoted_row_end(bytes: &[u8], delimiter: u8, last: bool) -> RowEnd {
+    enum State {
+        FieldBegins,
+        Plain,
+        Quoted,
+        /// After a quote that ends the field, if it is not the first of two.
+        QuoteSeen,
     }
-    (last && !quoted).then_some(bytes.len())
+    let mut state = State::FieldBegins;
+    for (at, &byte) in bytes.iter().enumerate() {
+        state = match (state, byte) {
+            (State::Quoted, b'"') => State::QuoteSeen,
+            (State::Quoted, _) | (State::FieldBegins | State::QuoteSeen, b'"') => State::Quoted,
+            (_, b'\n') => return RowEnd::At(at),
+            (_, byte) if byte == delimiter => State::FieldBegins,
+            (State::QuoteSeen, b'\r') => State::QuoteSeen,
+            (State::QuoteSeen, _) => return RowEnd::Broken,
+            (State::FieldBegins | State::Plain, _) => State::Plain,
+        };
+    }
+    if last && !matches!(state, State::Quoted) { RowEnd::At(bytes.len()) } else { RowEnd::Open }
 }
 
 /// Genre flags of `u.item`, in column order from the sixth.
@@ -72,7 +91,7 @@ const FLAG_GENRES: [&str; 19] = [
 pub struct LineParser {
     file: SourceFile,
     rules: Rules,
-    plain: Option<PlainRatings>,
+    plain: Option<PlainLines>,
 }
 
 /// A split line, and which of its fields is what.
@@ -87,13 +106,35 @@ impl Fields<'_> {
         let at = usize::try_from(*self.columns.get(role)?).ok()?;
         self.fields.get(at).map(Cow::as_ref)
     }
+
+    /// That field as text.
+    fn text(&self, role: usize) -> Result<Cow<'_, str>, Reason> {
+        Ok(fields::decode(self.of(role).ok_or(Reason::TooFewColumns)?))
+    }
+}
+
+fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => text.trim().into(),
+        Cow::Owned(text) => text.trim().to_owned().into(),
+    }
+}
+
+fn tag_text<'a>(fields: &'a Fields<'_>, role: usize) -> Result<Cow<'a, str>, Reason> {
+    let tag = trimmed(fields.text(role)?);
+    if tag.is_empty() { Err(Reason::EmptyTag) } else { Ok(tag) }
+}
+
+fn tag_number(fields: &Fields<'_>, role: usize) -> Result<u32, Reason> {
+    let number = fields::integer(fields.of(role).ok_or(Reason::TooFewColumns)?);
+    number.and_then(|number| u32::try_from(number).ok()).ok_or(Reason::TagNotNumber)
 }
 
 impl LineParser {
     /// A parser for lines of `file`.
     #[must_use]
     pub fn new(file: &SourceFile, rules: Rules) -> Self {
-        Self { plain: PlainRatings::new(file, rules), file: file.clone(), rules }
+        Self { plain: PlainLines::new(file, rules), file: file.clone(), rules }
     }
 
     /// A parser that has no short way.
@@ -119,8 +160,8 @@ impl LineParser {
     /// # Errors
     /// Why it is no row.
     pub fn parse(&self, line: &[u8], on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
-        if let Some(rating) = self.plain.as_ref().and_then(|plain| plain.read(line)) {
-            on_row(Row::Rating(rating));
+        if let Some(row) = self.plain.as_ref().and_then(|plain| plain.read(line)) {
+            on_row(row);
             return Ok(());
         }
         let fields = split_line(&self.file, line).ok_or(Reason::OpenQuote)?;
@@ -136,28 +177,59 @@ impl LineParser {
 
     fn parse_fields(&self, fields: Vec<Cow<'_, [u8]>>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
         let fields = Fields { columns: &self.file.columns, fields };
-        if self.file.content() == FileContent::Movies {
-            return self.movie(&fields, on_row);
+        match self.file.content() {
+            FileContent::Movies => self.movie(&fields, on_row),
+            FileContent::Tags => self.tag(&fields, on_row),
+            FileContent::GenomeScores => self.genome(&fields, on_row),
+            FileContent::GenomeTags => {
+                let (tag, name) = (tag_number(&fields, 0)?, tag_text(&fields, 1)?);
+                on_row(Row::GenomeTag(GenomeTagRow { tag, name }));
+                Ok(())
+            }
+            FileContent::Unspecified | FileContent::Ratings => self.rating(&fields, on_row),
         }
-        let user = fields::decode(fields.of(0).ok_or(Reason::TooFewColumns)?);
-        let user = id(&user, self.rules.user_id_kind, Reason::EmptyUser, Reason::UserNotInteger)?;
-        let item = fields::decode(fields.of(1).ok_or(Reason::TooFewColumns)?);
-        let item = self.item(&item)?;
+    }
+
+    fn rating(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+        let (user, item) = (fields.text(0)?, fields.text(1)?);
+        let (user, item) = (self.user(&user)?, self.item(&item)?);
         let rating = fields::number(fields.of(2).ok_or(Reason::TooFewColumns)?);
         let rating = self.rules.accept(rating.ok_or(Reason::RatingNotNumber)?)?;
-        let timestamp = match self.file.columns.get(3) {
-            Some(0..) => {
-                let field = fields.of(3).ok_or(Reason::TooFewColumns)?;
-                fields::timestamp(field).ok_or(Reason::BadTimestamp)?
-            }
-            _ => 0,
-        };
+        let timestamp = self.timestamp(fields)?;
         on_row(Row::Rating(RatingRow { user, item, rating, timestamp }));
         Ok(())
     }
 
+    fn tag(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+        let (user, item) = (fields.text(0)?, fields.text(1)?);
+        let (user, item) = (self.user(&user)?, self.item(&item)?);
+        let (tag, timestamp) = (tag_text(fields, 2)?, self.timestamp(fields)?);
+        on_row(Row::Tag(TagRow { user, item, tag, timestamp }));
+        Ok(())
+    }
+
+    fn genome(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+        let item = fields.text(0)?;
+        let item = self.item(&item)?;
+        let tag = tag_number(fields, 1)?;
+        let value = fields::number(fields.of(2).ok_or(Reason::TooFewColumns)?);
+        let relevance = relevance(value.ok_or(Reason::BadRelevance)?)?;
+        on_row(Row::Genome(GenomeRow { item, tag, relevance }));
+        Ok(())
+    }
+
+    fn timestamp(&self, fields: &Fields<'_>) -> Result<i64, Reason> {
+        match self.file.columns.get(3) {
+            Some(0..) => {
+                let field = fields.of(3).ok_or(Reason::TooFewColumns)?;
+                fields::timestamp(field).ok_or(Reason::BadTimestamp)
+            }
+            _ => Ok(0),
+        }
+    }
+
     fn movie(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
-        let item = fields::decode(fields.of(0).ok_or(Reason::TooFewColumns)?);
+        let item = fields.text(0)?;
         let item = self.item(&item)?;
         let title = self.title(fields)?;
         let year = fields::title_year(&title);
@@ -183,15 +255,16 @@ impl LineParser {
             let pieces: Vec<Cow<'_, str>> = middle.iter().map(|piece| fields::decode(piece)).collect();
             return Ok(pieces.join("::").trim().to_owned().into());
         }
-        Ok(match fields::decode(fields.of(1).ok_or(Reason::TooFewColumns)?) {
-            Cow::Borrowed(title) => title.trim().into(),
-            Cow::Owned(title) => title.trim().to_owned().into(),
-        })
+        Ok(trimmed(fields.text(1)?))
     }
 
     /// Nothing is quoted in `movies.dat`: what is more than three fields belongs to the title.
     fn has_colons_in_titles(&self, fields: &Fields<'_>) -> bool {
         self.file.format() == SourceFormat::DoubleColon && fields.fields.len() > 3
+    }
+
+    fn user<'a>(&self, text: &'a str) -> Result<IdRef<'a>, Reason> {
+        id(text, self.rules.user_id_kind, Reason::EmptyUser, Reason::UserNotInteger)
     }
 
     fn item<'a>(&self, text: &'a str) -> Result<IdRef<'a>, Reason> {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use shoal_common::ids::IdKind;
 use shoal_proto::v1::{ImportReport, RejectedLine, RejectionCount, SourceFile};
 
-use self::line::quoted_row_end;
+use self::line::{RowEnd, quoted_row_end};
 use super::row::Row;
 
 pub use line::{LineParser, split_line, trim_line};
@@ -35,6 +35,11 @@ pub struct Rules {
     pub rating_min: f64,
     /// Highest rating accepted; with both 0, any finite one is.
     pub rating_max: f64,
+}
+
+/// A relevance as it is kept.
+fn relevance(value: f64) -> Result<f32, Reason> {
+    if (0.0..=1.0).contains(&value) { Ok(value as f32) } else { Err(Reason::BadRelevance) }
 }
 
 impl Rules {
@@ -67,9 +72,9 @@ pub enum Reason {
     EmptyUser,
     #[error("the movie id is empty")]
     EmptyItem,
-    #[error("the user id is not a whole number as the file's first ids are")]
+    #[error("the user id is not a whole number as the file's first ids are (--user-ids text takes any)")]
     UserNotInteger,
-    #[error("the movie id is not a whole number as the file's first ids are")]
+    #[error("the movie id is not a whole number as the file's first ids are (--item-ids text takes any)")]
     ItemNotInteger,
     #[error("the rating is not a number")]
     RatingNotNumber,
@@ -77,6 +82,12 @@ pub enum Reason {
     RatingOutOfRange,
     #[error("the timestamp is neither seconds nor a date")]
     BadTimestamp,
+    #[error("the tag is empty")]
+    EmptyTag,
+    #[error("the tag's number is not a whole number")]
+    TagNotNumber,
+    #[error("the relevance is not a number from 0 to 1")]
+    BadRelevance,
 }
 
 /// Counts rows, and why some were not taken.
@@ -130,6 +141,7 @@ pub struct RowReader {
     parser: LineParser,
     tally: Tally,
     lines: u64,
+    open_quotes: u64,
     /// Bytes that were taken and not yet read: less than a row.
     rest: Vec<u8>,
     /// File position of the first byte of `rest`.
@@ -153,6 +165,7 @@ impl RowReader {
             parser: LineParser::new(file, rules),
             tally: Tally::new(name),
             lines: 0,
+            open_quotes: 0,
             rest: Vec::new(),
             position: begin - u64::from(skips),
             end: range.end.min(file.length_bytes),
@@ -223,7 +236,7 @@ impl RowReader {
         let mut outcome = self.parser.parse(line, |row| on_row(row, position));
         if outcome == Err(Reason::OpenQuote) && self.parser.goes_over_lines() {
             match quoted_row_end(bytes, self.parser.delimiter(), last) {
-                Some(end) => {
+                RowEnd::At(end) => {
                     let whole = trim_line(&bytes[..end]);
                     if self.parser.parse_over_lines(whole, |row| on_row(row, position)) {
                         self.tally.count(Ok(()), self.lines + 1);
@@ -231,15 +244,22 @@ impl RowReader {
                         return Some((end + 1).min(bytes.len()));
                     }
                 }
-                None if !last && bytes.len() < ROW_BYTES_MAX => return None,
-                None => {}
+                RowEnd::Open if !last && bytes.len() < ROW_BYTES_MAX => return None,
+                RowEnd::Open | RowEnd::Broken => {}
             }
             // The quote was none: only its line is lost.
             outcome = Err(Reason::OpenQuote);
         }
+        self.open_quotes += u64::from(outcome == Err(Reason::OpenQuote));
         self.lines += 1;
         self.tally.count(outcome, self.lines);
         Some(length)
+    }
+
+    /// Lines so far that open a quote and do not close it.
+    #[must_use]
+    pub fn open_quotes(&self) -> u64 {
+        self.open_quotes
     }
 
     /// The report, its line numbers counted from the range's first row, and how many lines there were.

@@ -1,14 +1,14 @@
-//! Plain lines of ratings files, in one go: nothing but digits, points and dates where numbers are
+//! Plain lines of the long files, ratings and the genome's scores, in one go: nothing but digits, points and dates where numbers are
 //! expected, and no quotes but around whole fields. Whatever else there is goes the long way, so that
 //! this one need not know what is wrong.
 
 use shoal_common::ids::IdKind;
 use shoal_proto::v1::{FileContent, SourceFile, SourceFormat};
 
-use super::Rules;
+use super::{Rules, relevance};
 use crate::dataset::{
     fields::{days_from_civil, is_day},
-    row::{IdRef, RatingRow},
+    row::{GenomeRow, IdRef, RatingRow, Row},
 };
 
 /// What a column holds.
@@ -18,12 +18,17 @@ enum Role {
     Item,
     Rating,
     Time,
+    Tag,
+    Relevance,
     Other,
 }
 
+const RATING_ROLES: [Role; 4] = [Role::User, Role::Item, Role::Rating, Role::Time];
+const GENOME_ROLES: [Role; 3] = [Role::Item, Role::Tag, Role::Relevance];
+
 /// Reads plain lines.
 #[derive(Debug)]
-pub(super) struct PlainRatings {
+pub(super) struct PlainLines {
     /// Of the columns up to the last that is used.
     roles: Vec<Role>,
     delimiter: u8,
@@ -33,8 +38,8 @@ pub(super) struct PlainRatings {
     rules: Rules,
 }
 
-impl PlainRatings {
-    /// A reader of this file's lines; `None` when they are no ratings.
+impl PlainLines {
+    /// A reader of this file's lines; `None` when there is none for such.
     pub(super) fn new(file: &SourceFile, rules: Rules) -> Option<Self> {
         let (delimiter, double, quotes) = match file.format() {
             SourceFormat::Csv => (u8::try_from(file.delimiter).ok()?, false, true),
@@ -42,11 +47,13 @@ impl PlainRatings {
             SourceFormat::DoubleColon => (b':', true, false),
             _ => return None,
         };
-        if file.content() != FileContent::Ratings {
-            return None;
-        }
+        let of_content: &[Role] = match file.content() {
+            FileContent::Ratings => &RATING_ROLES,
+            FileContent::GenomeScores => &GENOME_ROLES,
+            _ => return None,
+        };
         let mut roles = Vec::new();
-        for (&column, role) in file.columns.iter().zip([Role::User, Role::Item, Role::Rating, Role::Time]) {
+        for (&column, &role) in file.columns.iter().zip(of_content) {
             let Ok(column) = usize::try_from(column) else { continue };
             if roles.len() <= column {
                 roles.resize(column + 1, Role::Other);
@@ -60,17 +67,19 @@ impl PlainRatings {
         Some(Self { roles, delimiter, double, quotes, rules })
     }
 
-    /// The line's rating; `None` when the line is not plain.
-    pub(super) fn read<'a>(&self, line: &'a [u8]) -> Option<RatingRow<'a>> {
-        let (mut user, mut item, mut rating, mut timestamp) = (None, None, None, 0);
+    /// The line's row; `None` when the line is not plain.
+    pub(super) fn read<'a>(&self, line: &'a [u8]) -> Option<Row<'a>> {
+        let (mut user, mut item, mut value, mut timestamp, mut tag) = (None, None, None, 0, None);
         let mut rest = Some(line);
         for role in &self.roles {
             let (field, after) = self.field(rest?)?;
             match role {
                 Role::User => user = Some(id(field, self.rules.user_id_kind)?),
                 Role::Item => item = Some(id(field, self.rules.item_id_kind)?),
-                Role::Rating => rating = Some(self.rules.accept(number(field)?).ok()?),
+                Role::Rating => value = Some(self.rules.accept(number(field)?).ok()?),
+                Role::Relevance => value = Some(relevance(number(field)?).ok()?),
                 Role::Time => timestamp = time(field)?,
+                Role::Tag => tag = Some(u32::try_from(integer(field)?).ok()?),
                 Role::Other => {}
             }
             rest = after;
@@ -78,7 +87,11 @@ impl PlainRatings {
         if self.quotes && rest.is_some_and(|rest| memchr::memchr(b'"', rest).is_some()) {
             return None;
         }
-        Some(RatingRow { user: user?, item: item?, rating: rating?, timestamp })
+        let (item, value) = (item?, value?);
+        Some(match tag {
+            Some(tag) => Row::Genome(GenomeRow { item, tag, relevance: value }),
+            None => Row::Rating(RatingRow { user: user?, item, rating: value, timestamp }),
+        })
     }
 
     /// The first field, and what follows its delimiter (`None` at the end of the line).
@@ -180,10 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataset::{
-        parse::{LineParser, Reason},
-        row::Row,
-    };
+    use crate::dataset::parse::{LineParser, Reason};
 
     fn rules(kind: IdKind) -> Rules {
         Rules { user_id_kind: kind, item_id_kind: kind, rating_min: 0.0, rating_max: 5.0 }
@@ -201,8 +211,8 @@ mod tests {
 
     /// The line read both ways.
     fn read(file: &SourceFile, kind: IdKind, line: &str) -> (Option<String>, Result<String, Reason>) {
-        let plain = PlainRatings::new(file, rules(kind)).unwrap();
-        let fast = plain.read(line.as_bytes()).map(|row| format!("{:?}", Row::Rating(row)));
+        let plain = PlainLines::new(file, rules(kind)).unwrap();
+        let fast = plain.read(line.as_bytes()).map(|row| format!("{row:?}"));
         let slow = LineParser::the_long_way(file, rules(kind));
         let mut row = String::new();
         let outcome = slow.parse(line.as_bytes(), |found| row = format!("{found:?}"));
@@ -224,10 +234,16 @@ mod tests {
             ),
             format in prop::sample::select(vec![(SourceFormat::Csv, ','), (SourceFormat::Csv, ';'), (SourceFormat::Tab, '\t')]),
             text: bool,
+            genome: bool,
         ) {
             let line = fields.join(&format.1.to_string());
             let kind = if text { IdKind::Text } else { IdKind::Integer };
-            let (fast, slow) = read(&file(format.0, format.1 as u8), kind, &line);
+            let mut file = file(format.0, format.1 as u8);
+            if genome {
+                file.set_content(FileContent::GenomeScores);
+                file.columns = vec![1, 2, 0];
+            }
+            let (fast, slow) = read(&file, kind, &line);
             if let Some(fast) = fast {
                 prop_assert_eq!(Ok(fast), slow, "{}", line);
             }
@@ -238,12 +254,15 @@ mod tests {
     fn ordinary_lines_are_plain() {
         let text = |line: &str| read(&file(SourceFormat::Csv, b','), IdKind::Text, line);
         let integer = |format, line: &str| read(&file(format, b','), IdKind::Integer, line);
+        let mut scores = file(SourceFormat::Csv, b',');
+        scores.set_content(FileContent::GenomeScores);
         for (fast, slow) in [
             integer(SourceFormat::Csv, "3.5,22,x,-1,964982703"),
             integer(SourceFormat::Csv, "\"3.5\",\"22\",\"x, y\",\"1\",\"2004-02-29 23:59:59\",more"),
             integer(SourceFormat::Tab, "5\t22\t\t1\t0"),
             integer(SourceFormat::DoubleColon, "5::22::::1::978300760"),
             text("4.25,tt-22,,ann lee,964982703"),
+            read(&SourceFile { columns: vec![0, 1, 2], ..scores }, IdKind::Integer, "1,1128,0.02500"),
         ] {
             assert_eq!(fast.ok_or(Reason::OpenQuote), slow);
             assert!(slow.is_ok());

@@ -12,6 +12,9 @@ const RATING: &[&str] = &["rating", "score", "stars"];
 const TIME: &[&str] = &["timestamp", "time", "date", "datetime"];
 const TITLE: &[&str] = &["title", "name"];
 const GENRES: &[&str] = &["genres", "genre"];
+const TAG: &[&str] = &["tag"];
+const TAG_NUMBER: &[&str] = &["tagid"];
+const RELEVANCE: &[&str] = &["relevance"];
 
 /// The delimiter of a header line: the one of comma, semicolon, tab and pipe that it has most of.
 pub(super) fn delimiter(head: &[u8]) -> u8 {
@@ -28,10 +31,14 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
+    pub(super) fn new(names: Vec<String>, file: &'a str) -> Self {
+        Self { names, file }
+    }
+
     pub(super) fn read(line: &[u8], delimiter: u8, file: &'a str) -> Result<Self, SourceError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let fields = split_quoted(line, delimiter).ok_or_else(|| SourceError::Format(file.to_owned()))?;
-        Ok(Self { names: fields.iter().map(|field| decode(field).trim().to_owned()).collect(), file })
+        Ok(Self::new(fields.iter().map(|field| decode(field).trim().to_owned()).collect(), file))
     }
 
     /// How many columns there are.
@@ -41,15 +48,25 @@ impl<'a> Columns<'a> {
 
     /// Positions of the columns of a content, −1 for one that may be absent and is.
     pub(super) fn find(&self, source: &DatasetSource, content: FileContent) -> Result<Vec<i32>, SourceError> {
-        if content == FileContent::Movies {
-            return Ok(vec![self.one("", ITEM)?, self.one("", TITLE)?, self.optional("", GENRES)?]);
-        }
-        Ok(vec![
-            self.one(&source.user_column, USER)?,
-            self.one(&source.item_column, ITEM)?,
-            self.one(&source.rating_column, RATING)?,
-            self.optional(&source.time_column, TIME)?,
-        ])
+        Ok(match content {
+            FileContent::Movies => {
+                vec![self.one("", ITEM)?, self.one("", TITLE)?, self.optional("", GENRES)?]
+            }
+            FileContent::Tags => {
+                let who_and_what = [self.one("", USER)?, self.one("", ITEM)?];
+                [&who_and_what[..], &[self.one("", TAG)?, self.optional("", TIME)?]].concat()
+            }
+            FileContent::GenomeScores => {
+                vec![self.one("", ITEM)?, self.one("", TAG_NUMBER)?, self.one("", RELEVANCE)?]
+            }
+            FileContent::GenomeTags => vec![self.one("", TAG_NUMBER)?, self.one("", TAG)?],
+            FileContent::Unspecified | FileContent::Ratings => vec![
+                self.one(&source.user_column, USER)?,
+                self.one(&source.item_column, ITEM)?,
+                self.one(&source.rating_column, RATING)?,
+                self.optional(&source.time_column, TIME)?,
+            ],
+        })
     }
 
     fn one(&self, wanted: &str, usual: &[&str]) -> Result<i32, SourceError> {

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
-use futures::future::try_join_all;
+use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::{
     file::reader::{FileReader as _, SerializedFileReader},
     record::RowAccessor as _,
 };
-use shoal_common::store::{Manifest, PartKind, catalogue_part, part};
+use shoal_common::store::{
+    Manifest, PartKind, catalogue_part, genome_part, genome_tags_part, part, tags_part,
+};
 use shoal_proto::v1::{step_event::Event, step_request::Step, worker_jobs_client::WorkerJobsClient, *};
 use shoal_worker::{dataset::blocks::RatingBlock, tensor_file::TensorFile};
 use tonic::Status;
@@ -87,18 +89,20 @@ impl Workers {
         self.on_all(attempt, Step::IngestBegin(begin)).await?;
         let mut steps = Vec::new();
         for (number, file) in found.files.iter().enumerate() {
-            let ranges =
-                if file.multiline { std::iter::once(0..file.length_bytes).collect() } else { cut(file) };
-            for range in ranges {
-                let file = number as u32;
-                steps.push(IngestParse { file, begin: range.start, end: range.end });
-            }
+            let ranges = if file.multiline { Vec::from([0..file.length_bytes]) } else { cut(file) };
+            let file = number as u32;
+            steps.extend(ranges.into_iter().map(|Range { start: begin, end }| IngestParse {
+                file,
+                begin,
+                end,
+            }));
         }
         let parses = steps
             .iter()
             .enumerate()
             .map(|(at, &step)| self.on_one(at % self.peers.len(), attempt, Step::IngestParse(step)));
-        let done = try_join_all(parses).await?;
+        // As a leader does, no more at once than the workers are good for.
+        let done = futures::stream::iter(parses).buffered(2 * self.peers.len()).try_collect().await?;
         let (report, rejected) = merge(&found.files, &steps, done);
         let info = self.sort_and_build(attempt, shards, report, &found).await?;
         Ok(Imported { info, rejected })
@@ -126,6 +130,8 @@ impl Workers {
             info.user_shards.extend(done.user_shards);
             info.item_shards.extend(done.item_shards);
             info.catalogue_items += done.catalogue_items;
+            info.tags += done.tags;
+            info.genome_items += done.genome_items;
             info.report.as_mut().unwrap().duplicates += done.duplicates;
         }
         info.user_shards.sort_by_key(|shard| shard.shard);
@@ -225,6 +231,56 @@ impl Workers {
             }
         }
         titles
+    }
+}
+
+impl Workers {
+    /// Every tag of the data set: item, user, tag, time; by item, user and time as texts.
+    pub(crate) async fn tags(&self, info: &DatasetInfo) -> Vec<(String, String, String, i64)> {
+        let mut tags = Vec::new();
+        for shard in 0..info.shard_count {
+            let Ok(bytes) = self.store.get(&format!("{}/{}", info.path, tags_part(shard))).await else {
+                continue;
+            };
+            for row in SerializedFileReader::new(bytes).unwrap().get_row_iter(None).unwrap() {
+                let row = row.unwrap();
+                let [item, user] = [0, 1].map(|column| {
+                    let id = row.get_long(column).map(|id| id.to_string());
+                    id.unwrap_or_else(|_| row.get_string(column).unwrap().clone())
+                });
+                tags.push((item, user, row.get_string(2).unwrap().clone(), row.get_long(3).unwrap()));
+            }
+        }
+        tags.sort();
+        tags
+    }
+
+    /// The genome's scores by item and tag number, and the names of the tags.
+    pub(crate) async fn genome(
+        &self,
+        info: &DatasetInfo,
+    ) -> (BTreeMap<(String, u32), f32>, Vec<(i64, String)>) {
+        let (mut scores, mut names) = (BTreeMap::new(), Vec::new());
+        for shard in &info.item_shards {
+            let path = format!("{}/{}", info.path, genome_part(shard.shard));
+            let Ok(bytes) = self.store.get(&path).await else { continue };
+            let file = TensorFile::from_bytes(&path, &bytes).unwrap();
+            let ids = self.block(info, Side::Items, shard, info.users).await;
+            let (rows, tags) = (file.vector::<u32>("rows").unwrap(), file.vector::<u32>("tags").unwrap());
+            let (relevance, width) = file.matrix::<f32>("relevance", rows.len()).unwrap();
+            assert_eq!(width, tags.len());
+            for (&row, values) in rows.iter().zip(relevance.chunks_exact(width)) {
+                let item = ids.ids().get(row as usize).to_string();
+                scores.extend(tags.iter().zip(values).map(|(&tag, &value)| ((item.clone(), tag), value)));
+            }
+        }
+        if let Ok(bytes) = self.store.get(&format!("{}/{}", info.path, genome_tags_part())).await {
+            for row in SerializedFileReader::new(bytes).unwrap().get_row_iter(None).unwrap() {
+                let row = row.unwrap();
+                names.push((row.get_long(0).unwrap(), row.get_string(1).unwrap().clone()));
+            }
+        }
+        (scores, names)
     }
 }
 
