@@ -228,6 +228,7 @@ impl Service {
                 rating_min: 0.5,
                 rating_max: 5.0,
                 catalogue_items: 2,
+                ..Default::default()
             }),
             Step::IngestBuild(step) => Event::IngestBuildDone(self.write(&step.path).await),
             Step::TrainLoad(_) => Event::TrainLoadDone(TrainLoadDone {
@@ -265,7 +266,7 @@ fn parsed(step: &IngestParse) -> IngestParseDone {
         bytes_read: step.end - step.begin,
         ..Default::default()
     };
-    IngestParseDone { report: Some(report), lines: 1_000 }
+    IngestParseDone { report: Some(report), lines: 1_000, ..Default::default() }
 }
 
 fn measured(shard: u32) -> ShardMetricSums {
