@@ -63,7 +63,9 @@ async fn too_many_bad_rows_are_refused_with_examples_and_leave_nothing() {
     });
     let job = world.cluster.over(&started.await.unwrap().job_id).await;
     assert_eq!((job.state(), job.attempt), (JobState::Failed, 1));
-    for part in ["3 of 3000 rows are bad", "no number", "ratings.csv line 8", "--max-bad-rows"] {
+    for part in
+        ["3 of 3000 rows of 'ratings.csv' are bad", "no number", "ratings.csv line 8", "--max-bad-rows"]
+    {
         assert!(job.error.contains(part), "{}", job.error);
     }
     assert!(world.stage.seen().iter().all(|seen| !matches!(seen.step, Step::IngestSort(_))));
