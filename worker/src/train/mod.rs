@@ -7,7 +7,7 @@
 //! acknowledged, everywhere. So what arrives during one half-step is only read in the next, and
 //! nothing is read while it is written.
 //!
-//! Within a sweep users are solved first, then items; within a half-step the rating objective first, then
+//! Within a sweep users are solved first, then items, unless the parameters say items first; within a half-step the rating objective first, then
 //! ranking.
 
 mod attempt;
