@@ -15,9 +15,12 @@ use tonic::Status;
 
 use super::wire::{self, RowFormat};
 
-/// Bytes of rows in a message: large enough for full throughput and envelopes that do not count,
-/// small enough to keep streams fluent.
-const MESSAGE_BYTES: usize = 512 * 1024;
+/// Bytes of rows in a message: large enough for full throughput and envelopes that do not count, small
+/// enough to keep streams fluent; smaller where there are many receivers, so that what waits for all of them
+/// together is at most about [`WAITING_BYTES`].
+const MESSAGE_BYTES_MIN: usize = 16 * 1024;
+const MESSAGE_BYTES_MOST: usize = 512 * 1024;
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// What gRPC puts before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: u64 = 5;
@@ -101,6 +104,7 @@ pub struct Outlet {
     envelope: Envelope,
     rows: Arc<[u32]>,
     format: RowFormat,
+    message_bytes: usize,
     queue: mpsc::Sender<FactorChunk>,
     waiting: Option<Waiting>,
     bytes_sent: u64,
@@ -128,6 +132,8 @@ impl Pushes {
         channels: &Channels,
     ) -> Result<Self, PushError> {
         let (mut outlets, mut calls) = (Vec::new(), JoinSet::new());
+        let waiting = receivers.len().max(1) * (QUEUE_MESSAGES + 1);
+        let message_bytes = (WAITING_BYTES / waiting).clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MOST);
         for receiver in receivers {
             let node = receiver.node.clone();
             let channel = channels
@@ -143,6 +149,7 @@ impl Pushes {
                 envelope: envelope.clone(),
                 rows: Arc::clone(&receiver.rows),
                 format,
+                message_bytes,
                 queue,
                 waiting: None,
                 bytes_sent: 0,
@@ -196,7 +203,7 @@ impl Outlet {
         let begin = own.partition_point(|&row| (row as usize) < range.start);
         let end = own.partition_point(|&row| (row as usize) < range.end);
         let row_bytes = width * self.format.size();
-        let message_rows = (MESSAGE_BYTES / row_bytes).max(1);
+        let message_rows = (self.message_bytes / row_bytes).max(1);
         for position in begin..end {
             let next = |waiting: &Waiting| {
                 waiting.objective == objective && waiting.width == width && waiting.rows.end == position

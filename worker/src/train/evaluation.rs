@@ -23,6 +23,9 @@ use crate::{
     tensor_file::{TensorFile, TensorFileError},
 };
 
+/// Users that are measured together: lists are in memory for so many. The items are read once for each such block.
+const USERS_AT_ONCE: usize = 16 * 1024;
+
 /// One user under evaluation.
 #[derive(Debug)]
 struct Judged {
@@ -48,15 +51,43 @@ impl TrainAttempt {
     /// # Errors
     /// When a part cannot be read.
     pub async fn evaluate(self: &Arc<Self>, step: TrainEvaluate) -> Result<TrainEvaluateDone, TrainError> {
-        let attempt = Arc::clone(self);
-        let users_max = step.ranking_users_max;
-        let mut judged = self.context.compute.run(move || attempt.judged_users(users_max)).await?;
-        let items: Arc<[u32]> = self.items.global_rows(self.peers.len()).into();
         let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
+        let items: Arc<[u32]> = self.items.global_rows(self.peers.len()).into();
+        let mut shards: Vec<ShardMetricSums> = self
+            .users
+            .owned
+            .iter()
+            .map(|owned| ShardMetricSums { shard: owned.shard, ..ShardMetricSums::default() })
+            .collect();
+        let own_rows = self.users.table.own_rows();
+        for begin in (0..own_rows).step_by(USERS_AT_ONCE) {
+            let users = begin..own_rows.min(begin + USERS_AT_ONCE);
+            let attempt = Arc::clone(self);
+            let judging = move || attempt.judged_users(users, step.ranking_users_max);
+            let judged = self.context.compute.run(judging).await?;
+            let (judged, counts) = self.measure(judged, &step.path, &manifest, &items).await?;
+            let (attempt, items) = (Arc::clone(self), Arc::clone(&items));
+            let adding = move || {
+                attempt.add_up(judged, &counts, &items, &mut shards);
+                shards
+            };
+            shards = self.context.compute.run(adding).await?;
+        }
+        Ok(TrainEvaluateDone { shards })
+    }
+
+    /// Measures users against every item; with them come the training ratings of each item.
+    async fn measure(
+        self: &Arc<Self>,
+        mut judged: Vec<Judged>,
+        path: &str,
+        manifest: &Manifest,
+        items: &Arc<[u32]>,
+    ) -> Result<(Vec<Judged>, Vec<u32>), TrainError> {
         let mut counts = Vec::with_capacity(self.items.shards.rows() as usize);
         for shard in 0..self.items.shards.count() {
             let entry = manifest.entry(&part(PartKind::Factors, Side::Items, shard))?;
-            let file = read_item_part(&self.context, &step.path, entry).await?;
+            let file = read_item_part(&self.context, path, entry).await?;
             let rows = self.items.shards.shard_rows(shard);
             let part_counts = file.vector::<u32>(TRAIN_COUNTS)?;
             if part_counts.len() != rows.len() {
@@ -65,20 +96,19 @@ impl TrainAttempt {
                     .into());
             }
             counts.extend_from_slice(part_counts);
-            let (attempt, items) = (Arc::clone(self), Arc::clone(&items));
+            let (attempt, items) = (Arc::clone(self), Arc::clone(items));
             let measuring = self.context.compute.run(move || {
                 attempt.measure_shard(&mut judged, &file, rows, &items)?;
                 Ok::<_, TensorFileError>(judged)
             });
             judged = measuring.await??;
         }
-        let attempt = Arc::clone(self);
-        let shards = self.context.compute.run(move || attempt.sum_up(judged, &counts, &items)).await?;
-        Ok(TrainEvaluateDone { shards })
+        Ok((judged, counts))
     }
 
-    /// The users with held-out pairs; of about `users_max` of them (0: all), chosen by a hash of their id, the list is judged too.
-    fn judged_users(&self, users_max: u32) -> Vec<Judged> {
+    /// The users in `users` with held-out pairs; of about `users_max` of all (0: all), chosen by a hash of their id, the list
+    /// is judged too.
+    fn judged_users(&self, users: Range<usize>, users_max: u32) -> Vec<Judged> {
         let share = match users_max {
             0 => 1.0,
             most => f64::from(most) / f64::from(self.users.shards.rows()).max(1.0),
@@ -89,7 +119,7 @@ impl TrainAttempt {
         let rows = owned.flat_map(|owned| {
             owned.rows.clone().map(move |row| (row, owned.ids.hash64(row - owned.rows.start)))
         });
-        rows.filter(|&(row, _)| !held_out.row(row).0.is_empty())
+        rows.filter(|&(row, _)| users.contains(&row) && !held_out.row(row).0.is_empty())
             .map(|(row, id_hash)| {
                 let list = ranked && unit_interval(mix64(id_hash)) < share;
                 Judged { row, sums: RatingSums::default(), top: list.then(|| TopK::new(LIST_LENGTH)) }
@@ -168,8 +198,14 @@ impl TrainAttempt {
         Ok(())
     }
 
-    /// Sums per owned user shard, users in row order.
-    fn sum_up(&self, judged: Vec<Judged>, item_counts: &[u32], items: &[u32]) -> Vec<ShardMetricSums> {
+    /// Adds users to the sums of their shards, in row order.
+    fn add_up(
+        &self,
+        judged: Vec<Judged>,
+        item_counts: &[u32],
+        items: &[u32],
+        shards: &mut [ShardMetricSums],
+    ) {
         let popular = popularity_order(item_counts);
         let (held_out, all_items) = (self.users.held_out(), 0..self.items.shards.rows());
         let scored: Vec<Scored> = judged
@@ -184,9 +220,7 @@ impl TrainAttempt {
                 Scored { row: user.row, rating: user.sums, lists }
             })
             .collect();
-        let mut shards: Vec<ShardMetricSums> = Vec::new();
-        for owned in &self.users.owned {
-            let mut sums = ShardMetricSums { shard: owned.shard, ..ShardMetricSums::default() };
+        for (owned, sums) in self.users.owned.iter().zip(shards) {
             let begin = scored.partition_point(|scored| scored.row < owned.rows.start);
             let end = scored.partition_point(|scored| scored.row < owned.rows.end);
             for Scored { rating, lists, .. } in &scored[begin..end] {
@@ -203,8 +237,6 @@ impl TrainAttempt {
                     sums.popularity_ndcg_at_20 += popularity.ndcg;
                 }
             }
-            shards.push(sums);
         }
-        shards
     }
 }

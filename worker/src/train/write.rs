@@ -70,25 +70,21 @@ impl TrainAttempt {
         let (rank, count) = (self.settings().rank, rows.len());
         let factors = self.factors(side);
         let counts = training.train_counts(rows.clone());
-        let (mut rating, mut biases, mut ranking) = (Vec::new(), Vec::new(), Vec::new());
         let widths = self.settings().widths();
-        for &(objective, width) in &widths {
-            let stored = &factors.of(objective)[rows.start * width..rows.end * width];
-            if objective == Objective::Ranking {
-                ranking = stored.to_vec();
-                continue;
-            }
-            for row in stored.chunks_exact(width) {
+        let stored = |objective, width: usize| &factors.of(objective)[rows.start * width..rows.end * width];
+        let (mut rating, mut biases) = (Vec::new(), Vec::new());
+        for &(objective, width) in widths.iter().filter(|(objective, _)| *objective == Objective::Rating) {
+            rating.reserve_exact(count * rank);
+            for row in stored(objective, width).chunks_exact(width) {
                 rating.extend_from_slice(&row[..rank]);
                 biases.push(if width > rank { row[rank] } else { 0.0 });
             }
         }
-        drop(factors);
         let mut writer = TensorWriter::new();
         ids.write(&mut writer);
-        for (objective, _) in widths {
+        for (objective, width) in widths {
             if objective == Objective::Ranking {
-                writer.add(RANKING, &[count, rank], &ranking);
+                writer.add(RANKING, &[count, rank], stored(objective, width));
             } else {
                 writer.add(RATING, &[count, rank], &rating);
                 writer.add(RATING_BIAS, &[count], &biases);

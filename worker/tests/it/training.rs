@@ -14,11 +14,21 @@ const SAMPLE: GenerateSpec =
     GenerateSpec { users: 1_500, items: 400, ratings: 60_000, rank: 6, seed: 3, threads: 1 };
 
 async fn trained(workers: usize, threads: usize, parameters: &AlsParameters) -> (Trained, u64) {
+    trained_on(&SAMPLE, workers, threads, parameters).await
+}
+
+/// A training, and the bytes that the workers wrote to each other during it.
+async fn trained_on(
+    spec: &GenerateSpec,
+    workers: usize,
+    threads: usize,
+    parameters: &AlsParameters,
+) -> (Trained, u64) {
     let workers = Workers::start(workers, threads).await;
     let sample = workers.folder.path().join("sample");
-    generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+    generate(spec, &sample, &|_, _| {}).unwrap();
     let imported = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap();
-    assert_eq!(imported.info.ratings, SAMPLE.ratings);
+    assert_eq!(imported.info.ratings, spec.ratings);
     let before = workers.counted.bytes();
     let trained = workers.train(&imported.info, parameters).await.unwrap();
     (trained, workers.counted.bytes() - before)
@@ -39,6 +49,17 @@ async fn any_number_of_workers_and_threads_writes_the_same_bytes() {
             assert_eq!(together.metrics, alone.metrics);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_users_are_measured_in_blocks_and_come_to_the_same() {
+    // More than are measured at once by one worker, fewer by each of three.
+    let many = GenerateSpec { users: 20_000, items: 60, ratings: 420_000, ..SAMPLE };
+    let (alone, _) = trained_on(&many, 1, 2, &parameters(4, 1)).await;
+    let (together, _) = trained_on(&many, 3, 1, &parameters(4, 1)).await;
+    assert_eq!(alone.metrics, together.metrics);
+    let ranked: u64 = alone.metrics.iter().map(|sums| sums.ranked_users).sum();
+    assert!(ranked > 19_000, "{ranked} users have something held out");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -216,16 +216,17 @@ impl RowReader {
             None if last => bytes.len(),
             None if self.skips => return Some(bytes.len()),
             None if bytes.len() < ROW_BYTES_MAX => return None,
-            None => {
-                self.lines += 1;
-                self.tally.count(Err(Reason::TooLong), self.lines);
-                self.skips = true;
-                return Some(bytes.len());
-            }
+            None => bytes.len(),
         };
         let length = (line_end + 1).min(bytes.len());
         if self.skips {
             self.skips = false;
+            return Some(length);
+        }
+        if line_end >= ROW_BYTES_MAX {
+            self.lines += 1;
+            self.tally.count(Err(Reason::TooLong), self.lines);
+            self.skips = newline.is_none();
             return Some(length);
         }
         let line = trim_line(&bytes[..line_end]);
@@ -236,7 +237,7 @@ impl RowReader {
         let mut outcome = self.parser.parse(line, |row| on_row(row, position));
         if outcome == Err(Reason::OpenQuote) && self.parser.goes_over_lines() {
             match quoted_row_end(bytes, self.parser.delimiter(), last) {
-                RowEnd::At(end) => {
+                RowEnd::At(end) if end < ROW_BYTES_MAX => {
                     let whole = trim_line(&bytes[..end]);
                     if self.parser.parse_over_lines(whole, |row| on_row(row, position)) {
                         self.tally.count(Ok(()), self.lines + 1);
@@ -245,7 +246,7 @@ impl RowReader {
                     }
                 }
                 RowEnd::Open if !last && bytes.len() < ROW_BYTES_MAX => return None,
-                RowEnd::Open | RowEnd::Broken => {}
+                RowEnd::At(_) | RowEnd::Open | RowEnd::Broken => {}
             }
             // The quote was none: only its line is lost.
             outcome = Err(Reason::OpenQuote);
@@ -266,5 +267,160 @@ impl RowReader {
     #[must_use]
     pub fn finish(self) -> (ImportReport, u64) {
         (self.tally.finish(), self.lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shoal_common::ids::EntityId;
+    use shoal_proto::v1::{FileContent, SourceFormat};
+
+    use super::*;
+    use crate::dataset::row::MovieRow;
+
+    const RULES: Rules = Rules {
+        user_id_kind: IdKind::Integer,
+        item_id_kind: IdKind::Integer,
+        rating_min: 0.5,
+        rating_max: 5.0,
+    };
+
+    fn file(content: FileContent, columns: &[i32]) -> SourceFile {
+        SourceFile {
+            content: content.into(),
+            format: SourceFormat::Csv.into(),
+            columns: columns.to_vec(),
+            column_count: 3,
+            delimiter: u32::from(b','),
+            length_bytes: u64::MAX,
+            ..SourceFile::default()
+        }
+    }
+
+    /// Everything that is read of a range, given in pieces that end at these places.
+    fn read(
+        file: &SourceFile,
+        text: &[u8],
+        range: Range<u64>,
+        ends: &[usize],
+    ) -> (Vec<String>, ImportReport, u64) {
+        let mut reader = RowReader::new(file, RULES, "f".into(), range);
+        let mut rows = Vec::new();
+        while let Some(position) = reader.wants() {
+            let begin = position as usize;
+            let end = ends.iter().copied().find(|end| *end > begin).unwrap_or(text.len());
+            reader.take(&text[begin..end], end == text.len(), |row, at| rows.push(format!("{at} {row:?}")));
+        }
+        let (report, lines) = reader.finish();
+        (rows, report, lines)
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_and_ranges_do_not_change_what_is_read(
+            lines in prop::collection::vec("([0-9]{1,2},)?[\"a,0-9 ]{0,6}(\"\")?(,[a-c|]{0,3})?", 0..12),
+            crlf: bool,
+            last_newline: bool,
+            multiline: bool,
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let line_end = if crlf { "\r\n" } else { "\n" };
+            let mut text = lines.join(line_end);
+            if last_newline {
+                text.push_str(line_end);
+            }
+            let file = SourceFile { multiline, length_bytes: text.len() as u64, ..file(FileContent::Movies, &[0, 1, 2]) };
+            let text = text.as_bytes();
+            let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            bounds.extend([0, text.len()]);
+            bounds.sort_unstable();
+            let whole = read(&file, text, 0..text.len() as u64, &[]);
+            prop_assert_eq!(&read(&file, text, 0..text.len() as u64, &bounds), &whole);
+            if !multiline {
+                let (mut rows, mut lines, mut counted) = (Vec::new(), 0, 0);
+                for range in bounds.windows(2) {
+                    let part = read(&file, text, range[0] as u64..range[1] as u64, &[]);
+                    rows.extend(part.0);
+                    counted += part.1.rows_read;
+                    lines += part.2;
+                }
+                prop_assert_eq!((rows, counted, lines), (whole.0, whole.1.rows_read, whole.2));
+            }
+        }
+    }
+
+    #[test]
+    fn rejected_lines_are_counted_and_numbered() {
+        let file = file(FileContent::Ratings, &[0, 1, 2, 3]);
+        let text = b"1,2,3.5,9\r\n\n1,2,x,3\n7\n3,4,5,6";
+        let (rows, report, lines) = read(&file, text, 0..text.len() as u64, &[]);
+        assert_eq!((report.rows_read, report.rows_accepted, lines), (4, 2, 5));
+        assert!(rows[0].starts_with("0 ") && rows[1].starts_with("22 "));
+        let rejected: Vec<u64> = report.rejections.iter().map(|count| count.examples[0].line).collect();
+        assert_eq!(rejected, [3, 4]);
+    }
+
+    #[test]
+    fn every_bad_line_has_its_reason() {
+        let parse = |content, columns: &[i32], line: &str| {
+            LineParser::new(&file(content, columns), RULES).parse(line.as_bytes(), |_| ())
+        };
+        for (line, reason) in [
+            ("1,2", Reason::TooFewColumns),
+            ("x,2,3,4", Reason::UserNotInteger),
+            ("1,x,3,4", Reason::ItemNotInteger),
+            (",2,3,4", Reason::EmptyUser),
+            ("1,,3,4", Reason::EmptyItem),
+            ("1,2,NaN,4", Reason::RatingNotNumber),
+            ("1,2,good,4", Reason::RatingNotNumber),
+            ("1,2,inf,4", Reason::RatingOutOfRange),
+            ("1,2,7,4", Reason::RatingOutOfRange),
+            ("1,2,3,then", Reason::BadTimestamp),
+            ("1,2,\"3,4", Reason::OpenQuote),
+        ] {
+            assert_eq!(parse(FileContent::Ratings, &[0, 1, 2, 3], line), Err(reason), "{line}");
+        }
+        for (line, reason) in [("1,2, ,4", Reason::EmptyTag), ("1,2,t,then", Reason::BadTimestamp)] {
+            assert_eq!(parse(FileContent::Tags, &[0, 1, 2, 3], line), Err(reason), "{line}");
+        }
+        for (line, reason) in [
+            ("1,x,0.5", Reason::TagNotNumber),
+            ("1,-2,0.5", Reason::TagNotNumber),
+            ("1,2,1.5", Reason::BadRelevance),
+            ("1,2,NaN", Reason::BadRelevance),
+        ] {
+            assert_eq!(parse(FileContent::GenomeScores, &[0, 1, 2], line), Err(reason), "{line}");
+        }
+    }
+
+    #[test]
+    fn movies_of_every_layout() {
+        let read = |file: &SourceFile, line: &[u8]| {
+            let mut found = None;
+            let outcome = LineParser::new(file, RULES).parse(line, |row| {
+                if let Row::Movie(MovieRow { item, title, year, genres }) = row {
+                    found = Some((item.to_entity(), title.into_owned(), year, genres));
+                }
+            });
+            outcome.map(|()| found.unwrap())
+        };
+        let movie = |title: &str, year, genres: &str| {
+            Ok((EntityId::Integer(11), title.to_owned(), year, genres.to_owned()))
+        };
+        let csv = file(FileContent::Movies, &[0, 1, 2]);
+        assert_eq!(
+            read(&csv, b"11,\"American President, The (1995)\",Comedy|Drama"),
+            movie("American President, The (1995)", Some(1995), "Comedy|Drama"),
+        );
+        let dat = SourceFile { format: SourceFormat::DoubleColon.into(), ..csv.clone() };
+        assert_eq!(
+            read(&dat, b"11::Mis\xe9rables, Les (1995)::Drama|Musical"),
+            movie("Misérables, Les (1995)", Some(1995), "Drama|Musical"),
+        );
+        assert_eq!(read(&dat, b"11::2::1 (1995)::Drama"), movie("2::1 (1995)", Some(1995), "Drama"));
+        let item = SourceFile { format: SourceFormat::Pipe.into(), columns: vec![0, 1, 5], ..csv };
+        let line = b"11|Seven (Se7en) (1995)|01-Jan-1995||http://x|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|1|0|0";
+        assert_eq!(read(&item, line), movie("Seven (Se7en) (1995)", Some(1995), "Crime|Thriller"));
     }
 }
