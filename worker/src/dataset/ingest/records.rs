@@ -135,16 +135,17 @@ impl<'a> Decoder<'a> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], IngestError> {
-        let piece = self.bytes.get(self.at..self.at + N).and_then(|piece| piece.try_into().ok());
-        let torn = IngestError::Torn(self.at);
+        let begin = self.at;
         self.at += N;
-        piece.ok_or(torn)
+        let piece = self.bytes.get(begin..self.at).and_then(|piece| piece.try_into().ok());
+        // An error that is made ahead has to be dropped again, for every number of every row.
+        piece.ok_or_else(|| IngestError::Torn(begin))
     }
 
     fn number(&mut self) -> Result<u64, IngestError> {
         let (begin, mut value) = (self.at, 0);
         for shift in (0..64).step_by(7) {
-            let &byte = self.bytes.get(self.at).ok_or(IngestError::Torn(begin))?;
+            let &byte = self.bytes.get(self.at).ok_or_else(|| IngestError::Torn(begin))?;
             self.at += 1;
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
@@ -159,10 +160,11 @@ impl<'a> Decoder<'a> {
     }
 
     fn text(&mut self) -> Result<&'a str, IngestError> {
-        let torn = IngestError::Torn(self.at);
+        let begin = self.at;
         let end = usize::try_from(self.number()?).ok().and_then(|length| self.at.checked_add(length));
         let piece = end.and_then(|end| self.bytes.get(self.at..end));
-        let text = piece.and_then(|piece| std::str::from_utf8(piece).ok()).ok_or(torn)?;
+        let text = piece.and_then(|piece| std::str::from_utf8(piece).ok());
+        let text = text.ok_or_else(|| IngestError::Torn(begin))?;
         self.at += text.len();
         Ok(text)
     }
@@ -210,8 +212,8 @@ impl<'a> Decoder<'a> {
     }
 
     fn tag_number(&mut self) -> Result<u32, IngestError> {
-        let torn = IngestError::Torn(self.at);
-        u32::try_from(self.number()?).map_err(|_| torn)
+        let begin = self.at;
+        u32::try_from(self.number()?).map_err(|_| IngestError::Torn(begin))
     }
 }
 
