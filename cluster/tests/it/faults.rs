@@ -125,6 +125,29 @@ async fn hung_workers_and_restarted_routers_do_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_costs_no_answer() {
+    let Served { cluster, first, second, .. } = served().await;
+    let load = Load::start(&cluster.http(), vec![first, second], CLIENTS);
+    load.asks(QUESTIONS).await;
+    // The leader twice: as the leader and, later, as one of the others.
+    let leader = cluster.leader();
+    let coordinators = [leader.as_str(), "coordinator-1", "coordinator-2", "coordinator-3"];
+    for name in ["worker-1", "worker-2", "worker-3"].into_iter().chain(coordinators) {
+        let before = cluster.pid(name).await;
+        cluster.signal(name, Signal::TERM).await;
+        eventually(&format!("{name} runs again"), || {
+            let processes = processes_of(cluster.dir());
+            processes.iter().any(|(pid, other)| other == name && *pid != before).then_some(())
+        })
+        .await;
+        cluster.wait_for("everybody is back", all_up).await;
+        cluster.wait_for("every shard has its replicas", fully_replicated).await;
+        load.asks(QUESTIONS).await;
+    }
+    load.stop().await.check_every_one_right();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn children_leave_when_the_one_that_started_them_is_killed() {
     let cluster = Cluster::start(Shape { coordinators: 3, workers: 2, settings: Vec::new() }).await;
     assert_eq!(processes_of(cluster.dir()).len(), 7);
