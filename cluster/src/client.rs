@@ -10,7 +10,7 @@ use shoal_common::rpc::{Channels, LeaderClient};
 use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
     JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeHealth,
-    NodeInfo, NodeRole, PromoteReply, PromoteRequest, RollbackRequest, StartTrainingRequest,
+    NodeInfo, NodeRole, PromoteReply, PromoteRequest, RollbackRequest, StartTrainingRequest, VersionState,
     coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
@@ -178,6 +178,21 @@ impl ClusterClient {
             })
             .await?;
         Ok(reply.versions)
+    }
+
+    /// The live version and its data set, if a version is live.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn live_version(&self) -> Result<Option<(ModelVersion, DatasetInfo)>, ClientError> {
+        let versions = self.models().await?;
+        let Some(version) = versions.into_iter().find(|version| version.state() == VersionState::Live) else {
+            return Ok(None);
+        };
+        let datasets = self.datasets().await?;
+        let of_version =
+            |info: &DatasetInfo| info.name == version.dataset_name && info.version == version.dataset_version;
+        Ok(datasets.into_iter().find(of_version).map(|dataset| (version, dataset)))
     }
 
     /// Makes a version the live one; answers when it is, and the routers say so.

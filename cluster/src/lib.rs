@@ -3,7 +3,7 @@
 //!
 //! `cli` has a file per subcommand, `local` runs a cluster on this machine, `client` asks the
 //! coordinators, `recommender` the router, `model_files` reads a version from the store, `export` writes it as Parquet, `output`
-//! makes tables and JSON. This is the only crate that knows all roles, reads the environment and
+//! makes tables and JSON, `simulate` makes traffic. This is the only crate that knows all roles, reads the environment and
 //! installs logs and metrics.
 
 pub mod cli;
@@ -14,3 +14,4 @@ pub mod model_files;
 pub mod output;
 pub mod parameters;
 pub mod recommender;
+pub mod simulate;

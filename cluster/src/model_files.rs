@@ -180,6 +180,19 @@ impl Part {
         self.ids.kind()
     }
 
+    /// Training ratings of each row.
+    ///
+    /// # Errors
+    /// When the tensor is missing or of another length.
+    pub fn train_counts(&self) -> Result<&[u32], TensorFileError> {
+        let counts = self.file.vector::<u32>("train_counts")?;
+        if counts.len() != self.ids.len() {
+            let reason = format!("it has {} rows, the ids {}", counts.len(), self.ids.len());
+            return Err(self.file.tensor_error("train_counts", reason));
+        }
+        Ok(counts)
+    }
+
     /// The ranking factors, row-major, with the rank; `None` where they were not trained.
     ///
     /// # Errors

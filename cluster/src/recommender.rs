@@ -57,6 +57,12 @@ impl Recommender {
         Ok(Self { base, http })
     }
 
+    /// The address of the service.
+    #[must_use]
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
     /// The address of a route, ids escaped.
     #[must_use]
     pub fn url(&self, segments: &[&str], query: &[(&str, String)]) -> Url {
@@ -106,6 +112,17 @@ impl Recommender {
         let url = self.url(&["predict"], &[]);
         let body = json!({"user_id": id_value(user), "movie_id": id_value(item)});
         self.answer(self.http.post(url).json(&body)).await
+    }
+
+    /// Where each of some users' lists would come from: `model` where the model knows the user.
+    ///
+    /// # Errors
+    /// See [`RecommenderError`].
+    pub async fn sources(&self, users: &[i64]) -> Result<Vec<String>, RecommenderError> {
+        let url = self.url(&["batch"], &[("n", "1".to_owned())]);
+        let answer = self.answer(self.http.post(url).json(&json!({"user_ids": users}))).await?;
+        let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(results.iter().map(|of| of["source"].as_str().unwrap_or_default().to_owned()).collect())
     }
 
     /// Which version answers, and how many shards of it can.

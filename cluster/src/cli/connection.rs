@@ -55,6 +55,33 @@ pub(super) struct RouterArgs {
     dir: DirArgs,
 }
 
+/// A router, and the cluster behind it where that can be reached.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct TargetArgs {
+    /// Address of the service; by default that of the local cluster's router
+    #[arg(long, value_name = "URL", env = "SHOAL_URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+impl TargetArgs {
+    pub(super) fn router(&self) -> anyhow::Result<Recommender> {
+        RouterArgs { url: self.url.clone(), dir: self.cluster.dir.clone() }.connect()
+    }
+
+    /// The coordinators and the store: those named, else those of the local cluster unless another service is named.
+    pub(super) fn cluster(&self) -> anyhow::Result<Option<(ClusterClient, Store)>> {
+        if self.url.is_some() && self.cluster.cluster.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((self.cluster.connect()?, self.cluster.open_store(&self.store)?)))
+    }
+}
+
 impl DirArgs {
     fn cluster_file(&self, flag: &str) -> anyhow::Result<ClusterFile> {
         ClusterFile::read(&self.dir)?.ok_or_else(|| {
@@ -98,7 +125,7 @@ impl RouterArgs {
     }
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it must be of the form key=value".to_owned()),

@@ -18,6 +18,7 @@ mod quickstart;
 mod role;
 mod router;
 mod signals;
+mod simulate;
 mod status;
 mod train;
 mod up;
@@ -47,7 +48,8 @@ Examples:
   shoal dataset import ./ml-latest-small
   shoal train --data-set ml-latest-small --promote
   shoal recommend 1 -n 5
-  shoal status --watch";
+  shoal status --watch
+  shoal simulate --rate 100 --report out.html";
 
 /// A recommender that runs as a cluster.
 #[derive(Debug, clap::Parser)]
@@ -80,6 +82,8 @@ enum Command {
     Similar(query::SimilarArgs),
     /// The rating a user would give a movie
     Predict(query::PredictArgs),
+    /// Traffic as users would make it, measured and checked
+    Simulate(simulate::Args),
     /// Nodes, shards, the live version and the coordinators' group
     Status(status::Args),
     /// Run one coordinator in the foreground
@@ -125,6 +129,7 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Recommend(args) => query::recommend(args).await,
         Command::Similar(args) => query::similar(args).await,
         Command::Predict(args) => query::predict(args).await,
+        Command::Simulate(args) => simulate::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Coordinator(args) => coordinator::run(args).await,
         Command::Worker(args) => worker::run(args).await,

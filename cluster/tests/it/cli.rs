@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Running, Shared, folder, shared, shoal, shoal_in};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &["quickstart"],
     &["up"],
     &["dataset", "generate"],
@@ -28,6 +28,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["recommend"],
     &["similar"],
     &["predict"],
+    &["simulate"],
     &["status"],
     &["coordinator"],
     &["worker"],

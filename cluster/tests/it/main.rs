@@ -13,5 +13,6 @@ mod imports;
 mod jobs;
 mod models;
 mod quickstart;
+mod simulate;
 mod support;
 mod switching;

@@ -70,6 +70,11 @@ impl Cluster {
         &self.dir
     }
 
+    /// The router's address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn http(&self) -> Http {
         Http::new(&self.url)
     }

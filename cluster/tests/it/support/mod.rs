@@ -6,6 +6,7 @@ mod http;
 mod load;
 mod oracle;
 mod processes;
+mod service;
 mod shared;
 mod shoal;
 
@@ -17,6 +18,7 @@ pub(crate) use http::{Answer, Http};
 pub(crate) use load::Load;
 pub(crate) use oracle::{By, Oracle, Verdict, ties};
 pub(crate) use processes::{processes_of, signal};
+pub(crate) use service::service;
 pub(crate) use shared::{Shared, shared};
 pub(crate) use shoal::{Finished, Running, shoal, shoal_in};
 
