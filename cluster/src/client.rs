@@ -10,8 +10,9 @@ use shoal_common::rpc::{Channels, LeaderClient};
 use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
     JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeHealth,
-    NodeInfo, NodeRole, PromoteReply, PromoteRequest, RollbackRequest, StartTrainingRequest, VersionState,
-    coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
+    NodeInfo, NodeRole, PromoteReply, PromoteRequest, RegisterModelRequest, RollbackRequest,
+    StartTrainingRequest, VersionState, coordinator_client::CoordinatorClient,
+    recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
@@ -193,6 +194,23 @@ impl ClusterClient {
         let of_version =
             |info: &DatasetInfo| info.name == version.dataset_name && info.version == version.dataset_version;
         Ok(datasets.into_iter().find(of_version).map(|dataset| (version, dataset)))
+    }
+
+    /// Makes a version known whose files are in the cluster's store, with its data set if that is new.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn register(
+        &self,
+        version: ModelVersion,
+        dataset: Option<DatasetInfo>,
+    ) -> Result<(), ClientError> {
+        let request = RegisterModelRequest { version: Some(version), dataset, request_id: draw_request_id() };
+        let registered = self.ask(PATIENCE, |mut client| {
+            let request = timed(request.clone(), ANSWER_MAX);
+            async move { client.register_model(request).await }
+        });
+        registered.await.map(|_| ())
     }
 
     /// Makes a version the live one; answers when it is, and the routers say so.

@@ -1,6 +1,6 @@
 //! What is served where, as one query sees it: made once per metadata change, never changed after.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use shoal_common::ids::IdKind;
 use shoal_proto::v1::{DatasetInfo, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole, Side};
@@ -35,6 +35,14 @@ impl Live {
     #[must_use]
     pub fn shards(&self, side: Side) -> &[Vec<Arc<Replica>>] {
         if side == Side::Items { &self.item_shards } else { &self.user_shards }
+    }
+
+    /// The lowest and the highest rating; `None` for a data set without ratings, which is what a version of
+    /// elsewhere comes with.
+    #[must_use]
+    pub fn scale(&self) -> Option<RangeInclusive<f32>> {
+        let DatasetInfo { ratings, rating_min, rating_max, .. } = &self.dataset;
+        (*ratings > 0).then_some(*rating_min as f32..=*rating_max as f32)
     }
 
     /// How many shards both sides have.

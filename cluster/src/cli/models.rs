@@ -1,9 +1,10 @@
-//! `shoal models`: list, show, promote, rollback, verify, export.
+//! `shoal models`: list, show, promote, rollback, verify, export, import.
 
 mod files;
+mod import;
 
 use serde_json::json;
-use shoal_proto::v1::{AlsParameters, ModelVersion, ObjectiveChoice, PromoteReply};
+use shoal_proto::v1::{ModelVersion, ObjectiveChoice, PromoteReply};
 
 use super::{
     connection::{ClusterArgs, find_version},
@@ -28,8 +29,10 @@ pub(super) enum Command {
     Rollback(ListArgs),
     /// Read every file of a version and check it against the registry
     Verify(files::VerifyArgs),
-    /// Write a version's factors as Parquet
+    /// Write a version's factors as Parquet, or as a model that Spark loads
     Export(files::ExportArgs),
+    /// Register a model that Spark has saved
+    Import(import::ImportArgs),
 }
 
 /// Flags of `shoal models list` and `rollback`.
@@ -68,6 +71,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Verify(args) => files::verify(args).await,
         Command::Export(args) => files::export(args).await,
+        Command::Import(args) => import::run(args).await,
     }
 }
 
@@ -130,7 +134,13 @@ fn version_cells(version: &ModelVersion) -> [String; 9] {
 }
 
 /// The parameters that were chosen, in a line.
-fn describe_parameters(parameters: &AlsParameters) -> String {
+fn describe_parameters(version: &ModelVersion) -> String {
+    let Some(parameters) = &version.parameters else { return String::new() };
+    if !version.imported_from.is_empty() {
+        let rating = parameters.objective() == ObjectiveChoice::Explicit;
+        let objective = if rating { "explicit" } else { "implicit" };
+        return format!("rank {}, {objective}; the others are not known", parameters.rank);
+    }
     let mut text =
         format!("rank {}, {} sweeps, seed {}", parameters.rank, parameters.sweeps, parameters.seed);
     let held_out = match (parameters.test_uri.as_str(), parameters.test_ratio) {
@@ -156,6 +166,15 @@ fn describe_parameters(parameters: &AlsParameters) -> String {
     text
 }
 
+/// Where a version comes from.
+fn origin(version: &ModelVersion) -> String {
+    if version.imported_from.is_empty() {
+        let seconds = output::seconds(version.training_seconds);
+        return format!("trained in  {seconds} (job {})", version.job_id);
+    }
+    format!("trained by  {}", version.imported_from)
+}
+
 async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
     let versions = args.cluster.connect()?.models().await?;
     let version = find_version(&versions, &args.version)?;
@@ -167,8 +186,8 @@ async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
     let mut lines = vec![
         format!("{} ({})", version.name, json["state"].as_str().unwrap_or_default()),
         format!("data set    {}@{}", version.dataset_name, version.dataset_version),
-        format!("parameters  {}", version.parameters.as_ref().map(describe_parameters).unwrap_or_default()),
-        format!("trained in  {} (job {})", output::seconds(version.training_seconds), version.job_id),
+        format!("parameters  {}", describe_parameters(version)),
+        origin(version),
         format!("created     {}", json["created"].as_str().unwrap_or_default()),
         format!("files       {} (manifest {})", version.path, version.manifest_checksum),
     ];

@@ -1,4 +1,4 @@
-//! A model version as Parquet, for others to read and check.
+//! A model version as Parquet, for others to read and check; for Spark: [`export_spark`].
 //!
 //! ```text
 //! <out>/export.json                              version, rank, rating mean, parameters
@@ -13,6 +13,7 @@
 //! half-made export is never found under its name. One part is in memory at a time.
 
 mod columns;
+mod spark;
 
 use std::{
     fs, io,
@@ -31,13 +32,26 @@ use crate::{
 };
 
 pub use columns::IdType;
+pub use spark::{SparkObjective, export_spark};
 
 /// An export that was not made; nothing is left of it.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The target is there already.
-    #[error("'{0}' exists and is not empty; choose another --out")]
+    #[error("'{0}' exists and is not empty; choose another folder")]
     Exists(PathBuf),
+    /// Spark's models have one set of factors, and the version has another one.
+    #[error("version '{version}' was not trained for this objective; choose the other with --objective")]
+    Objective {
+        /// Its name.
+        version: String,
+    },
+    /// Spark's models have 32-bit ids.
+    #[error("the ids of the {side} do not fit in 32 bits, which is what an ALSModel has; use --to parquet")]
+    SparkIds {
+        /// "users" or "items".
+        side: &'static str,
+    },
     /// The version's files cannot be used.
     #[error(transparent)]
     Model(#[from] ModelFilesError),
@@ -87,11 +101,7 @@ pub async fn export_parquet(
     out: &Path,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Exported, ExportError> {
-    match fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => return Err(ExportError::Exists(out.to_owned())),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(out)(error)),
-        _ => {}
-    }
+    refuse_existing(out)?;
     let unfinished = Unfinished::beside(out)?;
     let mut exported = Exported::default();
     let total = SIDES.len() * files.shard_count() as usize;
@@ -112,6 +122,14 @@ pub async fn export_parquet(
     fs::write(&path, format!("{description:#}\n")).map_err(failed(&path))?;
     unfinished.finish(out)?;
     Ok(exported)
+}
+
+fn refuse_existing(out: &Path) -> Result<(), ExportError> {
+    match fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => Err(ExportError::Exists(out.to_owned())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(out)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> ExportError {

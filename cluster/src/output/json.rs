@@ -147,7 +147,8 @@ pub fn model(version: &ModelVersion) -> Value {
         "rating_mean": version.rating_mean,
         "training_seconds": version.training_seconds,
         "created": iso_time(version.created_unix_ms),
-        "job_id": version.job_id,
+        "job_id": text(&version.job_id),
+        "imported_from": text(&version.imported_from),
         "path": version.path,
         "manifest_checksum": version.manifest_checksum,
     })

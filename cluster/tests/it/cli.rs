@@ -25,6 +25,7 @@ const COMMANDS: [&[&str]; 24] = [
     &["models", "rollback"],
     &["models", "verify"],
     &["models", "export"],
+    &["models", "import"],
     &["recommend"],
     &["similar"],
     &["predict"],

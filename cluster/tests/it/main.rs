@@ -14,5 +14,6 @@ mod jobs;
 mod models;
 mod quickstart;
 mod simulate;
+mod spark;
 mod support;
 mod switching;

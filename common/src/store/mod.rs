@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem, path::Path};
 use shoal_proto::v1::ObjectEntry;
 
 use crate::hash::checksum_hex;
@@ -191,6 +191,24 @@ impl Store {
         };
         self.objects.put(&Path::from(path), bytes.into()).await.map_err(|e| access("write", path, e))?;
         Ok(entry)
+    }
+
+    /// As [`Store::put`], but only where there is no such object yet; `None` when there is one. Of two writers
+    /// one gets the entry.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn put_new(&self, path: &str, bytes: Bytes) -> Result<Option<ObjectEntry>, StoreError> {
+        let entry = ObjectEntry {
+            path: path.to_owned(),
+            length_bytes: bytes.len() as u64,
+            checksum: checksum_hex(&bytes),
+        };
+        match self.objects.put_opts(&Path::from(path), bytes.into(), PutMode::Create.into()).await {
+            Ok(_) => Ok(Some(entry)),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
+            Err(error) => Err(access("write", path, error)),
+        }
     }
 
     /// Reads a whole object.
@@ -381,6 +399,20 @@ mod tests {
         let error = store.get_verified("a", &entry).await.unwrap_err();
         assert!(error.to_string().contains("damaged"), "{error}");
         assert!(store.get("a/none").await.unwrap_err().is_not_found());
+    }
+
+    #[tokio::test]
+    async fn of_two_writers_of_a_new_object_one_gets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let (first, second) = tokio::join!(
+            store.put_new("a/claim", Bytes::from_static(b"first")),
+            store.put_new("a/claim", Bytes::from_static(b"second"))
+        );
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert!(first.is_some() != second.is_some());
+        let kept = if first.is_some() { "first" } else { "second" };
+        assert_eq!(store.get("a/claim").await.unwrap(), kept);
     }
 
     #[tokio::test]

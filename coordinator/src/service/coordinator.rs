@@ -6,14 +6,16 @@ use futures::{Stream, StreamExt as _, stream};
 use shoal_common::{
     rpc::{not_leader, wrong_cluster},
     shutdown::Shutdown,
+    store::Manifest,
 };
 use shoal_proto::v1::{
     CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateJob,
     HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRecord, JobRequest,
     ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
     ListModelsRequest, Metadata, NodeHealth, NodeInfo, NodeRecord, PromoteAbort, PromoteReply,
-    PromoteRequest, PromoteStart, RefusalKind, RollbackLive, RollbackRequest, StartJobReply,
-    StartTrainingRequest, WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
+    PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RegisterVersion,
+    RollbackLive, RollbackRequest, StartJobReply, StartTrainingRequest, WatchMetadataRequest,
+    coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -339,6 +341,28 @@ impl Coordinator for CoordinatorService {
     async fn list_models(&self, _: Request<ListModelsRequest>) -> Result<Response<ListModelsReply>, Status> {
         let state = self.read().await?;
         Ok(Response::new(ListModelsReply { versions: state.versions.values().cloned().collect() }))
+    }
+
+    async fn register_model(
+        &self,
+        request: Request<RegisterModelRequest>,
+    ) -> Result<Response<RegisterModelReply>, Status> {
+        self.check_leads()?;
+        let RegisterModelRequest { version, dataset, request_id } = request.into_inner();
+        let missing = || Status::invalid_argument("the version to register is missing");
+        let version = version.ok_or_else(missing)?;
+        // What is registered can be loaded: the files are in this very store.
+        let of_dataset = dataset.as_ref().map(|dataset| (&dataset.path, &dataset.manifest_checksum));
+        for (path, checksum) in std::iter::once((&version.path, &version.manifest_checksum)).chain(of_dataset)
+        {
+            if let Err(error) = Manifest::read(&self.leader.store, path, checksum).await {
+                let reason = format!("the cluster's store does not have '{path}' as described: {error}");
+                return Err(Status::failed_precondition(reason));
+            }
+        }
+        let command = Command::RegisterVersion(RegisterVersion { version: Some(version), dataset });
+        self.command_once(request_id, command).await?;
+        Ok(Response::new(RegisterModelReply {}))
     }
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use shoal_proto::v1::{
     AnsweredRequest, AttemptStarted, CommandReply, CreateJob, DatasetInfo, JobCleaned, JobFinished,
-    JobRecord, JobState, ModelVersion, NodeRecord, Placement, RefusalKind, SweepCommitted, UpdateJob,
-    VersionState, metadata_command::Command, update_job::Update,
+    JobRecord, JobState, ModelVersion, NodeRecord, Placement, RefusalKind, RegisterVersion, SweepCommitted,
+    UpdateJob, VersionState, metadata_command::Command, update_job::Update,
 };
 
 use super::{ANSWERS_KEPT, ClusterState, FINISHED_JOBS_KEPT, is_over, refused, replicas_are_distinct};
@@ -46,6 +46,7 @@ impl ClusterState {
                 CommandReply::default()
             }
             Command::Rollback(_) => self.rollback(),
+            Command::RegisterVersion(register) => self.register_version(register),
         }
     }
 
@@ -214,6 +215,41 @@ impl ClusterState {
         }
         if let Some(info) = info {
             info.model_version.clone_from(&version.name);
+        }
+        version.set_state(VersionState::Ready);
+        self.versions.insert(version.name.clone(), version);
+        CommandReply::default()
+    }
+
+    /// Version and data set become known together, or neither does.
+    fn register_version(&mut self, register: RegisterVersion) -> CommandReply {
+        let mut version = register.version.unwrap_or_default();
+        let key = (version.dataset_name.clone(), version.dataset_version.clone());
+        if version.name.is_empty() || key.0.is_empty() || key.1.is_empty() {
+            let reason = "a model version needs a name and a data set with its version";
+            return refused(RefusalKind::Invalid, reason.to_owned());
+        }
+        if self.versions.contains_key(&version.name) {
+            let name = &version.name;
+            return refused(RefusalKind::Precondition, format!("there is a version '{name}' already"));
+        }
+        match (register.dataset, self.datasets.contains_key(&key)) {
+            (None, true) => {}
+            (None, false) => {
+                let reason = format!("there is no data set '{}' {} for the version", key.0, key.1);
+                return refused(RefusalKind::NotFound, reason);
+            }
+            (Some(_), true) => {
+                let reason = format!("there is a data set '{}' {} already", key.0, key.1);
+                return refused(RefusalKind::Precondition, reason);
+            }
+            (Some(dataset), false) => {
+                if (&dataset.name, &dataset.version) != (&key.0, &key.1) {
+                    let reason = format!("the version's data set is '{}' {}, another one came", key.0, key.1);
+                    return refused(RefusalKind::Invalid, reason);
+                }
+                self.datasets.insert(key, dataset);
+            }
         }
         version.set_state(VersionState::Ready);
         self.versions.insert(version.name.clone(), version);

@@ -90,7 +90,7 @@ impl Query {
             return Err(QueryError::invalid("items", reason));
         }
         let live = self.live()?;
-        let scale = live.dataset.rating_min as f32..=live.dataset.rating_max as f32;
+        let scale = live.scale().unwrap_or(f32::MIN..=f32::MAX);
         let mut named = HashSet::new();
         let check = |item: &RatedMovie| {
             let id = item.movie.resolve(live.item_id_kind, "movie_id")?;

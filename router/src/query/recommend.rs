@@ -241,8 +241,8 @@ impl Query {
 
     /// A predicted rating, kept on the data set's scale.
     pub(super) fn clamp(&self, rating: f32) -> f32 {
-        let Ok(live) = self.live() else { return rating };
-        rating.clamp(live.dataset.rating_min as f32, live.dataset.rating_max as f32)
+        let scale = self.live().ok().and_then(Live::scale);
+        scale.map_or(rating, |scale| rating.clamp(*scale.start(), *scale.end()))
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
 pub use attempt::{TrainAttempt, TrainContext};
 pub use half_step::OnRows;
 pub(crate) use settings::Settings;
+pub use write::FactorValues;
 
 /// What can go wrong in a training step.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,10 @@ use shoal_common::store::{PartKind, join, part};
 use shoal_proto::v1::{ObjectEntry, Objective, Side};
 
 use super::{TrainContext, TrainError, attempt::TrainAttempt, side::OwnedShard};
-use crate::tensor_file::{TensorFile, TensorFileError, TensorWriter};
+use crate::{
+    id_column::IdColumn,
+    tensor_file::{TensorFile, TensorFileError, TensorWriter},
+};
 
 const RANKING: &str = "ranking";
 const RATING: &str = "rating";
@@ -67,30 +70,63 @@ impl TrainAttempt {
     fn part_bytes(&self, side: Side, at: usize, path: &str) -> Result<Bytes, TensorFileError> {
         let training = self.side(side);
         let OwnedShard { rows, ids, .. } = &training.owned[at];
-        let (rank, count) = (self.settings().rank, rows.len());
+        let rank = self.settings().rank;
         let factors = self.factors(side);
         let counts = training.train_counts(rows.clone());
         let widths = self.settings().widths();
         let stored = |objective, width: usize| &factors.of(objective)[rows.start * width..rows.end * width];
         let (mut rating, mut biases) = (Vec::new(), Vec::new());
         for &(objective, width) in widths.iter().filter(|(objective, _)| *objective == Objective::Rating) {
-            rating.reserve_exact(count * rank);
+            rating.reserve_exact(rows.len() * rank);
             for row in stored(objective, width).chunks_exact(width) {
                 rating.extend_from_slice(&row[..rank]);
                 biases.push(if width > rank { row[rank] } else { 0.0 });
             }
         }
+        let width_of = |wanted: Objective| widths.iter().find(|(objective, _)| *objective == wanted);
+        let values = FactorValues {
+            ids,
+            rank,
+            ranking: width_of(Objective::Ranking).map(|&(objective, width)| stored(objective, width)),
+            rating: width_of(Objective::Rating).map(|_| (&rating[..], &biases[..])),
+            train_counts: &counts,
+        };
+        values.to_bytes(path)
+    }
+}
+
+/// The values of a factor part to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct FactorValues<'a> {
+    /// The ids of the rows.
+    pub ids: &'a IdColumn,
+    /// Elements of a factor row.
+    pub rank: usize,
+    /// f32[rows, rank], for a version that ranks.
+    pub ranking: Option<&'a [f32]>,
+    /// f32[rows, rank] and f32[rows], for a version that predicts ratings.
+    pub rating: Option<(&'a [f32], &'a [f32])>,
+    /// Training ratings of each row; a row with none is neither listed nor has it lists.
+    pub train_counts: &'a [u32],
+}
+
+impl FactorValues<'_> {
+    /// The file's bytes; `path` names it in errors.
+    ///
+    /// # Errors
+    /// When the lengths do not fit together.
+    pub fn to_bytes(&self, path: &str) -> Result<Bytes, TensorFileError> {
+        let (count, rank) = (self.ids.len(), self.rank);
         let mut writer = TensorWriter::new();
-        ids.write(&mut writer);
-        for (objective, width) in widths {
-            if objective == Objective::Ranking {
-                writer.add(RANKING, &[count, rank], stored(objective, width));
-            } else {
-                writer.add(RATING, &[count, rank], &rating);
-                writer.add(RATING_BIAS, &[count], &biases);
-            }
+        self.ids.write(&mut writer);
+        if let Some((factors, biases)) = self.rating {
+            writer.add(RATING, &[count, rank], factors);
+            writer.add(RATING_BIAS, &[count], biases);
         }
-        writer.add(TRAIN_COUNTS, &[count], &counts);
+        if let Some(factors) = self.ranking {
+            writer.add(RANKING, &[count, rank], factors);
+        }
+        writer.add(TRAIN_COUNTS, &[count], self.train_counts);
         writer.to_bytes(path)
     }
 }

@@ -8,10 +8,10 @@ use shoal_proto::v1::{DatasetInfo, ModelVersion};
 use crate::{
     cli::{
         connection::{ClusterArgs, StoreArgs, find_dataset, find_version},
-        failure::Exit,
+        failure::{Exit, refusal},
         progress::{Style, View},
     },
-    export::export_parquet,
+    export::{SparkObjective, export_parquet, export_spark},
     model_files::ModelFiles,
     output,
 };
@@ -27,10 +27,14 @@ its rows, rank and ids against the data set, and that every value is finite.";
 const EXPORT_EXAMPLE: &str = "\
 Examples:
   shoal models export als_model_v1_20261124_101500 --out ./factors
+  shoal models export als_model_v1_20261124_101500 --to spark ./als-model
 
-Writes ranking/ and rating/, each with userFactors/ and itemFactors/ (columns id and features, as Spark \
+As Parquet: ranking/ and rating/, each with userFactors/ and itemFactors/ (columns id and features, as Spark \
 saves them); rating/ has userBiases/ and itemBiases/ (id, bias) beside. export.json has the rating mean: \
-a predicted rating is mean + user bias + item bias + inner product of the rating factors.";
+a predicted rating is mean + user bias + item bias + inner product of the rating factors.
+
+For Spark: a folder that ALSModel.load reads and that predicts the same ratings. Mean and biases are in two \
+more elements of each row; users and items without training ratings are left out.";
 
 /// Flags of `shoal models verify`.
 #[derive(Debug, clap::Args)]
@@ -53,12 +57,18 @@ pub(in crate::cli) struct VerifyArgs {
 pub(in crate::cli) struct ExportArgs {
     /// Name of the version
     version: String,
-    /// What to write
-    #[arg(long, value_enum, default_value = "parquet")]
-    format: Format,
     /// Folder to make
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(value_name = "DIR", required_unless_present = "out")]
+    folder: Option<PathBuf>,
+    /// What to write
+    #[arg(long, alias = "format", value_enum, default_value = "parquet")]
+    to: Format,
+    /// Folder to make
+    #[arg(long, value_name = "DIR", conflicts_with = "folder")]
+    out: Option<PathBuf>,
+    /// For Spark: which factors; by default those that predict ratings where there are some
+    #[arg(long, value_enum)]
+    objective: Option<Objective>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -71,8 +81,19 @@ pub(in crate::cli) struct ExportArgs {
 /// What an export can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// Columns as a saved Spark ALSModel has them
+    /// Factors and biases, with columns as a saved Spark ALSModel has them
     Parquet,
+    /// A saved Spark ALSModel
+    Spark,
+}
+
+/// Which factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Objective {
+    /// Those that predict ratings
+    Explicit,
+    /// Those that rank
+    Implicit,
 }
 
 /// The version and its data set, as the registry knows them.
@@ -118,16 +139,32 @@ pub(in crate::cli) async fn verify(args: VerifyArgs) -> anyhow::Result<Exit> {
 }
 
 pub(in crate::cli) async fn export(args: ExportArgs) -> anyhow::Result<Exit> {
-    let Format::Parquet = args.format;
+    if args.to == Format::Parquet && args.objective.is_some() {
+        let message = "--objective goes with --to spark: as Parquet the factors of both are written";
+        return Err(refusal(Exit::Usage, message));
+    }
+    // One of the two is there: the command line is not accepted otherwise.
+    let out = args.folder.or(args.out).unwrap_or_default();
     let (version, dataset) = registered(&args.cluster, &args.version).await?;
     let store = args.cluster.open_store(&args.store)?;
     let files = ModelFiles::open(&store, &version, &dataset).await?;
     let view = View::new(Style::choose(args.json), "export");
     let progress = |done, total| view.set(share(done, total), "");
-    let exported = export_parquet(&files, &version, &dataset, &args.out, progress).await;
+    let exported = match args.to {
+        Format::Parquet => export_parquet(&files, &version, &dataset, &out, progress).await,
+        Format::Spark => {
+            let has_rating = files.objectives().1;
+            let objective = match args.objective {
+                Some(Objective::Explicit) => SparkObjective::Explicit,
+                None if has_rating => SparkObjective::Explicit,
+                Some(Objective::Implicit) | None => SparkObjective::Implicit,
+            };
+            export_spark(&files, &version, objective, &out, progress).await
+        }
+    };
     drop(view);
     let exported = exported?;
-    let out = args.out.display();
+    let out = out.display();
     if args.json {
         output::print_json(&json!({
             "version": version.name,

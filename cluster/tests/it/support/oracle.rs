@@ -85,7 +85,13 @@ impl Oracle {
         self.ratings.by_movie.keys().copied().collect()
     }
 
-    fn predicted(&self, user: i64, movie: i64) -> f64 {
+    /// By which lists are ordered.
+    pub(crate) fn ranked(&self, user: i64, movie: i64) -> f64 {
+        dot(&self.ranking.users[&user], &self.ranking.items[&movie])
+    }
+
+    /// A rating before it is kept on the scale.
+    pub(crate) fn predicted(&self, user: i64, movie: i64) -> f64 {
         let product = dot(&self.rating.users[&user], &self.rating.items[&movie]);
         let bias = |rows: &Rows, id| f64::from(rows[&id][0]);
         self.rating_mean + bias(&self.biases.users, user) + bias(&self.biases.items, movie) + product
@@ -103,7 +109,7 @@ impl Oracle {
         let by_model = answer["source"] == "model" || answer["source"] == "cache";
         check(by_model, || format!("the source is {}", answer["source"]))?;
         let score = |movie| match by {
-            By::Ranking => dot(&self.ranking.users[&user], &self.ranking.items[&movie]),
+            By::Ranking => self.ranked(user, movie),
             By::Rating => self.predicted(user, movie),
         };
         let seen = &self.ratings.by_user[&user];

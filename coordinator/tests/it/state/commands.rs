@@ -287,6 +287,29 @@ fn what_has_no_name_or_no_data_set_is_refused() {
 }
 
 #[test]
+fn a_version_of_elsewhere_comes_with_its_data_set_or_not_at_all() {
+    let mut machine = Machine::with_versions(&["v1"]);
+    let register = |version: ModelVersion, dataset: Option<DatasetInfo>| {
+        Command::RegisterVersion(RegisterVersion { version: Some(version), dataset })
+    };
+    machine.accept(register(version("s1", "films", "1"), None));
+    machine.accept(register(version("s2", "spark", "1"), Some(dataset("spark", "1"))));
+    assert_eq!(machine.state().versions["s2"].state(), VersionState::Ready);
+    assert!(machine.state().dataset("spark", "1").is_some());
+    machine.promote("s2");
+    for (refused, kind) in [
+        (register(version("s1", "films", "1"), None), RefusalKind::Precondition),
+        (register(version("s3", "gone", "1"), None), RefusalKind::NotFound),
+        (register(version("s3", "films", "1"), Some(dataset("films", "1"))), RefusalKind::Precondition),
+        (register(version("s3", "other", "1"), Some(dataset("another", "1"))), RefusalKind::Invalid),
+        (register(version("", "films", "1"), None), RefusalKind::Invalid),
+        (register(version("s3", "", ""), Some(dataset("", ""))), RefusalKind::Invalid),
+    ] {
+        machine.refuse(refused, kind);
+    }
+}
+
+#[test]
 fn a_command_of_another_release_is_refused_and_changes_nothing() {
     let mut machine = Machine::with_versions(&["v1"]);
     let before = machine.state();

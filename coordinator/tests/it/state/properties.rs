@@ -104,6 +104,9 @@ fn any_command() -> impl Strategy<Value = Command> {
         4 => name("v").prop_map(|version| Command::PromoteCommit(PromoteCommit { version })),
         1 => name("v").prop_map(|version| Command::PromoteAbort(PromoteAbort { version })),
         2 => Just(Command::Rollback(RollbackLive {})),
+        3 => (any_version(), prop::option::of(any_dataset())).prop_map(|(version, dataset)| {
+            Command::RegisterVersion(RegisterVersion { version: Some(version), dataset })
+        }),
     ]
 }
 
