@@ -215,19 +215,6 @@ impl Part {
         self.file.matrix::<f32>("rating", self.ids.len()).map(Some)
     }
 
-    /// Training ratings of each row; for a version of elsewhere 1 where it has the row.
-    ///
-    /// # Errors
-    /// When the tensor is missing or of another length.
-    pub fn train_counts(&self) -> Result<&[u32], TensorFileError> {
-        let counts = self.file.vector::<u32>("train_counts")?;
-        if counts.len() != self.ids.len() {
-            let reason = format!("it has {} rows, the ids {}", counts.len(), self.ids.len());
-            return Err(self.file.tensor_error("train_counts", reason));
-        }
-        Ok(counts)
-    }
-
     /// The biases of the rating objective; `None` where it was not trained.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Running, Shared, folder, shared, shoal, shoal_in};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 25] = [
     &["quickstart"],
     &["up"],
     &["dataset", "generate"],
@@ -211,7 +211,7 @@ async fn exit_codes_say_what_kind_of_refusal_it_was() {
         (&["models", "promote", "none"], 3, ["'none'", "shoal models list"]),
         (&["models", "verify", "none"], 3, ["'none'", "shoal models list"]),
         (&["models", "rollback"], 1, ["no earlier version", "to go back to"]),
-        (&["models", "export", &version, "--out", out], 1, [out, "--out"]),
+        (&["models", "export", &version, "--out", out], 1, [out, "choose another folder"]),
         (&["dataset", "generate", "--out", out], 1, [out, "--out"]),
     ] {
         let arguments: Vec<&str> = arguments.to_vec();

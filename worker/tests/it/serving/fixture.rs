@@ -468,6 +468,13 @@ impl coordinator_server::Coordinator for CoordinatorFixture {
         not_asked()
     }
 
+    async fn register_model(
+        &self,
+        _: Request<RegisterModelRequest>,
+    ) -> Result<Response<RegisterModelReply>, Status> {
+        not_asked()
+    }
+
     async fn promote(&self, _: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
         not_asked()
     }
