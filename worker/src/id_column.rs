@@ -111,6 +111,7 @@ impl IdColumn {
     /// # Panics
     /// When there is no such row.
     #[must_use]
+    #[inline]
     pub fn is(&self, row: usize, id: IdRef<'_>) -> bool {
         match (self, id) {
             (Self::Integer(ids), IdRef::Integer(id)) => ids[row] == id,

@@ -34,8 +34,10 @@ const SHARDS_DEFAULT: u32 = 16;
 const RANGE_BYTES_MIN: u64 = 1024 * 1024;
 const RANGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Ranges that a worker parses at once: one is sent while another is read.
-const RANGES_PER_WORKER: usize = 2;
+/// Ranges that a worker parses at once: one for each of its threads, and one that is read or sent meanwhile.
+fn lanes_of(worker: &LiveWorker) -> usize {
+    worker.threads.max(1) as usize + 1
+}
 
 /// Examples kept per reason in the report.
 const EXAMPLES_MAX: usize = 5;
@@ -147,14 +149,15 @@ enum Parsed {
     Range(RangeDone),
 }
 
-fn ranges(files: &[SourceFile], workers: usize) -> VecDeque<IngestParse> {
+/// The ranges of all files; the smaller the more are read at once, so that none is the last for long.
+fn ranges(files: &[SourceFile], lanes: usize) -> VecDeque<IngestParse> {
     let mut ranges = VecDeque::new();
     for (number, file) in files.iter().enumerate() {
         let size = if file.multiline {
             // A range begins at a line end, which may be inside a quoted field.
             file.length_bytes.max(1)
         } else {
-            (file.length_bytes / (4 * workers as u64)).clamp(RANGE_BYTES_MIN, RANGE_BYTES_MAX)
+            (file.length_bytes / (2 * lanes as u64)).clamp(RANGE_BYTES_MIN, RANGE_BYTES_MAX)
         };
         let mut begin = 0;
         while begin < file.length_bytes {
@@ -174,10 +177,12 @@ async fn parse(
     tracker: &mut Tracker,
 ) -> Result<Vec<RangeDone>, JobError> {
     let total: u64 = files.iter().map(|file| file.length_bytes).sum();
-    let queue = Arc::new(Mutex::new(ranges(files, attempt.workers.len())));
+    let lanes: Vec<&LiveWorker> =
+        attempt.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, lanes_of(worker))).collect();
+    let queue = Arc::new(Mutex::new(ranges(files, lanes.len())));
     let (results, mut parsed) = mpsc::unbounded_channel();
-    let lanes = attempt.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, RANGES_PER_WORKER));
-    let lanes = lanes.enumerate().map(|(lane, worker)| {
+    let mut under_way = vec![0; lanes.len()];
+    let lanes = lanes.into_iter().enumerate().map(|(lane, worker)| {
         let (queue, results) = (Arc::clone(&queue), results.clone());
         async move {
             loop {
@@ -193,7 +198,6 @@ async fn parse(
             }
         }
     });
-    let mut under_way = vec![0; attempt.workers.len() * RANGES_PER_WORKER];
     let lanes = try_join_all(lanes);
     tokio::pin!(lanes);
     let mut done = Vec::new();

@@ -18,6 +18,8 @@ pub struct LiveWorker {
     pub name: String,
     /// host:port.
     pub address: String,
+    /// Threads that it computes with.
+    pub threads: u32,
 }
 
 /// What a node said last.
@@ -90,7 +92,11 @@ impl Members {
         let infos = state.nodes.values().filter_map(|record| record.info.as_ref());
         infos
             .filter(live)
-            .map(|info| LiveWorker { name: info.name.clone(), address: info.address.clone() })
+            .map(|info| LiveWorker {
+                name: info.name.clone(),
+                address: info.address.clone(),
+                threads: info.threads,
+            })
             .collect()
     }
 

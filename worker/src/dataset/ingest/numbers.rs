@@ -6,36 +6,70 @@ use crate::{dataset::row::IdRef, id_column::IdColumn};
 
 const FREE: u32 = u32::MAX;
 
-/// Numbers for ids, from 0 in the order in which the ids first came. A hash table with open addressing that holds
-/// numbers only: ids are kept once, in their column.
+/// Integer ids from 0 to below this are found by the id itself: 8 MiB of numbers at most.
+const SMALL_IDS: u64 = 1 << 21;
+
+/// Numbers for ids, from 0 in the order in which the ids first came. Small integers have a table of their own, as most
+/// files count their users and items; all others a hash table with open addressing that holds numbers only: ids
+/// are kept once, in their column.
 #[derive(Debug)]
 pub(super) struct Numbers {
     ids: IdColumn,
+    /// By id.
+    small: Vec<u32>,
     slots: Vec<u32>,
+    /// How many slots are taken.
+    hashed: usize,
     /// What came last: rows of one user or item often come together.
     last: u32,
 }
 
 impl Numbers {
     pub(super) fn new(kind: IdKind) -> Self {
-        Self { ids: IdColumn::empty(kind), slots: vec![FREE; 64], last: FREE }
+        Self { ids: IdColumn::empty(kind), small: Vec::new(), slots: vec![FREE; 64], hashed: 0, last: FREE }
     }
 
     /// The number of an id.
+    #[inline]
     pub(super) fn of(&mut self, id: IdRef<'_>) -> u32 {
+        if let IdRef::Integer(integer) = id
+            && integer.cast_unsigned() < SMALL_IDS
+        {
+            let at = integer as usize;
+            return match self.small.get(at) {
+                Some(&number) if number != FREE => number,
+                _ => self.add_small(at, id),
+            };
+        }
+        self.of_hashed(id)
+    }
+
+    fn add_small(&mut self, at: usize, id: IdRef<'_>) -> u32 {
+        if at >= self.small.len() {
+            self.small.resize((at + 1).next_power_of_two(), FREE);
+        }
+        // A side's rows are counted in a u32.
+        let number = self.ids.len() as u32;
+        self.small[at] = number;
+        self.ids.push_ref(id);
+        number
+    }
+
+    fn of_hashed(&mut self, id: IdRef<'_>) -> u32 {
         if self.last != FREE && self.ids.is(self.last as usize, id) {
             return self.last;
         }
-        if (self.ids.len() + 1) * 2 > self.slots.len() {
+        if (self.hashed + 1) * 2 > self.slots.len() {
             self.grow();
         }
         let mut at = self.home(id);
         loop {
             match self.slots[at] {
                 FREE => {
-                    // A side's rows are counted in a u32.
+                    // As above.
                     self.last = self.ids.len() as u32;
                     self.slots[at] = self.last;
+                    self.hashed += 1;
                     self.ids.push_ref(id);
                     return self.last;
                 }
@@ -63,13 +97,14 @@ impl Numbers {
     }
 
     fn grow(&mut self) {
-        self.slots = vec![FREE; self.slots.len() * 2];
-        for number in 0..self.ids.len() {
-            let mut at = self.home(self.ids.get_ref(number));
+        let taken = std::mem::take(&mut self.slots);
+        self.slots = vec![FREE; taken.len() * 2];
+        for number in taken.into_iter().filter(|&number| number != FREE) {
+            let mut at = self.home(self.ids.get_ref(number as usize));
             while self.slots[at] != FREE {
                 at = (at + 1) & (self.slots.len() - 1);
             }
-            self.slots[at] = number as u32;
+            self.slots[at] = number;
         }
     }
 }
@@ -91,7 +126,8 @@ mod tests {
                 let next = known.len() as u32;
                 let number = *known.entry(id.clone()).or_insert(next);
                 prop_assert_eq!(texts.of(IdRef::Text(id)), number);
-                prop_assert_eq!(integers.of(IdRef::Integer(i64::from(number) << 33)), number);
+                // Some are small, some are not.
+                prop_assert_eq!(integers.of(IdRef::Integer(i64::from(number) << (number % 40))), number);
             }
             let column = texts.into_ids();
             prop_assert_eq!(column.len(), known.len());

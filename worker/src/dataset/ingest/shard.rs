@@ -109,26 +109,86 @@ impl ShardSorter {
         }
         drop((row_places, other_places));
         let arrived = cells.len();
-        cells.sort_unstable_by(|a, b| {
-            // The winner of a pair first: the rest of it is dropped.
-            pair(a).cmp(&pair(b)).then_with(|| (b.timestamp, b.position).cmp(&(a.timestamp, a.position)))
-        });
-        cells.dedup_by_key(|cell| pair(cell));
-        let duplicates = (arrived - cells.len()) as u64;
-        let mut indptr = vec![0; ids.len() + 1];
-        for cell in &cells {
-            indptr[cell.row as usize + 1] += 1;
+        let begins = group_by_row(&mut cells, ids.len());
+        let (mut indptr, mut sorter, mut kept) = (vec![0], RowSorter::default(), 0);
+        for row in begins.windows(2) {
+            let pairs = sorter.sort(&mut cells[row[0]..row[1]]);
+            if kept < row[0] {
+                cells.copy_within(row[0]..row[0] + pairs, kept);
+            }
+            kept += pairs;
+            indptr.push(kept as u64);
         }
-        for row in 1..indptr.len() {
-            indptr[row] += indptr[row - 1];
-        }
+        cells.truncate(kept);
+        let duplicates = (arrived - kept) as u64;
         let extras = self.extras.sort(&ids);
         SortedShard { ids, indptr, cells, other_ids, extras, duplicates }
     }
 }
 
-fn pair(cell: &Cell) -> u64 {
-    u64::from(cell.row) << 32 | u64::from(cell.other)
+/// Brings the cells of each row together, rows in order, without a second copy of them: each cell is swapped to the
+/// next free place of its row until all are there (American flag sort). Returns where rows begin, and the end.
+///
+/// A shard's ratings are too many for the cache and its rows are few, so this passes over them about once where a
+/// sort by comparisons passes as often as they can be halved.
+fn group_by_row(cells: &mut [Cell], rows: usize) -> Vec<usize> {
+    let mut begins = vec![0; rows + 1];
+    for cell in &*cells {
+        begins[cell.row as usize + 1] += 1;
+    }
+    for row in 1..begins.len() {
+        begins[row] += begins[row - 1];
+    }
+    let mut next = begins.clone();
+    for row in 0..rows {
+        while next[row] < begins[row + 1] {
+            let at = next[row];
+            let home = cells[at].row as usize;
+            if home != row {
+                cells.swap(at, next[home]);
+            }
+            // Either way the cell that was here is in its place now.
+            next[home] += 1;
+        }
+    }
+    begins
+}
+
+/// Sorts the ratings of one row; kept from row to row for its memory.
+#[derive(Debug, Default)]
+struct RowSorter {
+    /// The other side's place, and below it where in the row a cell is.
+    keys: Vec<u64>,
+    cells: Vec<Cell>,
+}
+
+impl RowSorter {
+    /// Brings a row into the order of the other side and leaves of each pair the last; returns how many pairs
+    /// there are. What follows them is not defined.
+    fn sort(&mut self, row: &mut [Cell]) -> usize {
+        let Self { keys, cells } = self;
+        keys.clear();
+        keys.extend(row.iter().enumerate().map(|(at, cell)| u64::from(cell.other) << 32 | at as u64));
+        keys.sort_unstable();
+        cells.clear();
+        cells.extend_from_slice(row);
+        let mut pairs = 0;
+        for key in keys {
+            let cell = cells[*key as u32 as usize];
+            match row[..pairs].last_mut() {
+                Some(last) if last.other == cell.other => {
+                    if (cell.timestamp, cell.position) > (last.timestamp, last.position) {
+                        *last = cell;
+                    }
+                }
+                _ => {
+                    row[pairs] = cell;
+                    pairs += 1;
+                }
+            }
+        }
+        pairs
+    }
 }
 
 /// The ids in order (by `shard`, then id), and the place of each in it.
