@@ -3,8 +3,8 @@
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
 
 use shoal_proto::v1::{
-    AlsParameters, Confidence, ExchangeFormat, ExplicitParameters, ImplicitParameters, ObjectiveChoice,
-    RegularizationScaling, SweepOrder,
+    AlsParameters, AlsSolver, Confidence, ExchangeFormat, ExplicitParameters, ImplicitParameters,
+    ObjectiveChoice, RegularizationScaling, SweepOrder,
 };
 
 /// Elements of a factor row.
@@ -79,6 +79,18 @@ pub enum ConfidenceForm {
     Implicit,
     /// 1 + alpha·|r| besides the unobserved weight
     Ials,
+}
+
+/// How a half-step solves a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Solver {
+    /// Exactly
+    Cholesky,
+    /// By a few steps of conjugate gradients from where it was
+    Cg,
+    /// By a round of block coordinate descent from where it was (Rendle et al. 2021)
+    #[value(name = "ials++")]
+    Ialspp,
 }
 
 /// What holds where neither a flag nor the request says otherwise.
@@ -168,6 +180,18 @@ pub struct AlsArgs {
     /// ials, which must have 1]
     #[arg(long, value_parser = not_negative)]
     pub unobserved_weight: Option<f64>,
+    /// How a row is solved: cg and ials++ cost less at large ranks and reach less in a sweep
+    #[arg(long, value_enum, default_value = "cholesky")]
+    pub solver: Solver,
+    /// Steps of cg in a half-step
+    #[arg(long, default_value_t = 3, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub cg_steps: u32,
+    /// Elements of a block of ials++, at most the rank
+    #[arg(long, default_value_t = 64, value_name = "ELEMENTS", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub block_size: u32,
+    /// Let no factor be negative, as Spark does on request; without biases
+    #[arg(long)]
+    pub nonnegative: bool,
     /// Exponent with which the ials scaling grows with a row's number of ratings
     #[arg(long, default_value_t = REGULARIZATION_EXPONENT, value_parser = not_negative)]
     pub reg_exponent: f64,
@@ -212,6 +236,15 @@ impl AlsArgs {
             explicit: (choice != ObjectiveChoice::Implicit).then(|| self.explicit(&defaults)),
             implicit: (choice != ObjectiveChoice::Explicit).then(|| self.implicit(&defaults)),
             order: order.into(),
+            solver: match self.solver {
+                Solver::Cholesky => AlsSolver::Cholesky,
+                Solver::Cg => AlsSolver::ConjugateGradients,
+                Solver::Ialspp => AlsSolver::Ialspp,
+            }
+            .into(),
+            solver_steps: if self.solver == Solver::Cg { self.cg_steps } else { 0 },
+            solver_block: if self.solver == Solver::Ialspp { self.block_size.min(self.rank) } else { 0 },
+            nonnegative: self.nonnegative,
             seed: self.seed,
             test_ratio: if test_uri.is_some() { 0.0 } else { self.test_ratio },
             test_uri: test_uri.unwrap_or_default(),
@@ -236,7 +269,7 @@ impl AlsArgs {
         };
         ExplicitParameters {
             regularization: self.reg.unwrap_or(regularization),
-            biases: defaults.biases && !self.no_biases,
+            biases: defaults.biases && !self.no_biases && !self.nonnegative,
             scaling: scaling.into(),
         }
     }
@@ -336,6 +369,10 @@ mod tests {
         assert_eq!(explicit.scaling(), RegularizationScaling::None);
         assert_eq!(implicit.scaling(), RegularizationScaling::None);
         assert_eq!((implicit.confidence(), implicit.unobserved_weight), (Confidence::Spark, 1.0));
+        let solver = parameters(&["--solver", "ials++", "--rank", "32"]);
+        assert_eq!((solver.solver(), solver.solver_block), (AlsSolver::Ialspp, 32));
+        let nonnegative = parameters(&["--nonnegative"]);
+        assert!(nonnegative.nonnegative && !nonnegative.explicit.unwrap().biases);
         let ials = parameters(&["--regularization-scaling", "ials"]);
         assert_eq!(ials.explicit.unwrap().scaling(), RegularizationScaling::Ratings);
     }

@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod hybrid;
 pub mod id_column;
 pub mod item_cf;
+pub mod memory;
 pub mod node;
 pub mod popularity;
 pub mod serve;

@@ -21,6 +21,8 @@ const EXAMPLE: &str = "\
 Examples:
   shoal train --data-set ml-latest-small --promote
   shoal train --data-set ml-20m --rank 64 --iterations 20 --objective implicit
+  shoal train --rank 256 --objective implicit --solver ials++ --block-size 64
+  shoal train --objective explicit --nonnegative
   shoal train --test ./held-out.csv --json
 
 Ctrl-C asks whether to cancel the job or only to stop watching it.";

@@ -116,6 +116,10 @@ pub fn parameters(parameters: &AlsParameters) -> Value {
         "test_uri": text(&parameters.test_uri),
         "order": name(parameters.order().as_str_name(), "SWEEP_ORDER_"),
         "exchange": name(exchange.as_str_name(), "EXCHANGE_FORMAT_"),
+        "solver": name(parameters.solver().as_str_name(), "ALS_SOLVER_"),
+        "solver_steps": (parameters.solver_steps > 0).then_some(parameters.solver_steps),
+        "solver_block": (parameters.solver_block > 0).then_some(parameters.solver_block),
+        "nonnegative": parameters.nonnegative,
         "explicit": parameters.explicit.as_ref().map(|explicit| json!({
             "regularization": explicit.regularization,
             "scaling": name(explicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),

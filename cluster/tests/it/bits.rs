@@ -52,6 +52,17 @@ async fn any_number_of_workers_and_threads_writes_the_same_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn so_does_any_number_with_solvers_that_start_where_rows_were() {
+    let folder = folder();
+    let data = generate(folder.path(), SMALL);
+    for flags in [&["--solver", "cg"][..], &["--solver", "ials++", "--block-size", "10"]] {
+        let (_, version) = made_by(&data, CREWS[0], flags).await;
+        let (_, other_version) = made_by(&data, CREWS[2], flags).await;
+        assert_eq!(other_version, version, "{flags:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn so_does_any_number_on_real_ratings() {
     // Without the variable the generated ratings have to do.
     let Some(data) = real_data() else { return };
@@ -63,8 +74,12 @@ const SWEEPS: &str = "16";
 
 /// Starts the training and waits until it is in the middle: some sweeps are committed, many are not.
 async fn begin(cluster: &Cluster) -> String {
+    begin_with(cluster, &[]).await
+}
+
+async fn begin_with(cluster: &Cluster, more: &[&str]) -> String {
     let flags = ["train", "--rank", "24", "--iterations", SWEEPS, "--detach", "--json"];
-    let job = cluster.shoal(&flags).json()["job_id"].as_str().unwrap().to_owned();
+    let job = cluster.shoal(&[&flags, more].concat()).json()["job_id"].as_str().unwrap().to_owned();
     let sweep = eventually("some sweeps are committed", || {
         let sweep = shown(cluster, &job)["committed_sweeps"].as_u64().unwrap();
         (sweep >= 2).then_some(sweep)
@@ -102,6 +117,15 @@ async fn killing_workers_and_the_leader_in_the_middle_changes_nothing() {
     let (attempts, files) = end(&cluster, &job);
     assert!(attempts > 1, "the killed worker has disturbed the job");
     assert_eq!(files, expected, "a worker that comes back");
+
+    // What a row is improved from is in the checkpoint too.
+    let undisturbed = begin_with(&cluster, &["--solver", "cg"]).await;
+    let (_, improved) = end(&cluster, &undisturbed);
+    let job = begin_with(&cluster, &["--solver", "cg"]).await;
+    cluster.kill("worker-2").await;
+    let (attempts, files) = end(&cluster, &job);
+    assert!(attempts > 1, "the killed worker has disturbed the job");
+    assert_eq!(files, improved, "a worker that comes back to a solver that starts where rows were");
 
     let job = begin(&cluster).await;
     cluster.kill(&cluster.leader()).await;

@@ -1,7 +1,15 @@
 //! Conventions in which published systems differ: named when a job is made, so that what a version was trained
 //! with is on record and does not follow a later default.
 
-use shoal_proto::v1::{AlsParameters, Confidence, ObjectiveChoice, RegularizationScaling, SweepOrder};
+use shoal_proto::v1::{
+    AlsParameters, AlsSolver, Confidence, ObjectiveChoice, RegularizationScaling, SweepOrder,
+};
+
+/// Steps of conjugate gradients in a half-step, as the library `implicit` takes.
+const CG_STEPS: u32 = 3;
+
+/// Elements of a block of iALS++: where the kernels are near their best, and a half of the published choice.
+const BLOCK: u32 = 64;
 
 /// Names whatever a request left unspecified, and drops the parameters of an objective that is not trained.
 pub fn settle(parameters: &mut AlsParameters) {
@@ -24,6 +32,16 @@ pub fn settle(parameters: &mut AlsParameters) {
     if parameters.order() == SweepOrder::Unspecified {
         parameters.set_order(SweepOrder::UsersFirst);
     }
+    if parameters.solver() == AlsSolver::Unspecified {
+        parameters.set_solver(AlsSolver::Cholesky);
+    }
+    match parameters.solver() {
+        AlsSolver::ConjugateGradients if parameters.solver_steps == 0 => parameters.solver_steps = CG_STEPS,
+        AlsSolver::Ialspp if parameters.solver_block == 0 => {
+            parameters.solver_block = BLOCK.min(parameters.rank);
+        }
+        _ => {}
+    }
 }
 
 pub(super) fn scaling_name(scaling: RegularizationScaling) -> String {
@@ -32,6 +50,16 @@ pub(super) fn scaling_name(scaling: RegularizationScaling) -> String {
 
 pub(super) fn confidence_name(confidence: Confidence) -> String {
     short_name(confidence.as_str_name(), "CONFIDENCE_")
+}
+
+pub(super) fn solver_name(parameters: &AlsParameters) -> String {
+    let name = short_name(parameters.solver().as_str_name(), "ALS_SOLVER_");
+    match parameters.solver() {
+        _ if parameters.nonnegative => format!("{name}, nonnegative"),
+        AlsSolver::ConjugateGradients => format!("{name}, {} steps", parameters.solver_steps),
+        AlsSolver::Ialspp => format!("{name}, blocks of {}", parameters.solver_block),
+        AlsSolver::Unspecified | AlsSolver::Cholesky => name,
+    }
 }
 
 fn short_name(full: &str, prefix: &str) -> String {
@@ -60,6 +88,21 @@ mod tests {
         assert_eq!(scaling_name(implicit.scaling()), "ials");
         assert_eq!(confidence_name(implicit.confidence()), "spark");
         assert_eq!(parameters.order(), SweepOrder::UsersFirst);
+        assert_eq!(solver_name(&parameters), "cholesky");
+    }
+
+    #[test]
+    fn a_solver_is_named_with_what_it_takes() {
+        let named = |parameters: AlsParameters| {
+            let mut parameters = AlsParameters { rank: 48, ..parameters };
+            settle(&mut parameters);
+            solver_name(&parameters)
+        };
+        let cg = AlsSolver::ConjugateGradients.into();
+        assert_eq!(named(AlsParameters { solver: cg, ..Default::default() }), "conjugate_gradients, 3 steps");
+        let ialspp = AlsSolver::Ialspp.into();
+        assert_eq!(named(AlsParameters { solver: ialspp, ..Default::default() }), "ialspp, blocks of 48");
+        assert_eq!(named(AlsParameters { nonnegative: true, ..Default::default() }), "cholesky, nonnegative");
     }
 
     #[test]

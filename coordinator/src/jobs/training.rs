@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     JobError, commit,
-    conventions::{confidence_name, scaling_name},
+    conventions::{confidence_name, scaling_name, solver_name},
     steps::Attempt,
     tracker::Tracker,
     with_causes,
@@ -261,6 +261,7 @@ impl Training<'_> {
                 "rank": parameters.rank,
                 "sweeps": parameters.sweeps,
                 "seed": parameters.seed,
+                "solver": solver_name(parameters),
                 "exchange": exchange_name(parameters.exchange()),
                 "test_ratio": parameters.test_ratio,
                 "test": parameters.test_uri,

@@ -1,12 +1,13 @@
 //! Whether a request can work at all: looked at before a job is made of it.
 
 use shoal_proto::v1::{
-    AlsParameters, Confidence, ExplicitParameters, ImplicitParameters, ImportDatasetRequest, ObjectiveChoice,
-    RegularizationScaling, StartTrainingRequest,
+    AlsParameters, AlsSolver, Confidence, ExplicitParameters, ImplicitParameters, ImportDatasetRequest,
+    ObjectiveChoice, RegularizationScaling, StartTrainingRequest,
 };
 
 const RANK_MAX: u32 = 512;
 const SWEEPS_MAX: u32 = 1_000;
+const SOLVER_STEPS_MAX: u32 = 100;
 const SHARDS_MAX: u32 = 4_096;
 
 /// Everything that is wrong with an import request.
@@ -80,6 +81,7 @@ fn check_parameters(parameters: &AlsParameters, problems: &mut Vec<String>) {
     if !parameters.test_uri.is_empty() && parameters.test_ratio > 0.0 {
         problems.push("give a test ratio or a test file, not both".to_owned());
     }
+    check_solver(parameters, problems);
     let choice = parameters.objective();
     if choice != ObjectiveChoice::Implicit {
         match &parameters.explicit {
@@ -92,6 +94,33 @@ fn check_parameters(parameters: &AlsParameters, problems: &mut Vec<String>) {
             None => problems.push("the implicit parameters are missing".to_owned()),
             Some(implicit) => check_implicit(implicit, problems),
         }
+    }
+}
+
+fn check_solver(parameters: &AlsParameters, problems: &mut Vec<String>) {
+    let solver = parameters.solver();
+    if parameters.solver_steps > SOLVER_STEPS_MAX {
+        let steps = parameters.solver_steps;
+        problems
+            .push(format!("{steps} steps of conjugate gradients are too many; at most {SOLVER_STEPS_MAX}"));
+    }
+    if solver == AlsSolver::Ialspp && parameters.solver_block > parameters.rank {
+        problems.push(format!(
+            "blocks of {} are larger than the rank; at most {}",
+            parameters.solver_block, parameters.rank
+        ));
+    }
+    if !parameters.nonnegative {
+        return;
+    }
+    if !matches!(solver, AlsSolver::Unspecified | AlsSolver::Cholesky) {
+        problems.push(
+            "factors without negative elements take the cholesky solver; leave the other out".to_owned(),
+        );
+    }
+    let biases = parameters.explicit.as_ref().is_some_and(|explicit| explicit.biases);
+    if biases && parameters.objective() != ObjectiveChoice::Implicit {
+        problems.push("factors without negative elements go without biases; leave the biases out".to_owned());
     }
 }
 
@@ -164,6 +193,22 @@ mod tests {
         };
         let request =
             StartTrainingRequest { parameters: Some(conventions), ..StartTrainingRequest::default() };
+        assert_eq!(validate_training(&request).len(), 3);
+        let solver = AlsParameters {
+            rank: 8,
+            sweeps: 1,
+            objective: ObjectiveChoice::Explicit.into(),
+            explicit: Some(ExplicitParameters {
+                regularization: 0.1,
+                biases: true,
+                ..ExplicitParameters::default()
+            }),
+            solver: AlsSolver::Ialspp.into(),
+            solver_block: 9,
+            nonnegative: true,
+            ..AlsParameters::default()
+        };
+        let request = StartTrainingRequest { parameters: Some(solver), ..StartTrainingRequest::default() };
         assert_eq!(validate_training(&request).len(), 3);
         for name in ["", "Big", "../x", "-a", &"a".repeat(65)] {
             assert!(!is_name(name), "{name}");

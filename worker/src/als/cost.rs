@@ -43,8 +43,14 @@ pub fn prefers_dual(count: usize, rank: usize, rotated: bool) -> bool {
     count < rank && dual(count, rank, rotated) < primal(count, rank)
 }
 
-/// A row in the form it is solved in.
+/// A row by steps of conjugate gradients: two passes over its ratings and one over the prior for each.
 #[must_use]
-pub fn row(count: usize, rank: usize, is_dual: bool) -> u64 {
-    if is_dual { dual(count, rank, true) } else { primal(count, rank) }
+pub fn conjugate(count: usize, rank: usize, steps: usize) -> u64 {
+    (steps as u64 + 1) * (4 * count + 2 * rank) as u64 * rank as u64
+}
+
+/// A row by a round of descent over blocks.
+#[must_use]
+pub fn descent(count: usize, rank: usize, block: usize) -> u64 {
+    rank.div_ceil(block) as u64 * primal(count, block) + (4 * count + 2 * rank) as u64 * rank as u64
 }

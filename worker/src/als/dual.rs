@@ -27,12 +27,12 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Scratch {
     panels: Panels,
-    gram: Vec<f32>,
+    gram: Gram,
     right: Vec<f32>,
     roots: Vec<f32>,
     slots: Vec<u32>,
+    next: Vec<u32>,
     diagonal: Vec<f32>,
-    factor: Factor,
 }
 
 /// Solves one row of the explicit objective into `solution`, a stored row.
@@ -53,7 +53,8 @@ pub fn solve_explicit(
     let scales = ColumnScales { ones: fit.biases(), ..ColumnScales::default() };
     kernel.pack_columns(rows, row.slots, scales, &mut scratch.panels);
     let ahead = Ahead { rows, slots: &row.ahead[..row.ahead.len().min(count)] };
-    solve_gram(shared, count, fit.ridge(row.ratings) as f32, Some(ahead), scratch)?;
+    let ridge = fit.ridge(row.ratings) as f32;
+    scratch.gram.solve(shared, &scratch.panels, ridge, ahead, &mut scratch.right)?;
     let weights = &scratch.right[..count];
     kernel.sum_rows(rows, row.slots, weights, &mut solution[..rank]);
     if fit.biases() {
@@ -77,7 +78,9 @@ pub fn solve_rotated(
     let count = row.slots.len();
     let weighted = fit.weights(row.ratings) == Weights::Positive;
     scratch.slots.clear();
-    scratch.slots.extend(row.slots.iter().map(|&slot| rotation.slot(slot)));
+    scratch.slots.extend(rotation.places(row.slots));
+    scratch.next.clear();
+    scratch.next.extend(rotation.places(&row.ahead[..row.ahead.len().min(count)]));
     scratch.right.clear();
     scratch.roots.clear();
     for (&slot, &rating) in row.slots.iter().zip(row.ratings) {
@@ -86,7 +89,7 @@ pub fn solve_rotated(
         scratch.roots.push(root);
         scratch.right.push(pull as f32 / root);
     }
-    // First D^−½, for the panels.
+    // D^−½.
     let ridge = fit.ridge(row.ratings) as f32;
     scratch.diagonal.clear();
     scratch.diagonal.extend(rotation.eigenvalues().iter().map(|value| 1.0 / (value + ridge).sqrt()));
@@ -96,7 +99,8 @@ pub fn solve_rotated(
         ones: false,
     };
     kernel.pack_columns(rotation.rows(), &scratch.slots, scales, &mut scratch.panels);
-    solve_gram(shared, count, 1.0, None, scratch)?;
+    let ahead = Ahead { rows: rotation.rows(), slots: &scratch.next };
+    scratch.gram.solve(shared, &scratch.panels, 1.0, ahead, &mut scratch.right)?;
     for (weight, root) in scratch.right.iter_mut().zip(&scratch.roots) {
         *weight *= root;
     }
@@ -107,22 +111,32 @@ pub fn solve_rotated(
     Ok(())
 }
 
-/// Solves (P Pᵀ + ridge I) y = right for the packed rows P; `right` becomes y.
-fn solve_gram(
-    shared: &Shared<'_>,
-    count: usize,
-    ridge: f32,
-    ahead: Option<Ahead<'_>>,
-    scratch: &mut Scratch,
-) -> Result<(), LostDigits> {
-    let kernel = shared.kernel;
-    scratch.gram.clear();
-    scratch.gram.resize(blocks::len(count), 0.0);
-    scratch.right.resize(padded(count), 0.0);
-    let products = Products { order: count, panels: &scratch.panels, left: None, factors: &[], ahead };
-    kernel.add_products::<0>(products, &mut scratch.gram, &mut []);
-    for at in 0..count {
-        scratch.gram[blocks::index(at, at)] += ridge;
+/// The system of a dual.
+#[derive(Debug, Default)]
+struct Gram {
+    matrix: Vec<f32>,
+    factor: Factor,
+}
+
+impl Gram {
+    /// Solves (P Pᵀ + ridge I) y = right for the packed rows P; `right` becomes y, padded to whole blocks.
+    fn solve(
+        &mut self,
+        shared: &Shared<'_>,
+        panels: &Panels,
+        ridge: f32,
+        ahead: Ahead<'_>,
+        right: &mut Vec<f32>,
+    ) -> Result<(), LostDigits> {
+        let (kernel, count) = (shared.kernel, right.len());
+        self.matrix.clear();
+        self.matrix.resize(blocks::len(count), 0.0);
+        let products = Products { order: count, panels, left: None, factors: &[], ahead: Some(ahead) };
+        kernel.add_products::<0>(products, &mut self.matrix, &mut []);
+        for at in 0..count {
+            self.matrix[blocks::index(at, at)] += ridge;
+        }
+        right.resize(padded(count), 0.0);
+        kernel.solve(&mut self.matrix, count, right, &mut self.factor)
     }
-    kernel.solve(&mut scratch.gram, count, &mut scratch.right, &mut scratch.factor)
 }

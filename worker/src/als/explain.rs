@@ -11,7 +11,7 @@
 
 use super::{
     fit::{Fit, Row},
-    wide::NotPositiveDefinite,
+    wide::{NotPositiveDefinite, factorise, substitute},
 };
 
 /// The parts of the scores of `explained` (factor rows, one after the other) for the user with this row of ratings:
@@ -65,36 +65,6 @@ pub fn contributions(
 /// Factors in f64, and behind them a one if `order` has room for it.
 fn widened(factors: &[f32], order: usize) -> Vec<f64> {
     factors.iter().map(|&value| f64::from(value)).chain([1.0]).take(order).collect()
-}
-
-/// The lower triangle becomes L with L Lᵀ = A.
-fn factorise(matrix: &mut [f64], order: usize) -> Result<(), NotPositiveDefinite> {
-    for i in 0..order {
-        for j in 0..=i {
-            let product: f64 = (0..j).map(|k| matrix[i * order + k] * matrix[j * order + k]).sum();
-            let value = matrix[i * order + j] - product;
-            if i != j {
-                matrix[i * order + j] = value / matrix[j * order + j];
-            } else if value > 0.0 && value.is_finite() {
-                matrix[i * order + i] = value.sqrt();
-            } else {
-                return Err(NotPositiveDefinite);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// L Lᵀ x = right, in place.
-fn substitute(factor: &[f64], order: usize, right: &mut [f64]) {
-    for i in 0..order {
-        let known: f64 = (0..i).map(|k| factor[i * order + k] * right[k]).sum();
-        right[i] = (right[i] - known) / factor[i * order + i];
-    }
-    for i in (0..order).rev() {
-        let known: f64 = (i + 1..order).map(|k| factor[k * order + i] * right[k]).sum();
-        right[i] = (right[i] - known) / factor[i * order + i];
-    }
 }
 
 #[cfg(test)]

@@ -2,17 +2,21 @@
 
 use std::{
     ops::Range,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rayon::prelude::*;
 
 use super::{
-    cost, dual,
+    conjugate, cost, descent, dual,
     fit::{Fit, RatingRows, Row, Weights},
-    kernel::{Kernel, blocks, factor::LostDigits, pack::Panels},
+    kernel::{
+        Kernel, blocks,
+        factor::LostDigits,
+        pack::{Panels, Rows},
+    },
     primal,
-    rotation::Rotation,
+    rotation::{Eigenbasis, Rotation},
     wide::{self, NotPositiveDefinite},
 };
 
@@ -33,6 +37,25 @@ pub struct RowError {
     pub source: NotPositiveDefinite,
 }
 
+/// How rows are solved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Solver {
+    /// Exactly.
+    Cholesky,
+    /// By a number of steps of conjugate gradients from where they were.
+    ConjugateGradients {
+        /// How many.
+        steps: usize,
+    },
+    /// By one round of block coordinate descent from where they were (iALS++).
+    Descent {
+        /// Elements of a block.
+        block: usize,
+    },
+    /// Exactly, among the rows without a negative element; the objective has no biases.
+    Nonnegative,
+}
+
 /// What every row of a half-step needs.
 #[derive(Debug)]
 pub struct Shared<'a> {
@@ -40,8 +63,29 @@ pub struct Shared<'a> {
     pub kernel: Kernel,
     /// The objective and the fixed side.
     pub fit: Fit<'a>,
+    /// How rows are solved.
+    pub solver: Solver,
     /// What the implicit objective's normal equations begin with.
     pub prior: Option<Prior>,
+    /// 0 to rank − 1.
+    pub every_column: Vec<u32>,
+}
+
+impl<'a> Shared<'a> {
+    /// Prepares what does not depend on the rows to be solved.
+    #[must_use]
+    pub fn new(kernel: Kernel, fit: Fit<'a>, solver: Solver) -> Self {
+        // The rank is counted in a u32.
+        let every_column = (0..fit.rank() as u32).collect();
+        Self { kernel, fit, solver, prior: Prior::new(&fit), every_column }
+    }
+
+    /// α₀ times the Gramian as rows, where the objective has it.
+    #[must_use]
+    pub fn prior_rows(&self) -> Option<Rows<'_>> {
+        let rank = self.fit.rank();
+        self.prior.as_ref().map(|prior| Rows::new(&prior.dense, rank, rank))
+    }
 }
 
 /// α₀ times the Gramian.
@@ -49,6 +93,8 @@ pub struct Shared<'a> {
 pub struct Prior {
     /// In [`blocks`], with a diagonal of zeros.
     pub lower: Vec<f32>,
+    /// Row-major, both triangles.
+    pub dense: Vec<f32>,
     /// Its diagonal.
     pub diagonal: Vec<f64>,
 }
@@ -64,7 +110,8 @@ impl Prior {
                 lower[blocks::index(row, column)] = value(row, column) as f32;
             }
         }
-        Some(Self { lower, diagonal: (0..rank).map(|at| value(at, at)).collect() })
+        let dense = (0..rank * rank).map(|at| value(at / rank, at % rank) as f32).collect();
+        Some(Self { lower, dense, diagonal: (0..rank).map(|at| value(at, at)).collect() })
     }
 }
 
@@ -83,16 +130,33 @@ impl<'a> HalfStep<'a> {
     /// threads of the current pool.
     ///
     /// # Panics
-    /// When a slot names no fixed row.
+    /// When a slot names no fixed row, or rows without negative elements are asked for together with biases.
     #[must_use]
-    pub fn new(kernel: Kernel, fit: Fit<'a>, rows: RatingRows<'a>) -> Self {
-        let shared = Shared { kernel, fit, prior: Prior::new(&fit) };
-        let rotation = dual_slots(&fit, rows).and_then(|marked| Rotation::new(kernel, &fit, &marked));
+    pub fn new(kernel: Kernel, fit: Fit<'a>, solver: Solver, rows: RatingRows<'a>) -> Self {
+        Self::with_basis(kernel, fit, solver, rows, None)
+    }
+
+    /// The same where the Gramian's eigenbasis may be known already. It changes nothing but the time.
+    ///
+    /// # Panics
+    /// As [`HalfStep::new`].
+    #[must_use]
+    pub fn with_basis(
+        kernel: Kernel,
+        fit: Fit<'a>,
+        solver: Solver,
+        rows: RatingRows<'a>,
+        basis: Option<Arc<Eigenbasis>>,
+    ) -> Self {
+        assert!(!(solver == Solver::Nonnegative && fit.biases()), "biases may be negative");
+        let shared = Shared::new(kernel, fit, solver);
+        let rotation = rotation(&shared, rows, basis);
         Self { shared, rows, rotation, scratches: Scratches::default() }
     }
 
-    /// Solves the rows in `range` into `solution`, their stored rows one after the other. Pieces of about equal cost are
-    /// handed to threads; each row depends on nothing but its ratings and what they name.
+    /// Solves the rows in `range`. `solution` holds their stored rows one after the other: as they were, from which some
+    /// solvers start, and then as they are. Pieces of about equal cost are handed to threads; each row depends on
+    /// nothing but its ratings, what they name and, perhaps, where it starts.
     ///
     /// # Errors
     /// The first row, in row order, that cannot be solved.
@@ -127,7 +191,7 @@ impl<'a> HalfStep<'a> {
         let (mut begin, mut sum) = (range.start, 0);
         for row in range.clone() {
             let count = self.rows.count(row);
-            let cost = cost::row(count, self.shared.fit.rank(), self.is_dual(count));
+            let cost = self.cost(count);
             if row > begin && sum + cost > PIECE_COST {
                 pieces.push(begin..row);
                 (begin, sum) = (row, 0);
@@ -140,8 +204,18 @@ impl<'a> HalfStep<'a> {
         pieces
     }
 
+    fn cost(&self, count: usize) -> u64 {
+        let rank = self.shared.fit.rank();
+        match self.shared.solver {
+            Solver::ConjugateGradients { steps } => cost::conjugate(count, rank, steps),
+            Solver::Descent { block } => cost::descent(count, rank, block),
+            Solver::Cholesky if self.is_dual(count) => cost::dual(count, rank, self.rotation.is_some()),
+            Solver::Cholesky | Solver::Nonnegative => cost::primal(count, rank),
+        }
+    }
+
     fn is_dual(&self, count: usize) -> bool {
-        prefers_dual(&self.shared.fit, count)
+        prefers_dual(&self.shared, count)
     }
 
     fn solve_piece(&self, first: usize, rows: &mut [f32], scratch: &mut Scratch) -> Result<(), RowError> {
@@ -163,37 +237,70 @@ impl<'a> HalfStep<'a> {
         Ok(())
     }
 
-    /// Solves one row: in the cheaper form in f32, else in f64.
+    /// Solves one row: in f32, or where that is not enough exactly in f64.
     fn solve_row(
         &self,
         row: Row<'_>,
         solution: &mut [f32],
         scratch: &mut Scratch,
     ) -> Result<Basis, NotPositiveDefinite> {
-        let Shared { fit, .. } = &self.shared;
-        let count = row.slots.len();
-        if count == 0 {
+        let shared = &self.shared;
+        if row.slots.is_empty() {
             solution.fill(0.0);
             return Ok(Basis::Usual);
         }
-        let dual = self.is_dual(count);
-        let solved = match (&self.rotation, fit) {
-            (_, Fit::Explicit { .. }) if dual => {
-                dual::solve_explicit(&self.shared, row, solution, &mut scratch.dual)
+        let solved = match shared.solver {
+            Solver::Cholesky => self.solve_exactly(row, solution, scratch),
+            Solver::Nonnegative => self.solve_primal(row, solution, scratch).map(|()| Basis::Usual),
+            Solver::ConjugateGradients { steps } => {
+                conjugate::improve(shared, steps, row, solution, &mut scratch.conjugate);
+                let is_finite = solution.iter().all(|value| value.is_finite());
+                if is_finite { Ok(Basis::Usual) } else { Err(LostDigits) }
             }
-            (Some(rotation), Fit::Implicit { .. }) if dual && fit.weights(row.ratings) != Weights::Any => {
-                let solved = dual::solve_rotated(&self.shared, rotation, row, solution, &mut scratch.dual);
-                if solved.is_ok() {
-                    return Ok(Basis::Rotated);
-                }
-                solved
+            Solver::Descent { block } => {
+                descent::improve(shared, block, row, solution, &mut scratch.descent).map(|()| Basis::Usual)
             }
-            _ if count >= LONG_RATINGS => self.solve_long(row, solution, scratch),
-            _ => primal::solve(&self.shared, row, solution, &mut scratch.primal),
         };
-        match solved {
-            Ok(()) => Ok(Basis::Usual),
-            Err(_) => wide::solve(fit, row, solution).map(|()| Basis::Usual),
+        solved.or_else(|LostDigits| {
+            let is_nonnegative = shared.solver == Solver::Nonnegative;
+            wide::solve(&shared.fit, is_nonnegative, row, solution).map(|()| Basis::Usual)
+        })
+    }
+
+    /// In the cheaper form.
+    fn solve_exactly(
+        &self,
+        row: Row<'_>,
+        solution: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<Basis, LostDigits> {
+        let Shared { fit, .. } = &self.shared;
+        match &self.rotation {
+            _ if !self.is_dual(row.slots.len()) => {}
+            None if matches!(fit, Fit::Explicit { .. }) => {
+                return dual::solve_explicit(&self.shared, row, solution, &mut scratch.dual)
+                    .map(|()| Basis::Usual);
+            }
+            Some(rotation) if fit.weights(row.ratings) != Weights::Any => {
+                return dual::solve_rotated(&self.shared, rotation, row, solution, &mut scratch.dual)
+                    .map(|()| Basis::Rotated);
+            }
+            // The Gramian has no eigenvectors, or the weights no roots.
+            _ => {}
+        }
+        self.solve_primal(row, solution, scratch).map(|()| Basis::Usual)
+    }
+
+    fn solve_primal(
+        &self,
+        row: Row<'_>,
+        solution: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<(), LostDigits> {
+        if row.slots.len() >= LONG_RATINGS {
+            self.solve_long(row, solution, scratch)
+        } else {
+            primal::solve(&self.shared, row, solution, &mut scratch.primal)
         }
     }
 
@@ -224,22 +331,29 @@ enum Basis {
     Rotated,
 }
 
-fn prefers_dual(fit: &Fit<'_>, count: usize) -> bool {
-    cost::prefers_dual(count, fit.rank(), matches!(fit, Fit::Implicit { .. }))
+fn prefers_dual(shared: &Shared<'_>, count: usize) -> bool {
+    let rotated = matches!(shared.fit, Fit::Implicit { .. });
+    shared.solver == Solver::Cholesky && cost::prefers_dual(count, shared.fit.rank(), rotated)
 }
 
-/// Marks the fixed rows that rows to be solved in the rotated basis name; `None` when there are none.
-fn dual_slots(fit: &Fit<'_>, rows: RatingRows<'_>) -> Option<Vec<bool>> {
-    let Fit::Implicit { .. } = fit else { return None };
-    let mut marked = vec![false; fit.rows().count()];
+/// Rotates the fixed rows that rows to be solved in the rotated basis name; `None` when there are none, or the
+/// Gramian is not finite.
+fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenbasis>>) -> Option<Rotation> {
+    let Fit::Implicit { settings, gramian, .. } = &shared.fit else { return None };
+    let kernel = shared.kernel;
+    let mut marked = vec![false; shared.fit.rows().count()];
     let mut any = false;
-    for row in (0..rows.len()).filter(|&row| prefers_dual(fit, rows.count(row))) {
+    for row in (0..rows.len()).filter(|&row| prefers_dual(shared, rows.count(row))) {
         for &slot in rows.row(row).slots {
             marked[slot as usize] = true;
             any = true;
         }
     }
-    any.then_some(marked)
+    if !any {
+        return None;
+    }
+    let basis = basis.or_else(|| Eigenbasis::new(kernel, gramian, settings.rank).map(Arc::new))?;
+    Some(Rotation::new(kernel, &shared.fit, settings.unobserved_weight, basis, &marked))
 }
 
 /// Buffers of one thread.
@@ -247,6 +361,8 @@ fn dual_slots(fit: &Fit<'_>, rows: RatingRows<'_>) -> Option<Vec<bool>> {
 struct Scratch {
     primal: primal::Scratch,
     dual: dual::Scratch,
+    conjugate: conjugate::Scratch,
+    descent: descent::Scratch,
     /// Rows of the piece that are in the rotated basis.
     rotated: Vec<u32>,
     turned: Vec<f32>,

@@ -19,12 +19,15 @@
 //! * [`primal`]: its normal equations, rank × rank.
 //! * [`dual`]: the smaller system of a row with fewer ratings than the rank, with [`rotation`] and [`eigen`].
 //! * [`cost`]: which of the two is cheaper, in counted operations.
+//! * [`conjugate`], [`descent`], [`nonnegative`]: other solvers, for those who ask for them.
 //! * [`wide`]: in f64, for the rare row that f32 cannot solve.
 //! * [`kernel`]: the loops.
 //!
 //! [`explain`] splits a score of either objective into what each rated item adds to it.
 
+pub mod conjugate;
 pub mod cost;
+pub mod descent;
 pub mod dual;
 pub mod eigen;
 pub mod explain;
@@ -35,6 +38,7 @@ pub mod half_step;
 pub mod implicit;
 pub mod init;
 pub mod kernel;
+pub mod nonnegative;
 pub mod primal;
 pub mod rotation;
 pub mod wide;

@@ -5,14 +5,15 @@
 
 use super::{
     fit::{Fit, Row, Weights},
-    half_step::Shared,
+    half_step::{Shared, Solver},
     kernel::{
-        LANES, blocks,
+        blocks,
         factor::{Border, Factor, LostDigits},
         normal::{Ahead, Products},
         pack::Panels,
         padded,
     },
+    nonnegative,
 };
 
 /// Ratings summed by one thread in one go.
@@ -204,6 +205,18 @@ fn finish(
         let prior = shared.prior.as_ref().map_or(0.0, |prior| prior.diagonal[at]);
         *diagonal += (prior + ridge) as f32;
     }
+    if shared.solver == Solver::Nonnegative {
+        let value = |row: usize, column: usize| {
+            f64::from(sums.normal[blocks::index(row.max(column), row.min(column))])
+        };
+        let matrix: Vec<f64> = (0..rank * rank).map(|at| value(at / rank, at % rank)).collect();
+        let right: Vec<f64> = sums.sides[..rank].iter().map(|&value| f64::from(value)).collect();
+        let values = nonnegative::solve(&matrix, &right).map_err(|_| LostDigits)?;
+        for (target, value) in solution.iter_mut().zip(values) {
+            *target = value as f32;
+        }
+        return Ok(());
+    }
     if shared.fit.biases() {
         let count = row.slots.len() as f64;
         let border = Border { diagonal: (count + ridge) as f32, right: sums.pulls as f32 };
@@ -213,6 +226,5 @@ fn finish(
         kernel.solve(&mut sums.normal, rank, &mut sums.sides, factor)?;
     }
     solution[..rank].copy_from_slice(&sums.sides[..rank]);
-    debug_assert!(sums.sides.len() >= LANES);
     Ok(())
 }

@@ -6,6 +6,8 @@
 //! A rotated copy is held for as long as the half-step lasts, of those rows only that the dual rows of this worker
 //! name: at most the size of the fixed side. A rotated row depends on that row and the Gramian alone.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::{
@@ -23,36 +25,66 @@ const ROWS_AT_ONCE: usize = 1_024;
 /// Of a slot that has not been rotated.
 const NOT_ROTATED: u32 = u32::MAX;
 
+/// The eigenvectors of a Gramian, ready to rotate with. Computing them takes longer than solving a row: whoever solves
+/// single rows of the same fixed side keeps them.
+#[derive(Debug)]
+pub struct Eigenbasis {
+    rank: usize,
+    /// Λ.
+    eigenvalues: Vec<f64>,
+    /// V, packed: what turns rows into the basis.
+    forth: Panels,
+    /// Vᵀ, packed: what turns solutions back.
+    back: Panels,
+}
+
+impl Eigenbasis {
+    /// The basis of a `rank` × `rank` Gramian (row-major, both triangles); `None` when it is not finite.
+    #[must_use]
+    pub fn new(kernel: Kernel, gramian: &[f64], rank: usize) -> Option<Self> {
+        let eigen = decompose(gramian, rank)?;
+        let vectors: Vec<f32> = eigen.vectors.iter().map(|&value| value as f32).collect();
+        let transposed: Vec<f32> = (0..rank * rank).map(|at| vectors[at % rank * rank + at / rank]).collect();
+        // The rank is counted in a u32.
+        let every: Vec<u32> = (0..rank as u32).collect();
+        let packed = |values: &[f32]| {
+            let mut panels = Panels::default();
+            kernel.pack_rows(Rows::new(values, rank, rank), &every, None, &mut panels);
+            panels
+        };
+        Some(Self { rank, eigenvalues: eigen.values, forth: packed(&transposed), back: packed(&vectors) })
+    }
+}
+
 /// Some of the fixed side's rows, rotated.
 #[derive(Debug)]
 pub struct Rotation {
-    rank: usize,
+    basis: Arc<Eigenbasis>,
     /// α₀ Λ.
     eigenvalues: Vec<f32>,
     /// For each slot, its place among the rotated rows.
     places: Vec<u32>,
     rows: Vec<f32>,
-    /// Vᵀ, packed: what turns solutions back.
-    back: Panels,
 }
 
 impl Rotation {
-    /// Rotates the rows in the slots that are marked. `None` for the explicit objective, and when the Gramian has no
-    /// eigenvectors because it is not finite.
+    /// Rotates the rows in the slots that are marked, on the threads of the current pool. `unobserved_weight` is α₀.
+    ///
+    /// # Panics
+    /// When the basis is of another rank.
     #[must_use]
-    pub fn new(kernel: Kernel, fit: &Fit<'_>, marked: &[bool]) -> Option<Self> {
-        let Fit::Implicit { settings, gramian, .. } = fit else { return None };
-        let rank = settings.rank;
-        let eigen = decompose(gramian, rank)?;
+    pub fn new(
+        kernel: Kernel,
+        fit: &Fit<'_>,
+        unobserved_weight: f64,
+        basis: Arc<Eigenbasis>,
+        marked: &[bool],
+    ) -> Self {
+        let rank = basis.rank;
+        assert_eq!(rank, fit.rank());
         // Rounding may leave a value of zero a little below.
         let eigenvalues =
-            eigen.values.iter().map(|value| (settings.unobserved_weight * value).max(0.0) as f32);
-        let vectors: Vec<f32> = eigen.vectors.iter().map(|&value| value as f32).collect();
-        let transposed: Vec<f32> = (0..rank * rank).map(|at| vectors[at % rank * rank + at / rank]).collect();
-        let every: Vec<u32> = (0..rank as u32).collect();
-        let (mut back, mut forth) = (Panels::default(), Panels::default());
-        kernel.pack_rows(Rows::new(&vectors, rank, rank), &every, None, &mut back);
-        kernel.pack_rows(Rows::new(&transposed, rank, rank), &every, None, &mut forth);
+            basis.eigenvalues.iter().map(|value| (unobserved_weight * value).max(0.0) as f32).collect();
         let slots: Vec<u32> =
             (0_u32..).zip(marked).filter(|(_, marked)| **marked).map(|(slot, _)| slot).collect();
         let mut places = vec![NOT_ROTATED; marked.len()];
@@ -64,9 +96,9 @@ impl Rotation {
         rows.par_chunks_mut(ROWS_AT_ONCE * rank)
             .zip(slots.par_chunks(ROWS_AT_ONCE))
             .for_each_init(Panels::default, |scratch, (rows, slots)| {
-                kernel.multiply(fixed, slots, &forth, rows, scratch)
+                kernel.multiply(fixed, slots, &basis.forth, rows, scratch)
             });
-        Some(Self { rank, eigenvalues: eigenvalues.collect(), places, rows, back })
+        Self { basis, eigenvalues, places, rows }
     }
 
     /// α₀ Λ.
@@ -78,13 +110,12 @@ impl Rotation {
     /// The rotated rows.
     #[must_use]
     pub fn rows(&self) -> Rows<'_> {
-        Rows::new(&self.rows, self.rank, self.rank)
+        Rows::new(&self.rows, self.basis.rank, self.basis.rank)
     }
 
-    /// Where a marked slot's row is among [`Rotation::rows`].
-    #[must_use]
-    pub fn slot(&self, slot: u32) -> u32 {
-        self.places[slot as usize]
+    /// Where the rows of marked slots are among [`Rotation::rows`]; other slots are left out.
+    pub fn places(&self, slots: &[u32]) -> impl Iterator<Item = u32> {
+        slots.iter().map(|&slot| self.places[slot as usize]).filter(|&place| place != NOT_ROTATED)
     }
 
     /// Turns those of the `solutions` (rows one after the other) that `which` names back into the usual basis.
@@ -96,11 +127,12 @@ impl Rotation {
         turned: &mut Vec<f32>,
         scratch: &mut Panels,
     ) {
+        let rank = self.basis.rank;
         turned.clear();
-        turned.resize(which.len() * self.rank, 0.0);
-        kernel.multiply(Rows::new(solutions, self.rank, self.rank), which, &self.back, turned, scratch);
-        for (turned, &row) in turned.chunks_exact(self.rank).zip(which) {
-            solutions[row as usize * self.rank..][..self.rank].copy_from_slice(turned);
+        turned.resize(which.len() * rank, 0.0);
+        kernel.multiply(Rows::new(solutions, rank, rank), which, &self.basis.back, turned, scratch);
+        for (turned, &row) in turned.chunks_exact(rank).zip(which) {
+            solutions[row as usize * rank..][..rank].copy_from_slice(turned);
         }
     }
 }

@@ -1,17 +1,26 @@
-//! A row in f64 from beginning to end: for the rare one that f32 cannot factorise.
+//! A row in f64 from beginning to end: for the rare one that f32 cannot factorise, and what solves small systems in
+//! f64.
 
-use super::fit::{Fit, Row};
+use super::{
+    fit::{Fit, Row},
+    nonnegative,
+};
 
 /// A row's system has no Cholesky factorisation in f64 either: it is not positive definite, or not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the normal equations of a row are not positive definite")]
 pub struct NotPositiveDefinite;
 
-/// Solves one row into `solution`, a stored row.
+/// Solves one row into `solution`, a stored row, of which no element is negative if so asked.
 ///
 /// # Errors
 /// [`NotPositiveDefinite`] when f64 cannot factorise the system either.
-pub fn solve(fit: &Fit<'_>, row: Row<'_>, solution: &mut [f32]) -> Result<(), NotPositiveDefinite> {
+pub fn solve(
+    fit: &Fit<'_>,
+    is_nonnegative: bool,
+    row: Row<'_>,
+    solution: &mut [f32],
+) -> Result<(), NotPositiveDefinite> {
     let (rank, order) = (fit.rank(), fit.width());
     let (mut normal, mut right) = (vec![0.0; order * order], vec![0.0; order]);
     if let Fit::Implicit { settings, gramian, .. } = fit {
@@ -42,16 +51,33 @@ pub fn solve(fit: &Fit<'_>, row: Row<'_>, solution: &mut [f32]) -> Result<(), No
         solution.fill(0.0);
         return Ok(());
     }
-    factorise(&mut normal, order)?;
-    substitute(&normal, order, &mut right);
+    if is_nonnegative {
+        mirror(&mut normal, order);
+        right = nonnegative::solve(&normal, &right)?;
+    } else {
+        factorise(&mut normal, order)?;
+        substitute(&normal, order, &mut right);
+    }
     for (target, value) in solution.iter_mut().zip(right) {
         *target = value as f32;
     }
     if solution.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(NotPositiveDefinite) }
 }
 
+/// Copies the lower triangle to the upper one.
+fn mirror(matrix: &mut [f64], order: usize) {
+    for row in 0..order {
+        for column in 0..row {
+            matrix[column * order + row] = matrix[row * order + column];
+        }
+    }
+}
+
 /// The lower triangle as L, row by row.
-fn factorise(matrix: &mut [f64], order: usize) -> Result<(), NotPositiveDefinite> {
+///
+/// # Errors
+/// [`NotPositiveDefinite`] when there is no such L.
+pub(super) fn factorise(matrix: &mut [f64], order: usize) -> Result<(), NotPositiveDefinite> {
     for row in 0..order {
         for column in 0..=row {
             let known: f64 = (0..column).map(|k| matrix[row * order + k] * matrix[column * order + k]).sum();
@@ -71,7 +97,7 @@ fn factorise(matrix: &mut [f64], order: usize) -> Result<(), NotPositiveDefinite
 }
 
 /// L z = right, then Lᵀ x = z.
-fn substitute(factor: &[f64], order: usize, right: &mut [f64]) {
+pub(super) fn substitute(factor: &[f64], order: usize, right: &mut [f64]) {
     for row in 0..order {
         let known: f64 = (0..row).map(|k| factor[row * order + k] * right[k]).sum();
         right[row] = (right[row] - known) / factor[row * order + row];

@@ -1,6 +1,8 @@
 //! A row for a user whom the model has not seen, from rated items: exactly the half-step's solve, and on
 //! request what each rated item adds to a score.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use shoal_proto::v1::{Objective, Side};
 
 use crate::{
@@ -8,9 +10,10 @@ use crate::{
         explain::contributions,
         explicit,
         fit::{Fit, RatingRows},
-        half_step::{HalfStep, RowError},
+        half_step::{self, HalfStep, RowError},
         implicit,
         kernel::Kernel,
+        rotation::Eigenbasis,
     },
     train::Settings,
 };
@@ -67,11 +70,19 @@ pub struct FoldIn {
     /// What an item that was named without a rating counts as, for the ranking objective.
     rating_mean: f32,
     kernel: Kernel,
+    /// Of the Gramian that came last: a version's stays the same, and its eigenvectors take longer than a row.
+    basis: Arc<Mutex<Option<KeptBasis>>>,
+}
+
+#[derive(Debug)]
+struct KeptBasis {
+    gramian: Vec<f64>,
+    basis: Arc<Eigenbasis>,
 }
 
 impl FoldIn {
     pub(super) fn new(settings: Settings, rating_mean: f64) -> Self {
-        Self { settings, rating_mean: rating_mean as f32, kernel: Kernel::detect() }
+        Self { settings, rating_mean: rating_mean as f32, kernel: Kernel::detect(), basis: Arc::default() }
     }
 
     /// The user's row, and what each rated item adds to the scores of `explained` (rows of the factors of
@@ -88,14 +99,14 @@ impl FoldIn {
     ) -> Result<Folded, FoldInError> {
         let mut folded = Folded::default();
         if let Some(system) = self.ranking(rated)? {
-            let solver = Solver { kernel: self.kernel, fit: system.fit(), ratings: &system.ratings };
+            let solver = self.solver(system.fit(), &system.ratings);
             folded.ranking = self.rounded(solver.solve()?);
             if objective == Objective::Ranking {
                 folded.contributions = solver.explain(explained)?;
             }
         }
         if let Some(system) = self.rating(rated)? {
-            let solver = Solver { kernel: self.kernel, fit: system.fit(), ratings: &system.ratings };
+            let solver = self.solver(system.fit(), &system.ratings);
             folded.rating = self.rounded(solver.solve()?);
             if system.settings.biases {
                 folded.rating_bias = folded.rating.pop().unwrap_or_default();
@@ -105,6 +116,25 @@ impl FoldIn {
             }
         }
         Ok(folded)
+    }
+
+    /// A new row has nowhere to start from, so it is solved exactly.
+    fn solver<'a>(&self, fit: Fit<'a>, ratings: &'a [f32]) -> Solver<'a> {
+        let basis = match &fit {
+            Fit::Implicit { settings, gramian, .. } => self.basis(gramian, settings.rank),
+            Fit::Explicit { .. } => None,
+        };
+        Solver { kernel: self.kernel, method: self.settings.exact_solver(), fit, basis, ratings }
+    }
+
+    fn basis(&self, gramian: &[f64], rank: usize) -> Option<Arc<Eigenbasis>> {
+        let mut kept = self.basis.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.gramian == gramian) {
+            return Some(Arc::clone(&kept.basis));
+        }
+        let basis = Arc::new(Eigenbasis::new(self.kernel, gramian, rank)?);
+        *kept = Some(KeptBasis { gramian: gramian.to_vec(), basis: Arc::clone(&basis) });
+        Some(basis)
     }
 
     /// As training keeps rows.
@@ -175,8 +205,10 @@ impl Rating {
 /// One row as a block of its own, by the very solver of a half-step.
 struct Solver<'a> {
     kernel: Kernel,
+    method: half_step::Solver,
     /// Slot i is the i-th rated item.
     fit: Fit<'a>,
+    basis: Option<Arc<Eigenbasis>>,
     ratings: &'a [f32],
 }
 
@@ -185,7 +217,8 @@ impl Solver<'_> {
         let (indptr, slots) = self.row();
         let rows = RatingRows { indptr: &indptr, slots: &slots, ratings: self.ratings };
         let mut solution = vec![0.0; self.fit.width()];
-        HalfStep::new(self.kernel, self.fit, rows).solve(0..1, &mut solution)?;
+        HalfStep::with_basis(self.kernel, self.fit, self.method, rows, self.basis.clone())
+            .solve(0..1, &mut solution)?;
         Ok(solution)
     }
 
@@ -271,7 +304,7 @@ mod tests {
             let rows = RatingRows { indptr: &indptr, slots: &slots, ratings: &ratings };
             let half_step = |fit: Fit<'_>| {
                 let mut solution = vec![0.0; users * fit.width()];
-                HalfStep::new(Kernel::detect(), fit, rows).solve(0..users, &mut solution).unwrap();
+                HalfStep::new(Kernel::detect(), fit, half_step::Solver::Cholesky, rows).solve(0..users, &mut solution).unwrap();
                 solution
             };
             let by_rating = half_step(Fit::Explicit { settings: &rating, fixed: &stored });

@@ -22,6 +22,7 @@ use crate::{
         source::{SourceError, inspect},
     },
     exchange::push::PushError,
+    memory::available_bytes,
     tensor_file::TensorFileError,
     train::{TrainAttempt, TrainContext, TrainError},
 };
@@ -103,6 +104,7 @@ impl Runner for Steps {
                     channels: shared.channels,
                     compute: shared.compute,
                     kernel: self.kernel,
+                    memory_bytes: available_bytes(),
                 };
                 let (attempt, done) = TrainAttempt::load(train, context.job, context.attempt, step).await?;
                 Ok((Arc::new(Training(attempt)), Event::TrainLoadDone(done)))
@@ -218,7 +220,9 @@ impl From<IngestError> for StepError {
 impl From<TrainError> for StepError {
     fn from(error: TrainError) -> Self {
         match error {
-            TrainError::Tensor(TensorFileError::Write { .. }) => Self::Exhausted(Box::new(error)),
+            TrainError::Tensor(TensorFileError::Write { .. }) | TrainError::Memory { .. } => {
+                Self::Exhausted(Box::new(error))
+            }
             TrainError::Request(_) | TrainError::Torn(_) | TrainError::Rows(_) | TrainError::Tensor(_) => {
                 Self::Invalid(Box::new(error))
             }

@@ -49,6 +49,8 @@ pub struct TrainContext {
     pub compute: Compute,
     /// The instruction set to compute with.
     pub kernel: Kernel,
+    /// Memory that may be taken; `None` when nobody knows.
+    pub memory_bytes: Option<u64>,
 }
 
 /// One attempt of a training job on this worker.

@@ -101,7 +101,7 @@ impl TrainAttempt {
         let started = Instant::now();
         let side = step.side();
         let rows = self.side(side).table.own_rows();
-        let format = self.settings().exchange;
+        let (format, method) = (self.settings().exchange, self.settings().solver);
         let (rating, ranking) = (self.settings().rating(), self.settings().ranking(side));
         for (objective, width) in self.settings().widths() {
             let gramian = self.other_gramian(step, objective)?;
@@ -116,24 +116,22 @@ impl TrainAttempt {
                 _ => return Err(TrainError::Request("the objective is not trained".to_owned())),
             };
             let rating_rows = self.side(side).rating_rows();
-            let solver = step.solve.then(|| HalfStep::new(self.context.kernel, fit, rating_rows));
+            let solver = step.solve.then(|| HalfStep::new(self.context.kernel, fit, method, rating_rows));
             for begin in (0..rows).step_by(CHUNK_ROWS) {
                 if cancelled.is_cancelled() {
                     return Err(TrainError::Cancelled);
                 }
                 let range = begin..rows.min(begin + CHUNK_ROWS);
                 let elements = range.start * width..range.end * width;
-                let solved = if let Some(solver) = &solver {
-                    let mut solved = vec![0.0; elements.len()];
+                // As they were: some solvers start there.
+                let mut solved = self.factors(side).of(objective)[elements.clone()].to_vec();
+                if let Some(solver) = &solver {
                     solver
                         .solve(range.clone(), &mut solved)
                         .map_err(|source| self.diverged(step.sweep, side, source))?;
                     format.round(&mut solved);
                     self.factors_mut(side).of_mut(objective)[elements].copy_from_slice(&solved);
-                    solved
-                } else {
-                    self.factors(side).of(objective)[elements].to_vec()
-                };
+                }
                 for outlet in &mut outlets {
                     // A stream that has ended is reported, with its reason, when the pushes finish.
                     outlet

@@ -17,6 +17,7 @@ use shoal_proto::v1::{
 use super::{
     TrainContext, TrainError,
     cut::{Blocks, GivenPair, PairSplit},
+    extent::Extent,
     settings::Settings,
     side::{Factors, OwnedShard, TrainingSide},
     split::{Given, Split, read_given},
@@ -89,6 +90,15 @@ pub(super) async fn load(
         .compute
         .run(move || cut(blocks, hashes, &split, given.as_deref(), &folder, workers, me))
         .await??;
+    if let Some(available) = context.memory_bytes {
+        let extent = Extent {
+            user_slots: users.table.slots(),
+            item_slots: items.table.slots(),
+            shards: (users.shards.count() + items.shards.count()) as usize,
+            threads: context.compute.threads(),
+        };
+        extent.check(&settings, available)?;
+    }
     let ((users, items), (mut user_factors, mut item_factors)) = {
         let settings = settings.clone();
         let fill = move || {

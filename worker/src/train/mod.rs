@@ -7,12 +7,13 @@
 //! acknowledged, everywhere. So what arrives during one half-step is only read in the next, and
 //! nothing is read while it is written.
 //!
-//! Within a sweep users are solved first, then items, unless the parameters say items first; within a half-step the rating objective first, then
+//! The leader says which side a sweep solves first; within a half-step the rating objective first, then
 //! ranking.
 
 mod attempt;
 mod cut;
 mod evaluation;
+mod extent;
 mod half_step;
 mod load;
 mod settings;
@@ -71,6 +72,18 @@ pub enum TrainError {
         shard: u32,
         /// The row's failure.
         source: RowError,
+    },
+    /// The factors would not fit.
+    #[error("rank {rank} needs {needed_mib} MiB on this worker, and {available_mib} MiB are free: {remedy}")]
+    Memory {
+        /// The rank asked for.
+        rank: u64,
+        /// At the peak, apart from mapped ratings.
+        needed_mib: u64,
+        /// What the machine or its control group has left.
+        available_mib: u64,
+        /// What would work.
+        remedy: String,
     },
     /// The compute pool failed.
     #[error(transparent)]

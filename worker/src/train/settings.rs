@@ -1,10 +1,12 @@
 //! A job's parameters as the solvers take them.
 
-use shoal_proto::v1::{AlsParameters, Confidence, Objective, ObjectiveChoice, RegularizationScaling, Side};
+use shoal_proto::v1::{
+    AlsParameters, AlsSolver, Confidence, Objective, ObjectiveChoice, RegularizationScaling, Side,
+};
 
 use super::TrainError;
 use crate::{
-    als::{explicit, implicit},
+    als::{explicit, half_step::Solver, implicit},
     exchange::wire::RowFormat,
 };
 
@@ -15,6 +17,7 @@ pub(crate) struct Settings {
     pub(super) seed: u64,
     /// How rows travel; solved rows are rounded to it.
     pub(crate) exchange: RowFormat,
+    pub(super) solver: Solver,
     rating: Option<explicit::Settings>,
     /// With `other_rows` of the users' half-step; see [`Settings::ranking`].
     ranking: Option<implicit::Settings>,
@@ -59,7 +62,11 @@ impl Settings {
             })
         };
         let exchange = RowFormat::from_proto(parameters.exchange());
-        Ok(Self { rank, seed: parameters.seed, exchange, rating, ranking, users, items })
+        let solver = solver(parameters);
+        if solver == Solver::Nonnegative && rating.is_some_and(|settings| settings.biases) {
+            return Err(TrainError::Request("rows without negative elements have no biases".to_owned()));
+        }
+        Ok(Self { rank, seed: parameters.seed, exchange, solver, rating, ranking, users, items })
     }
 
     /// Fixes μ, which is known once every worker has counted; zero without biases.
@@ -73,10 +80,19 @@ impl Settings {
         self.rating
     }
 
+    pub(super) fn has_ranking(&self) -> bool {
+        self.ranking.is_some()
+    }
+
     /// For solving `side`: N counts the rows of the other one.
     pub(crate) fn ranking(&self, side: Side) -> Option<implicit::Settings> {
         let other_rows = if side == Side::Items { self.users } else { self.items };
         self.ranking.map(|settings| implicit::Settings { other_rows, ..settings })
+    }
+
+    /// The solver of a row that has nowhere to start from: the exact one of its kind.
+    pub(crate) fn exact_solver(&self) -> Solver {
+        if self.solver == Solver::Nonnegative { Solver::Nonnegative } else { Solver::Cholesky }
     }
 
     /// The objectives trained, in the order they are solved, with the elements of a stored row.
@@ -84,6 +100,17 @@ impl Settings {
         let rating = self.rating.map(|settings| (Objective::Rating, settings.width()));
         let ranking = self.ranking.map(|settings| (Objective::Ranking, settings.rank));
         rating.into_iter().chain(ranking).collect()
+    }
+}
+
+fn solver(parameters: &AlsParameters) -> Solver {
+    match parameters.solver() {
+        _ if parameters.nonnegative => Solver::Nonnegative,
+        AlsSolver::Unspecified | AlsSolver::Cholesky => Solver::Cholesky,
+        AlsSolver::ConjugateGradients => {
+            Solver::ConjugateGradients { steps: parameters.solver_steps.max(1) as usize }
+        }
+        AlsSolver::Ialspp => Solver::Descent { block: parameters.solver_block.max(1) as usize },
     }
 }
 

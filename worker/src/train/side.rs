@@ -12,6 +12,7 @@ use super::{
 use crate::{
     als::{
         fit::RatingRows,
+        half_step::Solver,
         init::{self, Stream},
     },
     exchange::routing::{SideShards, SlotTable},
@@ -143,6 +144,10 @@ impl Factors {
                     // A bias, the last element of a stored rating row, starts at zero.
                     let factors = &mut stored[..settings.rank];
                     init::fill_row(stream, owned.ids.hash64(row), factors);
+                    if settings.solver == Solver::Nonnegative {
+                        // What begins on the other side of zero ends as zero.
+                        factors.iter_mut().for_each(|value| *value = value.abs());
+                    }
                     settings.exchange.round(factors);
                 });
                 rest = after;

@@ -1,6 +1,6 @@
 //! Trainings over workers: the same bits whoever does the work, and no more sent than has to be.
 
-use shoal_proto::v1::{AlsParameters, ExchangeFormat, ObjectiveChoice};
+use shoal_proto::v1::{AlsParameters, AlsSolver, ExchangeFormat, ExplicitParameters, ObjectiveChoice};
 use shoal_worker::dataset::generate::{GenerateSpec, generate};
 
 use crate::support::{
@@ -60,6 +60,43 @@ async fn many_users_are_measured_in_blocks_and_come_to_the_same() {
     assert_eq!(alone.metrics, together.metrics);
     let ranked: u64 = alone.metrics.iter().map(|sums| sums.ranked_users).sum();
     assert!(ranked > 19_000, "{ranked} users have something held out");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_every_solver() {
+    let exact = parameters(12, 4);
+    let (by_cholesky, _) = trained(1, 1, &exact).await;
+    let explicit = ExplicitParameters { biases: false, ..exact.explicit.unwrap() };
+    for other in [
+        AlsParameters { solver: AlsSolver::ConjugateGradients.into(), solver_steps: 3, ..exact.clone() },
+        AlsParameters { solver: AlsSolver::Ialspp.into(), solver_block: 5, ..exact.clone() },
+        AlsParameters { nonnegative: true, explicit: Some(explicit), ..exact.clone() },
+    ] {
+        let (alone, _) = trained(1, 1, &other).await;
+        for (workers, threads) in [(1, 3), (3, 1)] {
+            let (together, _) = trained(workers, threads, &other).await;
+            assert!(
+                together.factors == alone.factors && together.metrics == alone.metrics,
+                "{workers} workers with {threads} threads wrote other factors ({other:?})"
+            );
+        }
+        assert!(alone.factors != by_cholesky.factors, "{other:?} has not been solved as asked");
+        let (ours, exact) = (alone.rmse(), by_cholesky.rmse());
+        assert!(ours < exact + 0.05, "rmse {ours} where {exact} can be had ({other:?})");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rank_that_does_not_fit_is_refused_with_one_that_does() {
+    let workers = Workers::start(1, 1).await;
+    let sample = workers.folder.path().join("sample");
+    generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+    let imported = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap();
+    let refused = workers.train(&imported.info, &parameters(100_000_000, 1)).await.err().unwrap();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    let said = refused.message();
+    let fitting = said.split("rank ").nth(2).and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!(fitting.parse::<u32>().unwrap() >= 100, "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

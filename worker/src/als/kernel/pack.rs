@@ -12,6 +12,8 @@ use super::{
 pub struct Rows<'a> {
     values: &'a [f32],
     stride: usize,
+    /// The first number of a stored row that counts.
+    first: usize,
     width: usize,
 }
 
@@ -23,7 +25,17 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn new(values: &'a [f32], stride: usize, width: usize) -> Self {
         assert!((1..=stride).contains(&width) && values.len().is_multiple_of(stride));
-        Self { values, stride, width }
+        Self { values, stride, first: 0, width }
+    }
+
+    /// Only some of the columns.
+    ///
+    /// # Panics
+    /// When they are not within the width, or none.
+    #[must_use]
+    pub fn columns(&self, columns: std::ops::Range<usize>) -> Self {
+        assert!(!columns.is_empty() && columns.end <= self.width);
+        Self { first: self.first + columns.start, width: columns.len(), ..*self }
     }
 
     /// Numbers of a row.
@@ -44,40 +56,33 @@ impl<'a> Rows<'a> {
     /// When there is no such row.
     #[must_use]
     pub fn row(&self, at: usize) -> &'a [f32] {
-        &self.values[at * self.stride..][..self.width]
+        &self.values[at * self.stride + self.first..][..self.width]
     }
 
-    /// The whole stored row, beyond its width too.
-    ///
-    /// # Panics
-    /// When there is no such row.
-    #[must_use]
-    pub fn stored(&self, at: usize) -> &'a [f32] {
-        &self.values[at * self.stride..][..self.stride]
-    }
-
-    fn check(&self, slots: &[u32]) {
+    pub(super) fn check(&self, slots: &[u32]) {
         let rows = self.count();
         assert!(slots.iter().all(|&slot| (slot as usize) < rows), "a slot is beyond the rows");
     }
 
     /// Where a checked row begins.
     #[inline(always)]
-    unsafe fn at(&self, slot: u32) -> *const f32 {
-        // SAFETY: the caller has checked the slot.
-        unsafe { self.values.as_ptr().add(slot as usize * self.stride) }
+    pub(super) unsafe fn at(&self, slot: u32) -> *const f32 {
+        // SAFETY: the caller has checked the slot, and the columns are within the stride.
+        unsafe { self.values.as_ptr().add(slot as usize * self.stride + self.first) }
     }
 
     /// Asks for the cache lines of a row.
     #[inline(always)]
     pub(super) unsafe fn prefetch<V: Lanes>(&self, slot: u32) {
-        let begin = self.values.as_ptr().wrapping_add(slot as usize * self.stride);
-        for line in (0..self.stride).step_by(LANES) {
+        let begin = self.values.as_ptr().wrapping_add(slot as usize * self.stride + self.first);
+        // What is stored right behind the columns, a bias, is read too.
+        let length = (self.width + 1).min(self.stride - self.first);
+        for line in (0..length).step_by(LANES) {
             // SAFETY: a prefetch may have any address.
             unsafe { V::prefetch(begin.wrapping_add(line)) };
         }
         // SAFETY: likewise. A row that does not begin with a line ends in one line more.
-        unsafe { V::prefetch(begin.wrapping_add(self.stride - 1)) };
+        unsafe { V::prefetch(begin.wrapping_add(length - 1)) };
     }
 }
 

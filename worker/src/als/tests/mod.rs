@@ -7,12 +7,13 @@ use super::{
     cost, explicit,
     fit::{Fit, RatingRows},
     gramian::shard_gramian,
-    half_step::HalfStep,
+    half_step::{HalfStep, Solver},
     implicit,
     kernel::Kernel,
 };
 
 mod peers;
+mod solvers;
 
 /// A side to be solved: its ratings, and the fixed rows they name.
 struct Case {
@@ -45,10 +46,15 @@ impl Case {
     }
 
     fn solve(&self, kernel: Kernel, fit: Fit<'_>, threads: usize) -> Vec<f32> {
+        self.solve_by(kernel, fit, Solver::Cholesky, threads)
+    }
+
+    fn solve_by(&self, kernel: Kernel, fit: Fit<'_>, solver: Solver, threads: usize) -> Vec<f32> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let rows = self.rows();
         let mut solution = vec![f32::NAN; rows.len() * fit.width()];
-        pool.install(|| HalfStep::new(kernel, fit, rows).solve(0..rows.len(), &mut solution)).unwrap();
+        let solve = || HalfStep::new(kernel, fit, solver, rows).solve(0..rows.len(), &mut solution);
+        pool.install(solve).unwrap();
         solution
     }
 }
@@ -337,7 +343,9 @@ fn what_cannot_be_solved_is_named() {
     let first = case.slots.iter().position(|&slot| slot as usize == bad).unwrap() / 5;
     let fit = Fit::Explicit { settings: &settings, fixed: &case.fixed };
     let mut solution = vec![0.0; 16];
-    let failure = HalfStep::new(Kernel::detect(), fit, case.rows()).solve(0..4, &mut solution).unwrap_err();
+    let failure = HalfStep::new(Kernel::detect(), fit, Solver::Cholesky, case.rows())
+        .solve(0..4, &mut solution)
+        .unwrap_err();
     assert_eq!(failure.row, first);
 }
 

@@ -20,6 +20,17 @@ const RANK: usize = 3;
 type Users = [[f64; RANK]; 6];
 type Items = [[f64; RANK]; 5];
 
+const SPARK_IMPLICIT: implicit::Settings = implicit::Settings {
+    rank: RANK,
+    regularization: 0.1,
+    scaling: implicit::Scaling::Ratings,
+    confidence: implicit::Confidence::Spark,
+    unobserved_weight: 1.0,
+    alpha: 2.0,
+    regularization_exponent: 1.0,
+    other_rows: 0,
+};
+
 /// A side's ratings with the fixed side's factors.
 fn case(rows: usize, columns: usize, rating: impl Fn(usize, usize) -> f32, fixed: &[[f64; RANK]]) -> Case {
     let fixed = fixed.as_flattened().iter().map(|&value| value as f32).collect();
@@ -46,16 +57,26 @@ fn rows(solution: &[f32]) -> Vec<[f64; RANK]> {
     solution.as_chunks().0.iter().map(|row: &[f32; RANK]| row.map(f64::from)).collect()
 }
 
-fn solve_implicit(kernel: Kernel, settings: implicit::Settings, case: &Case) -> Vec<[f64; RANK]> {
+fn solve_implicit(
+    kernel: Kernel,
+    solver: Solver,
+    settings: implicit::Settings,
+    case: &Case,
+) -> Vec<[f64; RANK]> {
     let settings = implicit::Settings { other_rows: (case.fixed.len() / RANK) as u64, ..settings };
     let gramian = shard_gramian(kernel, &case.fixed, RANK);
     let fit = Fit::Implicit { settings: &settings, fixed: &case.fixed, gramian: &gramian };
-    rows(&case.solve(kernel, fit, 1))
+    rows(&case.solve_by(kernel, fit, solver, 1))
 }
 
-fn solve_explicit(kernel: Kernel, settings: explicit::Settings, case: &Case) -> Vec<[f64; RANK]> {
+fn solve_explicit(
+    kernel: Kernel,
+    solver: Solver,
+    settings: explicit::Settings,
+    case: &Case,
+) -> Vec<[f64; RANK]> {
     let fit = Fit::Explicit { settings: &settings, fixed: &case.fixed };
-    rows(&case.solve(kernel, fit, 1))
+    rows(&case.solve_by(kernel, fit, solver, 1))
 }
 
 #[track_caller]
@@ -95,8 +116,8 @@ fn implicit_gives_the_same_factors() {
         let mut ours: (Vec<[f64; RANK]>, Vec<[f64; RANK]>) =
             (Vec::new(), (0..5).map(|item| std::array::from_fn(|at| start(item, at, 1))).collect());
         for _ in 0..3 {
-            ours.0 = solve_implicit(kernel, settings, &of_users(&ours.1));
-            ours.1 = solve_implicit(kernel, settings, &of_items(&ours.0));
+            ours.0 = solve_implicit(kernel, Solver::Cholesky, settings, &of_users(&ours.1));
+            ours.1 = solve_implicit(kernel, Solver::Cholesky, settings, &of_items(&ours.0));
         }
         assert_close(&ours.0, &users, kernel);
         assert_close(&ours.1, &items, kernel);
@@ -132,9 +153,13 @@ fn spark_gives_the_same_explicit_factors() {
     let settings =
         explicit::Settings { regularization: 0.1, ..explicit(RANK, false, explicit::Scaling::Ratings) };
     for kernel in Kernel::available() {
-        let items = solve_explicit(kernel, settings, &of_items(&users));
+        let items = solve_explicit(kernel, Solver::Cholesky, settings, &of_items(&users));
         assert_close(&items, &next_items, kernel);
-        assert_close(&solve_explicit(kernel, settings, &of_users(&items)), &next_users, kernel);
+        assert_close(
+            &solve_explicit(kernel, Solver::Cholesky, settings, &of_users(&items)),
+            &next_users,
+            kernel,
+        );
     }
 }
 
@@ -163,17 +188,68 @@ fn spark_gives_the_same_implicit_factors() {
         [1.044_297_0, -0.042_845_5, 0.752_792_7],
         [0.652_779_3, -1.178_493_9, -0.408_214_1],
     ];
-    let settings = implicit::Settings {
-        regularization: 0.1,
-        scaling: implicit::Scaling::Ratings,
-        confidence: implicit::Confidence::Spark,
-        unobserved_weight: 1.0,
-        ..implicit(RANK, 2.0)
-    };
     for kernel in Kernel::available() {
-        let items = solve_implicit(kernel, settings, &of_items(&users));
+        let items = solve_implicit(kernel, Solver::Cholesky, SPARK_IMPLICIT, &of_items(&users));
         assert_close(&items, &next_items, kernel);
-        assert_close(&solve_implicit(kernel, settings, &of_users(&items)), &next_users, kernel);
+        assert_close(
+            &solve_implicit(kernel, Solver::Cholesky, SPARK_IMPLICIT, &of_users(&items)),
+            &next_users,
+            kernel,
+        );
+    }
+}
+
+#[test]
+fn spark_gives_the_same_factors_without_negative_elements() {
+    let users: Users = [
+        [0.367_934_0, 1.297_555_0, 0.308_818_0],
+        [0.0, 0.960_222_2, 0.718_229_1],
+        [0.371_754_1, 0.0, 1.731_831_4],
+        [0.865_191_8, 0.009_374_2, 1.436_368_5],
+        [1.572_888_5, 0.100_917_9, 1.012_773_8],
+        [1.326_937_0, 0.218_497_5, 0.208_815_9],
+    ];
+    let next_items: Items = [
+        [0.781_752_3, 3.126_909_0, 0.544_041_0],
+        [0.240_556_5, 1.800_674_3, 0.497_716_0],
+        [2.603_269_3, 0.338_680_8, 0.597_282_1],
+        [1.023_820_0, 0.0, 2.195_209_3],
+        [0.0, 1.408_409_2, 0.475_189_6],
+    ];
+    let next_users: Users = [
+        [0.259_140_2, 1.457_980_8, 0.335_171_7],
+        [0.123_973_2, 1.168_027_3, 0.393_862_5],
+        [0.335_633_0, 0.0, 1.956_777_5],
+        [0.825_980_7, 0.026_464_9, 1.381_521_8],
+        [1.609_220_5, 0.052_296_1, 1.008_157_7],
+        [1.390_747_7, 0.234_153_0, 0.325_502_1],
+    ];
+    let settings =
+        explicit::Settings { regularization: 0.1, ..explicit(RANK, false, explicit::Scaling::Ratings) };
+    for kernel in Kernel::available() {
+        let items = solve_explicit(kernel, Solver::Nonnegative, settings, &of_items(&users));
+        assert_close(&items, &next_items, kernel);
+        let users = solve_explicit(kernel, Solver::Nonnegative, settings, &of_users(&items));
+        assert_close(&users, &next_users, kernel);
+    }
+    let users: Users = [
+        [0.104_164_6, 0.0, 1.238_251_9],
+        [0.303_098_0, 0.0, 1.116_143_5],
+        [0.085_305_6, 0.0, 1.213_346_6],
+        [0.853_377_9, 0.0, 0.645_785_0],
+        [0.827_539_9, 0.0, 0.911_377_1],
+        [0.914_945_4, 0.0, 0.249_905_6],
+    ];
+    let next_items: Items = [
+        [0.498_530_5, 0.0, 0.724_287_9],
+        [0.0, 0.0, 0.764_846_9],
+        [1.127_893_0, 0.0, 0.007_086_6],
+        [0.408_542_5, 0.0, 0.784_460_8],
+        [0.229_101_1, 0.0, 0.556_235_7],
+    ];
+    for kernel in Kernel::available() {
+        let items = solve_implicit(kernel, Solver::Nonnegative, SPARK_IMPLICIT, &of_items(&users));
+        assert_close(&items, &next_items, kernel);
     }
 }
 
@@ -232,9 +308,9 @@ fn ials_gives_the_same_factors() {
         for _ in 0..3 {
             let users = project(6, 5, &|user, item| RATINGS[user][item] != 0.0, &theirs);
             theirs = project(5, 6, &|item, user| RATINGS[user][item] != 0.0, &users);
-            let solved = solve_implicit(kernel, settings, &of_users(&ours));
+            let solved = solve_implicit(kernel, Solver::Cholesky, settings, &of_users(&ours));
             assert_close(&solved, &users, kernel);
-            ours = solve_implicit(kernel, settings, &of_items(&solved));
+            ours = solve_implicit(kernel, Solver::Cholesky, settings, &of_items(&solved));
             assert_close(&ours, &theirs, kernel);
         }
     }

@@ -10,7 +10,7 @@ use shoal_worker::{
     als::{
         fit::{Fit, RatingRows},
         gramian::{add_in_order, shard_gramian},
-        half_step::HalfStep,
+        half_step::{HalfStep, Solver},
         implicit::{Confidence, Scaling, Settings},
         kernel::Kernel,
     },
@@ -301,7 +301,7 @@ async fn a_folded_in_row_is_the_half_steps() {
         let fit = Fit::Implicit { settings: &settings, fixed: &all, gramian: &gramian };
         let rows = RatingRows { indptr: &[0, slots.len() as u64], slots: &slots, ratings: &ratings };
         let mut expected = vec![0.0; RANK];
-        HalfStep::new(Kernel::detect(), fit, rows).solve(0..1, &mut expected).unwrap();
+        HalfStep::new(Kernel::detect(), fit, Solver::Cholesky, rows).solve(0..1, &mut expected).unwrap();
         let items: Vec<&TrueRow> = slots.iter().map(|slot| &world.items[*slot as usize]).collect();
         let explained = world.item(23);
         let request = FoldInRequest {
