@@ -24,6 +24,10 @@ impl Target {
         }
     }
 
+    fn verdict(self, value: f64) -> &'static str {
+        if self.is_met(value) { "met" } else { "NOT MET" }
+    }
+
     /// How far the figure is: 1 is the target, more is better.
     fn share(self, value: f64) -> f64 {
         match self {
@@ -71,23 +75,24 @@ fn figure(value: f64) -> String {
 impl Results {
     /// Adds a figure and prints it.
     pub fn add(&mut self, name: &str, value: f64, target: Target, detail: Value) {
-        let mark = if target.is_met(value) { "met" } else { "NOT MET" };
-        println!("{name}: {} (target {}, {mark})\n    {detail}", figure(value), target.text());
+        let (bound, verdict) = (target.text(), target.verdict(value));
+        println!("{name}: {} (target {bound}, {verdict})\n    {detail}", figure(value));
         self.measures.push(Measure { name: name.to_owned(), value, target, detail });
     }
 
     /// The table as Markdown.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut text = "| measure | target | measured |\n| --- | --- | --- |\n".to_owned();
+        let mut text = "| measure | target | measured | |\n| --- | --- | --- | --- |\n".to_owned();
         for measure in &self.measures {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "| {} | {} | {} |",
+                "| {} | {} | {} | {} |",
                 measure.name,
                 measure.target.text(),
-                figure(measure.value)
+                figure(measure.value),
+                measure.target.verdict(measure.value)
             );
         }
         text
@@ -159,7 +164,9 @@ impl Results {
     }
 }
 
-fn escape(text: &str) -> String {
+/// Text as SVG may hold it.
+#[must_use]
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -182,6 +189,6 @@ mod tests {
         let plot = results.plot();
         assert_eq!(plot.matches("height=\"16\"").count(), 2);
         assert!(plot.contains("a &lt; b &amp; c"));
-        assert!(results.table().contains("| d | ≥ 1.00 | 0.50 |"));
+        assert!(results.table().contains("| d | ≥ 1.00 | 0.50 | NOT MET |"));
     }
 }

@@ -3,12 +3,14 @@
 //! ```text
 //! cargo build --release && cargo run --release -p shoal-benches --bin train-bench
 //! benches/peers/setup.sh DIR && cargo run --release -p shoal-benches --bin train-bench -- --peers DIR
+//! cargo run --release -p shoal-benches --bin train-bench -- --quality
 //! ```
 //!
 //! Data is generated once below `--work`. Peers run in turn with Shoal, and medians are compared, because
 //! machines drift. Results go to `benches/results/` with the machine and the commit.
 
 mod measures;
+mod quality;
 
 use std::path::{Path, PathBuf};
 
@@ -50,6 +52,9 @@ struct Args {
     /// Only the measures whose name has this in it
     #[arg(long)]
     only: Option<String>,
+    /// Instead of the table: what each solver reaches per second of training at rank 256
+    #[arg(long, conflicts_with_all = ["peers", "only", "runs"])]
+    quality: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -70,7 +75,13 @@ fn main() -> anyhow::Result<()> {
     };
     println!("preparing {} ratings in '{}'", args.ratings, work.display());
     let files = data::prepare(&work, &spec)?;
-    let mut bench = Bench { shoal, work, files, peers, runs: args.runs.max(1), results: Results::default() };
+    let (runs, results) = (args.runs.max(1), Results::default());
+    let mut bench = Bench { shoal, work, spec, files, peers, runs, results };
+    if args.quality {
+        quality::curves(&bench)?.write(&args.out, "quality")?;
+        println!("written to '{}'", args.out.display());
+        return Ok(());
+    }
     bench.run(args.only.as_deref())?;
     println!("\n{}", bench.results.table());
     // A part of the table would overwrite the whole one.

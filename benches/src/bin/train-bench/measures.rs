@@ -7,20 +7,30 @@ use serde_json::{Value, json};
 use shoal_benches::{
     cluster::Cluster,
     data::Files,
+    engine::{Buffers, Scattered},
     kernels::core_seconds,
     machine::median,
     peers::Peers,
     ratings::row_lengths,
     results::{Results, Target},
+    roofline::{Gemm, Roofline},
+    systems::System,
+    timing::contest,
 };
+use shoal_worker::{als::kernel::Kernel, dataset::generate::GenerateSpec};
 
 /// Threads of the one worker that is compared with peers.
-const THREADS: usize = 2;
+pub(crate) const THREADS: usize = 2;
 const MIB: f64 = 1024.0 * 1024.0;
+/// A typical row, for the kernels.
+const RATINGS_OF_A_ROW: usize = 150;
+/// Matrices that the kernels are compared with the product of.
+const GEMM_SIDE: usize = 1_024;
 
 pub(crate) struct Bench {
     pub(crate) shoal: PathBuf,
     pub(crate) work: PathBuf,
+    pub(crate) spec: GenerateSpec,
     pub(crate) files: Files,
     pub(crate) peers: Option<Peers>,
     pub(crate) runs: usize,
@@ -30,7 +40,8 @@ pub(crate) struct Bench {
 /// A measure and the word by which `--only` finds it.
 type NamedMeasure = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
-const MEASURES: [NamedMeasure; 6] = [
+const MEASURES: [NamedMeasure; 7] = [
+    ("kernels", Bench::kernels),
     ("ingest", Bench::ingest),
     ("iteration", Bench::explicit_iteration),
     ("explicit", Bench::explicit_fit),
@@ -50,12 +61,51 @@ impl Bench {
         Ok(())
     }
 
-    fn cluster(&self, name: &str, workers: usize, threads: usize) -> anyhow::Result<Cluster> {
+    pub(crate) fn cluster(&self, name: &str, workers: usize, threads: usize) -> anyhow::Result<Cluster> {
         let dir = self.work.join("clusters").join(name);
         if dir.exists() {
             std::fs::remove_dir_all(&dir)?;
         }
         Cluster::start(&self.shoal, &dir, workers, threads)
+    }
+
+    /// Single loops beside good libraries, on one core.
+    fn kernels(&mut self) -> anyhow::Result<()> {
+        const ROWS: usize = 200;
+        let roofline = Roofline::measure();
+        for (rank, target) in [(64, 0.65), (128, 0.80)] {
+            let rows = Scattered::new(rank, ROWS, RATINGS_OF_A_ROW, self.spec.items as usize);
+            let (mut buffers, mut gemm) = (Buffers::default(), Gemm::new(GEMM_SIDE));
+            let times = contest(&mut [
+                ("ours", &mut || rows.sum_normal_equations(Kernel::detect(), &mut buffers)),
+                ("gemm", &mut || gemm.run()),
+            ]);
+            let ours = (ROWS * RATINGS_OF_A_ROW * rank * (rank + 1)) as f64 / times[0];
+            let theirs = 2.0 * (GEMM_SIDE as f64).powi(3) / times[1];
+            let detail = json!({
+                "useful_flops_per_second": ours, "gemm_flops_per_second": theirs,
+                "fma_peak_flops_per_second": roofline.fma_peak, "memory_bytes_per_second": roofline.read_bytes,
+                "ratings_of_a_row": RATINGS_OF_A_ROW, "fixed_rows": self.spec.items,
+            });
+            let name = format!("normal equations, rank {rank}, useful flop/s over gemm's on {GEMM_SIDE}³");
+            self.results.add(&name, ours / theirs, Target::AtLeast(target), detail);
+        }
+        for order in [64, 128] {
+            let system = System::new(order);
+            let (mut ours, mut theirs) = (system.ours(), system.faer());
+            let times = contest(&mut [
+                ("ours", &mut || {
+                    std::hint::black_box(ours());
+                }),
+                ("faer", &mut || {
+                    std::hint::black_box(theirs());
+                }),
+            ]);
+            let detail = json!({ "microseconds": times[0] * 1e6, "faer_microseconds": times[1] * 1e6 });
+            let name = format!("Cholesky and solve, rank {order}, times faer's speed");
+            self.results.add(&name, times[1] / times[0], Target::AtLeast(1.0), detail);
+        }
+        Ok(())
     }
 
     /// MB/s per core, and peers that only parse the same file.
@@ -225,10 +275,16 @@ impl Bench {
 
     /// Bytes on the wire and memory, with three workers.
     fn three_workers(&mut self) -> anyhow::Result<()> {
-        let cluster = self.cluster("exchange", 3, 1)?;
-        cluster.import(&self.files.train, "train")?;
+        const WORKERS: usize = 3;
+        const RANK: u32 = 64;
+        let cluster = self.cluster("exchange", WORKERS, 1)?;
+        let (_, imported) = cluster.import(&self.files.train, "train")?;
         let after_import = cluster.peak_memory_of_workers()?;
-        let job = cluster.train("train", &as_strs(&explicit_flags(64, 2)))?;
+        // Workers that have not imported: the most memory that they have had is training's.
+        drop(cluster);
+        let cluster = self.restarted("exchange", WORKERS, 1)?;
+        let job = cluster.train("train", &as_strs(&explicit_flags(RANK, 2)))?;
+        let peak = cluster.peak_memory_of_workers()?;
         let work = |key: &str| -> f64 {
             let sweeps = job["sweeps"].as_array().cloned().unwrap_or_default();
             sweeps.iter().filter_map(|sweep| sweep["work"][key].as_f64()).sum()
@@ -236,8 +292,6 @@ impl Bench {
         let (sent, needed) = (work("bytes_sent"), work("bytes_needed"));
         let detail = json!({
             "bytes_sent": sent, "lower_bound": needed,
-            "worker_peak_mib_import": mib(&after_import),
-            "worker_peak_mib": mib(&cluster.peak_memory_of_workers()?),
         });
         self.results.add(
             "bytes sent per sweep over the least possible",
@@ -245,7 +299,32 @@ impl Bench {
             Target::AtMost(1.02),
             detail,
         );
+        let number = |key: &str| imported["dataset"][key].as_f64().unwrap_or(f64::NAN);
+        let row_bytes = f64::from(RANK) * 4.0;
+        // Every sweep sends each row that a worker holds of another once, and before the first one side goes out.
+        let sweeps = job["sweeps"].as_array().map_or(1, Vec::len) as f64;
+        let factors = (number("users") + number("items")) * row_bytes + needed / sweeps;
+        // Of each rating both sides have a slot and the rating.
+        let blocks = number("ratings") * 2.0 * 8.0;
+        let bound = (blocks + 1.3 * factors) / WORKERS as f64 + 64.0 * MIB;
+        let most = peak.iter().copied().max().unwrap_or_default() as f64;
+        let detail = json!({
+            "worker_peak_mib": mib(&peak), "bound_mib": bound / MIB,
+            "blocks_mib": blocks / WORKERS as f64 / MIB, "factors_held_mib": factors / WORKERS as f64 / MIB,
+            "worker_peak_mib_import": mib(&after_import),
+        });
+        self.results.add(
+            "peak memory of a training worker of three, rank 64, over its bound",
+            most / bound,
+            Target::AtMost(1.0),
+            detail,
+        );
         Ok(())
+    }
+
+    /// A cluster that was started before and has its data still.
+    fn restarted(&self, name: &str, workers: usize, threads: usize) -> anyhow::Result<Cluster> {
+        Cluster::start(&self.shoal, &self.work.join("clusters").join(name), workers, threads)
     }
 }
 
@@ -268,12 +347,12 @@ fn mib(bytes: &[u64]) -> Vec<f64> {
     bytes.iter().map(|&bytes| bytes as f64 / MIB).collect()
 }
 
-fn of_sweeps(job: &Value, of: impl Fn(&Value) -> Option<f64>) -> Vec<f64> {
+pub(crate) fn of_sweeps(job: &Value, of: impl Fn(&Value) -> Option<f64>) -> Vec<f64> {
     job["sweeps"].as_array().map(|sweeps| sweeps.iter().filter_map(of).collect()).unwrap_or_default()
 }
 
 /// Both half-steps of each sweep, from the first row to the last one received.
-fn solve_seconds(job: &Value) -> Vec<f64> {
+pub(crate) fn solve_seconds(job: &Value) -> Vec<f64> {
     of_sweeps(job, |sweep| {
         Some(sweep["work"]["solve_seconds"].as_f64()? + sweep["work"]["exchange_wait_seconds"].as_f64()?)
     })

@@ -1,0 +1,160 @@
+//! What one core of this machine can do at most, measured: multiplications and additions in registers, a large
+//! matrix product, reading from memory.
+
+use shoal_worker::als::kernel::Kernel;
+
+use crate::timing::fastest;
+
+/// Side of the matrices multiplied.
+const SIDE: usize = 1_024;
+
+/// Numbers read to measure memory: far more than caches hold.
+const STREAM: usize = 32 << 20;
+
+/// The two limits of a core, and what a good library reaches of the first.
+#[derive(Debug, Clone, Copy)]
+pub struct Roofline {
+    /// Operations per second of multiply-adds in registers, each counted as two.
+    pub fma_peak: f64,
+    /// Operations per second of `gemm` for f32 matrices of 1024 × 1024.
+    pub gemm: f64,
+    /// Bytes per second read from memory in order.
+    pub read_bytes: f64,
+}
+
+impl Roofline {
+    /// Measures this machine.
+    #[must_use]
+    pub fn measure() -> Self {
+        Self { fma_peak: fma_peak(), gemm: gemm_rate(), read_bytes: read_rate() }
+    }
+
+    /// Operations per byte from which on arithmetic is the limit, not memory.
+    #[must_use]
+    pub fn ridge(&self) -> f64 {
+        self.fma_peak / self.read_bytes
+    }
+}
+
+/// Operations per second of the `gemm` crate on one core.
+#[must_use]
+pub fn gemm_rate() -> f64 {
+    let mut product = Gemm::new(SIDE);
+    2.0 * (SIDE as f64).powi(3) / fastest(|| product.run())
+}
+
+/// A product of two square matrices by the `gemm` crate.
+#[derive(Debug)]
+pub struct Gemm {
+    side: usize,
+    left: Vec<f32>,
+    right: Vec<f32>,
+    product: Vec<f32>,
+}
+
+impl Gemm {
+    /// Matrices of `side` × `side`.
+    #[must_use]
+    pub fn new(side: usize) -> Self {
+        let values = |step: usize| (0..side * side).map(|at| (at * step % 17) as f32 * 0.1 - 0.8).collect();
+        Self { side, left: values(3), right: values(5), product: vec![0.0; side * side] }
+    }
+
+    /// Multiplies them once.
+    pub fn run(&mut self) {
+        let (side, step) = (self.side, self.side as isize);
+        // SAFETY: each matrix has side × side numbers, its columns `side` apart and its rows one.
+        unsafe {
+            gemm::gemm(
+                side,
+                side,
+                side,
+                self.product.as_mut_ptr(),
+                step,
+                1,
+                false,
+                self.left.as_ptr(),
+                step,
+                1,
+                self.right.as_ptr(),
+                step,
+                1,
+                0.0_f32,
+                1.0_f32,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    }
+}
+
+/// Bytes per second of one core that reads two arrays from memory.
+#[must_use]
+pub fn read_rate() -> f64 {
+    let (a, b) = (vec![1.0_f32; STREAM / 2], vec![1.0_f32; STREAM / 2]);
+    let kernel = Kernel::detect();
+    let seconds = fastest(|| {
+        std::hint::black_box(kernel.dot(&a, &b));
+    });
+    (STREAM * size_of::<f32>()) as f64 / seconds
+}
+
+/// Operations per second of independent multiply-adds in registers.
+#[must_use]
+pub fn fma_peak() -> f64 {
+    const STEPS: usize = 20_000;
+    let rate = |chain: &dyn Fn() -> f32, lanes: usize| {
+        (2 * STEPS * CHAINS * lanes) as f64
+            / fastest(|| {
+                std::hint::black_box(chain());
+            })
+    };
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has just been asked for the feature.
+            return rate(&|| unsafe { chains_avx512(STEPS) }, 16);
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: likewise.
+            return rate(&|| unsafe { chains_avx2(STEPS) }, 8);
+        }
+    }
+    rate(&|| chains::<4>(STEPS), 4)
+}
+
+/// Chains of dependent operations side by side: more than a processor needs to be busy.
+const CHAINS: usize = 12;
+
+#[inline(always)]
+fn chains<const LANES: usize>(steps: usize) -> f32 {
+    let factor = [std::hint::black_box(0.999_f32); LANES];
+    let addend = [std::hint::black_box(0.001_f32); LANES];
+    let mut sums = [[0.5_f32; LANES]; CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            for lane in 0..LANES {
+                sum[lane] = if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+                    sum[lane].mul_add(factor[lane], addend[lane])
+                } else {
+                    sum[lane] * factor[lane] + addend[lane]
+                };
+            }
+        }
+    }
+    sums.as_flattened().iter().sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,fma")]
+fn chains_avx512(steps: usize) -> f32 {
+    chains::<16>(steps)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn chains_avx2(steps: usize) -> f32 {
+    chains::<8>(steps)
+}
