@@ -15,6 +15,7 @@ pub mod id_column;
 pub mod item_cf;
 pub mod memory;
 pub mod node;
+pub mod numbers;
 pub mod popularity;
 pub mod serve;
 pub mod service;

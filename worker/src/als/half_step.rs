@@ -342,18 +342,18 @@ fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenba
     let Fit::Implicit { settings, gramian, .. } = &shared.fit else { return None };
     let kernel = shared.kernel;
     let mut marked = vec![false; shared.fit.rows().count()];
-    let mut any = false;
+    let mut named = 0;
     for row in (0..rows.len()).filter(|&row| prefers_dual(shared, rows.count(row))) {
         for &slot in rows.row(row).slots {
             marked[slot as usize] = true;
-            any = true;
+            named += 1;
         }
     }
-    if !any {
+    if named == 0 {
         return None;
     }
     let basis = basis.or_else(|| Eigenbasis::new(kernel, gramian, settings.rank).map(Arc::new))?;
-    Some(Rotation::new(kernel, &shared.fit, settings.unobserved_weight, basis, &marked))
+    Some(Rotation::new(kernel, &shared.fit, settings.unobserved_weight, basis, &marked, named))
 }
 
 /// Buffers of one thread.

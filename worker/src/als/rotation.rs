@@ -18,9 +18,13 @@ use super::{
         pack::{Panels, Rows},
     },
 };
+use crate::numbers::Numbers;
 
 /// Rows rotated by one thread at a time.
 const ROWS_AT_ONCE: usize = 1_024;
+
+/// Uses of a rotated row from which on large pages are worth making.
+const OFTEN: usize = 64;
 
 /// Of a slot that has not been rotated.
 const NOT_ROTATED: u32 = u32::MAX;
@@ -64,11 +68,12 @@ pub struct Rotation {
     eigenvalues: Vec<f32>,
     /// For each slot, its place among the rotated rows.
     places: Vec<u32>,
-    rows: Vec<f32>,
+    rows: Numbers,
 }
 
 impl Rotation {
-    /// Rotates the rows in the slots that are marked, on the threads of the current pool. `unobserved_weight` is α₀.
+    /// Rotates the rows in the slots that are marked, on the threads of the current pool. `unobserved_weight` is α₀, and
+    /// `named` says how often the rows are going to be read.
     ///
     /// # Panics
     /// When the basis is of another rank.
@@ -79,6 +84,7 @@ impl Rotation {
         unobserved_weight: f64,
         basis: Arc<Eigenbasis>,
         marked: &[bool],
+        named: usize,
     ) -> Self {
         let rank = basis.rank;
         assert_eq!(rank, fit.rank());
@@ -91,7 +97,11 @@ impl Rotation {
         for (place, &slot) in (0_u32..).zip(&slots) {
             places[slot as usize] = place;
         }
-        let mut rows = vec![0.0; slots.len() * rank];
+        let mut rows = if named >= OFTEN * slots.len() {
+            Numbers::zeroed(slots.len() * rank)
+        } else {
+            vec![0.0; slots.len() * rank].into()
+        };
         let fixed = fit.rows();
         rows.par_chunks_mut(ROWS_AT_ONCE * rank)
             .zip(slots.par_chunks(ROWS_AT_ONCE))

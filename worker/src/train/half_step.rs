@@ -20,6 +20,9 @@ use crate::{
 /// Rows solved between two looks at cancellation and before they are sent.
 const CHUNK_ROWS: usize = 2_048;
 
+/// The same where nobody waits for them: at the end of a chunk threads wait for each other.
+const CHUNK_ROWS_ALONE: usize = 8_192;
+
 /// Told how many more rows are done.
 pub type OnRows = Arc<dyn Fn(u64) + Send + Sync>;
 
@@ -117,11 +120,12 @@ impl TrainAttempt {
             };
             let rating_rows = self.side(side).rating_rows();
             let solver = step.solve.then(|| HalfStep::new(self.context.kernel, fit, method, rating_rows));
-            for begin in (0..rows).step_by(CHUNK_ROWS) {
+            let chunk = if outlets.is_empty() { CHUNK_ROWS_ALONE } else { CHUNK_ROWS };
+            for begin in (0..rows).step_by(chunk) {
                 if cancelled.is_cancelled() {
                     return Err(TrainError::Cancelled);
                 }
-                let range = begin..rows.min(begin + CHUNK_ROWS);
+                let range = begin..rows.min(begin + chunk);
                 let elements = range.start * width..range.end * width;
                 // As they were: some solvers start there.
                 let mut solved = self.factors(side).of(objective)[elements.clone()].to_vec();

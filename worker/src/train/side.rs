@@ -17,6 +17,7 @@ use crate::{
     },
     exchange::routing::{SideShards, SlotTable},
     id_column::IdColumn,
+    numbers::Numbers,
 };
 
 /// A shard owned by this worker.
@@ -121,8 +122,8 @@ impl<'a> HeldOut<'a> {
 /// The factors held of one side: one stored row per slot, for each objective.
 #[derive(Debug, Default)]
 pub(super) struct Factors {
-    pub(super) rating: Vec<f32>,
-    pub(super) ranking: Vec<f32>,
+    pub(super) rating: Numbers,
+    pub(super) ranking: Numbers,
 }
 
 impl Factors {
@@ -130,8 +131,7 @@ impl Factors {
     pub(super) fn initial(side: &TrainingSide, settings: &Settings) -> Self {
         let mut factors = Self::default();
         for (objective, width) in settings.widths() {
-            // Zeros come from the system, and are not in memory before they are written.
-            let mut values = vec![0.0; side.table.slots() * width];
+            let mut values = Numbers::zeroed(side.table.slots() * width);
             let stream = Stream {
                 seed: settings.seed,
                 users: side.side == Side::Users,
@@ -152,7 +152,11 @@ impl Factors {
                 });
                 rest = after;
             }
-            *factors.of_mut(objective) = values;
+            if objective == Objective::Ranking {
+                factors.ranking = values;
+            } else {
+                factors.rating = values;
+            }
         }
         factors
     }
@@ -161,7 +165,7 @@ impl Factors {
         if objective == Objective::Ranking { &self.ranking } else { &self.rating }
     }
 
-    pub(super) fn of_mut(&mut self, objective: Objective) -> &mut Vec<f32> {
+    pub(super) fn of_mut(&mut self, objective: Objective) -> &mut [f32] {
         if objective == Objective::Ranking { &mut self.ranking } else { &mut self.rating }
     }
 

@@ -205,9 +205,16 @@ impl Task for PackColumns<'_> {
                 *from = unsafe { self.rows.at(slot) };
             }
             let present = slots.len();
-            // SAFETY: rows have `width` numbers and missing ones are not advanced; a panel has room for `padded(width)`
-            // steps, because whole blocks are only written while they fit, and the last one through a buffer.
+            let mut ones = [0.0_f32; LANES];
+            ones[..present].fill(1.0);
+            // SAFETY: rows have `width` numbers and missing ones are not advanced; scales were checked; a panel has room
+            // for `padded(width)` steps, because whole blocks are only written while they fit, and the last one through
+            // a buffer.
             unsafe {
+                let row_scales = match self.scales.rows {
+                    Some(scales) => S::Full::load_first(scales.as_ptr().add(panel * LANES), present),
+                    None => S::Full::load(ones.as_ptr()),
+                };
                 let to = self.panels.values.as_mut_ptr().add(panel * self.panels.stride);
                 for first in (0..width).step_by(LANES) {
                     let count = (width - first).min(LANES);
@@ -215,46 +222,48 @@ impl Task for PackColumns<'_> {
                     for row in &mut at[..present] {
                         *row = row.add(first);
                     }
-                    if count == LANES {
-                        S::Full::transpose(&at, LANES, to.add(first * LANES));
-                    } else {
-                        let mut block = [0.0_f32; LANES * LANES];
-                        S::Full::transpose(&at, count, block.as_mut_ptr());
-                        std::ptr::copy_nonoverlapping(block.as_ptr(), to.add(first * LANES), count * LANES);
-                    }
+                    self.block::<S>(&at, first..first + count, row_scales, to.add(first * LANES));
                 }
-                self.scale::<S>(panel, present, to);
+                if self.scales.ones {
+                    S::Full::load(ones.as_ptr()).store(to.add(width * LANES));
+                }
             }
         }
     }
 }
 
 impl PackColumns<'_> {
-    /// Scales a panel whose first `present` rows exist, and adds the column of ones.
+    /// Some columns, at most [`LANES`], of the rows that begin at `from`.
     #[inline(always)]
-    unsafe fn scale<S: InstructionSet>(&self, panel: usize, present: usize, to: *mut f32) {
-        let width = self.rows.width;
-        let mut ones = [0.0_f32; LANES];
-        ones[..present].fill(1.0);
-        // SAFETY: the scales were checked; the panel has `width` steps, and one more with `ones`.
+    unsafe fn block<S: InstructionSet>(
+        &self,
+        from: &[*const f32; LANES],
+        columns: std::ops::Range<usize>,
+        row_scales: S::Full,
+        to: *mut f32,
+    ) {
+        let count = columns.len();
+        let mut scales = [1.0_f32; LANES];
+        if let Some(of_columns) = self.scales.columns {
+            scales[..count].copy_from_slice(&of_columns[columns]);
+        }
+        let is_scaled = self.scales.columns.is_some() || self.scales.rows.is_some();
+        // SAFETY: the caller vouches for the instruction set, `count` numbers in each row and as many steps at `to`.
         unsafe {
-            let row_scale = match self.scales.rows {
-                Some(scales) => S::Full::load_first(scales.as_ptr().add(panel * LANES), present),
-                None => S::Full::load(ones.as_ptr()),
-            };
-            if let Some(columns) = self.scales.columns {
-                for (column, &scale) in columns.iter().enumerate() {
-                    let at = to.add(column * LANES);
-                    S::Full::load(at).mul(row_scale.mul(S::Full::splat(scale))).store(at);
+            if count < LANES {
+                let mut block = [0.0_f32; LANES * LANES];
+                S::Full::transpose(from, count, block.as_mut_ptr());
+                if is_scaled {
+                    for (column, scale) in scales.into_iter().enumerate() {
+                        let at = block.as_mut_ptr().add(column * LANES);
+                        S::Full::load(at).mul(row_scales.mul(S::Full::splat(scale))).store(at);
+                    }
                 }
-            } else if self.scales.rows.is_some() {
-                for column in 0..width {
-                    let at = to.add(column * LANES);
-                    S::Full::load(at).mul(row_scale).store(at);
-                }
-            }
-            if self.scales.ones {
-                S::Full::load(ones.as_ptr()).store(to.add(width * LANES));
+                std::ptr::copy_nonoverlapping(block.as_ptr(), to, count * LANES);
+            } else if is_scaled {
+                S::Full::transpose_scaled(from, &scales, row_scales, to);
+            } else {
+                S::Full::transpose(from, LANES, to);
             }
         }
     }

@@ -58,6 +58,24 @@ pub(super) trait Lanes: Vector {
     /// the first `count` numbers are read; the rest of the block becomes zero.
     unsafe fn transpose(rows: &[*const f32; LANES], count: usize, to: *mut f32);
 
+    /// The same for a whole block, of which number j of row i is multiplied by `column_scales[j] · row_scales[i]`.
+    #[inline(always)]
+    unsafe fn transpose_scaled(
+        rows: &[*const f32; LANES],
+        column_scales: &[f32; LANES],
+        row_scales: Self,
+        to: *mut f32,
+    ) {
+        // SAFETY: the caller vouches for the instruction set, whole blocks in the rows and one at `to`.
+        unsafe {
+            Self::transpose(rows, LANES, to);
+            for (column, &scale) in column_scales.iter().enumerate() {
+                let at = to.add(column * LANES);
+                Self::load(at).mul(row_scales.mul(Self::splat(scale))).store(at);
+            }
+        }
+    }
+
     /// Asks for the cache line at `at`, which need not exist, for use soon.
     unsafe fn prefetch(at: *const f32);
 }

@@ -351,6 +351,26 @@ impl Lanes for __m512 {
     }
 
     #[inline(always)]
+    unsafe fn transpose_scaled(
+        rows: &[*const f32; LANES],
+        column_scales: &[f32; LANES],
+        row_scales: Self,
+        to: *mut f32,
+    ) {
+        // SAFETY: the caller vouches for AVX-512, whole blocks in the rows and one at `to`.
+        unsafe {
+            let mut block = [_mm512_setzero_ps(); LANES];
+            for (vector, &row) in block.iter_mut().zip(rows) {
+                *vector = __m512::load(row);
+            }
+            // On the way to memory: a pass over what has been stored would take as long as the transposition.
+            for (j, column) in transposed_wide(block).into_iter().enumerate() {
+                column.mul(row_scales.mul(__m512::splat(column_scales[j]))).store(to.add(j * LANES));
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(at: *const f32) {
         // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
