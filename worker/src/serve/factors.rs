@@ -7,7 +7,12 @@ use std::path::Path;
 
 use shoal_proto::v1::{AlsParameters, Objective, ObjectiveChoice};
 
-use super::{error::LoadError, norm, top_n::FactorRows};
+use super::{
+    error::LoadError,
+    norm,
+    screen::{Bounds, Screen},
+    top_n::FactorRows,
+};
 use crate::{
     id_column::IdColumn,
     tensor_file::{TensorFile, TensorFileError},
@@ -114,6 +119,15 @@ impl FactorPart {
     pub fn train_counts(&self) -> &[u32] {
         // Checked at opening, so the default is never taken.
         self.file.vector(TRAIN_COUNTS).unwrap_or_default()
+    }
+
+    /// What bounds the scores of an objective's trained rows; `None` when the version lacks it.
+    #[must_use]
+    pub fn screen(&self, objective: Objective) -> Option<Screen> {
+        let factors = self.factors(objective)?;
+        let biases = if objective == Objective::Rating { self.rating_biases() } else { None };
+        let biases = biases.unwrap_or_default();
+        Some(Screen::new(factors.values(), factors.rank(), biases, self.train_counts(), Bounds::Fastest))
     }
 
     /// The norm of every row of an objective; empty when the version lacks it.

@@ -256,6 +256,8 @@ impl ShardParts {
         };
         Ok(ItemShard {
             first_row: self.first_row,
+            ranking_screen: factors.screen(Objective::Ranking),
+            rating_screen: factors.screen(Objective::Rating),
             ranking_norms: factors.norms(Objective::Ranking),
             rating_norms: factors.norms(Objective::Rating),
             // A row has at most one rating per user, and users are counted in u32.

@@ -9,7 +9,7 @@
 //! immutable once loaded and live as long as a query holds them.
 //!
 //! Caveats: a shard's factors are mapped, so their first pass after a restart reads the disk (the
-//! check at loading is that pass); titles, genres and popularity are kept on the heap.
+//! check at loading is that pass); titles, genres, popularity and what bounds scores are kept on the heap.
 
 mod catalogue;
 mod descriptions;
@@ -22,6 +22,7 @@ mod fold_in;
 mod loader;
 mod query;
 mod ratings;
+mod screen;
 mod shard;
 mod top_n;
 mod version;
@@ -36,6 +37,7 @@ pub use fold_in::{FoldIn, FoldInError, Folded, Rated};
 pub use loader::{Loader, VersionSource};
 pub(crate) use query::elements;
 pub use query::{ItemQuery, N_MAX, QueryError, check_shards};
+pub use screen::{Bounds, Screen};
 pub use shard::{Hit, ItemShard, ItemVectors, UserShard, UserVectors};
 pub use top_n::{FactorRows, Scoring, Selection, predict_row, predicted_rating, rating_base, top_n};
 pub use version::{LoadedModels, LoadedShard, LoadedVersion, ShardKey};

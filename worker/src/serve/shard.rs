@@ -15,6 +15,7 @@ use super::{
     norm,
     query::{ItemQuery, QueryError},
     ratings::RatingsPart,
+    screen::Screen,
     top_n::{FactorRows, Scoring, Selection, predict_row, rating_base, top_n},
 };
 use crate::{
@@ -79,6 +80,8 @@ pub struct ItemShard {
     pub(super) newest: i64,
     /// μ of the data set.
     pub(super) rating_mean: f64,
+    pub(super) ranking_screen: Option<Screen>,
+    pub(super) rating_screen: Option<Screen>,
     pub(super) ranking_norms: Vec<f64>,
     pub(super) rating_norms: Vec<f64>,
     /// All ratings of each row.
@@ -365,6 +368,10 @@ impl ItemShard {
         if vector.len() != factors.rank() {
             return Err(QueryError::Length { field, found: vector.len(), rank: factors.rank() });
         }
-        Ok(factors)
+        let screen = match objective {
+            Objective::Rating => &self.rating_screen,
+            _ => &self.ranking_screen,
+        };
+        Ok(screen.as_ref().map_or(factors, |screen| factors.screened(screen)))
     }
 }

@@ -1,8 +1,9 @@
 //! The best `n` items of one shard. Pure: slices in, rows and scores out.
 //!
 //! Rows are scored a block at a time and selected while the block is still in the cache; a score
-//! below the selection's threshold costs one comparison. Rows of a shard are in ascending id order,
-//! so the row number breaks ties as the item id would.
+//! below the selection's threshold costs one comparison. Where the factors have a [`Screen`], rows come by
+//! descending norm, most are passed over and the pass ends early; the list is the same. Rows of a shard are in
+//! ascending id order, so the row number breaks ties as the item id would.
 //!
 //! Scores are finite: factors are checked when a shard is loaded and queries when they arrive, an
 //! overflow to infinity counts as the largest finite number, and a row whose sum cannot be told
@@ -15,6 +16,7 @@ use shoal_common::topk::TopK;
 use super::{
     dot::{dot, dot_rows},
     filter::RowFilter,
+    screen::{CHUNK_ROWS, Probe, Scale, Screen, candidates},
 };
 
 /// Rows scored before the best of them are selected: their scores fit in a kilobyte, and a
@@ -26,6 +28,7 @@ const BLOCK_ROWS: usize = 256;
 pub struct FactorRows<'a> {
     values: &'a [f32],
     rank: usize,
+    screen: Option<&'a Screen>,
 }
 
 impl<'a> FactorRows<'a> {
@@ -33,7 +36,13 @@ impl<'a> FactorRows<'a> {
     #[must_use]
     pub fn new(values: &'a [f32], rank: usize) -> Self {
         debug_assert!(rank > 0 && values.len().is_multiple_of(rank));
-        Self { values, rank }
+        Self { values, rank, screen: None }
+    }
+
+    /// With what bounds the scores of these very rows, which speeds up [`top_n`] and changes nothing else.
+    #[must_use]
+    pub fn screened(self, screen: &'a Screen) -> Self {
+        Self { screen: Some(screen), ..self }
     }
 
     /// Elements of a row.
@@ -157,19 +166,84 @@ pub fn predict_row(
 /// before the end.
 #[must_use]
 pub fn top_n(selections: &[Selection<'_>], cancelled: &AtomicBool) -> Option<Vec<Vec<(f32, u32)>>> {
-    let rows = selections.iter().map(|selection| selection.counts.len()).max().unwrap_or_default();
     let mut scans: Vec<Scan<'_>> = selections.iter().map(Scan::new).collect();
+    let (mut whole, mut screened) = (Vec::new(), Vec::new());
+    for scan in &mut scans {
+        match scan.probe() {
+            Some((screen, probe)) => screened.push(ScreenedScan { scan, screen, probe }),
+            None => whole.push(scan),
+        }
+    }
+    let finished = scan_whole(&mut whole, cancelled) && scan_screened(screened, cancelled);
+    finished.then(|| scans.into_iter().map(|scan| scan.best.into_sorted()).collect())
+}
+
+/// All rows in their order; `false` when cancelled.
+fn scan_whole(scans: &mut [&mut Scan<'_>], cancelled: &AtomicBool) -> bool {
+    let rows = scans.iter().map(|scan| scan.selection.counts.len()).max().unwrap_or_default();
     let mut scores = [0.0_f32; BLOCK_ROWS];
     for first in (0..rows).step_by(BLOCK_ROWS) {
         if cancelled.load(Ordering::Relaxed) {
-            return None;
+            return false;
         }
-        for scan in &mut scans {
+        for scan in scans.iter_mut() {
             let left = scan.selection.counts.len().saturating_sub(first);
             scan.block(first, &mut scores[..BLOCK_ROWS.min(left)]);
         }
     }
-    Some(scans.into_iter().map(|scan| scan.best.into_sorted()).collect())
+    true
+}
+
+/// A selection whose rows come by descending norm.
+struct ScreenedScan<'a, 'b> {
+    scan: &'b mut Scan<'a>,
+    screen: &'a Screen,
+    probe: Probe,
+}
+
+/// The passes by descending norm; `false` when cancelled.
+fn scan_screened(mut scans: Vec<ScreenedScan<'_, '_>>, cancelled: &AtomicBool) -> bool {
+    while let Some(first) = scans.first() {
+        let screen = first.screen;
+        // Selections of the same rows share a pass.
+        let (together, rest): (Vec<_>, Vec<_>) =
+            scans.into_iter().partition(|scan| std::ptr::eq(scan.screen, screen));
+        scans = rest;
+        if !scan_together(screen, together, cancelled) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Chunks of rows by descending norm, until no selection needs more.
+fn scan_together(screen: &Screen, together: Vec<ScreenedScan<'_, '_>>, cancelled: &AtomicBool) -> bool {
+    let (mut scans, mut probes): (Vec<_>, Vec<_>) =
+        together.into_iter().map(|one| (one.scan, one.probe)).unzip();
+    let (mut thresholds, mut masks) = (vec![0.0; scans.len()], vec![0; scans.len()]);
+    for chunk in 0..screen.chunks() {
+        if cancelled.load(Ordering::Relaxed) {
+            return false;
+        }
+        // From the last, so that one that is over can be replaced by one that has been looked at.
+        for at in (0..scans.len()).rev() {
+            thresholds[at] = scans[at].best.threshold();
+            if probes[at].is_over(screen, chunk, thresholds[at]) {
+                scans.swap_remove(at);
+                probes.swap_remove(at);
+                thresholds.swap_remove(at);
+                masks.pop();
+            }
+        }
+        if scans.is_empty() {
+            break;
+        }
+        candidates(screen, chunk, &probes, &thresholds, &mut masks);
+        for (scan, mask) in scans.iter_mut().zip(&masks) {
+            scan.offer(screen.rows_of(chunk), *mask);
+        }
+    }
+    true
 }
 
 /// One selection on its way through the rows.
@@ -185,6 +259,42 @@ impl<'a> Scan<'a> {
         let before = selection.exclude.partition_point(|&row| row < selection.first_row);
         let best = TopK::new(selection.n.min(selection.counts.len()));
         Self { selection, best, exclude: &selection.exclude[before..] }
+    }
+
+    /// The factors' screen and how it sees the query, where it can bound the query's scores.
+    fn probe(&self) -> Option<(&'a Screen, Probe)> {
+        let (factors, query, scale) = match self.selection.scoring {
+            Scoring::Product { factors, query } => (factors, query, Scale::Product),
+            Scoring::Rating { factors, query, base, .. } => (factors, query, Scale::Rating { base }),
+            Scoring::Cosine { factors, query, query_norm, .. } => {
+                (factors, query, Scale::Cosine { query_norm: query_norm as f32 })
+            }
+            Scoring::Table(_) => return None,
+        };
+        let screen = factors.screen?;
+        let probe = Probe::new(screen, query, scale)?;
+        (self.selection.n > 0).then_some((screen, probe))
+    }
+
+    /// Scores those of up to 64 rows that the mask names, in any order, and selects from them.
+    fn offer(&mut self, rows: &[u32], mut mask: u64) {
+        debug_assert!(rows.len() <= CHUNK_ROWS);
+        while mask != 0 {
+            let row = rows[mask.trailing_zeros() as usize] as usize;
+            mask &= mask - 1;
+            let mut score = [0.0];
+            self.selection.scoring.score(row, &mut score);
+            let Some(score) = finite(score[0]).filter(|score| *score >= self.best.threshold()) else {
+                continue;
+            };
+            let global = self.selection.first_row + row as u32;
+            let listed = self.selection.counts[row] > 0
+                && self.exclude.binary_search(&global).is_err()
+                && self.selection.filter.is_none_or(|filter| filter.admits(row));
+            if listed {
+                self.best.push(score, row as u32);
+            }
+        }
     }
 
     /// Scores the rows from `first` on, as many as `scores` has places, and selects from them.
@@ -256,7 +366,7 @@ mod tests {
     use shoal_common::topk::better_first;
 
     use super::*;
-    use crate::serve::norm;
+    use crate::serve::{norm, screen::Bounds};
 
     static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -268,6 +378,8 @@ mod tests {
         biases: Vec<f32>,
         counts: Vec<u32>,
         norms: Vec<f64>,
+        /// By whose bounds; none for a whole pass.
+        bounds: Option<Bounds>,
     }
 
     fn items() -> impl Strategy<Value = (Items, Vec<f32>, Vec<u32>)> {
@@ -278,21 +390,42 @@ mod tests {
                 prop::collection::vec(0_u32..4, rows),
                 prop::collection::vec(-2_i8..3, rank),
                 prop::collection::btree_set(0_u32..700, 0..60),
+                prop::sample::select(&[None, Some(Bounds::Fastest), Some(Bounds::Norms)][..]),
+                // Small whole numbers tie; thirds of any size are rounded wherever they can be.
+                prop::sample::select(&[1.0_f32, 1.0 / 3.0, 1e-22, 3e18][..]),
+                prop::bool::ANY,
             )
-                .prop_map(move |(factors, biases, counts, query, exclude)| {
-                    let floats = |values: Vec<i8>| values.into_iter().map(f32::from).collect::<Vec<f32>>();
-                    let factors = floats(factors);
-                    let norms = factors.chunks(rank).map(norm).collect();
-                    let items = Items { rank, factors, biases: floats(biases), counts, norms };
-                    (items, floats(query), exclude.into_iter().collect())
-                })
+                .prop_map(
+                    move |(factors, biases, counts, query, exclude, bounds, unit, varied)| {
+                        let floats = |values: Vec<i8>| -> Vec<f32> {
+                            let vary =
+                                |at: usize| if varied { 1.0 + (at * 7 % 64) as f32 / 512.0 } else { 1.0 };
+                            values
+                                .into_iter()
+                                .enumerate()
+                                .map(|(at, value)| f32::from(value) * unit * vary(at))
+                                .collect()
+                        };
+                        let factors = floats(factors);
+                        let norms = factors.chunks(rank).map(norm).collect();
+                        let items = Items { rank, factors, biases: floats(biases), counts, norms, bounds };
+                        (items, floats(query), exclude.into_iter().collect())
+                    },
+                )
         })
     }
 
     impl Items {
         /// The scoring of rows `from..to`, of each kind in turn.
-        fn scoring<'a>(&'a self, kind: u8, query: &'a [f32], from: usize, to: usize) -> Scoring<'a> {
+        fn scoring<'a>(
+            &'a self,
+            screen: &'a Option<Screen>,
+            kind: u8,
+            query: &'a [f32],
+            (from, to): (usize, usize),
+        ) -> Scoring<'a> {
             let factors = FactorRows::new(&self.factors[from * self.rank..to * self.rank], self.rank);
+            let factors = screen.as_ref().map_or(factors, |screen| factors.screened(screen));
             match kind {
                 0 => Scoring::Product { factors, query },
                 1 => Scoring::Rating { factors, biases: &self.biases[from..to], query, base: 3.5 },
@@ -301,6 +434,12 @@ mod tests {
                 }
                 _ => Scoring::Table(&self.biases[from..to]),
             }
+        }
+
+        fn screen(&self, kind: u8, from: usize, to: usize) -> Option<Screen> {
+            let biases = if kind == 1 { &self.biases[from..to] } else { &[] };
+            let values = &self.factors[from * self.rank..to * self.rank];
+            Some(Screen::new(values, self.rank, biases, &self.counts[from..to], self.bounds?))
         }
 
         fn score(&self, kind: u8, query: &[f32], row: usize) -> f32 {
@@ -333,8 +472,9 @@ mod tests {
             let rows = items.counts.len();
             let expected = items.brute_force(kind, &query, &exclude, n);
             let select = |from: usize, to: usize| {
+                let (screen, other) = (items.screen(kind, from, to), items.screen((kind + 1) % 4, from, to));
                 let of = |exclude, n| Selection {
-                    scoring: items.scoring(kind, &query, from, to),
+                    scoring: items.scoring(&screen, kind, &query, (from, to)),
                     counts: &items.counts[from..to],
                     first_row: from as u32,
                     exclude,
@@ -342,7 +482,7 @@ mod tests {
                     n,
                 };
                 // Others that share the pass change nothing.
-                let beside = items.scoring((kind + 1) % 4, &query, from, to);
+                let beside = items.scoring(&other, (kind + 1) % 4, &query, (from, to));
                 let selections = [of(&[], 3), of(&exclude, n), Selection { scoring: beside, ..of(&exclude, 7) }];
                 let mut lists = top_n(&selections, &GO_ON).unwrap();
                 assert_eq!(lists.len(), 3);
