@@ -17,6 +17,7 @@ use shoal_proto::v1::{
     ShardHitsMany, ShardItems, ShardUsers, Side, TopItemsManyRequest, TopItemsRequest,
     worker_serving_client::WorkerServingClient,
 };
+use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{Query, QueryError, facts::ItemFacts};
@@ -82,7 +83,9 @@ impl Query {
             async move { Ok(vec![(shard, ShardAnswer::Answered(reply?.await?))]) }
         };
         let candidates = vec![(shard, shards[shard as usize].clone())];
+        let started = Instant::now();
         let answers = self.queries.fanout.run(candidates, self.deadline, ask).await;
+        metrics::histogram!("shoal_router_call_seconds", "call" => "lookup").record(started.elapsed());
         let what = if side == Side::Items { "movie" } else { "user" };
         let (failure, stale) = (answers.failure.clone(), answers.stale);
         let answer = answers.answers.into_iter().next().map(|(_, answer)| answer);
@@ -111,7 +114,9 @@ impl Query {
                 Ok(reply.shards.into_iter().map(answer).collect())
             }
         };
+        let started = Instant::now();
         let answers = self.queries.fanout.run(all, self.deadline, ask).await;
+        metrics::histogram!("shoal_router_call_seconds", "call" => "top_items").record(started.elapsed());
         let answers = self.enough(Side::Items, answers, total, complete)?;
         let failed = total - answers.len();
         let lists: Vec<Vec<ItemHit>> = answers.into_iter().map(|(_, hits)| hits).collect();
