@@ -21,6 +21,8 @@ pub(super) const OPENAPI_PATH: &str = "/openapi.json";
             `x-request-id`, the request's own or a new one. An answer is wholly of the version that it names.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
+    // Answers in an enum bring no schemas of their own.
+    components(schemas(ErrorAnswer)),
     tags(
         (name = "recommendations", description = "Lists for users, for sessions, and for nobody in particular"),
         (name = "service", description = "The service itself"),
