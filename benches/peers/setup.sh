@@ -6,4 +6,4 @@ dir=${1:?where to make the environment}
 here=$(cd "$(dirname "$0")" && pwd)
 [ -x "$dir/bin/python" ] || python3 -m venv "$dir"
 "$dir/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-"$dir/bin/python" -c 'import implicit, polars, pyarrow, pyspark; print("peers are ready:", pyspark.__version__, implicit.__version__)'
+"$dir/bin/python" -c 'import faiss, fastapi, implicit, polars, pyarrow, pyspark; print("peers are ready:", pyspark.__version__, implicit.__version__)'

@@ -1,6 +1,7 @@
 //! A local cluster of `shoal` processes, driven by the commands that users type.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -30,12 +31,20 @@ impl Cluster {
     /// # Errors
     /// When the binary cannot be run or the cluster does not come up.
     pub fn start(shoal: &Path, dir: &Path, workers: usize, threads: usize) -> anyhow::Result<Self> {
+        Self::start_with(shoal, dir, workers, &[&format!("worker.training_threads={threads}")])
+    }
+
+    /// The same with these settings, `section.key=value`.
+    ///
+    /// # Errors
+    /// When the binary cannot be run or the cluster does not come up.
+    pub fn start_with(shoal: &Path, dir: &Path, workers: usize, settings: &[&str]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make '{}'", dir.display()))?;
         let log = std::fs::File::create(dir.join("up.log"))?;
         let up = Command::new(shoal)
             .args(["up", "--coordinators", "1", "--http", "127.0.0.1:0"])
             .args(["--workers", &workers.to_string()])
-            .args(["--set", &format!("worker.training_threads={threads}")])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .arg("--dir")
             .arg(dir)
             .stdin(Stdio::null())
@@ -112,6 +121,23 @@ impl Cluster {
         let mut arguments = vec!["train", "--data-set", data_set];
         arguments.extend_from_slice(flags);
         self.json(&arguments)
+    }
+
+    /// Where the router answers, and where each node's metrics are: the router's first, then the workers'.
+    ///
+    /// # Errors
+    /// When a node does not run or has no metrics.
+    pub fn addresses(&self) -> anyhow::Result<(SocketAddr, Vec<SocketAddr>)> {
+        let file = ClusterFile::read(&self.dir)?.context("the cluster's file is gone")?;
+        let addresses = |name: &str| {
+            Addresses::read(&self.dir.join(name))?.with_context(|| format!("'{name}' is not running"))
+        };
+        let router = addresses("router-1")?.http.context("the router has no address")?;
+        let mut metrics = vec![router];
+        for worker in &file.workers {
+            metrics.push(addresses(&worker.name)?.metrics.context("a worker has no metrics")?);
+        }
+        Ok((router, metrics))
     }
 
     /// The most memory that each worker has had resident so far, in bytes.

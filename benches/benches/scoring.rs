@@ -1,0 +1,189 @@
+//! The exact top ten of a shard on one core: what each step of the scoring gives, and faiss beside it.
+//!
+//! ```text
+//! cargo bench -p shoal-benches --bench scoring                  # criterion's figures
+//! SHOAL_PEERS=DIR cargo bench -p shoal-benches --bench scoring   # ... and ratios to faiss, same matrices
+//! ```
+//!
+//! Two kinds of rows: with norms spread as trained factors' are (log-normal), and with norms as alike as those of
+//! normal numbers, which no order by norms can cut short.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on should stop there")]
+
+use std::{hint::black_box, path::Path, sync::atomic::AtomicBool, time::Duration};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use shoal_benches::{machine::median, peers::Peers};
+use shoal_common::{
+    hash::{mix64, unit_interval},
+    topk::TopK,
+};
+use shoal_worker::serve::{Bounds, FactorRows, Scoring, Screen, Selection, dot, top_n};
+
+const RANK: usize = 64;
+const TOP: usize = 10;
+const BATCH: usize = 64;
+/// Spread of the logarithm of norms, as of factors trained on MovieLens 20M.
+const SPREAD: f64 = 0.7;
+
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
+/// A standard normal number (Box and Muller 1958).
+fn normal(at: u64) -> f64 {
+    let (u, v) = (unit_interval(mix64(2 * at)), unit_interval(mix64(2 * at + 1)));
+    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+fn rows(count: usize, spread: f64, seed: u64) -> Vec<f32> {
+    let mut values = Vec::with_capacity(count * RANK);
+    for row in 0..count as u64 {
+        let size = (spread * normal(mix64(seed) ^ row)).exp();
+        let first = mix64(seed + 1).wrapping_add(row * RANK as u64);
+        values.extend((0..RANK as u64).map(|at| (normal(first.wrapping_add(at)) * size) as f32));
+    }
+    values
+}
+
+/// A matrix, its queries and its bounds.
+struct Case {
+    name: &'static str,
+    values: Vec<f32>,
+    queries: Vec<f32>,
+    counts: Vec<u32>,
+    norms: Screen,
+    fastest: Screen,
+}
+
+impl Case {
+    fn new(name: &'static str, count: usize, spread: f64) -> Self {
+        let values = rows(count, spread, 1);
+        let counts = vec![1; count];
+        let screen = |bounds| Screen::new(&values, RANK, &[], &counts, bounds);
+        let (norms, fastest) = (screen(Bounds::Norms), screen(Bounds::Fastest));
+        Self { name, queries: rows(512, 0.0, 9), counts, norms, fastest, values }
+    }
+
+    fn query(&self, at: usize) -> &[f32] {
+        &self.queries[at % 512 * RANK..][..RANK]
+    }
+
+    /// The lists of some queries, with a screen's help or without.
+    fn lists(&self, queries: std::ops::Range<usize>, screen: Option<&Screen>) -> Vec<Vec<(f32, u32)>> {
+        let factors = FactorRows::new(&self.values, RANK);
+        let factors = screen.map_or(factors, |screen| factors.screened(screen));
+        let selection = |at| Selection {
+            scoring: Scoring::Product { factors, query: self.query(at) },
+            counts: &self.counts,
+            first_row: 0,
+            exclude: &[],
+            filter: None,
+            n: TOP,
+        };
+        top_n(&queries.map(selection).collect::<Vec<_>>(), &GO_ON).unwrap()
+    }
+
+    /// Every score first, then the best of them.
+    fn unfused(&self, query: usize) -> Vec<(f32, u32)> {
+        let query = self.query(query);
+        let scores: Vec<f32> = self.values.chunks_exact(RANK).map(|row| dot(row, query)).collect();
+        let mut best = TopK::new(TOP);
+        scores.iter().zip(0..).for_each(|(score, row)| best.push(*score, row));
+        best.into_sorted()
+    }
+}
+
+fn cases() -> [Case; 4] {
+    [
+        Case::new("27k trained-like norms", 27_000, SPREAD),
+        Case::new("27k like norms", 27_000, 0.0),
+        Case::new("1M trained-like norms", 1_000_000, SPREAD),
+        Case::new("1M like norms", 1_000_000, 0.0),
+    ]
+}
+
+fn scoring(criterion: &mut Criterion) {
+    let peers = peers_folder().map(|folder| Peers::open(Path::new(&folder)).unwrap());
+    for case in cases() {
+        for at in 0..8 {
+            let expected = vec![case.unfused(at)];
+            assert_eq!(case.lists(at..at + 1, None), expected);
+            assert_eq!(case.lists(at..at + 1, Some(&case.norms)), expected);
+            assert_eq!(case.lists(at..at + 1, Some(&case.fastest)), expected);
+        }
+        let mut group = criterion.benchmark_group(case.name);
+        group.sample_size(10).warm_up_time(Duration::from_millis(300));
+        group.measurement_time(Duration::from_secs(2)).throughput(Throughput::Elements(1));
+        let mut at = 0;
+        let mut next = || {
+            at += 1;
+            at
+        };
+        group.bench_function("1 scores, then selection", |b| b.iter(|| black_box(case.unfused(next()))));
+        for (name, screen) in [
+            ("2 fused", None),
+            ("3 fused, by norm", Some(&case.norms)),
+            ("4 fused, by norm and bytes", Some(&case.fastest)),
+        ] {
+            group.bench_function(name, |b| {
+                b.iter(|| {
+                    let at = next();
+                    black_box(case.lists(at..at + 1, screen))
+                });
+            });
+        }
+        group.throughput(Throughput::Elements(BATCH as u64));
+        for (name, screen) in [("fused", None), ("fused, by norm and bytes", Some(&case.fastest))] {
+            group.bench_function(BenchmarkId::new("batch of 64", name), |b| {
+                b.iter(|| black_box(case.lists(0..BATCH, screen)));
+            });
+        }
+        group.finish();
+        if let Some(peers) = &peers {
+            compare(&case, peers);
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one setting of a benchmark that cargo runs")]
+fn peers_folder() -> Option<String> {
+    std::env::var("SHOAL_PEERS").ok()
+}
+
+/// Queries per second of both, one after the other on the same numbers.
+fn compare(case: &Case, peers: &Peers) {
+    let folder = std::env::temp_dir().join(format!("shoal-scoring-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, values: &[f32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let path = folder.join(name).display().to_string();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let (rows, queries) = (file("rows.f32", &case.values), file("queries.f32", &case.queries));
+    let peer = peers.run("faiss_flat.py", &[&rows, &queries]).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let per_second = |queries: usize, call: &mut dyn FnMut(usize)| {
+        let figure = |call: &mut dyn FnMut(usize)| {
+            let (started, mut calls) = (std::time::Instant::now(), 0);
+            while started.elapsed() < Duration::from_millis(400) {
+                call(calls);
+                calls += 1;
+            }
+            (queries * calls) as f64 / started.elapsed().as_secs_f64()
+        };
+        median((0..5).map(|_| figure(call)).collect())
+    };
+    let screen = Some(&case.fastest);
+    let single = per_second(1, &mut |at| drop(black_box(case.lists(at..at + 1, screen))));
+    let batch = per_second(BATCH, &mut |_| drop(black_box(case.lists(0..BATCH, screen))));
+    for (name, ours, target) in [("single", single, 1.5), ("batch", batch, 1.0)] {
+        let theirs = peer[name].as_f64().unwrap();
+        let ratio = ours / theirs;
+        println!(
+            "{}, {name}: {ours:.0} queries/s, faiss {} {theirs:.0}: {ratio:.2} × (target ≥ {target})",
+            case.name, peer["faiss"]
+        );
+    }
+}
+
+criterion_group!(benches, scoring);
+criterion_main!(benches);
