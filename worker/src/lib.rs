@@ -14,6 +14,7 @@ pub mod hybrid;
 pub mod id_column;
 pub mod item_cf;
 pub mod memory;
+pub mod model_parts;
 pub mod node;
 pub mod numbers;
 pub mod popularity;

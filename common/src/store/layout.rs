@@ -26,15 +26,19 @@ pub fn staging_path(job: &str, attempt: u32) -> String {
     format!("staging/{job}/{attempt:03}")
 }
 
-/// A data set's rating block: `users/part-00003.safetensors`. A model's factors, below its own
-/// folder: the same name under `user_factors`/`item_factors`, see [`part`]'s `kind`.
+/// A data set's rating block: `users/part-00003.safetensors`. What models keep of a shard has the same name in a
+/// folder that says what it is, as `user_factors`, `item_biases` or `item_neighbours`.
 #[must_use]
 pub fn part(kind: PartKind, side: Side, shard: u32) -> String {
-    let folder = match (kind, side) {
-        (PartKind::Ratings, Side::Items) => "items",
-        (PartKind::Ratings, _) => "users",
-        (PartKind::Factors, Side::Items) => "item_factors",
-        (PartKind::Factors, _) => "user_factors",
+    let side = if side == Side::Items { "item" } else { "user" };
+    let folder = match kind {
+        PartKind::Ratings => format!("{side}s"),
+        PartKind::Factors => format!("{side}_factors"),
+        PartKind::Biases => format!("{side}_biases"),
+        PartKind::Totals => format!("{side}_totals"),
+        PartKind::Neighbours => format!("{side}_neighbours"),
+        PartKind::Vectors => format!("{side}_vectors"),
+        PartKind::Candidates => format!("{side}_candidates"),
     };
     format!("{folder}/part-{shard:05}.safetensors")
 }
@@ -46,6 +50,16 @@ pub enum PartKind {
     Ratings,
     /// Rows of factors.
     Factors,
+    /// Biases and numbers of training ratings.
+    Biases,
+    /// What the similarities of items need of each.
+    Totals,
+    /// The most similar items of each.
+    Neighbours,
+    /// Vectors of features.
+    Vectors,
+    /// The items that weights of a blend are learned on.
+    Candidates,
 }
 
 /// A shard's id list in an import's staging folder: `ids/items-00003.safetensors`.
@@ -59,6 +73,12 @@ pub fn ids_part(side: Side, shard: u32) -> String {
 #[must_use]
 pub fn catalogue_part(shard: u32) -> String {
     format!("catalogue/part-{shard:05}.parquet")
+}
+
+/// How many of an item shard's items have which feature: `census/part-00003.json`.
+#[must_use]
+pub fn census_part(shard: u32) -> String {
+    format!("census/part-{shard:05}.json")
 }
 
 /// User tags on one item shard's items: `tags/part-00003.parquet`.

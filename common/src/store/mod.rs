@@ -27,8 +27,8 @@ use crate::hash::checksum_hex;
 
 pub use cache::LocalCache;
 pub use layout::{
-    PartKind, catalogue_part, checkpoint_path, dataset_path, genome_part, genome_tags_part, ids_part,
-    model_path, part, staging_path, tags_part,
+    PartKind, catalogue_part, census_part, checkpoint_path, dataset_path, genome_part, genome_tags_part,
+    ids_part, model_path, part, staging_path, tags_part,
 };
 pub use manifest::{MANIFEST_FILE, METADATA_FILE, Manifest};
 

@@ -26,9 +26,9 @@ mod sample;
 
 pub use accumulate::{PairAccumulator, PairRow};
 pub use fixed::Fixed;
-pub use lists::ListIndex;
+pub use lists::{ListIndex, list_weight};
 pub use measure::{ItemTotals, Measure, Totals};
-pub use neighbours::Neighbours;
+pub use neighbours::{BadNeighbours, Neighbours};
 pub use predict::{Centre, Rated, predict};
 pub use raters::{CoRaters, UserRows};
 pub use sample::sample;
