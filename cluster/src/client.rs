@@ -10,9 +10,8 @@ use shoal_common::rpc::{Channels, LeaderClient};
 use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
     JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeHealth,
-    NodeInfo, NodeRole, PromoteReply, PromoteRequest, RegisterModelRequest, RollbackRequest,
-    StartTrainingRequest, VersionState, coordinator_client::CoordinatorClient,
-    recommender_client::RecommenderClient,
+    NodeInfo, NodeRole, PromoteReply, PromoteRequest, RegisterModelRequest, RollbackRequest, ServedModel,
+    StartTrainingRequest, coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
@@ -181,13 +180,14 @@ impl ClusterClient {
         Ok(reply.versions)
     }
 
-    /// The live version and its data set, if a version is live.
+    /// The live version of the default model and its data set, if a version is live.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn live_version(&self) -> Result<Option<(ModelVersion, DatasetInfo)>, ClientError> {
+        let live = self.status().await?.metadata.unwrap_or_default().live_version;
         let versions = self.models().await?;
-        let Some(version) = versions.into_iter().find(|version| version.state() == VersionState::Live) else {
+        let Some(version) = versions.into_iter().find(|version| version.name == live) else {
             return Ok(None);
         };
         let datasets = self.datasets().await?;
@@ -213,39 +213,43 @@ impl ClusterClient {
         registered.await.map(|_| ())
     }
 
-    /// Makes a version the live one; answers when it is, and the routers say so.
+    /// Makes a version the live one of its model, and the model the default if wanted; answers when it is, and the
+    /// routers say so.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn promote(&self, version: &str) -> Result<PromoteReply, ClientError> {
-        let request = PromoteRequest { version: version.to_owned(), request_id: draw_request_id() };
+    pub async fn promote(&self, version: &str, make_default: bool) -> Result<PromoteReply, ClientError> {
+        let (version, request_id) = (version.to_owned(), draw_request_id());
+        let request = PromoteRequest { version, request_id, make_default };
         let promoted = self.ask(PATIENCE, |mut client| {
             let request = timed(request.clone(), PROMOTE_MAX);
             async move { client.promote(request).await }
         });
         let promoted = promoted.await?;
-        self.routers_follow(version).await;
+        self.routers_follow(&promoted).await;
         Ok(promoted)
     }
 
-    /// Makes the previous version the live one again; answers when it is, and the routers say so.
+    /// Makes a model's previous version the live one again, of the default model when none is named; answers when it
+    /// is, and the routers say so.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn rollback(&self) -> Result<PromoteReply, ClientError> {
-        let request = RollbackRequest { request_id: draw_request_id() };
+    pub async fn rollback(&self, model: Option<&str>) -> Result<PromoteReply, ClientError> {
+        let model = model.unwrap_or_default().to_owned();
+        let request = RollbackRequest { request_id: draw_request_id(), model };
         let back = self.ask(PATIENCE, |mut client| {
             let request = timed(request.clone(), PROMOTE_MAX);
             async move { client.rollback(request).await }
         });
         let back = back.await?;
-        self.routers_follow(&back.live_version).await;
+        self.routers_follow(&back).await;
         Ok(back)
     }
 
     /// Waits until every router answers from the version: they hear of it a moment after the coordinators have
     /// agreed. One that is out of reach is not waited for, and after some seconds none is.
-    async fn routers_follow(&self, version: &str) {
+    async fn routers_follow(&self, switched: &PromoteReply) {
         let give_up_at = Instant::now() + ROUTERS_PATIENCE;
         while Instant::now() < give_up_at {
             // The switch is made, whether or not anybody can be asked about it.
@@ -253,23 +257,31 @@ impl ClusterClient {
             let metadata = status.metadata.unwrap_or_default();
             let mut behind = false;
             for node in &metadata.nodes {
-                behind |= self.is_behind(node, version).await;
+                behind |= self.is_behind(node, switched).await;
             }
             // Another promotion may have come after ours.
-            if !behind || metadata.live_version != version {
+            let is_live = |served: &ServedModel| served.live_version == switched.live_version;
+            let ours =
+                metadata.served.iter().any(is_live) && metadata.default_model == switched.default_model;
+            if !behind || !ours {
                 return;
             }
             tokio::time::sleep(ROUTERS_POLL).await;
         }
     }
 
-    async fn is_behind(&self, node: &NodeInfo, version: &str) -> bool {
+    async fn is_behind(&self, node: &NodeInfo, switched: &PromoteReply) -> bool {
         if node.role() != NodeRole::Router || node.health() != NodeHealth::Up {
             return false;
         }
         let Ok(channel) = self.channels.get(&node.address) else { return false };
         let health = RecommenderClient::new(channel).health(timed(HealthRequest {}, ROUTERS_PATIENCE)).await;
-        health.is_ok_and(|health| health.into_inner().model_version != version)
+        health.is_ok_and(|health| {
+            let health = health.into_inner();
+            let is_default = switched.model == switched.default_model;
+            !health.live_versions.contains(&switched.live_version)
+                || (is_default && health.model_version != switched.live_version)
+        })
     }
 
     /// Starts an import; the id of its job.

@@ -168,6 +168,7 @@ mod tests {
             score: 1.0,
             rank: 1,
             explanation: None,
+            model: "als",
         };
         Arc::new(Recommended {
             user: None,

@@ -6,7 +6,7 @@ use shoal_common::ids::IdKind;
 use shoal_proto::v1::{DatasetInfo, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole, Side};
 
 use crate::{
-    query::QueryError,
+    query::{QueryError, Target},
     replicas::{Replica, Replicas},
 };
 
@@ -66,10 +66,12 @@ impl Live {
 pub struct Snapshot {
     /// Which leader's, and which of its revisions.
     pub revision: (u64, u64),
-    /// The live version, if there is one.
+    /// The live version of the default model, if there is one.
     pub live: Option<Live>,
     /// The version before, which stays loaded.
     pub previous: Option<Live>,
+    /// Of the other models the live versions and those before.
+    pub others: Vec<(Live, Option<Live>)>,
     /// Workers that are up.
     pub workers_up: usize,
 }
@@ -82,26 +84,48 @@ impl Snapshot {
         replicas.retain(|name, address| {
             metadata.nodes.iter().any(|node| node.name == name && node.address == address)
         });
+        // A coordinator of a release that served one version names no others.
+        let others = metadata.served.iter().filter(|served| served.model != metadata.default_model);
+        let others = others.filter_map(|served| {
+            let previous = version(metadata, &served.previous_version, replicas);
+            Some((version(metadata, &served.live_version, replicas)?, previous))
+        });
         Self {
             revision: (metadata.leader_term, metadata.revision),
             live: version(metadata, &metadata.live_version, replicas),
             previous: version(metadata, &metadata.previous_version, replicas),
+            others: others.collect(),
             workers_up: workers.filter(|node| is_up(node)).count(),
         }
     }
 }
 
 impl Snapshot {
-    /// The named version if it is served, or the live one.
+    /// The named version if it is served, else the model's live one, else that of the default model.
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn serving(&self, version: Option<&str>) -> Result<&Live, QueryError> {
-        let Some(version) = version else { return self.live.as_ref().ok_or(QueryError::NoModel) };
-        let mut served = self.live.iter().chain(&self.previous);
-        served
-            .find(|live| live.version.name == version)
-            .ok_or_else(|| QueryError::VersionGone(version.to_owned()))
+    pub(crate) fn serving(&self, target: &Target) -> Result<&Live, QueryError> {
+        if let Some(version) = &target.version {
+            let others =
+                self.others.iter().flat_map(|(live, previous)| std::iter::once(live).chain(previous));
+            let mut served = self.live.iter().chain(&self.previous).chain(others);
+            let found = served.find(|live| live.version.name == *version);
+            return found.ok_or_else(|| QueryError::VersionGone(version.clone()));
+        }
+        let default = self.live.as_ref().ok_or(QueryError::NoModel);
+        let Some(model) = target.model else { return default };
+        let mut live = self.live.iter().chain(self.others.iter().map(|(live, _)| live));
+        match live.find(|live| live.model() == model) {
+            Some(live) => Ok(live),
+            None => default.and(Err(QueryError::ModelNotLive(model))),
+        }
+    }
+
+    /// The names of the versions that are live.
+    pub(crate) fn live_versions(&self) -> Vec<String> {
+        let live = self.live.iter().chain(self.others.iter().map(|(live, _)| live));
+        live.map(|live| live.version.name.clone()).collect()
     }
 }
 

@@ -21,12 +21,14 @@ pub(super) enum Command {
     /// One version, with its parameters and metrics
     #[command(after_help = "Examples:\n  shoal models show als_model_v1_20261124_101500")]
     Show(VersionArgs),
-    /// Make a version the live one; returns when it answers
-    #[command(after_help = "Examples:\n  shoal models promote als_model_v1_20261124_101500")]
-    Promote(VersionArgs),
+    /// Make a version the live one of its model; returns when it answers
+    #[command(
+        after_help = "Examples:\n  shoal models promote als_model_v1_20261124_101500\n  shoal models promote item_cf_model_v1_20261124_101500 --default"
+    )]
+    Promote(PromoteArgs),
     /// Make the version that was live before the live one again
-    #[command(after_help = "Examples:\n  shoal models rollback")]
-    Rollback(ListArgs),
+    #[command(after_help = "Examples:\n  shoal models rollback\n  shoal models rollback --model item_cf")]
+    Rollback(RollbackArgs),
     /// Read every file of a version and check it against the registry
     Verify(files::VerifyArgs),
     /// Write a version's factors as Parquet, or as a model that Spark loads
@@ -35,7 +37,27 @@ pub(super) enum Command {
     Import(import::ImportArgs),
 }
 
-/// Flags of `shoal models list` and `rollback`.
+/// Flags of `shoal models promote`.
+#[derive(Debug, clap::Args)]
+pub(super) struct PromoteArgs {
+    #[command(flatten)]
+    version: VersionArgs,
+    /// Let its model answer queries that name none; the first model with a live version does so anyhow
+    #[arg(long)]
+    default: bool,
+}
+
+/// Flags of `shoal models rollback`.
+#[derive(Debug, clap::Args)]
+pub(super) struct RollbackArgs {
+    /// Of which model; by default of the one that answers queries that name none
+    #[arg(long, value_parser = ["als", "item_cf", "content", "hybrid"])]
+    model: Option<String>,
+    #[command(flatten)]
+    output: ListArgs,
+}
+
+/// Flags of `shoal models list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     /// Print JSON
@@ -62,12 +84,16 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::List(args) => list(args).await,
         Command::Show(args) => show(args).await,
         Command::Promote(args) => {
-            let reply = args.cluster.connect()?.promote(&args.version).await?;
-            print_live(&reply, args.json)
+            let PromoteArgs { version, default } = args;
+            let reply = version.cluster.connect()?.promote(&version.version, default).await?;
+            print_live(&reply, version.json)
         }
         Command::Rollback(args) => {
-            let reply = args.cluster.connect()?.rollback().await?;
-            print_live(&reply, args.json)
+            // As the registry names it.
+            let model =
+                args.model.map(|model| if model == "content" { "content_based".to_owned() } else { model });
+            let reply = args.output.cluster.connect()?.rollback(model.as_deref()).await?;
+            print_live(&reply, args.output.json)
         }
         Command::Verify(args) => files::verify(args).await,
         Command::Export(args) => files::export(args).await,
@@ -78,10 +104,23 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
 fn print_live(reply: &PromoteReply, as_json: bool) -> anyhow::Result<Exit> {
     let previous = Some(&reply.previous_version).filter(|name| !name.is_empty());
     if as_json {
-        output::print_json(&json!({"live_version": reply.live_version, "previous_version": previous}))?;
+        output::print_json(&json!({
+            "live_version": reply.live_version,
+            "previous_version": previous,
+            "model": reply.model,
+            "default_model": reply.default_model,
+        }))?;
     } else {
         let before = previous.map(|name| format!(" (before: {name})")).unwrap_or_default();
-        output::print(&format!("{} is live{before}.", reply.live_version))?;
+        let other = if reply.model == reply.default_model {
+            String::new()
+        } else {
+            format!(
+                "\nQueries that name no model go to {}; promote it with --default to let it answer them.",
+                reply.default_model
+            )
+        };
+        output::print(&format!("{} is live{before}.{other}", reply.live_version))?;
     }
     Ok(Exit::Done)
 }

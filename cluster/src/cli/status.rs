@@ -108,6 +108,16 @@ fn describe(status: &ClusterStatus) -> String {
     if let Some(promoting) = json["promoting_version"].as_str() {
         lines.push(format!("being loaded  {promoting}"));
     }
+    let default = &json["default_model"];
+    for served in json["models"].as_array().into_iter().flatten().filter(|served| served["model"] != *default)
+    {
+        if let Some(live) = served["live_version"].as_str() {
+            lines.push(format!("live too      {live}"));
+        }
+        if let Some(promoting) = served["promoting_version"].as_str().filter(|_| !default.is_null()) {
+            lines.push(format!("being loaded  {promoting}"));
+        }
+    }
     lines.push(format!(
         "shards        {} of {} served, {} fully replicated",
         status.shards_served, status.shards_total, status.shards_fully_replicated

@@ -118,7 +118,7 @@ pub(super) async fn follow_to_the_end(
             // The job is over once the version is made; whoever asked for it to be live asks for it next.
             let view = View::new(Style::choose(json), "promote");
             view.set(0.0, "workers load the version");
-            let promoted = client.promote(&job.model_version).await;
+            let promoted = client.promote(&job.model_version, false).await;
             drop(view);
             promoted?;
         }

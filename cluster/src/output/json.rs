@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use shoal_common::clock::UtcTime;
 use shoal_proto::v1::{
     AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, IdKind, ImportReport, JobInfo, JobKind,
-    JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, SweepMetrics, VersionState,
+    JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, ServedModel, SweepMetrics, VersionState,
 };
 
 /// A Unix time as ISO 8601, `null` for none.
@@ -188,6 +188,15 @@ pub fn job(info: &JobInfo) -> Value {
     })
 }
 
+fn served(served: &ServedModel) -> Value {
+    json!({
+        "model": served.model,
+        "live_version": text(&served.live_version),
+        "previous_version": text(&served.previous_version),
+        "promoting_version": text(&served.promoting_version),
+    })
+}
+
 /// The cluster.
 #[must_use]
 pub fn status(status: &ClusterStatus) -> Value {
@@ -229,6 +238,8 @@ pub fn status(status: &ClusterStatus) -> Value {
         "live_version": text(&metadata.live_version),
         "previous_version": text(&metadata.previous_version),
         "promoting_version": text(&metadata.promoting_version),
+        "default_model": text(&metadata.default_model),
+        "models": metadata.served.iter().map(served).collect::<Vec<_>>(),
         "shards": {
             "total": status.shards_total,
             "served": status.shards_served,

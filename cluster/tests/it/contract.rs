@@ -43,7 +43,10 @@ async fn answers_have_the_fields_that_clients_are_written_against() {
     let movies = answer["recommendations"].as_array().unwrap();
     assert_eq!(movies.len(), 10, "ten by default");
     for hit in movies {
-        assert_eq!(fields(hit), ["genres", "movie_id", "predicted_rating", "rank", "score", "title"]);
+        assert_eq!(
+            fields(hit),
+            ["genres", "model", "movie_id", "predicted_rating", "rank", "score", "title"]
+        );
         assert!(hit["movie_id"].is_i64() && hit["title"].is_string(), "{hit:#}");
         assert!(hit["genres"].as_array().unwrap().iter().all(Value::is_string), "{hit:#}");
     }
@@ -56,14 +59,22 @@ async fn answers_have_the_fields_that_clients_are_written_against() {
     let movies = answer["similar_movies"].as_array().unwrap();
     assert_eq!(movies.len(), 10, "ten by default");
     for hit in movies {
-        assert_eq!(fields(hit), ["genres", "movie_id", "rank", "similarity", "title"]);
+        assert_eq!(fields(hit), ["genres", "model", "movie_id", "rank", "similarity", "title"]);
     }
     check_time(&answer);
 
     let answer =
         http.post("/recommendations/predict", json!({"user_id": user, "movie_id": movie})).await.ok();
-    let expected =
-        ["genres", "model_version", "movie_id", "predicted_rating", "timestamp", "title", "user_id"];
+    let expected = [
+        "genres",
+        "model_version",
+        "movie_id",
+        "predicted_rating",
+        "source",
+        "timestamp",
+        "title",
+        "user_id",
+    ];
     assert_eq!(fields(&answer), expected);
     assert_eq!((&answer["user_id"], &answer["movie_id"]), (&json!(user), &json!(movie)));
     check_time(&answer);

@@ -2,7 +2,7 @@
 
 use shoal_proto::v1::{
     DatasetInfo, ModelVersion, NodeHealth, NodeInfo, NodeRecord, NodeRole, Placement, PromoteCommit,
-    PromoteStart, ShardReplicas, Side, metadata_command::Command,
+    PromoteStart, ServedModel, ShardReplicas, Side, metadata_command::Command,
 };
 
 use super::Leader;
@@ -13,7 +13,7 @@ impl Leader {
     pub(super) async fn reconcile(&self, state: &ClusterState) {
         let mut commands = self.expired_leases(state);
         commands.extend(self.placements(state));
-        commands.extend(self.promotion(state));
+        commands.extend(self.promotions(state));
         commands.extend(pending_promotions(state));
         for command in commands {
             if let Err(error) = self.command(command).await {
@@ -70,9 +70,14 @@ impl Leader {
         workers.filter_map(|record| record.info.as_ref().map(|info| info.name.clone())).collect()
     }
 
+    /// The switches that can be made.
+    fn promotions(&self, state: &ClusterState) -> Vec<Command> {
+        state.served.values().filter_map(|served| self.promotion(state, served)).collect()
+    }
+
     /// The switch to a version that every placed worker has ready.
-    fn promotion(&self, state: &ClusterState) -> Option<Command> {
-        let version = state.versions.get(&state.promoting_version)?;
+    fn promotion(&self, state: &ClusterState, served: &ServedModel) -> Option<Command> {
+        let version = state.versions.get(&served.promoting_version)?;
         let placement =
             state.placements.get(&(version.dataset_name.clone(), version.dataset_version.clone()))?;
         let ready = placement.shards.iter().all(|shard| self.is_ready(state, version, shard));
@@ -112,10 +117,10 @@ impl Leader {
         state.nodes.keys().filter_map(error).collect()
     }
 
-    /// Shards of the live version: all, with a ready replica, with every replica ready.
+    /// Shards of the default model's live version: all, with a ready replica, with every replica ready.
     #[must_use]
     pub fn served_shards(&self, state: &ClusterState) -> (u32, u32, u32) {
-        let live = state.versions.get(&state.live_version);
+        let live = state.versions.get(&state.served_by_default().live_version);
         let Some((version, placement)) = live.and_then(|version| {
             let key = (version.dataset_name.clone(), version.dataset_version.clone());
             Some((version, state.placements.get(&key)?))
@@ -152,5 +157,9 @@ fn dataset_of<'a>(state: &'a ClusterState, version: &ModelVersion) -> Option<&'a
 fn pending_promotions(state: &ClusterState) -> Vec<Command> {
     let pending = state.jobs.values().filter(|job| job.promote_pending).filter_map(|job| job.info.as_ref());
     let made = pending.filter(|info| state.versions.contains_key(&info.model_version));
-    made.map(|info| Command::PromoteStart(PromoteStart { version: info.model_version.clone() })).collect()
+    made.map(|info| {
+        let version = info.model_version.clone();
+        Command::PromoteStart(PromoteStart { version, make_default: false })
+    })
+    .collect()
 }

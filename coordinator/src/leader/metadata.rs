@@ -48,13 +48,21 @@ fn build(leader: &Leader, state: &ClusterState) -> Metadata {
             Some((node.name.clone(), LoadedVersions { versions: beat.loaded }))
         })
         .collect();
+    // Before there is a default, what is being promoted is to become it.
+    let default = if state.default_model.is_empty() && state.served.len() == 1 {
+        state.served.values().next().cloned().unwrap_or_default()
+    } else {
+        state.served_by_default()
+    };
     Metadata {
         cluster_id: state.cluster_id.clone(),
         revision: 0,
         leader_term: 0,
-        live_version: state.live_version.clone(),
-        previous_version: state.previous_version.clone(),
-        promoting_version: state.promoting_version.clone(),
+        live_version: default.live_version,
+        previous_version: default.previous_version,
+        promoting_version: default.promoting_version,
+        served: state.served.values().cloned().collect(),
+        default_model: state.default_model.clone(),
         datasets: state
             .datasets
             .iter()

@@ -14,7 +14,7 @@ use shoal_proto::v1::{
     ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
     ListModelsRequest, Metadata, NodeHealth, NodeInfo, NodeRecord, PromoteAbort, PromoteReply,
     PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RegisterVersion,
-    RollbackLive, RollbackRequest, StartJobReply, StartTrainingRequest, WatchMetadataRequest,
+    RollbackLive, RollbackRequest, ServedModel, StartJobReply, StartTrainingRequest, WatchMetadataRequest,
     coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::time::Instant;
@@ -106,12 +106,11 @@ impl CoordinatorService {
         let mut states = self.leader.raft.view();
         loop {
             let state = Arc::clone(&states.borrow_and_update());
-            if state.live_version == version {
-                let (live_version, previous_version) =
-                    (state.live_version.clone(), state.previous_version.clone());
-                return Ok(Response::new(PromoteReply { live_version, previous_version }));
+            let served = state.served_with(version);
+            if served.live_version == version {
+                return Ok(Response::new(promoted(served, &state)));
             }
-            if state.promoting_version != version {
+            if served.promoting_version != version {
                 return Err(Status::aborted(format!(
                     "the promotion of '{version}' was given up or overtaken by another"
                 )));
@@ -136,6 +135,15 @@ impl CoordinatorService {
                 () = tokio::time::sleep(Duration::from_millis(50)) => self.check_leads()?,
             }
         }
+    }
+}
+
+fn promoted(served: ServedModel, state: &ClusterState) -> PromoteReply {
+    PromoteReply {
+        live_version: served.live_version,
+        previous_version: served.previous_version,
+        model: served.model,
+        default_model: state.default_model.clone(),
     }
 }
 
@@ -366,18 +374,22 @@ impl Coordinator for CoordinatorService {
     }
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
-        let PromoteRequest { version, request_id } = request.into_inner();
-        let command = Command::PromoteStart(PromoteStart { version: version.clone() });
+        let PromoteRequest { version, request_id, make_default } = request.into_inner();
+        let command = Command::PromoteStart(PromoteStart { version: version.clone(), make_default });
         self.command_once(request_id, command).await?;
         self.wait_live(&version).await
     }
 
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<PromoteReply>, Status> {
-        let RollbackRequest { request_id } = request.into_inner();
-        self.command_once(request_id, Command::Rollback(RollbackLive {})).await?;
+        let RollbackRequest { request_id, model } = request.into_inner();
+        self.command_once(request_id, Command::Rollback(RollbackLive { model: model.clone() })).await?;
         let state = self.read().await?;
-        let (live_version, previous_version) = (state.live_version.clone(), state.previous_version.clone());
-        Ok(Response::new(PromoteReply { live_version, previous_version }))
+        let served = if model.is_empty() {
+            Some(state.served_by_default())
+        } else {
+            state.served.get(&model).cloned()
+        };
+        Ok(Response::new(promoted(served.unwrap_or_default(), &state)))
     }
 
     async fn status(&self, _: Request<ClusterStatusRequest>) -> Result<Response<ClusterStatus>, Status> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use shoal_proto::v1::{
     AnsweredRequest, AttemptStarted, CommandReply, CreateJob, DatasetInfo, JobCleaned, JobFinished,
-    JobRecord, JobState, ModelVersion, NodeRecord, Placement, RefusalKind, RegisterVersion, SweepCommitted,
-    UpdateJob, VersionState, metadata_command::Command, update_job::Update,
+    JobRecord, JobState, ModelVersion, NodeRecord, Placement, PromoteStart, RefusalKind, RegisterVersion,
+    ServedModel, SweepCommitted, UpdateJob, VersionState, metadata_command::Command, update_job::Update,
 };
 
 use super::{ANSWERS_KEPT, ClusterState, FINISHED_JOBS_KEPT, is_over, refused, replicas_are_distinct};
@@ -37,15 +37,16 @@ impl ClusterState {
             Command::UpdateJob(update) => self.update_job(update),
             Command::CancelJob(cancel) => self.cancel_job(&cancel.job_id),
             Command::SetPlacement(placement) => self.set_placement(placement),
-            Command::PromoteStart(promote) => self.promote_start(promote.version),
+            Command::PromoteStart(promote) => self.promote_start(promote),
             Command::PromoteCommit(promote) => self.promote_commit(&promote.version),
             Command::PromoteAbort(promote) => {
-                if self.promoting_version == promote.version {
-                    self.promoting_version.clear();
+                if let Some(served) = self.promoting(&promote.version) {
+                    served.promoting_version.clear();
+                    served.promoting_default = false;
                 }
                 CommandReply::default()
             }
-            Command::Rollback(_) => self.rollback(),
+            Command::Rollback(rollback) => self.rollback(&rollback.model),
             Command::RegisterVersion(register) => self.register_version(register),
         }
     }
@@ -272,8 +273,9 @@ impl ClusterState {
         }
     }
 
-    fn promote_start(&mut self, version: String) -> CommandReply {
-        match self.versions.get(&version) {
+    fn promote_start(&mut self, promote: PromoteStart) -> CommandReply {
+        let PromoteStart { version, make_default } = promote;
+        let model = match self.versions.get(&version) {
             None => {
                 return refused(
                     RefusalKind::NotFound,
@@ -288,50 +290,78 @@ impl ClusterState {
                     format!("version '{version}' is still being trained"),
                 );
             }
-            Some(_) => {}
-        }
+            Some(known) => known.model.clone(),
+        };
         for job in self.jobs.values_mut() {
             if job.info.as_ref().is_some_and(|info| info.model_version == version) {
                 job.promote_pending = false;
             }
         }
-        self.promoting_version = if self.live_version == version { String::new() } else { version };
+        let empty = || ServedModel { model: model.clone(), ..ServedModel::default() };
+        let served = self.served.entry(model.clone()).or_insert_with(empty);
+        if served.live_version == version {
+            served.promoting_version.clear();
+            served.promoting_default = false;
+            if make_default {
+                self.default_model = model;
+            }
+        } else {
+            served.promoting_version = version;
+            served.promoting_default = make_default;
+        }
         CommandReply::default()
+    }
+
+    /// The model of which the version is being promoted.
+    fn promoting(&mut self, version: &str) -> Option<&mut ServedModel> {
+        self.served.values_mut().find(|served| !version.is_empty() && served.promoting_version == version)
     }
 
     fn promote_commit(&mut self, version: &str) -> CommandReply {
-        if version.is_empty() || self.promoting_version != version {
+        let Some(served) = self.promoting(version) else {
             return refused(RefusalKind::Precondition, format!("version '{version}' is not being promoted"));
+        };
+        let model = served.model.clone();
+        let make_default = std::mem::take(&mut served.promoting_default);
+        served.promoting_version.clear();
+        self.switch_to(&model, version.to_owned());
+        // The first model that has something to answer with does so.
+        let none_yet = self.served_by_default().live_version.is_empty();
+        if make_default || none_yet {
+            self.default_model = model;
         }
-        self.promoting_version.clear();
-        self.switch_to(version.to_owned());
         CommandReply::default()
     }
 
-    fn rollback(&mut self) -> CommandReply {
-        if self.previous_version.is_empty() {
+    fn rollback(&mut self, model: &str) -> CommandReply {
+        let model = if model.is_empty() { self.default_model.clone() } else { model.to_owned() };
+        let previous = self.served.get(&model).map(|served| served.previous_version.clone());
+        let Some(previous) = previous.filter(|previous| !previous.is_empty()) else {
+            let of_model = if model.is_empty() { String::new() } else { format!(" of {model}") };
             return refused(
                 RefusalKind::Precondition,
-                "there is no earlier version to go back to".to_owned(),
+                format!("there is no earlier version{of_model} to go back to"),
             );
-        }
-        self.promoting_version.clear();
-        self.switch_to(self.previous_version.clone());
+        };
+        self.switch_to(&model, previous);
         CommandReply::default()
     }
 
-    /// Makes a version the live one; the one that was stays loaded.
-    fn switch_to(&mut self, version: String) {
-        if self.live_version == version {
+    /// Makes a version the live one of its model; the one that was stays loaded. No promotion goes on.
+    fn switch_to(&mut self, model: &str, version: String) {
+        let Some(served) = self.served.get_mut(model) else { return };
+        served.promoting_version.clear();
+        served.promoting_default = false;
+        if served.live_version == version {
             return;
         }
-        let retired =
-            std::mem::replace(&mut self.previous_version, std::mem::replace(&mut self.live_version, version));
+        let before = std::mem::replace(&mut served.live_version, version);
+        let retired = std::mem::replace(&mut served.previous_version, before);
         // Once live, a version that is neither live nor the one to go back to is retired; it can be promoted again.
         for (name, state) in [
             (&retired, VersionState::Retired),
-            (&self.previous_version, VersionState::Ready),
-            (&self.live_version, VersionState::Live),
+            (&served.previous_version, VersionState::Ready),
+            (&served.live_version, VersionState::Live),
         ] {
             if let Some(version) = self.versions.get_mut(name) {
                 version.set_state(state);

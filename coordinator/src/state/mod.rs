@@ -6,13 +6,16 @@
 mod apply;
 mod snapshot;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use prost::Message as _;
 use shoal_proto::v1::{
     AnsweredRequest, CommandReply, DatasetInfo, JobRecord, JobState, MetadataCommand, ModelVersion,
-    NodeRecord, Placement, RefusalKind, ShardReplicas, VersionState,
+    NodeRecord, Placement, RefusalKind, ServedModel, ShardReplicas, VersionState,
 };
 
 use crate::raft::{RestoreError, StateMachine};
@@ -40,12 +43,10 @@ pub struct ClusterState {
     pub placements: BTreeMap<DatasetKey, Placement>,
     /// By name.
     pub versions: BTreeMap<String, ModelVersion>,
-    /// The version that queries name; empty before the first promote.
-    pub live_version: String,
-    /// Kept loaded for rollback; may be empty.
-    pub previous_version: String,
-    /// Being loaded; may be empty.
-    pub promoting_version: String,
+    /// What is served of each model that was ever promoted, by the model's name.
+    pub served: BTreeMap<String, ServedModel>,
+    /// The model that answers queries which name none; empty before the first promote.
+    pub default_model: String,
     /// By id.
     pub jobs: BTreeMap<String, JobRecord>,
     /// The last requests with an id and their answers, by place in the log.
@@ -71,12 +72,30 @@ impl ClusterState {
         self.datasets.get(&(name.to_owned(), version.to_owned()))
     }
 
-    /// The versions that workers are to hold, the live one first.
+    /// What is served of the default model; nothing before the first promote.
+    #[must_use]
+    pub fn served_by_default(&self) -> ServedModel {
+        self.served.get(&self.default_model).cloned().unwrap_or_default()
+    }
+
+    /// What is served of a version's model.
+    #[must_use]
+    pub fn served_with(&self, version: &str) -> ServedModel {
+        let model = self.versions.get(version).map(|version| &version.model);
+        model.and_then(|model| self.served.get(model)).cloned().unwrap_or_default()
+    }
+
+    /// The versions that workers are to hold: of the default model first, of each the live one first.
     #[must_use]
     pub fn wanted_versions(&self) -> Vec<&ModelVersion> {
-        let mut names = vec![&self.live_version, &self.promoting_version, &self.previous_version];
+        let (first, others): (Vec<&ServedModel>, Vec<&ServedModel>) =
+            self.served.values().partition(|served| served.model == self.default_model);
+        let names = |served: &'_ ServedModel| {
+            [&served.live_version, &served.promoting_version, &served.previous_version].map(Clone::clone)
+        };
+        let mut names: Vec<String> = first.into_iter().chain(others).flat_map(names).collect();
         names.dedup();
-        names.into_iter().filter_map(|name| self.versions.get(name)).collect()
+        names.iter().filter_map(|name| self.versions.get(name)).collect()
     }
 
     /// Every job, oldest first.
@@ -91,28 +110,32 @@ impl ClusterState {
     /// What must always hold; the names of what does not.
     #[must_use]
     pub fn broken_invariants(&self) -> Vec<&'static str> {
-        let exists = |name: &String| name.is_empty() || self.versions.contains_key(name);
-        let is = |name: &String, state: VersionState| {
-            name.is_empty() || self.versions.get(name).is_some_and(|version| version.state() == state)
-        };
-        let differ = |a: &String, b: &String| a.is_empty() || a != b;
-        let live = self.versions.values().filter(|version| version.state() == VersionState::Live);
         let dataset_of = |version: &ModelVersion| {
             self.datasets.contains_key(&(version.dataset_name.clone(), version.dataset_version.clone()))
         };
         let over = self.jobs.values().filter(|job| is_over(job));
+        let marked: BTreeSet<&String> = self
+            .versions
+            .values()
+            .filter(|version| version.state() == VersionState::Live)
+            .map(|version| &version.name)
+            .collect();
+        let live = self.served.values().map(|served| &served.live_version).filter(|name| !name.is_empty());
+        let default = self.served.get(&self.default_model);
+        let any_live = self.served.values().any(|served| !served.live_version.is_empty());
         [
-            (exists(&self.live_version), "the live version exists"),
-            (exists(&self.previous_version), "the previous version exists"),
-            (exists(&self.promoting_version), "the promoting version exists"),
             (
-                live.map(|version| &version.name)
-                    .eq((!self.live_version.is_empty()).then_some(&self.live_version)),
-                "exactly the live version is marked live",
+                self.served.values().all(|served| self.all_exist(served)),
+                "served versions exist and are of their model",
             ),
-            (is(&self.previous_version, VersionState::Ready), "the previous version is ready"),
-            (differ(&self.previous_version, &self.live_version), "the previous version is another"),
-            (differ(&self.promoting_version, &self.live_version), "the promoting version is not live yet"),
+            (self.served.iter().all(|(model, served)| *model == served.model), "models are at their names"),
+            (marked == live.collect(), "exactly the live versions are marked live"),
+            (self.served.values().all(|served| self.can_go_back(served)), "the previous versions are ready"),
+            (self.served.values().all(are_distinct), "live, previous and promoting versions are others"),
+            (
+                any_live == default.is_some_and(|served| !served.live_version.is_empty()),
+                "the default model has a live version if any has",
+            ),
             (
                 self.placements.values().flat_map(|placement| &placement.shards).all(replicas_are_distinct),
                 "a shard's replicas are distinct",
@@ -133,6 +156,29 @@ impl ClusterState {
         .filter_map(|(holds, name)| (!holds).then_some(name))
         .collect()
     }
+}
+
+impl ClusterState {
+    fn all_exist(&self, served: &ServedModel) -> bool {
+        let names = [&served.live_version, &served.previous_version, &served.promoting_version];
+        names
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .all(|name| self.versions.get(name).is_some_and(|version| version.model == served.model))
+    }
+
+    fn can_go_back(&self, served: &ServedModel) -> bool {
+        let previous = &served.previous_version;
+        previous.is_empty()
+            || self.versions.get(previous).is_some_and(|version| version.state() == VersionState::Ready)
+    }
+}
+
+/// A promotion that goes back to the previous version is no other version.
+fn are_distinct(served: &ServedModel) -> bool {
+    let differ = |a: &String, b: &String| a.is_empty() || a != b;
+    differ(&served.previous_version, &served.live_version)
+        && differ(&served.promoting_version, &served.live_version)
 }
 
 fn replicas_are_distinct(shard: &ShardReplicas) -> bool {

@@ -1,8 +1,10 @@
 //! The state as bytes and back. Both ways destructure exhaustively, so that a field cannot be
 //! forgotten: a new one does not compile until it is in the snapshot.
 
+use std::collections::BTreeMap;
+
 use prost::Message as _;
-use shoal_proto::v1::MetadataSnapshot;
+use shoal_proto::v1::{MetadataSnapshot, ModelVersion, ServedModel};
 
 use super::ClusterState;
 use crate::raft::RestoreError;
@@ -11,29 +13,21 @@ impl ClusterState {
     /// As it is kept on disk and sent to members that lag.
     #[must_use]
     pub fn to_snapshot(&self) -> MetadataSnapshot {
-        let Self {
-            cluster_id,
-            nodes,
-            datasets,
-            placements,
-            versions,
-            live_version,
-            previous_version,
-            promoting_version,
-            jobs,
-            answered,
-        } = self.clone();
+        let Self { cluster_id, nodes, datasets, placements, versions, served, default_model, jobs, answered } =
+            self.clone();
         MetadataSnapshot {
             cluster_id,
             nodes: nodes.into_values().collect(),
             datasets: datasets.into_values().collect(),
             placements: placements.into_values().collect(),
             versions: versions.into_values().collect(),
-            live_version,
-            previous_version,
-            promoting_version,
+            live_version: String::new(),
+            previous_version: String::new(),
+            promoting_version: String::new(),
             jobs: jobs.into_values().collect(),
             answered: answered.into_values().collect(),
+            served: served.into_values().collect(),
+            default_model,
         }
     }
 
@@ -53,9 +47,20 @@ impl ClusterState {
             promoting_version,
             jobs,
             answered,
+            served,
+            default_model,
         } = MetadataSnapshot::decode(bytes).map_err(|error| RestoreError(error.to_string()))?;
         let name_of = |info: &Option<shoal_proto::v1::NodeInfo>| info.clone().unwrap_or_default().name;
         let id_of = |info: &Option<shoal_proto::v1::JobInfo>| info.clone().unwrap_or_default().job_id;
+        let versions: BTreeMap<String, ModelVersion> =
+            versions.into_iter().map(|version| (version.name.clone(), version)).collect();
+        let old = ServedModel { live_version, previous_version, promoting_version, ..ServedModel::default() };
+        let (served, default_model) = match served_before(old, &versions) {
+            Some(old) => {
+                (vec![old.clone()], if old.live_version.is_empty() { String::new() } else { old.model })
+            }
+            None => (served, default_model),
+        };
         Ok(Self {
             cluster_id,
             nodes: nodes.into_iter().map(|node| (name_of(&node.info), node)).collect(),
@@ -69,12 +74,18 @@ impl ClusterState {
                     ((placement.dataset_name.clone(), placement.dataset_version.clone()), placement)
                 })
                 .collect(),
-            versions: versions.into_iter().map(|version| (version.name.clone(), version)).collect(),
-            live_version,
-            previous_version,
-            promoting_version,
+            versions,
+            served: served.into_iter().map(|served| (served.model.clone(), served)).collect(),
+            default_model,
             jobs: jobs.into_iter().map(|job| (id_of(&job.info), job)).collect(),
             answered: answered.into_iter().map(|answered| (answered.index, answered)).collect(),
         })
     }
+}
+
+/// What a release that served one version has written, as what is served of that version's model.
+fn served_before(old: ServedModel, versions: &BTreeMap<String, ModelVersion>) -> Option<ServedModel> {
+    let names = [&old.live_version, &old.promoting_version];
+    let version = names.into_iter().find_map(|name| versions.get(name))?;
+    Some(ServedModel { model: version.model.clone(), ..old })
 }

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     fanout::DEADLINE_MARGIN,
     query::{
-        BATCH_TIMEOUT, Filter, GivenId, Options, Popular, PopularOrder, Predict, Queries, QueryError,
+        BATCH_TIMEOUT, Filter, GivenId, Model, Options, Popular, PopularOrder, Predict, Queries, QueryError,
         RatedMovie, Recommend, RecommendBatch, RecommendForItems, Recommendation, Recommended, Similar,
     },
 };
@@ -78,7 +78,9 @@ fn status(error: QueryError) -> Status {
         QueryError::Invalid { .. } => Status::invalid_argument(text),
         QueryError::Unsupported { .. } | QueryError::VersionGone(_) => Status::failed_precondition(text),
         QueryError::UnknownMovie(_) | QueryError::UnknownUser(_) => Status::not_found(text),
-        QueryError::NoModel | QueryError::Unavailable { .. } => Status::unavailable(text),
+        QueryError::NoModel | QueryError::ModelNotLive(_) | QueryError::Unavailable { .. } => {
+            Status::unavailable(text)
+        }
         QueryError::Timeout => Status::deadline_exceeded(text),
         QueryError::Overloaded { retry_after } => shoal_common::rpc::queue_full(text, retry_after),
     }
@@ -94,6 +96,7 @@ fn options(request: &RecommendRequest) -> Result<Options, Status> {
         filter: filter(request.filter.clone())?,
         diversity: request.diversity,
         explain: request.explain,
+        model: Model::parse(&request.model).map_err(status)?,
     })
 }
 
@@ -131,6 +134,7 @@ fn recommendation(movie: &Recommendation) -> v1::Recommendation {
         score: movie.score,
         rank: movie.rank,
         explanation,
+        model: movie.model.to_owned(),
     }
 }
 
@@ -245,8 +249,11 @@ impl Recommender for RecommenderService {
     async fn predict(&self, request: Request<PredictRequest>) -> Result<Response<PredictReply>, Status> {
         let queries = self.for_caller(&request);
         let request = request.into_inner();
-        let query =
-            Predict { user: given(request.user_id, "user_id")?, movie: given(request.movie_id, "movie_id")? };
+        let query = Predict {
+            user: given(request.user_id, "user_id")?,
+            movie: given(request.movie_id, "movie_id")?,
+            model: Model::parse(&request.model).map_err(status)?,
+        };
         let found = queries.predict(&query).await.map_err(status)?;
         Ok(Response::new(PredictReply {
             user_id: some_id(found.user),
@@ -256,6 +263,7 @@ impl Recommender for RecommenderService {
             predicted_rating: found.predicted_rating,
             timestamp: self.queries.timestamp(),
             model_version: found.model_version,
+            source: found.source.to_owned(),
         }))
     }
 
@@ -266,6 +274,7 @@ impl Recommender for RecommenderService {
             movie: given(request.movie_id, "movie_id")?,
             n: n(request.n),
             complete: request.complete,
+            model: Model::parse(&request.model).map_err(status)?,
         };
         let found = queries.similar(&query).await.map_err(status)?;
         let similar_movies = found.similar.into_iter().map(|movie| v1::SimilarMovie {
@@ -274,6 +283,7 @@ impl Recommender for RecommenderService {
             genres: movie.genres,
             similarity: movie.similarity,
             rank: movie.rank,
+            model: movie.model.to_owned(),
         });
         Ok(Response::new(SimilarReply {
             movie_id: some_id(found.movie),

@@ -83,6 +83,8 @@ pub(super) struct RecommendationBody {
     /// From 1.
     #[schema(minimum = 1)]
     rank: u32,
+    /// What ranked it: `als`, `item_cf`, `content`, `hybrid` or `popularity`.
+    model: &'static str,
     /// With `explain=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -98,6 +100,7 @@ impl From<&Recommendation> for RecommendationBody {
             predicted_rating: movie.predicted_rating,
             score: movie.score,
             rank: movie.rank,
+            model: movie.model,
             explanation: movie.explanation.as_ref().map(Into::into),
         }
     }
@@ -113,7 +116,7 @@ fn recommendations(movies: &[Recommendation]) -> Vec<RecommendationBody> {
     "user_id": 1,
     "recommendations": [{
         "movie_id": 260, "title": "Star Wars: Episode IV - A New Hope (1977)",
-        "genres": ["Action", "Adventure", "Sci-Fi"], "predicted_rating": 4.62, "score": 0.97, "rank": 1
+        "genres": ["Action", "Adventure", "Sci-Fi"], "predicted_rating": 4.62, "score": 0.97, "rank": 1, "model": "als"
     }],
     "timestamp": "2026-11-24T10:15:00.123Z", "model_version": "als_model_v1_20261124_101500",
     "source": "model", "shards": { "total": 16, "ok": 16, "failed": 0 }
@@ -199,11 +202,13 @@ pub(super) struct SimilarBody {
     movie_id: Id,
     title: String,
     genres: Vec<String>,
-    /// Cosine of the factors, −1 to 1.
+    /// Cosine of the factors, −1 to 1; of `item_cf` and `content` the neighbour's similarity, above 0 to 1.
     similarity: f32,
     /// From 1.
     #[schema(minimum = 1)]
     rank: u32,
+    /// What found it: `als`, `item_cf`, `content` or `hybrid`.
+    model: &'static str,
 }
 
 /// The answer to a similar query.
@@ -227,6 +232,7 @@ impl SimilarAnswer {
             genres: movie.genres.clone(),
             similarity: movie.similarity,
             rank: movie.rank,
+            model: movie.model,
         });
         Self {
             movie_id: (&found.movie).into(),
@@ -294,6 +300,8 @@ pub(super) struct PredictAnswer {
     timestamp: String,
     /// The version that answered.
     model_version: String,
+    /// `model`; or `baseline` where the model had nothing for the pair: then it is the mean with the biases.
+    source: &'static str,
 }
 
 impl PredictAnswer {
@@ -306,6 +314,7 @@ impl PredictAnswer {
             predicted_rating: found.predicted_rating,
             timestamp,
             model_version: found.model_version.clone(),
+            source: found.source,
         }
     }
 }

@@ -61,7 +61,7 @@ impl From<QueryError> for HttpError {
             QueryError::Invalid { .. } | QueryError::Unsupported { .. } => (StatusCode::BAD_REQUEST, None),
             QueryError::VersionGone(_) => (StatusCode::GONE, None),
             QueryError::UnknownMovie(_) | QueryError::UnknownUser(_) => (StatusCode::NOT_FOUND, None),
-            QueryError::NoModel | QueryError::Unavailable { .. } => {
+            QueryError::NoModel | QueryError::ModelNotLive(_) | QueryError::Unavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_AFTER))
             }
             QueryError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Some(RETRY_AFTER)),

@@ -37,8 +37,8 @@ use self::{
     bodies::{BatchBody, ItemsBody, PredictBody},
     error::HttpError,
     openapi::{
-        CallQuery, DOCS_PATH, Description, ListQuery, NotFound, OPENAPI_PATH, Refusals, SingleQuery,
-        UserQuery,
+        CallQuery, DOCS_PATH, Description, ListQuery, ModelQuery, NotFound, OPENAPI_PATH, Refusals,
+        SingleQuery, UserQuery,
     },
     parameters::Parameters,
 };
@@ -143,7 +143,7 @@ async fn health(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Jso
     get, path = "/recommendations/recommend/{user_id}", tag = "recommendations",
     params(
         ("user_id" = String, Path, description = "The user's id", example = "1"),
-        ListQuery, SingleQuery, UserQuery, CallQuery,
+        ListQuery, ModelQuery, SingleQuery, UserQuery, CallQuery,
     ),
     responses((status = 200, body = RecommendAnswer), Refusals, NotFound),
 )]
@@ -168,7 +168,7 @@ async fn recommend(
 /// The best movies for somebody who is no user, from what was rated or looked at.
 #[utoipa::path(
     post, path = "/recommendations/recommend", tag = "recommendations",
-    params(ListQuery, SingleQuery, CallQuery),
+    params(ListQuery, ModelQuery, SingleQuery, CallQuery),
     request_body = ItemsBody,
     responses((status = 200, body = RecommendAnswer), Refusals),
 )]
@@ -190,7 +190,7 @@ async fn recommend_for_items(
 /// ten seconds.
 #[utoipa::path(
     post, path = "/recommendations/batch", tag = "recommendations",
-    params(ListQuery, CallQuery),
+    params(ListQuery, ModelQuery, CallQuery),
     request_body = BatchBody,
     responses((status = 200, body = BatchAnswer), Refusals),
 )]
@@ -249,7 +249,7 @@ async fn popular(
     params(
         ("movie_id" = String, Path, description = "The movie's id", example = "260"),
         ("n" = Option<u32>, Query, description = "How many movies", minimum = 1, maximum = 50, example = 10),
-        CallQuery,
+        ModelQuery, CallQuery,
     ),
     responses((status = 200, body = SimilarAnswer), Refusals, NotFound),
 )]
@@ -264,6 +264,7 @@ async fn similar(
         movie: path_id(movie_id)?,
         n: parameters.count("n", SIMILAR_COUNT)?,
         complete: parameters.flag("complete", false)?,
+        model: parameters.model()?,
     };
     parameters.finish()?;
     let found = queries.similar(&request).await?;
@@ -273,8 +274,11 @@ async fn similar(
 /// The rating that a user would give a movie.
 #[utoipa::path(
     post, path = "/recommendations/predict", tag = "recommendations",
-    params(("timeout_ms" = Option<u32>, Query, description = "How long the query may take in all",
-        minimum = 1, maximum = 60000, example = 500)),
+    params(
+        ModelQuery,
+        ("timeout_ms" = Option<u32>, Query, description = "How long the query may take in all",
+            minimum = 1, maximum = 60000, example = 500),
+    ),
     request_body = PredictBody,
     responses((status = 200, body = PredictAnswer), Refusals, NotFound),
 )]
@@ -285,9 +289,10 @@ async fn predict(
 ) -> Result<Json<PredictAnswer>, HttpError> {
     let mut parameters = Parameters::read(query.as_deref())?;
     let queries = api.for_call(&mut parameters)?;
+    let model = parameters.model()?;
     parameters.finish()?;
     let (user, movie) = bodies::predict(&body.map_err(HttpError::body)?)?;
-    let found = queries.predict(&Predict { user, movie }).await?;
+    let found = queries.predict(&Predict { user, movie, model }).await?;
     Ok(Json(PredictAnswer::new(&found, api.queries.timestamp())))
 }
 

@@ -43,6 +43,17 @@ pub(super) struct CallQuery {
     timeout_ms: Option<u32>,
 }
 
+/// By which model.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "it describes parameters")]
+pub(super) struct ModelQuery {
+    /// `als` (factors), `item_cf` (movies rated alike), `content` (movies with features alike) or `hybrid` (a
+    /// blend). By default the model that was made the default.
+    #[param(pattern = "^(als|item_cf|content|hybrid)$", example = "als")]
+    model: Option<String>,
+}
+
 /// Which movies, and by what order.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -119,7 +130,7 @@ pub(super) enum Refusals {
     /// Too much is under way; come back after `Retry-After`.
     #[response(status = 429)]
     Overloaded(ErrorAnswer),
-    /// No model is live yet, or shards that are needed do not answer; come back after `Retry-After`.
+    /// No model is live yet, or not the one asked for, or shards that are needed do not answer; come back after `Retry-After`.
     #[response(status = 503)]
     Unavailable(ErrorAnswer),
     /// The time was up; come back after `Retry-After`.

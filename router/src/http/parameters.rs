@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use shoal_proto::v1::RankBy;
 
 use super::error::HttpError;
-use crate::query::{CountRange, Filter, GivenId, Options, PopularOrder, RECOMMEND_COUNT};
+use crate::query::{CountRange, Filter, GivenId, Model, Options, PopularOrder, RECOMMEND_COUNT};
 
 /// The longest time that a query may be given.
 pub(super) const TIMEOUT_MS_MAX: u64 = 60_000;
@@ -47,6 +47,15 @@ impl Parameters {
             Some("false" | "0") => Ok(false),
             Some("true" | "1") => Ok(true),
             Some(other) => Err(HttpError::invalid(name, &format!("'{other}' is neither true nor false"))),
+        }
+    }
+
+    /// Which model is asked.
+    pub(super) fn model(&mut self) -> Result<Option<Model>, HttpError> {
+        match self.0.remove("model") {
+            None => Ok(None),
+            Some(name) if name.is_empty() => Err(HttpError::invalid("model", "it is empty")),
+            Some(name) => Ok(Model::parse(&name)?),
         }
     }
 
@@ -140,6 +149,7 @@ impl Parameters {
             complete: self.flag("complete", false)?,
             exclude_seen: self.flag("exclude_seen", true)?,
             filter: self.filter()?,
+            model: self.model()?,
             ..Options::default()
         })
     }

@@ -7,8 +7,8 @@ use shoal_common::ids::EntityId;
 use shoal_proto::v1::{LookupUserReply, ShardsAnswered, TopItemsRequest};
 
 use super::{
-    CheckedOptions, GivenId, Options, Queries, Query, QueryError, Recommendation, list::score_request,
-    shards_answered,
+    CheckedOptions, GivenId, Options, Queries, Query, QueryError, Recommendation, Target,
+    list::score_request, recommend::ranked_by, shards_answered,
 };
 
 /// Users of one call.
@@ -57,14 +57,18 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn recommend_batch(&self, request: &RecommendBatch) -> Result<RecommendedBatch, QueryError> {
-        self.run(None, |query| async move { query.recommend_batch(request).await }).await
+        self.run(
+            Target::model(request.options.model),
+            |query| async move { query.recommend_batch(request).await },
+        )
+        .await
     }
 }
 
 impl Query {
     async fn recommend_batch(&self, request: &RecommendBatch) -> Result<RecommendedBatch, QueryError> {
         let live = self.live()?;
-        let options: CheckedOptions = request.options.check(live.item_id_kind)?;
+        let options: CheckedOptions = request.options.check(live)?;
         let single = [("explain", options.explain), ("diversity", options.diversity > 0.0)];
         if let Some((parameter, _)) = single.into_iter().find(|(_, asked)| *asked) {
             return Err(QueryError::invalid(parameter, "only a single list can be asked for with it"));
@@ -79,9 +83,9 @@ impl Query {
             .iter()
             .map(|user| user.resolve(live.user_id_kind, "user_ids"))
             .collect::<Result<_, _>>()?;
-        let found = self.lookup_users_in_order(&users, false).await?;
+        let found = self.lookup_users_in_order(&users, live.has_neighbours()).await?;
         let query = |user: &LookupUserReply| {
-            let (request, source) = score_request(user, options.rank_by, options.exclude_seen)?;
+            let (request, source) = score_request(live, user, options.rank_by, options.exclude_seen)?;
             let filter = options.filter.clone();
             Ok((TopItemsRequest { n: options.n, filter, ..request }, source))
         };
@@ -95,7 +99,7 @@ impl Query {
             let (lists, failed) = self.best_items_many(requests, options.complete).await?;
             failed_max = failed_max.max(failed);
             for ((hits, (_, source)), user) in lists.into_iter().zip(queries).zip(&mut users) {
-                let recommendations = self.recommendations(hits, 0);
+                let recommendations = self.recommendations(hits, 0, ranked_by(live, source));
                 results.push(UserRecommendations { user, recommendations, source });
             }
         }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use shoal_common::ids::EntityId;
 
+use super::Model;
+
 /// Why a query has no answer; each reads as a sentence for the client.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QueryError {
@@ -35,6 +37,12 @@ pub enum QueryError {
         "no model is live yet: train one with `shoal train --promote`, or promote a version with `shoal models promote`"
     )]
     NoModel,
+    /// Other models are live, but not this one.
+    #[error(
+        "no version of model '{}' is live: train one with `shoal train --models {}` and promote it with `shoal models promote`, or ask another model",
+        .0.name(), .0.name()
+    )]
+    ModelNotLive(Model),
     /// Shards that are needed do not answer.
     #[error("{reason}; try again")]
     Unavailable {

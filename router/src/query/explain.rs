@@ -73,6 +73,30 @@ impl Query {
         Ok(parts.chunks_exact(items.len()).map(|parts| explanation(&items, parts)).collect())
     }
 
+    /// One explanation for each hit of a version of neighbours; the hits carry what adds to their scores.
+    pub(super) async fn explain_by_neighbours(&self, hits: &[Hit]) -> Result<Vec<Explanation>, QueryError> {
+        let parts = |hit: &Hit| -> Vec<(u32, f32)> {
+            let rows: Vec<u32> = numbers(&hit.hit.part_rows, u32::from_le_bytes);
+            rows.into_iter().zip(floats(&hit.hit.parts)).collect()
+        };
+        let mut rows: Vec<u32> = hits.iter().flat_map(parts).map(|(row, _)| row).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = self.lookup_rows(&rows).await?;
+        let of_hit = |hit: &Hit| {
+            let part = |(row, contribution): (u32, f32)| {
+                let item = &items[rows.binary_search(&row).ok()?];
+                let movie = EntityId::try_from(item.item.clone()?).ok()?;
+                Some(Contribution { movie, title: item.title.clone(), contribution })
+            };
+            Explanation { score: hit.hit.score, items: parts(hit).into_iter().filter_map(part).collect() }
+        };
+        Ok(hits.iter().map(of_hit).collect())
+    }
+
     /// What solving takes: the rated items in ascending row order, and the Gramian where it is needed.
     pub(super) async fn fold_in_request(
         &self,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use shoal_proto::v1::ShardFacts;
 
-/// Versions whose facts are kept: the live one and the one before.
-const KEPT: usize = 2;
+/// Versions whose facts are kept: of each model the live one and the one before.
+const KEPT: usize = 8;
 
 /// The sum over all item shards.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -75,9 +75,9 @@ mod tests {
     #[test]
     fn the_versions_asked_for_last_are_kept() {
         let known = KnownFacts::default();
-        for version in ["a", "b", "a", "c"] {
+        for version in ["a", "b", "a"].into_iter().chain(["c", "d", "e", "f", "g", "h", "i"]) {
             known.put(version.to_owned(), Arc::default());
         }
-        assert!(known.get("a").is_some() && known.get("c").is_some() && known.get("b").is_none());
+        assert!(known.get("a").is_some() && known.get("i").is_some() && known.get("b").is_none());
     }
 }

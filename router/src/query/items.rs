@@ -7,7 +7,7 @@ use shoal_common::ids::EntityId;
 use shoal_proto::v1::{LookupItemReply, LookupUserReply};
 
 use super::{
-    CheckedOptions, GivenId, Options, Queries, Query, QueryError, Recommended, explain::RatedRows,
+    CheckedOptions, GivenId, Options, Queries, Query, QueryError, Recommended, Target, explain::RatedRows,
     list::Page, workers::bytes_of,
 };
 
@@ -38,13 +38,16 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn recommend_for_items(&self, request: &RecommendForItems) -> Result<Recommended, QueryError> {
-        self.run(None, |query| async move { query.recommend_for_items(request).await }).await
+        self.run(Target::model(request.options.model), |query| async move {
+            query.recommend_for_items(request).await
+        })
+        .await
     }
 }
 
 impl Query {
     async fn recommend_for_items(&self, request: &RecommendForItems) -> Result<Recommended, QueryError> {
-        let options: CheckedOptions = request.options.check(self.live()?.item_id_kind)?;
+        let options: CheckedOptions = request.options.check(self.live()?)?;
         let items = self.check_items(&request.items)?;
         let ids: Vec<EntityId> = items.iter().map(|(id, _)| id.clone()).collect();
         let mut known: Vec<(LookupItemReply, f32)> = Vec::new();
@@ -72,6 +75,10 @@ impl Query {
         let nobody = LookupUserReply { seen_items: rows.into(), ..LookupUserReply::default() };
         if items.is_empty() {
             return Ok(nobody);
+        }
+        if self.live()?.has_neighbours() {
+            // Nothing is solved: the neighbours of what was rated say it all.
+            return Ok(LookupUserReply { known: true, ratings: bytes_of(ratings), ..nobody });
         }
         let folded = self.fold_in(self.fold_in_request(items, ratings).await?).await?;
         Ok(LookupUserReply {

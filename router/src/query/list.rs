@@ -13,6 +13,7 @@ use super::{
 use crate::{
     diversify::{Candidate, diversify},
     merge::Hit,
+    snapshot::Live,
 };
 
 /// How many times as many items as are listed a diverse list is chosen from, and at most.
@@ -39,7 +40,7 @@ impl Query {
         &self,
         request: TopItemsRequest,
         page: Page<'_>,
-        with_factors: bool,
+        explained: bool,
     ) -> Result<List, QueryError> {
         let Page { offset, options } = page;
         let diverse = options.diversity > 0.0;
@@ -48,7 +49,8 @@ impl Query {
             // One more tells whether something follows.
             n: if diverse { (end * POOL_FACTOR).min(POOL_MAX) } else { (end + 1).min(REACH) },
             filter: options.filter.clone(),
-            with_factors: diverse || with_factors,
+            with_factors: diverse || explained,
+            with_parts: explained,
             ..request
         };
         let Best { mut hits, failed, total } = self.best_items(request, options.complete).await?;
@@ -68,6 +70,7 @@ impl Query {
 
 /// How to score for somebody with this side of the query, and the answer's source.
 pub(super) fn score_request(
+    live: &Live,
     user: &LookupUserReply,
     rank_by: RankBy,
     exclude_seen: bool,
@@ -81,6 +84,14 @@ pub(super) fn score_request(
             ..TopItemsRequest::default()
         };
         return Ok((popular, SOURCE_FALLBACK));
+    }
+    if live.has_neighbours() {
+        if rank_by == RankBy::Rating {
+            let reason =
+                "this model ranks by the neighbours of what was rated; leave rank_by out, or ask model=als";
+            return Err(QueryError::invalid("rank_by", reason));
+        }
+        return Ok((TopItemsRequest { exclude_rows, ..neighbours_request(user) }, SOURCE_MODEL));
     }
     let (has_ranking, has_rating) = (!user.ranking_factors.is_empty(), !user.rating_factors.is_empty());
     let by_rating = match rank_by {
@@ -104,4 +115,16 @@ pub(super) fn score_request(
         ..TopItemsRequest::default()
     };
     Ok((request, SOURCE_MODEL))
+}
+
+/// How to score by the neighbours of what somebody has rated.
+pub(super) fn neighbours_request(user: &LookupUserReply) -> TopItemsRequest {
+    TopItemsRequest {
+        score: ScoreKind::Neighbours.into(),
+        rated_rows: user.seen_items.clone(),
+        ratings: user.ratings.clone(),
+        rating_bias: user.rating_bias,
+        with_predicted_rating: true,
+        ..TopItemsRequest::default()
+    }
 }

@@ -8,6 +8,7 @@ mod facts;
 mod filter;
 mod items;
 mod list;
+mod model;
 mod options;
 mod popular;
 mod predict;
@@ -39,9 +40,10 @@ pub use self::{
     explain::{Contribution, Explanation},
     filter::{FILTER_GENRES_MAX, FILTER_IDS_MAX, Filter},
     items::{RATED_ITEMS_MAX, RatedMovie, RecommendForItems},
+    model::Model,
     options::{Options, RECOMMEND_COUNT},
     popular::{Popular, PopularMovie, PopularMovies, PopularOrder, TREND_DAYS, WINDOW_DAYS_MAX},
-    predict::{Predict, Predicted},
+    predict::{Predict, Predicted, SOURCE_BASELINE},
     recommend::{Recommend, Recommendation, Recommended, SOURCE_CACHE, SOURCE_FALLBACK, SOURCE_MODEL},
     similar::{SIMILAR_COUNT, Similar, SimilarItems, SimilarMovie},
 };
@@ -60,12 +62,24 @@ pub struct Queries {
     timeout: Duration,
 }
 
+/// What a query asks: a version, else a model's live one, else the default model's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) version: Option<String>,
+    pub(crate) model: Option<Model>,
+}
+
+impl Target {
+    fn model(model: Option<Model>) -> Self {
+        Self { version: None, model }
+    }
+}
+
 /// One query under way.
 struct Query {
     queries: Queries,
     snapshot: Arc<Snapshot>,
-    /// Which version to ask; the live one by default.
-    version: Option<String>,
+    target: Target,
     deadline: Instant,
     /// Given back for the way from the worker to the client.
     margin: Duration,
@@ -76,7 +90,7 @@ struct Query {
 impl Query {
     /// The version that every call of the query names.
     fn live(&self) -> Result<&Live, QueryError> {
-        self.snapshot.serving(self.version.as_deref())
+        self.snapshot.serving(&self.target)
     }
 }
 
@@ -145,12 +159,13 @@ impl Queries {
             shards_served: served as u32,
             shards_total: total as u32,
             cache_stats,
+            live_versions: snapshot.live_versions(),
         }
     }
 
-    /// Drops kept answers whenever another version becomes live, until asked to stop.
+    /// Drops kept answers whenever another version becomes live, or another model the default, until asked to stop.
     pub async fn clear_cache_on_switch(mut self, stop: Shutdown) {
-        let live = |snapshot: &Snapshot| snapshot.live.as_ref().map(|live| live.version.name.clone());
+        let live = |snapshot: &Snapshot| snapshot.live_versions();
         let mut known = live(&self.snapshots.borrow_and_update());
         loop {
             tokio::select! {
@@ -168,11 +183,7 @@ impl Queries {
 
     /// Runs a query on one snapshot; when workers turn out not to hold its version any more, once
     /// again, whole, on the newer one.
-    async fn run<T, F>(
-        &self,
-        version: Option<String>,
-        query: impl Fn(Query) -> F + Send,
-    ) -> Result<T, QueryError>
+    async fn run<T, F>(&self, target: Target, query: impl Fn(Query) -> F + Send) -> Result<T, QueryError>
     where
         F: Future<Output = Result<T, QueryError>> + Send,
         T: Send,
@@ -184,8 +195,8 @@ impl Queries {
             admitted.map_err(|Overloaded { retry_after }| QueryError::Overloaded { retry_after })?;
         let margin = DEADLINE_MARGIN.min(self.timeout / 4);
         let on = |snapshot, last| {
-            let (queries, version) = (self.clone(), version.clone());
-            query(Query { queries, snapshot, version, deadline, margin, last })
+            let (queries, target) = (self.clone(), target.clone());
+            query(Query { queries, snapshot, target, deadline, margin, last })
         };
         let first = self.snapshot();
         let outcome = on(Arc::clone(&first), false).await;

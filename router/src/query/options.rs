@@ -1,9 +1,9 @@
 //! What a list is to be like, whoever it is for.
 
-use shoal_common::ids::IdKind;
 use shoal_proto::v1::{ItemFilter, RankBy};
 
-use super::{CountRange, QueryError, filter::Filter};
+use super::{CountRange, Model, QueryError, filter::Filter};
+use crate::snapshot::Live;
 
 /// How many movies may be asked for.
 pub const RECOMMEND_COUNT: CountRange = CountRange { default: 10, max: 100 };
@@ -25,6 +25,8 @@ pub struct Options {
     pub diversity: f32,
     /// Say what each rated movie adds to each score.
     pub explain: bool,
+    /// Which model ranks; the default one where none is named.
+    pub model: Option<Model>,
 }
 
 impl Default for Options {
@@ -37,11 +39,12 @@ impl Default for Options {
             filter: Filter::default(),
             diversity: 0.0,
             explain: false,
+            model: None,
         }
     }
 }
 
-/// The same, checked for a data set.
+/// The same, checked for the version that is to answer.
 #[derive(Debug, Clone)]
 pub(super) struct CheckedOptions {
     pub(super) n: u32,
@@ -56,9 +59,13 @@ pub(super) struct CheckedOptions {
 impl Options {
     /// # Errors
     /// When one is out of its range.
-    pub(super) fn check(&self, items: IdKind) -> Result<CheckedOptions, QueryError> {
+    pub(super) fn check(&self, live: &Live) -> Result<CheckedOptions, QueryError> {
         if !(0.0..=1.0).contains(&self.diversity) {
             let reason = format!("it is {}; it must be from 0 to 1", self.diversity);
+            return Err(QueryError::invalid("diversity", reason));
+        }
+        if self.diversity > 0.0 && live.has_neighbours() {
+            let reason = "only factors make lists diverse, and this model has none; ask model=als";
             return Err(QueryError::invalid("diversity", reason));
         }
         Ok(CheckedOptions {
@@ -66,7 +73,7 @@ impl Options {
             rank_by: self.rank_by,
             complete: self.complete,
             exclude_seen: self.exclude_seen,
-            filter: self.filter.resolve(items)?,
+            filter: self.filter.resolve(live.item_id_kind)?,
             diversity: self.diversity,
             explain: self.explain,
         })

@@ -4,7 +4,7 @@
 use shoal_common::ids::EntityId;
 use shoal_proto::v1::{ScoreKind, ShardsAnswered, TopItemsRequest};
 
-use super::{Filter, Options, Queries, Query, QueryError, list::Page};
+use super::{Filter, Options, Queries, Query, QueryError, Target, list::Page};
 
 /// The longest window.
 pub const WINDOW_DAYS_MAX: i64 = 36_500;
@@ -71,7 +71,7 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn popular(&self, request: &Popular) -> Result<PopularMovies, QueryError> {
-        self.run(None, |query| async move { query.popular(request).await }).await
+        self.run(Target::default(), |query| async move { query.popular(request).await }).await
     }
 }
 
@@ -79,7 +79,7 @@ impl Query {
     async fn popular(&self, request: &Popular) -> Result<PopularMovies, QueryError> {
         let Popular { n, order, window_days, ref filter, complete } = *request;
         let options = Options { n, complete, filter: filter.clone(), ..Options::default() };
-        let options = options.check(self.live()?.item_id_kind)?;
+        let options = options.check(self.live()?)?;
         if window_days.is_some_and(|days| !(1..=WINDOW_DAYS_MAX).contains(&days)) {
             return Err(wrong_window("it must be from 1 to 36500 days"));
         }

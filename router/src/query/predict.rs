@@ -1,8 +1,16 @@
 //! The rating that a user would give a movie.
 
 use shoal_common::ids::EntityId;
+use shoal_proto::v1::{EntityIds, ItemFilter, LookupItemReply, LookupUserReply, TopItemsRequest};
 
-use super::{GivenId, Queries, Query, QueryError, workers::floats};
+use super::{
+    GivenId, Model, Queries, Query, QueryError, SOURCE_MODEL, Target,
+    list::neighbours_request,
+    workers::{Best, floats},
+};
+
+/// `source` of a rating for a pair that the model has nothing for: the mean with the biases of user and movie.
+pub const SOURCE_BASELINE: &str = "baseline";
 
 /// Whose rating of what.
 #[derive(Debug, Clone)]
@@ -11,6 +19,8 @@ pub struct Predict {
     pub user: GivenId,
     /// The movie.
     pub movie: GivenId,
+    /// Which model predicts; the default one where none is named.
+    pub model: Option<Model>,
 }
 
 /// An answer.
@@ -28,6 +38,8 @@ pub struct Predicted {
     pub predicted_rating: f32,
     /// The version that answered.
     pub model_version: String,
+    /// [`SOURCE_MODEL`] or [`SOURCE_BASELINE`].
+    pub source: &'static str,
 }
 
 impl Queries {
@@ -36,15 +48,23 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn predict(&self, request: &Predict) -> Result<Predicted, QueryError> {
-        self.run(None, |query| async move { query.predict(request).await }).await
+        self.run(Target::model(request.model), |query| async move { query.predict(request).await }).await
     }
 }
 
 impl Query {
     async fn predict(&self, request: &Predict) -> Result<Predicted, QueryError> {
-        let user = request.user.resolve(self.live()?.user_id_kind, "user_id")?;
-        let movie = request.movie.resolve(self.live()?.item_id_kind, "movie_id")?;
-        let (of_user, of_movie) = tokio::join!(self.lookup_user(&user), self.lookup_item(&movie));
+        let live = self.live()?;
+        let user = request.user.resolve(live.user_id_kind, "user_id")?;
+        let movie = request.movie.resolve(live.item_id_kind, "movie_id")?;
+        let looking = async {
+            if live.has_neighbours() {
+                self.lookup_user_with_ratings(&user).await
+            } else {
+                self.lookup_user(&user).await
+            }
+        };
+        let (of_user, of_movie) = tokio::join!(looking, self.lookup_item(&movie));
         let (of_user, of_movie) = (of_user?, of_movie?);
         if !of_movie.known {
             return Err(QueryError::UnknownMovie(movie));
@@ -52,24 +72,58 @@ impl Query {
         if !of_user.known {
             return Err(QueryError::UnknownUser(user));
         }
-        let version = &self.live()?.version;
-        if of_user.rating_factors.is_empty() {
-            let reason = format!(
-                "version '{}' was trained without the explicit objective and predicts no ratings; train with --objective both",
-                version.name
-            );
-            return Err(QueryError::invalid("model", reason));
-        }
-        let (a, b) = (floats(&of_user.rating_factors), floats(&of_movie.rating_factors));
-        let product: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        let version = &live.version;
         let biases = f64::from(of_user.rating_bias) + f64::from(of_movie.rating_bias);
+        let (rating, source) = if live.has_neighbours() {
+            match self.predict_by_neighbours(&of_user, &movie).await? {
+                Some(rating) => (f64::from(rating), SOURCE_MODEL),
+                None => (version.rating_mean + biases, SOURCE_BASELINE),
+            }
+        } else {
+            let product = product(&of_user, &of_movie).ok_or_else(|| not_trained(&version.name))?;
+            let source = if of_movie.train_count > 0 { SOURCE_MODEL } else { SOURCE_BASELINE };
+            (version.rating_mean + biases + product, source)
+        };
         Ok(Predicted {
             user,
             movie,
             title: of_movie.title,
             genres: of_movie.genres,
-            predicted_rating: self.clamp((version.rating_mean + biases + product) as f32),
+            predicted_rating: self.clamp(rating as f32),
             model_version: version.name.clone(),
+            source,
         })
     }
+
+    /// The rating from the user's ratings of the movie's neighbours; `None` where there are none.
+    async fn predict_by_neighbours(
+        &self,
+        user: &LookupUserReply,
+        movie: &EntityId,
+    ) -> Result<Option<f32>, QueryError> {
+        let live = self.live()?;
+        if live.model() != Model::ItemCf {
+            let reason =
+                format!("model '{}' ranks and predicts no ratings; ask als or item_cf", live.model().name());
+            return Err(QueryError::invalid("model", reason));
+        }
+        let allow_ids = Some(EntityIds { ids: vec![movie.clone().into()] });
+        let filter = Some(ItemFilter { allow_ids, ..ItemFilter::default() });
+        let request = TopItemsRequest { n: 1, filter, ..neighbours_request(user) };
+        let Best { hits, .. } = self.best_items(request, true).await?;
+        Ok(hits.first().and_then(|hit| hit.hit.predicted_rating))
+    }
+}
+
+/// The inner product of the rating factors; `None` where the version has none.
+fn product(user: &LookupUserReply, movie: &LookupItemReply) -> Option<f64> {
+    let (a, b) = (floats(&user.rating_factors), floats(&movie.rating_factors));
+    (!a.is_empty()).then(|| a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum())
+}
+
+fn not_trained(version: &str) -> QueryError {
+    let reason = format!(
+        "version '{version}' was trained without the explicit objective and predicts no ratings; train with --objective both"
+    );
+    QueryError::invalid("model", reason)
 }

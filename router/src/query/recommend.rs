@@ -7,10 +7,11 @@ use shoal_common::ids::EntityId;
 use shoal_proto::v1::{LookupUserReply, RankBy, RecommendRequest, ScoreKind, ShardsAnswered};
 
 use super::{
-    CheckedOptions, GivenId, Options, Queries, Query, QueryError,
+    CheckedOptions, GivenId, Options, Queries, Query, QueryError, Target,
     cursor::{Cursor, REACH},
     explain::{Explanation, RatedRows},
     list::{Page, score_request},
+    model::POPULARITY,
 };
 use crate::{cache::CacheKey, merge::Hit, snapshot::Live};
 
@@ -51,6 +52,8 @@ pub struct Recommendation {
     pub rank: u32,
     /// Where it was asked for.
     pub explanation: Option<Explanation>,
+    /// What ranked it: a model's name or `popularity`.
+    pub model: &'static str,
 }
 
 /// An answer.
@@ -107,7 +110,7 @@ struct Checked {
 
 impl Checked {
     fn new(request: &Recommend, cursor: Option<&Cursor>, live: &Live) -> Result<Self, QueryError> {
-        let options = request.options.check(live.item_id_kind)?;
+        let options = request.options.check(live)?;
         let user = request.user.resolve(live.user_id_kind, "user_id")?;
         let normal = RecommendRequest {
             user_id: Some(user.clone().into()),
@@ -116,6 +119,7 @@ impl Checked {
             filter: options.filter.clone(),
             diversity: options.diversity,
             explain: options.explain,
+            model: live.model().name().to_owned(),
             ..RecommendRequest::default()
         };
         let normal = normal.encode_to_vec();
@@ -147,8 +151,9 @@ impl Queries {
         let cursor = request.cursor.as_deref().map(Cursor::parse).transpose()?;
         let cursor = &cursor;
         let version = cursor.as_ref().map(|cursor| cursor.version.clone());
+        let target = Target { version, model: request.options.model };
         let snapshot = self.snapshot();
-        let live = snapshot.serving(version.as_deref())?;
+        let live = snapshot.serving(&target)?;
         let checked = Checked::new(request, cursor.as_ref(), live)?;
         let (user, n) = (&checked.user, checked.options.n);
         if request.use_cache {
@@ -158,7 +163,7 @@ impl Queries {
             }
             tracing::debug!(%user, n, "cache MISS");
         }
-        let answer = self.run(version, |query| async move {
+        let answer = self.run(target, |query| async move {
             // The snapshot may be another one by now, of another data set.
             let checked = Checked::new(request, cursor.as_ref(), query.live()?)?;
             query.recommend(&checked).await
@@ -175,7 +180,7 @@ impl Queries {
 impl Query {
     async fn recommend(&self, checked: &Checked) -> Result<Recommended, QueryError> {
         let Checked { user, options, offset, request } = checked;
-        let found = if options.explain {
+        let found = if options.explain || self.live()?.has_neighbours() {
             self.lookup_user_with_ratings(user).await?
         } else {
             self.lookup_user(user).await?
@@ -201,22 +206,26 @@ impl Query {
         rated: Option<&RatedRows>,
     ) -> Result<Recommended, QueryError> {
         let rank_by = page.options.rank_by;
-        let (request, source) = score_request(found, rank_by, page.options.exclude_seen)?;
+        let live = self.live()?;
+        let (request, source) = score_request(live, found, rank_by, page.options.exclude_seen)?;
         let list = self.list(request.clone(), page, rated.is_some()).await?;
         let explanations = match rated {
+            Some(_) if source == SOURCE_MODEL && live.has_neighbours() => {
+                self.explain_by_neighbours(&list.hits).await?
+            }
             Some(rated) if source == SOURCE_MODEL => {
                 self.explain(&list.hits, rated, request.score() == ScoreKind::Rating).await?
             }
             _ => Vec::new(),
         };
-        let mut recommendations = self.recommendations(list.hits, page.offset);
+        let mut recommendations = self.recommendations(list.hits, page.offset, ranked_by(live, source));
         for (movie, explanation) in recommendations.iter_mut().zip(explanations) {
             movie.explanation = Some(explanation);
         }
         Ok(Recommended {
             user: None,
             recommendations,
-            model_version: self.live()?.version.name.clone(),
+            model_version: live.version.name.clone(),
             source,
             shards: list.shards,
             // Made into one by who knows the query.
@@ -226,7 +235,12 @@ impl Query {
     }
 
     /// Hits as clients see them, the first of them after `offset` others.
-    pub(super) fn recommendations(&self, hits: Vec<Hit>, offset: u32) -> Vec<Recommendation> {
+    pub(super) fn recommendations(
+        &self,
+        hits: Vec<Hit>,
+        offset: u32,
+        model: &'static str,
+    ) -> Vec<Recommendation> {
         let of_hit = |(hit, rank): (Hit, u32)| Recommendation {
             movie: hit.item,
             title: hit.hit.title,
@@ -235,6 +249,7 @@ impl Query {
             score: hit.hit.score,
             rank,
             explanation: None,
+            model,
         };
         hits.into_iter().zip(offset + 1..).map(of_hit).collect()
     }
@@ -244,6 +259,11 @@ impl Query {
         let scale = self.live().ok().and_then(Live::scale);
         scale.map_or(rating, |scale| rating.clamp(*scale.start(), *scale.end()))
     }
+}
+
+/// What ranked a list of this source.
+pub(super) fn ranked_by(live: &Live, source: &str) -> &'static str {
+    if source == SOURCE_FALLBACK { POPULARITY } else { live.model().name() }
 }
 
 /// The name of a way to rank, for people.

@@ -1,10 +1,10 @@
-//! Movies like a movie: the cosine of their factors.
+//! Movies like a movie: by the cosine of their factors, or the neighbours that the version has stored.
 
 use bytes::Bytes;
 use shoal_common::ids::EntityId;
-use shoal_proto::v1::{Objective, ScoreKind, ShardsAnswered, TopItemsRequest};
+use shoal_proto::v1::{LookupItemReply, Objective, ScoreKind, ShardsAnswered, TopItemsRequest};
 
-use super::{CountRange, GivenId, Queries, Query, QueryError, shards_answered, workers::Best};
+use super::{CountRange, GivenId, Model, Queries, Query, QueryError, Target, shards_answered, workers::Best};
 
 /// How many movies may be asked for.
 pub const SIMILAR_COUNT: CountRange = CountRange { default: 10, max: 50 };
@@ -18,6 +18,8 @@ pub struct Similar {
     pub n: Option<i64>,
     /// Rather no answer than one without some shards.
     pub complete: bool,
+    /// Which model finds them; the default one where none is named.
+    pub model: Option<Model>,
 }
 
 /// One movie.
@@ -29,10 +31,12 @@ pub struct SimilarMovie {
     pub title: String,
     /// Its genres.
     pub genres: Vec<String>,
-    /// Cosine of the factors, −1 to 1.
+    /// Cosine of the factors, −1 to 1; of item CF and content what makes neighbours, above 0 to 1.
     pub similarity: f32,
     /// From 1.
     pub rank: u32,
+    /// Which model found it.
+    pub model: &'static str,
 }
 
 /// An answer.
@@ -54,7 +58,7 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn similar(&self, request: &Similar) -> Result<SimilarItems, QueryError> {
-        self.run(None, |query| async move { query.similar(request).await }).await
+        self.run(Target::model(request.model), |query| async move { query.similar(request).await }).await
     }
 }
 
@@ -66,19 +70,9 @@ impl Query {
         if !found.known {
             return Err(QueryError::UnknownMovie(movie));
         }
-        let (query, objective) = if found.ranking_factors.is_empty() {
-            (found.rating_factors, Objective::Rating)
-        } else {
-            (found.ranking_factors, Objective::Ranking)
-        };
-        let top_items = TopItemsRequest {
-            score: ScoreKind::Cosine.into(),
-            n,
-            query,
-            query_objective: objective.into(),
-            exclude_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
-            ..TopItemsRequest::default()
-        };
+        let live = self.live()?;
+        let top_items = if live.has_neighbours() { neighbours(found) } else { cosine(found) };
+        let top_items = TopItemsRequest { n, ..top_items };
         let Best { hits, failed, total } = self.best_items(top_items, request.complete).await?;
         let ranks = 1..;
         let similar = hits.into_iter().zip(ranks).map(|(hit, rank)| SimilarMovie {
@@ -87,12 +81,39 @@ impl Query {
             genres: hit.hit.genres,
             similarity: hit.hit.score,
             rank,
+            model: live.model().name(),
         });
         Ok(SimilarItems {
             movie,
             similar: similar.collect(),
-            model_version: self.live()?.version.name.clone(),
+            model_version: live.version.name.clone(),
             shards: shards_answered(total, failed),
         })
+    }
+}
+
+/// By the cosine of factors.
+fn cosine(found: LookupItemReply) -> TopItemsRequest {
+    let (query, objective) = if found.ranking_factors.is_empty() {
+        (found.rating_factors, Objective::Rating)
+    } else {
+        (found.ranking_factors, Objective::Ranking)
+    };
+    TopItemsRequest {
+        score: ScoreKind::Cosine.into(),
+        query,
+        query_objective: objective.into(),
+        exclude_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
+        ..TopItemsRequest::default()
+    }
+}
+
+/// The neighbours as they are stored, which the movie itself is not one of.
+fn neighbours(found: LookupItemReply) -> TopItemsRequest {
+    TopItemsRequest {
+        score: ScoreKind::Listed.into(),
+        listed_rows: found.neighbour_rows,
+        listed_scores: found.similarities,
+        ..TopItemsRequest::default()
     }
 }

@@ -46,7 +46,7 @@ async fn answers_are_those_of_http() {
     assert_eq!(found, expected);
     assert!((1..).zip(&reply.recommendations).all(|(rank, movie)| movie.rank == rank));
 
-    let request = PredictRequest { user_id: text("1"), movie_id: integer(5) };
+    let request = PredictRequest { user_id: text("1"), movie_id: integer(5), ..Default::default() };
     let reply = client.predict(request).await.unwrap().into_inner();
     assert_eq!((reply.movie_id, reply.title), (integer(5), world::title(item)));
     assert_eq!(reply.predicted_rating, world::predicted(V1, user, item).clamp(0.5, 5.0));
@@ -140,9 +140,9 @@ async fn refusals_have_their_codes() {
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(part), "{status}");
     }
-    let request = SimilarRequest { movie_id: integer(5), n: 51, complete: false };
+    let request = SimilarRequest { movie_id: integer(5), n: 51, complete: false, ..Default::default() };
     assert_eq!(client.similar(request).await.unwrap_err().code(), Code::InvalidArgument);
-    let request = PredictRequest { user_id: integer(99_999), movie_id: integer(5) };
+    let request = PredictRequest { user_id: integer(99_999), movie_id: integer(5), ..Default::default() };
     assert_eq!(client.predict(request).await.unwrap_err().code(), Code::NotFound);
     cluster.publish(|metadata| metadata.live_version.clear());
     cluster.router.serves(None).await;

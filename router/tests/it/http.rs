@@ -82,7 +82,10 @@ async fn recommend_answers_with_every_field_of_the_contract() {
         assert_list(list, "score", &world.recommended(V1, user, n));
         assert_described(world, list);
         for movie in list.as_array().unwrap() {
-            assert_eq!(keys(movie), ["genres", "movie_id", "predicted_rating", "rank", "score", "title"]);
+            assert_eq!(
+                keys(movie),
+                ["genres", "model", "movie_id", "predicted_rating", "rank", "score", "title"]
+            );
             let item = world.item(movie["movie_id"].as_i64().unwrap());
             let rating = world::predicted(V1, user, item).clamp(0.5, 5.0);
             assert_eq!(movie["predicted_rating"].as_f64(), Some(shortest(rating)));
@@ -124,8 +127,16 @@ async fn predict_takes_ids_as_numbers_or_strings() {
     let (user, item) = (cluster.world.user(2), cluster.world.item(33));
     for body in [r#"{"user_id":2,"movie_id":33}"#, r#" {"movie_id": "33", "user_id": "2"} "#] {
         let answer = cluster.router.predict(body).await.ok();
-        let fields =
-            ["genres", "model_version", "movie_id", "predicted_rating", "timestamp", "title", "user_id"];
+        let fields = [
+            "genres",
+            "model_version",
+            "movie_id",
+            "predicted_rating",
+            "source",
+            "timestamp",
+            "title",
+            "user_id",
+        ];
         assert_eq!(keys(&answer), fields);
         assert_eq!((&answer["user_id"], &answer["movie_id"]), (&json!(2), &json!(33)));
         assert_eq!((&answer["title"], &answer["model_version"]), (&json!(world::title(item)), &json!(V1)));
@@ -152,7 +163,7 @@ async fn similar_lists_by_cosine_and_never_the_movie_itself() {
         let list = &answer["similar_movies"];
         assert_list(list, "similarity", &expected);
         assert_described(world, list);
-        assert_eq!(keys(&list[0]), ["genres", "movie_id", "rank", "similarity", "title"]);
+        assert_eq!(keys(&list[0]), ["genres", "model", "movie_id", "rank", "similarity", "title"]);
     }
 }
 

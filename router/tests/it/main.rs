@@ -9,6 +9,7 @@ mod grpc;
 mod http;
 mod lists;
 mod metadata;
+mod models;
 mod promote;
 mod resilience;
 mod service;

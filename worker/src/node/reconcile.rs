@@ -10,7 +10,7 @@ use std::{
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use shoal_common::shutdown::Shutdown;
-use shoal_proto::v1::{Metadata, Side};
+use shoal_proto::v1::{Metadata, ServedModel, Side};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -232,10 +232,13 @@ impl Reconciler {
 
 /// What is asked for now loads first, then what is about to be, then what rollback may need.
 fn urgency(metadata: &Metadata, version: &str) -> u8 {
-    match version {
-        live if live == metadata.live_version => 0,
-        promoting if promoting == metadata.promoting_version => 1,
-        _ => 2,
+    let any = |of: fn(&ServedModel) -> &String| metadata.served.iter().any(|served| of(served) == version);
+    if version == metadata.live_version || any(|served| &served.live_version) {
+        0
+    } else if version == metadata.promoting_version || any(|served| &served.promoting_version) {
+        1
+    } else {
+        2
     }
 }
 

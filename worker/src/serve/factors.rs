@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     id_column::IdColumn,
+    model_parts::read_biases,
     tensor_file::{TensorFile, TensorFileError},
 };
 
@@ -22,6 +23,8 @@ const RANKING: &str = "ranking";
 const RATING: &str = "rating";
 const RATING_BIAS: &str = "rating_bias";
 const TRAIN_COUNTS: &str = "train_counts";
+/// Of a version without factors.
+const BIAS: &str = "bias";
 
 /// What the registry says of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,12 @@ pub struct FactorShape {
 }
 
 impl FactorShape {
+    /// The shape of a shard with `rows` rows in a version that has biases and no factors.
+    #[must_use]
+    pub fn without_factors(rows: usize) -> Self {
+        Self { rows, rank: 0, ranking: false, rating: false }
+    }
+
     /// The shape of a shard with `rows` rows in a version trained with these parameters.
     #[must_use]
     pub fn new(parameters: &AlsParameters, rows: usize) -> Self {
@@ -78,6 +87,9 @@ impl FactorPart {
                 check_length(&file, RATING_BIAS, biases.len(), shape.rows)?;
                 check_finite(&file, RATING_BIAS, biases, 1)?;
             }
+            if !shape.ranking && !shape.rating {
+                read_biases(&file, shape.rows)?;
+            }
             Ok(Self { file, ids, shape })
         };
         read().map_err(|source| LoadError::Tensors { path: path.to_owned(), source: Box::new(source) })
@@ -108,10 +120,12 @@ impl FactorPart {
         Some(FactorRows::new(values.0, values.1))
     }
 
-    /// The biases of the rating objective, if the version has it.
+    /// The biases of the rating objective, or of a version without factors; `None` when the version only ranks.
     #[must_use]
     pub fn rating_biases(&self) -> Option<&[f32]> {
-        self.file.vector(RATING_BIAS).ok().filter(|_| self.shape.rating)
+        let FactorShape { ranking, rating, .. } = self.shape;
+        let name = if ranking || rating { RATING_BIAS } else { BIAS };
+        self.file.vector(name).ok().filter(|_| rating || !ranking)
     }
 
     /// Training ratings of each row.

@@ -11,7 +11,8 @@ use std::{
 };
 
 use shoal_common::store::{LocalCache, Manifest, PartKind, Store, StoreError, catalogue_part, join, part};
-use shoal_proto::v1::{DatasetInfo, ModelVersion, Objective, ShardStats, Side};
+use shoal_proto::v1::{DatasetInfo, ModelVersion, Objective, ShardStats, Side, model_parameters::Model};
+use tokio::sync::OnceCell;
 
 use super::{
     catalogue::read_descriptions,
@@ -19,11 +20,17 @@ use super::{
     error::LoadError,
     factors::{FactorPart, FactorShape},
     fold_in::FoldIn,
+    neighbours::{ListShape, NeighbourLists},
     ratings::RatingsPart,
     shard::{ItemShard, UserShard},
     version::{LoadedShard, LoadedVersion, ShardKey},
 };
-use crate::{popularity::damped_mean, train::Settings};
+use crate::{model_parts::read_biases, popularity::damped_mean, tensor_file::TensorFile, train::Settings};
+
+/// Models that are served, by the names that versions have of them.
+const MODEL_ALS: &str = "als";
+const MODEL_ITEM_CF: &str = "item_cf";
+const MODEL_CONTENT: &str = "content_based";
 
 /// The manifests of a version and its data set: what loading any of its shards starts from.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub struct VersionSource {
     dataset: DatasetInfo,
     model_manifest: Manifest,
     dataset_manifest: Manifest,
+    /// By global row; filled when the first shard that needs them is loaded.
+    item_biases: OnceCell<Arc<[f32]>>,
 }
 
 impl VersionSource {
@@ -59,15 +68,43 @@ impl VersionSource {
             .then(|| catalogue_part(shard))
             .filter(|name| self.dataset_manifest.entry(name).is_ok())
             .map(dataset);
+        let model =
+            |name: String| ObjectName { folder: &self.version.path, manifest: &self.model_manifest, name };
+        let kind = if self.has_factors() { PartKind::Factors } else { PartKind::Biases };
+        let lists = side == Side::Items && !self.has_factors();
+        let predicts = lists && self.prediction_neighbours() > 0;
+        let shards = if predicts { self.dataset.shard_count } else { 0 };
         ShardObjects {
-            factors: ObjectName {
-                folder: &self.version.path,
-                manifest: &self.model_manifest,
-                name: part(PartKind::Factors, side, shard),
-            },
+            factors: model(part(kind, side, shard)),
             ratings: dataset(part(PartKind::Ratings, side, shard)),
             catalogue,
+            neighbours: lists.then(|| model(part(PartKind::Neighbours, side, shard))),
+            item_biases: (0..shards).map(|shard| model(part(PartKind::Biases, side, shard))).collect(),
         }
+    }
+
+    fn has_factors(&self) -> bool {
+        self.version.model == MODEL_ALS
+    }
+
+    /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none from them.
+    fn prediction_neighbours(&self) -> usize {
+        match self.version.model_parameters.as_ref().and_then(|parameters| parameters.model.as_ref()) {
+            Some(Model::ItemCf(parameters)) => parameters.prediction_neighbours as usize,
+            _ => 0,
+        }
+    }
+
+    /// Whether the version can be served at all.
+    fn check_model(&self) -> Result<(), LoadError> {
+        if [MODEL_ALS, MODEL_ITEM_CF, MODEL_CONTENT].contains(&self.version.model.as_str()) {
+            return Ok(());
+        }
+        let reason = format!(
+            "versions of '{}' are not served; promote the versions that it is made of",
+            self.version.model
+        );
+        Err(LoadError::Version { version: self.version.name.clone(), reason })
     }
 
     fn stats(&self, side: Side) -> &[ShardStats] {
@@ -98,9 +135,13 @@ struct ObjectName<'a> {
 
 /// The objects behind one shard.
 struct ShardObjects<'a> {
+    /// Of a version of neighbours its biases.
     factors: ObjectName<'a>,
     ratings: ObjectName<'a>,
     catalogue: Option<ObjectName<'a>>,
+    neighbours: Option<ObjectName<'a>>,
+    /// Of every item shard, for a shard that predicts ratings from them.
+    item_biases: Vec<ObjectName<'a>>,
 }
 
 /// A part on this machine's disk, with the object's name for errors.
@@ -114,6 +155,7 @@ struct ShardParts {
     factors: Fetched,
     ratings: Fetched,
     catalogue: Option<Fetched>,
+    neighbours: Option<(Fetched, ListShape)>,
     shape: FactorShape,
     /// The global number of the shard's first row.
     first_row: u32,
@@ -151,8 +193,13 @@ impl Loader {
         shard: u32,
     ) -> Result<(Arc<VersionSource>, LoadedShard), LoadError> {
         let source = self.source(version, dataset).await?;
+        source.check_model()?;
         let (rows, first_row) = source.rows(side, shard)?;
         let objects = source.objects(side, shard);
+        let neighbours = match &objects.neighbours {
+            Some(object) => Some((self.fetch(object).await?, self.list_shape(&source, &objects).await?)),
+            None => None,
+        };
         let parts = ShardParts {
             factors: self.fetch(&objects.factors).await?,
             ratings: self.fetch(&objects.ratings).await?,
@@ -160,7 +207,12 @@ impl Loader {
                 Some(object) => Some(self.fetch(object).await?),
                 None => None,
             },
-            shape: FactorShape::new(&source.version.parameters.clone().unwrap_or_default(), rows),
+            neighbours,
+            shape: if source.has_factors() {
+                FactorShape::new(&source.version.parameters.clone().unwrap_or_default(), rows)
+            } else {
+                FactorShape::without_factors(rows)
+            },
             first_row,
             other_rows: if side == Side::Items { source.dataset.users } else { source.dataset.items },
             rating_mean: source.dataset.rating_mean,
@@ -173,6 +225,35 @@ impl Loader {
         });
         let shard = opened.await.map_err(|source| LoadError::Panicked { path, source })??;
         Ok((source, shard))
+    }
+
+    /// What the lists of a version have in common; the biases of all items are read once.
+    async fn list_shape(
+        &self,
+        source: &VersionSource,
+        objects: &ShardObjects<'_>,
+    ) -> Result<ListShape, LoadError> {
+        let dataset = &source.dataset;
+        let too_many = || LoadError::Version {
+            version: source.version.name.clone(),
+            reason: format!("its data set has more than {} items", u32::MAX),
+        };
+        let read = || async {
+            let mut biases = Vec::new();
+            for (shard, object) in (0..).zip(&objects.item_biases) {
+                let Fetched { path, file } = self.fetch(object).await?;
+                let (rows, _) = source.rows(Side::Items, shard)?;
+                let read = TensorFile::map(&file).and_then(|file| Ok(read_biases(&file, rows)?.0.to_vec()));
+                biases.extend(read.map_err(|source| LoadError::Tensors { path, source: Box::new(source) })?);
+            }
+            Ok::<Arc<[f32]>, LoadError>(biases.into())
+        };
+        Ok(ListShape {
+            items: u32::try_from(dataset.items).map_err(|_| too_many())?,
+            prediction_neighbours: source.prediction_neighbours(),
+            scale: (dataset.rating_min, dataset.rating_max),
+            biases: Arc::clone(source.item_biases.get_or_try_init(read).await?),
+        })
     }
 
     /// Removes from the cache what none of these shards uses, and forgets other versions' manifests.
@@ -215,6 +296,7 @@ impl Loader {
             dataset_manifest: read(&dataset.path, &dataset.manifest_checksum).await?,
             version: version.clone(),
             dataset: dataset.clone(),
+            item_biases: OnceCell::new(),
         });
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.insert(version.name.clone(), Arc::clone(&source));
@@ -233,9 +315,10 @@ impl Loader {
 impl ShardObjects<'_> {
     /// By which the local cache names the objects.
     fn checksums(&self) -> Vec<String> {
-        [Some(&self.factors), Some(&self.ratings), self.catalogue.as_ref()]
+        [Some(&self.factors), Some(&self.ratings), self.catalogue.as_ref(), self.neighbours.as_ref()]
             .into_iter()
             .flatten()
+            .chain(&self.item_biases)
             .filter_map(|object| Some(object.manifest.entry(&object.name).ok()?.checksum.clone()))
             .collect()
     }
@@ -249,6 +332,10 @@ impl ShardParts {
 
     fn open_items(&self) -> Result<ItemShard, LoadError> {
         let (factors, ratings) = self.open_rows()?;
+        let open = |(fetched, shape): &(Fetched, ListShape)| {
+            let (file, path) = (&fetched.file, &fetched.path);
+            NeighbourLists::open(file, path, factors.rows(), self.first_row, shape.clone())
+        };
         let rows = 0..factors.rows();
         let descriptions = match &self.catalogue {
             Some(catalogue) => read_descriptions(&catalogue.file, &catalogue.path, factors.ids())?,
@@ -265,6 +352,7 @@ impl ShardParts {
             damped_means: rows.map(|row| damped_mean(ratings.ratings(row), self.rating_mean)).collect(),
             rating_mean: self.rating_mean,
             newest: ratings.newest(),
+            neighbours: self.neighbours.as_ref().map(open).transpose()?,
             factors,
             ratings,
             descriptions,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use shoal_proto::v1::{Objective, ScoreKind, TopItemsRequest};
 
-use super::filter::ItemFilter;
+use super::{filter::ItemFilter, neighbours::RatedItems};
 
 /// The most items one query may ask of a shard. The public API asks for at most 100; the rest is
 /// room for tools that rank deeper.
@@ -49,6 +49,18 @@ pub enum QueryError {
     /// A trend without its half-life, or a window that is no time.
     #[error("window_seconds is {0}; it must be above 0 for a trend, and not below 0")]
     Window(i64),
+    /// Rated rows out of order, or without a rating each.
+    #[error("'rated_rows' does not ascend, or has not one of 'ratings' each")]
+    RatedRows,
+    /// Listed rows without a score each.
+    #[error("'listed_rows' has not one of 'listed_scores' each")]
+    ListedRows,
+    /// A rated row that is no item.
+    #[error("'rated_rows' names row {0}, which the version does not have")]
+    RatedRow(u32),
+    /// The version has factors instead.
+    #[error("the version has no neighbours to score by")]
+    NoNeighbours,
     /// The filter names an id that is none.
     #[error("the filter has an id that is missing")]
     FilterId,
@@ -89,6 +101,12 @@ pub struct ItemQuery {
     pub window_seconds: i64,
     /// Time of the data set's newest rating, seconds since the epoch.
     pub newest_unix_s: i64,
+    /// For [`ScoreKind::Neighbours`].
+    pub rated: RatedItems,
+    /// For [`ScoreKind::Listed`]: global rows and their scores.
+    pub listed: Vec<(u32, f32)>,
+    /// Whether hits say which rated items add to their scores.
+    pub with_parts: bool,
 }
 
 impl ItemQuery {
@@ -133,8 +151,33 @@ impl ItemQuery {
             with_factors: request.with_factors,
             window_seconds: request.window_seconds,
             newest_unix_s: request.newest_unix_s,
+            rated: rated_items(request)?,
+            listed: listed_items(request)?,
+            with_parts: request.with_parts,
         })
     }
+}
+
+fn rated_items(request: &TopItemsRequest) -> Result<RatedItems, QueryError> {
+    let rows: Vec<u32> = elements("rated_rows", &request.rated_rows)?;
+    let ratings: Vec<f32> = elements("ratings", &request.ratings)?;
+    if rows.len() != ratings.len() || !rows.is_sorted_by(|a, b| a < b) {
+        return Err(QueryError::RatedRows);
+    }
+    // One that is missing is not a number; an infinite one is none either.
+    if ratings.iter().any(|rating| rating.is_infinite()) {
+        return Err(QueryError::NotFinite("ratings"));
+    }
+    Ok(RatedItems { rows, ratings })
+}
+
+fn listed_items(request: &TopItemsRequest) -> Result<Vec<(u32, f32)>, QueryError> {
+    let rows: Vec<u32> = elements("listed_rows", &request.listed_rows)?;
+    let scores = finite_vector("listed_scores", &request.listed_scores)?;
+    if rows.len() != scores.len() {
+        return Err(QueryError::ListedRows);
+    }
+    Ok(rows.into_iter().zip(scores).collect())
 }
 
 /// Checks the shards that a request names.
@@ -205,6 +248,16 @@ mod tests {
                 TopItemsRequest { query: f32::NAN.to_le_bytes().to_vec().into(), ..request() },
                 QueryError::NotFinite("query"),
             ),
+            (TopItemsRequest { rated_rows: vec![0; 4].into(), ..request() }, QueryError::RatedRows),
+            (
+                TopItemsRequest {
+                    rated_rows: bytemuck::cast_slice(&[9_u32, 9]).to_vec().into(),
+                    ratings: vec![0; 8].into(),
+                    ..request()
+                },
+                QueryError::RatedRows,
+            ),
+            (TopItemsRequest { listed_rows: vec![0; 4].into(), ..request() }, QueryError::ListedRows),
             (
                 TopItemsRequest {
                     exclude_rows: bytemuck::cast_slice(&[9_u32, 3]).to_vec().into(),

@@ -12,6 +12,7 @@ use super::{
     descriptions::Descriptions,
     factors::FactorPart,
     filter::RowFilter,
+    neighbours::NeighbourLists,
     norm,
     query::{ItemQuery, QueryError},
     ratings::RatingsPart,
@@ -88,6 +89,8 @@ pub struct ItemShard {
     pub(super) rating_counts: Vec<u32>,
     pub(super) damped_means: Vec<f32>,
     pub(super) descriptions: Descriptions,
+    /// Of a version that has them instead of factors.
+    pub(super) neighbours: Option<NeighbourLists>,
 }
 
 /// One item of an answer.
@@ -107,19 +110,26 @@ struct Prepared<'a> {
     base: f32,
     predictor: Option<(FactorRows<'a>, &'a [f32])>,
     filter: Option<RowFilter<'a>>,
-    timed: Option<TimedScores>,
+    table: Option<TableScores>,
+    /// Whose rating to predict from neighbours: what it is expected to be above an item's bias.
+    rater: Option<(&'a NeighbourLists, f64)>,
 }
 
 impl Prepared<'_> {
     fn hit(&self, score: f32, row: usize) -> Hit {
-        let predict =
+        let by_factors =
             |(factors, biases)| predict_row(factors, biases, row, &self.query.rating_vector, self.base);
-        Hit { row, score, predicted_rating: self.predictor.and_then(predict) }
+        let by_neighbours =
+            |(lists, user): (&NeighbourLists, f64)| lists.predict(row, &self.query.rated, user);
+        let predicted_rating =
+            self.predictor.and_then(by_factors).or_else(|| self.rater.and_then(by_neighbours));
+        Hit { row, score, predicted_rating }
     }
 }
 
-/// One entry for each row.
-struct TimedScores {
+/// Scores that are worked out for all rows before the best are chosen: one entry for each row, and whether it can be
+/// listed at all, which is when its count is above 0.
+struct TableScores {
     scores: Vec<f32>,
     counts: Vec<u32>,
 }
@@ -137,6 +147,8 @@ pub struct ItemVectors<'a> {
     pub rating_bias: f32,
     /// Ratings in the data set.
     pub ratings: u32,
+    /// Training ratings.
+    pub train_count: u32,
 }
 
 impl ItemShard {
@@ -205,6 +217,7 @@ impl ItemShard {
             rating: vector(Objective::Rating),
             rating_bias: self.factors.rating_biases().map_or(0.0, |biases| biases[row]),
             ratings: self.rating_counts[row],
+            train_count: self.factors.train_counts()[row],
         }
     }
 
@@ -252,14 +265,18 @@ impl ItemShard {
             base: rating_base(rating_mean, query.rating_bias),
             predictor: if query.with_predicted_rating { self.predictor(query)? } else { None },
             filter: filter.map(|filter| filter.of_shard(self.factors.ids(), &self.descriptions)),
-            timed: self.timed_scores(query),
+            table: self.table_scores(query)?,
+            rater: self.neighbours.as_ref().filter(|_| query.with_predicted_rating).map(|lists| {
+                let user = rating_mean + f64::from(query.rating_bias);
+                (lists, user)
+            }),
         })
     }
 
     fn selection<'a>(&'a self, prepared: &'a Prepared<'a>) -> Result<Selection<'a>, QueryError> {
         let query = prepared.query;
-        let (scoring, counts) = match &prepared.timed {
-            Some(timed) => (Scoring::Table(&timed.scores), &timed.counts[..]),
+        let (scoring, counts) = match &prepared.table {
+            Some(table) => (Scoring::Table(&table.scores), &table.counts[..]),
             None => self.scoring(query, prepared.base)?,
         };
         // Nothing is known of an item without direction, so nothing is like it.
@@ -274,9 +291,50 @@ impl ItemShard {
         })
     }
 
+    /// The scores of a query that has a table of them; `None` for one whose scores are worked out row by row.
+    fn table_scores(&self, query: &ItemQuery) -> Result<Option<TableScores>, QueryError> {
+        match query.score {
+            ScoreKind::Neighbours => {
+                let lists = self.neighbours.as_ref().ok_or(QueryError::NoNeighbours)?;
+                if let Some(row) = query.rated.rows.last().filter(|row| !lists.has(**row)) {
+                    return Err(QueryError::RatedRow(*row));
+                }
+                let scores = lists.scores(&query.rated);
+                // Weights and similarities are above 0: a sum of 0 is a sum over nothing.
+                let counts = scores.iter().map(|score| u32::from(*score > 0.0)).collect();
+                Ok(Some(TableScores { scores, counts }))
+            }
+            ScoreKind::Listed => {
+                let (mut scores, mut counts) = (vec![0.0; self.rows()], vec![0; self.rows()]);
+                for (row, score) in &query.listed {
+                    let own = row.checked_sub(self.first_row).map(|row| row as usize);
+                    if let Some(row) = own.filter(|row| *row < scores.len()) {
+                        (scores[row], counts[row]) = (*score, 1);
+                    }
+                }
+                Ok(Some(TableScores { scores, counts }))
+            }
+            _ => Ok(self.timed_scores(query)),
+        }
+    }
+
+    /// The rated items that add most to a row's score in a query by neighbours, most first: global rows, and what
+    /// each adds.
+    #[must_use]
+    pub fn parts(&self, query: &ItemQuery, row: usize) -> Vec<(u32, f32)> {
+        let lists = self.neighbours.as_ref().filter(|_| query.score == ScoreKind::Neighbours);
+        lists.map(|lists| lists.parts(row, &query.rated)).unwrap_or_default()
+    }
+
+    /// Global rows and similarities of an item's neighbours, best first; none in a version of factors.
+    #[must_use]
+    pub fn neighbours(&self, row: usize) -> (&[u32], &[f32]) {
+        self.neighbours.as_ref().map(|lists| lists.of(row)).unwrap_or_default()
+    }
+
     /// The scores that depend on the times of ratings, and how many ratings are behind each; `None` for a
     /// query whose scores do not.
-    fn timed_scores(&self, query: &ItemQuery) -> Option<TimedScores> {
+    fn timed_scores(&self, query: &ItemQuery) -> Option<TableScores> {
         let newest = query.newest_unix_s;
         let seconds = query.window_seconds;
         let of_row = |row: usize| -> (f32, u32) {
@@ -309,7 +367,7 @@ impl ItemShard {
         };
         timed.then(|| {
             let (scores, counts) = (0..self.rows()).map(of_row).unzip();
-            TimedScores { scores, counts }
+            TableScores { scores, counts }
         })
     }
 
@@ -341,8 +399,12 @@ impl ItemShard {
                 let query_norm = norm(&query.vector);
                 (Scoring::Cosine { factors, norms, query: &query.vector, query_norm }, trained)
             }
-            // Trends and novelties have tables of their own.
-            ScoreKind::Trending | ScoreKind::Latest | ScoreKind::Unspecified => {
+            // The others have tables of their own.
+            ScoreKind::Trending
+            | ScoreKind::Latest
+            | ScoreKind::Neighbours
+            | ScoreKind::Listed
+            | ScoreKind::Unspecified => {
                 return Err(QueryError::NoScore);
             }
         })

@@ -79,7 +79,7 @@ impl WorkerServing for Serving {
         let version = self.version(&version)?;
         let number = item.shard(version.shard_count);
         let shard = version.items.get(&number).ok_or_else(|| shard_missing(&version.name, "item", number))?;
-        Ok(Response::new(lookups::item(shard, &item)))
+        Ok(Response::new(lookups::item_with_neighbours(shard, &item)))
     }
 
     async fn top_items(&self, request: Request<TopItemsRequest>) -> Result<Response<TopItemsReply>, Status> {
@@ -228,6 +228,8 @@ fn score_name(score: ScoreKind) -> &'static str {
         ScoreKind::Popularity => "popularity",
         ScoreKind::Trending => "trending",
         ScoreKind::Latest => "latest",
+        ScoreKind::Neighbours => "neighbours",
+        ScoreKind::Listed => "listed",
         ScoreKind::Unspecified => "unspecified",
     }
 }

@@ -227,7 +227,7 @@ impl Stages<'_> {
         }
         let view = View::new(self.watch.style(), "promote");
         view.set(0.0, "workers load the version");
-        let promoted = self.client.promote(&version.name).await;
+        let promoted = self.client.promote(&version.name, true).await;
         drop(view);
         promoted?;
         self.watch.done("promote", "Promoted: workers hold every shard of it");

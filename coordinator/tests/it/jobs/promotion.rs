@@ -6,7 +6,11 @@ use super::*;
 
 impl World {
     async fn promote(&self, version: &str, request_id: &str) -> Result<PromoteReply, Status> {
-        let request = PromoteRequest { version: version.to_owned(), request_id: request_id.to_owned() };
+        let request = PromoteRequest {
+            version: version.to_owned(),
+            request_id: request_id.to_owned(),
+            make_default: false,
+        };
         self.cluster
             .ask(|mut leader| {
                 let request = request.clone();
@@ -16,7 +20,7 @@ impl World {
     }
 
     async fn roll_back(&self, request_id: &str) -> Result<PromoteReply, Status> {
-        let request = RollbackRequest { request_id: request_id.to_owned() };
+        let request = RollbackRequest { request_id: request_id.to_owned(), model: String::new() };
         self.cluster
             .ask(|mut leader| {
                 let request = request.clone();
@@ -49,7 +53,12 @@ async fn a_version_is_live_when_every_shard_is_loaded_and_not_before() {
     let (reply, ()) = tokio::join!(world.promote(&version, ""), loads);
     assert_eq!(
         reply.unwrap(),
-        PromoteReply { live_version: version.clone(), previous_version: String::new() }
+        PromoteReply {
+            live_version: version.clone(),
+            model: "als".into(),
+            default_model: "als".into(),
+            ..PromoteReply::default()
+        }
     );
     let status = world.cluster.status().await;
     assert_eq!((status.shards_total, status.shards_served, status.shards_fully_replicated), (8, 8, 8));

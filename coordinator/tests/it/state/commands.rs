@@ -44,13 +44,13 @@ fn a_promotion_is_overtaken_given_up_or_rolled_over() {
     // One that was overtaken cannot give up the other.
     let abort = |version: &str| Command::PromoteAbort(PromoteAbort { version: version.to_owned() });
     machine.accept(abort("v2"));
-    assert_eq!(machine.state().promoting_version, "v3");
+    assert_eq!(machine.served().0[2], "v3");
     machine.accept(abort("v3"));
     machine.refuse(promote_commit("v3"), RefusalKind::Precondition);
     // Promoting what is live ends another promotion.
     machine.accept(promote_start("v2"));
     machine.accept(promote_start("v1"));
-    assert_eq!(machine.state().promoting_version, "");
+    assert_eq!(machine.served().0[2], "");
     machine.promote("v2");
     machine.accept(promote_start("v3"));
     machine.accept(rollback());
@@ -67,6 +67,72 @@ fn what_cannot_be_promoted_or_rolled_back_is_refused() {
     machine.refuse(promote_start(""), RefusalKind::NotFound);
     machine.refuse(promote_commit(""), RefusalKind::Precondition);
     machine.refuse(rollback(), RefusalKind::Precondition);
+}
+
+#[test]
+fn each_model_has_a_live_version_and_one_of_them_is_the_default() {
+    let mut machine = Machine::with_versions(&["v1"]);
+    let of = |name: &str, model: &str| ModelVersion { model: model.into(), ..version(name, "films", "1") };
+    for (name, model) in [("i1", "item_cf"), ("i2", "item_cf"), ("h1", "hybrid")] {
+        let register = RegisterVersion { version: Some(of(name, model)), dataset: None };
+        machine.accept(Command::RegisterVersion(register));
+    }
+    let start = |version: &str, make_default| {
+        Command::PromoteStart(PromoteStart { version: version.into(), make_default })
+    };
+    let back = |model: &str| Command::Rollback(RollbackLive { model: model.into() });
+    let live = |machine: &Machine, version: &str| machine.state().served_with(version).live_version;
+    // The first one that is live is the default, the others are not unless it is said.
+    machine.accept(start("i1", false));
+    assert_eq!(machine.state().default_model, "");
+    machine.accept(promote_commit("i1"));
+    assert_eq!(machine.state().default_model, "item_cf");
+    // Two promotions go on at once.
+    machine.accept(start("v1", false));
+    machine.accept(start("h1", true));
+    machine.accept(promote_commit("v1"));
+    assert_eq!(machine.state().default_model, "item_cf");
+    machine.accept(promote_commit("h1"));
+    assert_eq!(machine.state().default_model, "hybrid");
+    assert_eq!(["v1", "i1", "h1"].map(|version| live(&machine, version)), ["v1", "i1", "h1"]);
+    let wanted = |machine: &Machine| -> Vec<String> {
+        machine.state().wanted_versions().into_iter().map(|version| version.name.clone()).collect()
+    };
+    assert_eq!(wanted(&machine), ["h1", "v1", "i1"]);
+
+    // Each goes back by itself.
+    machine.accept(start("i2", false));
+    machine.accept(promote_commit("i2"));
+    assert_eq!(wanted(&machine), ["h1", "v1", "i2", "i1"]);
+    machine.accept(back("item_cf"));
+    assert_eq!((live(&machine, "i1"), live(&machine, "v1")), ("i1".into(), "v1".into()));
+    for nothing in ["", "als", "content_based"] {
+        assert!(machine.refuse(back(nothing), RefusalKind::Precondition).contains("no earlier version"));
+    }
+    // What is live already becomes the default at once.
+    machine.accept(start("v1", true));
+    assert_eq!((machine.state().default_model, live(&machine, "i1")), ("als".into(), "i1".into()));
+    let states = machine.state().versions;
+    assert_eq!(states["i2"].state(), VersionState::Ready);
+    assert_eq!(["v1", "i1", "h1"].map(|name| states[name].state()), [VersionState::Live; 3]);
+}
+
+#[test]
+fn a_snapshot_of_a_release_that_served_one_version_is_read() {
+    let mut machine = Machine::with_versions(&["v1", "v2", "v3"]);
+    machine.promote("v1");
+    machine.promote("v2");
+    machine.accept(promote_start("v3"));
+    let state = machine.state();
+    let old = MetadataSnapshot {
+        live_version: "v2".into(),
+        previous_version: "v1".into(),
+        promoting_version: "v3".into(),
+        served: Vec::new(),
+        default_model: String::new(),
+        ..state.to_snapshot()
+    };
+    assert_eq!(ClusterState::from_snapshot(&old.encode_to_vec()).unwrap(), state);
 }
 
 #[test]
@@ -93,7 +159,7 @@ fn one_request_id_makes_one_job_and_one_rollback() {
     machine.promote("v2");
     for _ in 0..3 {
         assert_eq!(machine.apply_once("r3", rollback()).refusal(), RefusalKind::Unspecified);
-        assert_eq!(machine.state().live_version, "v1");
+        assert_eq!(machine.served().0[0], "v1");
     }
     // A refusal is an answer too: what is asked again is not what comes true later.
     let refused = machine.apply_once("r4", promote_start("v3"));

@@ -99,7 +99,8 @@ impl Machine {
         let state = self.state();
         let states = state.versions.values().map(|version| (version.name.clone(), version.state()));
         let states = states.collect();
-        ([state.live_version, state.previous_version, state.promoting_version], states)
+        let ServedModel { live_version, previous_version, promoting_version, .. } = state.served_with("v1");
+        ([live_version, previous_version, promoting_version], states)
     }
 }
 
@@ -132,6 +133,7 @@ fn dataset(name: &str, version: &str) -> DatasetInfo {
 fn version(name: &str, dataset_name: &str, dataset_version: &str) -> ModelVersion {
     ModelVersion {
         name: name.to_owned(),
+        model: "als".to_owned(),
         dataset_name: dataset_name.to_owned(),
         dataset_version: dataset_version.to_owned(),
         ..Default::default()
@@ -139,7 +141,7 @@ fn version(name: &str, dataset_name: &str, dataset_version: &str) -> ModelVersio
 }
 
 fn promote_start(version: &str) -> Command {
-    Command::PromoteStart(PromoteStart { version: version.to_owned() })
+    Command::PromoteStart(PromoteStart { version: version.to_owned(), make_default: false })
 }
 
 fn promote_commit(version: &str) -> Command {
@@ -147,5 +149,5 @@ fn promote_commit(version: &str) -> Command {
 }
 
 fn rollback() -> Command {
-    Command::Rollback(RollbackLive {})
+    Command::Rollback(RollbackLive::default())
 }

@@ -25,8 +25,9 @@ fn any_dataset() -> impl Strategy<Value = DatasetInfo> {
 }
 
 fn any_version() -> impl Strategy<Value = ModelVersion> {
-    (name("v"), name("d"), name("1"), any::<i32>(), 0_i64..20_000).prop_map(
-        |(name, dataset_name, dataset_version, state, created_unix_ms)| ModelVersion {
+    (name("v"), name("m"), name("d"), name("1"), any::<i32>(), 0_i64..20_000).prop_map(
+        |(name, model, dataset_name, dataset_version, state, created_unix_ms)| ModelVersion {
+            model,
             state: state % 5,
             created_unix_ms,
             parameters: Some(AlsParameters { rank: 8, ..Default::default() }),
@@ -100,10 +101,12 @@ fn any_command() -> impl Strategy<Value = Command> {
         16 => update,
         2 => any_job().prop_map(|job_id| Command::CancelJob(CancelJob { job_id })),
         2 => placement,
-        4 => name("v").prop_map(|version| Command::PromoteStart(PromoteStart { version })),
+        4 => (name("v"), any::<bool>()).prop_map(|(version, make_default)| {
+            Command::PromoteStart(PromoteStart { version, make_default })
+        }),
         4 => name("v").prop_map(|version| Command::PromoteCommit(PromoteCommit { version })),
         1 => name("v").prop_map(|version| Command::PromoteAbort(PromoteAbort { version })),
-        2 => Just(Command::Rollback(RollbackLive {})),
+        2 => name("m").prop_map(|model| Command::Rollback(RollbackLive { model })),
         3 => (any_version(), prop::option::of(any_dataset())).prop_map(|(version, dataset)| {
             Command::RegisterVersion(RegisterVersion { version: Some(version), dataset })
         }),
@@ -236,6 +239,13 @@ fn every_field_is_in_the_snapshot() {
         outcome: Some(JobFinished { error: "e".into(), ..Default::default() }),
     };
     let reply = CommandReply { refusal: 1, reason: "because".into(), job_id: "job-000002".into() };
+    let served = ServedModel {
+        model: "m".into(),
+        live_version: "v".into(),
+        previous_version: "w".into(),
+        promoting_version: "x".into(),
+        promoting_default: true,
+    };
     let state = ClusterState {
         cluster_id: "c".into(),
         nodes: [("n".to_owned(), node)].into(),
@@ -246,9 +256,8 @@ fn every_field_is_in_the_snapshot() {
         )]
         .into(),
         versions: [("v".to_owned(), version("v", "d", "1"))].into(),
-        live_version: "v".into(),
-        previous_version: "w".into(),
-        promoting_version: "x".into(),
+        served: [("m".to_owned(), served)].into(),
+        default_model: "m".into(),
         jobs: [("job-000002".to_owned(), job)].into(),
         answered: [(7, AnsweredRequest { index: 7, request_id: "r".into(), reply: Some(reply) })].into(),
     };

@@ -31,7 +31,18 @@ pub(super) fn user(shard: &UserShard, user: &EntityId, with_ratings: bool) -> Lo
     }
 }
 
-pub(super) fn item(shard: &ItemShard, item: &EntityId) -> LookupItemReply {
+/// One item, with its neighbours.
+pub(super) fn item_with_neighbours(shard: &ItemShard, item: &EntityId) -> LookupItemReply {
+    let Some(vectors) = shard.item(item) else { return LookupItemReply::default() };
+    let (rows, similarities) = shard.neighbours(vectors.row);
+    LookupItemReply {
+        neighbour_rows: copy(rows),
+        similarities: copy(similarities),
+        ..of_vectors(shard, &vectors)
+    }
+}
+
+fn item(shard: &ItemShard, item: &EntityId) -> LookupItemReply {
     shard.item(item).map_or_else(LookupItemReply::default, |vectors| of_vectors(shard, &vectors))
 }
 
@@ -47,6 +58,8 @@ fn of_vectors(shard: &ItemShard, vectors: &ItemVectors<'_>) -> LookupItemReply {
         rating_bias: vectors.rating_bias,
         ratings: u64::from(vectors.ratings),
         item: Some(shard.id(vectors.row).into()),
+        train_count: vectors.train_count,
+        ..LookupItemReply::default()
     }
 }
 

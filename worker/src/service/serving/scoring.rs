@@ -96,6 +96,8 @@ impl Work {
 
 fn item_hit(shard: &ItemShard, query: &ItemQuery, hit: &Hit) -> ItemHit {
     let (title, genres) = describe(shard, hit.row);
+    let parts = if query.with_parts { shard.parts(query, hit.row) } else { Vec::new() };
+    let (part_rows, parts): (Vec<u32>, Vec<f32>) = parts.into_iter().unzip();
     ItemHit {
         item: Some(shard.id(hit.row).into()),
         row: shard.global_row(hit.row),
@@ -104,6 +106,8 @@ fn item_hit(shard: &ItemShard, query: &ItemQuery, hit: &Hit) -> ItemHit {
         title,
         genres,
         factors: if query.with_factors { copy(shard.scored_factors(query, hit.row)) } else { Bytes::new() },
+        part_rows: copy(&part_rows),
+        parts: copy(&parts),
     }
 }
 

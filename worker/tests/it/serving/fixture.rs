@@ -28,7 +28,13 @@ use shoal_common::{
     telemetry::LogFormat,
 };
 use shoal_proto::v1::{self, coordinator_server::CoordinatorServer, *};
-use shoal_worker::{id_column::IdColumn, node, tensor_file::TensorWriter};
+use shoal_worker::{
+    id_column::IdColumn,
+    item_cf::Neighbours,
+    model_parts::{biases_bytes, neighbours_bytes},
+    node,
+    tensor_file::TensorWriter,
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{
@@ -36,12 +42,15 @@ use tonic::{
     transport::{Channel, Server, server::TcpIncoming},
 };
 
+use super::neighbours::{PREDICTION_NEIGHBOURS, neighbours_of};
+
 pub(crate) const CLUSTER: &str = "test-cluster";
 pub(crate) const NODE: &str = "worker-1";
 pub(crate) const SHARDS: u32 = 4;
 pub(crate) const RANK: usize = 20;
 pub(crate) const USERS: i64 = 40;
 pub(crate) const ITEMS: i64 = 90;
+pub(crate) const RATING_MEAN: f64 = 3.25;
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// One row of either side, as written.
@@ -121,6 +130,47 @@ impl World {
     pub(crate) async fn second_version(&self) -> ModelVersion {
         let (users, items) = (rows(1, 99, USERS), rows(2, 99, ITEMS));
         write_model(&self.store, "als_model_v2", &self.dataset, &users, &items).await
+    }
+
+    /// A version of the same data set that has neighbours instead of factors.
+    pub(crate) async fn version_of_neighbours(&self, model: &str) -> ModelVersion {
+        let name = format!("{model}_model_v1");
+        let path = model_path(model, &name);
+        let mut objects = Vec::new();
+        for shard in 0..SHARDS {
+            for (side, rows) in [(Side::Users, &self.users), (Side::Items, &self.items)] {
+                let rows = of_shard(rows, shard);
+                let biases: Vec<f32> = rows.iter().map(|row| row.bias).collect();
+                let counts: Vec<u32> = rows.iter().map(|row| row.train_count).collect();
+                let bytes = biases_bytes("biases", &ids(&rows), &biases, &counts).unwrap();
+                objects.push(put(&self.store, &path, part(PartKind::Biases, side, shard), bytes).await);
+            }
+            let rows = of_shard(&self.items, shard);
+            let mut lists = Neighbours::default();
+            rows.iter().for_each(|row| lists.push(&neighbours_of(&self.items, row)));
+            let bytes = neighbours_bytes("neighbours", &ids(&rows), &lists).unwrap();
+            let name = part(PartKind::Neighbours, Side::Items, shard);
+            objects.push(put(&self.store, &path, name, bytes).await);
+        }
+        let parameters = ItemCfParameters {
+            prediction_neighbours: PREDICTION_NEIGHBOURS as u32,
+            ..ItemCfParameters::default()
+        };
+        let parameters = match model {
+            "item_cf" => model_parameters::Model::ItemCf(parameters),
+            _ => model_parameters::Model::Content(ContentParameters::default()),
+        };
+        ModelVersion {
+            name,
+            model: model.to_owned(),
+            manifest_checksum: Manifest::new("model", objects).write(&self.store, &path).await.unwrap(),
+            path,
+            dataset_name: self.dataset.name.clone(),
+            dataset_version: self.dataset.version.clone(),
+            model_parameters: Some(ModelParameters { model: Some(parameters), ..Default::default() }),
+            rating_mean: RATING_MEAN,
+            ..Default::default()
+        }
     }
 
     /// Everything placed on the one worker.
@@ -287,6 +337,8 @@ async fn write_dataset(store: &Store, users: &[TrueRow], items: &[TrueRow]) -> D
         users: users.len() as u64,
         items: items.len() as u64,
         ratings: all.len() as u64,
+        rating_min: 0.5,
+        rating_max: 5.0,
         rating_mean: all.iter().sum::<f64>() / all.len() as f64,
         manifest_checksum: Manifest::new("dataset", objects).write(store, &path).await.unwrap(),
         path,
@@ -329,7 +381,7 @@ async fn write_model(
             }),
             ..Default::default()
         }),
-        rating_mean: 3.25,
+        rating_mean: RATING_MEAN,
         ..Default::default()
     }
 }

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod many;
+mod neighbours;
 
 use std::{sync::atomic::Ordering, time::Duration};
 

@@ -1,0 +1,218 @@
+//! Several models at once: which one answers, and what answers of neighbours are.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use shoal_proto::v1::{Metadata, ServedModel};
+
+use crate::fixture::{
+    Cluster, Setup, V1, V2,
+    answers::rating_of,
+    world::{self, Row},
+};
+
+const RECOMMEND: &str = "/recommendations/recommend";
+const SIMILAR: &str = "/recommendations/similar";
+
+/// V1 of ALS is the default, V2 is item CF.
+fn two_models(metadata: &mut Metadata) {
+    metadata.versions[0].model = "als".into();
+    metadata.versions[1].model = "item_cf".into();
+    let served = |model: &str, live: &str| ServedModel {
+        model: model.into(),
+        live_version: live.into(),
+        ..ServedModel::default()
+    };
+    metadata.served = vec![served("als", V1), served("item_cf", V2)];
+    metadata.default_model = "als".into();
+    V1.clone_into(&mut metadata.live_version);
+}
+
+async fn cluster() -> Cluster {
+    let cluster = Cluster::start(Setup { cache_entries: 100, ..Setup::default() }).await;
+    cluster.publish(two_models);
+    wait(&cluster, "item_cf", V2).await;
+    cluster
+}
+
+async fn wait(cluster: &Cluster, model: &str, version: &str) {
+    for _ in 0..500 {
+        let answer = cluster.router.get(&format!("{SIMILAR}/1?model={model}")).await;
+        if answer.status == StatusCode::OK && answer.json()["model_version"] == version {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the router never answers by {version} for {model}");
+}
+
+async fn get(cluster: &Cluster, path: &str) -> Value {
+    cluster.router.get(path).await.ok()
+}
+
+/// Movies with their scores, best first.
+fn listed(list: &Value, score: &str) -> Vec<(i64, f64)> {
+    let movies = list.as_array().unwrap().iter();
+    movies.map(|movie| (movie["movie_id"].as_i64().unwrap(), movie[score].as_f64().unwrap())).collect()
+}
+
+/// What the user's rated items add up to, best first.
+fn by_neighbours(cluster: &Cluster, user: &Row, n: usize) -> Vec<(i64, f64)> {
+    let world = &cluster.world;
+    let seen = world.seen(user);
+    let score = |item: &Row| {
+        let parts = seen.iter().map(|row| rating_of(user, *row) * world::similarity(*row, item.row));
+        f64::from(parts.sum::<f32>())
+    };
+    let unseen = world.items.iter().filter(|item| !seen.contains(&item.row));
+    let mut all: Vec<(i64, f64)> = unseen.map(|item| (item.number, score(item))).collect();
+    all.retain(|entry| entry.1 > 0.0);
+    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    all.truncate(n);
+    all
+}
+
+#[tokio::test]
+async fn each_model_answers_with_its_own_version() {
+    let cluster = cluster().await;
+    let user = cluster.world.user(1).clone();
+    for (query, version, model) in
+        [("", V1, "als"), ("?model=als", V1, "als"), ("?model=item_cf", V2, "item_cf")]
+    {
+        // Once from the workers and once from the cache, which keeps them apart.
+        for source in ["model", "cache"] {
+            let answer = get(&cluster, &format!("{RECOMMEND}/1{query}")).await;
+            let source = if query == "?model=als" { "cache" } else { source };
+            assert_eq!((&answer["model_version"], &answer["source"]), (&version.into(), &source.into()));
+            for movie in answer["recommendations"].as_array().unwrap() {
+                assert_eq!(movie["model"], model);
+            }
+        }
+        let similar = get(&cluster, &format!("{SIMILAR}/3{query}")).await;
+        assert_eq!(
+            (&similar["model_version"], &similar["similar_movies"][0]["model"]),
+            (&version.into(), &model.into())
+        );
+        let (path, body) = (format!("/recommendations/batch{query}"), r#"{"user_ids": [1, 2]}"#);
+        let batch = cluster.router.send(Method::POST, &path, Some(body)).await.ok();
+        assert_eq!(batch["model_version"], version);
+        let single = get(&cluster, &format!("{RECOMMEND}/1{query}")).await;
+        assert_eq!(batch["results"][0]["recommendations"], single["recommendations"]);
+    }
+    let answer = get(&cluster, &format!("{RECOMMEND}/1?model=item_cf&n=20")).await;
+    assert_eq!(listed(&answer["recommendations"], "score"), by_neighbours(&cluster, &user, 20));
+    // Nobody is known of whom all ratings are held out.
+    let held_out = get(&cluster, &format!("{RECOMMEND}/7?model=item_cf")).await;
+    assert_eq!(held_out["source"], "fallback_popular");
+    assert_eq!(held_out["recommendations"][0]["model"], "popularity");
+}
+
+#[tokio::test]
+async fn neighbours_explain_lists_and_are_what_is_similar() {
+    let cluster = cluster().await;
+    let world = &cluster.world;
+    let user = world.user(1);
+    let seen = world.seen(user);
+    let answer = get(&cluster, &format!("{RECOMMEND}/1?model=item_cf&n=5&explain=true")).await;
+    for movie in answer["recommendations"].as_array().unwrap() {
+        let item = world.item(movie["movie_id"].as_i64().unwrap());
+        let parts = movie["explanation"]["items"].as_array().unwrap();
+        let sum: f64 = parts.iter().map(|part| part["contribution"].as_f64().unwrap()).sum();
+        assert_eq!((movie["explanation"]["score"].as_f64(), movie["score"].as_f64()), (Some(sum), Some(sum)));
+        for part in parts {
+            let rated = world.item(part["movie_id"].as_i64().unwrap());
+            assert!(seen.contains(&rated.row) && world::similarity(rated.row, item.row) > 0.0, "{part}");
+            assert_eq!(part["title"], world::title(rated));
+        }
+    }
+    let item = world.item(3);
+    let similar = get(&cluster, &format!("{SIMILAR}/3?model=item_cf&n=50")).await;
+    let of_row = |row: u32| world.items.iter().find(|item| item.row == row).unwrap().number;
+    let mut expected: Vec<(i64, f64)> =
+        world.neighbours(item).into_iter().map(|(like, row)| (of_row(row), f64::from(like))).collect();
+    expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    assert_eq!(listed(&similar["similar_movies"], "similarity"), expected);
+
+    // A session's ratings take the place of a user's, and nothing is solved.
+    let rated: Vec<Value> =
+        seen.iter().map(|row| json!({"movie_id": of_row(*row), "rating": rating_of(user, *row)})).collect();
+    let body = json!({ "items": rated }).to_string();
+    let session =
+        cluster.router.send(Method::POST, &format!("{RECOMMEND}?model=item_cf&n=20"), Some(&body)).await.ok();
+    assert_eq!(listed(&session["recommendations"], "score"), by_neighbours(&cluster, user, 20));
+    assert_eq!((&session["model_version"], &session["user_id"]), (&V2.into(), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_predicted_rating_says_when_the_model_had_nothing() {
+    let cluster = cluster().await;
+    let world = &cluster.world;
+    let user = world.user(1);
+    let seen = world.seen(user);
+    let (mut by_model, mut by_baseline) = (0, 0);
+    for item in &world.items {
+        let body = json!({"user_id": 1, "movie_id": item.number}).to_string();
+        let path = "/recommendations/predict?model=item_cf";
+        let answer = cluster.router.send(Method::POST, path, Some(&body)).await.ok();
+        let known = seen.iter().any(|row| world::similarity(*row, item.row) > 0.0);
+        let bias = world::rating_bias(V2, "user", user);
+        let expected = if known {
+            by_model += 1;
+            1.0 + bias + (item.row % 4) as f32 / 2.0
+        } else {
+            by_baseline += 1;
+            world::RATING_MEAN as f32 + bias + world::rating_bias(V2, "item", item)
+        };
+        assert_eq!(
+            answer["predicted_rating"].as_f64(),
+            Some(f64::from(expected.clamp(0.5, 5.0))),
+            "{answer}"
+        );
+        assert_eq!(answer["source"], if known { "model" } else { "baseline" });
+    }
+    assert!(by_model > 0 && by_baseline > 0);
+}
+
+#[tokio::test]
+async fn a_model_that_is_not_live_is_refused_with_the_remedy() {
+    let cluster = cluster().await;
+    let routes = [format!("{RECOMMEND}/1"), format!("{SIMILAR}/3")];
+    for route in &routes {
+        for model in ["content", "hybrid"] {
+            let answer = cluster.router.get(&format!("{route}?model={model}")).await;
+            let says = ["no version of model", model, "shoal train --models", "shoal models promote"];
+            answer.refused(StatusCode::SERVICE_UNAVAILABLE, &says);
+        }
+        for wrong in ["", "spark", "content_based", "ALS"] {
+            let answer = cluster.router.get(&format!("{route}?model={wrong}")).await;
+            answer.refused(StatusCode::BAD_REQUEST, &["'model'"]);
+        }
+    }
+    for (query, says) in [("rank_by=rating", "'rank_by'"), ("diversity=0.5", "'diversity'")] {
+        let answer = cluster.router.get(&format!("{RECOMMEND}/1?model=item_cf&{query}")).await;
+        answer.refused(StatusCode::BAD_REQUEST, &[says, "model=als"]);
+    }
+
+    // Another model becomes the default: what was kept is of no use any more.
+    cluster.publish(|metadata| {
+        V2.clone_into(&mut metadata.live_version);
+        metadata.default_model = "item_cf".into();
+    });
+    cluster.router.serves(Some(V2)).await;
+    let answer = get(&cluster, &format!("{RECOMMEND}/1")).await;
+    assert_eq!(
+        (&answer["model_version"], &answer["recommendations"][0]["model"]),
+        (&V2.into(), &"item_cf".into())
+    );
+    let answer = get(&cluster, &format!("{RECOMMEND}/1?model=als")).await;
+    assert_eq!((&answer["model_version"], &answer["source"]), (&V1.into(), &"model".into()));
+
+    // Before anything is live it is not the model's fault.
+    cluster.publish(|metadata| {
+        metadata.live_version.clear();
+        metadata.default_model.clear();
+        metadata.served.clear();
+    });
+    cluster.router.serves(None).await;
+    let answer = cluster.router.get(&format!("{RECOMMEND}/1?model=item_cf")).await;
+    answer.refused(StatusCode::SERVICE_UNAVAILABLE, &["no model is live yet"]);
+}

@@ -1,0 +1,120 @@
+//! What an item shard of a version of neighbours answers from: the neighbour lists of its items, both ways round.
+//!
+//! Item CF and content versions have the same lists and differ in where the similarities come from. A score is the sum
+//! over the user's rated items that are among an item's neighbours; only item CF predicts ratings from them.
+
+use std::{path::Path, sync::Arc};
+
+use super::error::LoadError;
+use crate::{
+    item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict},
+    model_parts::read_neighbours,
+    tensor_file::TensorFile,
+};
+
+/// Rated items named for a score.
+pub(super) const PARTS_MAX: usize = 5;
+
+/// What somebody has rated.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RatedItems {
+    /// Global item rows, ascending.
+    pub rows: Vec<u32>,
+    /// One per row; NaN for an item that was named without a rating.
+    pub ratings: Vec<f32>,
+}
+
+/// What the lists of a version's shards have in common.
+#[derive(Debug, Clone)]
+pub(super) struct ListShape {
+    /// The item rows of all shards.
+    pub(super) items: u32,
+    /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none.
+    pub(super) prediction_neighbours: usize,
+    /// The lowest and the highest rating.
+    pub(super) scale: (f64, f64),
+    /// Of every item; not read by a version that predicts no ratings.
+    pub(super) biases: Arc<[f32]>,
+}
+
+/// The neighbours of one shard's items.
+#[derive(Debug)]
+pub(super) struct NeighbourLists {
+    shape: ListShape,
+    first_row: u32,
+    lists: Neighbours,
+    index: ListIndex,
+}
+
+impl NeighbourLists {
+    /// Maps the file and checks it; `path` is the object's, for errors. The shard has `rows` items, the first of which
+    /// is the global row `first_row`.
+    pub(super) fn open(
+        file: &Path,
+        path: &str,
+        rows: usize,
+        first_row: u32,
+        shape: ListShape,
+    ) -> Result<Self, LoadError> {
+        let lists = TensorFile::map(file).and_then(|file| read_neighbours(&file, rows, shape.items));
+        let lists =
+            lists.map_err(|source| LoadError::Tensors { path: path.to_owned(), source: Box::new(source) })?;
+        let index = ListIndex::new(&lists, shape.items as usize);
+        Ok(Self { shape, first_row, lists, index })
+    }
+
+    /// Whether there is such an item at all.
+    pub(super) fn has(&self, row: u32) -> bool {
+        row < self.shape.items
+    }
+
+    /// Global rows and similarities of an item's neighbours, best first.
+    pub(super) fn of(&self, row: usize) -> (&[u32], &[f32]) {
+        self.lists.of(row)
+    }
+
+    /// What each of the rated items counts for.
+    fn weights(&self, rated: &RatedItems) -> Vec<f32> {
+        let (low, high) = self.shape.scale;
+        // What was only looked at counts as if it was liked.
+        let weight = |rating: &f32| if rating.is_nan() { 1.0 } else { list_weight(*rating, low, high) };
+        rated.ratings.iter().map(weight).collect()
+    }
+
+    /// A score for each item of the shard: Σ weight · similarity over its rated neighbours, 0 where there are none.
+    pub(super) fn scores(&self, rated: &RatedItems) -> Vec<f32> {
+        let mut scores = vec![0.0; self.lists.len()];
+        self.index.add_scores(&rated.rows, &self.weights(rated), &mut scores);
+        scores
+    }
+
+    /// The predicted rating of an item by somebody whose ratings are expected to be `user` above the item's bias;
+    /// `None` where no neighbour was rated, or the version predicts no ratings.
+    pub(super) fn predict(&self, row: usize, rated: &RatedItems, user: f64) -> Option<f32> {
+        // An item without a rating says nothing of the rating of another.
+        let known = rated.ratings.iter().all(|rating| rating.is_finite());
+        if self.shape.prediction_neighbours == 0 || !known {
+            return None;
+        }
+        // Rows were checked to fit when the shard was loaded.
+        let item = self.first_row + row as u32;
+        let own = Rated { items: &rated.rows, ratings: &rated.ratings };
+        let centre = Centre { user, items: &self.shape.biases };
+        let most = self.shape.prediction_neighbours;
+        predict(item, self.lists.of(row), own, Some(centre), most).map(|rating| rating as f32)
+    }
+
+    /// The rated items that add most to an item's score, most first, with what each adds.
+    pub(super) fn parts(&self, row: usize, rated: &RatedItems) -> Vec<(u32, f32)> {
+        let weights = self.weights(rated);
+        let (neighbours, similarities) = self.lists.of(row);
+        let part = |(neighbour, similarity): (&u32, &f32)| {
+            let at = rated.rows.binary_search(neighbour).ok()?;
+            Some((*neighbour, weights[at] * similarity))
+        };
+        let mut parts: Vec<(u32, f32)> = neighbours.iter().zip(similarities).filter_map(part).collect();
+        parts.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        parts.truncate(PARTS_MAX);
+        parts
+    }
+}

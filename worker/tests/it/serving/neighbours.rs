@@ -1,0 +1,227 @@
+//! Versions that have neighbours of items instead of factors, against the definition of every score.
+
+use std::collections::HashMap;
+
+use shoal_common::{hash::mix64, topk::better_first};
+use shoal_proto::v1::{
+    ItemFilter, LookupItemRequest, LookupUserRequest, ModelVersion, ScoreKind, TopItemsRequest,
+    worker_serving_client::WorkerServingClient,
+};
+use tonic::Code;
+
+use super::{
+    bytes_of,
+    fixture::{ITEMS, RATING_MEAN, SHARDS, TestCoordinator, TestWorker, TrueRow, World, genres, title},
+    integer, vector_of,
+};
+
+/// Neighbours that a predicted rating is the mean of.
+pub(crate) const PREDICTION_NEIGHBOURS: usize = 3;
+
+/// Items with an id that is a multiple of this have no neighbours and are nobody's.
+const LONELY: i64 = 11;
+
+/// The similarity of two items, if they are neighbours; ties are frequent.
+fn similarity(item: &TrueRow, other: &TrueRow) -> Option<f32> {
+    let (low, high) = (item.id.min(other.id) as u64, item.id.max(other.id) as u64);
+    let draw = mix64(low << 32 | high) % 12;
+    let lonely = item.id % LONELY == 0 || other.id % LONELY == 0;
+    (item.id != other.id && draw < 4 && !lonely).then(|| (draw + 1) as f32 / 8.0)
+}
+
+/// The neighbours of an item, best first: global rows and similarities.
+pub(crate) fn neighbours_of(items: &[TrueRow], item: &TrueRow) -> Vec<(f32, u32)> {
+    let found = items.iter().filter_map(|other| Some((similarity(item, other)?, other.row)));
+    let mut found: Vec<(f32, u32)> = found.collect();
+    found.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
+    found
+}
+
+fn weight(rating: f32) -> f32 {
+    if rating.is_nan() { 1.0 } else { (0.1 + 0.9 * (f64::from(rating) - 0.5) / 4.5) as f32 }
+}
+
+/// The rated items that add to an item's score, with what each adds, most first.
+fn parts(world: &World, item: &TrueRow, rated: &[(u32, f32)]) -> Vec<(u32, f32)> {
+    let rated: HashMap<u32, f32> = rated.iter().copied().collect();
+    let neighbours = neighbours_of(&world.items, item);
+    let part = |(similarity, row): (f32, u32)| Some((row, weight(*rated.get(&row)?) * similarity));
+    let mut parts: Vec<(u32, f32)> = neighbours.into_iter().filter_map(part).collect();
+    parts.sort_by(|a, b| better_first((a.1, &a.0), (b.1, &b.0)));
+    parts
+}
+
+fn predicted(world: &World, item: &TrueRow, user: &TrueRow) -> Option<f64> {
+    let ratings: HashMap<u32, f32> = user.rated.iter().copied().collect();
+    let bias = |row: u32| f64::from(world.items.iter().find(|item| item.row == row).unwrap().bias);
+    let base = RATING_MEAN + f64::from(user.bias);
+    let known = neighbours_of(&world.items, item);
+    let known = known.into_iter().filter(|(_, row)| ratings.contains_key(row)).take(PREDICTION_NEIGHBOURS);
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for (similarity, row) in known {
+        sum += f64::from(similarity) * (f64::from(ratings[&row]) - base - bias(row));
+        weights += f64::from(similarity);
+    }
+    (weights > 0.0).then(|| base + f64::from(item.bias) + sum / weights)
+}
+
+fn request(version: &ModelVersion, user: &TrueRow, n: u32) -> TopItemsRequest {
+    let (rows, ratings): (Vec<u32>, Vec<f32>) = user.rated.iter().copied().unzip();
+    TopItemsRequest {
+        version: version.name.clone(),
+        shards: (0..SHARDS).collect(),
+        score: ScoreKind::Neighbours.into(),
+        n,
+        rated_rows: bytes_of(&rows),
+        ratings: bytes_of(&ratings),
+        rating_bias: user.bias,
+        exclude_rows: bytes_of(&rows),
+        with_predicted_rating: true,
+        with_parts: true,
+        ..Default::default()
+    }
+}
+
+async fn served(
+    versions: &[&ModelVersion],
+    world: &World,
+) -> (TestCoordinator, TestWorker, WorkerServingClient<tonic::transport::Channel>) {
+    let metadata = world.metadata(1, versions.iter().map(|version| (*version).clone()).collect());
+    let coordinator = TestCoordinator::start(metadata).await;
+    let worker = TestWorker::start(world, &coordinator.address).await;
+    let mut names: Vec<&str> = versions.iter().map(|version| version.name.as_str()).collect();
+    names.sort_unstable();
+    coordinator.all_loaded(&names).await;
+    let client = WorkerServingClient::new(worker.channel.clone());
+    (coordinator, worker, client)
+}
+
+#[tokio::test]
+async fn lists_ratings_and_reasons_are_what_their_definitions_say() {
+    let world = World::new().await;
+    let item_cf = world.version_of_neighbours("item_cf").await;
+    let content = world.version_of_neighbours("content_based").await;
+    let (_coordinator, worker, mut client) = served(&[&item_cf, &content], &world).await;
+    let mut unlisted = 0;
+    for user in [world.user(11), world.user(23), world.user(32)] {
+        for version in [&item_cf, &content] {
+            let reply = client.top_items(request(version, user, 200)).await.unwrap().into_inner();
+            let hits: Vec<_> = reply.shards.into_iter().flat_map(|shard| shard.hits).collect();
+            let seen = |item: &TrueRow| user.rated.iter().any(|(row, _)| *row == item.row);
+            let expected = world.items.iter().filter(|item| !seen(item));
+            let expected = expected.filter(|item| !parts(&world, item, &user.rated).is_empty()).count();
+            assert_eq!(hits.len(), expected, "every item with a rated neighbour, and no other");
+            unlisted += ITEMS as usize - user.rated.len() - expected;
+            for hit in hits {
+                let item = world.items.iter().find(|item| item.row == hit.row).unwrap();
+                let parts = parts(&world, item, &user.rated);
+                let score: f32 = parts.iter().map(|part| part.1).sum();
+                assert!((hit.score - score).abs() < 1e-5, "{} is not {score}", hit.score);
+                let best = parts.len().min(5);
+                let (rows, values): (Vec<u32>, Vec<f32>) = parts[..best].iter().copied().unzip();
+                assert_eq!((vector_of::<u32>(&hit.part_rows), vector_of::<f32>(&hit.parts)), (rows, values));
+                assert_eq!((hit.title, hit.genres), (title(item.id), genres(item.id)));
+                let rating = predicted(&world, item, user).filter(|_| version == &item_cf);
+                match (hit.predicted_rating, rating) {
+                    (Some(found), Some(expected)) => assert!((f64::from(found) - expected).abs() < 1e-5),
+                    (found, expected) => assert_eq!((found, expected), (None, None)),
+                }
+            }
+        }
+    }
+    assert!(unlisted > 0, "some items have no rated neighbour");
+
+    // The best of them, of one genre, from ratings that are partly missing.
+    let user = world.user(11);
+    let (rows, mut ratings): (Vec<u32>, Vec<f32>) = user.rated.iter().copied().unzip();
+    ratings[0] = f32::NAN;
+    let rated: Vec<(u32, f32)> = rows.iter().copied().zip(ratings.iter().copied()).collect();
+    let filter = ItemFilter { genres: genres(44), ..Default::default() };
+    let asked = TopItemsRequest {
+        ratings: bytes_of(&ratings),
+        filter: Some(filter),
+        with_parts: false,
+        ..request(&item_cf, user, 4)
+    };
+    let reply = client.top_items(asked).await.unwrap().into_inner();
+    let mut found: Vec<(f32, u32)> = Vec::new();
+    for hit in reply.shards.into_iter().flat_map(|shard| shard.hits) {
+        assert_eq!(
+            (hit.predicted_rating, hit.parts.len()),
+            (None, 0),
+            "nothing is predicted from no ratings"
+        );
+        found.push((hit.score, hit.row));
+    }
+    let of_genre = |item: &&TrueRow| genres(item.id).iter().any(|genre| genres(44).contains(genre));
+    let listed = world.items.iter().filter(|item| !rows.contains(&item.row)).filter(of_genre);
+    let score = |item: &TrueRow| parts(&world, item, &rated).iter().map(|part| part.1).sum::<f32>();
+    let best = listed.map(score).fold(0.0_f32, f32::max);
+    let first = found.iter().map(|hit| hit.0).fold(0.0_f32, f32::max);
+    assert!(best > 0.0 && (first - best).abs() < 1e-5, "{first} is not {best}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn neighbours_are_looked_up_and_listed_as_they_are_stored() {
+    let world = World::new().await;
+    let version = world.version_of_neighbours("content_based").await;
+    let (_coordinator, worker, mut client) = served(&[&version], &world).await;
+    let item = world.item(23);
+    let lookup = LookupItemRequest { version: version.name.clone(), item: integer(23) };
+    let found = client.lookup_item(lookup).await.unwrap().into_inner();
+    let (similarities, rows): (Vec<f32>, Vec<u32>) = neighbours_of(&world.items, item).into_iter().unzip();
+    assert_eq!(vector_of::<u32>(&found.neighbour_rows), rows);
+    assert_eq!(vector_of::<f32>(&found.similarities), similarities);
+    assert_eq!((found.rating_bias, found.train_count), (item.bias, item.train_count));
+    assert!(found.ranking_factors.is_empty() && found.rating_factors.is_empty());
+
+    let listed = TopItemsRequest {
+        version: version.name.clone(),
+        shards: (0..SHARDS).collect(),
+        score: ScoreKind::Listed.into(),
+        n: 100,
+        listed_rows: found.neighbour_rows,
+        listed_scores: found.similarities,
+        ..Default::default()
+    };
+    let reply = client.top_items(listed).await.unwrap().into_inner();
+    let mut hits: Vec<(f32, u32)> =
+        reply.shards.into_iter().flat_map(|shard| shard.hits).map(|hit| (hit.score, hit.row)).collect();
+    hits.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
+    assert_eq!(hits, neighbours_of(&world.items, item));
+
+    // A user of whom only held-out ratings are known is unknown; another has a bias and no factors.
+    let lookup = |user: i64| LookupUserRequest { version: version.name.clone(), user: integer(user) };
+    assert!(!client.lookup_user(lookup(14)).await.unwrap().into_inner().known);
+    let user = client.lookup_user(lookup(11)).await.unwrap().into_inner();
+    assert_eq!((user.known, user.rating_bias), (true, world.user(11).bias));
+    assert!(user.ranking_factors.is_empty() && user.rating_factors.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_is_asked_only_for_what_it_has() {
+    let world = World::new().await;
+    let version = world.version_of_neighbours("item_cf").await;
+    let (coordinator, worker, mut client) = served(&[&world.version, &version], &world).await;
+    let good = request(&version, world.user(11), 5);
+    let strange = bytes_of(&[ITEMS as u32]);
+    for (request, says) in [
+        (TopItemsRequest { version: world.version.name.clone(), ..good.clone() }, "no neighbours"),
+        (TopItemsRequest { score: ScoreKind::Ranking.into(), ..good.clone() }, "no ranking factors"),
+        (TopItemsRequest { rated_rows: strange, ratings: bytes_of(&[3.0_f32]), ..good.clone() }, "row 90"),
+    ] {
+        let refused = client.top_items(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains(says), "'{says}' is missing: {refused}");
+    }
+
+    // A blend is made of other versions, and is not loaded.
+    let hybrid = ModelVersion { name: "hybrid_model_v1".into(), model: "hybrid".into(), ..version.clone() };
+    coordinator.metadata.send_replace(world.metadata(2, vec![world.version.clone(), version, hybrid]));
+    let beat = coordinator.beat_with("an error", |beat| !beat.load_errors.is_empty()).await;
+    let reason = &beat.load_errors["hybrid_model_v1"];
+    assert!(reason.contains("'hybrid' are not served") && reason.contains("promote"), "{reason}");
+    worker.stop().await;
+}
