@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench -p shoal-benches --bench scoring                  # criterion's figures
-//! SHOAL_PEERS=DIR cargo bench -p shoal-benches --bench scoring   # ... and ratios to faiss, same matrices
+//! SHOAL_PEERS=$PWD/DIR cargo bench -p shoal-benches --bench scoring   # ... and ratios to faiss, same matrices
 //! ```
 //!
 //! Two kinds of rows: with norms spread as trained factors' are (log-normal), and with norms as alike as those of
