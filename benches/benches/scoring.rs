@@ -29,7 +29,7 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// A standard normal number (Box and Muller 1958).
 fn normal(at: u64) -> f64 {
-    let (u, v) = (unit_interval(mix64(2 * at)), unit_interval(mix64(2 * at + 1)));
+    let (u, v) = (unit_interval(mix64(at)), unit_interval(mix64(!at)));
     (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
