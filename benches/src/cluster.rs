@@ -113,12 +113,12 @@ impl Cluster {
         Ok((started.elapsed().as_secs_f64(), job))
     }
 
-    /// Trains on a data set with further flags and returns the finished job.
+    /// Trains ALS on a data set with further flags and returns the finished job.
     ///
     /// # Errors
     /// When the training fails.
     pub fn train(&self, data_set: &str, flags: &[&str]) -> anyhow::Result<Value> {
-        let mut arguments = vec!["train", "--data-set", data_set];
+        let mut arguments = vec!["train", "--models", "als", "--force", "--data-set", data_set];
         arguments.extend_from_slice(flags);
         self.json(&arguments)
     }

@@ -11,7 +11,8 @@ use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
     JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeHealth,
     NodeInfo, NodeRole, PromoteReply, PromoteRequest, RegisterModelRequest, RollbackRequest, ServedModel,
-    StartTrainingRequest, coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
+    StartJobReply, StartTrainingRequest, coordinator_client::CoordinatorClient,
+    recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
@@ -304,15 +305,37 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn start_training(&self, request: StartTrainingRequest) -> Result<String, ClientError> {
-        let request = StartTrainingRequest { request_id: draw_request_id(), ..request };
-        let reply = self
-            .ask(PATIENCE, |mut client| {
-                let request = timed(request.clone(), ANSWER_MAX);
-                async move { client.start_training(request).await }
-            })
-            .await?;
-        Ok(reply.job_id)
+        let request = StartTrainingRequest { reuse: false, ..request };
+        Ok(self.ask_training(request).await?.job_id)
     }
+
+    /// Starts a training unless a version was trained alike before.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn start_or_reuse(&self, request: StartTrainingRequest) -> Result<Started, ClientError> {
+        let reply = self.ask_training(StartTrainingRequest { reuse: true, ..request }).await?;
+        let version = Some(reply.existing_version).filter(|version| !version.is_empty());
+        Ok(version.map_or(Started::Job(reply.job_id), Started::Existing))
+    }
+
+    async fn ask_training(&self, request: StartTrainingRequest) -> Result<StartJobReply, ClientError> {
+        let request = StartTrainingRequest { request_id: draw_request_id(), ..request };
+        self.ask(PATIENCE, |mut client| {
+            let request = timed(request.clone(), ANSWER_MAX);
+            async move { client.start_training(request).await }
+        })
+        .await
+    }
+}
+
+/// What came of asking for a training.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// The job that trains.
+    Job(String),
+    /// A version that was trained alike before.
+    Existing(String),
 }
 
 /// Whether nothing more will come of a job.

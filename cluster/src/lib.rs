@@ -13,6 +13,7 @@ pub mod export;
 pub mod import;
 pub mod local;
 pub mod model_files;
+pub mod model_parameters;
 pub mod output;
 pub mod parameters;
 pub mod recommender;

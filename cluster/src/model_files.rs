@@ -63,7 +63,7 @@ pub struct Verified {
     pub objects: usize,
     /// Their bytes.
     pub bytes: u64,
-    /// Rows of users and items.
+    /// Rows of users and items; 0 for a model that has no factors.
     pub rows: u64,
 }
 
@@ -79,7 +79,7 @@ impl<'a> ModelFiles<'a> {
     ) -> Result<Self, ModelFilesError> {
         let manifest = Manifest::read(store, &version.path, &version.manifest_checksum).await?;
         let rank = version.parameters.as_ref().map_or(0, |parameters| parameters.rank as usize);
-        if rank == 0 {
+        if rank == 0 && version.model_parameters.is_none() {
             let reason = "the registry knows no rank".to_owned();
             return Err(ModelFilesError::Mismatch { path: version.path.clone(), reason });
         }
@@ -155,8 +155,9 @@ impl<'a> ModelFiles<'a> {
         let mut seen = Verified::default();
         let total = self.manifest.objects.len();
         let mut parts = Vec::new();
+        let shards = if self.rank > 0 { self.shard_count() } else { 0 };
         for side in SIDES {
-            for shard in 0..self.shard_count() {
+            for shard in 0..shards {
                 let part = self.part(side, shard).await?;
                 seen.rows += part.ids.len() as u64;
                 seen.bytes += self.manifest.entry(&part.path)?.length_bytes;

@@ -8,9 +8,11 @@
 pub mod clock;
 pub mod compute;
 pub mod config;
+pub mod exposure;
 pub mod hash;
 pub mod ids;
 pub mod net;
+pub mod readable;
 pub mod rpc;
 pub mod shutdown;
 pub mod store;

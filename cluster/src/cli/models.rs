@@ -1,10 +1,12 @@
-//! `shoal models`: list, show, promote, rollback, verify, export, import.
+//! `shoal models`: list, show, compare, promote, rollback, verify, export, import.
 
+mod compare;
 mod files;
 mod import;
 
-use serde_json::json;
-use shoal_proto::v1::{ModelVersion, ObjectiveChoice, PromoteReply};
+use serde_json::{Value, json};
+use shoal_common::readable::parameters_json;
+use shoal_proto::v1::{HybridModel, HybridSource, ModelVersion, ObjectiveChoice, PromoteReply};
 
 use super::{
     connection::{ClusterArgs, find_version},
@@ -21,6 +23,11 @@ pub(super) enum Command {
     /// One version, with its parameters and metrics
     #[command(after_help = "Examples:\n  shoal models show als_model_v1_20261124_101500")]
     Show(VersionArgs),
+    /// Versions side by side, by what they are worth on held-out ratings
+    #[command(
+        after_help = "Examples:\n  shoal models compare als_model_v1_20261124_101500 hybrid_model_v1_20261124_102000\n  shoal models compare A B --plot out.svg"
+    )]
+    Compare(compare::CompareArgs),
     /// Make a version the live one of its model; returns when it answers
     #[command(
         after_help = "Examples:\n  shoal models promote als_model_v1_20261124_101500\n  shoal models promote item_cf_model_v1_20261124_101500 --default"
@@ -83,6 +90,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list(args).await,
         Command::Show(args) => show(args).await,
+        Command::Compare(args) => compare::run(args).await,
         Command::Promote(args) => {
             let PromoteArgs { version, default } = args;
             let reply = version.cluster.connect()?.promote(&version.version, default).await?;
@@ -136,8 +144,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("VERSION", Align::Left),
         ("STATE", Align::Left),
         ("DATA SET", Align::Left),
-        ("OBJECTIVE", Align::Left),
-        ("RANK", Align::Right),
+        ("MODEL", Align::Left),
         ("RMSE", Align::Right),
         ("RECALL@20", Align::Right),
         ("NDCG@20", Align::Right),
@@ -154,7 +161,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn version_cells(version: &ModelVersion) -> [String; 9] {
+fn version_cells(version: &ModelVersion) -> [String; 8] {
     let json = output::model(version);
     let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
     let number = |path: &str| json.pointer(path).and_then(serde_json::Value::as_f64);
@@ -163,11 +170,10 @@ fn version_cells(version: &ModelVersion) -> [String; 9] {
         version.name.clone(),
         text("state"),
         format!("{}@{}", version.dataset_name, version.dataset_version),
-        json["parameters"]["objective"].as_str().unwrap_or_default().to_owned(),
-        json["parameters"]["rank"].to_string(),
-        metric("/metrics/rating/rmse"),
-        metric("/metrics/ranking/recall_at_20"),
-        metric("/metrics/ranking/ndcg_at_20"),
+        text("model"),
+        metric("/evaluation/rating/rmse"),
+        metric("/evaluation/lists/recall_at_20"),
+        metric("/evaluation/lists/ndcg_at_20"),
         text("created"),
     ]
 }
@@ -214,6 +220,22 @@ fn origin(version: &ModelVersion) -> String {
     format!("trained by  {}", version.imported_from)
 }
 
+fn parameters_of(version: &ModelVersion) -> String {
+    if version.parameters.is_some() {
+        return describe_parameters(version);
+    }
+    let json = version.model_parameters.as_ref().map(parameters_json).unwrap_or_default();
+    let pairs = json.as_object().into_iter().flatten();
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    pairs.map(|(name, value)| format!("{name} {}", plain(value))).collect::<Vec<_>>().join(", ")
+}
+
+fn blend_line(hybrid: &HybridModel) -> String {
+    let source = |source: &HybridSource| format!("{} {:.3}", source.model, source.weight);
+    let weights = hybrid.sources.iter().map(source).collect::<Vec<_>>().join(", ");
+    format!("weights     {weights} ({})", if hybrid.weights_given { "given" } else { "learned" })
+}
+
 async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
     let versions = args.cluster.connect()?.models().await?;
     let version = find_version(&versions, &args.version)?;
@@ -225,12 +247,16 @@ async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
     let mut lines = vec![
         format!("{} ({})", version.name, json["state"].as_str().unwrap_or_default()),
         format!("data set    {}@{}", version.dataset_name, version.dataset_version),
-        format!("parameters  {}", describe_parameters(version)),
+        format!("parameters  {}", parameters_of(version)),
         origin(version),
         format!("created     {}", json["created"].as_str().unwrap_or_default()),
         format!("files       {} (manifest {})", version.path, version.manifest_checksum),
     ];
-    lines.extend(version.metrics.iter().flat_map(output::metrics_lines));
+    lines.extend(version.hybrid.iter().map(blend_line));
+    lines.extend(match &version.evaluation {
+        Some(evaluation) => output::evaluation_lines(evaluation),
+        None => version.metrics.iter().flat_map(output::metrics_lines).collect(),
+    });
     output::print(&lines.join("\n"))?;
     Ok(Exit::Done)
 }

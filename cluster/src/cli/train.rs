@@ -2,29 +2,34 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use shoal_proto::v1::{JobInfo, StartTrainingRequest};
+use serde_json::{Value, json};
+use shoal_common::readable::evaluation_json;
+use shoal_proto::v1::{DatasetInfo, JobInfo, ModelVersion, SplitParameters, StartTrainingRequest};
 
 use super::{
-    connection::{ClusterArgs, find_dataset, newest},
+    connection::{ClusterArgs, find_dataset, find_version, newest},
     dataset::source_uri,
     failure::{Exit, refusal},
     progress::{Followed, Style, View, follow, succeeded},
     signals::Signals,
 };
 use crate::{
-    client::{ClusterClient, is_over},
-    output,
+    client::{ClusterClient, Started, is_over},
+    model_parameters::{Components, ModelArgs},
+    output::{self, Align, Table},
     parameters::AlsArgs,
 };
 
 const EXAMPLE: &str = "\
 Examples:
   shoal train --data-set ml-latest-small --promote
-  shoal train --data-set ml-20m --rank 64 --iterations 20 --objective implicit
-  shoal train --rank 256 --objective implicit --solver ials++ --block-size 64
-  shoal train --objective explicit --nonnegative
-  shoal train --test ./held-out.csv --json
+  shoal train --models ALS --rank 64 --iterations 20 --objective implicit
+  shoal train --models ALS --rank 256 --objective implicit --solver ials++ --block-size 64
+  shoal train --models ALS --objective explicit --nonnegative
+  shoal train --models ITEM_CF,HYBRID --force
+  shoal train --models HYBRID --weights als=.6,item_cf=.2,content=.2
 
+A model that was trained before from the same data with the same parameters is not trained again without --force.
 Ctrl-C asks whether to cancel the job or only to stop watching it.";
 
 /// Flags of `shoal train`.
@@ -35,14 +40,19 @@ pub(super) struct Args {
     #[arg(long, alias = "dataset", value_name = "NAME")]
     data_set: Option<String>,
     /// Which models to train
-    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_value = "als")]
-    models: Vec<Model>,
+    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_values = ["als", "item_cf", "content", "hybrid"])]
+    models: Vec<Kind>,
     #[command(flatten)]
     als: AlsArgs,
-    /// Make the version the live one when it is trained
+    #[command(flatten)]
+    others: ModelArgs,
+    /// Make the version the live one when it is trained; of several models that of the first
     #[arg(long)]
     promote: bool,
-    /// Start the job and leave it
+    /// Train again what was trained alike before
+    #[arg(long)]
+    force: bool,
+    /// Start the job and leave it; for one model
     #[arg(long)]
     detach: bool,
     /// Print JSON
@@ -52,14 +62,46 @@ pub(super) struct Args {
     cluster: ClusterArgs,
 }
 
-/// What can be trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Model {
+/// What can be trained, in the order of training: the blend comes after what it blends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+enum Kind {
     /// Matrix factorisation by alternating least squares
     Als,
+    /// Similar items by who rated them
+    #[value(name = "item_cf", alias = "item-cf")]
+    ItemCf,
+    /// Similar items by what they are
+    Content,
+    /// A blend of the others
+    Hybrid,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+impl Kind {
+    /// As versions have it.
+    fn model(self) -> &'static str {
+        match self {
+            Self::Als => "als",
+            Self::ItemCf => "item_cf",
+            Self::Content => "content_based",
+            Self::Hybrid => "hybrid",
+        }
+    }
+}
+
+/// What came of one model.
+struct Outcome {
+    kind: Kind,
+    version: ModelVersion,
+    /// Unset for a version that was there.
+    job: Option<JobInfo>,
+}
+
+pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
+    args.models.sort_unstable();
+    args.models.dedup();
+    if args.detach && args.models.len() > 1 {
+        return Err(refusal(Exit::Usage, "one model at a time can be detached; name it with --models"));
+    }
     let test = args.als.test.as_deref().map(source_uri).transpose()?;
     let client = args.cluster.connect()?;
     let mut signals = Signals::install()?;
@@ -70,26 +112,191 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
             refusal(Exit::NotFound, "there is no data set yet; `shoal dataset import PATH` reads one")
         })?,
     };
-    let request = StartTrainingRequest {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (place, kind) in args.models.iter().copied().enumerate() {
+        let mut request = request(kind, &args, test.clone(), dataset, &outcomes, &client).await?;
+        request.promote = args.promote && place == 0;
+        let promoted = request.promote;
+        let started = match args.force {
+            true => Started::Job(client.start_training(request).await?),
+            false => client.start_or_reuse(request).await?,
+        };
+        let job = match started {
+            Started::Existing(name) => {
+                if promoted {
+                    promote(&client, &name, args.json).await?;
+                }
+                let version = version_of(&client, &name).await?;
+                if !args.json {
+                    output::print(&format!("{name} was trained alike before; --force trains it again."))?;
+                }
+                outcomes.push(Outcome { kind, version, job: None });
+                continue;
+            }
+            Started::Job(job_id) if args.detach => return detached(&client, &job_id, args.json).await,
+            Started::Job(job_id) => job_id,
+        };
+        let job = match follow_trained(&client, &job, args.json, &mut signals).await? {
+            Ended::Trained(job) => *job,
+            Ended::Left(exit) => return Ok(exit),
+        };
+        let version = version_of(&client, &job.model_version).await?;
+        if !args.json {
+            output::print(&describe(&job))?;
+            // Those of a model with sweeps are told with the last of them.
+            let evaluation = version.evaluation.as_ref().filter(|_| job.sweeps.is_empty());
+            for line in evaluation.map(output::evaluation_lines).unwrap_or_default() {
+                output::print(&format!("  {line}"))?;
+            }
+        }
+        outcomes.push(Outcome { kind, version, job: Some(job) });
+    }
+    report(&outcomes, args.json)
+}
+
+async fn request(
+    kind: Kind,
+    args: &Args,
+    test: Option<String>,
+    dataset: &DatasetInfo,
+    outcomes: &[Outcome],
+    client: &ClusterClient,
+) -> anyhow::Result<StartTrainingRequest> {
+    let als = args.als.parameters(test);
+    let split =
+        SplitParameters { test_ratio: als.test_ratio, test_uri: als.test_uri.clone(), seed: als.seed };
+    let model = match kind {
+        Kind::Als => None,
+        Kind::ItemCf => Some(args.others.item_cf(split)),
+        Kind::Content => Some(args.others.content(split)),
+        Kind::Hybrid => {
+            let components = components(outcomes, dataset, &split, &client.models().await?)?;
+            Some(args.others.hybrid(split, &components))
+        }
+    };
+    Ok(StartTrainingRequest {
         dataset_name: dataset.name.clone(),
         dataset_version: dataset.version.clone(),
-        parameters: Some(args.als.parameters(test)),
-        promote: args.promote,
+        parameters: (kind == Kind::Als).then_some(als),
+        model,
         ..StartTrainingRequest::default()
-    };
-    let job_id = client.start_training(request).await?;
-    if args.detach {
-        let job = client.job(&job_id).await?;
-        if args.json {
-            output::print_json(&output::job(&job))?;
-        } else {
-            output::print(&format!(
-                "Job {job_id} trains; follow it with `shoal jobs show {job_id} --follow`."
-            ))?;
+    })
+}
+
+/// What a blend is made of: the versions of this run, else the newest with the same data and split.
+fn components(
+    outcomes: &[Outcome],
+    dataset: &DatasetInfo,
+    split: &SplitParameters,
+    versions: &[ModelVersion],
+) -> anyhow::Result<Components> {
+    let find = |kind: Kind| {
+        if let Some(outcome) = outcomes.iter().find(|outcome| outcome.kind == kind) {
+            return Ok(outcome.version.name.clone());
         }
-        return Ok(Exit::Done);
+        let fits = versions.iter().filter(|version| {
+            version.model == kind.model()
+                && (&version.dataset_name, &version.dataset_version) == (&dataset.name, &dataset.version)
+                && version.imported_from.is_empty()
+                && split_of(version) == *split
+        });
+        let newest = fits.max_by_key(|version| version.created_unix_ms);
+        newest.map(|version| version.name.clone()).ok_or_else(|| {
+            let model = kind.model();
+            refusal(
+                Exit::NotFound,
+                format!("a hybrid needs a version of '{model}' with the same data and held-out ratings; train it too"),
+            )
+        })
+    };
+    Ok(Components { als: find(Kind::Als)?, item_cf: find(Kind::ItemCf)?, content: find(Kind::Content)? })
+}
+
+fn split_of(version: &ModelVersion) -> SplitParameters {
+    if let Some(parameters) = &version.parameters {
+        return SplitParameters {
+            test_ratio: parameters.test_ratio,
+            test_uri: parameters.test_uri.clone(),
+            seed: parameters.seed,
+        };
     }
-    follow_to_the_end(&client, &job_id, args.json, &mut signals).await
+    version.model_parameters.as_ref().and_then(|parameters| parameters.split.clone()).unwrap_or_default()
+}
+
+async fn version_of(client: &ClusterClient, name: &str) -> anyhow::Result<ModelVersion> {
+    Ok(find_version(&client.models().await?, name)?.clone())
+}
+
+async fn detached(client: &ClusterClient, job_id: &str, json: bool) -> anyhow::Result<Exit> {
+    if json {
+        output::print_json(&output::job(&client.job(job_id).await?))?;
+    } else {
+        output::print(&format!("Job {job_id} trains; follow it with `shoal jobs show {job_id} --follow`."))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// One model's job, or that it was skipped; for several models all of them, and a table for people.
+fn report(outcomes: &[Outcome], json: bool) -> anyhow::Result<Exit> {
+    if json {
+        let documents: Vec<Value> = outcomes.iter().map(outcome_json).collect();
+        match &documents[..] {
+            [only] => output::print_json(only)?,
+            _ => output::print_json(&json!({"models": documents}))?,
+        }
+    } else if outcomes.len() > 1 {
+        output::print(&format!("\n{}", summary(outcomes)))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn outcome_json(outcome: &Outcome) -> Value {
+    let mut json = outcome.job.as_ref().map_or_else(|| json!({}), output::job);
+    json["model"] = json!(outcome.kind.model());
+    json["model_version"] = json!(outcome.version.name);
+    json["skipped"] = json!(outcome.job.is_none());
+    json["evaluation"] = outcome.version.evaluation.as_ref().map_or(Value::Null, evaluation_json);
+    json
+}
+
+fn summary(outcomes: &[Outcome]) -> Table {
+    let mut table = Table::new(&[
+        ("MODEL", Align::Left),
+        ("RMSE", Align::Right),
+        ("NDCG@10", Align::Right),
+        ("NDCG@20", Align::Right),
+        ("RECALL@20", Align::Right),
+        ("COVERAGE", Align::Right),
+        ("TIME", Align::Right),
+        ("VERSION", Align::Left),
+    ]);
+    for Outcome { kind, version, job } in outcomes {
+        let evaluation = version.evaluation.as_ref().map_or(Value::Null, evaluation_json);
+        let metric = |path: &str| {
+            evaluation.pointer(path).and_then(Value::as_f64).map(output::decimal).unwrap_or_default()
+        };
+        let time = match job {
+            Some(_) => output::seconds(version.training_seconds),
+            None => "kept".to_owned(),
+        };
+        table.row([
+            kind.model().to_owned(),
+            metric("/rating/rmse"),
+            metric("/lists/ndcg_at_10"),
+            metric("/lists/ndcg_at_20"),
+            metric("/lists/recall_at_20"),
+            metric("/coverage"),
+            time,
+            version.name.clone(),
+        ]);
+    }
+    table
+}
+
+/// How following a training ended.
+enum Ended {
+    Trained(Box<JobInfo>),
+    Left(Exit),
 }
 
 /// Follows a job, asking at Ctrl-C what to do with it, and prints what came of it.
@@ -99,6 +306,24 @@ pub(super) async fn follow_to_the_end(
     json: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<Exit> {
+    let job = match follow_trained(client, job_id, json, signals).await? {
+        Ended::Trained(job) => job,
+        Ended::Left(exit) => return Ok(exit),
+    };
+    if json {
+        output::print_json(&output::job(&job))?;
+    } else {
+        output::print(&describe(&job))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn follow_trained(
+    client: &ClusterClient,
+    job_id: &str,
+    json: bool,
+    signals: &mut Signals,
+) -> anyhow::Result<Ended> {
     loop {
         let followed = follow(client, job_id, Style::choose(json), "train", signals).await?;
         let Followed::Over(job) = followed else {
@@ -108,27 +333,27 @@ pub(super) async fn follow_to_the_end(
                     eprintln!(
                         "shoal: job {job_id} goes on; `shoal jobs show {job_id} --follow` shows it again"
                     );
-                    return Ok(Exit::Interrupted);
+                    return Ok(Ended::Left(Exit::Interrupted));
                 }
-                Wish::Cancel => return cancel(client, job_id).await,
+                Wish::Cancel => return cancel(client, job_id).await.map(Ended::Left),
             }
         };
         let job = succeeded(*job)?;
         if is_to_be_live(&job) {
             // The job is over once the version is made; whoever asked for it to be live asks for it next.
-            let view = View::new(Style::choose(json), "promote");
-            view.set(0.0, "workers load the version");
-            let promoted = client.promote(&job.model_version, false).await;
-            drop(view);
-            promoted?;
+            promote(client, &job.model_version, json).await?;
         }
-        if json {
-            output::print_json(&output::job(&job))?;
-        } else {
-            output::print(&describe(&job))?;
-        }
-        return Ok(Exit::Done);
+        return Ok(Ended::Trained(Box::new(job)));
     }
+}
+
+async fn promote(client: &ClusterClient, version: &str, json: bool) -> anyhow::Result<()> {
+    let view = View::new(Style::choose(json), "promote");
+    view.set(0.0, "workers load the version");
+    let promoted = client.promote(version, false).await;
+    drop(view);
+    promoted?;
+    Ok(())
 }
 
 fn is_to_be_live(job: &JobInfo) -> bool {
@@ -192,7 +417,8 @@ pub(super) fn describe(job: &JobInfo) -> String {
     if let Some(work) = job.sweeps.last().and_then(|sweep| sweep.work.as_ref()) {
         text.push_str(&format!("\n  last sweep: {}", output::work_line(work)));
     }
-    if !is_to_be_live(job) {
+    let is_als = job.training.as_ref().is_some_and(|training| training.model.is_none());
+    if is_als && !is_to_be_live(job) {
         text.push_str(&format!("\nMake it live with `shoal models promote {}`.", job.model_version));
     }
     text

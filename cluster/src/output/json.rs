@@ -2,10 +2,14 @@
 //! ISO 8601 for times, `null` for what is not known.
 
 use serde_json::{Map, Value, json};
-use shoal_common::clock::UtcTime;
+use shoal_common::{
+    clock::UtcTime,
+    readable::{evaluation_json, parameters_json},
+};
 use shoal_proto::v1::{
-    AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, IdKind, ImportReport, JobInfo, JobKind,
-    JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, ServedModel, SweepMetrics, VersionState,
+    AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind,
+    ImportReport, JobInfo, JobKind, JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice,
+    ServedModel, StartTrainingRequest, SweepMetrics, VersionState,
 };
 
 /// A Unix time as ISO 8601, `null` for none.
@@ -136,6 +140,21 @@ pub fn parameters(parameters: &AlsParameters) -> Value {
     })
 }
 
+/// The parameters of a version of any model.
+fn parameters_of(version: &ModelVersion) -> Value {
+    let others = || version.model_parameters.as_ref().map_or(Value::Null, parameters_json);
+    version.parameters.as_ref().map_or_else(others, parameters)
+}
+
+/// What a hybrid blends, and by which weights.
+fn sources(hybrid: &HybridModel) -> Value {
+    let source = |source: &HybridSource| json!({"model": source.model, "version": text(&source.version), "weight": source.weight});
+    json!({
+        "weights_given": hybrid.weights_given,
+        "blended": hybrid.sources.iter().map(source).collect::<Vec<_>>(),
+    })
+}
+
 /// A model version.
 #[must_use]
 pub fn model(version: &ModelVersion) -> Value {
@@ -146,7 +165,9 @@ pub fn model(version: &ModelVersion) -> Value {
         "state": name(state.as_str_name(), "VERSION_STATE_"),
         "dataset": version.dataset_name,
         "dataset_version": version.dataset_version,
-        "parameters": version.parameters.as_ref().map(parameters),
+        "parameters": parameters_of(version),
+        "evaluation": version.evaluation.as_ref().map(evaluation_json),
+        "sources": version.hybrid.as_ref().map(sources),
         "metrics": version.metrics.as_ref().map(sweep_metrics),
         "rating_mean": version.rating_mean,
         "training_seconds": version.training_seconds,
@@ -156,6 +177,11 @@ pub fn model(version: &ModelVersion) -> Value {
         "path": version.path,
         "manifest_checksum": version.manifest_checksum,
     })
+}
+
+fn training_parameters(training: &StartTrainingRequest) -> Value {
+    let als = || training.parameters.as_ref().map_or(Value::Null, parameters);
+    training.model.as_ref().map_or_else(als, parameters_json)
 }
 
 /// A job.
@@ -179,7 +205,7 @@ pub fn job(info: &JobInfo) -> Value {
         "created": iso_time(info.created_unix_ms),
         "finished": iso_time(info.finished_unix_ms),
         "dataset_name": dataset_name,
-        "parameters": training.and_then(|training| training.parameters.as_ref()).map(parameters),
+        "parameters": training.map(training_parameters),
         "committed_sweeps": info.committed_sweeps,
         "sweeps": info.sweeps.iter().map(sweep_metrics).collect::<Vec<_>>(),
         "dataset": info.dataset.as_ref().map(dataset),

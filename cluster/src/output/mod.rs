@@ -1,5 +1,6 @@
 //! What commands print: tables and sentences for people, JSON for scripts.
 
+mod bars;
 mod json;
 mod table;
 mod text;
@@ -8,9 +9,10 @@ use std::io::{self, Write as _};
 
 use serde_json::Value;
 
+pub use bars::{Bars, Group};
 pub use json::{dataset, iso_time, job, model, parameters, status, sweep_metrics};
 pub use table::{Align, Table};
-pub use text::{bytes, count, decimal, genre_list, metrics_lines, seconds, work_line};
+pub use text::{bytes, count, decimal, evaluation_lines, genre_list, metrics_lines, seconds, work_line};
 
 /// Prints text and a newline to standard output. A reader that has gone away (`shoal … | head`) is no error.
 ///

@@ -16,15 +16,16 @@ pub enum Align {
 /// A table with a line of headings.
 #[derive(Debug, Clone)]
 pub struct Table {
-    columns: Vec<(&'static str, Align)>,
+    columns: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table of these columns and no rows.
     #[must_use]
-    pub fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+    pub fn new(columns: &[(&str, Align)]) -> Self {
+        let columns = columns.iter().map(|(heading, align)| ((*heading).to_owned(), *align)).collect();
+        Self { columns, rows: Vec::new() }
     }
 
     /// Adds a row, one cell a column. Line breaks and control characters become spaces.
@@ -56,7 +57,7 @@ impl fmt::Display for Table {
                 self.rows.iter().map(|row| row[at].width()).chain([heading.width()]).max().unwrap_or(0)
             })
             .collect();
-        let headings: Vec<String> = self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+        let headings: Vec<String> = self.columns.iter().map(|(heading, _)| heading.clone()).collect();
         for row in std::iter::once(&headings).chain(&self.rows) {
             let mut line = String::new();
             for (at, cell) in row.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Numbers and metrics as people read them.
 
 use serde_json::Value;
-use shoal_proto::v1::{SweepMetrics, SweepWork};
+use shoal_proto::v1::{Evaluation, ListEvaluation, SweepMetrics, SweepWork};
 
 /// A whole number with separators: 1,234,567.
 #[must_use]
@@ -72,6 +72,57 @@ pub fn metrics_lines(metrics: &SweepMetrics) -> Vec<String> {
             ranking.popularity_recall_at_20,
             ranking.popularity_ndcg_at_20,
             count(ranking.users)
+        ));
+    }
+    lines
+}
+
+/// What a version is worth on held-out ratings; no line for what was not measured.
+#[must_use]
+pub fn evaluation_lines(evaluation: &Evaluation) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(rating) = &evaluation.rating {
+        let baseline = evaluation.rating_baseline.as_ref();
+        let baseline = baseline.map(|baseline| format!("biases alone: rmse {:.4}; ", baseline.rmse));
+        lines.push(format!(
+            "ratings  rmse {:.4}  mae {:.4}  r2 {:.4}  ({}{} ratings held out)",
+            rating.rmse,
+            rating.mae,
+            rating.r2,
+            baseline.unwrap_or_default(),
+            count(rating.pairs)
+        ));
+    }
+    if let Some(lists) = &evaluation.model {
+        for (place, at) in lists.at.iter().enumerate() {
+            let of = |other: &Option<ListEvaluation>| {
+                other.as_ref().and_then(|lists| lists.at.get(place)).map_or(0.0, |at| at.ndcg)
+            };
+            lines.push(format!(
+                "lists@{}  ndcg {:.4}  recall {:.4}  precision {:.4}  map {:.4}  mrr {:.4}  (ndcg of popularity {:.4}, of chance {:.4})",
+                at.k,
+                at.ndcg,
+                at.recall,
+                at.precision,
+                at.map,
+                at.mrr,
+                of(&evaluation.popularity),
+                of(&evaluation.random)
+            ));
+        }
+        lines.push(format!(
+            "spread   coverage {:.4}  gini {:.4}  novelty {:.2}  diversity {:.4}  ({} users)",
+            evaluation.coverage,
+            evaluation.gini,
+            lists.novelty,
+            lists.diversity,
+            count(lists.users)
+        ));
+    }
+    if let Some(newcomers) = &evaluation.newcomers {
+        lines.push(format!(
+            "newcomers  {} users without training ratings, served the most rated items",
+            count(newcomers.users)
         ));
     }
     lines

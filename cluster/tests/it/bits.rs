@@ -78,7 +78,8 @@ async fn begin(cluster: &Cluster) -> String {
 }
 
 async fn begin_with(cluster: &Cluster, more: &[&str]) -> String {
-    let flags = ["train", "--rank", "24", "--iterations", SWEEPS, "--detach", "--json"];
+    let flags =
+        ["train", "--models", "als", "--force", "--rank", "24", "--iterations", SWEEPS, "--detach", "--json"];
     let job = cluster.shoal(&[&flags, more].concat()).json()["job_id"].as_str().unwrap().to_owned();
     let sweep = eventually("some sweeps are committed", || {
         let sweep = shown(cluster, &job)["committed_sweeps"].as_u64().unwrap();

@@ -141,7 +141,7 @@ async fn lists_and_single_things_agree_in_json_and_show_in_tables() {
     for (arguments, parts) in [
         (["dataset", "list"].as_slice(), ["NAME", "movies"]),
         (&["dataset", "show", "movies"], ["16 per side", "0 rejected"]),
-        (&["models", "list"], ["OBJECTIVE", version]),
+        (&["models", "list"], ["MODEL", version]),
         (&["models", "show", version], ["(live)", "rank 8, 3 sweeps"]),
         (&["jobs", "list"], ["100 %", version]),
     ] {

@@ -7,7 +7,8 @@ use crate::support::{Cluster, Running, Shape, Size, eventually, folder, generate
 
 const SIZE: Size = Size { users: 1_500, movies: 800, ratings: 100_000 };
 /// More sweeps than any test waits for.
-const ENDLESS: [&str; 7] = ["train", "--rank", "32", "--iterations", "1000", "--data-set", "movies"];
+const ENDLESS: [&str; 10] =
+    ["train", "--models", "als", "--force", "--rank", "32", "--iterations", "1000", "--data-set", "movies"];
 
 fn shown(cluster: &Cluster, job: &str) -> Value {
     cluster.shoal(&["jobs", "show", job, "--json"]).json()

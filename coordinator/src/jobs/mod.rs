@@ -9,17 +9,21 @@
 //! must not take away what its successor works with.
 
 mod conventions;
+mod evaluation;
 mod import;
+mod model;
 mod steps;
+mod sweeps;
 mod tracker;
 mod training;
 mod validate;
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use shoal_common::store::StoreError;
 use shoal_proto::v1::{
-    AttemptStarted, JobCleaned, JobKind, JobRecord, JobState, UpdateJob, metadata_command::Command,
+    AttemptStarted, JobCleaned, JobInfo, JobKind, JobRecord, JobState, UpdateJob, metadata_command::Command,
     update_job::Update,
 };
 use tokio::time::Instant;
@@ -32,6 +36,7 @@ use crate::{
 };
 
 pub use conventions::settle;
+pub use model::same_training;
 pub use validate::{validate_import, validate_training};
 
 /// Attempts that may fail one after the other without a sweep being committed.
@@ -189,13 +194,29 @@ async fn commit(leader: &Leader, job_id: &str, update: Update) -> Result<(), Job
     Ok(())
 }
 
+/// The link is for people who look into the store: a version without it is as good.
+async fn point_latest(leader: &Leader, model: &str, version: &str) {
+    let link = format!("models/{model}/model_latest");
+    if let Err(error) = leader.store.point_latest(&link, version).await {
+        tracing::warn!(link, error = with_causes(&error), "the link was not set");
+    }
+}
+
+/// What a training that did not publish may have written.
+fn unpublished_folder(info: &JobInfo) -> Option<String> {
+    (info.training.is_some() && info.model_version.is_empty()).then(|| model::folder_of(info))
+}
+
 /// Frees what workers hold of a job that has ended, deletes what only it needed, and says that it is over.
 pub async fn clean_up(leader: Leader, record: JobRecord) {
     let info = record.info.unwrap_or_default();
-    steps::release(&leader, &info.job_id).await;
+    let parts = model::PARTS.iter().map(|part| model::part_id(&info.job_id, part));
+    let parts = parts.filter(|_| info.training.is_some());
+    let held: Vec<String> = std::iter::once(info.job_id.clone()).chain(parts).collect();
+    join_all(held.iter().map(|name| steps::release(&leader, name))).await;
     let mut folders = vec![format!("checkpoints/{}", info.job_id), format!("staging/{}", info.job_id)];
     folders.extend(import::unpublished_folder(&info));
-    folders.extend(training::unpublished_folder(&info));
+    folders.extend(unpublished_folder(&info));
     for folder in folders {
         if let Err(error) = leader.store.delete_folder(&folder).await {
             tracing::warn!(folder, error = with_causes(&error), "a temporary folder was left behind");

@@ -3,22 +3,24 @@
 use bytes::Bytes;
 use shoal_common::{
     clock::UtcTime,
-    store::{METADATA_FILE, Manifest, checkpoint_path, join, model_path},
+    readable::evaluation_json,
+    store::{METADATA_FILE, Manifest, checkpoint_path, join},
 };
 use shoal_proto::v1::{
-    AlsParameters, DatasetInfo, ExchangeFormat, JobInfo, JobRecord, ModelVersion, ObjectEntry,
-    ObjectiveChoice, RankingMetrics, RatingMetrics, ShardMetricSums, Side, SweepCommitted, SweepMetrics,
-    SweepOrder, SweepWork, TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite,
-    step_event::Event, step_request::Step, update_job::Update,
+    AlsParameters, DatasetInfo, Evaluation, ExchangeFormat, JobInfo, JobRecord, ModelFolder, ModelVersion,
+    ObjectEntry, ObjectiveChoice, Side, SplitParameters, SweepCommitted, SweepOrder, SweepWork,
+    TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
+    update_job::Update,
 };
 use tokio::time::Instant;
 
 use super::{
     JobError, commit,
     conventions::{confidence_name, scaling_name, solver_name},
-    steps::Attempt,
+    model, point_latest,
+    steps::{self, Attempt},
+    sweeps::{add_work, metrics, metrics_json},
     tracker::Tracker,
-    with_causes,
 };
 use crate::{
     leader::{Leader, LiveWorker},
@@ -29,7 +31,11 @@ use crate::{
 const MODEL: &str = "als";
 
 /// Share of the job's bar before the first sweep, and up to the end of the last.
-const SWEEPS_SPAN: (f64, f64) = (0.05, 0.97);
+const SWEEPS_SPAN: (f64, f64) = (0.05, 0.9);
+
+/// Share of the job's bar up to the version's factors, and up to the end of the last measuring.
+const WRITTEN: f64 = 0.92;
+const MEASURED: f64 = 0.98;
 
 pub(super) async fn run(
     leader: &Leader,
@@ -38,51 +44,44 @@ pub(super) async fn run(
     tracker: &mut Tracker,
 ) -> Result<(), JobError> {
     let info = record.info.clone().unwrap_or_default();
+    let request = info.training.clone().unwrap_or_default();
     if !info.model_version.is_empty() {
         // Published by an attempt whose leader was lost before it could say so.
-        point_latest(leader, &info.model_version).await;
+        point_latest(leader, model::model_of(&request), &info.model_version).await;
         return Ok(());
     }
-    let request = info.training.clone().unwrap_or_default();
     let state = leader.raft.view().borrow().clone();
     let dataset = state.dataset(&request.dataset_name, &request.dataset_version).cloned();
     let dataset =
         dataset.ok_or_else(|| JobError::Fatal(format!("data set '{}' is gone", request.dataset_name)))?;
+    if request.model.is_some() {
+        return model::run(leader, record, dataset, workers, tracker).await;
+    }
     let parameters = request.parameters.clone().unwrap_or_default();
     let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
 
-    let mut training =
-        Training { leader, attempt, dataset, parameters, rating_mean: 0.0, kernel: String::new() };
+    let mut training = Training {
+        leader,
+        attempt,
+        dataset,
+        parameters,
+        validation_ratio: 0.0,
+        rating_mean: 0.0,
+        kernel: String::new(),
+    };
     let started = Instant::now();
-    training.prepare(record, tracker).await?;
+    let committed = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
+    tracker.begin("loading", "loading the ratings", (0.0, 0.03));
+    training.prepare(&record.checkpoint_path, committed, tracker).await?;
     let first = record.info.as_ref().map_or(0, |info| info.committed_sweeps) + 1;
     for sweep in first..=training.parameters.sweeps {
         training.sweep(record, sweep, tracker).await?;
     }
-    tracker.begin("publishing", "publishing", (SWEEPS_SPAN.1, 1.0));
     let version = training.publish(record, started, tracker).await?;
     commit(leader, &info.job_id, Update::VersionPublished(version.clone())).await?;
-    point_latest(leader, &version.name).await;
+    point_latest(leader, MODEL, &version.name).await;
     record.info.get_or_insert_default().model_version = version.name;
     Ok(())
-}
-
-/// The link is for people who look into the store: a version without it is as good.
-async fn point_latest(leader: &Leader, version: &str) {
-    let link = format!("models/{MODEL}/model_latest");
-    if let Err(error) = leader.store.point_latest(&link, version).await {
-        tracing::warn!(link, error = with_causes(&error), "the link was not set");
-    }
-}
-
-/// The version's name: it follows from the job, so that every attempt writes the same folder.
-fn version_name(info: &JobInfo) -> String {
-    format!("{MODEL}_model_v1_{}", UtcTime::from_unix_ms(info.created_unix_ms).compact())
-}
-
-/// What a job that did not publish may have written.
-pub(super) fn unpublished_folder(info: &JobInfo) -> Option<String> {
-    (info.training.is_some() && info.model_version.is_empty()).then(|| model_path(MODEL, &version_name(info)))
 }
 
 /// One attempt.
@@ -91,8 +90,50 @@ struct Training<'a> {
     attempt: Attempt,
     dataset: DatasetInfo,
     parameters: AlsParameters,
+    /// Of the training pairs, the share that is left out too.
+    validation_ratio: f64,
     rating_mean: f64,
     kernel: String,
+}
+
+/// A training that is part of another model's, and publishes nothing.
+pub(super) struct InnerTraining<'a> {
+    pub(super) leader: &'a Leader,
+    pub(super) attempt: Attempt,
+    pub(super) dataset: DatasetInfo,
+    pub(super) parameters: AlsParameters,
+    /// Of the training pairs, the share that is left out.
+    pub(super) validation_ratio: f64,
+}
+
+/// Trains to the last sweep without checkpoints, and writes the factors below `path`. Returns their parts and
+/// the mean of the training ratings, 0 without biases.
+pub(super) async fn train_inner(
+    inner: InnerTraining<'_>,
+    path: &str,
+    tracker: &mut Tracker,
+) -> Result<(Vec<ObjectEntry>, f64), JobError> {
+    let InnerTraining { leader, attempt, dataset, parameters, validation_ratio } = inner;
+    let mut training = Training {
+        leader,
+        attempt,
+        dataset,
+        parameters,
+        validation_ratio,
+        rating_mean: 0.0,
+        kernel: String::new(),
+    };
+    training.prepare("", 0, tracker).await?;
+    let sweeps = training.parameters.sweeps;
+    for sweep in 1..=sweeps {
+        for side in training.order() {
+            let step = TrainHalfStep { sweep, side: side.into(), solve: true };
+            training.on_all(Step::TrainHalfStep(step), tracker).await?;
+        }
+        tracker.done(f64::from(sweep) / f64::from(sweeps));
+    }
+    let objects = training.write(path, sweeps, tracker).await?;
+    Ok((objects, training.served_mean()))
 }
 
 impl Training<'_> {
@@ -101,14 +142,14 @@ impl Training<'_> {
     }
 
     /// Everything before the first half-step.
-    async fn prepare(&mut self, record: &JobRecord, tracker: &mut Tracker) -> Result<(), JobError> {
-        tracker.begin("loading", "loading the ratings", (0.0, 0.03));
+    async fn prepare(&mut self, checkpoint: &str, sweep: u32, tracker: &mut Tracker) -> Result<(), JobError> {
         let load = TrainLoad {
             dataset: Some(self.dataset.clone()),
             parameters: Some(self.parameters.clone()),
             owners: owners(&self.dataset, &self.attempt.names()),
             workers: self.attempt.peers(),
-            checkpoint_path: record.checkpoint_path.clone(),
+            checkpoint_path: checkpoint.to_owned(),
+            validation_ratio: self.validation_ratio,
         };
         let mut sums = Vec::new();
         for event in self.on_all(Step::TrainLoad(load), tracker).await? {
@@ -117,13 +158,7 @@ impl Training<'_> {
                 self.kernel = done.kernel;
             }
         }
-        // In shard order, so that the mean does not depend on who summed.
-        sums.sort_by_key(|sum| sum.shard);
-        let ratings: u64 = sums.iter().map(|sum| sum.ratings).sum();
-        if ratings == 0 {
-            return Err(JobError::Fatal("no rating is left to train on; hold out fewer".to_owned()));
-        }
-        self.rating_mean = sums.iter().map(|sum| sum.sum).sum::<f64>() / ratings as f64;
+        self.rating_mean = model::rating_mean(sums)?;
         let route = TrainRoute {
             rating_mean: self.rating_mean,
             users: self.dataset.users,
@@ -131,10 +166,15 @@ impl Training<'_> {
         };
         self.on_all(Step::TrainRoute(route), tracker).await?;
         // The first side is solved from the other one's factors as they are.
-        let sweep = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
         let send = TrainHalfStep { sweep, side: self.order()[1].into(), solve: false };
         self.on_all(Step::TrainHalfStep(send), tracker).await?;
         Ok(())
+    }
+
+    /// What explicit predictions start from.
+    fn served_mean(&self) -> f64 {
+        let biases = self.parameters.explicit.as_ref().is_some_and(|explicit| explicit.biases);
+        if biases { self.rating_mean } else { 0.0 }
     }
 
     /// The sides in the order that a sweep solves them.
@@ -210,7 +250,30 @@ impl Training<'_> {
         Ok(objects)
     }
 
-    /// The version's folder: factors, the file for people, the manifest last.
+    /// Measures the last checkpoint as every model is measured.
+    async fn measure(&self, record: &JobRecord, tracker: &mut Tracker) -> Result<Evaluation, JobError> {
+        tracker.begin("evaluating", "evaluating", (WRITTEN, MEASURED));
+        let run = model::Run::new(self.leader, self.attempt.clone(), self.dataset.clone()).part("measure");
+        let parameters = &self.parameters;
+        let split = SplitParameters {
+            test_ratio: parameters.test_ratio,
+            test_uri: parameters.test_uri.clone(),
+            seed: parameters.seed,
+        };
+        run.prepare(&split, 0.0, tracker).await?;
+        let folder = ModelFolder {
+            model: MODEL.to_owned(),
+            path: record.checkpoint_path.clone(),
+            rating_mean: self.served_mean(),
+            als: Some(parameters.clone()),
+            ..ModelFolder::default()
+        };
+        let evaluation = run.evaluate(vec![folder], None, parameters.seed, tracker).await?;
+        run.release().await;
+        Ok(evaluation)
+    }
+
+    /// The version's folder: factors, the files for people, the manifest last.
     async fn publish(
         &self,
         record: &JobRecord,
@@ -218,27 +281,36 @@ impl Training<'_> {
         tracker: &mut Tracker,
     ) -> Result<ModelVersion, JobError> {
         let info = record.info.clone().unwrap_or_default();
-        let name = version_name(&info);
-        let path = model_path(MODEL, &name);
+        tracker.begin("publishing", "writing the factors", (SWEEPS_SPAN.1, WRITTEN));
+        let path = model::folder_of(&info);
         let mut objects = self.write(&path, self.parameters.sweeps, tracker).await?;
-        let biases = self.parameters.explicit.as_ref().is_some_and(|explicit| explicit.biases);
+        // Measuring loads the ratings too: workers are not to hold them twice.
+        steps::release(self.leader, &self.attempt.job_id).await;
+        let evaluation = self.measure(record, tracker).await?;
+        tracker.begin("publishing", "publishing", (MEASURED, 1.0));
         let mut version = ModelVersion {
-            name,
+            name: model::name_of(&info),
             model: MODEL.to_owned(),
             path,
             dataset_name: self.dataset.name.clone(),
             dataset_version: self.dataset.version.clone(),
             parameters: Some(self.parameters.clone()),
-            rating_mean: if biases { self.rating_mean } else { 0.0 },
+            rating_mean: self.served_mean(),
             metrics: info.sweeps.last().copied(),
+            evaluation: Some(evaluation),
             created_unix_ms: info.created_unix_ms,
             job_id: info.job_id.clone(),
             training_seconds: started.elapsed().as_secs_f64(),
             ..ModelVersion::default()
         };
-        let text = format!("{:#}\n", self.readable(&version, &info));
-        let entry = self.leader.store.put(&join(&version.path, METADATA_FILE), Bytes::from(text)).await?;
-        objects.push(ObjectEntry { path: METADATA_FILE.to_owned(), ..entry });
+        for (name, json) in [
+            (METADATA_FILE, self.readable(&version, &info)),
+            (model::MODEL_INFO_FILE, model::model_info(&version, &self.dataset)),
+        ] {
+            let bytes = Bytes::from(format!("{json:#}\n"));
+            let entry = self.leader.store.put(&join(&version.path, name), bytes).await?;
+            objects.push(ObjectEntry { path: name.to_owned(), ..entry });
+        }
         version.manifest_checksum =
             Manifest::new("model", objects).write(&self.leader.store, &version.path).await?;
         Ok(version)
@@ -282,6 +354,7 @@ impl Training<'_> {
             "order": format!("{}, then {}, in every sweep", side_name(first), side_name(second)),
             "rating_mean": version.rating_mean,
             "metrics": info.sweeps.last().map(metrics_json),
+            "evaluation": version.evaluation.as_ref().map(evaluation_json),
             "sweeps": info.sweeps.iter().map(metrics_json).collect::<Vec<_>>(),
             "created": UtcTime::from_unix_ms(version.created_unix_ms).iso_8601(),
             "training_seconds": version.training_seconds,
@@ -290,48 +363,6 @@ impl Training<'_> {
             "code_version": env!("CARGO_PKG_VERSION"),
         })
     }
-}
-
-/// Sums of every user shard as metrics, added in shard order.
-fn metrics(mut shards: Vec<ShardMetricSums>, choice: ObjectiveChoice) -> SweepMetrics {
-    shards.sort_by_key(|sums| sums.shard);
-    let total = |of: fn(&ShardMetricSums) -> f64| shards.iter().map(of).sum::<f64>();
-    let pairs: u64 = shards.iter().map(|sums| sums.pairs).sum();
-    let ranked: u64 = shards.iter().map(|sums| sums.ranked_users).sum();
-    let rating = (pairs > 0 && choice != ObjectiveChoice::Implicit).then(|| {
-        let count = pairs as f64;
-        let mse = total(|sums| sums.squared_error) / count;
-        let mean = total(|sums| sums.rating) / count;
-        let variance = total(|sums| sums.squared_rating) / count - mean * mean;
-        let r2 = if variance > 0.0 { 1.0 - mse / variance } else { 0.0 };
-        RatingMetrics { pairs, rmse: mse.sqrt(), mae: total(|sums| sums.absolute_error) / count, mse, r2 }
-    });
-    let ranking = (ranked > 0).then(|| {
-        let users = ranked as f64;
-        RankingMetrics {
-            users: ranked,
-            recall_at_20: total(|sums| sums.recall_at_20) / users,
-            ndcg_at_20: total(|sums| sums.ndcg_at_20) / users,
-            popularity_recall_at_20: total(|sums| sums.popularity_recall_at_20) / users,
-            popularity_ndcg_at_20: total(|sums| sums.popularity_ndcg_at_20) / users,
-        }
-    });
-    SweepMetrics { rating, ranking, ..SweepMetrics::default() }
-}
-
-/// Adds a half-step: the seconds of the slowest worker, the bytes of all.
-fn add_work(work: &mut SweepWork, half_step: &[Event]) {
-    let (mut solve_seconds, mut wait_seconds) = (0.0_f64, 0.0_f64);
-    for event in half_step {
-        if let Event::TrainHalfStepDone(done) = event {
-            solve_seconds = solve_seconds.max(done.solve_seconds);
-            wait_seconds = wait_seconds.max(done.exchange_wait_seconds);
-            work.bytes_sent += done.bytes_sent;
-            work.bytes_needed += done.bytes_needed;
-        }
-    }
-    work.solve_seconds += solve_seconds;
-    work.exchange_wait_seconds += wait_seconds;
 }
 
 fn side_name(side: Side) -> &'static str {
@@ -343,27 +374,4 @@ fn exchange_name(format: ExchangeFormat) -> &'static str {
         ExchangeFormat::Unspecified | ExchangeFormat::F32 => "f32",
         ExchangeFormat::Bf16 => "bf16",
     }
-}
-
-fn metrics_json(metrics: &SweepMetrics) -> serde_json::Value {
-    serde_json::json!({
-        "sweep": metrics.sweep,
-        "seconds": metrics.seconds,
-        "work": metrics.work.map(|work| serde_json::json!({
-            "solve_seconds": work.solve_seconds,
-            "exchange_wait_seconds": work.exchange_wait_seconds,
-            "bytes_sent": work.bytes_sent,
-            "bytes_needed": work.bytes_needed,
-        })),
-        "rating": metrics.rating.map(|rating| serde_json::json!({
-            "pairs": rating.pairs, "rmse": rating.rmse, "mae": rating.mae, "mse": rating.mse, "r2": rating.r2,
-        })),
-        "ranking": metrics.ranking.map(|ranking| serde_json::json!({
-            "users": ranking.users,
-            "recall_at_20": ranking.recall_at_20,
-            "ndcg_at_20": ranking.ndcg_at_20,
-            "popularity_recall_at_20": ranking.popularity_recall_at_20,
-            "popularity_ndcg_at_20": ranking.popularity_ndcg_at_20,
-        })),
-    })
 }

@@ -5,6 +5,8 @@ use shoal_proto::v1::{
     ObjectiveChoice, RegularizationScaling, StartTrainingRequest,
 };
 
+use super::model::check_model;
+
 const RANK_MAX: u32 = 512;
 const SWEEPS_MAX: u32 = 1_000;
 const SOLVER_STEPS_MAX: u32 = 100;
@@ -61,11 +63,21 @@ fn is_name(name: &str) -> bool {
 #[must_use]
 pub fn validate_training(request: &StartTrainingRequest) -> Vec<String> {
     let mut problems = Vec::new();
-    match &request.parameters {
-        None => problems.push("the parameters are missing".to_owned()),
-        Some(parameters) => check_parameters(parameters, &mut problems),
+    match (&request.model, &request.parameters) {
+        (Some(model), _) => check_model(model, &mut problems),
+        (None, None) => problems.push("the parameters are missing".to_owned()),
+        (None, Some(parameters)) => check_parameters(parameters, &mut problems),
     }
     problems
+}
+
+pub(super) fn check_split(test_ratio: f64, test_uri: &str, problems: &mut Vec<String>) {
+    if !(0.0..1.0).contains(&test_ratio) {
+        problems.push(format!("the test ratio {test_ratio} must be from 0 to below 1"));
+    }
+    if !test_uri.is_empty() && test_ratio > 0.0 {
+        problems.push("give a test ratio or a test file, not both".to_owned());
+    }
 }
 
 fn check_parameters(parameters: &AlsParameters, problems: &mut Vec<String>) {
@@ -75,12 +87,7 @@ fn check_parameters(parameters: &AlsParameters, problems: &mut Vec<String>) {
     if !(1..=SWEEPS_MAX).contains(&parameters.sweeps) {
         problems.push(format!("the number of sweeps {} must be from 1 to {SWEEPS_MAX}", parameters.sweeps));
     }
-    if !(0.0..1.0).contains(&parameters.test_ratio) {
-        problems.push(format!("the test ratio {} must be from 0 to below 1", parameters.test_ratio));
-    }
-    if !parameters.test_uri.is_empty() && parameters.test_ratio > 0.0 {
-        problems.push("give a test ratio or a test file, not both".to_owned());
-    }
+    check_split(parameters.test_ratio, &parameters.test_uri, problems);
     check_solver(parameters, problems);
     let choice = parameters.objective();
     if choice != ObjectiveChoice::Implicit {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    jobs::{settle, validate_import, validate_training},
+    jobs::{same_training, settle, validate_import, validate_training},
     leader::{CommandError, Leader},
     raft::{ProposeError, ReadError},
     state::{ClusterState, is_over},
@@ -97,7 +97,25 @@ impl CoordinatorService {
     async fn create_job(&self, request_id: String, info: JobInfo) -> Result<Response<StartJobReply>, Status> {
         let info = JobInfo { created_unix_ms: self.leader.clock.now_unix_ms(), ..info };
         let reply = self.command_once(request_id, Command::CreateJob(CreateJob { info: Some(info) })).await?;
-        Ok(Response::new(StartJobReply { job_id: reply.job_id }))
+        Ok(Response::new(StartJobReply { job_id: reply.job_id, ..StartJobReply::default() }))
+    }
+
+    /// The newest version that the request would make again and whose folder is complete.
+    async fn trained_already(&self, state: &ClusterState, request: &StartTrainingRequest) -> Option<String> {
+        let mut versions: Vec<_> =
+            state.versions.values().filter(|version| same_training(version, request)).collect();
+        versions.sort_by_key(|version| std::cmp::Reverse(version.created_unix_ms));
+        for version in versions {
+            let manifest =
+                Manifest::read(&self.leader.store, &version.path, &version.manifest_checksum).await;
+            match manifest {
+                Ok(_) => return Some(version.name.clone()),
+                Err(error) => {
+                    tracing::warn!(version = version.name, %error, "a version cannot be used again")
+                }
+            }
+        }
+        None
     }
 
     /// Waits until a version is live, or it is clear that it will not be.
@@ -282,6 +300,14 @@ impl Coordinator for CoordinatorService {
             ))
         })?;
         training.dataset_version.clone_from(&dataset.version);
+        if training.reuse
+            && let Some(version) = self.trained_already(&state, &training).await
+        {
+            return Ok(Response::new(StartJobReply {
+                existing_version: version,
+                ..StartJobReply::default()
+            }));
+        }
         let request_id = training.request_id.clone();
         let info = JobInfo { kind: JobKind::Training.into(), training: Some(training), ..JobInfo::default() };
         self.create_job(request_id, info).await

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::ItemFacts;
 
 /// Steps per unit of relevance in sums: they are integers, so that the order of adding does not matter.
 const RELEVANCE_STEPS: f64 = (1_u64 << 30) as f64;
 
 /// How many items have which feature. Those of several shards add up in any order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
     /// Items counted.
     pub items: u64,
@@ -23,29 +25,26 @@ pub struct Census {
 }
 
 /// Sums of relevance over the items that have a genome.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenomeSums {
     /// Items with a genome.
     pub items: u64,
-    /// Σ relevance per genome tag, in steps of 2⁻³⁰; empty when no item has a genome.
-    pub relevance_steps: Vec<i64>,
+    /// Σ relevance per genome tag, in steps of 2⁻³⁰.
+    pub relevance_steps: BTreeMap<u32, i64>,
 }
 
 impl GenomeSums {
-    /// The mean relevance of each genome tag.
-    #[must_use]
-    pub fn means(&self) -> Vec<f32> {
+    /// The mean relevance of each genome tag, by its number.
+    pub fn means(&self) -> impl Iterator<Item = (u32, f32)> + '_ {
         let items = self.items.max(1) as f64;
-        self.relevance_steps.iter().map(|&steps| (steps as f64 / RELEVANCE_STEPS / items) as f32).collect()
+        let mean = move |(&tag, &steps): (&u32, &i64)| (tag, (steps as f64 / RELEVANCE_STEPS / items) as f32);
+        self.relevance_steps.iter().map(mean)
     }
 
-    fn add(&mut self, items: u64, steps: impl ExactSizeIterator<Item = i64>) {
-        if self.relevance_steps.len() < steps.len() {
-            self.relevance_steps.resize(steps.len(), 0);
-        }
+    fn add(&mut self, items: u64, steps: impl Iterator<Item = (u32, i64)>) {
         self.items += items;
-        for (sum, steps) in self.relevance_steps.iter_mut().zip(steps) {
-            *sum += steps;
+        for (tag, steps) in steps {
+            *self.relevance_steps.entry(tag).or_default() += steps;
         }
     }
 }
@@ -70,8 +69,10 @@ impl Census {
         }
         if let Some(genome) = item.genome {
             // A relevance is at most 1, so that 2³³ items fit.
-            let steps = |&relevance: &f32| (f64::from(relevance) * RELEVANCE_STEPS).round() as i64;
-            self.genome.add(1, genome.iter().map(steps));
+            let steps = |(&tag, &relevance): (&u32, &f32)| {
+                (tag, (f64::from(relevance) * RELEVANCE_STEPS).round() as i64)
+            };
+            self.genome.add(1, genome.tags.iter().zip(genome.relevance).map(steps));
         }
     }
 
@@ -84,7 +85,8 @@ impl Census {
         for (decade, items) in &other.decades {
             *self.decades.entry(*decade).or_default() += items;
         }
-        self.genome.add(other.genome.items, other.genome.relevance_steps.iter().copied());
+        self.genome
+            .add(other.genome.items, other.genome.relevance_steps.iter().map(|(tag, steps)| (*tag, *steps)));
     }
 }
 

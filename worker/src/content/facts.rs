@@ -12,8 +12,17 @@ pub struct ItemFacts<'a> {
     pub tags: &'a [(String, u32)],
     /// Year of release.
     pub year: Option<i32>,
-    /// Relevance of every genome tag, 0 to 1; every item with a genome has as many.
-    pub genome: Option<&'a [f32]>,
+    /// The tag genome.
+    pub genome: Option<GenomeFacts<'a>>,
+}
+
+/// How much the tags of the genome apply to an item.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GenomeFacts<'a> {
+    /// Numbers of tags, ascending; one that is not there has relevance 0.
+    pub tags: &'a [u32],
+    /// One per tag, 0 to 1.
+    pub relevance: &'a [f32],
 }
 
 /// A user's tag as a term: lower case, letters and digits with single spaces between words. `None` when

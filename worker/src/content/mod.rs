@@ -20,6 +20,6 @@ mod vectors;
 mod vocabulary;
 
 pub use census::{Census, GenomeSums};
-pub use facts::{ItemFacts, clean_tag};
+pub use facts::{GenomeFacts, ItemFacts, clean_tag};
 pub use vectors::{BadVectors, ItemVectors, Vector, VectorParts};
 pub use vocabulary::{BlockWeights, Settings, Vocabulary};

@@ -7,10 +7,10 @@
 //! Profiles predict ratings. Lists are better ranked by the similar items of what the user has rated
 //! ([`crate::item_cf::ListIndex`]), which do not mix tastes that have nothing to do with each other.
 
-use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul, s};
 use rayon::prelude::*;
 
 use super::ItemVectors;
+use crate::serve::dot;
 
 /// The weight of each of a user's ratings in their profile: the rating less their mean; and 1 for each when
 /// all of that is nothing, as for a user who rates everything alike.
@@ -40,14 +40,16 @@ impl Profiles {
         Self { users, features, width, values: vec![0.0; users * width] }
     }
 
-    /// Adds a shard's part: `rated` gives for each user the rows within the shard that they have rated,
-    /// ascending, and the weights. Users run on the threads of the current rayon pool.
+    /// Adds a shard's part: `rated` gives for each user those items of the shard that they have rated (global
+    /// rows, ascending, from `first_row` of the shard's first), and the weights. Users run on the threads of the
+    /// current rayon pool.
     ///
     /// # Panics
-    /// When a row is not of the shard.
+    /// When an item is not of the shard.
     pub fn add_shard<'a>(
         &mut self,
         vectors: &ItemVectors,
+        first_row: u32,
         rated: impl Fn(usize) -> (&'a [u32], &'a [f32]) + Sync,
     ) {
         let features = self.features;
@@ -57,13 +59,14 @@ impl Profiles {
             part.clear();
             part.resize(profile.len(), 0.0);
             let (sparse, genome) = part.split_at_mut(features);
-            let (rows, weights) = rated(user);
-            for (&row, &weight) in rows.iter().zip(weights) {
-                let (at, values) = vectors.sparse(row as usize);
+            let (items, weights) = rated(user);
+            for (&item, &weight) in items.iter().zip(weights) {
+                let row = (item - first_row) as usize;
+                let (at, values) = vectors.sparse(row);
                 for (&feature, value) in at.iter().zip(values) {
                     sparse[feature as usize] += weight * value;
                 }
-                for (sum, value) in genome.iter_mut().zip(vectors.genome(row as usize)) {
+                for (sum, value) in genome.iter_mut().zip(vectors.genome(row)) {
                     *sum += weight * value;
                 }
             }
@@ -84,52 +87,23 @@ impl Profiles {
         (0..self.users).into_par_iter().map(|user| square(user).sum::<f64>().sqrt()).collect()
     }
 
-    /// Cosine of each profile with each item of a shard, blocks that the item has not counting as unlike: users ×
-    /// items, 0 where either is empty. Users run on the threads of the current rayon pool.
+    /// Cosine of a profile with an item, blocks that the item has not counting as unlike; 0 where either is
+    /// empty. `norm` is the profile's, of [`Profiles::norms`].
+    ///
+    /// # Panics
+    /// When there is no such user or item.
     #[must_use]
-    pub fn cosines(&self, vectors: &ItemVectors) -> Vec<f32> {
-        let items = vectors.len();
-        let products = self.genome_products(vectors);
-        let with_genome = &vectors.parts().genome_rows;
-        let norms = self.norms();
-        let mut cosines = vec![0.0; norms.len() * items];
-        let users = cosines.par_chunks_mut(items.max(1)).zip(&norms).enumerate();
-        users.for_each(|(user, (cosines, &norm))| {
-            let profile = self.of(user);
-            if norm == 0.0 {
-                return;
-            }
-            for (item, cosine) in cosines.iter_mut().enumerate() {
-                let (features, values) = vectors.sparse(item);
-                let pairs = features.iter().zip(values);
-                *cosine = pairs.map(|(&feature, value)| value * profile[feature as usize]).sum();
-            }
-            let of_user = &products[user * with_genome.len()..][..with_genome.len()];
-            for (&row, product) in with_genome.iter().zip(of_user) {
-                cosines[row as usize] += product;
-            }
-            for cosine in cosines {
-                *cosine = (f64::from(*cosine) / norm) as f32;
-            }
-        });
-        cosines
-    }
-
-    /// Users × items with a genome.
-    fn genome_products(&self, vectors: &ItemVectors) -> Vec<f32> {
-        let genomes = &vectors.parts().genomes;
-        let (users, genome_width) = (self.users, self.width - self.features);
-        let with_genome = genomes.len() / genome_width.max(1);
-        let mut products = vec![0.0; users * with_genome];
-        let views = (
-            ArrayView2::from_shape((users, self.width), &self.values),
-            ArrayView2::from_shape((with_genome, genome_width), genomes),
-            ArrayViewMut2::from_shape((users, with_genome), &mut products),
-        );
-        if let (Ok(profiles), Ok(genomes), Ok(mut target)) = views {
-            general_mat_mul(1.0, &profiles.slice(s![.., self.features..]), &genomes.t(), 0.0, &mut target);
+    pub fn cosine(&self, user: usize, norm: f64, vectors: &ItemVectors, item: usize) -> f32 {
+        if norm == 0.0 {
+            return 0.0;
         }
-        products
+        let (sparse, genome) = self.of(user).split_at(self.features);
+        let (features, values) = vectors.sparse(item);
+        let pairs = features.iter().zip(values);
+        let product: f32 = pairs.map(|(&feature, value)| value * sparse[feature as usize]).sum();
+        let of_item = vectors.genome(item);
+        let product = if of_item.is_empty() { product } else { product + dot(genome, of_item) };
+        (f64::from(product) / norm) as f32
     }
 }
 
@@ -144,7 +118,8 @@ pub fn cosine_without(cosine: f32, norm: f64, weight: f32, square: f64) -> f64 {
     if left > 1e-6 * norm * norm { (product - weight * square) / left.sqrt() } else { 0.0 }
 }
 
-/// Sums for the slope by which a cosine moves the predicted rating.
+/// Sums for the slope by which a cosine moves the predicted rating: least squares of what ratings exceed by
+/// over cosines. A predicted rating is what is expected of anybody + slope · cosine.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SlopeSums {
     /// Σ cosine · (rating − expected).
@@ -152,9 +127,6 @@ pub struct SlopeSums {
     /// Σ cosine².
     pub square: f64,
 }
-
-/// Pairs of cosine 1 and no effect that the slope starts with, so that little evidence moves it little.
-const SLOPE_PRIOR_PAIRS: f64 = 10.0;
 
 impl SlopeSums {
     /// Adds a training rating: `exceeding` is the rating less what is expected of anybody.
@@ -167,12 +139,6 @@ impl SlopeSums {
     pub fn merge(&mut self, other: &Self) {
         self.product += other.product;
         self.square += other.square;
-    }
-
-    /// The slope of least squares: a predicted rating is what is expected of anybody + slope · cosine.
-    #[must_use]
-    pub fn slope(&self) -> f64 {
-        self.product / (self.square + SLOPE_PRIOR_PAIRS)
     }
 }
 
@@ -256,19 +222,18 @@ mod tests {
             for (at, vectors) in shards.iter().enumerate() {
                 let of_shard: Vec<(Vec<u32>, Vec<f32>)> = users
                     .iter()
-                    .map(|user| user.iter().filter(|entry| entry.0 == at).map(|entry| (entry.1, entry.2)).unzip())
+                    .map(|user| user.iter().filter(|entry| entry.0 == at).map(|entry| (entry.1 + 100, entry.2)).unzip())
                     .collect();
-                profiles.add_shard(vectors, |user| (&of_shard[user].0, &of_shard[user].1));
+                profiles.add_shard(vectors, 100, |user| (&of_shard[user].0, &of_shard[user].1));
             }
             let norms = profiles.norms();
             for (at, vectors) in shards.iter().enumerate() {
-                let cosines = profiles.cosines(vectors);
                 for (user, rated) in users.iter().enumerate() {
                     let exact = naive(&shards, rated, None);
                     // Rounding of a profile that all but cancels out is no direction.
                     prop_assume!(norms[user] == 0.0 || norms[user] > 1e-2);
                     for item in 0..12 {
-                        let found = f64::from(cosines[user * 12 + item]);
+                        let found = f64::from(profiles.cosine(user, norms[user], vectors, item));
                         let expected = cosine(&exact, &dense(vectors, item));
                         prop_assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
                     }
@@ -278,7 +243,7 @@ mod tests {
                         if !vectors.is_known(row as usize) || length < 0.05 * norms[user].max(1.0) {
                             continue;
                         }
-                        let with = cosines[user * 12 + row as usize];
+                        let with = profiles.cosine(user, norms[user], vectors, row as usize);
                         let item = dense(&shards[shard], row as usize);
                         let found = cosine_without(with, norms[user], weight, dot(&item, &item));
                         let expected = cosine(&exact, &item);
@@ -286,24 +251,6 @@ mod tests {
                     }
                 }
             }
-        }
-
-        #[test]
-        fn the_slope_is_that_of_least_squares(pairs in prop::collection::vec((-1.0_f64..1.0, -2.0_f64..2.0), 1..50)) {
-            let (left, right) = pairs.split_at(pairs.len() / 2);
-            let sums = |pairs: &[(f64, f64)]| {
-                let mut sums = SlopeSums::default();
-                pairs.iter().for_each(|pair| sums.add(pair.0, pair.1));
-                sums
-            };
-            let mut merged = sums(left);
-            merged.merge(&sums(right));
-            let slope = merged.slope();
-            let loss = |slope: f64| {
-                let errors = pairs.iter().map(|pair| (pair.1 - slope * pair.0).powi(2)).sum::<f64>();
-                errors + SLOPE_PRIOR_PAIRS * slope * slope
-            };
-            prop_assert!(loss(slope) <= loss(slope + 1e-3) && loss(slope) <= loss(slope - 1e-3));
         }
     }
 

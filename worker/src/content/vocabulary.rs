@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Census, ItemFacts, Vector, census::decade};
+use super::{Census, GenomeFacts, ItemFacts, Vector, census::decade};
 
 /// What each block counts for; 0 leaves it out.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,6 +37,9 @@ pub struct Vocabulary {
     tags: Terms,
     /// Feature of each decade.
     decades: BTreeMap<i32, u32>,
+    /// Numbers of genome tags, ascending.
+    genome_tags: Vec<u32>,
+    /// Mean relevance of each.
     genome_means: Vec<f32>,
 }
 
@@ -67,7 +70,7 @@ impl Vocabulary {
         let tags = Terms::new(tags.into_iter(), census.items, first_tag);
         let first_decade = first_tag + tags.0.len() as u32;
         let decades = census.decades.keys().copied().zip(first_decade..).collect();
-        let genome_means = census.genome.means();
+        let (genome_tags, genome_means): (Vec<u32>, Vec<f32>) = census.genome.means().unzip();
         let there = |any: bool, weight: f32| if any { weight } else { 0.0 };
         let mut weights = BlockWeights {
             genres: there(!genres.0.is_empty(), settings.weights.genres),
@@ -81,7 +84,7 @@ impl Vocabulary {
                 *weight /= all;
             }
         }
-        Self { weights, genres, tags, decades, genome_means }
+        Self { weights, genres, tags, decades, genome_tags, genome_means }
     }
 
     /// How many features the sparse blocks have.
@@ -110,7 +113,7 @@ impl Vocabulary {
         let mut tags: Vec<(u32, f32)> = item.tags.iter().filter_map(tag).collect();
         let feature = item.year.and_then(|year| self.decades.get(&decade(year)));
         let mut decades: Vec<(u32, f32)> = feature.map(|feature| (*feature, 1.0)).into_iter().collect();
-        let mut genome = self.centred_genome(item.genome.unwrap_or_default());
+        let mut genome = self.centred_genome(item.genome);
 
         let of_terms =
             |terms: &mut [(u32, f32)], weight| scale(terms.iter_mut().map(|term| &mut term.1), weight);
@@ -127,15 +130,19 @@ impl Vocabulary {
         Vector { features, genome }
     }
 
-    /// Relevances less their means; nothing when there are not as many, or when they are the means and what
-    /// is left is rounding.
-    fn centred_genome(&self, genome: &[f32]) -> Vec<f32> {
-        if genome.len() != self.genome_means.len() {
-            return Vec::new();
+    /// Relevances less their means; nothing when there is no genome, or when it is the mean and what is left is
+    /// rounding.
+    fn centred_genome(&self, genome: Option<GenomeFacts<'_>>) -> Vec<f32> {
+        let Some(genome) = genome else { return Vec::new() };
+        let mut relevance = vec![0.0; self.genome_tags.len()];
+        for (tag, value) in genome.tags.iter().zip(genome.relevance) {
+            if let Ok(place) = self.genome_tags.binary_search(tag) {
+                relevance[place] = *value;
+            }
         }
         let centred: Vec<f32> =
-            genome.iter().zip(&self.genome_means).map(|(value, mean)| value - mean).collect();
-        if square(&centred) <= ROUNDING_SHARE * square(genome) { Vec::new() } else { centred }
+            relevance.iter().zip(&self.genome_means).map(|(value, mean)| value - mean).collect();
+        if square(&centred) <= ROUNDING_SHARE * square(&self.genome_means) { Vec::new() } else { centred }
     }
 }
 
@@ -162,6 +169,7 @@ mod tests {
 
     use super::*;
 
+    const GENOME_TAGS: [u32; 5] = [2, 3, 8, 9, 40];
     const GENRES: [&str; 4] = ["Action", "Comedy", "Drama", "War"];
 
     #[derive(Debug, Clone)]
@@ -178,7 +186,10 @@ mod tests {
                 genres: &self.genres,
                 tags: &self.tags,
                 year: self.year,
-                genome: self.genome.as_deref(),
+                genome: self
+                    .genome
+                    .as_deref()
+                    .map(|relevance| GenomeFacts { tags: &GENOME_TAGS[..relevance.len()], relevance }),
             }
         }
     }
@@ -308,14 +319,21 @@ mod tests {
     }
 
     #[test]
-    fn a_genome_of_another_width_or_no_fact_at_all_is_like_nothing() {
-        let known = Owned { genres: vec![], tags: vec![], year: None, genome: Some(vec![0.5, 0.1]) };
-        let other = Owned { genome: Some(vec![0.1, 0.9]), ..known.clone() };
-        let vocabulary = Vocabulary::new(&census(&[known.clone(), other]), &settings());
+    fn a_genome_tag_that_an_item_lacks_is_irrelevant_to_it() {
+        let of = |genome: &[f32]| Owned {
+            genres: vec![],
+            tags: vec![],
+            year: None,
+            genome: Some(genome.to_vec()),
+        };
+        let (short, padded, other) = (of(&[0.5]), of(&[0.5, 0.0]), of(&[0.1, 0.9]));
+        let vocabulary = Vocabulary::new(&census(&[short.clone(), padded.clone(), other]), &settings());
         assert_eq!(vocabulary.genome_width(), 2);
-        assert!(dot(&vocabulary.vector(&known.facts()), &vocabulary.vector(&known.facts())) > 0.99);
-        let torn = Owned { genome: Some(vec![0.5]), ..known };
-        assert_eq!(vocabulary.vector(&torn.facts()), Vector::default());
+        assert_eq!(vocabulary.vector(&short.facts()), vocabulary.vector(&padded.facts()));
+        let unheard_of = GenomeFacts { tags: &[7], relevance: &[1.0] };
+        let nothing = GenomeFacts::default();
+        let vector = |genome| vocabulary.vector(&ItemFacts { genome: Some(genome), ..ItemFacts::default() });
+        assert_eq!(vector(unheard_of), vector(nothing));
         assert_eq!(vocabulary.vector(&ItemFacts::default()), Vector::default());
     }
 }

@@ -9,8 +9,11 @@ use shoal_common::ids::{EntityId, IdKind};
 
 use super::{
     row::MovieRow,
-    table::{Column, write_table},
+    table::{Column, read_rows, write_table},
 };
+
+/// Between the genres of one item.
+pub const GENRE_SEPARATOR: char = '|';
 
 /// One item of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +34,24 @@ impl From<MovieRow<'_>> for Movie {
     }
 }
 
+/// The items of a catalogue part, in its order.
+///
+/// # Errors
+/// When it is not such a table.
+pub fn read_catalogue(bytes: Bytes) -> Result<Vec<Movie>, ParquetError> {
+    let mut movies = Vec::new();
+    for row in read_rows(bytes, &["item_id", "title", "year", "genres"])? {
+        let mut cells = row?;
+        movies.push(Movie {
+            item: cells.id(0)?,
+            title: cells.text(1)?,
+            year: cells.small_integer(2)?,
+            genres: cells.text(3)?,
+        });
+    }
+    Ok(movies)
+}
+
 /// The bytes of a catalogue part.
 ///
 /// # Errors
@@ -42,4 +63,28 @@ pub fn write_catalogue(movies: &[Movie], kind: IdKind) -> Result<Bytes, ParquetE
         ("year", Column::SmallIntegers(movies.iter().map(|movie| movie.year).collect())),
         ("genres", Column::texts(movies.iter().map(|movie| movie.genres.as_str()))),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_back_what_was_written() {
+        for kind in [IdKind::Integer, IdKind::Text] {
+            let id = |number: i64| match kind {
+                IdKind::Integer => EntityId::Integer(number),
+                IdKind::Text => EntityId::Text(number.to_string().into()),
+            };
+            let movie = |number, title: &str, year, genres: &str| Movie {
+                item: id(number),
+                title: title.to_owned(),
+                year,
+                genres: genres.to_owned(),
+            };
+            let movies = [movie(3, "Été (1999)", Some(1999), "Drama|War"), movie(7, "", None, "")];
+            let bytes = write_catalogue(&movies, kind).unwrap();
+            assert_eq!(read_catalogue(bytes).unwrap(), movies);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 
 use super::table::{Column, write_table};
-use crate::tensor_file::{TensorFileError, TensorWriter};
+use crate::tensor_file::{TensorFile, TensorFileError, TensorWriter};
 
 const ROWS: &str = "rows";
 const TAGS: &str = "tags";
@@ -45,6 +45,29 @@ impl Genome {
         Self { rows, tags, relevance }
     }
 
+    /// Reads a part of a shard with `items` rows, checking it.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another type or shape, or makes no sense.
+    pub fn read(file: &TensorFile, items: usize) -> Result<Self, TensorFileError> {
+        let rows = file.vector::<u32>(ROWS)?;
+        let tags = file.vector::<u32>(TAGS)?;
+        let (relevance, width) = file.matrix::<f32>(RELEVANCE, rows.len())?;
+        let ascend = |numbers: &[u32]| numbers.is_sorted_by(|a, b| a < b);
+        if !ascend(rows) || rows.last().is_some_and(|last| *last as usize >= items) {
+            return Err(file.tensor_error(ROWS, "they are not ascending rows of the shard".to_owned()));
+        }
+        if !ascend(tags) || width != tags.len() {
+            return Err(
+                file.tensor_error(TAGS, "they are not the ascending columns of the scores".to_owned())
+            );
+        }
+        if relevance.iter().any(|value| !value.is_finite()) {
+            return Err(file.tensor_error(RELEVANCE, "a score is not finite".to_owned()));
+        }
+        Ok(Self { rows: rows.to_vec(), tags: tags.to_vec(), relevance: relevance.to_vec() })
+    }
+
     /// The bytes of a part; `path` names it in errors.
     ///
     /// # Errors
@@ -72,7 +95,6 @@ pub fn write_genome_tags(tags: &[(u32, String)]) -> Result<Bytes, ParquetError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor_file::TensorFile;
 
     #[test]
     fn what_is_missing_is_zero() {
@@ -80,7 +102,8 @@ mod tests {
         assert_eq!((&genome.rows[..], &genome.tags[..]), (&[2, 7][..], &[1, 5, 9][..]));
         assert_eq!(genome.relevance, [0.0, 0.5, 0.25, 1.0, 0.0, 0.0]);
         let file = TensorFile::from_bytes("g", &genome.to_bytes("g").unwrap()).unwrap();
-        assert_eq!(file.matrix::<f32>("relevance", 2).unwrap(), (&genome.relevance[..], 3));
+        assert_eq!(Genome::read(&file, 8).unwrap(), genome);
+        assert!(Genome::read(&file, 7).is_err());
         assert_eq!(Genome::from_scores(&[]), Genome::default());
     }
 }

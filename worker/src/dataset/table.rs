@@ -1,4 +1,4 @@
-//! Small Parquet tables, written in one go.
+//! Small Parquet tables, written and read in one go.
 
 use std::sync::Arc;
 
@@ -7,7 +7,12 @@ use parquet::{
     basic::Compression,
     data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type},
     errors::ParquetError,
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    file::{
+        properties::WriterProperties,
+        reader::{FileReader as _, SerializedFileReader},
+        writer::SerializedFileWriter,
+    },
+    record::{Field, Row, reader::RowIter},
     schema::parser::parse_message_type,
 };
 use shoal_common::ids::{EntityId, IdKind};
@@ -75,4 +80,72 @@ pub(super) fn write_table(columns: &[(&str, Column)]) -> Result<Bytes, ParquetEr
     group.close()?;
     writer.close()?;
     Ok(bytes.into())
+}
+
+/// The cells of one row, in the order that was asked for. A cell is taken out once.
+pub(super) struct Cells(Vec<Field>);
+
+impl Cells {
+    fn take(&mut self, at: usize) -> Field {
+        self.0.get_mut(at).map_or(Field::Null, |cell| std::mem::replace(cell, Field::Null))
+    }
+
+    pub(super) fn id(&mut self, at: usize) -> Result<EntityId, ParquetError> {
+        match self.take(at) {
+            Field::Long(id) => Ok(EntityId::Integer(id)),
+            other => Ok(EntityId::Text(text(other)?.into())),
+        }
+    }
+
+    pub(super) fn text(&mut self, at: usize) -> Result<String, ParquetError> {
+        text(self.take(at))
+    }
+
+    pub(super) fn integer(&mut self, at: usize) -> Result<i64, ParquetError> {
+        match self.take(at) {
+            Field::Long(value) => Ok(value),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) fn small_integer(&mut self, at: usize) -> Result<Option<i32>, ParquetError> {
+        match self.take(at) {
+            Field::Int(value) => Ok(Some(value)),
+            Field::Null => Ok(None),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn text(field: Field) -> Result<String, ParquetError> {
+    match field {
+        Field::Str(text) => Ok(text),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn unexpected(field: &Field) -> ParquetError {
+    ParquetError::General(format!("a cell has the unexpected value {field}"))
+}
+
+/// The rows of a table, with these columns in this order.
+pub(super) fn read_rows(
+    bytes: Bytes,
+    columns: &[&str],
+) -> Result<impl Iterator<Item = Result<Cells, ParquetError>>, ParquetError> {
+    let reader = SerializedFileReader::new(bytes)?;
+    let fields = reader.metadata().file_metadata().schema().get_fields();
+    let place = |column: &&str| {
+        fields
+            .iter()
+            .position(|field| field.name() == *column)
+            .ok_or_else(|| ParquetError::General(format!("the column '{column}' is missing")))
+    };
+    let places = columns.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
+    let cells = move |row: Row| {
+        let mut all: Vec<Field> = row.into_columns().into_iter().map(|(_, field)| field).collect();
+        let taken = places.iter().map(|&place| std::mem::replace(&mut all[place], Field::Null));
+        Cells(taken.collect())
+    };
+    Ok(RowIter::from_file_into(Box::new(reader)).map(move |row| row.map(&cells)))
 }

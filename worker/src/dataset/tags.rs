@@ -9,7 +9,7 @@ use shoal_common::ids::{EntityId, IdKind};
 
 use super::{
     row::TagRow,
-    table::{Column, write_table},
+    table::{Column, read_rows, write_table},
 };
 
 /// One tag that a user gave an item. In the order of the rows of a part.
@@ -36,6 +36,24 @@ impl From<TagRow<'_>> for Tag {
     }
 }
 
+/// The tags of a part, in its order.
+///
+/// # Errors
+/// When it is not such a table.
+pub fn read_tags(bytes: Bytes) -> Result<Vec<Tag>, ParquetError> {
+    let mut tags = Vec::new();
+    for row in read_rows(bytes, &["item_id", "user_id", "tag", "timestamp"])? {
+        let mut cells = row?;
+        tags.push(Tag {
+            item: cells.id(0)?,
+            user: cells.id(1)?,
+            tag: cells.text(2)?,
+            timestamp: cells.integer(3)?,
+        });
+    }
+    Ok(tags)
+}
+
 /// The bytes of a part.
 ///
 /// # Errors
@@ -47,4 +65,22 @@ pub fn write_tags(tags: &[Tag], user_kind: IdKind, item_kind: IdKind) -> Result<
         ("tag", Column::texts(tags.iter().map(|tag| tag.tag.as_str()))),
         ("timestamp", Column::Integers(tags.iter().map(|tag| tag.timestamp).collect())),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_back_what_was_written() {
+        let tag = |user: &str, tag: &str, timestamp| Tag {
+            item: EntityId::Integer(4),
+            user: EntityId::Text(user.into()),
+            timestamp,
+            tag: tag.to_owned(),
+        };
+        let tags = [tag("a", "dark, slow", 5), tag("b", "Noir", 0)];
+        let bytes = write_tags(&tags, IdKind::Text, IdKind::Integer).unwrap();
+        assert_eq!(read_tags(bytes).unwrap(), tags);
+    }
 }

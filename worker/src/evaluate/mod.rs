@@ -6,10 +6,9 @@
 //! items by their number of training ratings under the same exclusions.
 //!
 //! [`lists`] judges one list by every measure, [`judge`] a user's list beside the baselines' and sums over
-//! users, [`exposure`] how lists spread over the catalogue.
+//! users; how lists spread over the catalogue is counted by [`shoal_common::exposure`].
 
 pub mod baselines;
-pub mod exposure;
 pub mod judge;
 pub mod lists;
 
@@ -43,6 +42,15 @@ impl RatingSums {
         self.absolute_error += error.abs();
         self.rating += rating;
         self.squared_rating += rating * rating;
+    }
+
+    /// Adds the sums of other predictions.
+    pub fn merge(&mut self, other: &Self) {
+        self.pairs += other.pairs;
+        self.squared_error += other.squared_error;
+        self.absolute_error += other.absolute_error;
+        self.rating += other.rating;
+        self.squared_rating += other.squared_rating;
     }
 }
 

@@ -1,7 +1,5 @@
 //! From scores to levels.
 
-use std::collections::BTreeMap;
-
 /// Upper bits of a score by which it is counted: the sign, the exponent and nine bits of the mantissa, so
 /// that a bin is narrower than 0.2 % of its scores.
 const BIN_BITS: u32 = 18;
@@ -10,33 +8,49 @@ const BIN_BITS: u32 = 18;
 const KNOT_SPACING: f64 = 0.125;
 
 /// How many scores of a source fall in which narrow bin. Those of several workers add up in any order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScoreHistogram {
     /// Scores per bin, bins ascending by score.
-    bins: BTreeMap<u32, u64>,
+    counts: Vec<u64>,
+}
+
+impl Default for ScoreHistogram {
+    fn default() -> Self {
+        Self { counts: vec![0; 1 << BIN_BITS] }
+    }
 }
 
 impl ScoreHistogram {
-    /// From pairs of bin and count, as [`ScoreHistogram::bins`] gives them.
+    /// From pairs of bin and count, as [`ScoreHistogram::bins`] gives them; bins that there are not are
+    /// passed over.
     #[must_use]
     pub fn from_bins(bins: impl IntoIterator<Item = (u32, u64)>) -> Self {
-        Self { bins: bins.into_iter().collect() }
+        let mut histogram = Self::default();
+        for (bin, count) in bins {
+            if let Some(sum) = histogram.counts.get_mut(bin as usize) {
+                *sum += count;
+            }
+        }
+        histogram
     }
 
-    /// Bins with their counts, ascending by score.
-    pub fn bins(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
-        self.bins.iter().map(|(&bin, &count)| (bin, count))
+    /// Bins that have scores, with their counts, ascending by score.
+    pub fn bins(&self) -> impl DoubleEndedIterator<Item = (u32, u64)> + '_ {
+        (0_u32..1 << BIN_BITS)
+            .zip(&self.counts)
+            .map(|(bin, &count)| (bin, count))
+            .filter(|(_, count)| *count > 0)
     }
 
     /// Counts a score.
     pub fn add(&mut self, score: f32) {
-        *self.bins.entry(bin(score)).or_default() += 1;
+        self.counts[bin(score) as usize] += 1;
     }
 
     /// Adds the counts of other scores.
     pub fn merge(&mut self, other: &Self) {
-        for (&bin, count) in &other.bins {
-            *self.bins.entry(bin).or_default() += count;
+        for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
+            *sum += count;
         }
     }
 }
@@ -74,10 +88,10 @@ impl Calibration {
     /// From the scores of a source for many users and items. Without any, every score has level 0.
     #[must_use]
     pub fn new(histogram: &ScoreHistogram) -> Self {
-        let total: u64 = histogram.bins.values().sum();
+        let total: u64 = histogram.counts.iter().sum();
         let mut above = 0;
         let mut points: Vec<(f32, f64)> = Vec::new();
-        for (&bin, &count) in histogram.bins.iter().rev() {
+        for (bin, count) in histogram.bins().rev() {
             above += count;
             let level = (total as f64 / above as f64).log2();
             let last = points.last().map_or(f64::INFINITY, |point| point.1);

@@ -24,20 +24,9 @@ pub struct Totals {
     pub squares: i64,
 }
 
-/// [`Totals`] of every item row. Those of several workers add up in any order.
+/// [`Totals`] of consecutive item rows. Those of several workers add up in any order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ItemTotals(pub Vec<Totals>);
-
-impl ItemTotals {
-    /// Adds the totals of other users over the same items.
-    pub fn merge(&mut self, other: &Self) {
-        debug_assert_eq!(self.0.len(), other.0.len());
-        for (totals, more) in self.0.iter_mut().zip(&other.0) {
-            totals.raters += more.raters;
-            totals.squares += more.squares;
-        }
-    }
-}
 
 impl Measure {
     /// Integers summed per pair: the first of n, Σxy, Σx², Σy², Σx, Σy.

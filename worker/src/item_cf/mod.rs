@@ -16,6 +16,7 @@
 //! the items' totals alike; predictions use all of their ratings.
 
 mod accumulate;
+mod encode;
 mod fixed;
 mod lists;
 mod measure;
@@ -25,6 +26,7 @@ mod raters;
 mod sample;
 
 pub use accumulate::{PairAccumulator, PairRow};
+pub use encode::{BadPairs, decode_rows, encode_row};
 pub use fixed::Fixed;
 pub use lists::{ListIndex, list_weight};
 pub use measure::{ItemTotals, Measure, Totals};

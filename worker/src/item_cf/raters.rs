@@ -1,5 +1,7 @@
 //! The ratings of some users, laid out for summing over pairs.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{Fixed, ItemTotals, Settings, Totals, sample};
@@ -107,15 +109,18 @@ impl CoRaters {
         self.width
     }
 
-    /// Totals of every item over these users.
+    /// Totals of some items over these users.
+    ///
+    /// # Panics
+    /// When there are no such items.
     #[must_use]
-    pub fn totals(&self) -> ItemTotals {
+    pub fn totals(&self, items: Range<usize>) -> ItemTotals {
         let totals = |item: usize| {
             let (_, values) = self.by_item.row(item);
             let squares = values.iter().map(|&value| i64::from(value) * i64::from(value)).sum();
             Totals { raters: values.len() as i64, squares }
         };
-        ItemTotals((0..self.items()).map(totals).collect())
+        ItemTotals(items.map(totals).collect())
     }
 
     /// Calls `each` with every rating (item row, its value, the value of `item`) of the users of `item`.
@@ -127,12 +132,5 @@ impl CoRaters {
                 each(other as usize, i64::from(x), i64::from(y));
             }
         }
-    }
-
-    /// Pair updates that the rows of these items cost; what a fair share of the work is measured in.
-    #[must_use]
-    pub fn cost(&self, item: usize) -> u64 {
-        let (users, _) = self.by_item.row(item);
-        users.iter().map(|&user| self.by_user.row(user as usize).0.len() as u64).sum()
     }
 }

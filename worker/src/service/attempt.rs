@@ -9,9 +9,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use futures::stream::BoxStream;
 use shoal_proto::v1::{
-    DatasetSource, FactorChunk, InspectSourceReply, RecordBatch, StepProgress, SubscribeRowsRequest,
-    step_event::Event, step_request::Step,
+    DatasetSource, FactorChunk, InspectSourceReply, PairsChunk, PairsRequest, RecordBatch, StepProgress,
+    SubscribeRowsRequest, step_event::Event, step_request::Step,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -129,7 +130,16 @@ pub trait Attempt: Send + Sync + 'static {
     /// # Errors
     /// See [`StepError`].
     async fn push_factors(&self, chunk: FactorChunk) -> Result<(), StepError>;
+
+    /// What this worker's users say of the pairs with a peer's items (item CF).
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    async fn pull_pairs(&self, request: PairsRequest) -> Result<Pairs, StepError>;
 }
+
+/// Blocks of pairs, made as they are read.
+pub type Pairs = BoxStream<'static, Result<PairsChunk, StepError>>;
 
 /// Makes attempts, and looks at sources.
 #[tonic::async_trait]
@@ -150,7 +160,7 @@ pub trait Runner: Send + Sync + 'static {
 /// Whether the step makes a new attempt rather than going on with one.
 #[must_use]
 pub(super) fn is_first(step: &Step) -> bool {
-    matches!(step, Step::IngestBegin(_) | Step::TrainLoad(_))
+    matches!(step, Step::IngestBegin(_) | Step::TrainLoad(_) | Step::ModelLoad(_))
 }
 
 /// The step's name in metrics and logs.
@@ -166,5 +176,21 @@ pub(super) fn step_name(step: &Step) -> &'static str {
         Step::TrainHalfStep(_) => "train_half_step",
         Step::TrainWrite(_) => "train_write",
         Step::TrainEvaluate(_) => "train_evaluate",
+        Step::ModelLoad(_) => "model_load",
+        Step::ModelItems(_) => "model_items",
+        Step::ModelBaselines(_) => "model_baselines",
+        Step::ModelWrite(_) => "model_write",
+        Step::ModelEvaluate(_) => "model_evaluate",
+        Step::ItemCfPrepare(_) => "item_cf_prepare",
+        Step::ItemCfTotals(_) => "item_cf_totals",
+        Step::ItemCfNeighbours(_) => "item_cf_neighbours",
+        Step::ContentCensus(_) => "content_census",
+        Step::ContentVectors(_) => "content_vectors",
+        Step::ContentNeighbours(_) => "content_neighbours",
+        Step::ContentSlope(_) => "content_slope",
+        Step::HybridHistograms(_) => "hybrid_histograms",
+        Step::HybridCalibrate(_) => "hybrid_calibrate",
+        Step::HybridCandidates(_) => "hybrid_candidates",
+        Step::HybridLearn(_) => "hybrid_learn",
     }
 }

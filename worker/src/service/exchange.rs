@@ -1,15 +1,15 @@
-//! What other workers send during a job: ratings for shards owned here, the rows they need from
-//! here, and factor rows needed here. Everything is handed to the attempt it names; a sender of an
-//! attempt that is over is refused, and stops.
+//! What other workers send during a job, and ask for: ratings for shards owned here, the rows they
+//! need from here, factor rows needed here, and sums over pairs of items. Everything is handed to the
+//! attempt it names; a sender of an attempt that is over is refused, and stops.
 //!
 //! Streams are read one message at a time, and an attempt takes a message before the next is read:
 //! flow control reaches the sender, and nothing queues up here.
 
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use shoal_common::shutdown::Shutdown;
 use shoal_proto::v1::{
-    FactorChunk, PushAck, RecordBatch, SubscribeRowsReply, SubscribeRowsRequest, factor_chunk::Content,
-    worker_exchange_server::WorkerExchange,
+    FactorChunk, PairsChunk, PairsRequest, PushAck, RecordBatch, SubscribeRowsReply, SubscribeRowsRequest,
+    factor_chunk::Content, worker_exchange_server::WorkerExchange,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -73,6 +73,22 @@ impl WorkerExchange for Exchange {
         request: Request<Streaming<FactorChunk>>,
     ) -> Result<Response<PushAck>, Status> {
         self.drain(request.into_inner()).await
+    }
+
+    type PullPairsStream = BoxStream<'static, Result<PairsChunk, Status>>;
+
+    async fn pull_pairs(
+        &self,
+        request: Request<PairsRequest>,
+    ) -> Result<Response<Self::PullPairsStream>, Status> {
+        let request = request.into_inner();
+        check_cluster(&self.cluster_id, &request.cluster_id)?;
+        let found = self.registry.get(&request.job_id, request.attempt).map_err(StepError::from);
+        let (attempt, over) = found.map_err(|error| error.to_status())?;
+        let pairs = attempt.pull_pairs(request).await.map_err(|error| error.to_status())?;
+        let pairs = pairs.map(|chunk| chunk.map_err(|error| error.to_status()));
+        let ended = pairs.take_until(over.cancelled_owned());
+        Ok(Response::new(ended.boxed()))
     }
 }
 

@@ -8,11 +8,12 @@ mod admission;
 mod attempt;
 mod exchange;
 mod jobs;
+mod model;
 mod registry;
 mod serving;
 mod steps;
 
-pub use attempt::{Attempt, BoxError, Progress, Runner, StepContext, StepError};
+pub use attempt::{Attempt, BoxError, Pairs, Progress, Runner, StepContext, StepError};
 pub use exchange::Exchange;
 pub use jobs::Jobs;
 pub use registry::{JobError, JobRegistry};

@@ -9,12 +9,15 @@ use shoal_common::{
     store::{Store, StoreError},
 };
 use shoal_proto::v1::{
-    DatasetSource, FactorChunk, InspectSourceReply, ObjectsWritten, RecordBatch, StepEmptyDone,
+    DatasetSource, FactorChunk, InspectSourceReply, ObjectsWritten, PairsRequest, RecordBatch, StepEmptyDone,
     SubscribeRowsRequest, step_event::Event, step_request::Step,
 };
 use tonic::Code;
 
-use super::attempt::{Attempt, Runner, StepContext, StepError, step_name};
+use super::{
+    attempt::{Attempt, Pairs, Runner, StepContext, StepError, step_name},
+    model::Model,
+};
 use crate::{
     als::kernel::Kernel,
     dataset::{
@@ -24,7 +27,7 @@ use crate::{
     exchange::push::PushError,
     memory::available_bytes,
     tensor_file::TensorFileError,
-    train::{TrainAttempt, TrainContext, TrainError},
+    train::{TrainAttempt, TrainContext, TrainError, models::ModelAttempt},
 };
 
 /// What jobs work with on this worker.
@@ -70,6 +73,21 @@ impl Steps {
     fn folder(&self, context: &StepContext) -> PathBuf {
         self.context.folder.join(format!("{}-{:03}", context.job, context.attempt))
     }
+
+    fn train_context(&self, folder: PathBuf) -> TrainContext {
+        let shared = self.context.clone();
+        TrainContext {
+            cluster_id: shared.cluster_id,
+            node: shared.node,
+            folder,
+            store: shared.store,
+            store_options: shared.store_options,
+            channels: shared.channels,
+            compute: shared.compute,
+            kernel: self.kernel,
+            memory_bytes: available_bytes(),
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -95,26 +113,21 @@ impl Runner for Steps {
                 Ok((Arc::new(Import(Arc::new(attempt))), Event::EmptyDone(StepEmptyDone {})))
             }
             Step::TrainLoad(step) => {
-                let train = TrainContext {
-                    cluster_id: shared.cluster_id,
-                    node: shared.node,
-                    folder,
-                    store: shared.store,
-                    store_options: shared.store_options,
-                    channels: shared.channels,
-                    compute: shared.compute,
-                    kernel: self.kernel,
-                    memory_bytes: available_bytes(),
-                };
+                let train = self.train_context(folder);
                 let (attempt, done) = TrainAttempt::load(train, context.job, context.attempt, step).await?;
                 Ok((Arc::new(Training(attempt)), Event::TrainLoadDone(done)))
+            }
+            Step::ModelLoad(step) => {
+                let train = self.train_context(folder);
+                let (attempt, done) = ModelAttempt::load(train, context.job, context.attempt, step).await?;
+                Ok((Arc::new(Model(attempt)), Event::ModelLoadDone(done)))
             }
             other => Err(wrong_kind(step_name(&other))),
         }
     }
 }
 
-fn wrong_kind(step: &'static str) -> StepError {
+pub(super) fn wrong_kind(step: &'static str) -> StepError {
     StepError::OutOfTurn(Box::new(WrongKind { step }))
 }
 
@@ -160,6 +173,10 @@ impl Attempt for Import {
     async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
         Err(wrong_kind("push_factors"))
     }
+
+    async fn pull_pairs(&self, _request: PairsRequest) -> Result<Pairs, StepError> {
+        Err(wrong_kind("pull_pairs"))
+    }
 }
 
 /// A training's attempt.
@@ -194,6 +211,10 @@ impl Attempt for Training {
     async fn push_factors(&self, chunk: FactorChunk) -> Result<(), StepError> {
         Ok(self.0.receive(&chunk)?)
     }
+
+    async fn pull_pairs(&self, _request: PairsRequest) -> Result<Pairs, StepError> {
+        Err(wrong_kind("pull_pairs"))
+    }
 }
 
 impl From<IngestError> for StepError {
@@ -223,9 +244,11 @@ impl From<TrainError> for StepError {
             TrainError::Tensor(TensorFileError::Write { .. }) | TrainError::Memory { .. } => {
                 Self::Exhausted(Box::new(error))
             }
-            TrainError::Request(_) | TrainError::Torn(_) | TrainError::Rows(_) | TrainError::Tensor(_) => {
-                Self::Invalid(Box::new(error))
-            }
+            TrainError::Request(_)
+            | TrainError::Torn(_)
+            | TrainError::Pairs(_)
+            | TrainError::Rows(_)
+            | TrainError::Tensor(_) => Self::Invalid(Box::new(error)),
             TrainError::HeldOut(source) => source_error(source),
             TrainError::Store(ref source) if is_damage(source) => Self::Invalid(Box::new(error)),
             TrainError::OutOfTurn(_) => Self::OutOfTurn(Box::new(error)),

@@ -97,15 +97,15 @@ impl TrainAttempt {
         step: TrainLoad,
     ) -> Result<(Arc<Self>, TrainLoadDone), TrainError> {
         let cache = LocalCache::open(context.folder.clone())?;
-        let loaded = load(&context, &cache, step).await?;
+        let mut loaded = load(&context, &cache, step).await?;
         let done = TrainLoadDone {
             user_shards: loaded.user_stats(),
-            rating_sums: loaded.rating_sums(),
+            rating_sums: std::mem::take(&mut loaded.rating_sums),
             test_pairs: loaded.users.held_out().items.len() as u64,
             memory_bytes: loaded.memory_bytes(),
             kernel: context.kernel.name().to_owned(),
         };
-        let Loaded { settings, peers, me, users, items, user_factors, item_factors } = loaded;
+        let Loaded { settings, peers, me, users, items, user_factors, item_factors, .. } = loaded;
         let exchange = Exchange {
             routed: false,
             receivers: [vec![None; peers.len()], vec![None; peers.len()]],

@@ -14,7 +14,7 @@ use std::{
 use rayon::prelude::*;
 use shoal_proto::v1::Side;
 
-use super::split::Split;
+use super::split::{Fate, Split};
 use crate::{
     dataset::blocks::RatingBlock,
     exchange::routing::SideShards,
@@ -118,13 +118,13 @@ impl RatingFile {
 }
 
 impl PairSplit<'_> {
-    /// Tells the held-out ratings of a block's row from the others.
-    fn of_row<'a>(&'a self, side: Side, block: &RatingBlock, row: usize) -> impl Fn(u32) -> bool + 'a {
+    /// Says what becomes of the ratings of a block's row.
+    fn of_row<'a>(&'a self, side: Side, block: &RatingBlock, row: usize) -> impl Fn(u32) -> Fate + 'a {
         let own = if self.other_hashes.is_empty() { 0 } else { block.ids().hash64(row) };
         move |index: u32| {
-            let Some(&other) = self.other_hashes.get(index as usize) else { return false };
+            let Some(&other) = self.other_hashes.get(index as usize) else { return Fate::Trained };
             let (user, item) = if side == Side::Items { (other, own) } else { (own, other) };
-            self.split.is_held_out(user, item)
+            self.split.fate(user, item)
         }
     }
 }
@@ -166,17 +166,19 @@ impl Blocks {
             .par_iter()
             .map(|(_, block)| {
                 let row_counts = |row| {
-                    let held_out = split.of_row(self.side, block, row);
-                    let indices = &block.indices()[block.span(row)];
-                    let mut held = 0;
-                    for &index in indices {
-                        if held_out(index) {
-                            held += 1;
-                        } else {
-                            needed.insert(index);
+                    let fate = split.of_row(self.side, block, row);
+                    let (mut trained, mut held) = (0, 0);
+                    for &index in &block.indices()[block.span(row)] {
+                        match fate(index) {
+                            Fate::Trained => {
+                                trained += 1;
+                                needed.insert(index);
+                            }
+                            Fate::HeldOut => held += 1,
+                            Fate::LeftOut => {}
                         }
                     }
-                    (indices.len() as u64 - held, held)
+                    (trained, held)
                 };
                 (0..block.rows()).map(row_counts).collect()
             })
@@ -234,15 +236,19 @@ impl Blocks {
             let mut held_items = VectorWriter::new(&pieces, HELD_ITEMS, held_at);
             let mut held_ratings = VectorWriter::new(&pieces, HELD_RATINGS, held_at);
             for row in 0..block.rows() {
-                let held_out = split.of_row(self.side, block, row);
+                let fate = split.of_row(self.side, block, row);
                 let span = block.span(row);
                 for (&index, &rating) in block.indices()[span.clone()].iter().zip(&block.ratings()[span]) {
-                    if !held_out(index) {
-                        slots.push(slot(index))?;
-                        ratings.push(rating)?;
-                    } else if keeps_held_out {
-                        held_items.push(index)?;
-                        held_ratings.push(rating)?;
+                    match fate(index) {
+                        Fate::Trained => {
+                            slots.push(slot(index))?;
+                            ratings.push(rating)?;
+                        }
+                        Fate::HeldOut if keeps_held_out => {
+                            held_items.push(index)?;
+                            held_ratings.push(rating)?;
+                        }
+                        Fate::HeldOut | Fate::LeftOut => {}
                     }
                 }
             }

@@ -16,8 +16,10 @@ mod evaluation;
 mod extent;
 mod half_step;
 mod load;
+pub mod models;
 mod settings;
 mod side;
+mod sides;
 mod split;
 mod write;
 
@@ -27,6 +29,7 @@ use crate::{
     als::half_step::RowError,
     dataset::source::SourceError,
     exchange::{push::PushError, routing::TooManyRows, wire::TornNumbers},
+    item_cf::BadPairs,
     tensor_file::TensorFileError,
 };
 
@@ -59,6 +62,9 @@ pub enum TrainError {
     /// A message holds torn numbers.
     #[error(transparent)]
     Torn(#[from] TornNumbers),
+    /// A message of a peer holds no rows of pairs.
+    #[error(transparent)]
+    Pairs(#[from] BadPairs),
     /// The maths broke down.
     #[error(
         "training diverged in sweep {sweep} at shard {shard} of the {side}: {source}; raise the regularization or check the ratings"

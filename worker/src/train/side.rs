@@ -129,29 +129,37 @@ pub(super) struct Factors {
 impl Factors {
     /// Own rows at their starting values, remote rows zero until their owners send them.
     pub(super) fn initial(side: &TrainingSide, settings: &Settings) -> Self {
-        let mut factors = Self::default();
+        let mut factors = Self::zeroed(side.table.slots(), settings);
         for (objective, width) in settings.widths() {
-            let mut values = Numbers::zeroed(side.table.slots() * width);
             let stream = Stream {
                 seed: settings.seed,
                 users: side.side == Side::Users,
                 ranking: objective == Objective::Ranking,
             };
-            let mut rest = &mut values[..];
+            let mut rest = factors.of_mut(objective);
             for owned in &side.owned {
                 let (rows, after) = rest.split_at_mut(owned.rows.len() * width);
                 rows.par_chunks_exact_mut(width).enumerate().for_each(|(row, stored)| {
                     // A bias, the last element of a stored rating row, starts at zero.
-                    let factors = &mut stored[..settings.rank];
-                    init::fill_row(stream, owned.ids.hash64(row), factors);
+                    let row_factors = &mut stored[..settings.rank];
+                    init::fill_row(stream, owned.ids.hash64(row), row_factors);
                     if settings.solver == Solver::Nonnegative {
                         // What begins on the other side of zero ends as zero.
-                        factors.iter_mut().for_each(|value| *value = value.abs());
+                        row_factors.iter_mut().for_each(|value| *value = value.abs());
                     }
-                    settings.exchange.round(factors);
+                    settings.exchange.round(row_factors);
                 });
                 rest = after;
             }
+        }
+        factors
+    }
+
+    /// So many rows of zeros, of the objectives that there are.
+    pub(super) fn zeroed(rows: usize, settings: &Settings) -> Self {
+        let mut factors = Self::default();
+        for (objective, width) in settings.widths() {
+            let values = Numbers::zeroed(rows * width);
             if objective == Objective::Ranking {
                 factors.ranking = values;
             } else {

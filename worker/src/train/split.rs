@@ -16,9 +16,29 @@ use crate::dataset::{
     source::{SourceFolder, inspect, rows::RowSink},
 };
 
-/// How pairs are held out.
+/// What becomes of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is trained on.
+    Trained,
+    /// It is measured on.
+    HeldOut,
+    /// Neither: it is held out from those who learn on a part of the training pairs.
+    LeftOut,
+}
+
+/// What becomes of every pair.
 #[derive(Debug, Clone)]
-pub(super) enum Split {
+pub(super) struct Split {
+    pub(super) test: Test,
+    /// Of the training pairs, the share that is measured on instead of the test pairs, and the seed of its
+    /// hashes.
+    pub(super) validation: Option<(f64, u64)>,
+}
+
+/// How pairs are held out for the test.
+#[derive(Debug, Clone)]
+pub(super) enum Test {
     /// By a hash of both ids and the seed.
     Ratio {
         /// Share held out, 0 to 1.
@@ -30,7 +50,7 @@ pub(super) enum Split {
     Given(HashSet<u64>),
 }
 
-/// Seed of the pair hashes of [`Split::Given`]: any fixed number does.
+/// Seed of the pair hashes of [`Test::Given`]: any fixed number does.
 const GIVEN_SEED: u64 = 0;
 
 /// A rating of a held-out file.
@@ -50,14 +70,29 @@ impl From<RatingRow<'_>> for Given {
 impl Split {
     /// Whether ids have to be hashed at all.
     pub(super) fn holds_out_anything(&self) -> bool {
-        match self {
-            Self::Ratio { ratio, .. } => *ratio > 0.0,
-            Self::Given(keys) => !keys.is_empty(),
-        }
+        let test = match &self.test {
+            Test::Ratio { ratio, .. } => *ratio > 0.0,
+            Test::Given(keys) => !keys.is_empty(),
+        };
+        test || self.validation.is_some()
     }
 
+    /// What becomes of the pair with these id hashes.
+    pub(super) fn fate(&self, user_hash: u64, item_hash: u64) -> Fate {
+        match (self.test.is_held_out(user_hash, item_hash), self.validation) {
+            (true, Some(_)) => Fate::LeftOut,
+            (true, None) => Fate::HeldOut,
+            (false, Some((ratio, seed))) if is_held_out(pair_hash(user_hash, item_hash, seed), ratio) => {
+                Fate::HeldOut
+            }
+            (false, _) => Fate::Trained,
+        }
+    }
+}
+
+impl Test {
     /// Whether the pair with these id hashes is kept out of training.
-    pub(super) fn is_held_out(&self, user_hash: u64, item_hash: u64) -> bool {
+    fn is_held_out(&self, user_hash: u64, item_hash: u64) -> bool {
         match self {
             Self::Ratio { ratio, seed } => is_held_out(pair_hash(user_hash, item_hash, *seed), *ratio),
             Self::Given(keys) => keys.contains(&pair_hash(user_hash, item_hash, GIVEN_SEED)),
@@ -114,5 +149,28 @@ impl<F: Fn(&RatingRow<'_>) -> bool + Send + 'static> RowSink for Wanted<F> {
             self.ratings.push(Given::from(*row));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validation_is_cut_out_of_what_is_trained_on() {
+        let test = Test::Ratio { ratio: 0.2, seed: 5 };
+        let plain = Split { test: test.clone(), validation: None };
+        let nested = Split { test, validation: Some((0.3, 9)) };
+        let mut held = 0;
+        for pair in 0..10_000_u64 {
+            let (user, item) = (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15), pair ^ 0x5bd1_e995);
+            match (plain.fate(user, item), nested.fate(user, item)) {
+                (Fate::HeldOut, Fate::LeftOut) | (Fate::Trained, Fate::Trained) => {}
+                (Fate::Trained, Fate::HeldOut) => held += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        // Three tenths of four fifths.
+        assert!((2_200..2_600).contains(&held), "{held}");
     }
 }

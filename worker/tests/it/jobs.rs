@@ -14,7 +14,7 @@ use shoal_proto::v1::{
     worker_exchange_server::WorkerExchangeServer, worker_jobs_client::WorkerJobsClient,
     worker_jobs_server::WorkerJobsServer, *,
 };
-use shoal_worker::service::{Attempt, Exchange, Jobs, Registry, Runner, StepContext, StepError};
+use shoal_worker::service::{Attempt, Exchange, Jobs, Pairs, Registry, Runner, StepContext, StepError};
 use tokio::{net::TcpListener, sync::Notify};
 use tonic::{
     Code, Status, Streaming,
@@ -90,6 +90,10 @@ impl Attempt for TestAttempt {
     }
 
     async fn push_factors(&self, _: FactorChunk) -> Result<(), StepError> {
+        Err(StepError::Invalid("this is an import".into()))
+    }
+
+    async fn pull_pairs(&self, _: PairsRequest) -> Result<Pairs, StepError> {
         Err(StepError::Invalid("this is an import".into()))
     }
 }

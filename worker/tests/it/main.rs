@@ -3,6 +3,7 @@
 
 mod imports;
 mod jobs;
+mod models;
 mod parquet;
 mod serving;
 mod support;

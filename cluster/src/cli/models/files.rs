@@ -22,7 +22,7 @@ Examples:
   shoal models verify als_model_v1_20261124_101500 --store s3://bucket/shoal --store-option aws_region=eu-west-1
 
 Checked: the manifest against the registry's digest; of each object length and checksum; of each part \
-its rows, rank and ids against the data set, and that every value is finite.";
+of factors its rows, rank and ids against the data set, and that every value is finite.";
 
 const EXPORT_EXAMPLE: &str = "\
 Examples:
@@ -127,12 +127,15 @@ pub(in crate::cli) async fn verify(args: VerifyArgs) -> anyhow::Result<Exit> {
             "whole": true,
         }))?;
     } else {
+        let rows = match verified.rows {
+            0 => String::new(),
+            rows => format!(", {} rows", output::count(rows)),
+        };
         output::print(&format!(
-            "{} is whole: {} objects, {} bytes, {} rows.",
+            "{} is whole: {} objects, {} bytes{rows}.",
             version.name,
             output::count(verified.objects as u64),
-            output::count(verified.bytes),
-            output::count(verified.rows)
+            output::count(verified.bytes)
         ))?;
     }
     Ok(Exit::Done)
@@ -146,6 +149,10 @@ pub(in crate::cli) async fn export(args: ExportArgs) -> anyhow::Result<Exit> {
     // One of the two is there: the command line is not accepted otherwise.
     let out = args.folder.or(args.out).unwrap_or_default();
     let (version, dataset) = registered(&args.cluster, &args.version).await?;
+    if version.model_parameters.is_some() {
+        let message = format!("a version of '{}' has no factors; export an ALS version", version.model);
+        return Err(refusal(Exit::Usage, message));
+    }
     let store = args.cluster.open_store(&args.store)?;
     let files = ModelFiles::open(&store, &version, &dataset).await?;
     let view = View::new(Style::choose(args.json), "export");

@@ -92,20 +92,20 @@ impl Cluster {
 
     /// Trains a small version with further flags; its name.
     pub(crate) fn train(&self, flags: &[&str]) -> String {
-        let job =
-            self.shoal(&[&["train", "--rank", "8", "--iterations", "3", "--json"], flags].concat()).json();
+        let small = ["train", "--models", "als", "--force", "--rank", "8", "--iterations", "3", "--json"];
+        let job = self.shoal(&[&small, flags].concat()).json();
         job["model_version"].as_str().unwrap().to_owned()
     }
 
-    /// The checksums of a data set's or version's objects by path, but for those of the file for people, which
-    /// names times and workers.
+    /// The checksums of a data set's or version's objects by path, but for those of the files for people, which
+    /// name the version, times and workers.
     pub(crate) fn checksums(&self, path: &str) -> BTreeMap<String, String> {
         let manifest = std::fs::read(self.dir.join("store").join(path).join("manifest.json")).unwrap();
         let manifest: Value = serde_json::from_slice(&manifest).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let objects = manifest["objects"].as_array().unwrap().iter();
         let objects = objects.map(|object| (text(&object["path"]), text(&object["checksum_xxh3_128"])));
-        objects.filter(|(path, _)| path != "metadata.json").collect()
+        objects.filter(|(path, _)| path != "metadata.json" && path != "model_info.json").collect()
     }
 
     pub(crate) fn status(&self) -> Value {

@@ -2,6 +2,7 @@
 
 mod faults;
 mod imports;
+mod models;
 mod promotion;
 mod trainings;
 mod worker;
@@ -134,6 +135,21 @@ fn word(step: &Step) -> String {
         }
         Step::TrainWrite(step) => format!("write {}", step.path.split('/').next().unwrap()),
         Step::TrainEvaluate(step) => format!("evaluate {}", step.sweep),
+        Step::ModelLoad(_) => "load for a model".to_owned(),
+        Step::ModelItems(_) => "items".to_owned(),
+        Step::ModelBaselines(_) => "baselines".to_owned(),
+        Step::ModelWrite(step) => format!("write {}", step.path.split('/').next().unwrap()),
+        Step::ModelEvaluate(_) => "measure".to_owned(),
+        Step::ItemCfPrepare(_) => "prepare pairs".to_owned(),
+        Step::ItemCfTotals(_) => "totals".to_owned(),
+        Step::ItemCfNeighbours(_) | Step::ContentNeighbours(_) => "neighbours".to_owned(),
+        Step::ContentCensus(_) => "census".to_owned(),
+        Step::ContentVectors(_) => "vectors".to_owned(),
+        Step::ContentSlope(_) => "slope".to_owned(),
+        Step::HybridHistograms(_) => "histograms".to_owned(),
+        Step::HybridCalibrate(_) => "calibrate".to_owned(),
+        Step::HybridCandidates(_) => "candidates".to_owned(),
+        Step::HybridLearn(_) => "learn".to_owned(),
     }
 }
 

@@ -21,7 +21,7 @@ async fn a_training_goes_through_its_steps_and_publishes_a_version() {
     let words: Vec<String> = world.stage.seen().iter().map(|seen| word(&seen.step)).collect();
     let expected = "load, route, send items 0, solve users 1, solve items 1, solve users 2, solve items 2, \
                     write checkpoints, evaluate 2, solve users 3, solve items 3, write checkpoints, evaluate 3, \
-                    write models";
+                    write models, load for a model, items, baselines, measure";
     let twice: Vec<&str> = expected.split(", ").flat_map(|step| [step, step]).collect();
     assert_eq!(words, twice);
 
@@ -42,11 +42,14 @@ async fn a_training_goes_through_its_steps_and_publishes_a_version() {
     let stored = world.cluster.stored();
     let of_version: Vec<&String> = stored.iter().filter(|path| !path.starts_with("datasets/")).collect();
     let of = |name: &str| format!("models/als/{}/{name}", version.name);
-    let files = ["manifest.json", "metadata.json", "worker-1.bin", "worker-2.bin"].map(of);
-    assert_eq!(
-        of_version,
-        [&files[0], &files[1], &files[2], &files[3], &"models/als/model_latest".to_owned()]
-    );
+    let files = ["manifest.json", "metadata.json", "model_info.json", "worker-1.bin", "worker-2.bin"].map(of);
+    let latest = "models/als/model_latest".to_owned();
+    assert_eq!(of_version, files.iter().chain([&latest]).collect::<Vec<_>>());
+
+    // And what every model is measured by.
+    let evaluation = version.evaluation.clone().unwrap();
+    let (lists, rating) = (evaluation.model.unwrap(), evaluation.rating.unwrap());
+    assert_eq!((lists.users, lists.at[1].k, lists.at[1].ndcg, rating.rmse), (40, 20, 0.5, 0.8));
     world.end().await;
 }
 

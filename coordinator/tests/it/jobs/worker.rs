@@ -185,6 +185,8 @@ impl FakeWorker {
 struct Owned {
     users: Vec<u32>,
     items: Vec<u32>,
+    /// Items of the whole data set, for attempts at a model.
+    catalogue: u64,
 }
 
 #[derive(Clone)]
@@ -195,23 +197,28 @@ struct Service {
 }
 
 impl Service {
-    fn own(&self, job_id: &str, owners: &[ShardOwner]) {
+    fn own(&self, job_id: &str, owners: &[ShardOwner], dataset: Option<&DatasetInfo>) {
         let of = |side: Side| {
             let mine = owners.iter().filter(|owner| owner.node == self.name && owner.side() == side);
             mine.map(|owner| owner.shard).collect()
         };
-        let owned = Owned { users: of(Side::Users), items: of(Side::Items) };
+        let catalogue = dataset.map_or(0, |dataset| dataset.items);
+        let owned = Owned { users: of(Side::Users), items: of(Side::Items), catalogue };
         self.owned.lock().unwrap().insert(job_id.to_owned(), owned);
     }
 
     /// As a worker whose shards have ten users with 20 ratings each, one in four of them held out.
     async fn carry_out(&self, job_id: &str, step: Step) -> Event {
-        if let Step::IngestBegin(IngestBegin { owners, .. }) | Step::TrainLoad(TrainLoad { owners, .. }) =
-            &step
-        {
-            self.own(job_id, owners);
+        match &step {
+            Step::IngestBegin(IngestBegin { owners, .. }) => self.own(job_id, owners, None),
+            Step::TrainLoad(TrainLoad { owners, dataset, .. })
+            | Step::ModelLoad(ModelLoad { owners, dataset, .. }) => {
+                self.own(job_id, owners, dataset.as_ref());
+            }
+            _ => {}
         }
-        let Owned { users, items } = self.owned.lock().unwrap().get(job_id).cloned().unwrap_or_default();
+        let Owned { users, items, catalogue } =
+            self.owned.lock().unwrap().get(job_id).cloned().unwrap_or_default();
         let stats = |shards: &[u32], rows| -> Vec<ShardStats> {
             shards.iter().map(|&shard| ShardStats { shard, rows, ratings: 200 }).collect()
         };
@@ -243,6 +250,50 @@ impl Service {
                 shards: users.iter().map(|&shard| measured(shard)).collect(),
             }),
             Step::IngestBegin(_) | Step::TrainRoute(_) => Event::EmptyDone(StepEmptyDone {}),
+            of_model => self.carry_out_of_model(of_model, &users, catalogue).await,
+        }
+    }
+
+    /// Steps of models that are not ALS, and of measuring any model.
+    async fn carry_out_of_model(&self, step: Step, users: &[u32], catalogue: u64) -> Event {
+        match step {
+            Step::ModelLoad(_) => Event::ModelLoadDone(ModelLoadDone {
+                rating_sums: users
+                    .iter()
+                    .map(|&shard| ShardRatingSum { shard, ratings: 150, sum: 525.0 })
+                    .collect(),
+                held_out_pairs: 50 * users.len() as u64,
+                kernel: "scripted".into(),
+            }),
+            Step::ModelItems(ModelItems { path, .. })
+            | Step::ModelWrite(ModelWrite { path })
+            | Step::ItemCfTotals(ItemCfTotals { path })
+            | Step::ContentCensus(ContentCensus { path })
+            | Step::ContentVectors(ContentVectors { path, .. })
+            | Step::HybridHistograms(HybridHistograms { path, .. })
+            | Step::HybridCandidates(HybridCandidates { path, .. }) => {
+                Event::ObjectsWritten(self.write(&path).await)
+            }
+            Step::ContentSlope(_) => Event::ContentSlopeDone(ContentSlopeDone {
+                shards: users
+                    .iter()
+                    .map(|&shard| ShardSlopeSums { shard, product: 30.0, square: 47.5 })
+                    .collect(),
+            }),
+            Step::HybridCalibrate(_) => {
+                let knots = vec![CalibrationKnot { score: 1.0, level: 1.0 }];
+                let source = HybridSource { knots, ..HybridSource::default() };
+                Event::HybridCalibrateDone(HybridCalibrateDone { sources: vec![source; 4] })
+            }
+            Step::HybridLearn(_) => Event::HybridLearnDone(HybridLearnDone {
+                weights: vec![0.5, 0.25, 0.125, 0.125],
+                ndcg_at_20: 0.3,
+            }),
+            Step::ModelEvaluate(_) => Event::ModelEvaluateDone(ModelEvaluateDone {
+                shards: users.iter().map(|&shard| evaluated(shard)).collect(),
+                exposure: (0..catalogue).flat_map(|_| 1_u32.to_le_bytes()).collect(),
+            }),
+            _ => Event::EmptyDone(StepEmptyDone {}),
         }
     }
 
@@ -283,6 +334,20 @@ fn measured(shard: u32) -> ShardMetricSums {
         popularity_recall_at_20: 2.0,
         popularity_ndcg_at_20: 1.0,
     }
+}
+
+/// Ten users with lists that are half right.
+fn evaluated(shard: u32) -> ShardEvaluationSums {
+    let at = [10, 20].map(|k| ListScoreSums { k, ndcg: 5.0, recall: 4.0, ..ListScoreSums::default() });
+    let lists = ListSums { users: 10, at: at.to_vec(), novelty: 30.0, diversity: 6.0 };
+    let rating = RatingSums {
+        pairs: 50,
+        squared_error: 32.0,
+        absolute_error: 30.0,
+        rating: 175.0,
+        squared_rating: 700.0,
+    };
+    ShardEvaluationSums { shard, rating: Some(rating), model: Some(lists), ..ShardEvaluationSums::default() }
 }
 
 #[tonic::async_trait]

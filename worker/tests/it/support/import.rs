@@ -124,6 +124,8 @@ impl Workers {
             user_id_kind: found.user_id_kind,
             item_id_kind: found.item_id_kind,
             report: Some(report),
+            rating_min: f64::INFINITY,
+            rating_max: f64::NEG_INFINITY,
             ..DatasetInfo::default()
         };
         for event in self.on_all(attempt, Step::IngestSort(IngestSort {})).await? {
@@ -131,6 +133,8 @@ impl Workers {
             info.user_shards.extend(done.user_shards);
             info.item_shards.extend(done.item_shards);
             info.catalogue_items += done.catalogue_items;
+            info.rating_min = info.rating_min.min(done.rating_min);
+            info.rating_max = info.rating_max.max(done.rating_max);
             info.tags += done.tags;
             info.genome_items += done.genome_items;
             info.report.as_mut().unwrap().duplicates += done.duplicates;

@@ -3,6 +3,7 @@
 
 mod counted;
 pub(crate) mod import;
+pub(crate) mod models;
 pub(crate) mod train;
 
 use std::{

@@ -34,6 +34,10 @@ pub(crate) fn parameters(rank: u32, sweeps: u32) -> AlsParameters {
 
 /// What a training made.
 pub(crate) struct Trained {
+    /// Folder in the store.
+    pub(crate) path: String,
+    /// Mean of the training ratings.
+    pub(crate) rating_mean: f64,
     /// Objects of the factors, by path.
     pub(crate) factors: BTreeMap<String, bytes::Bytes>,
     /// Of every half-step of every worker, the first sending of the items included.
@@ -72,6 +76,7 @@ impl Workers {
             owners: self.owners(dataset.shard_count),
             workers: self.peers.clone(),
             checkpoint_path: String::new(),
+            validation_ratio: 0.0,
         };
         let (mut sums, mut loads) = (Vec::new(), Vec::new());
         for event in self.on_all(attempt, Step::TrainLoad(load)).await? {
@@ -115,7 +120,7 @@ impl Workers {
             factors.insert(entry.path, bytes);
         }
         self.release().await;
-        Ok(Trained { factors, work, metrics, loads })
+        Ok(Trained { path, rating_mean, factors, work, metrics, loads })
     }
 
     async fn half_step(&self, attempt: u32, step: TrainHalfStep) -> Result<Vec<TrainHalfStepDone>, Status> {

@@ -1,4 +1,5 @@
-//! How lists spread over the catalogue: how often each item is listed, and from that coverage and Gini.
+//! How lists spread over the catalogue: how often each item is listed, and from that coverage and Gini. Workers
+//! count, the leader adds up.
 
 /// How often each item of the catalogue has been listed. Counts add up in any order, so those of several
 /// workers can be merged as they come.

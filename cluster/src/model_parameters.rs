@@ -1,0 +1,208 @@
+//! The parameters of the models that are not ALS as flags, and the one place of their defaults.
+//!
+//! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
+
+use std::str::FromStr;
+
+use shoal_proto::v1::{
+    ContentParameters, HybridParameters, ItemCfParameters, ModelParameters, Similarity, SplitParameters,
+    model_parameters::Model,
+};
+
+/// Pairs of items with fewer common users tell little.
+pub const COMMON_USERS_MIN: u32 = 5;
+/// Cosine takes care of small numbers by itself; other measures are better for 10 to 50.
+pub const SHRINKAGE: f64 = 0.0;
+/// Kept per item: lists hardly change from 50 to 200, ratings are predicted for more items.
+pub const NEIGHBOURS: u32 = 200;
+/// A user with more ratings takes part with a sample: pairs grow with the square.
+pub const USER_RATINGS_MAX: u32 = 500;
+/// Held-out rmse has a flat minimum from 10 to 40.
+pub const PREDICTION_NEIGHBOURS: u32 = 20;
+/// What blocks of features count for: a genome says most of an item, a decade least.
+pub const CONTENT_WEIGHTS: [f64; 4] = [1.0, 4.0, 4.0, 0.25];
+/// A tag that one item has tells nothing of others.
+pub const TAG_ITEMS_MIN: u32 = 2;
+/// Tags kept.
+pub const TAGS_MAX: u32 = 4_096;
+/// Share of the training ratings that weights are learned on.
+pub const VALIDATION_RATIO: f64 = 0.2;
+/// Users whose lists weights are learned on.
+pub const LEARNING_USERS: u32 = 5_000;
+
+/// A measure of similarity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SimilarityKind {
+    /// Of rating vectors over all users
+    Cosine,
+    /// Of ratings less their user's mean, over common users
+    AdjustedCosine,
+    /// Correlation over common users
+    Pearson,
+    /// Common users / users of either
+    Jaccard,
+}
+
+/// Flags of item CF, content and the blend.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Item CF, content and hybrid")]
+pub struct ModelArgs {
+    /// What makes two items alike in item CF
+    #[arg(long, value_enum, default_value = "cosine")]
+    pub similarity: SimilarityKind,
+    /// Pairs of items with fewer common users are passed over
+    #[arg(long, default_value_t = COMMON_USERS_MIN, value_name = "USERS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub min_common_users: u32,
+    /// s of n / (n + s), by which a similarity that rests on n common users is multiplied
+    #[arg(long, default_value_t = SHRINKAGE)]
+    pub shrinkage: f64,
+    /// Similar items kept per item, 1 to 10000
+    #[arg(long, default_value_t = NEIGHBOURS, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub neighbours: u32,
+    /// Of a user with more ratings a seeded sample of so many takes part in pairs of items
+    #[arg(long, default_value_t = USER_RATINGS_MAX, value_name = "RATINGS", value_parser = clap::value_parser!(u32).range(2..))]
+    pub user_ratings_max: u32,
+    /// Rated similar items that a rating is predicted from
+    #[arg(long, default_value_t = PREDICTION_NEIGHBOURS, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub prediction_neighbours: u32,
+    /// What genres count for in content; 0 leaves them out, here and below
+    #[arg(long, default_value_t = CONTENT_WEIGHTS[0], value_name = "WEIGHT")]
+    pub genres_weight: f64,
+    /// What the tag genome counts for in content
+    #[arg(long, default_value_t = CONTENT_WEIGHTS[1], value_name = "WEIGHT")]
+    pub genome_weight: f64,
+    /// What users' tags count for in content
+    #[arg(long, default_value_t = CONTENT_WEIGHTS[2], value_name = "WEIGHT")]
+    pub tags_weight: f64,
+    /// What the decade of release counts for in content
+    #[arg(long, default_value_t = CONTENT_WEIGHTS[3], value_name = "WEIGHT")]
+    pub decade_weight: f64,
+    /// Tags on fewer items are passed over
+    #[arg(long, default_value_t = TAG_ITEMS_MIN, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub tag_items_min: u32,
+    /// The tags on the most items that are kept
+    #[arg(long, default_value_t = TAGS_MAX, value_name = "TAGS", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub tags_max: u32,
+    /// Weights of the hybrid, as als=0.6,item_cf=0.2,content=0.2; sources that are not named get 0. Without it weights
+    /// are learned
+    #[arg(long, value_name = "WEIGHTS")]
+    pub weights: Option<BlendWeights>,
+    /// Share of the training ratings that weights are learned on
+    #[arg(long, default_value_t = VALIDATION_RATIO, value_name = "RATIO")]
+    pub validation_ratio: f64,
+    /// Users whose lists weights are learned on; 0 means all
+    #[arg(long, default_value_t = LEARNING_USERS, value_name = "USERS")]
+    pub learning_users: u32,
+}
+
+/// The versions that a hybrid blends.
+#[derive(Debug, Clone, Default)]
+pub struct Components {
+    /// Of ALS.
+    pub als: String,
+    /// Of item CF.
+    pub item_cf: String,
+    /// Of content.
+    pub content: String,
+}
+
+impl ModelArgs {
+    /// Parameters of item CF.
+    #[must_use]
+    pub fn item_cf(&self, split: SplitParameters) -> ModelParameters {
+        let similarity = match self.similarity {
+            SimilarityKind::Cosine => Similarity::Cosine,
+            SimilarityKind::AdjustedCosine => Similarity::AdjustedCosine,
+            SimilarityKind::Pearson => Similarity::Pearson,
+            SimilarityKind::Jaccard => Similarity::Jaccard,
+        };
+        let parameters = ItemCfParameters {
+            similarity: similarity.into(),
+            common_users_min: self.min_common_users,
+            shrinkage: self.shrinkage,
+            neighbours: self.neighbours,
+            user_ratings_max: self.user_ratings_max,
+            prediction_neighbours: self.prediction_neighbours,
+        };
+        ModelParameters { split: Some(split), model: Some(Model::ItemCf(parameters)) }
+    }
+
+    /// Parameters of content.
+    #[must_use]
+    pub fn content(&self, split: SplitParameters) -> ModelParameters {
+        let parameters = ContentParameters {
+            genres_weight: self.genres_weight,
+            genome_weight: self.genome_weight,
+            tags_weight: self.tags_weight,
+            decade_weight: self.decade_weight,
+            tag_items_min: self.tag_items_min,
+            tags_max: self.tags_max,
+            neighbours: self.neighbours,
+        };
+        ModelParameters { split: Some(split), model: Some(Model::Content(parameters)) }
+    }
+
+    /// Parameters of the blend of these versions.
+    #[must_use]
+    pub fn hybrid(&self, split: SplitParameters, components: &Components) -> ModelParameters {
+        let weights = self.weights.map(|weights| weights.0.to_vec()).unwrap_or_default();
+        let learned = weights.is_empty();
+        let parameters = HybridParameters {
+            als_version: components.als.clone(),
+            item_cf_version: components.item_cf.clone(),
+            content_version: components.content.clone(),
+            weights,
+            validation_ratio: if learned { self.validation_ratio } else { 0.0 },
+            learning_users_max: self.learning_users,
+        };
+        ModelParameters { split: Some(split), model: Some(Model::Hybrid(parameters)) }
+    }
+}
+
+/// Weights of ALS, item CF, content and popularity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlendWeights([f64; 4]);
+
+/// Names of the sources in `--weights`, in the order of the weights.
+const SOURCES: [&str; 4] = ["als", "item_cf", "content", "popularity"];
+
+impl FromStr for BlendWeights {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut weights = [None; 4];
+        for part in text.split(',') {
+            let (name, value) =
+                part.split_once('=').ok_or_else(|| format!("'{part}' is not a name, '=' and a number"))?;
+            let source = SOURCES
+                .iter()
+                .position(|source| source.eq_ignore_ascii_case(name.trim()))
+                .ok_or_else(|| format!("'{name}' is none of {}", SOURCES.join(", ")))?;
+            let weight =
+                value.trim().parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
+            let weight = weight.ok_or_else(|| format!("'{value}' is not a number from 0"))?;
+            if weights[source].replace(weight).is_some() {
+                return Err(format!("'{name}' has two weights"));
+            }
+        }
+        let weights = weights.map(Option::unwrap_or_default);
+        if weights.iter().sum::<f64>() > 0.0 {
+            Ok(Self(weights))
+        } else {
+            Err("every weight is 0".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_named_and_checked() {
+        assert_eq!("als=.6, content=0.2,ITEM_CF=0.2".parse(), Ok(BlendWeights([0.6, 0.2, 0.2, 0.0])));
+        for bad in ["als", "als=-1", "als=nan", "als=0", "als=1,als=2", "spark=1", ""] {
+            assert!(bad.parse::<BlendWeights>().is_err(), "{bad}");
+        }
+    }
+}

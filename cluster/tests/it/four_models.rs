@@ -1,0 +1,132 @@
+//! All four models through the real binary: trained, kept, trained anew, compared, and what they are worth.
+
+use serde_json::Value;
+
+use crate::support::{Cluster, SMALL, Shape, folder, generate, real_data};
+
+const MODELS: [&str; 4] = ["als", "item_cf", "content_based", "hybrid"];
+
+async fn start(workers: usize) -> Cluster {
+    Cluster::start(Shape { coordinators: 1, workers, settings: Vec::new() }).await
+}
+
+/// Trains with these flags; what came of each model.
+fn trained(cluster: &Cluster, flags: &[&str]) -> Vec<Value> {
+    let report = cluster.shoal(&[&["train", "--json"], flags].concat()).json();
+    report["models"].as_array().unwrap_or_else(|| panic!("{report:#}")).clone()
+}
+
+#[track_caller]
+fn prints(cluster: &Cluster, arguments: &[&str], parts: &[&str]) {
+    let stdout = cluster.shoal(arguments).exits_with(0).stdout;
+    assert!(parts.iter().all(|part| stdout.contains(part)), "{parts:?} in {stdout}");
+}
+
+fn text<'a>(outcome: &'a Value, key: &str) -> &'a str {
+    outcome[key].as_str().unwrap()
+}
+
+fn ndcg(outcome: &Value, of: &str) -> f64 {
+    outcome["evaluation"][of]["ndcg_at_20"].as_f64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_four_are_trained_once_and_again_only_when_asked() {
+    let folder = folder();
+    let data = generate(folder.path(), SMALL);
+    let cluster = start(2).await;
+    cluster.import(&data, "movies");
+    let small = ["--rank", "8", "--iterations", "3", "--min-common-users", "2"];
+    let first = trained(&cluster, &small);
+    assert_eq!(first.iter().map(|outcome| text(outcome, "model")).collect::<Vec<_>>(), MODELS);
+    for outcome in &first {
+        assert_eq!(outcome["skipped"], false);
+        let (model, version) = (text(outcome, "model"), text(outcome, "model_version"));
+        assert!(version.starts_with(&format!("{model}_model_v1_")), "{version}");
+        let of_model = cluster.dir().join("store/models").join(model);
+        let latest = std::fs::read_link(of_model.join("model_latest")).unwrap();
+        assert_eq!(latest.to_str().unwrap(), version);
+        let read = |file: &str| -> Value {
+            serde_json::from_slice(&std::fs::read(of_model.join(version).join(file)).unwrap()).unwrap()
+        };
+        let (metadata, info) = (read("metadata.json"), read("model_info.json"));
+        assert_eq!(metadata["evaluation"], outcome["evaluation"]);
+        assert_eq!(info["metrics"]["ndcg_at_20"], outcome["evaluation"]["lists"]["ndcg_at_20"]);
+        assert_eq!((&metadata["name"], &info["name"]), (&version.into(), &version.into()));
+        let evaluation = &outcome["evaluation"];
+        for measure in ["precision", "recall", "ndcg", "map", "mrr"] {
+            for of in ["lists", "popularity", "random"] {
+                for k in [10, 20] {
+                    let value = evaluation[of][format!("{measure}_at_{k}")].as_f64().unwrap();
+                    assert!((0.0..=1.0).contains(&value), "{measure}@{k} of {of}: {value}");
+                }
+            }
+        }
+        assert!(evaluation["rating"]["rmse"].as_f64().unwrap() > 0.1, "{evaluation:#}");
+        assert!(evaluation["coverage"].as_f64().unwrap() > 0.0, "{evaluation:#}");
+        cluster.shoal(&["models", "verify", version]).exits_with(0);
+        prints(&cluster, &["models", "show", version], &[version, "lists@20", "spread"]);
+    }
+    let out = folder.path().join("out");
+    let export = ["models", "export", text(&first[1], "model_version"), "--out", out.to_str().unwrap()];
+    cluster.shoal(&export).exits_with(2).says(&["'item_cf' has no factors"]);
+    // The same pairs are held out from all.
+    let pairs = |outcome: &Value| outcome["evaluation"]["rating"]["pairs"].clone();
+    assert!(first.iter().all(|outcome| pairs(outcome) == pairs(&first[0])));
+
+    let names = |outcomes: &[Value]| -> Vec<String> {
+        outcomes.iter().map(|outcome| text(outcome, "model_version").to_owned()).collect()
+    };
+    let again = trained(&cluster, &small);
+    assert_eq!(names(&again), names(&first));
+    assert!(again.iter().all(|outcome| outcome["skipped"] == true));
+
+    // What is forced is trained again, and nothing else; the same data and parameters are worth the same.
+    let flags = [&small[..], &["--models", "item_cf,content", "--force"]].concat();
+    let forced = trained(&cluster, &flags);
+    assert_eq!(forced.len(), 2);
+    for (forced, first) in forced.iter().zip(&first[1..]) {
+        assert_eq!((&forced["skipped"], &forced["evaluation"]), (&false.into(), &first["evaluation"]));
+        assert_ne!(forced["model_version"], first["model_version"]);
+    }
+
+    let given = [&small[..], &["--models", "als,hybrid", "--weights", "als=3,item_cf=1"]].concat();
+    let blended = trained(&cluster, &given);
+    let show = ["models", "show", text(&blended[1], "model_version")];
+    prints(&cluster, &show, &["als 0.750", "item_cf 0.250", "(given)"]);
+
+    let drawing = folder.path().join("out.svg");
+    let mut compare = vec!["models", "compare", "--plot", drawing.to_str().unwrap()];
+    let versions = names(&first);
+    compare.extend(versions.iter().map(String::as_str));
+    prints(&cluster, &compare, &["ndcg@20", "coverage", &versions[0], &versions[3]]);
+    let svg = std::fs::read_to_string(&drawing).unwrap();
+    assert!(versions.iter().all(|version| svg.contains(version.as_str())) && svg.ends_with("</svg>\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_real_ratings_the_blend_is_worth_at_least_what_its_best_part_is() {
+    // Without the variable there is nothing real to train on.
+    let Some(data) = real_data() else { return };
+    let cluster = start(3).await;
+    cluster.import(&data, "real");
+    let outcomes = trained(&cluster, &["--data-set", "real"]);
+    let [als, item_cf, content, hybrid] = &outcomes[..] else { panic!("{outcomes:#?}") };
+    for part in [als, item_cf, content] {
+        assert!(ndcg(hybrid, "lists") >= ndcg(part, "lists"), "{part:#} against {hybrid:#}");
+        assert_eq!(ndcg(part, "popularity"), ndcg(hybrid, "popularity"));
+    }
+    for better in [als, item_cf, hybrid] {
+        assert!(ndcg(better, "lists") > 1.5 * ndcg(better, "popularity"), "{better:#}");
+    }
+    assert!(ndcg(content, "lists") > 10.0 * ndcg(content, "random"), "{content:#}");
+    // Every model predicts ratings better than the biases alone.
+    for outcome in &outcomes {
+        let rmse = |of: &str| outcome["evaluation"][of]["rmse"].as_f64().unwrap();
+        assert!(rmse("rating") < rmse("rating_baseline"), "{outcome:#}");
+    }
+    // A thin data set of the users' other format: all of them train, whatever they are worth.
+    cluster.import(&data.with_file_name("ml-20m-kaggle-sample"), "thin");
+    let thin = trained(&cluster, &["--data-set", "thin", "--rank", "8", "--iterations", "3"]);
+    assert_eq!(thin.iter().map(|outcome| text(outcome, "model")).collect::<Vec<_>>(), MODELS);
+}

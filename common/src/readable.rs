@@ -1,0 +1,125 @@
+//! Messages as JSON, where `metadata.json` and the command line say the same.
+
+use serde_json::{Value, json};
+use shoal_proto::v1::{
+    Evaluation, ListEvaluation, ModelParameters, RatingMetrics, Similarity, model_parameters::Model,
+};
+
+/// What a version is worth, beside the baselines; what was not measured is `null`.
+#[must_use]
+pub fn evaluation_json(evaluation: &Evaluation) -> Value {
+    json!({
+        "rating": evaluation.rating.as_ref().map(rating_json),
+        "rating_baseline": evaluation.rating_baseline.as_ref().map(rating_json),
+        "lists": evaluation.model.as_ref().map(list_json),
+        "popularity": evaluation.popularity.as_ref().map(list_json),
+        "random": evaluation.random.as_ref().map(list_json),
+        "newcomers": evaluation.newcomers.as_ref().map(list_json),
+        "coverage": evaluation.coverage,
+        "gini": evaluation.gini,
+    })
+}
+
+fn rating_json(rating: &RatingMetrics) -> Value {
+    json!({
+        "pairs": rating.pairs, "rmse": rating.rmse, "mae": rating.mae, "mse": rating.mse, "r2": rating.r2,
+    })
+}
+
+fn list_json(lists: &ListEvaluation) -> Value {
+    let mut json = json!({
+        "users": lists.users,
+        "novelty": lists.novelty,
+        "diversity": lists.diversity,
+    });
+    for at in &lists.at {
+        for (name, value) in [
+            ("precision", at.precision),
+            ("recall", at.recall),
+            ("ndcg", at.ndcg),
+            ("map", at.map),
+            ("mrr", at.mrr),
+        ] {
+            json[format!("{name}_at_{}", at.k)] = json!(value);
+        }
+    }
+    json
+}
+
+/// The parameters of a model that is not ALS.
+#[must_use]
+pub fn parameters_json(parameters: &ModelParameters) -> Value {
+    let split = parameters.split.clone().unwrap_or_default();
+    let mut json = match &parameters.model {
+        None => json!({}),
+        Some(Model::ItemCf(item_cf)) => json!({
+            "similarity": similarity_name(item_cf.similarity()),
+            "common_users_min": item_cf.common_users_min,
+            "shrinkage": item_cf.shrinkage,
+            "neighbours": item_cf.neighbours,
+            "user_ratings_max": item_cf.user_ratings_max,
+            "prediction_neighbours": item_cf.prediction_neighbours,
+        }),
+        Some(Model::Content(content)) => json!({
+            "genres_weight": content.genres_weight,
+            "genome_weight": content.genome_weight,
+            "tags_weight": content.tags_weight,
+            "decade_weight": content.decade_weight,
+            "tag_items_min": content.tag_items_min,
+            "tags_max": content.tags_max,
+            "neighbours": content.neighbours,
+        }),
+        Some(Model::Hybrid(hybrid)) => json!({
+            "als": hybrid.als_version,
+            "item_cf": hybrid.item_cf_version,
+            "content_based": hybrid.content_version,
+            "weights_given": !hybrid.weights.is_empty(),
+            "validation_ratio": hybrid.validation_ratio,
+            "learning_users_max": hybrid.learning_users_max,
+        }),
+    };
+    json["test_ratio"] = json!(split.test_ratio);
+    json["test"] = json!(split.test_uri);
+    json["seed"] = json!(split.seed);
+    json
+}
+
+fn similarity_name(similarity: Similarity) -> &'static str {
+    match similarity {
+        Similarity::Unspecified => "unspecified",
+        Similarity::Cosine => "cosine",
+        Similarity::AdjustedCosine => "adjusted_cosine",
+        Similarity::Pearson => "pearson",
+        Similarity::Jaccard => "jaccard",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::v1::{ItemCfParameters, ListMetrics, SplitParameters};
+
+    use super::*;
+
+    #[test]
+    fn metrics_are_named_by_their_length() {
+        let at = [10, 20].map(|k| ListMetrics { k, ndcg: f64::from(k), ..ListMetrics::default() });
+        let lists = ListEvaluation { users: 3, at: at.to_vec(), ..ListEvaluation::default() };
+        let rating = RatingMetrics { rmse: 0.9, ..RatingMetrics::default() };
+        let evaluation =
+            Evaluation { model: Some(lists), rating: Some(rating), gini: 0.25, ..Evaluation::default() };
+        let json = evaluation_json(&evaluation);
+        assert_eq!(json["lists"]["ndcg_at_20"], 20.0);
+        assert_eq!((&json["rating"]["rmse"], &json["gini"]), (&json!(0.9), &json!(0.25)));
+        assert_eq!(json["rating_baseline"], Value::Null);
+    }
+
+    #[test]
+    fn parameters_come_with_their_split() {
+        let item_cf =
+            ItemCfParameters { similarity: Similarity::AdjustedCosine.into(), ..ItemCfParameters::default() };
+        let split = SplitParameters { test_ratio: 0.2, test_uri: String::new(), seed: 9 };
+        let parameters = ModelParameters { split: Some(split), model: Some(Model::ItemCf(item_cf)) };
+        let json = parameters_json(&parameters);
+        assert_eq!((&json["similarity"], &json["seed"]), (&json!("adjusted_cosine"), &json!(9)));
+    }
+}

@@ -1,0 +1,88 @@
+//! CONTENT: counts, vectors, neighbours, slope, measure.
+
+use shoal_proto::v1::{
+    ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentVectors, ModelFolder,
+    ModelWrite, ShardSlopeSums, SplitParameters, step_event::Event, step_request::Step,
+};
+
+use super::{Made, Run};
+use crate::jobs::{JobError, tracker::Tracker};
+
+/// Pairs of cosine 1 and no effect that the slope starts with, so that little evidence moves it little.
+const SLOPE_PRIOR_PAIRS: f64 = 10.0;
+
+pub(super) async fn train(
+    run: &Run<'_>,
+    parameters: &ContentParameters,
+    split: &SplitParameters,
+    tracker: &mut Tracker,
+) -> Result<Made, JobError> {
+    tracker.begin("loading", "loading the ratings", (0.0, 0.1));
+    let rating_mean = run.prepare(split, 0.0, tracker).await?;
+    tracker.begin("neighbours", "finding similar items", (0.1, 0.6));
+    let mut folder = neighbours(run, parameters, tracker).await?;
+    tracker.begin("slope", "learning what likeness is worth", (0.6, 0.8));
+    folder.rating_slope = slope(run, &folder.path, tracker).await?;
+    tracker.begin("evaluating", "evaluating", (0.8, 0.97));
+    let rating_slope = folder.rating_slope;
+    let evaluation = run.evaluate(vec![folder], None, split.seed, tracker).await?;
+    Ok(Made { rating_mean, rating_slope, evaluation, ..Made::default() })
+}
+
+/// Makes the vectors of all items, finds their neighbours, and writes both to a folder.
+pub(super) async fn neighbours(
+    run: &Run<'_>,
+    parameters: &ContentParameters,
+    tracker: &mut Tracker,
+) -> Result<ModelFolder, JobError> {
+    let census_path = run.written(|path| Step::ContentCensus(ContentCensus { path }), tracker).await?;
+    let vectors =
+        |path| Step::ContentVectors(ContentVectors { parameters: Some(*parameters), census_path, path });
+    let vectors_path = run.written(vectors, tracker).await?;
+    let neighbours = ContentNeighbours { vectors_path, neighbours: parameters.neighbours };
+    run.on_all(Step::ContentNeighbours(neighbours), tracker).await?;
+    let path = run.written(|path| Step::ModelWrite(ModelWrite { path }), tracker).await?;
+    Ok(ModelFolder { model: "content_based".to_owned(), path, ..ModelFolder::default() })
+}
+
+/// By how much a cosine of 1 raises a predicted rating: least squares over all training ratings, added in shard
+/// order.
+async fn slope(run: &Run<'_>, vectors_path: &str, tracker: &mut Tracker) -> Result<f64, JobError> {
+    let step = ContentSlope { vectors_path: vectors_path.to_owned() };
+    let mut shards = Vec::new();
+    for event in run.on_all(Step::ContentSlope(step), tracker).await? {
+        if let Event::ContentSlopeDone(done) = event {
+            shards.extend(done.shards);
+        }
+    }
+    Ok(least_squares(shards))
+}
+
+fn least_squares(mut shards: Vec<ShardSlopeSums>) -> f64 {
+    shards.sort_by_key(|sums| sums.shard);
+    let product: f64 = shards.iter().map(|sums| sums.product).sum();
+    let square: f64 = shards.iter().map(|sums| sums.square).sum();
+    product / (square + SLOPE_PRIOR_PAIRS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_where_the_error_is_least() {
+        let pairs = [(0.5, 1.0), (-0.25, -0.75), (0.9, 0.2), (0.1, 0.4)];
+        let sums = |shard, pairs: &[(f64, f64)]| ShardSlopeSums {
+            shard,
+            product: pairs.iter().map(|pair| pair.0 * pair.1).sum(),
+            square: pairs.iter().map(|pair| pair.0 * pair.0).sum(),
+        };
+        let slope = least_squares(vec![sums(1, &pairs[..1]), sums(0, &pairs[1..])]);
+        let loss = |slope: f64| {
+            let errors = pairs.iter().map(|pair| (pair.1 - slope * pair.0).powi(2)).sum::<f64>();
+            errors + SLOPE_PRIOR_PAIRS * slope * slope
+        };
+        assert!(loss(slope) < loss(slope + 1e-4) && loss(slope) < loss(slope - 1e-4));
+        assert_eq!(least_squares(Vec::new()), 0.0);
+    }
+}

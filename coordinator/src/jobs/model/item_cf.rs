@@ -1,0 +1,44 @@
+//! ITEM_CF: totals, neighbours, measure.
+
+use shoal_proto::v1::{
+    ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ModelFolder, ModelWrite,
+    SplitParameters, step_request::Step,
+};
+
+use super::{Made, Run};
+use crate::jobs::{JobError, tracker::Tracker};
+
+pub(super) async fn train(
+    run: &Run<'_>,
+    parameters: &ItemCfParameters,
+    split: &SplitParameters,
+    tracker: &mut Tracker,
+) -> Result<Made, JobError> {
+    tracker.begin("loading", "loading the ratings", (0.0, 0.1));
+    let rating_mean = run.prepare(split, 0.0, tracker).await?;
+    tracker.begin("neighbours", "finding similar items", (0.1, 0.8));
+    let folder = neighbours(run, parameters, split, tracker).await?;
+    tracker.begin("evaluating", "evaluating", (0.8, 0.97));
+    let evaluation = run.evaluate(vec![folder], None, split.seed, tracker).await?;
+    Ok(Made { rating_mean, evaluation, ..Made::default() })
+}
+
+/// Finds the neighbours of all items from what is loaded, and writes them to a folder.
+pub(super) async fn neighbours(
+    run: &Run<'_>,
+    parameters: &ItemCfParameters,
+    split: &SplitParameters,
+    tracker: &mut Tracker,
+) -> Result<ModelFolder, JobError> {
+    let prepare = ItemCfPrepare { parameters: Some(*parameters), seed: split.seed };
+    run.on_all(Step::ItemCfPrepare(prepare), tracker).await?;
+    let totals_path = run.written(|path| Step::ItemCfTotals(ItemCfTotals { path }), tracker).await?;
+    run.on_all(Step::ItemCfNeighbours(ItemCfNeighbours { totals_path }), tracker).await?;
+    let path = run.written(|path| Step::ModelWrite(ModelWrite { path }), tracker).await?;
+    Ok(ModelFolder {
+        model: "item_cf".to_owned(),
+        path,
+        item_cf: Some(*parameters),
+        ..ModelFolder::default()
+    })
+}

@@ -1,0 +1,224 @@
+//! Trainings of models that are not ALS, and the measuring of every model.
+//!
+//! A run is one attempt of a job, or a part of one with a name of its own ([`Run::part`]): workers keep the
+//! state of each apart. It begins with [`Run::prepare`]; then come the steps of the model. What workers make
+//! for each other goes below the attempt's folder of checkpoints, one folder per step, each with a manifest
+//! that the leader writes when all have written ([`Run::written`]).
+
+mod content;
+mod hybrid;
+mod item_cf;
+mod publish;
+mod same;
+mod validate;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use shoal_common::store::{Manifest, checkpoint_path};
+use shoal_proto::v1::{
+    DatasetInfo, Evaluation, HybridModel, JobRecord, ModelBaselines, ModelEvaluate, ModelFolder, ModelItems,
+    ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters, StartTrainingRequest, model_parameters::Model,
+    step_event::Event, step_request::Step,
+};
+use tokio::time::Instant;
+
+use super::{JobError, evaluation::evaluation, steps::Attempt, tracker::Tracker};
+use crate::{
+    leader::{Leader, LiveWorker},
+    placement::owners,
+};
+
+use publish::publish;
+
+pub(super) use publish::{MODEL_INFO_FILE, folder_of, model_info, name_of};
+pub(super) use validate::check_model;
+
+pub use same::same_training;
+
+/// Parts of a job that workers know by a name of their own, after the job's.
+pub(super) const PARTS: [&str; 4] = ["measure", "als", "item_cf", "content"];
+
+/// The folder of models that a request makes.
+pub(super) fn model_of(request: &StartTrainingRequest) -> &'static str {
+    match request.model.as_ref().and_then(|parameters| parameters.model.as_ref()) {
+        None => "als",
+        Some(Model::ItemCf(_)) => "item_cf",
+        Some(Model::Content(_)) => "content_based",
+        Some(Model::Hybrid(_)) => "hybrid",
+    }
+}
+
+/// Trains the model that the request asks for, and publishes it.
+pub(super) async fn run(
+    leader: &Leader,
+    record: &mut JobRecord,
+    dataset: DatasetInfo,
+    workers: &[LiveWorker],
+    tracker: &mut Tracker,
+) -> Result<(), JobError> {
+    let started = Instant::now();
+    let info = record.info.clone().unwrap_or_default();
+    let parameters = info.training.as_ref().and_then(|training| training.model.clone()).unwrap_or_default();
+    let split = parameters.split.clone().unwrap_or_default();
+    let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
+    let run = Run::new(leader, attempt, dataset);
+    let made = match &parameters.model {
+        Some(Model::ItemCf(item_cf)) => item_cf::train(&run, item_cf, &split, tracker).await?,
+        Some(Model::Content(content)) => content::train(&run, content, &split, tracker).await?,
+        Some(Model::Hybrid(hybrid)) => hybrid::train(&run, hybrid, &split, tracker).await?,
+        None => return Err(JobError::Fatal("the request names no model".to_owned())),
+    };
+    publish(&run, record, parameters, made, started, tracker).await
+}
+
+/// What a training has made, before it is published.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    pub(super) rating_mean: f64,
+    pub(super) rating_slope: f64,
+    pub(super) hybrid: Option<HybridModel>,
+    pub(super) evaluation: Evaluation,
+}
+
+/// One attempt of a job, or a part of it.
+pub(super) struct Run<'a> {
+    pub(super) leader: &'a Leader,
+    pub(super) attempt: Attempt,
+    pub(super) dataset: DatasetInfo,
+    /// The job's own name, below which its folders are.
+    job_id: String,
+    /// Folders named so far; those of parts are numbered apart.
+    folders: AtomicU32,
+}
+
+/// Folders of one part at the most.
+const FOLDERS_OF_A_PART: u32 = 1_000;
+
+impl<'a> Run<'a> {
+    pub(super) fn new(leader: &'a Leader, attempt: Attempt, dataset: DatasetInfo) -> Self {
+        // Numbers below are those of sweeps.
+        let folders = AtomicU32::new(10 * FOLDERS_OF_A_PART);
+        Self { leader, job_id: attempt.job_id.clone(), attempt, dataset, folders }
+    }
+
+    /// A part of the job with state of its own on workers, one of [`PARTS`].
+    pub(super) fn part(&self, name: &'static str) -> Self {
+        let number = PARTS.iter().position(|part| *part == name).unwrap_or_default() as u32;
+        let attempt = Attempt { job_id: part_id(&self.job_id, name), ..self.attempt.clone() };
+        Self {
+            leader: self.leader,
+            attempt,
+            dataset: self.dataset.clone(),
+            job_id: self.job_id.clone(),
+            folders: AtomicU32::new((11 + number) * FOLDERS_OF_A_PART),
+        }
+    }
+
+    pub(super) async fn on_all(&self, step: Step, tracker: &mut Tracker) -> Result<Vec<Event>, JobError> {
+        self.attempt.on_all(self.leader, step, tracker).await
+    }
+
+    /// Does a step on one worker, the first.
+    async fn on_one(&self, step: Step, tracker: &mut Tracker) -> Result<Event, JobError> {
+        let first = self.attempt.workers.first();
+        let worker = first.ok_or_else(|| JobError::Transient("there is no worker".to_owned()))?;
+        let event = self.attempt.on_one(self.leader, worker, step, |_, _| {}).await?;
+        tracker.done(1.0);
+        Ok(event)
+    }
+
+    /// A folder that nothing has been written to.
+    pub(super) fn new_folder(&self) -> String {
+        let number = self.folders.fetch_add(1, Ordering::Relaxed);
+        checkpoint_path(&self.job_id, self.attempt.attempt, number)
+    }
+
+    /// Does a step that writes parts below a folder, on all workers.
+    pub(super) async fn objects(
+        &self,
+        step: Step,
+        tracker: &mut Tracker,
+    ) -> Result<Vec<ObjectEntry>, JobError> {
+        let events = self.on_all(step, tracker).await?;
+        let objects = events.into_iter().filter_map(|event| match event {
+            Event::ObjectsWritten(written) => Some(written.objects),
+            _ => None,
+        });
+        Ok(objects.flatten().collect())
+    }
+
+    /// Does a step that writes parts below a new folder, and closes the folder with a manifest.
+    async fn written(
+        &self,
+        step: impl FnOnce(String) -> Step,
+        tracker: &mut Tracker,
+    ) -> Result<String, JobError> {
+        let path = self.new_folder();
+        let objects = self.objects(step(path.clone()), tracker).await?;
+        Manifest::new("checkpoint", objects).write(&self.leader.store, &path).await?;
+        Ok(path)
+    }
+
+    /// Everything before a model's own steps. Returns the mean of the training ratings.
+    pub(super) async fn prepare(
+        &self,
+        split: &SplitParameters,
+        validation_ratio: f64,
+        tracker: &mut Tracker,
+    ) -> Result<f64, JobError> {
+        let load = ModelLoad {
+            dataset: Some(self.dataset.clone()),
+            split: Some(split.clone()),
+            validation_ratio,
+            owners: owners(&self.dataset, &self.attempt.names()),
+            workers: self.attempt.peers(),
+        };
+        let mut sums = Vec::new();
+        for event in self.on_all(Step::ModelLoad(load), tracker).await? {
+            if let Event::ModelLoadDone(done) = event {
+                sums.extend(done.rating_sums);
+            }
+        }
+        let rating_mean = rating_mean(sums)?;
+        let path = self.written(|path| Step::ModelItems(ModelItems { path, rating_mean }), tracker).await?;
+        self.on_all(Step::ModelBaselines(ModelBaselines { path }), tracker).await?;
+        Ok(rating_mean)
+    }
+
+    /// Measures models on what is held out: one folder, or the blend of several.
+    pub(super) async fn evaluate(
+        &self,
+        folders: Vec<ModelFolder>,
+        hybrid: Option<HybridModel>,
+        seed: u64,
+        tracker: &mut Tracker,
+    ) -> Result<Evaluation, JobError> {
+        let step = ModelEvaluate { folders, hybrid, ranking_users_max: 0, seed };
+        let events = self.on_all(Step::ModelEvaluate(step), tracker).await?;
+        let done = events.into_iter().filter_map(|event| match event {
+            Event::ModelEvaluateDone(done) => Some(done),
+            _ => None,
+        });
+        evaluation(done.collect(), self.dataset.items)
+    }
+
+    /// Lets workers forget a part.
+    pub(super) async fn release(&self) {
+        super::steps::release(self.leader, &self.attempt.job_id).await;
+    }
+}
+
+/// The name by which workers know a part of a job.
+pub(super) fn part_id(job_id: &str, part: &str) -> String {
+    format!("{job_id}.{part}")
+}
+
+/// The mean of the training ratings, added in shard order so that it does not depend on who summed.
+pub(super) fn rating_mean(mut sums: Vec<ShardRatingSum>) -> Result<f64, JobError> {
+    sums.sort_by_key(|sum| sum.shard);
+    let ratings: u64 = sums.iter().map(|sum| sum.ratings).sum();
+    if ratings == 0 {
+        return Err(JobError::Fatal("no rating is left to train on; hold out fewer".to_owned()));
+    }
+    Ok(sums.iter().map(|sum| sum.sum).sum::<f64>() / ratings as f64)
+}

@@ -1,0 +1,143 @@
+//! A version's folder and its place in the registry.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use shoal_common::{
+    clock::UtcTime,
+    readable::{evaluation_json, parameters_json},
+    store::{METADATA_FILE, Manifest, join, model_path},
+};
+use shoal_proto::v1::{
+    DatasetInfo, Evaluation, HybridModel, JobInfo, JobRecord, ModelParameters, ModelVersion, ModelWrite,
+    ObjectEntry, model_parameters::Model, step_request::Step, update_job::Update,
+};
+use tokio::time::Instant;
+
+use super::{Made, Run, model_of};
+use crate::jobs::{JobError, commit, point_latest, tracker::Tracker};
+
+/// The short file for people and scripts beside the full one.
+pub(in crate::jobs) const MODEL_INFO_FILE: &str = "model_info.json";
+
+/// The version's name: it follows from the job, so that every attempt writes the same folder.
+pub(in crate::jobs) fn name_of(info: &JobInfo) -> String {
+    let model = info.training.as_ref().map_or("als", model_of);
+    format!("{model}_model_v1_{}", UtcTime::from_unix_ms(info.created_unix_ms).compact())
+}
+
+/// The folder that a training writes its version to.
+pub(in crate::jobs) fn folder_of(info: &JobInfo) -> String {
+    model_path(info.training.as_ref().map_or("als", model_of), &name_of(info))
+}
+
+/// Writes the version's folder, the manifest last, and registers it.
+pub(in crate::jobs) async fn publish(
+    run: &Run<'_>,
+    record: &mut JobRecord,
+    parameters: ModelParameters,
+    made: Made,
+    started: Instant,
+    tracker: &mut Tracker,
+) -> Result<(), JobError> {
+    tracker.begin("publishing", "publishing", (0.97, 1.0));
+    let info = record.info.clone().unwrap_or_default();
+    let mut version = ModelVersion {
+        name: name_of(&info),
+        model: info.training.as_ref().map_or("als", model_of).to_owned(),
+        path: folder_of(&info),
+        dataset_name: run.dataset.name.clone(),
+        dataset_version: run.dataset.version.clone(),
+        rating_mean: made.rating_mean,
+        rating_slope: made.rating_slope,
+        hybrid: made.hybrid,
+        evaluation: Some(made.evaluation),
+        created_unix_ms: info.created_unix_ms,
+        job_id: info.job_id.clone(),
+        training_seconds: started.elapsed().as_secs_f64(),
+        model_parameters: Some(parameters),
+        ..ModelVersion::default()
+    };
+    // A blend keeps nothing per shard: what it blends is in the folders of its versions.
+    let mut objects = match version.hybrid {
+        Some(_) => Vec::new(),
+        None => run.objects(Step::ModelWrite(ModelWrite { path: version.path.clone() }), tracker).await?,
+    };
+    let store = &run.leader.store;
+    let workers = run.attempt.workers.len();
+    for (name, json) in [
+        (METADATA_FILE, metadata(&version, &run.dataset, workers)),
+        (MODEL_INFO_FILE, model_info(&version, &run.dataset)),
+    ] {
+        let entry = store.put(&join(&version.path, name), Bytes::from(format!("{json:#}\n"))).await?;
+        objects.push(ObjectEntry { path: name.to_owned(), ..entry });
+    }
+    version.manifest_checksum = Manifest::new("model", objects).write(store, &version.path).await?;
+    commit(run.leader, &info.job_id, Update::VersionPublished(version.clone())).await?;
+    point_latest(run.leader, &version.model, &version.name).await;
+    record.info.get_or_insert_default().model_version = version.name;
+    Ok(())
+}
+
+fn metadata(version: &ModelVersion, dataset: &DatasetInfo, workers: usize) -> Value {
+    let is_content = matches!(
+        version.model_parameters.as_ref().and_then(|parameters| parameters.model.as_ref()),
+        Some(Model::Content(_))
+    );
+    json!({
+        "name": version.name,
+        "model": version.model,
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "manifest_checksum": dataset.manifest_checksum,
+        },
+        "parameters": version.model_parameters.as_ref().map(parameters_json),
+        "rating_mean": version.rating_mean,
+        "rating_slope": is_content.then_some(version.rating_slope),
+        "sources": version.hybrid.as_ref().map(sources_json),
+        "evaluation": version.evaluation.as_ref().map(evaluation_json),
+        "created": UtcTime::from_unix_ms(version.created_unix_ms).iso_8601(),
+        "training_seconds": version.training_seconds,
+        "workers": workers,
+        "code_version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+fn sources_json(hybrid: &HybridModel) -> Value {
+    let source = |source: &shoal_proto::v1::HybridSource| {
+        json!({
+            "model": source.model,
+            "version": source.version,
+            "weight": source.weight,
+            "knots": source.knots.iter().map(|knot| json!([knot.score, knot.level])).collect::<Vec<_>>(),
+        })
+    };
+    json!(hybrid.sources.iter().map(source).collect::<Vec<_>>())
+}
+
+/// What a version is, in short: the same for everybody who trains it, so without times.
+pub(in crate::jobs) fn model_info(version: &ModelVersion, dataset: &DatasetInfo) -> Value {
+    let metrics = version.evaluation.as_ref().map(headline);
+    json!({
+        "name": version.name,
+        "model": version.model,
+        "dataset": format!("{}@{}", version.dataset_name, version.dataset_version),
+        "users": dataset.users,
+        "items": dataset.items,
+        "ratings": dataset.ratings,
+        "metrics": metrics,
+    })
+}
+
+/// The few figures that versions are compared by.
+fn headline(evaluation: &Evaluation) -> Value {
+    let full = evaluation_json(evaluation);
+    json!({
+        "rmse": full["rating"]["rmse"],
+        "mae": full["rating"]["mae"],
+        "ndcg_at_10": full["lists"]["ndcg_at_10"],
+        "ndcg_at_20": full["lists"]["ndcg_at_20"],
+        "recall_at_20": full["lists"]["recall_at_20"],
+        "coverage": full["coverage"],
+    })
+}

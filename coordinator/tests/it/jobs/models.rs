@@ -1,0 +1,168 @@
+//! Trainings of models that are not ALS, and versions that are there already.
+
+use model_parameters::Model;
+
+use super::*;
+
+/// Parameters of any model, with a fifth held out.
+fn model(model: Model) -> ModelParameters {
+    let split = SplitParameters { test_ratio: 0.2, seed: 7, ..SplitParameters::default() };
+    ModelParameters { split: Some(split), model: Some(model) }
+}
+
+fn item_cf(neighbours: u32) -> ModelParameters {
+    model(Model::ItemCf(ItemCfParameters {
+        similarity: Similarity::Cosine.into(),
+        common_users_min: 2,
+        shrinkage: 0.0,
+        neighbours,
+        user_ratings_max: 100,
+        prediction_neighbours: 20,
+    }))
+}
+
+fn content() -> ModelParameters {
+    model(Model::Content(ContentParameters {
+        genres_weight: 1.0,
+        tag_items_min: 1,
+        neighbours: 10,
+        ..ContentParameters::default()
+    }))
+}
+
+impl World {
+    async fn ask_for(&self, model: ModelParameters, reuse: bool) -> StartJobReply {
+        let request = StartTrainingRequest {
+            dataset_name: "films".into(),
+            model: Some(model),
+            reuse,
+            ..StartTrainingRequest::default()
+        };
+        let reply = self.cluster.ask(|mut leader| {
+            let request = request.clone();
+            async move { leader.start_training(request).await }
+        });
+        reply.await.unwrap()
+    }
+
+    async fn made(&self, model: ModelParameters) -> ModelVersion {
+        let job_id = self.ask_for(model, false).await.job_id;
+        let job = self.cluster.over(&job_id).await;
+        assert_eq!(job.state(), JobState::Succeeded, "{}", job.error);
+        let versions = self.versions().await;
+        versions.into_iter().find(|version| version.name == job.model_version).unwrap()
+    }
+
+    async fn versions(&self) -> Vec<ModelVersion> {
+        let models =
+            self.cluster.ask(|mut leader| async move { leader.list_models(ListModelsRequest {}).await });
+        models.await.unwrap().versions
+    }
+
+    /// The words of all steps so far, those of one worker.
+    fn words(&self) -> Vec<String> {
+        let seen = self.stage.seen();
+        seen.iter().filter(|seen| seen.worker == "worker-1").map(|seen| word(&seen.step)).collect()
+    }
+
+    /// What is stored of a version, and nothing of its job.
+    fn assert_stored(&self, version: &ModelVersion, files: &[&str]) {
+        let stored = self.cluster.stored();
+        let folder = format!("models/{}/{}/", version.model, version.name);
+        let of_version: Vec<&str> = stored.iter().filter_map(|path| path.strip_prefix(&folder)).collect();
+        assert_eq!(of_version, files);
+        assert!(stored.contains(&format!("models/{}/model_latest", version.model)));
+        assert!(!stored.iter().any(|path| path.starts_with("checkpoints/")), "{stored:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn item_cf_finds_neighbours_measures_and_publishes() {
+    let world = World::with_films(1, 2).await;
+    let version = world.made(item_cf(10)).await;
+    let steps = "load for a model, items, baselines, prepare pairs, totals, neighbours, write checkpoints, \
+                 measure, write models";
+    assert_eq!(world.words(), steps.split(", ").collect::<Vec<_>>());
+    assert_eq!((version.model.as_str(), version.state()), ("item_cf", VersionState::Ready));
+    assert!(version.name.starts_with("item_cf_model_v1_"));
+    let evaluation = version.evaluation.clone().unwrap();
+    assert_eq!((evaluation.coverage, evaluation.gini, evaluation.rating.unwrap().rmse), (1.0, 0.0, 0.8));
+    let files = ["manifest.json", "metadata.json", "model_info.json", "worker-1.bin", "worker-2.bin"];
+    world.assert_stored(&version, &files);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_learns_a_slope() {
+    let world = World::with_films(1, 2).await;
+    let version = world.made(content()).await;
+    let steps = "load for a model, items, baselines, census, vectors, neighbours, write checkpoints, slope, \
+                 measure, write models";
+    assert_eq!(world.words(), steps.split(", ").collect::<Vec<_>>());
+    // Over four shards 4 × 30 / (4 × 47.5 + 10).
+    assert_eq!((version.model.as_str(), version.rating_slope), ("content_based", 0.6));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hybrid_learns_on_models_that_have_not_seen_the_answers() {
+    let world = World::with_films(1, 2).await;
+    let als = world.trained().await;
+    let (item_cf, content) = (world.made(item_cf(10)).await.name, world.made(content()).await.name);
+    let hybrid = |weights: &[f64]| {
+        model(Model::Hybrid(HybridParameters {
+            als_version: als.clone(),
+            item_cf_version: item_cf.clone(),
+            content_version: content.clone(),
+            weights: weights.to_vec(),
+            validation_ratio: 0.25,
+            learning_users_max: 0,
+        }))
+    };
+    world.stage.forget();
+    let version = world.made(hybrid(&[])).await;
+    let sources = version.hybrid.clone().unwrap();
+    let weights: Vec<f64> = sources.sources.iter().map(|source| source.weight).collect();
+    assert_eq!((weights, sources.weights_given), (vec![0.5, 0.25, 0.125, 0.125], false));
+    let versions: Vec<&str> = sources.sources.iter().map(|source| source.version.as_str()).collect();
+    assert_eq!(versions, [als.as_str(), &item_cf, &content, ""]);
+    world.assert_stored(&version, &["manifest.json", "metadata.json", "model_info.json"]);
+
+    // What learning works with is cut by the share; what is calibrated and measured is not.
+    let ratios = |learning: bool| {
+        let seen = world.stage.seen().into_iter();
+        let ratios = seen.filter_map(|seen| match (seen.step, seen.job_id.contains('.')) {
+            (Step::TrainLoad(load), part) if part == learning => Some(load.validation_ratio),
+            (Step::ModelLoad(load), part) if part == learning => Some(load.validation_ratio),
+            _ => None,
+        });
+        ratios.collect::<Vec<_>>()
+    };
+    assert_eq!((ratios(true), ratios(false)), (vec![0.25; 4], vec![0.0; 2]));
+
+    world.stage.forget();
+    let given = world.made(hybrid(&[2.0, 1.0, 1.0, 0.0])).await.hybrid.unwrap();
+    let weights: Vec<f64> = given.sources.iter().map(|source| source.weight).collect();
+    assert_eq!((weights, given.weights_given), (vec![0.5, 0.25, 0.25, 0.0], true));
+    let words = "load for a model, items, baselines, histograms, calibrate, measure";
+    assert_eq!(world.words(), words.split(", ").collect::<Vec<_>>());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_there_is_answered_instead_of_trained_again() {
+    let world = World::with_films(1, 2).await;
+    let version = world.made(item_cf(10)).await;
+    let again = world.ask_for(item_cf(10), true).await;
+    assert_eq!((again.job_id.as_str(), &again.existing_version), ("", &version.name));
+    // Other parameters are another model.
+    let other = world.ask_for(item_cf(11), true).await;
+    assert_eq!(other.existing_version, "");
+    world.cluster.over(&other.job_id).await;
+    // One whose folder is damaged is trained anew.
+    std::fs::remove_file(world.cluster.store_folder().join(&version.path).join("manifest.json")).unwrap();
+    let anew = world.ask_for(item_cf(10), true).await;
+    assert_eq!(anew.existing_version, "");
+    assert_eq!(world.cluster.over(&anew.job_id).await.state(), JobState::Succeeded);
+    world.end().await;
+}

@@ -1,0 +1,199 @@
+//! One attempt's state on this worker.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use shoal_common::store::{LocalCache, Manifest, ids_part};
+use shoal_proto::v1::{DatasetInfo, ModelLoad, ModelLoadDone, ObjectEntry, Side, WorkerPeer};
+
+use super::{baselines::Baselines, item_cf::CoRatings};
+use crate::{
+    als::fit::Row,
+    content::ItemVectors,
+    id_column::IdColumn,
+    item_cf::Neighbours,
+    tensor_file::TensorFile,
+    train::{
+        TrainContext, TrainError,
+        side::TrainingSide,
+        sides::{Sides, SplitChoice, load_sides},
+    },
+};
+
+/// One attempt of a job that trains or measures a model that is not ALS, on this worker.
+#[derive(Debug)]
+pub struct ModelAttempt {
+    pub(super) context: TrainContext,
+    pub(super) job_id: String,
+    pub(super) attempt: u32,
+    pub(super) peers: Vec<WorkerPeer>,
+    pub(super) me: usize,
+    pub(super) dataset: DatasetInfo,
+    /// Objects of the data set.
+    pub(super) manifest: Manifest,
+    pub(super) users: TrainingSide,
+    pub(super) items: TrainingSide,
+    /// The global item row of each slot that users' ratings name.
+    item_of_slot: Vec<u32>,
+    state: RwLock<State>,
+}
+
+/// What the steps have made so far.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) rating_mean: f64,
+    pub(super) baselines: Option<Arc<Baselines>>,
+    pub(super) co_ratings: Option<Arc<CoRatings>>,
+    /// Of the owned item shards, in their order.
+    pub(super) neighbours: Vec<Arc<Neighbours>>,
+    pub(super) vectors: Vec<Arc<ItemVectors>>,
+}
+
+/// What a user has rated.
+#[derive(Debug, Default)]
+pub(super) struct RatedItems {
+    /// Global item rows, ascending.
+    pub(super) items: Vec<u32>,
+    /// One per item.
+    pub(super) ratings: Vec<f32>,
+}
+
+impl ModelAttempt {
+    /// Loads and cuts the owned blocks.
+    ///
+    /// # Errors
+    /// When the request makes no sense, or a block is missing or damaged.
+    pub async fn load(
+        context: TrainContext,
+        job_id: String,
+        attempt: u32,
+        step: ModelLoad,
+    ) -> Result<(Arc<Self>, ModelLoadDone), TrainError> {
+        let cache = LocalCache::open(context.folder.clone())?;
+        let missing = |what: &str| TrainError::Request(format!("the {what} is missing"));
+        let dataset = step.dataset.ok_or_else(|| missing("data set"))?;
+        let split = step.split.ok_or_else(|| missing("split"))?;
+        let choice = SplitChoice {
+            test_ratio: split.test_ratio,
+            test_uri: split.test_uri,
+            seed: split.seed,
+            validation_ratio: step.validation_ratio,
+        };
+        let sides = load_sides(&context, &cache, &dataset, choice, &step.owners, step.workers).await?;
+        let done = ModelLoadDone {
+            rating_sums: sides.rating_sums(),
+            held_out_pairs: sides.held_out_pairs(),
+            kernel: context.kernel.name().to_owned(),
+        };
+        let Sides { manifest, peers, me, users, items } = sides;
+        let item_of_slot = items.global_rows(peers.len());
+        let state = RwLock::default();
+        let attempt = Self {
+            context,
+            job_id,
+            attempt,
+            peers,
+            me,
+            dataset,
+            manifest,
+            users,
+            items,
+            item_of_slot,
+            state,
+        };
+        Ok((Arc::new(attempt), done))
+    }
+
+    /// Replaces what `rated` holds by the training ratings of an own user row.
+    pub(super) fn rated_by(&self, row: usize, rated: &mut RatedItems) {
+        let Row { slots, ratings, .. } = self.users.rating_rows().row(row);
+        rated.items.clear();
+        // Slots stand in the order of a row's ratings, which is that of the items.
+        rated.items.extend(slots.iter().map(|&slot| self.item_of_slot[slot as usize]));
+        rated.ratings.clear();
+        rated.ratings.extend_from_slice(ratings);
+    }
+
+    /// All item rows of the data set.
+    pub(super) fn item_rows(&self) -> usize {
+        self.items.shards.rows() as usize
+    }
+
+    /// How many items this worker owns, for progress.
+    #[must_use]
+    pub fn own_items(&self) -> u64 {
+        self.items.table.own_rows() as u64
+    }
+
+    /// How many item shards there are, for progress.
+    #[must_use]
+    pub fn item_shards(&self) -> u64 {
+        u64::from(self.items.shards.count())
+    }
+
+    /// The hash of an own user's id.
+    pub(super) fn user_hash(&self, row: usize) -> u64 {
+        let at = self.users.owned.partition_point(|owned| owned.rows.end <= row);
+        let owned = &self.users.owned[at];
+        owned.ids.hash64(row - owned.rows.start)
+    }
+
+    /// The ids of a shard of the data set, from the small object that has only them.
+    pub(super) async fn shard_ids(&self, side: Side, shard: u32) -> Result<IdColumn, TrainError> {
+        let entry = self.manifest.entry(&ids_part(side, shard))?;
+        let file = self.read_part(&self.dataset.path, entry).await?;
+        Ok(IdColumn::read(&file)?)
+    }
+
+    /// A part that some worker has written.
+    pub(super) async fn read_part(
+        &self,
+        folder: &str,
+        entry: &ObjectEntry,
+    ) -> Result<TensorFile, TrainError> {
+        let bytes = self.context.store.get_verified(folder, entry).await?;
+        Ok(TensorFile::from_bytes(&entry.path, &bytes)?)
+    }
+
+    pub(super) fn baselines(&self) -> Result<Arc<Baselines>, TrainError> {
+        self.made(|state| state.baselines.clone(), "there are no baselines yet")
+    }
+
+    pub(super) fn co_ratings(&self) -> Result<Arc<CoRatings>, TrainError> {
+        self.made(|state| state.co_ratings.clone(), "the ratings are not laid out for pairs yet")
+    }
+
+    /// Mean of the training ratings; 0 before the leader has said it.
+    pub(super) fn rating_mean(&self) -> f64 {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).rating_mean
+    }
+
+    fn made<T>(
+        &self,
+        get: impl Fn(&State) -> Option<Arc<T>>,
+        otherwise: &'static str,
+    ) -> Result<Arc<T>, TrainError> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        get(&state).ok_or(TrainError::OutOfTurn(otherwise))
+    }
+
+    /// The neighbours of the owned item shards, in their order; none before they were found.
+    pub(super) fn neighbours(&self) -> Vec<Arc<Neighbours>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).neighbours.clone()
+    }
+
+    /// The vectors of the owned item shards, in their order; none before they were made.
+    pub(super) fn vectors(&self) -> Vec<Arc<ItemVectors>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).vectors.clone()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Drop for ModelAttempt {
+    fn drop(&mut self) {
+        // A leftover folder is emptied when the worker starts; there is nobody to tell here.
+        let _ = std::fs::remove_dir_all(&self.context.folder);
+    }
+}

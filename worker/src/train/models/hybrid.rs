@@ -1,0 +1,386 @@
+//! HYBRID: calibrations and weights from the scores of other models.
+//!
+//! Some users, chosen by a hash of their id, stand for all. What they have been trained on is left out: no
+//! list has it.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use shoal_common::{
+    hash::{mix64, unit_interval},
+    store::{Manifest, PartKind, join, part},
+    topk::TopK,
+};
+use shoal_proto::v1::{
+    CalibrationKnot, HybridCalibrate, HybridCalibrateDone, HybridCandidates, HybridHistograms, HybridLearn,
+    HybridLearnDone, HybridSource, ModelFolder, ObjectEntry, Side,
+};
+
+use super::{
+    attempt::{ModelAttempt, RatedItems},
+    blend::{Blend, popularity},
+    sources::{ShardScores, Source, UNKNOWN, Viewer},
+};
+use crate::{
+    hybrid::{Calibration, Candidates, ScoreHistogram, learn_weights},
+    tensor_file::{TensorFile, TensorFileError, TensorWriter},
+    train::TrainError,
+};
+
+/// Items of each source that weights are learned on, per user.
+const CANDIDATES_PER_SOURCE: usize = 100;
+
+/// One user's scores for a shard, by every source.
+#[derive(Debug, Default)]
+struct ScoreRows {
+    rated: RatedItems,
+    weights: Vec<f32>,
+    /// The models in their order, then popularity.
+    sources: Vec<Vec<f32>>,
+}
+
+/// A user whose candidates are collected.
+#[derive(Debug)]
+struct Collected {
+    row: usize,
+    /// Global item rows, ascending, with the level of each source.
+    items: Vec<(u32, Vec<f32>)>,
+}
+
+impl ModelAttempt {
+    async fn open_all(&self, folders: &[ModelFolder]) -> Result<Vec<Source>, TrainError> {
+        let mut sources = Vec::with_capacity(folders.len());
+        for folder in folders {
+            sources.push(Source::open(self, folder.clone()).await?);
+        }
+        Ok(sources)
+    }
+
+    async fn open_shard(&self, sources: &[Source], shard: u32) -> Result<Vec<ShardScores>, TrainError> {
+        let mut scores = Vec::with_capacity(sources.len());
+        for source in sources {
+            scores.push(source.shard(self, shard).await?);
+        }
+        Ok(scores)
+    }
+
+    /// Own users with training ratings, about `users_max` of the whole data set's (0: all).
+    fn sampled_users(&self, users_max: u32) -> Vec<usize> {
+        let share = match users_max {
+            0 => 1.0,
+            most => f64::from(most) / f64::from(self.users.shards.rows()).max(1.0),
+        };
+        let ratings = self.users.rating_rows();
+        let rows = 0..self.users.table.own_rows();
+        let known = rows.filter(|&row| !ratings.row(row).slots.is_empty());
+        known.filter(|&row| unit_interval(mix64(self.user_hash(row))) < share).collect()
+    }
+
+    /// The scores of every source for a shard's items, [`UNKNOWN`] for those that the user was trained on.
+    fn score_rows(
+        &self,
+        row: usize,
+        shard: u32,
+        models: &[ShardScores],
+        counts: &[u32],
+        scores: &mut ScoreRows,
+    ) {
+        self.rated_by(row, &mut scores.rated);
+        scores.sources.resize_with(models.len() + 1, Vec::new);
+        let viewer = Viewer { row, rated: &scores.rated };
+        for (model, of_model) in models.iter().zip(&mut scores.sources) {
+            model.scores(viewer, &mut scores.weights, of_model);
+        }
+        let rows = self.items.shards.shard_rows(shard);
+        let of_popularity = &mut scores.sources[models.len()];
+        of_popularity.clear();
+        let counts = &counts[rows.start as usize..rows.end as usize];
+        of_popularity.extend(counts.iter().map(|&count| popularity(count)));
+        for &item in &scores.rated.items[super::profiles::span(&scores.rated.items, &rows)] {
+            for source in &mut scores.sources {
+                source[(item - rows.start) as usize] = UNKNOWN;
+            }
+        }
+    }
+
+    /// Counts the scores of some own users by each source, and writes the counts.
+    ///
+    /// # Errors
+    /// When there are no baselines yet, a part cannot be read, or the store cannot be written.
+    pub async fn write_histograms(
+        self: &Arc<Self>,
+        step: HybridHistograms,
+        on_shards: impl Fn(u64),
+    ) -> Result<Vec<ObjectEntry>, TrainError> {
+        let baselines = self.baselines()?;
+        let sources = self.open_all(&step.folders).await?;
+        let users = Arc::new(self.sampled_users(step.users_max));
+        let mut histograms = vec![ScoreHistogram::default(); step.folders.len() + 1];
+        for shard in 0..self.items.shards.count() {
+            let models = self.open_shard(&sources, shard).await?;
+            let (attempt, users, baselines) = (Arc::clone(self), Arc::clone(&users), Arc::clone(&baselines));
+            let counting = self.context.compute.run(move || {
+                // A histogram is large: one set per thread, not one per user.
+                let users_each = users.len().div_ceil(rayon::current_num_threads()).max(1);
+                let counted = users.par_chunks(users_each).map(|users| {
+                    let mut histograms = vec![ScoreHistogram::default(); models.len() + 1];
+                    let mut scores = ScoreRows::default();
+                    for &row in users {
+                        attempt.score_rows(row, shard, &models, &baselines.train_counts, &mut scores);
+                        for (histogram, scores) in histograms.iter_mut().zip(&scores.sources) {
+                            let known = scores.iter().filter(|score| **score != UNKNOWN);
+                            known.for_each(|&score| histogram.add(score));
+                        }
+                    }
+                    histograms
+                });
+                counted.collect::<Vec<_>>().into_iter().fold(histograms, merged)
+            });
+            histograms = counting.await?;
+            on_shards(1);
+        }
+        // Named by the worker's place: every worker has users of its own.
+        let name = format!("histograms/part-{:05}.safetensors", self.me);
+        let bytes = histogram_bytes(&name, &histograms)?;
+        let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+        Ok(vec![ObjectEntry { path: name, ..entry }])
+    }
+
+    /// The calibrations that follow from the counts of all workers.
+    ///
+    /// # Errors
+    /// When a part cannot be read.
+    pub async fn calibrate(
+        self: &Arc<Self>,
+        step: HybridCalibrate,
+    ) -> Result<HybridCalibrateDone, TrainError> {
+        let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
+        let mut all: Vec<ScoreHistogram> = Vec::new();
+        for entry in &manifest.objects {
+            let file = self.read_part(&step.path, entry).await?;
+            let read = read_histograms(&file)?;
+            all = if all.is_empty() { read } else { merged(all, read) };
+        }
+        let source = |histogram: &ScoreHistogram| {
+            let calibration = Calibration::new(histogram);
+            let knots = calibration.knots().iter().map(|&(score, level)| CalibrationKnot { score, level });
+            HybridSource { knots: knots.collect(), ..HybridSource::default() }
+        };
+        let calibrating = self.context.compute.run(move || all.iter().map(source).collect());
+        Ok(HybridCalibrateDone { sources: calibrating.await? })
+    }
+
+    /// Writes, for some own users with held-out pairs, their best items by each source with the levels of all.
+    ///
+    /// # Errors
+    /// When there are no baselines yet, a part cannot be read, or the store cannot be written.
+    pub async fn write_candidates(
+        self: &Arc<Self>,
+        step: HybridCandidates,
+        on_shards: impl Fn(u64),
+    ) -> Result<Vec<ObjectEntry>, TrainError> {
+        let baselines = self.baselines()?;
+        let blend = Arc::new(Blend::new(&step.sources, step.folders.len())?);
+        let sources = self.open_all(&step.folders).await?;
+        let held_out = |row: &usize| !self.users.held_out().row(*row).0.is_empty();
+        let users = self.sampled_users(step.users_max).into_iter().filter(held_out);
+        let mut users: Vec<Collected> = users.map(|row| Collected { row, items: Vec::new() }).collect();
+        for shard in 0..self.items.shards.count() {
+            let models = self.open_shard(&sources, shard).await?;
+            let (attempt, blend, baselines) = (Arc::clone(self), Arc::clone(&blend), Arc::clone(&baselines));
+            let collecting = self.context.compute.run(move || {
+                users.par_iter_mut().for_each_init(ScoreRows::default, |scores, user| {
+                    attempt.score_rows(user.row, shard, &models, &baselines.train_counts, scores);
+                    let first = attempt.items.shards.shard_rows(shard).start;
+                    collect_best(&blend, &scores.sources, first, &mut user.items);
+                });
+                users
+            });
+            users = collecting.await?;
+            on_shards(1);
+        }
+        let mut entries = Vec::new();
+        let count = step.sources.len();
+        for owned in &self.users.owned {
+            let begin = users.partition_point(|user| user.row < owned.rows.start);
+            let end = users.partition_point(|user| user.row < owned.rows.end);
+            let of_shard = users[begin..end].iter().map(|user| {
+                let relevant = self.users.held_out().row(user.row).0.to_vec();
+                candidates(&user.items, count, relevant)
+            });
+            let of_shard: Vec<Candidates> = of_shard.collect();
+            let name = part(PartKind::Candidates, Side::Users, owned.shard);
+            let bytes = candidates_bytes(&name, &of_shard, count)?;
+            let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+            entries.push(ObjectEntry { path: name, ..entry });
+        }
+        Ok(entries)
+    }
+
+    /// The weights under which the candidates of all workers' users make the best lists.
+    ///
+    /// # Errors
+    /// When a part cannot be read.
+    pub async fn learn(self: &Arc<Self>, step: HybridLearn) -> Result<HybridLearnDone, TrainError> {
+        let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
+        let sources = step.sources as usize;
+        let mut users = Vec::new();
+        for shard in 0..self.users.shards.count() {
+            let entry = manifest.entry(&part(PartKind::Candidates, Side::Users, shard))?;
+            let file = self.read_part(&step.path, entry).await?;
+            users.extend(read_candidates(&file, sources)?);
+        }
+        let learned = self.context.compute.run(move || learn_weights(&users, sources)).await?;
+        Ok(HybridLearnDone { weights: learned.of_sources, ndcg_at_20: learned.worth })
+    }
+}
+
+fn merged(mut all: Vec<ScoreHistogram>, more: Vec<ScoreHistogram>) -> Vec<ScoreHistogram> {
+    for (sum, histogram) in all.iter_mut().zip(&more) {
+        sum.merge(histogram);
+    }
+    all
+}
+
+/// Adds a shard's best items by each source.
+fn collect_best(blend: &Blend, sources: &[Vec<f32>], first_row: u32, items: &mut Vec<(u32, Vec<f32>)>) {
+    let mut rows: Vec<u32> = Vec::new();
+    for scores in sources {
+        let mut top = TopK::new(CANDIDATES_PER_SOURCE);
+        for (row, &score) in (0..).zip(scores).filter(|(_, score)| **score != UNKNOWN) {
+            if score >= top.threshold() {
+                top.push(score, row);
+            }
+        }
+        rows.extend(top.into_sorted().into_iter().map(|(_, row)| row));
+    }
+    rows.sort_unstable();
+    rows.dedup();
+    items.extend(rows.into_iter().map(|row| {
+        let levels = sources.iter().enumerate();
+        let levels = levels.map(|(source, scores)| blend.level(source, scores[row as usize]));
+        (first_row + row, levels.collect())
+    }));
+}
+
+/// Of the best items of all shards, the best of all by each source.
+fn candidates(items: &[(u32, Vec<f32>)], sources: usize, relevant: Vec<u32>) -> Candidates {
+    let mut kept: Vec<usize> = Vec::new();
+    for source in 0..sources {
+        let mut top = TopK::new(CANDIDATES_PER_SOURCE);
+        let known = items.iter().enumerate().filter(|(_, (_, levels))| levels[source] > 0.0);
+        known.for_each(|(at, (_, levels))| top.push(levels[source], at));
+        kept.extend(top.into_sorted().into_iter().map(|(_, at)| at));
+    }
+    kept.sort_unstable();
+    kept.dedup();
+    Candidates {
+        rows: kept.iter().map(|&at| items[at].0).collect(),
+        levels: kept.iter().flat_map(|&at| items[at].1.iter().copied()).collect(),
+        relevant,
+    }
+}
+
+/// Per source k the tensors `bins_k` u32 and `counts_k` u64.
+fn histogram_bytes(path: &str, histograms: &[ScoreHistogram]) -> Result<bytes::Bytes, TensorFileError> {
+    let columns: Vec<(Vec<u32>, Vec<u64>)> =
+        histograms.iter().map(|histogram| histogram.bins().unzip()).collect();
+    let mut writer = TensorWriter::new();
+    for (source, (bins, counts)) in columns.iter().enumerate() {
+        writer.add(&format!("bins_{source}"), &[bins.len()], bins);
+        writer.add(&format!("counts_{source}"), &[counts.len()], counts);
+    }
+    writer.to_bytes(path)
+}
+
+fn read_histograms(file: &TensorFile) -> Result<Vec<ScoreHistogram>, TensorFileError> {
+    let mut histograms = Vec::new();
+    for source in (0..).take_while(|source| file.has(&format!("bins_{source}"))) {
+        let bins = file.vector::<u32>(&format!("bins_{source}"))?;
+        let counts = file.vector::<u64>(&format!("counts_{source}"))?;
+        histograms.push(ScoreHistogram::from_bins(bins.iter().copied().zip(counts.iter().copied())));
+    }
+    Ok(histograms)
+}
+
+/// `indptr` u64[users + 1], `rows` u32[n], `levels` f32[n, sources], `held_indptr` u64[users + 1], `held` u32[m].
+fn candidates_bytes(
+    path: &str,
+    users: &[Candidates],
+    sources: usize,
+) -> Result<bytes::Bytes, TensorFileError> {
+    let (mut indptr, mut held_indptr) = (vec![0_u64], vec![0_u64]);
+    let (mut rows, mut levels, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    for user in users {
+        rows.extend_from_slice(&user.rows);
+        levels.extend_from_slice(&user.levels);
+        held.extend_from_slice(&user.relevant);
+        indptr.push(rows.len() as u64);
+        held_indptr.push(held.len() as u64);
+    }
+    let mut writer = TensorWriter::new();
+    writer.add("indptr", &[indptr.len()], &indptr);
+    writer.add("rows", &[rows.len()], &rows);
+    writer.add("levels", &[rows.len(), sources], &levels);
+    writer.add("held_indptr", &[held_indptr.len()], &held_indptr);
+    writer.add("held", &[held.len()], &held);
+    writer.to_bytes(path)
+}
+
+fn read_candidates(file: &TensorFile, sources: usize) -> Result<Vec<Candidates>, TensorFileError> {
+    let (indptr, held_indptr) = (file.vector::<u64>("indptr")?, file.vector::<u64>("held_indptr")?);
+    let (rows, held) = (file.vector::<u32>("rows")?, file.vector::<u32>("held")?);
+    let (levels, columns) = file.matrix::<f32>("levels", rows.len())?;
+    let spans = |indptr: &[u64], length: usize| {
+        indptr.first() == Some(&0) && indptr.last() == Some(&(length as u64)) && indptr.is_sorted()
+    };
+    if columns != sources || !spans(indptr, rows.len()) || !spans(held_indptr, held.len()) {
+        return Err(file.tensor_error("indptr", "the candidates are not those of its users".to_owned()));
+    }
+    if indptr.len() != held_indptr.len() {
+        return Err(file.tensor_error("held_indptr", "it has another number of users".to_owned()));
+    }
+    let pairs = indptr.windows(2).zip(held_indptr.windows(2));
+    let user = |(of_rows, of_held): (&[u64], &[u64])| {
+        let range = of_rows[0] as usize..of_rows[1] as usize;
+        Candidates {
+            rows: rows[range.clone()].to_vec(),
+            levels: levels[range.start * sources..range.end * sources].to_vec(),
+            relevant: held[of_held[0] as usize..of_held[1] as usize].to_vec(),
+        }
+    };
+    Ok(pairs.map(user).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_between_workers_comes_back_as_it_was() {
+        let mut first = ScoreHistogram::default();
+        [0.5, 0.5, -3.0].into_iter().for_each(|score| first.add(score));
+        let histograms = vec![first, ScoreHistogram::default()];
+        let file = TensorFile::from_bytes("h", &histogram_bytes("h", &histograms).unwrap()).unwrap();
+        assert_eq!(read_histograms(&file).unwrap(), histograms);
+
+        let users = vec![
+            Candidates { rows: vec![3, 9], levels: vec![0.1, 0.2, 0.3, 0.4], relevant: vec![9] },
+            Candidates { rows: vec![], levels: vec![], relevant: vec![1, 2] },
+        ];
+        let file = TensorFile::from_bytes("c", &candidates_bytes("c", &users, 2).unwrap()).unwrap();
+        assert_eq!(read_candidates(&file, 2).unwrap(), users);
+        assert!(read_candidates(&file, 3).is_err());
+    }
+
+    #[test]
+    fn candidates_are_the_best_of_each_source() {
+        let items: Vec<(u32, Vec<f32>)> = (0..300_u32)
+            .map(|row| (row, vec![row as f32 / 300.0, if row < 2 { 1.0 - row as f32 / 10.0 } else { 0.0 }]))
+            .collect();
+        let found = candidates(&items, 2, vec![5]);
+        let expected: Vec<u32> = (0..2).chain(200..300).collect();
+        assert_eq!(found.rows, expected);
+        assert_eq!(found.levels[..4], [0.0, 1.0, 1.0 / 300.0, 0.9]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Item CF: similarities from the co-ratings of all workers' users.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rayon::prelude::*;
+use shoal_common::store::{Manifest, PartKind, join, part};
+use shoal_proto::v1::{
+    ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ObjectEntry, Side, Similarity,
+};
+
+use super::{
+    attempt::{ModelAttempt, RatedItems},
+    pairs::{PeerPairs, blocks},
+};
+use crate::{
+    item_cf::{
+        BadPairs, CoRaters, Fixed, ItemTotals, Measure, Neighbours, PairAccumulator, PairRow, Settings,
+        UserRows, decode_rows,
+    },
+    model_parts::{read_totals, totals_bytes},
+    train::TrainError,
+};
+
+/// The own users' ratings laid out for pairs, and what similarities are made by.
+#[derive(Debug)]
+pub(super) struct CoRatings {
+    pub(super) raters: CoRaters,
+    settings: Settings,
+    /// Accumulators that nobody is using: each is as large as the catalogue.
+    free: Mutex<Vec<PairAccumulator>>,
+}
+
+impl CoRatings {
+    /// Lends an accumulator, which has to be empty again afterwards.
+    pub(super) fn with_accumulator<T>(&self, work: impl FnOnce(&mut PairAccumulator) -> T) -> T {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut accumulator =
+            free.unwrap_or_else(|| PairAccumulator::new(self.raters.items(), self.raters.width()));
+        let result = work(&mut accumulator);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(accumulator);
+        result
+    }
+
+    /// The neighbours of a block's items. `peers` has the rows of each peer, one per item, as bytes.
+    fn neighbours(
+        &self,
+        block: Range<u32>,
+        peers: &[Vec<u8>],
+        totals: &ItemTotals,
+    ) -> Result<Vec<Vec<(f32, u32)>>, BadPairs> {
+        let (width, items) = (self.raters.width(), self.raters.items());
+        let decode = |bytes: &Vec<u8>| decode_rows(bytes, block.len(), width, items);
+        let rows: Vec<Vec<PairRow>> = peers.par_iter().map(decode).collect::<Result<_, _>>()?;
+        let of_item = |item: u32| {
+            self.with_accumulator(|pairs| {
+                pairs.add_users(&self.raters, item);
+                rows.iter().for_each(|rows| pairs.add_row(&rows[(item - block.start) as usize]));
+                pairs.take_neighbours(item, totals, &self.settings)
+            })
+        };
+        Ok(block.clone().into_par_iter().map(of_item).collect())
+    }
+}
+
+fn settings(parameters: &ItemCfParameters, seed: u64) -> Result<Settings, TrainError> {
+    let measure = match parameters.similarity() {
+        Similarity::Cosine => Measure::Cosine,
+        Similarity::AdjustedCosine => Measure::AdjustedCosine,
+        Similarity::Pearson => Measure::Pearson,
+        Similarity::Jaccard => Measure::Jaccard,
+        Similarity::Unspecified => return Err(TrainError::Request("the similarity is missing".to_owned())),
+    };
+    Ok(Settings {
+        measure,
+        common_users_min: parameters.common_users_min,
+        shrinkage: parameters.shrinkage,
+        neighbours_max: parameters.neighbours as usize,
+        user_ratings_max: parameters.user_ratings_max as usize,
+        seed,
+    })
+}
+
+impl ModelAttempt {
+    /// Lays the own users' ratings out for summing over pairs.
+    ///
+    /// # Errors
+    /// When the parameters make no sense.
+    pub async fn prepare_pairs(self: &Arc<Self>, step: ItemCfPrepare) -> Result<(), TrainError> {
+        let parameters = step.parameters.unwrap_or_default();
+        let settings = settings(&parameters, step.seed)?;
+        let attempt = Arc::clone(self);
+        let co_ratings = self.context.compute.run(move || attempt.lay_out(settings)).await?;
+        self.update(|state| state.co_ratings = Some(Arc::new(co_ratings)));
+        Ok(())
+    }
+
+    fn lay_out(&self, settings: Settings) -> CoRatings {
+        let users = self.users.table.own_rows();
+        let rating_rows = self.users.rating_rows();
+        let mut items = Vec::with_capacity(rating_rows.slots.len());
+        let mut rated = RatedItems::default();
+        for row in 0..users {
+            self.rated_by(row, &mut rated);
+            items.extend_from_slice(&rated.items);
+        }
+        let hashes: Vec<u64> = (0..users).map(|row| self.user_hash(row)).collect();
+        let rows = UserRows {
+            indptr: rating_rows.indptr,
+            items: &items,
+            ratings: rating_rows.ratings,
+            hashes: &hashes,
+        };
+        let (least, greatest) = (self.dataset.rating_min, self.dataset.rating_max);
+        let fixed = Fixed::new(settings.measure, least, greatest, self.users.shards.rows());
+        let raters = CoRaters::new(rows, self.item_rows(), fixed, &settings);
+        CoRatings { raters, settings, free: Mutex::default() }
+    }
+
+    /// Adds up the totals of the owned items over all workers' users, and writes them.
+    ///
+    /// # Errors
+    /// When a peer cannot be asked or the store cannot be written.
+    pub async fn write_totals(self: &Arc<Self>, step: ItemCfTotals) -> Result<Vec<ObjectEntry>, TrainError> {
+        let co_ratings = self.co_ratings()?;
+        let mut entries = Vec::new();
+        for owned in &self.items.owned {
+            let rows = self.items.shards.shard_rows(owned.shard);
+            let mut totals = co_ratings.raters.totals(rows.start as usize..rows.end as usize);
+            let mut peers = PeerPairs::open(self, owned.shard, true).await?;
+            for bytes in peers.next_block().await? {
+                totals.merge_bytes(&bytes)?;
+            }
+            let name = part(PartKind::Totals, Side::Items, owned.shard);
+            let bytes = totals_bytes(&name, &totals.0)?;
+            let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+            entries.push(ObjectEntry { path: name, ..entry });
+        }
+        Ok(entries)
+    }
+
+    /// Finds the neighbours of the owned items. `on_rows` is told how many more items are done.
+    ///
+    /// # Errors
+    /// When a part cannot be read, or a peer cannot be asked.
+    pub async fn find_item_cf_neighbours(
+        self: &Arc<Self>,
+        step: ItemCfNeighbours,
+        on_rows: impl Fn(u64),
+    ) -> Result<(), TrainError> {
+        let totals = Arc::new(self.read_totals(&step.totals_path).await?);
+        let co_ratings = self.co_ratings()?;
+        let mut found = Vec::with_capacity(self.items.owned.len());
+        for owned in &self.items.owned {
+            let rows = self.items.shards.shard_rows(owned.shard);
+            let mut peers = PeerPairs::open(self, owned.shard, false).await?;
+            let mut neighbours = Neighbours::default();
+            let mut next = peers.next_block().await?;
+            let blocks = blocks(rows, co_ratings.raters.items(), co_ratings.raters.width());
+            for (number, block) in blocks.iter().enumerate() {
+                let (co_ratings, totals, block) =
+                    (Arc::clone(&co_ratings), Arc::clone(&totals), block.clone());
+                let peer_rows = std::mem::take(&mut next);
+                let computing =
+                    self.context.compute.run(move || co_ratings.neighbours(block, &peer_rows, &totals));
+                // The peers' next block arrives while this one is looked at.
+                let is_last = number + 1 == blocks.len();
+                let fetching = async { if is_last { Ok(Vec::new()) } else { peers.next_block().await } };
+                let (lists, fetched) = tokio::join!(computing, fetching);
+                next = fetched?;
+                let lists = lists??;
+                on_rows(lists.len() as u64);
+                lists.iter().for_each(|list| neighbours.push(list));
+            }
+            found.push(Arc::new(neighbours));
+        }
+        self.update(|state| state.neighbours = found);
+        Ok(())
+    }
+
+    async fn read_totals(&self, path: &str) -> Result<ItemTotals, TrainError> {
+        let manifest = Manifest::read(&self.context.store, path, "").await?;
+        let mut totals = ItemTotals::default();
+        for shard in 0..self.items.shards.count() {
+            let entry = manifest.entry(&part(PartKind::Totals, Side::Items, shard))?;
+            let file = self.read_part(path, entry).await?;
+            read_totals(&file, self.items.shards.shard_rows(shard).len(), &mut totals)?;
+        }
+        Ok(totals)
+    }
+}

@@ -1,0 +1,229 @@
+//! Scores of any model for the own users, read from its folder one item shard at a time.
+
+use std::{ops::Range, sync::Arc};
+
+use shoal_common::store::{Manifest, PartKind, part};
+use shoal_proto::v1::{ModelFolder, Objective, Side};
+
+use super::{
+    attempt::{ModelAttempt, RatedItems},
+    baselines::Baselines,
+};
+use crate::{
+    als::kernel::Kernel,
+    id_column::IdColumn,
+    item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict},
+    model_parts::read_neighbours,
+    tensor_file::TensorFile,
+    train::{
+        TrainError,
+        settings::Settings,
+        side::Factors,
+        write::{TRAIN_COUNTS, read_rows},
+    },
+};
+
+/// An item of which a source knows nothing for a user: it is in no list.
+pub(super) const UNKNOWN: f32 = f32::NEG_INFINITY;
+
+/// A model's folder, and what of it is kept while its item shards are gone through.
+#[derive(Debug)]
+pub(super) struct Source {
+    folder: ModelFolder,
+    manifest: Manifest,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// With the own users' factors, by own row.
+    Als { settings: Settings, users: Arc<Factors> },
+    /// Neighbours of items. Ratings are predicted from so many of them; 0 when they are not.
+    Neighbours { prediction_neighbours: usize },
+}
+
+/// An own user, as sources see them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Viewer<'a> {
+    /// Own row.
+    pub(super) row: usize,
+    /// What they have rated.
+    pub(super) rated: &'a RatedItems,
+}
+
+/// One source's scores for the items of one shard.
+#[derive(Debug)]
+pub(super) struct ShardScores {
+    /// Global item rows.
+    rows: Range<u32>,
+    kind: ShardKind,
+}
+
+#[derive(Debug)]
+enum ShardKind {
+    Als(AlsShard),
+    Neighbours { index: ListIndex, lists: Neighbours, prediction_neighbours: usize, scale: (f64, f64) },
+}
+
+#[derive(Debug)]
+struct AlsShard {
+    kernel: Kernel,
+    settings: Settings,
+    users: Arc<Factors>,
+    items: Factors,
+    train_counts: Vec<u32>,
+}
+
+impl Source {
+    /// Opens a folder, and reads the own users' part of it.
+    pub(super) async fn open(attempt: &ModelAttempt, folder: ModelFolder) -> Result<Self, TrainError> {
+        let manifest =
+            Manifest::read(&attempt.context.store, &folder.path, &folder.manifest_checksum).await?;
+        let kind = match (&folder.als, &folder.item_cf) {
+            (Some(parameters), _) => {
+                let users = u64::from(attempt.users.shards.rows());
+                let mut settings = Settings::new(parameters, users, u64::from(attempt.items.shards.rows()))?;
+                settings.set_rating_mean(folder.rating_mean);
+                let users = own_factors(attempt, &folder.path, &manifest, &settings).await?;
+                Kind::Als { settings, users: Arc::new(users) }
+            }
+            (None, item_cf) => {
+                let most = item_cf.as_ref().map_or(0, |parameters| parameters.prediction_neighbours);
+                Kind::Neighbours { prediction_neighbours: most as usize }
+            }
+        };
+        Ok(Self { folder, manifest, kind })
+    }
+
+    /// Reads the part of an item shard.
+    pub(super) async fn shard(&self, attempt: &ModelAttempt, shard: u32) -> Result<ShardScores, TrainError> {
+        let rows = attempt.items.shards.shard_rows(shard);
+        let kind = match &self.kind {
+            Kind::Als { settings, users } => {
+                let file = self.part(attempt, PartKind::Factors, shard).await?;
+                let (settings, users) = (settings.clone(), Arc::clone(users));
+                let (count, kernel) = (rows.len(), attempt.context.kernel);
+                let reading = attempt.context.compute.run(move || {
+                    let mut items = Factors::zeroed(count, &settings);
+                    for (objective, width) in settings.widths() {
+                        read_rows(&file, objective, settings.rank, width, items.of_mut(objective))?;
+                    }
+                    let train_counts = file.vector::<u32>(TRAIN_COUNTS)?.to_vec();
+                    Ok::<_, TrainError>(AlsShard { kernel, settings, users, items, train_counts })
+                });
+                ShardKind::Als(reading.await??)
+            }
+            Kind::Neighbours { prediction_neighbours } => {
+                let file = self.part(attempt, PartKind::Neighbours, shard).await?;
+                let (count, items) = (rows.len(), attempt.items.shards.rows());
+                let reading = attempt.context.compute.run(move || {
+                    let lists = read_neighbours(&file, count, items)?;
+                    Ok::<_, TrainError>((ListIndex::new(&lists, items as usize), lists))
+                });
+                let (index, lists) = reading.await??;
+                let scale = (attempt.dataset.rating_min, attempt.dataset.rating_max);
+                let prediction_neighbours = *prediction_neighbours;
+                ShardKind::Neighbours { index, lists, prediction_neighbours, scale }
+            }
+        };
+        Ok(ShardScores { rows, kind })
+    }
+
+    async fn part(
+        &self,
+        attempt: &ModelAttempt,
+        kind: PartKind,
+        shard: u32,
+    ) -> Result<TensorFile, TrainError> {
+        let entry = self.manifest.entry(&part(kind, Side::Items, shard))?;
+        attempt.read_part(&self.folder.path, entry).await
+    }
+}
+
+/// The factors of the own users, by own row.
+async fn own_factors(
+    attempt: &ModelAttempt,
+    path: &str,
+    manifest: &Manifest,
+    settings: &Settings,
+) -> Result<Factors, TrainError> {
+    let mut factors = Factors::zeroed(attempt.users.table.own_rows(), settings);
+    for owned in &attempt.users.owned {
+        let entry = manifest.entry(&part(PartKind::Factors, Side::Users, owned.shard))?;
+        let file = attempt.read_part(path, entry).await?;
+        if IdColumn::read(&file)? != owned.ids {
+            return Err(file.tensor_error("ids", "its rows are not the data set's".to_owned()).into());
+        }
+        for (objective, width) in settings.widths() {
+            let rows = owned.rows.start * width..owned.rows.end * width;
+            read_rows(&file, objective, settings.rank, width, &mut factors.of_mut(objective)[rows])?;
+        }
+    }
+    Ok(factors)
+}
+
+impl ShardScores {
+    /// Replaces what `scores` holds by one score per item of the shard, [`UNKNOWN`] where there is none.
+    pub(super) fn scores(&self, viewer: Viewer<'_>, weights: &mut Vec<f32>, scores: &mut Vec<f32>) {
+        scores.clear();
+        match &self.kind {
+            ShardKind::Als(shard) => {
+                scores.extend((0..self.rows.len()).map(|offset| shard.score(viewer.row, offset)));
+            }
+            ShardKind::Neighbours { index, scale, .. } => {
+                weights.clear();
+                let ratings = viewer.rated.ratings.iter();
+                weights.extend(ratings.map(|&rating| list_weight(rating, scale.0, scale.1)));
+                scores.resize(self.rows.len(), 0.0);
+                index.add_scores(&viewer.rated.items, weights, scores);
+                // Similarities and weights are above 0: a sum of 0 is a sum over nothing.
+                scores.iter_mut().filter(|score| **score == 0.0).for_each(|score| *score = UNKNOWN);
+            }
+        }
+    }
+
+    /// Whether ratings can be predicted from what a shard has.
+    pub(super) fn predicts_ratings(&self) -> bool {
+        match &self.kind {
+            ShardKind::Als(shard) => shard.settings.rating().is_some(),
+            ShardKind::Neighbours { prediction_neighbours, .. } => *prediction_neighbours > 0,
+        }
+    }
+
+    /// The predicted rating of an item (global row, of this shard); `None` where the model has none.
+    pub(super) fn predict(&self, viewer: Viewer<'_>, item: u32, baselines: &Baselines) -> Option<f64> {
+        let offset = (item - self.rows.start) as usize;
+        match &self.kind {
+            ShardKind::Als(shard) => shard.predict(viewer.row, offset),
+            ShardKind::Neighbours { lists, prediction_neighbours, .. } => {
+                let rated = Rated { items: &viewer.rated.items, ratings: &viewer.rated.ratings };
+                let centre = Centre { user: baselines.of_user(viewer.row), items: &baselines.item_biases };
+                predict(item, lists.of(offset), rated, Some(centre), *prediction_neighbours)
+            }
+        }
+    }
+}
+
+impl AlsShard {
+    /// As lists are ranked: by ranking factors where there are any, else by the predicted rating.
+    fn score(&self, user: usize, offset: usize) -> f32 {
+        if self.train_counts[offset] == 0 {
+            return UNKNOWN;
+        }
+        let rank = self.settings.rank;
+        if self.settings.ranking(Side::Users).is_none() {
+            return self.predict(user, offset).map_or(UNKNOWN, |rating| rating as f32);
+        }
+        self.kernel
+            .dot(&self.users.ranking[user * rank..][..rank], &self.items.ranking[offset * rank..][..rank])
+    }
+
+    fn predict(&self, user: usize, offset: usize) -> Option<f64> {
+        let explicit = self.settings.rating()?;
+        let (rank, width) = (self.settings.rank, explicit.width());
+        let own = &self.users.of(Objective::Rating)[user * width..][..width];
+        let item = &self.items.of(Objective::Rating)[offset * width..][..width];
+        let biases = if width > rank { f64::from(own[rank]) + f64::from(item[rank]) } else { 0.0 };
+        Some(explicit.rating_mean + biases + f64::from(self.kernel.dot(&own[..rank], &item[..rank])))
+    }
+}

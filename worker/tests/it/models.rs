@@ -1,0 +1,283 @@
+//! Item CF, content and hybrid over workers: the same bits whoever does the work, and what they are worth.
+
+use shoal_common::{
+    hash::{is_held_out, pair_hash},
+    ids::EntityId,
+    store::{PartKind, ids_part, part},
+};
+use shoal_proto::v1::*;
+use shoal_worker::{
+    dataset::{
+        blocks::RatingBlock,
+        generate::{GenerateSpec, generate},
+    },
+    id_column::IdColumn,
+    item_cf::{CoRaters, Fixed, Measure, PairAccumulator, Settings, UserRows},
+    model_parts::{read_biases, read_neighbours, read_vectors},
+    tensor_file::TensorFile,
+};
+
+use crate::support::{
+    Workers,
+    import::source,
+    models::{ModelRun, Parts, content, item_cf, split},
+    train::parameters,
+};
+
+const SHARDS: u32 = 6;
+const SAMPLE: GenerateSpec =
+    GenerateSpec { users: 900, items: 300, ratings: 36_000, rank: 6, seed: 8, threads: 1 };
+
+async fn start(count: usize, threads: usize) -> (Workers, DatasetInfo) {
+    let workers = Workers::start(count, threads).await;
+    let sample = workers.folder.path().join("sample");
+    generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+    let imported = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap();
+    (workers, imported.info)
+}
+
+/// Σ over all shards of a list measure at 20, per user.
+fn ndcg(shards: &[ShardEvaluationSums], of: fn(&ShardEvaluationSums) -> &Option<ListSums>) -> f64 {
+    let lists: Vec<&ListSums> = shards.iter().filter_map(|shard| of(shard).as_ref()).collect();
+    let users: u64 = lists.iter().map(|sums| sums.users).sum();
+    lists.iter().map(|sums| sums.at[1].ndcg).sum::<f64>() / users as f64
+}
+
+fn rmse(shards: &[ShardEvaluationSums], of: fn(&ShardEvaluationSums) -> &Option<RatingSums>) -> f64 {
+    let sums: Vec<&RatingSums> = shards.iter().filter_map(|shard| of(shard).as_ref()).collect();
+    let pairs: u64 = sums.iter().map(|sums| sums.pairs).sum();
+    (sums.iter().map(|sums| sums.squared_error).sum::<f64>() / pairs as f64).sqrt()
+}
+
+fn list_of(shard: &ShardEvaluationSums) -> &Option<ListSums> {
+    &shard.model
+}
+
+/// Everything that the models of one cluster come to.
+#[derive(Debug, PartialEq)]
+struct Everything {
+    folders: Vec<Parts>,
+    sources: Vec<HybridSource>,
+    learned: HybridLearnDone,
+    evaluations: Vec<(Vec<ShardEvaluationSums>, Vec<u32>)>,
+}
+
+async fn everything(count: usize, threads: usize) -> Everything {
+    let (workers, dataset) = start(count, threads).await;
+    let trained = workers.train(&dataset, &parameters(8, 2)).await.unwrap();
+    let run = ModelRun::begin(&workers, &dataset, 0.25).await.unwrap();
+    let als = ModelFolder {
+        model: "als".into(),
+        path: trained.path.clone(),
+        rating_mean: trained.rating_mean,
+        als: Some(parameters(8, 2)),
+        ..Default::default()
+    };
+    let item_cf = run.item_cf(item_cf(Similarity::Cosine)).await.unwrap();
+    let content = run.content(content()).await.unwrap();
+    let folders = [als, item_cf, content];
+    let mut sources = run.calibrations(&folders).await.unwrap();
+    let learned = run.weights(&folders, &sources).await.unwrap();
+    for (source, weight) in sources.iter_mut().zip(&learned.weights) {
+        source.weight = *weight;
+    }
+    let mut evaluations = Vec::new();
+    let mut parts = Vec::new();
+    for folder in &folders {
+        evaluations.push(run.evaluate(vec![folder.clone()], None).await.unwrap());
+        parts.push(run.parts(&folder.path).await);
+    }
+    let hybrid = HybridModel { sources: sources.clone(), weights_given: false };
+    evaluations.push(run.evaluate(folders.to_vec(), Some(hybrid)).await.unwrap());
+    workers.release().await;
+    Everything { folders: parts, sources, learned, evaluations }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_number_of_workers_and_threads_makes_the_same_models() {
+    let alone = everything(1, 1).await;
+    for (workers, threads) in [(1, 3), (2, 1), (3, 2), (5, 1)] {
+        let together = everything(workers, threads).await;
+        assert!(together == alone, "{workers} workers with {threads} threads came to something else");
+    }
+    // Learned on the pairs that are measured here, the blend is no worse than what it blends.
+    let blended = ndcg(&alone.evaluations[3].0, list_of);
+    for (shards, _) in &alone.evaluations[..3] {
+        let single = ndcg(shards, list_of);
+        assert!(blended >= single - 0.005, "{blended} against {single}");
+    }
+    assert!((alone.learned.weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_are_better_than_what_is_expected_of_anybody() {
+    let (workers, dataset) = start(3, 1).await;
+    let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+    // Of few neighbours a user has rated hardly any: the mean of one or two ratings is mostly chance.
+    let many = ItemCfParameters {
+        neighbours: 100,
+        prediction_neighbours: 40,
+        user_ratings_max: 200,
+        ..item_cf(Similarity::Cosine)
+    };
+    let item_cf = run.item_cf(many).await.unwrap();
+    let content = run.content(content()).await.unwrap();
+    for (folder, better_lists) in [(item_cf, true), (content, false)] {
+        let (shards, exposure) = run.evaluate(vec![folder], None).await.unwrap();
+        let pairs: u64 = shards.iter().map(|shard| shard.rating.unwrap().pairs).sum();
+        assert_eq!(pairs, run.held_out_pairs);
+        let (model, baseline) =
+            (rmse(&shards, |shard| &shard.rating), rmse(&shards, |shard| &shard.rating_baseline));
+        assert!(model < baseline, "rmse {model} against {baseline}");
+        let (model, popularity) = (ndcg(&shards, list_of), ndcg(&shards, |shard| &shard.popularity));
+        let random = ndcg(&shards, |shard| &shard.random);
+        assert!(model > 2.0 * random, "ndcg {model}, at random {random}");
+        assert!(!better_lists || model > popularity, "ndcg {model} against {popularity}");
+        let listed: u32 = exposure.iter().sum();
+        let lists: u64 = shards.iter().map(|shard| shard.model.as_ref().unwrap().users).sum();
+        assert!(u64::from(listed) > 19 * lists && u64::from(listed) <= 20 * lists, "{listed} of {lists}");
+    }
+    workers.release().await;
+}
+
+/// The training ratings of the whole data set by user row, from what one worker is trained on.
+struct Everybody {
+    indptr: Vec<u64>,
+    items: Vec<u32>,
+    ratings: Vec<f32>,
+    hashes: Vec<u64>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neighbours_are_those_of_all_users_together() {
+    let (workers, dataset) = start(3, 2).await;
+    let everybody = everybody(&workers, &dataset).await;
+    for (similarity, measure) in [
+        (Similarity::Cosine, Measure::Cosine),
+        (Similarity::AdjustedCosine, Measure::AdjustedCosine),
+        (Similarity::Pearson, Measure::Pearson),
+        (Similarity::Jaccard, Measure::Jaccard),
+    ] {
+        let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+        let parameters = item_cf(similarity);
+        let folder = run.item_cf(parameters).await.unwrap();
+        let parts = run.parts(&folder.path).await;
+        let settings = Settings {
+            measure,
+            common_users_min: parameters.common_users_min,
+            shrinkage: parameters.shrinkage,
+            neighbours_max: parameters.neighbours as usize,
+            user_ratings_max: parameters.user_ratings_max as usize,
+            seed: split().seed,
+        };
+        let items = dataset.items as usize;
+        let fixed = Fixed::new(measure, dataset.rating_min, dataset.rating_max, dataset.users as u32);
+        let rows = UserRows {
+            indptr: &everybody.indptr,
+            items: &everybody.items,
+            ratings: &everybody.ratings,
+            hashes: &everybody.hashes,
+        };
+        let raters = CoRaters::new(rows, items, fixed, &settings);
+        let totals = raters.totals(0..items);
+        let mut pairs = PairAccumulator::new(items, measure.width());
+        let mut first = 0;
+        for stats in &dataset.item_shards {
+            let name = part(PartKind::Neighbours, Side::Items, stats.shard);
+            let file = TensorFile::from_bytes(&name, &parts[&name]).unwrap();
+            let lists = read_neighbours(&file, stats.rows as usize, dataset.items as u32).unwrap();
+            let biases = part(PartKind::Biases, Side::Items, stats.shard);
+            let biases = TensorFile::from_bytes(&biases, &parts[&biases]).unwrap();
+            let (_, counts) = read_biases(&biases, stats.rows as usize).unwrap();
+            assert_eq!(lists.len(), counts.len());
+            for (row, &count) in counts.iter().enumerate() {
+                pairs.add_users(&raters, first + row as u32);
+                let expected = pairs.take_neighbours(first + row as u32, &totals, &settings);
+                let (rows, similarities): (Vec<u32>, Vec<f32>) =
+                    expected.into_iter().map(|(similarity, row)| (row, similarity)).unzip();
+                assert_eq!(
+                    lists.of(row),
+                    (&rows[..], &similarities[..]),
+                    "{measure:?}, item {}",
+                    first + row as u32
+                );
+                let rated = everybody.items.iter().filter(|&&item| item == first + row as u32).count();
+                assert_eq!(count as usize, rated);
+            }
+            first += stats.rows as u32;
+        }
+    }
+    workers.release().await;
+}
+
+/// Reads the blocks of the data set and leaves out what the split holds out.
+async fn everybody(workers: &Workers, dataset: &DatasetInfo) -> Everybody {
+    let mut everybody =
+        Everybody { indptr: vec![0], items: Vec::new(), ratings: Vec::new(), hashes: Vec::new() };
+    let mut item_hashes = Vec::new();
+    for stats in &dataset.item_shards {
+        let ids = ids(workers, dataset, Side::Items, stats.shard).await;
+        item_hashes.extend((0..ids.len()).map(|row| ids.hash64(row)));
+    }
+    for stats in &dataset.user_shards {
+        let path = format!("{}/{}", dataset.path, part(PartKind::Ratings, Side::Users, stats.shard));
+        let file = TensorFile::from_bytes(&path, &workers.store.get(&path).await.unwrap()).unwrap();
+        let block = RatingBlock::open(file, stats.rows as usize, dataset.items).unwrap();
+        for row in 0..block.rows() {
+            let user = block.ids().hash64(row);
+            for at in block.span(row) {
+                let item = block.indices()[at];
+                let pair = pair_hash(user, item_hashes[item as usize], split().seed);
+                if !is_held_out(pair, split().test_ratio) {
+                    everybody.items.push(item);
+                    everybody.ratings.push(block.ratings()[at]);
+                }
+            }
+            everybody.indptr.push(everybody.items.len() as u64);
+            everybody.hashes.push(user);
+        }
+    }
+    everybody
+}
+
+async fn ids(workers: &Workers, dataset: &DatasetInfo, side: Side, shard: u32) -> IdColumn {
+    let path = format!("{}/{}", dataset.path, ids_part(side, shard));
+    IdColumn::read(&TensorFile::from_bytes(&path, &workers.store.get(&path).await.unwrap()).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_movie_that_nobody_has_rated_is_like_others_and_is_listed() {
+    let workers = Workers::start(2, 1).await;
+    let sample = workers.folder.path().join("sample");
+    generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+    let movies = std::fs::read_to_string(sample.join("movies.csv")).unwrap();
+    // The first movie's genres and year, under another id and without a rating.
+    let twin = movies.lines().nth(1).unwrap().split_once(',').unwrap().1;
+    std::fs::write(sample.join("movies.csv"), format!("{}\n777777,{twin}\n", movies.trim_end())).unwrap();
+    let dataset = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap().info;
+    let new = EntityId::Integer(777_777);
+    let shard = new.shard(SHARDS);
+    let row = ids(&workers, &dataset, Side::Items, shard).await.find(&new).unwrap();
+    let rows_before: u64 = dataset.item_shards[..shard as usize].iter().map(|stats| stats.rows).sum();
+
+    let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+    let folder =
+        run.content(ContentParameters { genome_weight: 0.0, tags_weight: 0.0, ..content() }).await.unwrap();
+    let parts = run.parts(&folder.path).await;
+    let rows = dataset.item_shards[shard as usize].rows as usize;
+    let open = |kind| {
+        let name = part(kind, Side::Items, shard);
+        TensorFile::from_bytes(&name, &parts[&name]).unwrap()
+    };
+    let (_, counts) =
+        read_biases(&open(PartKind::Biases), rows).map(|(b, c)| (b.to_vec(), c.to_vec())).unwrap();
+    assert_eq!(counts[row], 0);
+    assert!(read_vectors(&open(PartKind::Vectors), rows).unwrap().is_known(row));
+    let lists = read_neighbours(&open(PartKind::Neighbours), rows, dataset.items as u32).unwrap();
+    let (near, similarities) = lists.of(row);
+    // Its twin is exactly like it; there may be more such.
+    assert!(!near.is_empty() && similarities[0] > 0.999, "{similarities:?}");
+    let (_, exposure) = run.evaluate(vec![folder], None).await.unwrap();
+    assert!(exposure[rows_before as usize + row] > 0, "nobody was recommended the new movie");
+    workers.release().await;
+}
