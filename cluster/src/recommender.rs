@@ -77,39 +77,41 @@ impl Recommender {
         url
     }
 
-    /// The best `n` items for a user.
+    /// The best items for a user; `parameters` are those of the route.
     ///
     /// # Errors
     /// See [`RecommenderError`].
     pub async fn recommend(
         &self,
         user: &str,
-        n: u32,
-        rank_by: Option<&str>,
-        complete: bool,
+        parameters: &[(&str, String)],
     ) -> Result<Value, RecommenderError> {
-        let mut query = vec![("n", n.to_string())];
-        query.extend(rank_by.map(|by| ("rank_by", by.to_owned())));
-        query.extend(complete.then(|| ("complete", "true".to_owned())));
-        self.get(self.url(&["recommend", user], &query)).await
+        self.get(self.url(&["recommend", user], parameters)).await
     }
 
-    /// The `n` items most like another.
+    /// The items most like another; `parameters` are those of the route.
     ///
     /// # Errors
     /// See [`RecommenderError`].
-    pub async fn similar(&self, item: &str, n: u32, complete: bool) -> Result<Value, RecommenderError> {
-        let mut query = vec![("n", n.to_string())];
-        query.extend(complete.then(|| ("complete", "true".to_owned())));
-        self.get(self.url(&["similar", item], &query)).await
+    pub async fn similar(
+        &self,
+        item: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<Value, RecommenderError> {
+        self.get(self.url(&["similar", item], parameters)).await
     }
 
-    /// The rating a user would give an item.
+    /// The rating a user would give an item; `parameters` are those of the route.
     ///
     /// # Errors
     /// See [`RecommenderError`].
-    pub async fn predict(&self, user: &str, item: &str) -> Result<Value, RecommenderError> {
-        let url = self.url(&["predict"], &[]);
+    pub async fn predict(
+        &self,
+        user: &str,
+        item: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<Value, RecommenderError> {
+        let url = self.url(&["predict"], parameters);
         let body = json!({"user_id": id_value(user), "movie_id": id_value(item)});
         self.answer(self.http.post(url).json(&body)).await
     }

@@ -5,10 +5,18 @@ use serde_json::Value;
 use super::{connection::RouterArgs, failure::Exit};
 use crate::output::{self, Align, Table};
 
+/// Which model is asked.
+#[derive(Debug, clap::Args)]
+struct ModelArgs {
+    /// The model whose live version answers; the default model's if not given
+    #[arg(long, value_parser = ["als", "item_cf", "content", "hybrid"])]
+    model: Option<String>,
+}
+
 /// Flags of `shoal recommend`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --json"
+    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --model item_cf\n  shoal recommend 1 --json"
 )]
 pub(super) struct RecommendArgs {
     /// Id of the user
@@ -20,6 +28,8 @@ pub(super) struct RecommendArgs {
     /// What the list is ranked by; by default what the version was trained for
     #[arg(long, value_parser = ["ranking", "rating"])]
     rank_by: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Fail rather than answer without some shards
     #[arg(long)]
     complete: bool,
@@ -32,7 +42,9 @@ pub(super) struct RecommendArgs {
 
 /// Flags of `shoal similar`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  shoal similar 1\n  shoal similar 1 -n 20 --json")]
+#[command(
+    after_help = "Examples:\n  shoal similar 1\n  shoal similar 1 --model content\n  shoal similar 1 -n 20 --json"
+)]
 pub(super) struct SimilarArgs {
     /// Id of the movie
     #[arg(allow_hyphen_values = true)]
@@ -40,6 +52,8 @@ pub(super) struct SimilarArgs {
     /// How many movies, 1 to 50
     #[arg(short, long, default_value_t = 10)]
     n: u32,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Fail rather than answer without some shards
     #[arg(long)]
     complete: bool,
@@ -60,6 +74,8 @@ pub(super) struct PredictArgs {
     /// Id of the movie
     #[arg(allow_hyphen_values = true)]
     movie: String,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Print the API's JSON
     #[arg(long)]
     json: bool,
@@ -69,7 +85,9 @@ pub(super) struct PredictArgs {
 
 pub(super) async fn recommend(args: RecommendArgs) -> anyhow::Result<Exit> {
     let router = args.router.connect()?;
-    let answer = router.recommend(&args.user, args.n, args.rank_by.as_deref(), args.complete).await?;
+    let mut parameters = list_parameters(args.n, args.model, args.complete);
+    parameters.extend(args.rank_by.map(|by| ("rank_by", by)));
+    let answer = router.recommend(&args.user, &parameters).await?;
     if args.json {
         output::print_json(&answer)?;
     } else {
@@ -79,7 +97,8 @@ pub(super) async fn recommend(args: RecommendArgs) -> anyhow::Result<Exit> {
 }
 
 pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
-    let answer = args.router.connect()?.similar(&args.movie, args.n, args.complete).await?;
+    let parameters = list_parameters(args.n, args.model, args.complete);
+    let answer = args.router.connect()?.similar(&args.movie, &parameters).await?;
     if args.json {
         output::print_json(&answer)?;
         return Ok(Exit::Done);
@@ -105,7 +124,8 @@ pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
 }
 
 pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
-    let answer = args.router.connect()?.predict(&args.user, &args.movie).await?;
+    let parameters: Vec<_> = args.model.model.map(|model| ("model", model)).into_iter().collect();
+    let answer = args.router.connect()?.predict(&args.user, &args.movie, &parameters).await?;
     if args.json {
         output::print_json(&answer)?;
     } else {
@@ -120,6 +140,13 @@ pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
         ))?;
     }
     Ok(Exit::Done)
+}
+
+fn list_parameters(n: u32, model: ModelArgs, complete: bool) -> Vec<(&'static str, String)> {
+    let mut parameters = vec![("n", n.to_string())];
+    parameters.extend(model.model.map(|model| ("model", model)));
+    parameters.extend(complete.then(|| ("complete", "true".to_owned())));
+    parameters
 }
 
 /// Which version answered, and whether it knew the user or had every shard.

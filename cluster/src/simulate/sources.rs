@@ -186,7 +186,7 @@ pub async fn listed_movies(
 ) -> Result<Vec<EntityId>, SourcesError> {
     let mut movies = Vec::new();
     for user in users.iter().take(LISTS) {
-        let answer = service.recommend(&user.id.to_string(), LIST_LENGTH, None, false).await?;
+        let answer = service.recommend(&user.id.to_string(), &[("n", LIST_LENGTH.to_string())]).await?;
         let list = answer["recommendations"].as_array().map(Vec::as_slice).unwrap_or_default();
         movies.extend(list.iter().filter_map(|movie| {
             let id = &movie["movie_id"];

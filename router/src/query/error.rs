@@ -38,10 +38,7 @@ pub enum QueryError {
     )]
     NoModel,
     /// Other models are live, but not this one.
-    #[error(
-        "no version of model '{}' is live: train one with `shoal train --models {}` and promote it with `shoal models promote`, or ask another model",
-        .0.name(), .0.name()
-    )]
+    #[error("{}", not_live(*.0))]
     ModelNotLive(Model),
     /// Shards that are needed do not answer.
     #[error("{reason}; try again")]
@@ -65,5 +62,19 @@ pub enum QueryError {
 impl QueryError {
     pub(crate) fn invalid(parameter: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid { parameter: parameter.into(), reason: reason.into() }
+    }
+}
+
+fn not_live(model: Model) -> String {
+    let name = model.name();
+    match model {
+        Model::Hybrid => {
+            "no version of model 'hybrid' can be live in this release: ask 'als', 'item_cf' or 'content'"
+                .to_owned()
+        }
+        Model::Als | Model::ItemCf | Model::Content => format!(
+            "no version of model '{name}' is live: train one with `shoal train --models {name}` and promote it with \
+             `shoal models promote`, or ask another model"
+        ),
     }
 }

@@ -246,9 +246,10 @@ impl Stages<'_> {
             _ => self.some_user(dataset, version).await?,
         };
         let give_up_at = Instant::now() + ANSWER_PATIENCE;
+        // A list without some shards would be another one.
+        let parameters = [("n", TOP_N.to_string()), ("complete", "true".to_owned())];
         loop {
-            // A list without some shards would be another one.
-            let reason = match self.router.recommend(&user.to_string(), TOP_N, None, true).await {
+            let reason = match self.router.recommend(&user.to_string(), &parameters).await {
                 Ok(answer) if answer["model_version"] != version.name.as_str() => {
                     format!("it still answers from version {}", answer["model_version"])
                 }
