@@ -30,6 +30,7 @@ Examples:
   shoal train --models HYBRID --weights als=.6,item_cf=.2,content=.2
 
 A model that was trained before from the same data with the same parameters is not trained again without --force.
+
 Ctrl-C asks whether to cancel the job or only to stop watching it.";
 
 /// Flags of `shoal train`.
