@@ -168,11 +168,12 @@ fn version(metadata: &Metadata, name: &str, replicas: &Replicas) -> Option<Live>
             let mut candidates = pick(&|node| is_up(node) && ready(node, side, shard));
             if candidates.is_empty() {
                 unserved += 1;
-                candidates = pick(&|node| is_up(node) && placed(node, side, shard));
+                // A lost lease may be all that is wrong with those that had it; who is to have it may have it by now.
+                candidates =
+                    pick(&|node| ready(node, side, shard) || is_up(node) && placed(node, side, shard));
             }
             if candidates.is_empty() {
-                // A lost lease may be all that is wrong with them.
-                candidates = pick(&|node| ready(node, side, shard) || placed(node, side, shard));
+                candidates = pick(&|node| placed(node, side, shard));
             }
             candidates.sort_by(|a, b| a.name.cmp(&b.name));
             candidates

@@ -206,6 +206,25 @@ async fn a_worker_that_is_down_is_not_asked() {
 }
 
 #[tokio::test]
+async fn workers_without_a_lease_are_asked_while_their_successor_has_nothing() {
+    let cluster = Cluster::start(Setup::default()).await;
+    cluster.publish(|metadata| {
+        let successor = metadata.nodes[0].name.clone();
+        for node in &mut metadata.nodes[1..] {
+            node.set_health(NodeHealth::Down);
+        }
+        for shard in metadata.placements.iter_mut().flat_map(|placement| &mut placement.shards) {
+            shard.nodes = vec![successor.clone()];
+        }
+        V2.clone_into(&mut metadata.live_version);
+    });
+    cluster.router.serves(Some(V2)).await;
+    for _ in 0..30 {
+        assert_whole(&cluster, &cluster.router.get(RECOMMEND).await.ok(), V2);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_that_all_would_give_is_not_tried_elsewhere() {
     let cluster = Cluster::start(Setup::default()).await;
     for worker in &cluster.workers {
