@@ -1,18 +1,21 @@
 //! Pieces of the training engine as they are called in a half-step, ready to be measured.
 
-use shoal_worker::als::{
-    dual, explicit,
-    fit::{Fit, RatingRows, Weights},
-    half_step::{Shared, Solver},
-    kernel::Kernel,
-    primal,
+use shoal_worker::{
+    als::{
+        dual, explicit,
+        fit::{Fit, RatingRows, Weights},
+        half_step::{Shared, Solver},
+        kernel::Kernel,
+        primal,
+    },
+    numbers::Numbers,
 };
 
 /// Rows of ratings of equal length, whose fixed rows are scattered at random over a matrix.
 #[derive(Debug)]
 pub struct Scattered {
     settings: explicit::Settings,
-    fixed: Vec<f32>,
+    fixed: Numbers,
     indptr: Vec<u64>,
     slots: Vec<u32>,
     ratings: Vec<f32>,
@@ -34,7 +37,8 @@ impl Scattered {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             state >> 33
         };
-        let fixed = (0..others * rank).map(|_| (random() % 1_000) as f32 * 0.001 - 0.5).collect();
+        let mut fixed = Numbers::zeroed(others * rank);
+        fixed.fill_with(|| (random() % 1_000) as f32 * 0.001 - 0.5);
         let slots = (0..rows * count).map(|_| (random() % others as u64) as u32).collect();
         let ratings = (0..rows * count).map(|_| (1 + random() % 10) as f32 * 0.5).collect();
         let indptr = (0..=rows).map(|row| (row * count) as u64).collect();

@@ -122,39 +122,60 @@ pub fn fma_peak() -> f64 {
             return rate(&|| unsafe { chains_avx2(STEPS) }, 8);
         }
     }
-    rate(&|| chains::<4>(STEPS), 4)
+    rate(&|| chains(STEPS), 4)
 }
 
 /// Chains of dependent operations side by side: more than a processor needs to be busy.
 const CHAINS: usize = 12;
 
-#[inline(always)]
-fn chains<const LANES: usize>(steps: usize) -> f32 {
-    let factor = [std::hint::black_box(0.999_f32); LANES];
-    let addend = [std::hint::black_box(0.001_f32); LANES];
-    let mut sums = [[0.5_f32; LANES]; CHAINS];
+/// For processors without the instructions below: whatever the compiler makes of it.
+fn chains(steps: usize) -> f32 {
+    let (factor, addend) = (std::hint::black_box(0.999_f32), std::hint::black_box(0.001_f32));
+    let mut sums = [[0.5_f32; 4]; CHAINS];
     for _ in 0..steps {
-        for sum in &mut sums {
-            for lane in 0..LANES {
-                sum[lane] = if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
-                    sum[lane].mul_add(factor[lane], addend[lane])
-                } else {
-                    sum[lane] * factor[lane] + addend[lane]
-                };
-            }
+        for value in sums.as_flattened_mut() {
+            *value = *value * factor + addend;
         }
     }
     sums.as_flattened().iter().sum()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,fma")]
+#[target_feature(enable = "avx512f")]
 fn chains_avx512(steps: usize) -> f32 {
-    chains::<16>(steps)
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
+
+    let factor = _mm512_set1_ps(std::hint::black_box(0.999));
+    let addend = _mm512_set1_ps(std::hint::black_box(0.001));
+    let mut sums = [_mm512_set1_ps(0.5); CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, factor, addend);
+        }
+    }
+    let mut total = 0.0;
+    for sum in sums {
+        total += _mm512_reduce_add_ps(sum);
+    }
+    total
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn chains_avx2(steps: usize) -> f32 {
-    chains::<8>(steps)
+    use std::arch::x86_64::{_mm256_add_ps, _mm256_cvtss_f32, _mm256_fmadd_ps, _mm256_set1_ps};
+
+    let factor = _mm256_set1_ps(std::hint::black_box(0.999));
+    let addend = _mm256_set1_ps(std::hint::black_box(0.001));
+    let mut sums = [_mm256_set1_ps(0.5); CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, addend);
+        }
+    }
+    let mut total = sums[0];
+    for sum in &sums[1..] {
+        total = _mm256_add_ps(total, *sum);
+    }
+    _mm256_cvtss_f32(total)
 }
