@@ -123,6 +123,7 @@ impl<'a, T: Element> VectorWriter<'a, T> {
     ///
     /// # Errors
     /// As [`TensorPieces::write`].
+    #[inline]
     pub fn push(&mut self, value: T) -> Result<(), TensorFileError> {
         self.values.push(value);
         if self.values.len() == PIECE_ELEMENTS { self.flush() } else { Ok(()) }

@@ -63,7 +63,6 @@ impl IngestAttempt {
             rating_max: f64::NEG_INFINITY,
             ..IngestSortDone::default()
         };
-        // As many shards at a time as there are threads: that bounds the memory.
         let sorting = self.owned_shards().into_iter().map(|(side, shard)| {
             let attempt = Arc::clone(self);
             async move {
@@ -74,7 +73,7 @@ impl IngestAttempt {
                 Ok::<_, IngestError>(sorted)
             }
         });
-        let mut sorted = futures::stream::iter(sorting).buffered(self.context.compute.threads());
+        let mut sorted = futures::stream::iter(sorting).buffered(self.shards_at_once());
         while let Some(sorted) = sorted.try_next().await? {
             on_shard(1);
             let stats = sorted.stats;
@@ -153,18 +152,22 @@ impl IngestAttempt {
             };
             let ids = Arc::new(self.id_lists(other, rows).await?);
             let owned = self.owned_shards().into_iter().filter(|key| key.0 == side);
-            // As many shards at a time as there are threads: that bounds the memory.
             let building = owned.map(|(_, shard)| {
                 let (attempt, ids, path) = (Arc::clone(self), Arc::clone(&ids), step.path.clone());
                 async move { attempt.put_shard(side, shard, ids, &path).await }
             });
-            let mut built = futures::stream::iter(building).buffered(self.context.compute.threads());
+            let mut built = futures::stream::iter(building).buffered(self.shards_at_once());
             while let Some(objects) = built.try_next().await? {
                 on_shard(1);
                 entries.extend(objects);
             }
         }
         Ok(entries)
+    }
+
+    /// As many as there are threads, which bounds the memory, and one that is being written meanwhile.
+    fn shards_at_once(&self) -> usize {
+        self.context.compute.threads() + 1
     }
 
     async fn put_shard(

@@ -10,7 +10,7 @@
 //! * per parse step under way: a piece of 4 MiB of its range, at most 16 MiB of batches (8 KiB a shard and side
 //!   where shards are many), and eight batches on their way to each peer;
 //! * per training thread: 32 bytes per rating of the shard being sorted, or 20 of the one being built,
-//!   and its ids;
+//!   and its ids; and 16 of one more that is being written;
 //! * while blocks are built: the ids of the other side, 8 bytes a row for integers.
 //!
 //! An attempt that fails is abandoned as a whole; the next starts with a fresh spool.

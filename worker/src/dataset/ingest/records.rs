@@ -92,6 +92,7 @@ impl Batch {
     }
 }
 
+#[inline]
 fn put_number(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
@@ -142,6 +143,7 @@ impl<'a> Decoder<'a> {
         piece.ok_or_else(|| IngestError::Torn(begin))
     }
 
+    #[inline]
     fn number(&mut self) -> Result<u64, IngestError> {
         let (begin, mut value) = (self.at, 0);
         for shift in (0..64).step_by(7) {
