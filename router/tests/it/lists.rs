@@ -358,7 +358,10 @@ async fn a_batch_tells_lost_shards_and_tries_failed_ones_elsewhere() {
         assert_eq!(batch["shards"], json!({ "total": 4, "ok": 4, "failed": 0 }));
     }
     for worker in &cluster.workers {
-        worker.behave(|behaviour| behaviour.broken_shards = [2].into());
+        worker.behave(|behaviour| {
+            behaviour.missing_shards.clear();
+            behaviour.broken_shards = [2].into();
+        });
     }
     let batch = post(&cluster, "batch", &body).await.ok();
     assert_eq!(batch["shards"], json!({ "total": 4, "ok": 3, "failed": 1 }));
