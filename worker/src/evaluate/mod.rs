@@ -9,10 +9,13 @@
 //! users; how lists spread over the catalogue is counted by [`shoal_common::exposure`].
 
 pub mod baselines;
+mod columns;
 pub mod judge;
 pub mod lists;
 
 use shoal_common::topk::TopK;
+
+pub use columns::ItemColumns;
 
 /// Length of the lists that are judged.
 pub const LIST_LENGTH: usize = 20;
@@ -107,19 +110,28 @@ pub struct ItemRows<'a> {
     pub train_counts: &'a [u32],
 }
 
+/// Items that are compared at once with what a list has already.
+const CHUNK: usize = 64;
+
 /// Offers a shard's items, less `exclude` (global rows, ascending), to a user's selection. `scores` is a
 /// buffer of one value per row that already holds the inner products.
 pub fn offer_items(scores: &[f32], items: ItemRows<'_>, exclude: &[u32], top: &mut TopK<u32>) {
-    let begin = exclude.partition_point(|&row| row < items.first_row);
-    let mut excluded = exclude[begin..].iter().copied().peekable();
-    for (offset, (&score, &count)) in scores.iter().zip(items.train_counts).enumerate() {
-        let row = items.first_row + offset as u32;
-        if excluded.next_if_eq(&row).is_some() {
+    let mut excluded = &exclude[exclude.partition_point(|&row| row < items.first_row)..];
+    for (begin, chunk) in (0..).step_by(CHUNK).zip(scores.chunks(CHUNK)) {
+        // Most chunks have nothing for a list that is full, which is found out without a branch per item.
+        let threshold = top.threshold();
+        if !chunk.iter().fold(false, |any, &score| any | (score > threshold)) {
             continue;
         }
-        // A tie with the worst kept entry loses, because rows come in ascending order.
-        if count > 0 && score > top.threshold() {
-            top.push(score, row);
+        let rows = items.first_row + begin as u32..;
+        for ((row, &score), &count) in rows.zip(chunk).zip(&items.train_counts[begin..]) {
+            // A tie with the worst kept entry loses, because rows come in ascending order.
+            if count > 0 && score > top.threshold() {
+                excluded = &excluded[excluded.partition_point(|&other| other < row)..];
+                if excluded.first() != Some(&row) {
+                    top.push(score, row);
+                }
+            }
         }
     }
 }

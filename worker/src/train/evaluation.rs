@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     evaluate::{
-        ItemRows, LIST_LENGTH, ListScore, RatingSums, offer_items, popular_list, popularity_order, score_list,
+        ItemColumns, ItemRows, LIST_LENGTH, ListScore, RatingSums, offer_items, popular_list,
+        popularity_order, score_list,
     },
     tensor_file::{TensorFile, TensorFileError},
 };
@@ -160,7 +161,10 @@ impl TrainAttempt {
         };
         // Without ranking factors lists are ordered by the predicted rating's inner product and item bias.
         let ranking = settings.ranking(Side::Users).is_some();
-        let listed = if ranking { read(Objective::Ranking, rank)? } else { Vec::new() };
+        let columns = match rating {
+            Some(explicit) if !ranking => ItemColumns::new(&rated, explicit.width(), rank),
+            _ => ItemColumns::new(&read(Objective::Ranking, rank)?, rank, rank),
+        };
         let counts = file.vector::<u32>(TRAIN_COUNTS)?;
         let kernel = self.context.kernel;
         let held_out = self.users.held_out();
@@ -181,15 +185,12 @@ impl TrainAttempt {
                     user.sums.add(predict((item - rows.start) as usize), rating);
                 }
                 if !ranking && user.top.is_some() {
-                    scores.clear();
-                    scores.extend((0..count).map(|offset| predict(offset) as f32));
+                    columns.ratings(kernel, explicit.rating_mean, own, scores);
                 }
             }
             let Some(top) = &mut user.top else { return };
             if ranking {
-                let own = &users.ranking[user.row * rank..][..rank];
-                scores.clear();
-                scores.extend(listed.chunks_exact(rank).map(|item| kernel.dot(own, item)));
+                columns.products(kernel, &users.ranking[user.row * rank..][..rank], scores);
             }
             self.trained_items(user.row, &rows, items, trained);
             let items = ItemRows { first_row: rows.start, train_counts: counts };

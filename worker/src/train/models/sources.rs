@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     als::kernel::Kernel,
+    evaluate::ItemColumns,
     id_column::IdColumn,
     item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict},
     model_parts::read_neighbours,
@@ -71,6 +72,8 @@ struct AlsShard {
     settings: Settings,
     users: Arc<Factors>,
     items: Factors,
+    /// Of the factors that lists are ranked by.
+    columns: ItemColumns,
     train_counts: Vec<u32>,
 }
 
@@ -109,7 +112,13 @@ impl Source {
                         read_rows(&file, objective, settings.rank, width, items.of_mut(objective))?;
                     }
                     let train_counts = file.vector::<u32>(TRAIN_COUNTS)?.to_vec();
-                    Ok::<_, TrainError>(AlsShard { kernel, settings, users, items, train_counts })
+                    let columns = match settings.rating() {
+                        Some(explicit) if settings.ranking(Side::Users).is_none() => {
+                            ItemColumns::new(items.of(Objective::Rating), explicit.width(), settings.rank)
+                        }
+                        _ => ItemColumns::new(items.of(Objective::Ranking), settings.rank, settings.rank),
+                    };
+                    Ok::<_, TrainError>(AlsShard { kernel, settings, users, items, columns, train_counts })
                 });
                 ShardKind::Als(reading.await??)
             }
@@ -167,9 +176,7 @@ impl ShardScores {
     pub(super) fn scores(&self, viewer: Viewer<'_>, weights: &mut Vec<f32>, scores: &mut Vec<f32>) {
         scores.clear();
         match &self.kind {
-            ShardKind::Als(shard) => {
-                scores.extend((0..self.rows.len()).map(|offset| shard.score(viewer.row, offset)));
-            }
+            ShardKind::Als(shard) => shard.scores(viewer.row, scores),
             ShardKind::Neighbours { index, scale, .. } => {
                 weights.clear();
                 let ratings = viewer.rated.ratings.iter();
@@ -206,16 +213,21 @@ impl ShardScores {
 
 impl AlsShard {
     /// As lists are ranked: by ranking factors where there are any, else by the predicted rating.
-    fn score(&self, user: usize, offset: usize) -> f32 {
-        if self.train_counts[offset] == 0 {
-            return UNKNOWN;
+    fn scores(&self, user: usize, scores: &mut Vec<f32>) {
+        match self.settings.rating() {
+            Some(explicit) if self.settings.ranking(Side::Users).is_none() => {
+                let width = explicit.width();
+                let own = &self.users.of(Objective::Rating)[user * width..][..width];
+                self.columns.ratings(self.kernel, explicit.rating_mean, own, scores);
+            }
+            _ => {
+                let rank = self.settings.rank;
+                self.columns.products(self.kernel, &self.users.ranking[user * rank..][..rank], scores);
+            }
         }
-        let rank = self.settings.rank;
-        if self.settings.ranking(Side::Users).is_none() {
-            return self.predict(user, offset).map_or(UNKNOWN, |rating| rating as f32);
+        for (score, _) in scores.iter_mut().zip(&self.train_counts).filter(|(_, count)| **count == 0) {
+            *score = UNKNOWN;
         }
-        self.kernel
-            .dot(&self.users.ranking[user * rank..][..rank], &self.items.ranking[offset * rank..][..rank])
     }
 
     fn predict(&self, user: usize, offset: usize) -> Option<f64> {
