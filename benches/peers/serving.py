@@ -46,5 +46,7 @@ def serve(app):
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    # Who reads the address may come before the server is up.
+    listener.listen()
     print(f"serving on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
