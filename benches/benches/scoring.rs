@@ -77,6 +77,7 @@ impl Case {
             exclude: &[],
             filter: None,
             n: TOP,
+            floor: f32::NEG_INFINITY,
         };
         top_n(&queries.map(selection).collect::<Vec<_>>(), &GO_ON).unwrap()
     }

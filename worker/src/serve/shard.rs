@@ -236,20 +236,24 @@ impl ItemShard {
     }
 
     /// The best items for each of the queries, best first, all in one pass over the rows; `None` when
-    /// `cancelled` was set before the end.
+    /// `cancelled` was set before the end. Items that score less than a query's floor are left out.
     ///
     /// # Errors
     /// When a query's vectors do not fit the version.
     pub fn top_items(
         &self,
         queries: &[ItemQuery],
+        floors: &[f32],
         rating_mean: f64,
         cancelled: &AtomicBool,
     ) -> Result<Option<Vec<Vec<Hit>>>, QueryError> {
         let prepared: Vec<Prepared<'_>> =
             queries.iter().map(|query| self.prepare(query, rating_mean)).collect::<Result<_, _>>()?;
-        let selections: Vec<Selection<'_>> =
-            prepared.iter().map(|prepared| self.selection(prepared)).collect::<Result<_, _>>()?;
+        let selections: Vec<Selection<'_>> = prepared
+            .iter()
+            .zip(floors)
+            .map(|(prepared, floor)| self.selection(prepared, *floor))
+            .collect::<Result<_, _>>()?;
         let Some(lists) = top_n(&selections, cancelled) else { return Ok(None) };
         let hits = |(prepared, best): (&Prepared<'_>, Vec<(f32, u32)>)| {
             best.into_iter().map(|(score, row)| prepared.hit(score, row as usize)).collect()
@@ -273,7 +277,7 @@ impl ItemShard {
         })
     }
 
-    fn selection<'a>(&'a self, prepared: &'a Prepared<'a>) -> Result<Selection<'a>, QueryError> {
+    fn selection<'a>(&'a self, prepared: &'a Prepared<'a>, floor: f32) -> Result<Selection<'a>, QueryError> {
         let query = prepared.query;
         let (scoring, counts) = match &prepared.table {
             Some(table) => (Scoring::Table(&table.scores), &table.counts[..]),
@@ -288,6 +292,7 @@ impl ItemShard {
             exclude: &query.exclude,
             filter: prepared.filter.as_ref(),
             n: if nothing { 0 } else { query.n },
+            floor,
         })
     }
 

@@ -134,6 +134,8 @@ pub struct Selection<'a> {
     pub filter: Option<&'a RowFilter<'a>>,
     /// How many rows at most.
     pub n: usize,
+    /// Rows that score less are of no interest: what others have found already. −∞ when there are none.
+    pub floor: f32,
 }
 
 /// The global mean and the user's bias, the part of every predicted rating of one query that is
@@ -227,7 +229,7 @@ fn scan_together(screen: &Screen, together: Vec<ScreenedScan<'_, '_>>, cancelled
         }
         // From the last, so that one that is over can be replaced by one that has been looked at.
         for at in (0..scans.len()).rev() {
-            thresholds[at] = scans[at].best.threshold();
+            thresholds[at] = scans[at].threshold();
             if probes[at].is_over(screen, chunk, thresholds[at]) {
                 scans.swap_remove(at);
                 probes.swap_remove(at);
@@ -261,6 +263,11 @@ impl<'a> Scan<'a> {
         Self { selection, best, exclude: &selection.exclude[before..] }
     }
 
+    /// What a row must score to be listed.
+    fn threshold(&self) -> f32 {
+        self.best.threshold().max(self.selection.floor)
+    }
+
     /// The factors' screen and how it sees the query, where it can bound the query's scores.
     fn probe(&self) -> Option<(&'a Screen, Probe)> {
         let (factors, query, scale) = match self.selection.scoring {
@@ -284,7 +291,7 @@ impl<'a> Scan<'a> {
             mask &= mask - 1;
             let mut score = [0.0];
             self.selection.scoring.score(row, &mut score);
-            let Some(score) = finite(score[0]).filter(|score| *score >= self.best.threshold()) else {
+            let Some(score) = finite(score[0]).filter(|score| *score >= self.threshold()) else {
                 continue;
             };
             let global = self.selection.first_row + row as u32;
@@ -304,7 +311,7 @@ impl<'a> Scan<'a> {
             return;
         }
         selection.scoring.score(first, scores);
-        let mut threshold = self.best.threshold();
+        let mut threshold = self.threshold();
         for (offset, &score) in scores.iter().enumerate() {
             // The common case leaves here; what is not a number fails no comparison and goes on.
             if score < threshold {
@@ -320,7 +327,7 @@ impl<'a> Scan<'a> {
                 continue;
             }
             self.best.push(score, row as u32);
-            threshold = self.best.threshold();
+            threshold = self.threshold();
         }
     }
 }
@@ -468,10 +475,11 @@ mod tests {
         #[test]
         fn equals_brute_force_whole_and_in_shards(
             (items, query, exclude) in items(), kind in 0_u8..4, n in 0_usize..30, shards in 1_usize..5,
+            known in prop::bool::ANY,
         ) {
             let rows = items.counts.len();
             let expected = items.brute_force(kind, &query, &exclude, n);
-            let select = |from: usize, to: usize| {
+            let select = |from: usize, to: usize, floor: f32| {
                 let (screen, other) = (items.screen(kind, from, to), items.screen((kind + 1) % 4, from, to));
                 let of = |exclude, n| Selection {
                     scoring: items.scoring(&screen, kind, &query, (from, to)),
@@ -480,6 +488,7 @@ mod tests {
                     exclude,
                     filter: None,
                     n,
+                    floor,
                 };
                 // Others that share the pass change nothing.
                 let beside = items.scoring(&other, (kind + 1) % 4, &query, (from, to));
@@ -488,13 +497,17 @@ mod tests {
                 assert_eq!(lists.len(), 3);
                 lists.swap_remove(1)
             };
-            prop_assert_eq!(&select(0, rows), &expected);
+            prop_assert_eq!(&select(0, rows, f32::NEG_INFINITY), &expected);
 
+            // What earlier shards have found spares later ones work, and changes nothing.
+            let mut found = TopK::new(n);
             let per_shard = rows.div_ceil(shards).max(1);
             let mut merged: Vec<(f32, u32)> = (0..rows)
                 .step_by(per_shard)
                 .flat_map(|from| {
-                    let hits = select(from, rows.min(from + per_shard));
+                    let floor = if known { found.threshold() } else { f32::NEG_INFINITY };
+                    let hits = select(from, rows.min(from + per_shard), floor);
+                    hits.iter().for_each(|(score, _)| found.push(*score, ()));
                     hits.into_iter().map(move |(score, row)| (score, row + from as u32))
                 })
                 .collect();
@@ -514,6 +527,7 @@ mod tests {
             exclude: &[],
             filter: None,
             n: 4,
+            floor: f32::NEG_INFINITY,
         };
         let best = top_n(&[selection], &GO_ON).unwrap().remove(0);
         assert_eq!(best, [(f32::MAX, 0), (2.0, 1), (f32::MIN, 3)]);
@@ -529,6 +543,7 @@ mod tests {
             exclude: &[],
             filter: None,
             n: 1,
+            floor: f32::NEG_INFINITY,
         };
         assert_eq!(top_n(&[selection], &AtomicBool::new(true)), None);
     }

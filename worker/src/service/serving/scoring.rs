@@ -1,4 +1,7 @@
-//! The best items of some shards, scored on the serving pool.
+//! The best items of some shards, scored on the serving pool, or right here where that is quicker.
+//!
+//! A shard's list holds what can be among the best of all shards of the call: an item that scores less than the n-th best
+//! of them is in no list that the router merges from them, whichever of them it takes from another worker.
 
 use std::sync::{
     Arc,
@@ -7,15 +10,23 @@ use std::sync::{
 
 use bytes::Bytes;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-use shoal_proto::v1::{Hits, ItemHit};
+use shoal_common::{compute::ComputeError, topk::TopK};
+use shoal_proto::v1::{Hits, ItemHit, ScoreKind};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::{Serving, copy, describe, invalid};
 use crate::serve::{Hit, ItemQuery, ItemShard, LoadedVersion, QueryError};
 
-/// Rows in all below which one thread is quicker than sharing the work out (about 0.1 ms of work).
-const PARALLEL_ROWS_MIN: usize = 20_000;
+/// Elements of factors in all up to which scoring takes less than handing it to another thread and back would: tens of
+/// microseconds, for which other tasks of this thread can wait.
+const HERE_ELEMENTS_MAX: usize = 1 << 20;
+/// Elements in all above which sharing the work out is quicker than what one thread saves by knowing, in each shard,
+/// what the ones before had.
+const PARALLEL_ELEMENTS_MIN: usize = 1 << 23;
+
+/// What a row of a query without factors counts for.
+const OTHER_ROW_ELEMENTS: usize = 64;
 
 /// The shards asked for; `None` for one that is not here.
 pub(super) type AskedShards = Vec<(u32, Option<Arc<ItemShard>>)>;
@@ -35,6 +46,18 @@ enum Unscored {
     Query(QueryError),
     Cancelled,
     TooLate,
+    Failed(ComputeError),
+}
+
+impl From<Unscored> for Status {
+    fn from(why: Unscored) -> Self {
+        match why {
+            Unscored::Query(error) => invalid(error),
+            Unscored::Cancelled => Status::cancelled("the caller has gone"),
+            Unscored::TooLate => too_late(),
+            Unscored::Failed(error) => Status::internal(error.to_string()),
+        }
+    }
 }
 
 impl Serving {
@@ -45,7 +68,8 @@ impl Serving {
         let cancelled = Arc::new(AtomicBool::new(false));
         let _caller = CancelOnDrop(Arc::clone(&cancelled));
         let admission = Arc::clone(&self.admission);
-        let scored = self.compute.run(move || {
+        let here = work.is_small();
+        let score = move || {
             // Asked again here: the wait for a thread may have used up the time.
             if !admission.can_finish(deadline) {
                 return Err(Unscored::TooLate);
@@ -54,43 +78,84 @@ impl Serving {
             let hits = work.score(&cancelled);
             admission.observe(started.elapsed());
             hits
-        });
-        match scored.await {
-            Ok(Ok(hits)) => Ok(hits),
-            Ok(Err(Unscored::Query(error))) => Err(invalid(error)),
-            Ok(Err(Unscored::Cancelled)) => Err(Status::cancelled("the caller has gone")),
-            Ok(Err(Unscored::TooLate)) => Err(too_late()),
-            Err(error) => Err(Status::internal(error.to_string())),
-        }
+        };
+        let scored = if here { score() } else { self.compute.run(score).await.map_err(Unscored::Failed)? };
+        Ok(scored?)
     }
 }
 
 impl Work {
-    /// Scores every shard, sharing the work out when there is enough of it. The answer does not depend
-    /// on how many threads there are.
-    fn score(&self, cancelled: &AtomicBool) -> Result<Scored, Unscored> {
+    /// Elements of factors that a full pass multiplies.
+    fn elements(&self) -> usize {
         let shards = self.shards.iter().filter_map(|(_, shard)| shard.as_ref());
         let rows: usize = shards.map(|shard| shard.rows()).sum();
-        let score = |(number, shard): &(u32, Option<Arc<ItemShard>>)| {
-            let Some(shard) = shard else { return Ok((*number, None)) };
-            match shard.top_items(&self.queries, self.version.rating_mean, cancelled) {
-                Ok(Some(lists)) => Ok((*number, Some(self.hits(shard, &lists)))),
-                Ok(None) => Err(Unscored::Cancelled),
-                Err(error) => Err(Unscored::Query(error)),
-            }
+        let of_query = |query: &ItemQuery| match query.vector.len().max(query.rating_vector.len()) {
+            0 => rows * OTHER_ROW_ELEMENTS,
+            rank => rows * rank,
         };
-        if rows * self.queries.len() < PARALLEL_ROWS_MIN {
-            self.shards.iter().map(score).collect()
-        } else {
-            self.shards.par_iter().map(score).collect()
-        }
+        self.queries.iter().map(of_query).sum()
     }
 
-    fn hits(&self, shard: &ItemShard, lists: &[Vec<Hit>]) -> Vec<Hits> {
-        let of_query = |(query, hits): (&ItemQuery, &Vec<Hit>)| Hits {
-            hits: hits.iter().map(|hit| item_hit(shard, query, hit)).collect(),
+    /// Whether the work is a pass over few factors; scores by neighbours or times cost what the user has rated.
+    fn is_small(&self) -> bool {
+        let by_factors = |query: &ItemQuery| {
+            matches!(query.score, ScoreKind::Ranking | ScoreKind::Rating | ScoreKind::Cosine)
+                && !query.with_parts
         };
-        self.queries.iter().zip(lists).map(of_query).collect()
+        self.queries.iter().all(by_factors) && self.elements() <= HERE_ELEMENTS_MAX
+    }
+
+    /// Scores every shard, sharing the work out when there is enough of it. The best of all do not depend
+    /// on how many threads there are.
+    fn score(&self, cancelled: &AtomicBool) -> Result<Scored, Unscored> {
+        let nothing = vec![f32::NEG_INFINITY; self.queries.len()];
+        let mut found: Vec<TopK<()>> = self.queries.iter().map(|query| TopK::new(query.n)).collect();
+        let note = |found: &mut [TopK<()>], lists: &[Vec<Hit>]| {
+            for (found, hits) in found.iter_mut().zip(lists) {
+                hits.iter().for_each(|hit| found.push(hit.score, ()));
+            }
+        };
+        let floors = |found: &[TopK<()>]| -> Vec<f32> { found.iter().map(TopK::threshold).collect() };
+        let mut scored = Vec::with_capacity(self.shards.len());
+        if self.elements() < PARALLEL_ELEMENTS_MIN || rayon::current_num_threads() == 1 {
+            for (_, shard) in &self.shards {
+                let lists = self.score_shard(shard.as_deref(), &floors(&found), cancelled)?;
+                note(&mut found, lists.as_deref().unwrap_or_default());
+                scored.push(lists);
+            }
+        } else {
+            let score = |(_, shard): &(u32, Option<Arc<ItemShard>>)| {
+                self.score_shard(shard.as_deref(), &nothing, cancelled)
+            };
+            scored = self.shards.par_iter().map(score).collect::<Result<_, _>>()?;
+            scored.iter().flatten().for_each(|lists| note(&mut found, lists));
+        }
+        let floors = floors(&found);
+        let described =
+            |((number, shard), lists): (&(u32, Option<Arc<ItemShard>>), Option<Vec<Vec<Hit>>>)| {
+                (*number, shard.as_ref().zip(lists).map(|(shard, lists)| self.hits(shard, &lists, &floors)))
+            };
+        Ok(self.shards.iter().zip(scored).map(described).collect())
+    }
+
+    /// The lists of one shard, if it is here.
+    fn score_shard(
+        &self,
+        shard: Option<&ItemShard>,
+        floors: &[f32],
+        cancelled: &AtomicBool,
+    ) -> Result<Option<Vec<Vec<Hit>>>, Unscored> {
+        let Some(shard) = shard else { return Ok(None) };
+        let lists = shard.top_items(&self.queries, floors, self.version.rating_mean, cancelled);
+        lists.map_err(Unscored::Query)?.ok_or(Unscored::Cancelled).map(Some)
+    }
+
+    fn hits(&self, shard: &ItemShard, lists: &[Vec<Hit>], floors: &[f32]) -> Vec<Hits> {
+        let of_query = |((query, hits), floor): ((&ItemQuery, &Vec<Hit>), &f32)| {
+            let hits = hits.iter().filter(|hit| hit.score >= *floor);
+            Hits { hits: hits.map(|hit| item_hit(shard, query, hit)).collect() }
+        };
+        self.queries.iter().zip(lists).zip(floors).map(of_query).collect()
     }
 }
 
