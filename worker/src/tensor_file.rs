@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::HashMap, fs::File, io, ops::Range, path::Pat
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 #[cfg(not(target_endian = "little"))]
@@ -160,6 +160,18 @@ impl TensorFile {
         self.backing.bytes()
     }
 
+    /// Gives up the memory that a mapped file's bytes are in. They come back from the file when they are next looked
+    /// at: for files that are gone through now and then, and are large.
+    pub fn release(&self) {
+        if let Backing::Map(map) = &self.backing {
+            // SAFETY: the mapping is a shared one of a file that is not changed (see `map`), and is never written
+            // through: what comes back is what was there.
+            let released = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+            // It is a wish: the system takes memory back by itself when it needs it.
+            let _ = released;
+        }
+    }
+
     /// Whether there is a tensor of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -280,6 +292,8 @@ mod tests {
             assert_eq!(file.vector::<i64>("ids").unwrap(), ids);
             assert_eq!(file.matrix::<f32>("factors", 3).unwrap(), (&factors[..], 2));
             assert!(file.matrix::<f32>("factors", 4).is_err());
+            file.release();
+            assert_eq!(file.bytes(), bytes);
             assert!(file.vector::<f32>("ids").unwrap_err().to_string().contains("I64"));
         }
     }

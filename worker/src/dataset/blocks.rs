@@ -65,6 +65,11 @@ impl RatingBlock {
         Ok(Self { file, ids })
     }
 
+    /// Lets the memory go that its ratings are mapped to: see [`TensorFile::release`].
+    pub fn release(&self) {
+        self.file.release();
+    }
+
     /// The ids of the rows.
     #[must_use]
     pub fn ids(&self) -> &IdColumn {

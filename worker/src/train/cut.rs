@@ -2,11 +2,11 @@
 //! and mapped.
 //!
 //! A first pass over the blocks counts, and notes which rows of the other side are needed; with their
-//! slots known a second pass writes. Which pairs are held out follows from hashes and is found out
-//! anew in each pass, so that memory is needed per row only, never per rating.
+//! slots known a second pass writes. Which pairs are held out is found out anew in each pass, from hashes or the
+//! pairs that a file names, so that nothing is kept per training rating. Blocks are in memory while
+//! they are gone through, and not for longer.
 
 use std::{
-    collections::BTreeSet,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -14,7 +14,10 @@ use std::{
 use rayon::prelude::*;
 use shoal_proto::v1::Side;
 
-use super::split::{Fate, Split};
+use super::{
+    given::GivenRows,
+    split::{Fate, Split},
+};
 use crate::{
     dataset::blocks::RatingBlock,
     exchange::routing::SideShards,
@@ -36,15 +39,14 @@ pub(super) struct Blocks {
     pub(super) blocks: Vec<(u32, RatingBlock)>,
 }
 
-/// A held-out pair of a file: the own user row, the global item row, the rating.
-pub(super) type GivenPair = (usize, u32, f32);
-
 /// How a side's pairs are split.
 #[derive(Debug)]
 pub(super) struct PairSplit<'a> {
     pub(super) split: &'a Split,
-    /// Of every row of the other side; empty when nothing is held out.
+    /// Of every row of the other side; empty where hashes decide nothing.
     pub(super) other_hashes: Vec<u64>,
+    /// The pairs that a held-out file names.
+    pub(super) given: Option<&'a GivenRows>,
 }
 
 /// A set of rows of a side: one bit each.
@@ -118,32 +120,31 @@ impl RatingFile {
 }
 
 impl PairSplit<'_> {
-    /// Says what becomes of the ratings of a block's row.
-    fn of_row<'a>(&'a self, side: Side, block: &RatingBlock, row: usize) -> impl Fn(u32) -> Fate + 'a {
+    /// Says what becomes of the ratings of a block's row, the own row `own_row`, when asked in their order.
+    fn of_row<'a>(
+        &'a self,
+        side: Side,
+        block: &RatingBlock,
+        row: usize,
+        own_row: usize,
+    ) -> impl FnMut(u32) -> Fate + 'a {
         let own = if self.other_hashes.is_empty() { 0 } else { block.ids().hash64(row) };
+        let mut given = self.given.map_or(&[][..], |given| given.row(own_row));
         move |index: u32| {
-            let Some(&other) = self.other_hashes.get(index as usize) else { return Fate::Trained };
+            while given.first().is_some_and(|&first| first < index) {
+                given = &given[1..];
+            }
+            let is_given = given.first() == Some(&index);
+            let Some(&other) = self.other_hashes.get(index as usize) else {
+                return if is_given { Fate::HeldOut } else { Fate::Trained };
+            };
             let (user, item) = if side == Side::Items { (other, own) } else { (own, other) };
-            self.split.fate(user, item)
+            self.split.fate(user, item, is_given)
         }
     }
 }
 
-impl Counted {
-    /// Counts these held-out pairs (by row) instead of those of the blocks.
-    pub(super) fn hold_out(&mut self, given: &[GivenPair]) {
-        let row_end = |row| given.partition_point(|pair| pair.0 <= row) as u64;
-        let rows = self.indptr.len() - 1;
-        self.held_indptr = std::iter::once(0).chain((0..rows).map(row_end)).collect();
-    }
-}
-
 impl Blocks {
-    /// Which shards they are.
-    pub(super) fn owned_shards(&self) -> BTreeSet<u32> {
-        self.blocks.iter().map(|(shard, _)| *shard).collect()
-    }
-
     pub(super) fn rows(&self) -> usize {
         self.blocks.iter().map(|(_, block)| block.rows()).sum()
     }
@@ -164,11 +165,13 @@ impl Blocks {
         let counts: Vec<Vec<(u64, u64)>> = self
             .blocks
             .par_iter()
-            .map(|(_, block)| {
+            .zip(self.first_rows())
+            .map(|((_, block), first)| {
+                let indices = block.indices();
                 let row_counts = |row| {
-                    let fate = split.of_row(self.side, block, row);
+                    let mut fate = split.of_row(self.side, block, row, first + row);
                     let (mut trained, mut held) = (0, 0);
-                    for &index in &block.indices()[block.span(row)] {
+                    for &index in &indices[block.span(row)] {
                         match fate(index) {
                             Fate::Trained => {
                                 trained += 1;
@@ -180,7 +183,9 @@ impl Blocks {
                     }
                     (trained, held)
                 };
-                (0..block.rows()).map(row_counts).collect()
+                let counts = (0..block.rows()).map(row_counts).collect();
+                block.release();
+                counts
             })
             .collect();
         let (mut indptr, mut held_indptr) = (vec![0], vec![0]);
@@ -197,14 +202,14 @@ impl Blocks {
     }
 
     /// The second pass: writes `path` and maps it. `slot` gives the slot of a needed row of the other
-    /// side. Held-out ratings are kept for users only; they are those of `given` (by row, then item), which
-    /// `counted` then counts, or else those of the blocks.
+    /// side. Held-out ratings are kept for users only; they are those of `given`, which `counted` then counts, or else
+    /// those of the blocks.
     pub(super) fn write(
         &self,
         path: &Path,
         split: &PairSplit<'_>,
         counted: &Counted,
-        given: Option<&[GivenPair]>,
+        given: Option<&GivenRows>,
         slot: impl Fn(u32) -> u32 + Sync,
     ) -> Result<RatingFile, TensorFileError> {
         let last = |indptr: &[u64]| indptr.last().copied().unwrap_or_default() as usize;
@@ -219,14 +224,8 @@ impl Blocks {
         ];
         let pieces = TensorPieces::create(path, &vectors)?;
         if let Some(given) = given {
-            let (mut items, mut ratings) =
-                (VectorWriter::new(&pieces, HELD_ITEMS, 0), VectorWriter::new(&pieces, HELD_RATINGS, 0));
-            for &(_, item, rating) in given {
-                items.push(item)?;
-                ratings.push(rating)?;
-            }
-            items.flush()?;
-            ratings.flush()?;
+            pieces.write(HELD_ITEMS, 0, &given.others)?;
+            pieces.write(HELD_RATINGS, 0, &given.ratings)?;
         }
         self.blocks.par_iter().zip(self.first_rows()).try_for_each(|((_, block), first)| {
             let at = counted.indptr[first] as usize;
@@ -235,10 +234,11 @@ impl Blocks {
             let mut ratings = VectorWriter::new(&pieces, RATINGS, at);
             let mut held_items = VectorWriter::new(&pieces, HELD_ITEMS, held_at);
             let mut held_ratings = VectorWriter::new(&pieces, HELD_RATINGS, held_at);
+            let (indices, values) = (block.indices(), block.ratings());
             for row in 0..block.rows() {
-                let fate = split.of_row(self.side, block, row);
+                let mut fate = split.of_row(self.side, block, row, first + row);
                 let span = block.span(row);
-                for (&index, &rating) in block.indices()[span.clone()].iter().zip(&block.ratings()[span]) {
+                for (&index, &rating) in indices[span.clone()].iter().zip(&values[span]) {
                     match fate(index) {
                         Fate::Trained => {
                             slots.push(slot(index))?;
@@ -255,7 +255,9 @@ impl Blocks {
             slots.flush()?;
             ratings.flush()?;
             held_items.flush()?;
-            held_ratings.flush()
+            held_ratings.flush()?;
+            block.release();
+            Ok(())
         })?;
         TensorFile::map(path).map(RatingFile)
     }

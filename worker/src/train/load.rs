@@ -1,7 +1,7 @@
 //! The first step: the owned blocks, the split, the slots and the starting factors.
 
 use shoal_common::store::{LocalCache, Manifest, PartKind, Store, StoreError, part};
-use shoal_proto::v1::{ShardRatingSum, ShardStats, TrainLoad, WorkerPeer};
+use shoal_proto::v1::{ShardRatingSum, ShardStats, Side, SweepOrder, TrainLoad, WorkerPeer};
 
 use super::{
     TrainContext, TrainError,
@@ -41,8 +41,7 @@ pub(super) async fn load(
         validation_ratio: step.validation_ratio,
     };
     let sides = load_sides(context, cache, &dataset, choice, &step.owners, step.workers).await?;
-    let rating_sums = sides.rating_sums();
-    let Sides { manifest: _, peers, me, users, items } = sides;
+    let Sides { manifest: _, peers, me, users, items, rating_sums } = sides;
     if let Some(available) = context.memory_bytes {
         let extent = Extent {
             user_slots: users.table.slots(),
@@ -54,8 +53,18 @@ pub(super) async fn load(
     }
     let ((users, items), (mut user_factors, mut item_factors)) = {
         let settings = settings.clone();
+        let solved_first =
+            if parameters.order() == SweepOrder::ItemsFirst { Side::Items } else { Side::Users };
         let fill = move || {
-            let factors = (Factors::initial(&users, &settings), Factors::initial(&items, &settings));
+            let start = |side: &TrainingSide| {
+                // What is solved exactly before anybody looks at it needs no values to start from.
+                if side.side == solved_first && settings.is_exact() {
+                    Factors::zeroed(side.table.slots(), &settings)
+                } else {
+                    Factors::initial(side, &settings)
+                }
+            };
+            let factors = (start(&users), start(&items));
             ((users, items), factors)
         };
         context.compute.run(fill).await?

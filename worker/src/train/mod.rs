@@ -14,6 +14,7 @@ mod attempt;
 mod cut;
 mod evaluation;
 mod extent;
+mod given;
 mod half_step;
 mod load;
 pub mod models;

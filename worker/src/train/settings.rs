@@ -95,6 +95,11 @@ impl Settings {
         if self.solver == Solver::Nonnegative { Solver::Nonnegative } else { Solver::Cholesky }
     }
 
+    /// Whether a row's solution does not depend on where it was.
+    pub(super) fn is_exact(&self) -> bool {
+        self.solver == self.exact_solver()
+    }
+
     /// The objectives trained, in the order they are solved, with the elements of a stored row.
     pub(super) fn widths(&self) -> Vec<(Objective, usize)> {
         let rating = self.rating.map(|settings| (Objective::Rating, settings.width()));

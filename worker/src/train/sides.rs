@@ -5,26 +5,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rayon::prelude::*;
 use shoal_common::{
     hash::mix64,
-    ids::EntityId,
     store::{LocalCache, Manifest, PartKind, ids_part, join, part, verify},
 };
 use shoal_proto::v1::{DatasetInfo, ObjectEntry, ShardOwner, ShardRatingSum, Side, WorkerPeer};
 
 use super::{
     TrainContext, TrainError,
-    cut::{Blocks, GivenPair, PairSplit},
+    cut::{Blocks, PairSplit},
+    given::{Directory, GivenRows, read_given},
     side::{OwnedShard, TrainingSide},
-    split::{Given, Split, Test, read_given},
+    split::{Split, Test},
 };
 use crate::{
-    dataset::{blocks::RatingBlock, row::RatingRow},
+    dataset::blocks::RatingBlock,
     exchange::routing::{SideShards, SlotTable},
     id_column::IdColumn,
     tensor_file::TensorFile,
 };
+
+/// Small objects that are read at once.
+const OBJECTS_AT_ONCE: usize = 16;
 
 /// How pairs are split.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +51,8 @@ pub(super) struct Sides {
     pub(super) me: usize,
     pub(super) users: TrainingSide,
     pub(super) items: TrainingSide,
+    /// Training ratings per owned user shard: how many, and their sum in row order.
+    pub(super) rating_sums: Vec<ShardRatingSum>,
 }
 
 /// What is read of: the store and one data set in it.
@@ -77,18 +83,24 @@ pub(super) async fn load_sides(
         source.blocks(Side::Users, shards_of(Side::Users)?, me).await?,
         source.blocks(Side::Items, shards_of(Side::Items)?, me).await?,
     ];
-    let (split, given) = source.split(&blocks, choice).await?;
-    let hashes = if split.holds_out_anything() {
+    let split = split(&choice);
+    let hashes = if split.needs_hashes() {
         [source.id_hashes(Side::Users).await?, source.id_hashes(Side::Items).await?]
     } else {
         [Vec::new(), Vec::new()]
     };
+    let given = match choice.test_uri.as_str() {
+        "" => None,
+        uri => Some(source.given(&blocks, uri, me).await?),
+    };
     let (folder, count) = (context.folder.clone(), workers.len());
-    let (users, items) = context
-        .compute
-        .run(move || cut(blocks, hashes, &split, given.as_deref(), &folder, count, me))
-        .await??;
-    Ok(Sides { manifest: source.manifest, peers: workers, me, users, items })
+    let cutting = context.compute.run(move || {
+        let (users, items) = cut(blocks, hashes, &split, given.as_ref(), &folder, count, me)?;
+        let rating_sums = rating_sums(&users);
+        Ok::<_, TrainError>((users, items, rating_sums))
+    });
+    let (users, items, rating_sums) = cutting.await??;
+    Ok(Sides { manifest: source.manifest, peers: workers, me, users, items, rating_sums })
 }
 
 /// Where each shard of a side is, from the leader's assignment.
@@ -115,35 +127,19 @@ fn side_shards(
     Ok(SideShards::new(stats.iter().map(|stats| stats.rows), owners)?)
 }
 
-impl Source<'_> {
-    /// How pairs are split, and the held-out pairs of owned users where a file names them.
-    async fn split(
-        &self,
-        blocks: &[Blocks; 2],
-        choice: SplitChoice,
-    ) -> Result<(Split, Option<Vec<GivenPair>>), TrainError> {
-        // Pairs that the test holds out must not be those that validation does: another seed.
-        let validation =
-            (choice.validation_ratio > 0.0).then(|| (choice.validation_ratio, mix64(choice.seed)));
-        if choice.test_uri.is_empty() {
-            let test = Test::Ratio { ratio: choice.test_ratio, seed: choice.seed };
-            return Ok((Split { test, validation }, None));
-        }
-        let [users, items] = blocks.each_ref().map(Blocks::owned_shards);
-        let shard_count = self.dataset.shard_count;
-        let wanted = move |row: &RatingRow<'_>| {
-            users.contains(&row.user.shard(shard_count)) || items.contains(&row.item.shard(shard_count))
-        };
-        let (options, compute) = (&self.context.store_options, &self.context.compute);
-        let ratings = read_given(&choice.test_uri, options, self.dataset, compute, wanted).await?;
-        let split = Split { test: Test::given(&ratings), validation };
-        let given = match validation {
-            Some(_) => None,
-            None => Some(self.given_pairs(blocks, ratings).await?),
-        };
-        Ok((split, given))
-    }
+/// What the choice makes of every pair.
+fn split(choice: &SplitChoice) -> Split {
+    // Pairs that the test holds out must not be those that validation does: another seed.
+    let validation = (choice.validation_ratio > 0.0).then(|| (choice.validation_ratio, mix64(choice.seed)));
+    let test = if choice.test_uri.is_empty() {
+        Test::Ratio { ratio: choice.test_ratio, seed: choice.seed }
+    } else {
+        Test::Given
+    };
+    Split { test, validation }
+}
 
+impl Source<'_> {
     /// The owned blocks of a side, mapped and checked.
     async fn blocks(&self, side: Side, shards: SideShards, me: usize) -> Result<Blocks, TrainError> {
         let other_rows = if side == Side::Items { self.dataset.users } else { self.dataset.items };
@@ -161,7 +157,9 @@ impl Source<'_> {
         let open = move |(shard, rows, path, entry): (u32, usize, PathBuf, ObjectEntry)| {
             let file = TensorFile::map(&path)?;
             verify(&entry.path, file.bytes(), &entry)?;
-            Ok::<_, TrainError>((shard, RatingBlock::open(file, rows, other_rows)?))
+            let block = RatingBlock::open(file, rows, other_rows)?;
+            block.release();
+            Ok::<_, TrainError>((shard, block))
         };
         let opening = move || files.into_par_iter().map(open).collect::<Result<Vec<_>, _>>();
         Ok(Blocks { side, shards, blocks: self.context.compute.run(opening).await?? })
@@ -174,52 +172,31 @@ impl Source<'_> {
         Ok(IdColumn::read(&TensorFile::from_bytes(&path, &bytes)?)?)
     }
 
-    /// The hash of every id of a side, by global row.
-    async fn id_hashes(&self, side: Side) -> Result<Vec<u64>, TrainError> {
-        let mut hashes = Vec::new();
-        for shard in 0..self.dataset.shard_count {
-            let ids = self.shard_ids(side, shard).await?;
-            hashes.extend((0..ids.len()).map(|row| ids.hash64(row)));
-        }
-        Ok(hashes)
+    /// The ids of a side, by shard.
+    async fn ids(&self, side: Side) -> Result<Vec<IdColumn>, TrainError> {
+        let shards: Vec<_> = (0..self.dataset.shard_count).map(|shard| self.shard_ids(side, shard)).collect();
+        stream::iter(shards).buffered(OBJECTS_AT_ONCE).try_collect().await
     }
 
-    /// The rows of the given pairs of owned users whose item is known, by row and item.
-    async fn given_pairs(
+    /// The hash of every id of a side, by global row.
+    async fn id_hashes(&self, side: Side) -> Result<Vec<u64>, TrainError> {
+        let ids = self.ids(side).await?;
+        Ok(ids.iter().flat_map(|ids| (0..ids.len()).map(|row| ids.hash64(row))).collect())
+    }
+
+    /// The pairs that a held-out file names, by own row of each side.
+    async fn given(
         &self,
         [users, items]: &[Blocks; 2],
-        given: Vec<Given>,
-    ) -> Result<Vec<GivenPair>, TrainError> {
-        let shard_count = self.dataset.shard_count;
-        let mut by_shard: Vec<Vec<(usize, EntityId, f32)>> = vec![Vec::new(); shard_count as usize];
-        for rating in given {
-            let shard = rating.user.shard(shard_count);
-            let mut first = 0;
-            for (owned, block) in &users.blocks {
-                if *owned == shard
-                    && let Some(row) = block.ids().find(&rating.user)
-                {
-                    let item_shard = rating.item.shard(shard_count) as usize;
-                    by_shard[item_shard].push((first + row, rating.item.clone(), rating.rating));
-                }
-                first += block.rows();
-            }
-        }
-        let mut pairs = Vec::new();
-        for (shard, of_shard) in (0..).zip(by_shard) {
-            if of_shard.is_empty() {
-                continue;
-            }
-            let ids = self.shard_ids(Side::Items, shard).await?;
-            let first = items.shards.shard_rows(shard).start;
-            let known = of_shard.into_iter().filter_map(|(user, item, rating)| {
-                ids.find(&item).map(|row| (user, first + row as u32, rating))
-            });
-            pairs.extend(known);
-        }
-        pairs.sort_by_key(|pair| (pair.0, pair.1));
-        pairs.dedup_by_key(|pair| (pair.0, pair.1));
-        Ok(pairs)
+        uri: &str,
+        me: usize,
+    ) -> Result<[GivenRows; 2], TrainError> {
+        let directories = [
+            Directory::new(&users.shards, self.ids(Side::Users).await?, me),
+            Directory::new(&items.shards, self.ids(Side::Items).await?, me),
+        ];
+        let TrainContext { store_options, compute, .. } = self.context;
+        read_given(uri, store_options, self.dataset, compute, directories).await
     }
 }
 
@@ -228,23 +205,27 @@ fn cut(
     [users, items]: [Blocks; 2],
     [user_hashes, item_hashes]: [Vec<u64>; 2],
     split: &Split,
-    given: Option<&[GivenPair]>,
+    given: Option<&[GivenRows; 2]>,
     folder: &Path,
     workers: usize,
     me: usize,
 ) -> Result<(TrainingSide, TrainingSide), TrainError> {
-    let of_users = PairSplit { split, other_hashes: item_hashes };
-    let of_items = PairSplit { split, other_hashes: user_hashes };
+    let [given_users, given_items] = given.map_or([None; 2], |given| given.each_ref().map(Some));
+    let of_users = PairSplit { split, other_hashes: item_hashes, given: given_users };
+    let of_items = PairSplit { split, other_hashes: user_hashes, given: given_items };
     let mut user_counts = users.count(&of_users, u64::from(items.shards.rows()));
-    if let Some(given) = given {
-        user_counts.hold_out(given);
+    // Where validation is measured on, the test pairs are not.
+    let measured = given_users.filter(|_| split.validation.is_none());
+    if let Some(given) = measured {
+        // Among them are pairs that the data set does not have.
+        user_counts.held_indptr.clone_from(&given.indptr);
     }
     let item_counts = items.count(&of_items, u64::from(users.shards.rows()));
     let (item_table, item_slots) = SlotTable::build(&items.shards, workers, me, user_counts.needed.iter());
     let (user_table, user_slots) = SlotTable::build(&users.shards, workers, me, item_counts.needed.iter());
     let path = |name: &str| folder.join(format!("training-{name}.safetensors"));
     let user_file =
-        users.write(&path("users"), &of_users, &user_counts, given, |row| item_slots.slot(row))?;
+        users.write(&path("users"), &of_users, &user_counts, measured, |row| item_slots.slot(row))?;
     let item_file = items.write(&path("items"), &of_items, &item_counts, None, |row| user_slots.slot(row))?;
     Ok((
         TrainingSide::new(users, user_table, user_counts, user_file),
@@ -252,19 +233,17 @@ fn cut(
     ))
 }
 
-impl Sides {
-    /// Training ratings per owned user shard: how many, and their sum in row order.
-    pub(super) fn rating_sums(&self) -> Vec<ShardRatingSum> {
-        let users = &self.users;
-        let ratings = users.file.ratings();
-        let sum_of = |owned: &OwnedShard| {
-            let range = users.indptr[owned.rows.start] as usize..users.indptr[owned.rows.end] as usize;
-            let sum = ratings[range.clone()].iter().map(|&rating| f64::from(rating)).sum();
-            ShardRatingSum { shard: owned.shard, ratings: range.len() as u64, sum }
-        };
-        users.owned.iter().map(sum_of).collect()
-    }
+fn rating_sums(users: &TrainingSide) -> Vec<ShardRatingSum> {
+    let ratings = users.file.ratings();
+    let sum_of = |owned: &OwnedShard| {
+        let range = users.indptr[owned.rows.start] as usize..users.indptr[owned.rows.end] as usize;
+        let sum = ratings[range.clone()].iter().map(|&rating| f64::from(rating)).sum();
+        ShardRatingSum { shard: owned.shard, ratings: range.len() as u64, sum }
+    };
+    users.owned.par_iter().map(sum_of).collect()
+}
 
+impl Sides {
     /// Held-out pairs of the owned users.
     pub(super) fn held_out_pairs(&self) -> u64 {
         self.users.held_indptr.last().copied().unwrap_or_default()

@@ -1,20 +1,6 @@
 //! Which pairs are held out: by a hash of the pair, or because a file names them.
 
-use std::collections::{BTreeMap, HashSet};
-
-use shoal_common::{
-    compute::Compute,
-    hash::{is_held_out, pair_hash},
-    ids::{EntityId, IdKind},
-};
-use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent};
-
-use super::TrainError;
-use crate::dataset::{
-    parse::Rules,
-    row::{RatingRow, Row},
-    source::{SourceFolder, inspect, rows::RowSink},
-};
+use shoal_common::hash::{is_held_out, pair_hash};
 
 /// What becomes of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,40 +32,23 @@ pub(super) enum Test {
         /// The job's seed.
         seed: u64,
     },
-    /// The pairs that a file names, as keys.
-    Given(HashSet<u64>),
-}
-
-/// Seed of the pair hashes of [`Test::Given`]: any fixed number does.
-const GIVEN_SEED: u64 = 0;
-
-/// A rating of a held-out file.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Given {
-    pub(super) user: EntityId,
-    pub(super) item: EntityId,
-    pub(super) rating: f32,
-}
-
-impl From<RatingRow<'_>> for Given {
-    fn from(row: RatingRow<'_>) -> Self {
-        Self { user: row.user.to_entity(), item: row.item.to_entity(), rating: row.rating }
-    }
+    /// The pairs that a file names.
+    Given,
 }
 
 impl Split {
-    /// Whether ids have to be hashed at all.
-    pub(super) fn holds_out_anything(&self) -> bool {
+    /// Whether ids have to be hashed to know a pair's fate.
+    pub(super) fn needs_hashes(&self) -> bool {
         let test = match &self.test {
             Test::Ratio { ratio, .. } => *ratio > 0.0,
-            Test::Given(keys) => !keys.is_empty(),
+            Test::Given => false,
         };
         test || self.validation.is_some()
     }
 
-    /// What becomes of the pair with these id hashes.
-    pub(super) fn fate(&self, user_hash: u64, item_hash: u64) -> Fate {
-        match (self.test.is_held_out(user_hash, item_hash), self.validation) {
+    /// What becomes of the pair with these id hashes, `given` if a held-out file names it.
+    pub(super) fn fate(&self, user_hash: u64, item_hash: u64, given: bool) -> Fate {
+        match (given || self.test.is_held_out(user_hash, item_hash), self.validation) {
             (true, Some(_)) => Fate::LeftOut,
             (true, None) => Fate::HeldOut,
             (false, Some((ratio, seed))) if is_held_out(pair_hash(user_hash, item_hash, seed), ratio) => {
@@ -91,64 +60,12 @@ impl Split {
 }
 
 impl Test {
-    /// Whether the pair with these id hashes is kept out of training.
+    /// Whether the hashes keep the pair out of training.
     fn is_held_out(&self, user_hash: u64, item_hash: u64) -> bool {
         match self {
             Self::Ratio { ratio, seed } => is_held_out(pair_hash(user_hash, item_hash, *seed), *ratio),
-            Self::Given(keys) => keys.contains(&pair_hash(user_hash, item_hash, GIVEN_SEED)),
+            Self::Given => false,
         }
-    }
-
-    /// Holds out the pairs of these ratings.
-    pub(super) fn given(ratings: &[Given]) -> Self {
-        let key = |rating: &Given| pair_hash(rating.user.hash64(), rating.item.hash64(), GIVEN_SEED);
-        Self::Given(ratings.iter().map(key).collect())
-    }
-}
-
-/// The ratings of a held-out file that `wanted` accepts. Lines that are no ratings are passed over: the file is
-/// checked like any other source when it is imported.
-pub(super) async fn read_given(
-    uri: &str,
-    options: &BTreeMap<String, String>,
-    dataset: &DatasetInfo,
-    compute: &Compute,
-    wanted: impl Fn(&RatingRow<'_>) -> bool + Send + 'static,
-) -> Result<Vec<Given>, TrainError> {
-    let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
-    let found = inspect(&source, options).await?;
-    let (folder, _) = SourceFolder::open(uri, options)?;
-    let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Integer);
-    let rules = Rules {
-        user_id_kind: kind(dataset.user_id_kind()),
-        item_id_kind: kind(dataset.item_id_kind()),
-        rating_min: 0.0,
-        rating_max: 0.0,
-    };
-    let mut sink = Wanted { wanted, ratings: Vec::new() };
-    for file in found.files.iter().filter(|file| file.content() == FileContent::Ratings) {
-        let whole = 0..file.length_bytes;
-        sink = folder.read_range(file, rules, whole, compute, sink, |_| {}).await?.sink;
-    }
-    Ok(sink.ratings)
-}
-
-/// Keeps the ratings that are wanted.
-struct Wanted<F> {
-    wanted: F,
-    ratings: Vec<Given>,
-}
-
-impl<F: Fn(&RatingRow<'_>) -> bool + Send + 'static> RowSink for Wanted<F> {
-    type Error = TrainError;
-
-    fn take(&mut self, row: &Row<'_>, _position: u64) -> Result<(), TrainError> {
-        if let Row::Rating(row) = row
-            && (self.wanted)(row)
-        {
-            self.ratings.push(Given::from(*row));
-        }
-        Ok(())
     }
 }
 
@@ -164,12 +81,13 @@ mod tests {
         let mut held = 0;
         for pair in 0..10_000_u64 {
             let (user, item) = (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15), pair ^ 0x5bd1_e995);
-            match (plain.fate(user, item), nested.fate(user, item)) {
+            match (plain.fate(user, item, false), nested.fate(user, item, false)) {
                 (Fate::HeldOut, Fate::LeftOut) | (Fate::Trained, Fate::Trained) => {}
                 (Fate::Trained, Fate::HeldOut) => held += 1,
                 other => panic!("{other:?}"),
             }
         }
+        assert_eq!((plain.fate(1, 2, true), nested.fate(1, 2, true)), (Fate::HeldOut, Fate::LeftOut));
         // Three tenths of four fifths.
         assert!((2_200..2_600).contains(&held), "{held}");
     }

@@ -79,12 +79,9 @@ impl ModelAttempt {
             validation_ratio: step.validation_ratio,
         };
         let sides = load_sides(&context, &cache, &dataset, choice, &step.owners, step.workers).await?;
-        let done = ModelLoadDone {
-            rating_sums: sides.rating_sums(),
-            held_out_pairs: sides.held_out_pairs(),
-            kernel: context.kernel.name().to_owned(),
-        };
-        let Sides { manifest, peers, me, users, items } = sides;
+        let held_out_pairs = sides.held_out_pairs();
+        let Sides { manifest, peers, me, users, items, rating_sums } = sides;
+        let done = ModelLoadDone { rating_sums, held_out_pairs, kernel: context.kernel.name().to_owned() };
         let item_of_slot = items.global_rows(peers.len());
         let state = RwLock::default();
         let attempt = Self {

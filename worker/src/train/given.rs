@@ -1,0 +1,276 @@
+//! The pairs that a held-out file names, by own row of each side.
+//!
+//! The file is read in ranges, several at a time. Ids become row numbers as they are read, so that of a pair that
+//! concerns nobody here nothing is kept, and of the others twelve bytes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rayon::prelude::*;
+use shoal_common::{compute::Compute, ids::IdKind};
+use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent, SourceFile};
+
+use super::TrainError;
+use crate::{
+    dataset::{
+        parse::Rules,
+        row::{IdRef, Row},
+        source::{SourceFolder, inspect, rows::RowSink},
+    },
+    exchange::routing::SideShards,
+    id_column::IdColumn,
+};
+
+/// Bytes of a file that one thread reads in one go.
+const RANGE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The held-out pairs of one side's own rows.
+#[derive(Debug)]
+pub(super) struct GivenRows {
+    /// Own rows + 1 offsets.
+    pub(super) indptr: Vec<u64>,
+    /// Global rows of the other side, ascending within a row.
+    pub(super) others: Vec<u32>,
+    /// One per pair.
+    pub(super) ratings: Vec<f32>,
+}
+
+/// Where the ids of one side are, and which of them are owned here.
+#[derive(Debug)]
+pub(super) struct Directory {
+    /// By shard.
+    ids: Vec<IdColumn>,
+    /// Global number of each shard's first row.
+    firsts: Vec<u32>,
+    /// Place among the own rows of each shard's first row, where it is owned here.
+    own_firsts: Vec<Option<u32>>,
+    own_rows: usize,
+}
+
+/// A row: its shard, and its place there.
+type Place = (usize, usize);
+
+/// A rating of the file between rows that the data set has.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    user: u32,
+    item: u32,
+    rating: f32,
+}
+
+impl Directory {
+    /// Of these shards, whose ids are given by shard, on worker `me`.
+    pub(super) fn new(shards: &SideShards, ids: Vec<IdColumn>, me: usize) -> Self {
+        let mut own_firsts = vec![None; ids.len()];
+        let mut own_rows = 0;
+        for shard in shards.owned_by(me) {
+            // Own rows are counted in a u32 as global ones are.
+            own_firsts[shard as usize] = Some(own_rows as u32);
+            own_rows += shards.shard_rows(shard).len();
+        }
+        let firsts = (0..shards.count()).map(|shard| shards.shard_rows(shard).start).collect();
+        Self { ids, firsts, own_firsts, own_rows }
+    }
+
+    /// Where an id is; `last` is what was found before, which often comes again.
+    fn find(&self, id: IdRef<'_>, last: &mut Option<Place>) -> Option<Place> {
+        let again = last.filter(|&(shard, row)| self.ids[shard].is(row, id));
+        let found = again.or_else(|| {
+            let shard = id.shard(self.ids.len() as u32) as usize;
+            self.ids[shard].find_ref(id).map(|row| (shard, row))
+        });
+        *last = found.or(*last);
+        found
+    }
+
+    fn is_own(&self, (shard, _): Place) -> bool {
+        self.own_firsts[shard].is_some()
+    }
+
+    fn global_row(&self, (shard, row): Place) -> u32 {
+        self.firsts[shard] + row as u32
+    }
+
+    /// The place of a global row among the own ones.
+    fn own_row(&self, row: u32) -> Option<usize> {
+        let shard = self.firsts.partition_point(|&first| first <= row) - 1;
+        self.own_firsts[shard].map(|first| (first + row - self.firsts[shard]) as usize)
+    }
+}
+
+/// The pairs of a held-out file, by own user row and by own item row. Lines that are no ratings, and ids that the
+/// data set does not have, are passed over: the file is checked like any other source when it is imported. Of a
+/// pair that comes again the first rating counts.
+pub(super) async fn read_given(
+    uri: &str,
+    options: &BTreeMap<String, String>,
+    dataset: &DatasetInfo,
+    compute: &Compute,
+    directories: [Directory; 2],
+) -> Result<[GivenRows; 2], TrainError> {
+    let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
+    let found = inspect(&source, options).await?;
+    let (folder, _) = SourceFolder::open(uri, options)?;
+    let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Integer);
+    let rules = Rules {
+        user_id_kind: kind(dataset.user_id_kind()),
+        item_id_kind: kind(dataset.item_id_kind()),
+        rating_min: 0.0,
+        rating_max: 0.0,
+    };
+    let directories = Arc::new(directories);
+    let (folder, ratings) =
+        (&folder, found.files.iter().filter(|file| file.content() == FileContent::Ratings));
+    let reading: Vec<_> = ratings
+        .flat_map(ranges)
+        .map(|(file, range)| {
+            let sink = Finder { directories: Arc::clone(&directories), last: [None; 2], pairs: Vec::new() };
+            async move {
+                let read = folder.read_range(file, rules, range, compute, sink, |_| {}).await?;
+                Ok::<_, TrainError>(read.sink.pairs)
+            }
+        })
+        .collect();
+    // While some are being parsed the bytes of others come in.
+    let pieces: Vec<Vec<Pair>> = stream::iter(reading).buffered(2 * compute.threads()).try_collect().await?;
+    Ok(compute.run(move || by_rows(&directories, &pieces)).await?)
+}
+
+fn ranges(file: &SourceFile) -> impl Iterator<Item = (&SourceFile, std::ops::Range<u64>)> {
+    let begins = (0..file.length_bytes).step_by(RANGE_BYTES as usize);
+    begins.map(move |begin| (file, begin..file.length_bytes.min(begin + RANGE_BYTES)))
+}
+
+/// Finds the rows of ratings, and keeps those that are owned here on either side.
+struct Finder {
+    directories: Arc<[Directory; 2]>,
+    last: [Option<Place>; 2],
+    pairs: Vec<Pair>,
+}
+
+impl RowSink for Finder {
+    type Error = TrainError;
+
+    fn take(&mut self, row: &Row<'_>, _position: u64) -> Result<(), TrainError> {
+        let Row::Rating(row) = row else { return Ok(()) };
+        let ([users, items], [last_user, last_item]) = (&*self.directories, &mut self.last);
+        if let (Some(user), Some(item)) = (users.find(row.user, last_user), items.find(row.item, last_item))
+            && (users.is_own(user) || items.is_own(item))
+        {
+            let (user, item) = (users.global_row(user), items.global_row(item));
+            self.pairs.push(Pair { user, item, rating: row.rating });
+        }
+        Ok(())
+    }
+}
+
+fn by_rows([users, items]: &[Directory; 2], pieces: &[Vec<Pair>]) -> [GivenRows; 2] {
+    let pairs = || pieces.iter().flatten();
+    let of_users = || pairs().filter_map(|pair| Some((users.own_row(pair.user)?, pair.item, pair.rating)));
+    let of_items = || pairs().filter_map(|pair| Some((items.own_row(pair.item)?, pair.user, pair.rating)));
+    let (users, items) =
+        rayon::join(|| GivenRows::new(users.own_rows, of_users), || GivenRows::new(items.own_rows, of_items));
+    [users, items]
+}
+
+impl GivenRows {
+    /// Of so many own rows, from pairs (own row, other row, rating) in the order of the file, which are gone through
+    /// twice.
+    fn new<P: Iterator<Item = (usize, u32, f32)>>(rows: usize, pairs: impl Fn() -> P) -> Self {
+        let mut begins = vec![0; rows + 1];
+        for (row, ..) in pairs() {
+            begins[row + 1] += 1;
+        }
+        for row in 0..rows {
+            begins[row + 1] += begins[row];
+        }
+        let mut next = begins.clone();
+        let mut cells = vec![(0, 0.0); begins[rows]];
+        for (row, other, rating) in pairs() {
+            cells[next[row]] = (other, rating);
+            next[row] += 1;
+        }
+        let mut of_rows = Vec::with_capacity(rows);
+        let mut rest = &mut cells[..];
+        for row in begins.windows(2) {
+            let (cells, after) = rest.split_at_mut(row[1] - row[0]);
+            of_rows.push(cells);
+            rest = after;
+        }
+        // Stable: of a pair that comes again the first stays in front.
+        of_rows.par_iter_mut().with_min_len(256).for_each(|row| row.sort_by_key(|&(other, _)| other));
+        let (mut others, mut ratings) = (Vec::with_capacity(begins[rows]), Vec::with_capacity(begins[rows]));
+        let mut indptr = vec![0];
+        for row in of_rows {
+            let begin = others.len();
+            for &mut (other, rating) in row {
+                if others.len() == begin || others.last() != Some(&other) {
+                    others.push(other);
+                    ratings.push(rating);
+                }
+            }
+            indptr.push(others.len() as u64);
+        }
+        Self { indptr, others, ratings }
+    }
+
+    /// What is held out of an own row: global rows of the other side, ascending.
+    pub(super) fn row(&self, row: usize) -> &[u32] {
+        &self.others[self.indptr[row] as usize..self.indptr[row + 1] as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rows_have_every_pair_once_with_its_first_rating(
+            pairs in prop::collection::vec((0_usize..6, 0_u32..9, 0_u8..10), 0..80),
+        ) {
+            let pairs: Vec<(usize, u32, f32)> =
+                pairs.into_iter().map(|(row, other, rating)| (row, other, f32::from(rating))).collect();
+            let mut first = BTreeMap::new();
+            for &(row, other, rating) in &pairs {
+                first.entry((row, other)).or_insert(rating);
+            }
+            let given = GivenRows::new(6, || pairs.iter().copied());
+            let found = (0..6).flat_map(|row| given.row(row).iter().map(move |&other| (row, other)));
+            let found: Vec<((usize, u32), f32)> = found.zip(given.ratings.iter().copied()).collect();
+            prop_assert_eq!(found, first.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(given.indptr.len(), 7);
+        }
+    }
+
+    #[test]
+    fn ids_are_found_by_shard_whatever_came_before() {
+        let shards = SideShards::new([2, 0, 3], vec![1, 0, 0]).unwrap();
+        let mut ids = vec![Vec::new(); 3];
+        for id in 0.. {
+            let shard = IdRef::Integer(id).shard(3) as usize;
+            if ids[shard].len() < shards.shard_rows(shard as u32).len() {
+                ids[shard].push(id);
+            }
+            if ids.iter().map(Vec::len).sum::<usize>() == 5 {
+                break;
+            }
+        }
+        let columns = ids.iter().cloned().map(IdColumn::Integer).collect();
+        let directory = Directory::new(&shards, columns, 0);
+        let mut last = None;
+        for (shard, row, own) in
+            [(0, 1, None), (2, 0, Some(0)), (2, 0, Some(0)), (2, 2, Some(2)), (0, 0, None)]
+        {
+            let place = directory.find(IdRef::Integer(ids[shard][row]), &mut last).unwrap();
+            assert_eq!((place, directory.is_own(place)), ((shard, row), own.is_some()));
+            assert_eq!(directory.own_row(directory.global_row(place)), own);
+            assert_eq!(directory.find(IdRef::Integer(-1), &mut last), None);
+        }
+        assert_eq!((directory.own_rows, directory.global_row((2, 1))), (3, 3));
+    }
+}
