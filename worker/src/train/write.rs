@@ -3,7 +3,10 @@
 //! Tensors: the id column, `ranking` f32[rows, rank], `rating` f32[rows, rank], `rating_bias` f32[rows]
 //! (zeros without biases), `train_counts` u32[rows]; those of an objective that is not trained are absent.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shoal_common::store::{PartKind, join, part};
 use shoal_proto::v1::{ObjectEntry, Objective, Side};
 
@@ -12,6 +15,9 @@ use crate::{
     id_column::IdColumn,
     tensor_file::{TensorFile, TensorFileError, TensorWriter},
 };
+
+/// Parts that are written at once: to write one durably is mostly waiting for the disk.
+const PARTS_AT_ONCE: usize = 4;
 
 const RANKING: &str = "ranking";
 const RATING: &str = "rating";
@@ -52,19 +58,25 @@ impl TrainAttempt {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub async fn write(self: &std::sync::Arc<Self>, path: &str) -> Result<Vec<ObjectEntry>, TrainError> {
-        let mut entries = Vec::new();
-        for side in [Side::Users, Side::Items] {
-            for at in 0..self.side(side).owned.len() {
-                let attempt = std::sync::Arc::clone(self);
-                let name = part(PartKind::Factors, side, self.side(side).owned[at].shard);
-                let named = name.clone();
-                let bytes = self.context.compute.run(move || attempt.part_bytes(side, at, &named)).await??;
-                let entry = self.context.store.put(&join(path, &name), bytes).await?;
-                entries.push(ObjectEntry { path: name, ..entry });
-            }
-        }
-        Ok(entries)
+    pub async fn write(self: &Arc<Self>, path: &str) -> Result<Vec<ObjectEntry>, TrainError> {
+        let shards = [Side::Users, Side::Items]
+            .into_iter()
+            .flat_map(|side| (0..self.side(side).owned.len()).map(move |at| (side, at)));
+        let writing: Vec<_> = shards.map(|(side, at)| self.write_part(path, side, at)).collect();
+        stream::iter(writing).buffered(PARTS_AT_ONCE).try_collect().await
+    }
+
+    async fn write_part(
+        self: &Arc<Self>,
+        folder: &str,
+        side: Side,
+        at: usize,
+    ) -> Result<ObjectEntry, TrainError> {
+        let name = part(PartKind::Factors, side, self.side(side).owned[at].shard);
+        let (attempt, named) = (Arc::clone(self), name.clone());
+        let bytes = self.context.compute.run(move || attempt.part_bytes(side, at, &named)).await??;
+        let entry = self.context.store.put(&join(folder, &name), bytes).await?;
+        Ok(ObjectEntry { path: name, ..entry })
     }
 
     fn part_bytes(&self, side: Side, at: usize, path: &str) -> Result<Bytes, TensorFileError> {
