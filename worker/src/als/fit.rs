@@ -85,6 +85,12 @@ impl<'a> Fit<'a> {
         }
     }
 
+    /// Whether t is the rating of every row.
+    #[must_use]
+    pub fn pulls_are_ratings(&self) -> bool {
+        matches!(self, Self::Explicit { settings, .. } if !settings.biases && settings.rating_mean == 0.0)
+    }
+
     /// What is known of all weights of a row.
     #[must_use]
     pub fn weights(&self, ratings: &[f32]) -> Weights {

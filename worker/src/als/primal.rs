@@ -29,7 +29,7 @@ pub struct Sums {
     normal: Vec<f32>,
     /// Σ t q and, with biases, Σ q behind it.
     sides: Vec<f32>,
-    /// Σ t.
+    /// Σ t, where somebody needs it.
     pulls: f64,
 }
 
@@ -145,29 +145,23 @@ fn start(shared: &Shared<'_>, sums: &mut Sums) {
 fn add_ratings(shared: &Shared<'_>, row: Row<'_>, weights: Weights, sums: &mut Sums, scratch: &mut Scratch) {
     let (kernel, fit) = (shared.kernel, &shared.fit);
     let (rows, biases) = (fit.rows(), fit.biases());
+    let pulls_are_ratings = fit.pulls_are_ratings();
+    let is_narrow = weights == Weights::One && kernel.is_narrow(fit.rank());
     for begin in (0..row.slots.len()).step_by(DEPTH) {
-        let Row { slots, ratings, ahead } = row.part(begin..row.slots.len().min(begin + DEPTH));
-        scratch.scales.clear();
-        scratch.factors.clear();
-        for (&slot, &rating) in slots.iter().zip(ratings) {
-            let (weight, pull) = fit.weight_and_pull(slot, rating);
-            sums.pulls += pull;
-            match weights {
-                Weights::One => scratch.factors.push(pull as f32),
-                // Rows are scaled by the weight's root, so the pull must be by its inverse.
-                Weights::Positive => {
-                    let root = (weight as f32).sqrt();
-                    scratch.scales.push(root);
-                    scratch.factors.push(pull as f32 / root);
-                }
-                Weights::Any => {
-                    scratch.scales.push(weight as f32);
-                    scratch.factors.push(pull as f32);
-                }
-            }
-            if biases {
-                scratch.factors.push(1.0);
-            }
+        let part = row.part(begin..row.slots.len().min(begin + DEPTH));
+        let Row { slots, ratings, ahead } = part;
+        let ahead = &ahead[..ahead.len().min(DEPTH)];
+        if !pulls_are_ratings {
+            weigh(fit, part, weights, &mut sums.pulls, scratch);
+        }
+        let factors = if pulls_are_ratings { ratings } else { &*scratch.factors };
+        if is_narrow && biases {
+            kernel.add_rows::<2>(rows, slots, factors, ahead, &mut sums.normal, &mut sums.sides);
+            continue;
+        }
+        if is_narrow {
+            kernel.add_rows::<1>(rows, slots, factors, ahead, &mut sums.normal, &mut sums.sides);
+            continue;
         }
         let scaled = (weights == Weights::Positive).then_some(&*scratch.scales);
         kernel.pack_rows(rows, slots, scaled, &mut scratch.panels);
@@ -178,13 +172,40 @@ fn add_ratings(shared: &Shared<'_>, row: Row<'_>, weights: Weights, sums: &mut S
             order: fit.rank(),
             panels: &scratch.panels,
             left: (weights == Weights::Any).then_some(&scratch.weighted),
-            factors: &scratch.factors,
-            ahead: Some(Ahead { rows, slots: &ahead[..ahead.len().min(DEPTH)] }),
+            factors,
+            ahead: Some(Ahead { rows, slots: ahead }),
         };
         if biases {
             kernel.add_products::<2>(products, &mut sums.normal, &mut sums.sides);
         } else {
             kernel.add_products::<1>(products, &mut sums.normal, &mut sums.sides);
+        }
+    }
+}
+
+/// The factors of some ratings for the right-hand sides, and their scales where weights have any.
+fn weigh(fit: &Fit<'_>, part: Row<'_>, weights: Weights, pulls: &mut f64, scratch: &mut Scratch) {
+    let biases = fit.biases();
+    scratch.scales.clear();
+    scratch.factors.clear();
+    for (&slot, &rating) in part.slots.iter().zip(part.ratings) {
+        let (weight, pull) = fit.weight_and_pull(slot, rating);
+        *pulls += pull;
+        match weights {
+            Weights::One => scratch.factors.push(pull as f32),
+            // Rows are scaled by the weight's root, so the pull must be by its inverse.
+            Weights::Positive => {
+                let root = (weight as f32).sqrt();
+                scratch.scales.push(root);
+                scratch.factors.push(pull as f32 / root);
+            }
+            Weights::Any => {
+                scratch.scales.push(weight as f32);
+                scratch.factors.push(pull as f32);
+            }
+        }
+        if biases {
+            scratch.factors.push(1.0);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! * `products`: panels into blocks, where the time goes;
 //! * [`blocks`]: how a symmetric matrix is stored;
 //! * [`pack`]: gathering rows into panels;
-//! * [`normal`]: sums of outer products;
+//! * [`normal`]: sums of outer products; [`narrow`]: the same of rows that are short;
 //! * [`factor`]: Cholesky factorisation and substitution;
 //! * [`dense`]: what acts on whole rows.
 //!
@@ -17,6 +17,7 @@
 pub mod blocks;
 pub mod dense;
 pub mod factor;
+pub mod narrow;
 pub mod normal;
 pub mod pack;
 mod portable;
@@ -92,6 +93,17 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2+fma",
             Set::Portable => "portable",
+        }
+    }
+
+    /// Whether there are registers for a whole block and more.
+    fn has_many_registers(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => true,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => false,
+            Set::Portable => false,
         }
     }
 

@@ -61,7 +61,15 @@ impl<'a> Rows<'a> {
 
     pub(super) fn check(&self, slots: &[u32]) {
         let rows = self.count();
-        assert!(slots.iter().all(|&slot| (slot as usize) < rows), "a slot is beyond the rows");
+        // Without a way out in the middle this is done for many slots at a time.
+        let beyond = slots.iter().fold(false, |beyond, &slot| beyond | (slot as usize >= rows));
+        assert!(!beyond, "a slot is beyond the rows");
+    }
+
+    /// How many rows there are from whose beginning on at least so many numbers can be read.
+    pub(super) fn followed_by(&self, numbers: usize) -> usize {
+        let last = self.values.len().checked_sub(self.first + numbers);
+        last.map_or(0, |last| (last / self.stride + 1).min(self.count()))
     }
 
     /// Where a checked row begins.

@@ -113,6 +113,34 @@ proptest! {
     }
 
     #[test]
+    fn narrow_rows_sum_up_to_the_bits_of_packed_ones(
+        width in 1_usize..=20, stride in 0_usize..3, count in 0_usize..90, seed: u64,
+    ) {
+        let stride = width + stride;
+        // The last rows are not followed by a whole block.
+        let fixed = values(9 * stride, seed);
+        let rows = Rows::new(&fixed, stride, width);
+        let (slots, factors) = (slots(count, 9, seed), values(2 * count, seed ^ 1));
+        for kernel in Kernel::available() {
+            let mut panels = Panels::default();
+            kernel.pack_rows(rows, &slots, None, &mut panels);
+            let products =
+                Products { order: width, panels: &panels, left: None, factors: &factors, ahead: None };
+            let sums = || (values(blocks::len(width), seed ^ 2), values(2 * padded(width), seed ^ 3));
+            let ((mut packed, mut packed_sides), (mut narrow, mut narrow_sides)) = (sums(), sums());
+            kernel.add_products::<2>(products, &mut packed, &mut packed_sides);
+            kernel.add_rows::<2>(rows, &slots, &factors, &slots, &mut narrow, &mut narrow_sides);
+            prop_assert_eq!(&narrow_sides, &packed_sides, "{:?}", kernel);
+            for row in 0..width {
+                for column in 0..=row {
+                    let at = index(row, column);
+                    prop_assert_eq!(narrow[at], packed[at], "{:?} {} {}", kernel, row, column);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn packed_columns_are_the_transpose(
         width in 1_usize..40, count in 1_usize..40, scaled: bool, ones: bool, seed: u64,
     ) {
