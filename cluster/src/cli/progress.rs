@@ -82,10 +82,14 @@ impl View {
     fn show(&mut self, job: &JobInfo) {
         let sweeps = job.training.as_ref().and_then(|training| training.parameters.as_ref());
         let total = sweeps.map_or(0, |parameters| parameters.sweeps);
-        for metrics in job.sweeps.iter().skip(self.sweeps_told) {
+        // The last sweep is measured with the version: its line waits for that.
+        let waits = |metrics: &SweepMetrics| {
+            metrics.sweep == total && job.state() == JobState::Running && job.model_version.is_empty()
+        };
+        for metrics in job.sweeps.iter().skip(self.sweeps_told).take_while(|metrics| !waits(metrics)) {
             self.say(&sweep_line(metrics, total));
+            self.sweeps_told += 1;
         }
-        self.sweeps_told = self.sweeps_told.max(job.sweeps.len());
         let queued = job.state() == JobState::Queued;
         self.set(job.progress, if queued { "waiting for the jobs before it" } else { &job.phase });
     }

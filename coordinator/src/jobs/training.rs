@@ -8,7 +8,7 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     AlsParameters, DatasetInfo, Evaluation, ExchangeFormat, JobInfo, JobRecord, ModelFolder, ModelVersion,
-    ObjectEntry, ObjectiveChoice, Side, SplitParameters, SweepCommitted, SweepOrder, SweepWork,
+    ObjectEntry, ObjectiveChoice, Side, SplitParameters, SweepCommitted, SweepMetrics, SweepOrder, SweepWork,
     TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
     update_job::Update,
 };
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::{
     JobError, commit,
     conventions::{confidence_name, scaling_name, solver_name},
+    evaluation::evaluation,
     model, point_latest,
     steps::{self, Attempt},
     sweeps::{add_work, metrics, metrics_json},
@@ -185,7 +186,7 @@ impl Training<'_> {
         }
     }
 
-    /// Both half-steps of a sweep, and its checkpoint where one is due.
+    /// Both half-steps of a sweep, and its checkpoint where one is due. The last sweep's is measured as the version.
     async fn sweep(&self, record: &mut JobRecord, sweep: u32, tracker: &mut Tracker) -> Result<(), JobError> {
         let started = Instant::now();
         let sweeps = self.parameters.sweeps;
@@ -211,17 +212,11 @@ impl Training<'_> {
         let path = checkpoint_path(&info.job_id, info.attempt, sweep);
         let objects = self.write(&path, sweep, tracker).await?;
         Manifest::new("checkpoint", objects).write(&self.leader.store, &path).await?;
-        tracker.begin("evaluating", &format!("sweep {sweep} of {sweeps}: evaluating"), span);
-        // The last measure is the version's: it covers every user.
-        let ranking_users_max = if is_last { 0 } else { self.parameters.ranking_users_max };
-        let evaluate = TrainEvaluate { path: path.clone(), sweep, ranking_users_max };
-        let mut sums = Vec::new();
-        for event in self.on_all(Step::TrainEvaluate(evaluate), tracker).await? {
-            if let Event::TrainEvaluateDone(done) = event {
-                sums.extend(done.shards);
-            }
+        let mut metrics = SweepMetrics::default();
+        if !is_last {
+            tracker.begin("evaluating", &format!("sweep {sweep} of {sweeps}: evaluating"), span);
+            metrics = self.evaluate(&path, sweep, tracker).await?;
         }
-        let mut metrics = metrics(sums, self.parameters.objective());
         (metrics.sweep, metrics.seconds, metrics.work) = (sweep, seconds, Some(work));
         let committed = SweepCommitted { sweep, checkpoint_path: path.clone(), metrics: Some(metrics) };
         commit(self.leader, &info.job_id, Update::SweepCommitted(committed)).await?;
@@ -232,6 +227,24 @@ impl Training<'_> {
             self.leader.store.delete_folder(&superseded).await?;
         }
         Ok(())
+    }
+
+    /// Measures the factors below `path`, their lists for some of the users.
+    async fn evaluate(
+        &self,
+        path: &str,
+        sweep: u32,
+        tracker: &mut Tracker,
+    ) -> Result<SweepMetrics, JobError> {
+        let ranking_users_max = self.parameters.ranking_users_max;
+        let evaluate = TrainEvaluate { path: path.to_owned(), sweep, ranking_users_max };
+        let mut sums = Vec::new();
+        for event in self.on_all(Step::TrainEvaluate(evaluate), tracker).await? {
+            if let Event::TrainEvaluateDone(done) = event {
+                sums.extend(done.shards);
+            }
+        }
+        Ok(metrics(sums, self.parameters.objective()))
     }
 
     async fn write(
@@ -250,8 +263,12 @@ impl Training<'_> {
         Ok(objects)
     }
 
-    /// Measures the last checkpoint as every model is measured.
-    async fn measure(&self, record: &JobRecord, tracker: &mut Tracker) -> Result<Evaluation, JobError> {
+    /// Measures the last checkpoint as every model is measured, and as a sweep is.
+    async fn measure(
+        &self,
+        record: &JobRecord,
+        tracker: &mut Tracker,
+    ) -> Result<(Evaluation, SweepMetrics), JobError> {
         tracker.begin("evaluating", "evaluating", (WRITTEN, MEASURED));
         let run = model::Run::new(self.leader, self.attempt.clone(), self.dataset.clone()).part("measure");
         let parameters = &self.parameters;
@@ -268,9 +285,11 @@ impl Training<'_> {
             als: Some(parameters.clone()),
             ..ModelFolder::default()
         };
-        let evaluation = run.evaluate(vec![folder], None, parameters.seed, tracker).await?;
+        let done = run.sums(vec![folder], None, parameters.seed, tracker).await?;
         run.release().await;
-        Ok(evaluation)
+        let of_sweep = done.iter().flat_map(|done| &done.shards).filter_map(|shard| shard.sweep);
+        let metrics = metrics(of_sweep.collect(), parameters.objective());
+        Ok((evaluation(done, self.dataset.items)?, metrics))
     }
 
     /// The version's folder: factors, the files for people, the manifest last.
@@ -280,13 +299,16 @@ impl Training<'_> {
         started: Instant,
         tracker: &mut Tracker,
     ) -> Result<ModelVersion, JobError> {
-        let info = record.info.clone().unwrap_or_default();
+        let mut info = record.info.clone().unwrap_or_default();
         tracker.begin("publishing", "writing the factors", (SWEEPS_SPAN.1, WRITTEN));
         let path = model::folder_of(&info);
         let mut objects = self.write(&path, self.parameters.sweeps, tracker).await?;
         // Measuring loads the ratings too: workers are not to hold them twice.
         steps::release(self.leader, &self.attempt.job_id).await;
-        let evaluation = self.measure(record, tracker).await?;
+        let (evaluation, measured) = self.measure(record, tracker).await?;
+        if let Some(last) = info.sweeps.last_mut() {
+            (last.rating, last.ranking) = (measured.rating, measured.ranking);
+        }
         tracker.begin("publishing", "publishing", (MEASURED, 1.0));
         let mut version = ModelVersion {
             name: model::name_of(&info),

@@ -216,6 +216,12 @@ impl ClusterState {
         }
         if let Some(info) = info {
             info.model_version.clone_from(&version.name);
+            // The last sweep is measured with the version that came of it.
+            if let (Some(last), Some(metrics)) = (info.sweeps.last_mut(), version.metrics)
+                && last.sweep == metrics.sweep
+            {
+                *last = metrics;
+            }
         }
         version.set_state(VersionState::Ready);
         self.versions.insert(version.name.clone(), version);

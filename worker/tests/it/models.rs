@@ -110,6 +110,45 @@ async fn any_number_of_workers_and_threads_makes_the_same_models() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_is_measured_as_its_last_sweep_is() {
+    let (workers, dataset) = start(3, 1).await;
+    let ratings = std::fs::read_to_string(workers.folder.path().join("sample/ratings.csv")).unwrap();
+    let (header, rows) = ratings.split_once('\n').unwrap();
+    // Of the first user nothing is left to train on: a newcomer.
+    let first = rows.split(',').next().unwrap();
+    let is_held_out = |(at, row): &(usize, &str)| at % 9 == 0 || row.split(',').next() == Some(first);
+    let held_out: Vec<&str> = rows.lines().enumerate().filter(is_held_out).map(|(_, row)| row).collect();
+    let file = workers.folder.path().join("held-out.csv");
+    std::fs::write(&file, format!("{header}\n{}\n", held_out.join("\n"))).unwrap();
+    let test_uri = file.to_str().unwrap().to_owned();
+    for objective in [ObjectiveChoice::Explicit, ObjectiveChoice::Implicit, ObjectiveChoice::Both] {
+        let parameters = AlsParameters {
+            objective: objective.into(),
+            test_uri: test_uri.clone(),
+            test_ratio: 0.0,
+            ..parameters(6, 2)
+        };
+        let trained = workers.train(&dataset, &parameters).await.unwrap();
+        let split = SplitParameters { test_ratio: 0.0, test_uri: test_uri.clone(), ..split() };
+        let run = ModelRun::begin_with(&workers, &dataset, split, 0.0).await.unwrap();
+        assert_eq!((run.held_out_pairs, run.rating_mean), (held_out.len() as u64, trained.rating_mean));
+        let folder = ModelFolder {
+            model: "als".into(),
+            path: trained.path.clone(),
+            rating_mean: trained.rating_mean,
+            als: Some(parameters),
+            ..Default::default()
+        };
+        let (shards, _) = run.evaluate(vec![folder], None).await.unwrap();
+        let newcomers: u64 = shards.iter().map(|shard| shard.newcomers.as_ref().unwrap().users).sum();
+        assert_eq!(newcomers, 1);
+        let sums: Vec<ShardMetricSums> = shards.iter().filter_map(|shard| shard.sweep).collect();
+        assert_eq!(sums, trained.metrics, "{objective:?}");
+    }
+    workers.release().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn models_are_better_than_what_is_expected_of_anybody() {
     let (workers, dataset) = start(3, 1).await;
     let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();

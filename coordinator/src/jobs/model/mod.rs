@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use shoal_common::store::{Manifest, checkpoint_path};
 use shoal_proto::v1::{
-    DatasetInfo, Evaluation, HybridModel, JobRecord, ModelBaselines, ModelEvaluate, ModelFolder, ModelItems,
-    ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters, StartTrainingRequest, model_parameters::Model,
-    step_event::Event, step_request::Step,
+    DatasetInfo, Evaluation, HybridModel, JobRecord, ModelBaselines, ModelEvaluate, ModelEvaluateDone,
+    ModelFolder, ModelItems, ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters, StartTrainingRequest,
+    model_parameters::Model, step_event::Event, step_request::Step,
 };
 use tokio::time::Instant;
 
@@ -193,13 +193,24 @@ impl<'a> Run<'a> {
         seed: u64,
         tracker: &mut Tracker,
     ) -> Result<Evaluation, JobError> {
+        evaluation(self.sums(folders, hybrid, seed, tracker).await?, self.dataset.items)
+    }
+
+    /// What every worker sums when models are measured.
+    pub(super) async fn sums(
+        &self,
+        folders: Vec<ModelFolder>,
+        hybrid: Option<HybridModel>,
+        seed: u64,
+        tracker: &mut Tracker,
+    ) -> Result<Vec<ModelEvaluateDone>, JobError> {
         let step = ModelEvaluate { folders, hybrid, ranking_users_max: 0, seed };
         let events = self.on_all(Step::ModelEvaluate(step), tracker).await?;
         let done = events.into_iter().filter_map(|event| match event {
             Event::ModelEvaluateDone(done) => Some(done),
             _ => None,
         });
-        evaluation(done.collect(), self.dataset.items)
+        Ok(done.collect())
     }
 
     /// Lets workers forget a part.

@@ -347,7 +347,8 @@ fn evaluated(shard: u32) -> ShardEvaluationSums {
         rating: 175.0,
         squared_rating: 700.0,
     };
-    ShardEvaluationSums { shard, rating: Some(rating), model: Some(lists), ..ShardEvaluationSums::default() }
+    let (rating, model, sweep) = (Some(rating), Some(lists), Some(measured(shard)));
+    ShardEvaluationSums { shard, rating, model, sweep, ..ShardEvaluationSums::default() }
 }
 
 #[tonic::async_trait]

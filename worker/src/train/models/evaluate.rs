@@ -1,7 +1,8 @@
 //! Measures models on the held-out pairs of the own users: any model, by the same code.
 //!
 //! Item shards are gone through one after the other, all own users against each: memory is one shard of each
-//! model, and of each user a list. Sums are per user shard, users in row order.
+//! model, and of each user a list. Sums are per user shard, users in row order. Beside what every model is judged by
+//! stand the sums of a sweep of ALS: so the last sweep is not measured twice.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     self as proto, ListScoreSums, ModelEvaluate, ModelEvaluateDone, ModelFolder, ShardEvaluationSums,
+    ShardMetricSums,
 };
 
 use super::{
@@ -41,6 +43,8 @@ pub(super) struct Judged {
     pub(super) row: usize,
     /// Of the model's predicted ratings.
     pub(super) rating: RatingSums,
+    /// The same without keeping predictions within the scale.
+    unclamped: RatingSums,
     /// Of what is expected of anybody.
     baseline: RatingSums,
     /// Set for users whose list is judged.
@@ -52,6 +56,7 @@ struct Scored {
     row: usize,
     outcome: Option<(UserOutcome, Vec<u32>)>,
     rating: RatingSums,
+    unclamped: RatingSums,
     baseline: RatingSums,
 }
 
@@ -126,7 +131,8 @@ impl ModelAttempt {
             .map(|row| {
                 let list = unit_interval(mix64(self.user_hash(row))) < share;
                 let top = list.then(|| TopK::new(LIST_LENGTH));
-                Judged { row, rating: RatingSums::default(), baseline: RatingSums::default(), top }
+                let [rating, unclamped, baseline] = Default::default();
+                Judged { row, rating, unclamped, baseline, top }
             })
             .collect()
     }
@@ -143,6 +149,7 @@ impl ModelAttempt {
             if shard.scores[0].predicts_ratings() {
                 let predicted = shard.scores[0].predict(viewer, item, shard.baselines).unwrap_or(expected);
                 user.rating.add(self.clamped(predicted), rating);
+                user.unclamped.add(predicted, rating);
             }
         }
         let Some(top) = &mut user.top else { return };
@@ -192,7 +199,8 @@ impl ModelAttempt {
                 let judged = JudgedUser { hash: self.user_hash(user.row), trained: &rated.items, relevant };
                 (catalogue.judge(&list, judged, |a, b| genres.similarity(a, b)), list)
             });
-            Scored { row: user.row, outcome, rating: user.rating, baseline: user.baseline }
+            let Judged { row, rating, unclamped, baseline, .. } = user;
+            Scored { row, outcome, rating, unclamped, baseline }
         };
         let scored: Vec<Scored> = judged.into_par_iter().map_init(RatedItems::default, score).collect();
         let mut exposure = Exposure::new(self.item_rows());
@@ -200,11 +208,12 @@ impl ModelAttempt {
         for owned in &self.users.owned {
             let begin = scored.partition_point(|scored| scored.row < owned.rows.start);
             let end = scored.partition_point(|scored| scored.row < owned.rows.end);
-            let (mut lists, mut rating, mut baseline) =
-                (RankingSums::default(), RatingSums::default(), RatingSums::default());
+            let (mut lists, mut sweep) = (RankingSums::default(), SweepSums::default());
+            let [mut rating, mut baseline] = <[RatingSums; 2]>::default();
             for user in &scored[begin..end] {
                 rating.merge(&user.rating);
                 baseline.merge(&user.baseline);
+                sweep.add(user);
                 if let Some((outcome, list)) = &user.outcome {
                     lists.add(outcome);
                     if !outcome.newcomer {
@@ -220,6 +229,7 @@ impl ModelAttempt {
                 popularity: Some(list_sums(&lists.popularity)),
                 random: Some(list_sums(&lists.random)),
                 newcomers: Some(list_sums(&lists.newcomers)),
+                sweep: Some(sweep.of_shard(owned.shard)),
             });
         }
         // A list has an item once, and users are counted in a u32.
@@ -261,6 +271,52 @@ struct Shard<'a> {
     /// Global item rows.
     rows: std::ops::Range<u32>,
     baselines: &'a Baselines,
+}
+
+/// What is summed after a sweep of ALS: see [`crate::train::TrainAttempt::evaluate`].
+#[derive(Debug, Default)]
+struct SweepSums {
+    rating: RatingSums,
+    users: u64,
+    /// Recall and NDCG of the model's lists.
+    model: [f64; 2],
+    /// The same of the popularity lists.
+    popularity: [f64; 2],
+}
+
+impl SweepSums {
+    /// Adds a user; newcomers are like the others here.
+    fn add(&mut self, user: &Scored) {
+        self.rating.merge(&user.unclamped);
+        let Some((outcome, _)) = &user.outcome else { return };
+        self.users += 1;
+        for (sums, lists) in [(&mut self.model, &outcome.model), (&mut self.popularity, &outcome.popularity)]
+        {
+            // The last cutoff is the length of the lists.
+            let [.., whole] = &lists.at;
+            sums[0] += whole.recall;
+            sums[1] += whole.ndcg;
+        }
+    }
+
+    fn of_shard(&self, shard: u32) -> ShardMetricSums {
+        let RatingSums { pairs, squared_error, absolute_error, rating, squared_rating } = self.rating;
+        let ([recall_at_20, ndcg_at_20], [popularity_recall_at_20, popularity_ndcg_at_20]) =
+            (self.model, self.popularity);
+        ShardMetricSums {
+            shard,
+            pairs,
+            squared_error,
+            absolute_error,
+            rating,
+            squared_rating,
+            ranked_users: self.users,
+            recall_at_20,
+            ndcg_at_20,
+            popularity_recall_at_20,
+            popularity_ndcg_at_20,
+        }
+    }
 }
 
 fn rating_sums(sums: &RatingSums) -> proto::RatingSums {

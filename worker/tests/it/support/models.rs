@@ -58,6 +58,16 @@ impl<'a> ModelRun<'a> {
         dataset: &DatasetInfo,
         validation_ratio: f64,
     ) -> Result<Self, Status> {
+        Self::begin_with(workers, dataset, split(), validation_ratio).await
+    }
+
+    /// The same where other pairs are held out.
+    pub(crate) async fn begin_with(
+        workers: &'a Workers,
+        dataset: &DatasetInfo,
+        split: SplitParameters,
+        validation_ratio: f64,
+    ) -> Result<Self, Status> {
         let attempt = workers.next_attempt();
         let mut run = Self {
             workers,
@@ -69,7 +79,7 @@ impl<'a> ModelRun<'a> {
         };
         let load = ModelLoad {
             dataset: Some(dataset.clone()),
-            split: Some(split()),
+            split: Some(split),
             validation_ratio,
             owners: workers.owners(dataset.shard_count),
             workers: workers.peers.clone(),
