@@ -74,7 +74,8 @@ struct AlsShard {
     items: Factors,
     /// Of the factors that lists are ranked by.
     columns: ItemColumns,
-    train_counts: Vec<u32>,
+    /// Items without training ratings, which are in no list.
+    unrated: Vec<usize>,
 }
 
 impl Source {
@@ -111,14 +112,15 @@ impl Source {
                     for (objective, width) in settings.widths() {
                         read_rows(&file, objective, settings.rank, width, items.of_mut(objective))?;
                     }
-                    let train_counts = file.vector::<u32>(TRAIN_COUNTS)?.to_vec();
+                    let counts = file.vector::<u32>(TRAIN_COUNTS)?.iter().take(count).enumerate();
+                    let unrated = counts.filter(|(_, count)| **count == 0).map(|(row, _)| row).collect();
                     let columns = match settings.rating() {
                         Some(explicit) if settings.ranking(Side::Users).is_none() => {
                             ItemColumns::new(items.of(Objective::Rating), explicit.width(), settings.rank)
                         }
                         _ => ItemColumns::new(items.of(Objective::Ranking), settings.rank, settings.rank),
                     };
-                    Ok::<_, TrainError>(AlsShard { kernel, settings, users, items, columns, train_counts })
+                    Ok::<_, TrainError>(AlsShard { kernel, settings, users, items, columns, unrated })
                 });
                 ShardKind::Als(reading.await??)
             }
@@ -225,8 +227,8 @@ impl AlsShard {
                 self.columns.products(self.kernel, &self.users.ranking[user * rank..][..rank], scores);
             }
         }
-        for (score, _) in scores.iter_mut().zip(&self.train_counts).filter(|(_, count)| **count == 0) {
-            *score = UNKNOWN;
+        for &row in &self.unrated {
+            scores[row] = UNKNOWN;
         }
     }
 
