@@ -92,6 +92,11 @@ pub(super) struct Counted {
 pub(super) struct RatingFile(TensorFile);
 
 impl RatingFile {
+    /// Lets the memory go that it is mapped to: see [`TensorFile::release`].
+    pub(super) fn release(&self) {
+        self.0.release();
+    }
+
     /// Bytes mapped.
     pub(super) fn bytes(&self) -> usize {
         self.0.bytes().len()

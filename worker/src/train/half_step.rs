@@ -151,6 +151,8 @@ impl TrainAttempt {
                 self.share_gramians(side, &mut outlets)?;
             }
         }
+        // The other side's ratings are gone through next: there need not be memory for both.
+        self.side(side).file.release();
         let bytes_sent = outlets.iter().map(Outlet::bytes_sent).sum();
         Ok(Solved { rows: rows as u64, bytes_sent, busy: started.elapsed() })
     }
