@@ -131,11 +131,10 @@ impl Work {
             scored.iter().flatten().for_each(|lists| note(&mut found, lists));
         }
         let floors = floors(&found);
-        let described =
-            |((number, shard), lists): (&(u32, Option<Arc<ItemShard>>), Option<Vec<Vec<Hit>>>)| {
-                (*number, shard.as_ref().zip(lists).map(|(shard, lists)| self.hits(shard, &lists, &floors)))
-            };
-        Ok(self.shards.iter().zip(scored).map(described).collect())
+        let described = self.shards.iter().zip(scored).map(|((number, shard), lists)| {
+            (*number, shard.as_ref().zip(lists).map(|(shard, lists)| self.hits(shard, &lists, &floors)))
+        });
+        Ok(described.collect())
     }
 
     /// The lists of one shard, if it is here.
