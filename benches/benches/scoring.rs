@@ -5,6 +5,8 @@
 //! SHOAL_PEERS=$PWD/DIR cargo bench -p shoal-benches --bench scoring   # ... and ratios to faiss, same matrices
 //! ```
 //!
+//! Beside them, lists of a hundred for users in batches, and `gemm` on the same matrices.
+//!
 //! Two kinds of rows: with norms spread as trained factors' are (log-normal), and with norms as alike as those of
 //! normal numbers, which no order by norms can cut short.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on should stop there")]
@@ -12,12 +14,19 @@
 use std::{hint::black_box, path::Path, sync::atomic::AtomicBool, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use shoal_benches::{machine::median, peers::Peers};
+use shoal_benches::{machine::median, peers::Peers, roofline::Gemm, timing::contest};
 use shoal_common::{
     hash::{mix64, unit_interval},
     topk::TopK,
 };
-use shoal_worker::serve::{Bounds, FactorRows, Scoring, Screen, Selection, dot, top_n};
+use shoal_worker::{
+    als::kernel::{
+        Kernel,
+        pack::{Panels, Rows},
+    },
+    evaluate::{ItemPanels, ItemRows, LIST_LENGTH, USERS_TOGETHER, offer_items},
+    serve::{Bounds, FactorRows, Scoring, Screen, Selection, dot, top_n},
+};
 
 const RANK: usize = 64;
 const TOP: usize = 10;
@@ -138,9 +147,90 @@ fn scoring(criterion: &mut Criterion) {
             });
         }
         group.finish();
+        // The shape of MovieLens 20M.
+        if case.counts.len() == 27_000 {
+            all_users(&case);
+        }
         if let Some(peers) = &peers {
             compare(&case, peers);
         }
+    }
+}
+
+/// The longest lists for many users, without what each has rated, beside a product of the same matrices that keeps
+/// nothing: one batch after the other into the same place.
+fn all_users(case: &Case) {
+    const USERS: usize = 512;
+    const LONG: usize = 100;
+    const RATED: usize = 144;
+    /// As imports have them by default.
+    const SHARDS: usize = 16;
+    let rows = case.counts.len();
+    let rated: Vec<Vec<u32>> = (0..USERS)
+        .map(|user| {
+            let seed = mix64(user as u64);
+            let mut rated: Vec<u32> =
+                (0..RATED as u64).map(|at| (mix64(seed ^ at) % rows as u64) as u32).collect();
+            rated.sort_unstable();
+            rated
+        })
+        .collect();
+    let factors = FactorRows::new(&case.values, RANK).screened(&case.fastest);
+    let selection = |user: usize| Selection {
+        scoring: Scoring::Product { factors, query: case.query(user) },
+        counts: &case.counts,
+        first_row: 0,
+        exclude: &rated[user],
+        filter: None,
+        n: LONG,
+    };
+    let kernel = Kernel::detect();
+    let shards: Vec<(usize, ItemPanels)> = (0..rows)
+        .step_by(rows.div_ceil(SHARDS))
+        .map(|first| {
+            let of_shard = first * RANK..(first + rows.div_ceil(SHARDS)).min(rows) * RANK;
+            (first, ItemPanels::new(kernel, &case.values[of_shard], RANK, RANK))
+        })
+        .collect();
+    let (mut scores, mut scratch) = (Vec::new(), Panels::default());
+    let mut judge = |users: std::ops::Range<usize>| {
+        let slots: Vec<u32> = users.clone().map(|user| user as u32).collect();
+        let mut tops: Vec<TopK<u32>> = users.clone().map(|_| TopK::new(LIST_LENGTH)).collect();
+        for (first, panels) in &shards {
+            let queries = Rows::new(&case.queries, RANK, RANK);
+            panels.products(kernel, queries, &slots, &mut scores, &mut scratch);
+            let train_counts = &case.counts[*first..first + panels.items()];
+            let items = ItemRows { first_row: *first as u32, train_counts };
+            for ((top, scores), user) in tops.iter_mut().zip(scores.chunks(panels.items())).zip(users.clone())
+            {
+                offer_items(scores, items, &rated[user], top);
+            }
+        }
+        black_box(tops);
+    };
+    let mut gemm = Gemm::of(rows, RANK, BATCH);
+    let times = contest(&mut [
+        ("evaluation", &mut || {
+            for first in (0..USERS).step_by(USERS_TOGETHER) {
+                judge(first..first + USERS_TOGETHER);
+            }
+        }),
+        ("lists", &mut || {
+            for first in (0..USERS).step_by(BATCH) {
+                let batch: Vec<Selection<'_>> = (first..first + BATCH).map(selection).collect();
+                black_box(top_n(&batch, &GO_ON));
+            }
+        }),
+        ("gemm", &mut || (0..USERS / BATCH).for_each(|_| gemm.run())),
+    ]);
+    let rates: Vec<f64> = times.iter().map(|seconds| USERS as f64 / seconds).collect();
+    for (rate, n, by) in [(rates[1], LONG, "with bounds"), (rates[0], LIST_LENGTH, "from every score")] {
+        println!(
+            "{}, the best {n} for all users, {by}: {rate:.0} users/s, gemm {:.0}: {:.2} × (target ≥ 0.7)",
+            case.name,
+            rates[2],
+            rate / rates[2]
+        );
     }
 }
 

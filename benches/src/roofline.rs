@@ -43,10 +43,12 @@ pub fn gemm_rate() -> f64 {
     2.0 * (SIDE as f64).powi(3) / fastest(|| product.run())
 }
 
-/// A product of two square matrices by the `gemm` crate.
+/// A product of two matrices by the `gemm` crate.
 #[derive(Debug)]
 pub struct Gemm {
-    side: usize,
+    rows: usize,
+    depth: usize,
+    columns: usize,
     left: Vec<f32>,
     right: Vec<f32>,
     product: Vec<f32>,
@@ -56,28 +58,36 @@ impl Gemm {
     /// Matrices of `side` × `side`.
     #[must_use]
     pub fn new(side: usize) -> Self {
-        let values = |step: usize| (0..side * side).map(|at| (at * step % 17) as f32 * 0.1 - 0.8).collect();
-        Self { side, left: values(3), right: values(5), product: vec![0.0; side * side] }
+        Self::of(side, side, side)
+    }
+
+    /// Matrices of `rows` × `depth` and `depth` × `columns`.
+    #[must_use]
+    pub fn of(rows: usize, depth: usize, columns: usize) -> Self {
+        let values =
+            |count: usize, step: usize| (0..count).map(|at| (at * step % 17) as f32 * 0.1 - 0.8).collect();
+        let (left, right) = (values(rows * depth, 3), values(depth * columns, 5));
+        Self { rows, depth, columns, left, right, product: vec![0.0; rows * columns] }
     }
 
     /// Multiplies them once.
     pub fn run(&mut self) {
-        let (side, step) = (self.side, self.side as isize);
-        // SAFETY: each matrix has side × side numbers, its columns `side` apart and its rows one.
+        let (rows, depth) = (self.rows as isize, self.depth as isize);
+        // SAFETY: each matrix is as large as its sides say, its columns one after the other.
         unsafe {
             gemm::gemm(
-                side,
-                side,
-                side,
+                self.rows,
+                self.columns,
+                self.depth,
                 self.product.as_mut_ptr(),
-                step,
+                rows,
                 1,
                 false,
                 self.left.as_ptr(),
-                step,
+                rows,
                 1,
                 self.right.as_ptr(),
-                step,
+                depth,
                 1,
                 0.0_f32,
                 1.0_f32,

@@ -8,7 +8,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Parser as _;
 use shoal_benches::{
     ratings::{Compressed, Matrix, matrix},
@@ -16,7 +15,7 @@ use shoal_benches::{
 };
 use shoal_common::hash::{mix64, unit_interval};
 use shoal_worker::als::{
-    cost,
+    cost::Form,
     eigen::decompose,
     fit::Fit,
     gramian::shard_gramian,
@@ -37,16 +36,25 @@ struct Args {
     /// Ranks to look at
     #[arg(long, value_delimiter = ',', default_value = "64,128,256")]
     ranks: Vec<usize>,
+    /// Kernels to look at, by name; the fastest if none is given
+    #[arg(long, value_delimiter = ',')]
+    kernels: Vec<String>,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let matrix = matrix(&args.ratings)?;
     let gemm = gemm_rate();
-    println!("kernel {}, gemm 1024³ {:.1} GF/s on one core", Kernel::detect().name(), gemm / 1e9);
+    println!("gemm 1024³ {:.1} GF/s on one core", gemm / 1e9);
     let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-    for rank in args.ranks {
-        alone.install(|| profile(&matrix, rank, gemm))?;
+    let is_wanted = |kernel: &Kernel| match args.kernels.is_empty() {
+        true => *kernel == Kernel::detect(),
+        false => args.kernels.iter().any(|name| name == kernel.name()),
+    };
+    for &rank in &args.ranks {
+        for kernel in Kernel::available().into_iter().filter(is_wanted) {
+            alone.install(|| profile(&matrix, rank, kernel, gemm))?;
+        }
     }
     Ok(())
 }
@@ -60,14 +68,14 @@ struct Part {
     seconds: f64,
 }
 
-fn profile(matrix: &Matrix, rank: usize, gemm: f64) -> anyhow::Result<()> {
-    println!("\nrank {rank}");
+fn profile(matrix: &Matrix, rank: usize, kernel: Kernel, gemm: f64) -> anyhow::Result<()> {
+    println!("\nrank {rank}, {}", kernel.name());
     let (mut total, mut least, mut steps) = (0.0, 0.0, 0.0);
     for (side, rows, others) in
         [("users", &matrix.users, &matrix.items), ("items", &matrix.items, &matrix.users)]
     {
         let others = others.rows().len();
-        let parts = side_parts(rows, others, rank)?;
+        let parts = side_parts(rows, others, rank, kernel)?;
         println!("  {side} from {others} fixed rows");
         for part in &parts {
             println!(
@@ -91,8 +99,7 @@ fn profile(matrix: &Matrix, rank: usize, gemm: f64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn side_parts(rows: &Compressed, others: usize, rank: usize) -> anyhow::Result<Vec<Part>> {
-    let kernel = Kernel::detect();
+fn side_parts(rows: &Compressed, others: usize, rank: usize, kernel: Kernel) -> anyhow::Result<Vec<Part>> {
     let settings = Settings {
         rank,
         regularization: 0.002,
@@ -109,7 +116,7 @@ fn side_parts(rows: &Compressed, others: usize, rank: usize) -> anyhow::Result<V
     let gramian_seconds = core_seconds(|| gramian = shard_gramian(kernel, &fixed, rank))?;
     let fit = Fit::Implicit { settings: &settings, fixed: &fixed, gramian: &gramian };
     let eigen_seconds = core_seconds(|| drop(std::hint::black_box(decompose(&gramian, rank))))?;
-    let is_dual = |count: usize| cost::prefers_dual(count, rank, true);
+    let form = |count: usize| Form::cheapest(count, rank, true, kernel.rounds());
     let mut parts = vec![
         Part {
             name: "Gramian",
@@ -126,25 +133,28 @@ fn side_parts(rows: &Compressed, others: usize, rank: usize) -> anyhow::Result<V
             seconds: eigen_seconds,
         },
     ];
-    for (dual, name) in [(true, "dual rows"), (false, "primal rows")] {
-        let part = rows.filtered(|count| is_dual(count) == dual);
+    let rotated = rows.filtered(|count| form(count).is_rotated());
+    let rotation_seconds =
+        core_seconds(|| drop(HalfStep::new(kernel, fit, Solver::Cholesky, rotated.rows())))?;
+    parts.push(Part {
+        name: "rotation",
+        rows: others,
+        ratings: 0,
+        operations: (2 * others * rank * rank) as f64,
+        seconds: (rotation_seconds - eigen_seconds).max(1e-9),
+    });
+    for (wanted, name) in [
+        (Form::Dual, "dual rows"),
+        (Form::RefinedDual, "refined dual rows"),
+        (Form::Primal, "primal rows"),
+        (Form::RefinedPrimal, "refined primal rows"),
+    ] {
+        let part = rows.filtered(|count| form(count) == wanted);
         let (count, ratings) = (part.rows().len(), part.slots.len());
         if ratings == 0 {
             continue;
         }
-        let mut step = None;
-        let preparing =
-            core_seconds(|| step = Some(HalfStep::new(kernel, fit, Solver::Cholesky, part.rows())))?;
-        let step = step.context("it was just made")?;
-        if dual {
-            parts.push(Part {
-                name: "rotation",
-                rows: others,
-                ratings: 0,
-                operations: (2 * others * rank * rank) as f64,
-                seconds: (preparing - eigen_seconds).max(1e-9),
-            });
-        }
+        let step = HalfStep::new(kernel, fit, Solver::Cholesky, part.rows());
         let mut solved = vec![0.0; CHUNK_ROWS * rank];
         let mut failed = false;
         let seconds = core_seconds(|| {
@@ -154,20 +164,19 @@ fn side_parts(rows: &Compressed, others: usize, rank: usize) -> anyhow::Result<V
             }
         })?;
         anyhow::ensure!(!failed, "a row cannot be solved");
-        let operations = (0..count).map(|row| useful(part.rows().count(row), rank, dual)).sum();
+        let operations = (0..count).map(|row| useful(part.rows().count(row), rank, wanted)).sum();
         parts.push(Part { name, rows: count, ratings, operations, seconds });
     }
     Ok(parts)
 }
 
-/// Operations that a row needs at least in its form.
-fn useful(count: usize, rank: usize, is_dual: bool) -> f64 {
+/// Operations that a row needs at least in its form; corrections are not counted.
+fn useful(count: usize, rank: usize, form: Form) -> f64 {
     let (n, r) = (count as f64, rank as f64);
     let solve = |order: f64| order * order * order / 3.0 + 2.0 * order * order;
-    if is_dual {
-        n * (n + 1.0) * r + solve(n) + 2.0 * n * r + 2.0 * r * r
-    } else {
-        n * r * (r + 1.0) + solve(r)
+    match form {
+        Form::Dual | Form::RefinedDual => n * (n + 1.0) * r + solve(n) + 2.0 * n * r + 2.0 * r * r,
+        Form::Primal | Form::RefinedPrimal => n * r * (r + 1.0) + solve(r),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a row costs, in counted operations: by which form it is solved, and how rows are spread over threads.
 //!
 //! A multiplication and an addition count two. Counts are those of the loops that run, with orders rounded up to half
-//! blocks; they depend on the row's number of ratings and the rank alone, so that every worker decides alike.
+//! blocks; they depend on the row's number of ratings, the rank and the kernel alone, so that every worker decides alike.
 
 use super::kernel::LANES;
 
@@ -19,28 +19,85 @@ fn products(order: usize, depth: usize) -> u64 {
 
 /// Factorisation and substitution.
 fn solve(order: usize) -> u64 {
-    let order = rounded(order);
-    FACTORISATION_SLOWNESS * (order * order * order / 3 + 2 * order * order)
+    let cube = rounded(order).pow(3);
+    FACTORISATION_SLOWNESS * (cube / 3) + substitute(order)
+}
+
+fn substitute(order: usize) -> u64 {
+    FACTORISATION_SLOWNESS * 2 * rounded(order).pow(2)
+}
+
+/// Operations of products that take as long as one of a pass over rows: they are read from where they are.
+const PASS_SLOWNESS: u64 = 4;
+
+/// How a row is solved exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Through its normal equations.
+    Primal,
+    /// Through its dual.
+    Dual,
+    /// Through normal equations of rounded rows, and corrections.
+    RefinedPrimal,
+    /// Through a dual of rounded rows, and corrections.
+    RefinedDual,
+}
+
+impl Form {
+    /// The cheapest for a row of `count` ratings. `rotated` says that there is an eigenbasis to be in, `rounds` that products
+    /// of rounded rows take half as long.
+    #[must_use]
+    pub fn cheapest(count: usize, rank: usize, rotated: bool, rounds: bool) -> Self {
+        let may = |form: Self| match form {
+            Self::Primal => true,
+            Self::Dual => count < rank,
+            Self::RefinedPrimal => rotated && rounds,
+            Self::RefinedDual => rotated && rounds && count < rank,
+        };
+        let forms = [Self::Primal, Self::Dual, Self::RefinedPrimal, Self::RefinedDual];
+        let allowed = forms.into_iter().filter(|form| may(*form));
+        allowed.min_by_key(|form| form.operations(count, rank, rotated)).unwrap_or(Self::Primal)
+    }
+
+    /// What a row takes in this form.
+    #[must_use]
+    pub fn operations(self, count: usize, rank: usize, rotated: bool) -> u64 {
+        let (wide, ratings) = (rank as u64, count as u64);
+        let back = if rotated { 2 * wide * wide } else { 0 };
+        let pass = 4 * PASS_SLOWNESS * ratings * wide;
+        match self {
+            Self::Primal => products(rank, count) + solve(rank),
+            Self::Dual => products(count, rank) + solve(count) + 4 * ratings * wide + back,
+            // One correction, as is usual.
+            Self::RefinedPrimal => products(rank, count) / 2 + solve(rank) + substitute(rank) + pass + back,
+            Self::RefinedDual => {
+                products(count, rank) / 2
+                    + solve(count)
+                    + substitute(count)
+                    + 4 * ratings * wide
+                    + pass
+                    + back
+            }
+        }
+    }
+
+    /// Whether the solution is in the rotated basis, where there is one.
+    #[must_use]
+    pub fn is_rotated(self) -> bool {
+        self != Self::Primal
+    }
 }
 
 /// A row through its normal equations.
 #[must_use]
 pub fn primal(count: usize, rank: usize) -> u64 {
-    products(rank, count) + solve(rank)
+    Form::Primal.operations(count, rank, false)
 }
 
-/// A row through its dual, with `rotated` the way back from the rotated basis.
-#[must_use]
-pub fn dual(count: usize, rank: usize, rotated: bool) -> u64 {
-    let (wide, ratings) = (rank as u64, count as u64);
-    let back = if rotated { 2 * wide * wide } else { 0 };
-    products(count, rank) + solve(count) + 4 * ratings * wide + back
-}
-
-/// Whether the dual is the cheaper form.
+/// Whether the dual is cheaper than the normal equations.
 #[must_use]
 pub fn prefers_dual(count: usize, rank: usize, rotated: bool) -> bool {
-    count < rank && dual(count, rank, rotated) < primal(count, rank)
+    Form::cheapest(count, rank, rotated, false) == Form::Dual
 }
 
 /// A row by steps of conjugate gradients: two passes over its ratings and one over the prior for each.

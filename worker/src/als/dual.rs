@@ -14,12 +14,14 @@ use super::{
     fit::{Row, Weights},
     half_step::Shared,
     kernel::{
-        blocks,
+        Kernel, blocks,
         factor::{Factor, LostDigits},
         normal::{Ahead, Products},
-        pack::{ColumnScales, Panels},
+        pack::{ColumnScales, Panels, Rows},
         padded,
+        rounded::RoundedPanels,
     },
+    refined::Progress,
     rotation::Rotation,
 };
 
@@ -27,12 +29,23 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Scratch {
     panels: Panels,
+    rounded: RoundedPanels,
     gram: Gram,
     right: Vec<f32>,
     roots: Vec<f32>,
     slots: Vec<u32>,
     next: Vec<u32>,
     diagonal: Vec<f32>,
+    buffers: Buffers,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    /// y.
+    known: Vec<f32>,
+    residual: Vec<f32>,
+    correction: Vec<f32>,
+    factors: Vec<f32>,
 }
 
 /// Solves one row of the explicit objective into `solution`, a stored row.
@@ -64,51 +77,109 @@ pub fn solve_explicit(
 }
 
 /// Solves one row of the implicit objective, whose weights are above zero, into `solution`: in the rotated basis.
+/// `refined` says that the Gram is to be that of rounded rows and the solution to be corrected ([`super::refined`]).
 ///
 /// # Errors
-/// [`LostDigits`] when f32 cannot solve it.
+/// [`LostDigits`] when f32 cannot solve it, or corrections do not lead to the solution.
 pub fn solve_rotated(
     shared: &Shared<'_>,
     rotation: &Rotation,
     row: Row<'_>,
     solution: &mut [f32],
     scratch: &mut Scratch,
+    refined: bool,
 ) -> Result<(), LostDigits> {
     let (kernel, fit) = (shared.kernel, &shared.fit);
     let count = row.slots.len();
     let weighted = fit.weights(row.ratings) == Weights::Positive;
-    scratch.slots.clear();
-    scratch.slots.extend(rotation.places(row.slots));
-    scratch.next.clear();
-    scratch.next.extend(rotation.places(&row.ahead[..row.ahead.len().min(count)]));
-    scratch.right.clear();
-    scratch.roots.clear();
+    let Scratch { panels, rounded, gram, right, roots, slots, next, diagonal, buffers } = scratch;
+    slots.clear();
+    slots.extend(rotation.places(row.slots));
+    next.clear();
+    next.extend(rotation.places(&row.ahead[..row.ahead.len().min(count)]));
+    right.clear();
+    roots.clear();
     for (&slot, &rating) in row.slots.iter().zip(row.ratings) {
         let (weight, pull) = fit.weight_and_pull(slot, rating);
         let root = (weight as f32).sqrt();
-        scratch.roots.push(root);
-        scratch.right.push(pull as f32 / root);
+        roots.push(root);
+        right.push(pull as f32 / root);
     }
     // D^−½.
     let ridge = fit.ridge(row.ratings) as f32;
-    scratch.diagonal.clear();
-    scratch.diagonal.extend(rotation.eigenvalues().iter().map(|value| 1.0 / (value + ridge).sqrt()));
-    let scales = ColumnScales {
-        columns: Some(&scratch.diagonal),
-        rows: weighted.then_some(&scratch.roots),
-        ones: false,
-    };
-    kernel.pack_columns(rotation.rows(), &scratch.slots, scales, &mut scratch.panels);
-    let ahead = Ahead { rows: rotation.rows(), slots: &scratch.next };
-    scratch.gram.solve(shared, &scratch.panels, 1.0, ahead, &mut scratch.right)?;
-    for (weight, root) in scratch.right.iter_mut().zip(&scratch.roots) {
-        *weight *= root;
+    diagonal.clear();
+    diagonal.extend(rotation.eigenvalues().iter().map(|value| 1.0 / (value + ridge).sqrt()));
+    let rows = weighted.then_some(&**roots);
+    let ahead = Ahead { rows: rotation.rows(), slots: next };
+    let turned = Turned { rows: rotation.rows(), slots, roots, diagonal };
+    if refined {
+        kernel.pack_rounded_columns(turned.rows, slots, diagonal, rows, rounded);
+        gram.factorise_rounded(kernel, count, rounded, ahead)?;
+        return turned.refine(kernel, gram, right, solution, buffers);
     }
-    kernel.sum_rows(rotation.rows(), &scratch.slots, &scratch.right[..count], solution);
-    for (value, root) in solution.iter_mut().zip(&scratch.diagonal) {
-        *value *= root * root;
-    }
+    let scales = ColumnScales { columns: Some(diagonal), rows, ones: false };
+    kernel.pack_columns(turned.rows, slots, scales, panels);
+    gram.solve(shared, panels, 1.0, ahead, right)?;
+    turned.spread(kernel, &right[..count], solution, &mut buffers.factors);
     Ok(())
+}
+
+/// A row in the rotated basis.
+struct Turned<'a> {
+    rows: Rows<'a>,
+    slots: &'a [u32],
+    /// W^½.
+    roots: &'a [f32],
+    /// D^−½.
+    diagonal: &'a [f32],
+}
+
+impl Turned<'_> {
+    /// D^−½ Sᵀ y, which is D⁻¹ Qᵀ W^½ y.
+    fn spread(&self, kernel: Kernel, y: &[f32], solution: &mut [f32], factors: &mut Vec<f32>) {
+        factors.clear();
+        factors.extend(y.iter().zip(self.roots).map(|(y, root)| y * root));
+        kernel.sum_rows(self.rows, self.slots, factors, solution);
+        for (value, root) in solution.iter_mut().zip(self.diagonal) {
+            *value *= root * root;
+        }
+    }
+
+    /// Solves (S Sᵀ + I) y = right and spreads y, `gram` being a factorisation of nearly that.
+    fn refine(
+        &self,
+        kernel: Kernel,
+        gram: &Gram,
+        right: &[f32],
+        solution: &mut [f32],
+        buffers: &mut Buffers,
+    ) -> Result<(), LostDigits> {
+        let count = right.len();
+        let Buffers { known: y, residual, correction, factors } = buffers;
+        let solve = |right: &[f32], solved: &mut Vec<f32>| {
+            solved.clear();
+            solved.extend_from_slice(right);
+            solved.resize(padded(count), 0.0);
+            kernel.substitute(&gram.matrix, count, solved, &gram.factor)
+        };
+        solve(right, y)?;
+        let mut progress = Progress::new(kernel.dot(right, &y[..count]));
+        loop {
+            self.spread(kernel, &y[..count], solution, factors);
+            // What the rows themselves make of it: S Sᵀ y = W^½ Q x.
+            residual.resize(count, 0.0);
+            kernel.project_rows(self.rows, self.slots, solution, residual);
+            for (((value, root), right), y) in residual.iter_mut().zip(self.roots).zip(right).zip(&*y) {
+                *value = right - y - root * *value;
+            }
+            solve(residual, correction)?;
+            kernel.add_scaled(1.0, correction, y);
+            if progress.is_done(kernel.dot(residual, &correction[..count]))? {
+                self.spread(kernel, &y[..count], solution, factors);
+                return Ok(());
+            }
+        }
+    }
 }
 
 /// The system of a dual.
@@ -129,14 +200,36 @@ impl Gram {
         right: &mut Vec<f32>,
     ) -> Result<(), LostDigits> {
         let (kernel, count) = (shared.kernel, right.len());
-        self.matrix.clear();
-        self.matrix.resize(blocks::len(count), 0.0);
+        self.clear(count);
         let products = Products { order: count, panels, left: None, factors: &[], ahead: Some(ahead) };
         kernel.add_products::<0>(products, &mut self.matrix, &mut []);
+        self.add_ridge(count, ridge);
+        right.resize(padded(count), 0.0);
+        kernel.solve(&mut self.matrix, count, right, &mut self.factor)
+    }
+
+    /// Factorises P Pᵀ + I for `count` packed rows P, rounded.
+    fn factorise_rounded(
+        &mut self,
+        kernel: Kernel,
+        count: usize,
+        panels: &RoundedPanels,
+        ahead: Ahead<'_>,
+    ) -> Result<(), LostDigits> {
+        self.clear(count);
+        kernel.add_rounded_products(count, panels, ahead, &mut self.matrix, &mut []);
+        self.add_ridge(count, 1.0);
+        kernel.factorise(&mut self.matrix, count, &mut self.factor)
+    }
+
+    fn clear(&mut self, count: usize) {
+        self.matrix.clear();
+        self.matrix.resize(blocks::len(count), 0.0);
+    }
+
+    fn add_ridge(&mut self, count: usize, ridge: f32) {
         for at in 0..count {
             self.matrix[blocks::index(at, at)] += ridge;
         }
-        right.resize(padded(count), 0.0);
-        kernel.solve(&mut self.matrix, count, right, &mut self.factor)
     }
 }

@@ -8,14 +8,16 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    conjugate, cost, descent, dual,
+    conjugate,
+    cost::{self, Form},
+    descent, dual,
     fit::{Fit, RatingRows, Row, Weights},
     kernel::{
         Kernel, blocks,
         factor::LostDigits,
         pack::{Panels, Rows},
     },
-    primal,
+    primal, refined,
     rotation::{Eigenbasis, Rotation},
     wide::{self, NotPositiveDefinite},
 };
@@ -80,6 +82,16 @@ impl<'a> Shared<'a> {
         Self { kernel, fit, solver, prior: Prior::new(&fit), every_column }
     }
 
+    /// How a row of so many ratings is solved exactly, as long as its weights allow it.
+    #[must_use]
+    pub fn form(&self, count: usize) -> Form {
+        if self.solver != Solver::Cholesky {
+            return Form::Primal;
+        }
+        let rotated = matches!(self.fit, Fit::Implicit { .. });
+        Form::cheapest(count, self.fit.rank(), rotated, self.kernel.rounds())
+    }
+
     /// α₀ times the Gramian as rows, where the objective has it.
     #[must_use]
     pub fn prior_rows(&self) -> Option<Rows<'_>> {
@@ -120,14 +132,14 @@ impl Prior {
 pub struct HalfStep<'a> {
     shared: Shared<'a>,
     rows: RatingRows<'a>,
-    /// Where the implicit objective has rows to solve in the dual form.
+    /// Where the implicit objective has rows to solve in the rotated basis.
     rotation: Option<Rotation>,
     scratches: Scratches,
 }
 
 impl<'a> HalfStep<'a> {
-    /// Prepares to solve `rows`. In the implicit objective this rotates what the dual rows among them name, on the
-    /// threads of the current pool.
+    /// Prepares to solve `rows`. In the implicit objective this rotates what those among them name that are solved in the
+    /// Gramian's eigenbasis, on the threads of the current pool.
     ///
     /// # Panics
     /// When a slot names no fixed row, or rows without negative elements are asked for together with biases.
@@ -209,13 +221,9 @@ impl<'a> HalfStep<'a> {
         match self.shared.solver {
             Solver::ConjugateGradients { steps } => cost::conjugate(count, rank, steps),
             Solver::Descent { block } => cost::descent(count, rank, block),
-            Solver::Cholesky if self.is_dual(count) => cost::dual(count, rank, self.rotation.is_some()),
-            Solver::Cholesky | Solver::Nonnegative => cost::primal(count, rank),
+            Solver::Cholesky => self.shared.form(count).operations(count, rank, self.rotation.is_some()),
+            Solver::Nonnegative => cost::primal(count, rank),
         }
-    }
-
-    fn is_dual(&self, count: usize) -> bool {
-        prefers_dual(&self.shared, count)
     }
 
     fn solve_piece(&self, first: usize, rows: &mut [f32], scratch: &mut Scratch) -> Result<(), RowError> {
@@ -267,7 +275,7 @@ impl<'a> HalfStep<'a> {
         })
     }
 
-    /// In the cheaper form.
+    /// In the cheapest form.
     fn solve_exactly(
         &self,
         row: Row<'_>,
@@ -275,20 +283,39 @@ impl<'a> HalfStep<'a> {
         scratch: &mut Scratch,
     ) -> Result<Basis, LostDigits> {
         let Shared { fit, .. } = &self.shared;
-        match &self.rotation {
-            _ if !self.is_dual(row.slots.len()) => {}
-            None if matches!(fit, Fit::Explicit { .. }) => {
+        match (self.shared.form(row.slots.len()), &self.rotation) {
+            (Form::Dual, None) if matches!(fit, Fit::Explicit { .. }) => {
                 return dual::solve_explicit(&self.shared, row, solution, &mut scratch.dual)
                     .map(|()| Basis::Usual);
             }
-            Some(rotation) if fit.weights(row.ratings) != Weights::Any => {
-                return dual::solve_rotated(&self.shared, rotation, row, solution, &mut scratch.dual)
-                    .map(|()| Basis::Rotated);
+            (form, Some(rotation)) if form.is_rotated() && fit.weights(row.ratings) != Weights::Any => {
+                match self.solve_rotated(form, rotation, row, solution, scratch) {
+                    // Rows that are not rounded may do.
+                    Err(LostDigits) if form != Form::Dual => {}
+                    solved => return solved.map(|()| Basis::Rotated),
+                }
             }
             // The Gramian has no eigenvectors, or the weights no roots.
             _ => {}
         }
         self.solve_primal(row, solution, scratch).map(|()| Basis::Usual)
+    }
+
+    fn solve_rotated(
+        &self,
+        form: Form,
+        rotation: &Rotation,
+        row: Row<'_>,
+        solution: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<(), LostDigits> {
+        if form == Form::RefinedPrimal {
+            let parts = RefinedParts { half_step: self, rotation, row };
+            refined::solve(&self.shared, rotation, row, solution, &mut scratch.refined, &parts)
+        } else {
+            let refined = form == Form::RefinedDual;
+            dual::solve_rotated(&self.shared, rotation, row, solution, &mut scratch.dual, refined)
+        }
     }
 
     fn solve_primal(
@@ -312,16 +339,51 @@ impl<'a> HalfStep<'a> {
         scratch: &mut Scratch,
     ) -> Result<(), LostDigits> {
         let parts = |begins: &[usize], weights: Weights| {
-            let sum = |&begin: &usize| {
-                let mut scratch = self.scratches.take();
+            self.on_threads(begins, |begin, scratch| {
                 let mut part = primal::Sums::default();
                 primal::sum_part(&self.shared, row, weights, begin, &mut part, &mut scratch.primal);
-                self.scratches.put(scratch);
                 part
-            };
-            begins.par_iter().with_max_len(1).map(sum).collect()
+            })
         };
         primal::solve_in_parts(&self.shared, row, solution, &mut scratch.primal, parts)
+    }
+
+    /// The parts of a row that begin there, worked on by as many threads as are free.
+    fn on_threads<T: Send>(
+        &self,
+        begins: &[usize],
+        work: impl Fn(usize, &mut Scratch) -> T + Sync,
+    ) -> Vec<T> {
+        let part = |&begin: &usize| {
+            let mut scratch = self.scratches.take();
+            let part = work(begin, &mut scratch);
+            self.scratches.put(scratch);
+            part
+        };
+        begins.par_iter().with_max_len(1).map(part).collect()
+    }
+}
+
+/// The parts of a row that is refined.
+struct RefinedParts<'a> {
+    half_step: &'a HalfStep<'a>,
+    rotation: &'a Rotation,
+    row: Row<'a>,
+}
+
+impl refined::Parts for RefinedParts<'_> {
+    fn sums(&self, begins: &[usize]) -> Vec<primal::Sums> {
+        let Self { half_step, rotation, row } = *self;
+        half_step.on_threads(begins, |begin, scratch| {
+            refined::sum_part(&half_step.shared, rotation, row, begin, &mut scratch.refined)
+        })
+    }
+
+    fn residuals(&self, begins: &[usize], solution: &[f32]) -> Vec<Vec<f32>> {
+        let Self { half_step, rotation, row } = *self;
+        half_step.on_threads(begins, |begin, scratch| {
+            refined::part_residual(&half_step.shared, rotation, row, begin, solution, &mut scratch.refined)
+        })
     }
 }
 
@@ -331,11 +393,6 @@ enum Basis {
     Rotated,
 }
 
-fn prefers_dual(shared: &Shared<'_>, count: usize) -> bool {
-    let rotated = matches!(shared.fit, Fit::Implicit { .. });
-    shared.solver == Solver::Cholesky && cost::prefers_dual(count, shared.fit.rank(), rotated)
-}
-
 /// Rotates the fixed rows that rows to be solved in the rotated basis name; `None` when there are none, or the
 /// Gramian is not finite.
 fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenbasis>>) -> Option<Rotation> {
@@ -343,7 +400,7 @@ fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenba
     let kernel = shared.kernel;
     let mut marked = vec![false; shared.fit.rows().count()];
     let mut named = 0;
-    for row in (0..rows.len()).filter(|&row| prefers_dual(shared, rows.count(row))) {
+    for row in (0..rows.len()).filter(|&row| shared.form(rows.count(row)).is_rotated()) {
         for &slot in rows.row(row).slots {
             marked[slot as usize] = true;
             named += 1;
@@ -361,6 +418,7 @@ fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenba
 struct Scratch {
     primal: primal::Scratch,
     dual: dual::Scratch,
+    refined: refined::Scratch,
     conjugate: conjugate::Scratch,
     descent: descent::Scratch,
     /// Rows of the piece that are in the rotated basis.

@@ -18,7 +18,8 @@
 //! * [`fit`]: a row of either objective as the terms of one least-squares problem.
 //! * [`primal`]: its normal equations, rank × rank.
 //! * [`dual`]: the smaller system of a row with fewer ratings than the rank, with [`rotation`] and [`eigen`].
-//! * [`cost`]: which of the two is cheaper, in counted operations.
+//! * [`refined`]: either from rounded rows and corrected, where the processor is quicker at that.
+//! * [`cost`]: which is cheapest, in counted operations.
 //! * [`conjugate`], [`descent`], [`nonnegative`]: other solvers, for those who ask for them.
 //! * [`wide`]: in f64, for the rare row that f32 cannot solve.
 //! * [`kernel`]: the loops.
@@ -40,6 +41,7 @@ pub mod init;
 pub mod kernel;
 pub mod nonnegative;
 pub mod primal;
+pub mod refined;
 pub mod rotation;
 pub mod wide;
 

@@ -19,6 +19,9 @@ use super::{
 /// Ratings summed by one thread in one go.
 pub const PART_RATINGS: usize = 4_096;
 
+/// Sums of parts in memory at once.
+pub(super) const PARTS_MAX: usize = 32;
+
 /// Rows packed at a time: at rank 64 their panels just fit into the first cache.
 const DEPTH: usize = 64;
 
@@ -26,15 +29,15 @@ const DEPTH: usize = 64;
 #[derive(Debug, Default)]
 pub struct Sums {
     /// Σ w q qᵀ, in [`blocks`].
-    normal: Vec<f32>,
+    pub(super) normal: Vec<f32>,
     /// Σ t q and, with biases, Σ q behind it.
-    sides: Vec<f32>,
+    pub(super) sides: Vec<f32>,
     /// Σ t, where somebody needs it.
     pulls: f64,
 }
 
 impl Sums {
-    fn clear(&mut self, fit: &Fit<'_>) {
+    pub(super) fn clear(&mut self, fit: &Fit<'_>) {
         let sides = 1 + usize::from(fit.biases());
         for (buffer, len) in
             [(&mut self.normal, blocks::len(fit.rank())), (&mut self.sides, sides * padded(fit.rank()))]
@@ -45,7 +48,7 @@ impl Sums {
         self.pulls = 0.0;
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         for (ours, theirs) in [(&mut self.normal, &other.normal), (&mut self.sides, &other.sides)] {
             for (sum, value) in ours.iter_mut().zip(theirs) {
                 *sum += value;
@@ -107,8 +110,6 @@ pub fn solve_in_parts(
     scratch: &mut Scratch,
     parts: impl Fn(&[usize], Weights) -> Vec<Sums>,
 ) -> Result<(), LostDigits> {
-    /// Parts in memory at once.
-    const PARTS_MAX: usize = 32;
     let weights = shared.fit.weights(row.ratings);
     let begins: Vec<usize> = (0..row.slots.len()).step_by(PART_RATINGS).collect();
     start(shared, &mut scratch.sums);

@@ -1,9 +1,9 @@
-//! The fixed side in the eigenbasis of its Gramian, for the implicit objective's dual solves.
+//! The fixed side in the eigenbasis of its Gramian, for the implicit objective's dual and refined solves.
 //!
 //! With Σ q qᵀ = V Λ Vᵀ and q̃ = Vᵀ q the matrix α₀ Σ q qᵀ + ridge I is diagonal for every row, whatever its ridge. A
 //! solution x̃ in that basis is V x̃ in the other.
 //!
-//! A rotated copy is held for as long as the half-step lasts, of those rows only that the dual rows of this worker
+//! A rotated copy is held for as long as the half-step lasts, of those rows only that such rows of this worker
 //! name: at most the size of the fixed side. A rotated row depends on that row and the Gramian alone.
 
 use std::sync::Arc;

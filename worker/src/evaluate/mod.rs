@@ -12,10 +12,12 @@ pub mod baselines;
 mod columns;
 pub mod judge;
 pub mod lists;
+mod panels;
 
 use shoal_common::topk::TopK;
 
 pub use columns::ItemColumns;
+pub use panels::{ItemPanels, USERS_TOGETHER};
 
 /// Length of the lists that are judged.
 pub const LIST_LENGTH: usize = 20;

@@ -17,8 +17,12 @@ use super::{
     write::{TRAIN_COUNTS, read_item_part, read_rows},
 };
 use crate::{
+    als::{
+        explicit,
+        kernel::pack::{Panels, Rows},
+    },
     evaluate::{
-        ItemColumns, ItemRows, LIST_LENGTH, ListScore, RatingSums, offer_items, popular_list,
+        ItemPanels, ItemRows, LIST_LENGTH, ListScore, RatingSums, USERS_TOGETHER, offer_items, popular_list,
         popularity_order, score_list,
     },
     tensor_file::{TensorFile, TensorFileError},
@@ -35,6 +39,16 @@ struct Judged {
     sums: RatingSums,
     /// Present when the user's list is judged.
     top: Option<TopK<u32>>,
+}
+
+/// Buffers of one thread.
+#[derive(Debug, Default)]
+struct Buffers {
+    slots: Vec<u32>,
+    /// Of those users, one after the other.
+    scores: Vec<f32>,
+    trained: Vec<u32>,
+    scratch: Panels,
 }
 
 /// What came of one user.
@@ -161,42 +175,66 @@ impl TrainAttempt {
         };
         // Without ranking factors lists are ordered by the predicted rating's inner product and item bias.
         let ranking = settings.ranking(Side::Users).is_some();
-        let columns = match rating {
-            Some(explicit) if !ranking => ItemColumns::new(&rated, explicit.width(), rank),
-            _ => ItemColumns::new(&read(Objective::Ranking, rank)?, rank, rank),
-        };
-        let counts = file.vector::<u32>(TRAIN_COUNTS)?;
         let kernel = self.context.kernel;
-        let held_out = self.users.held_out();
-        judged.par_iter_mut().for_each_init(<(Vec<f32>, Vec<u32>)>::default, |(scores, trained), user| {
+        let panels = match rating {
+            Some(explicit) if !ranking => ItemPanels::new(kernel, &rated, explicit.width(), rank),
+            _ => ItemPanels::new(kernel, &read(Objective::Ranking, rank)?, rank, rank),
+        };
+        let items_of_shard =
+            ItemRows { first_row: rows.start, train_counts: file.vector::<u32>(TRAIN_COUNTS)? };
+        judged.par_chunks_mut(USERS_TOGETHER).for_each_init(Buffers::default, |buffers, judged| {
             if let Some(explicit) = rating {
                 let width = explicit.width();
-                let own = &users.rating[user.row * width..][..width];
-                let predict = |offset: usize| {
-                    let item = &rated[offset * width..][..width];
-                    let biases =
-                        if width > rank { f64::from(own[rank]) + f64::from(item[rank]) } else { 0.0 };
-                    explicit.rating_mean + biases + f64::from(kernel.dot(&own[..rank], &item[..rank]))
-                };
-                let (items, ratings) = held_out.row(user.row);
-                let begin = items.partition_point(|&item| item < rows.start);
-                let end = items.partition_point(|&item| item < rows.end);
-                for (&item, &rating) in items[begin..end].iter().zip(&ratings[begin..end]) {
-                    user.sums.add(predict((item - rows.start) as usize), rating);
-                }
-                if !ranking && user.top.is_some() {
-                    columns.ratings(kernel, explicit.rating_mean, own, scores);
+                for user in &mut *judged {
+                    let own = &users.rating[user.row * width..][..width];
+                    self.predict(&explicit, user, own, &rated, &rows);
                 }
             }
-            let Some(top) = &mut user.top else { return };
-            if ranking {
-                columns.products(kernel, &users.ranking[user.row * rank..][..rank], scores);
+            let Buffers { slots, scores, trained, scratch } = buffers;
+            slots.clear();
+            // Own rows are counted in a u32.
+            slots.extend(judged.iter().filter(|user| user.top.is_some()).map(|user| user.row as u32));
+            match rating {
+                Some(explicit) if !ranking => {
+                    let stored = Rows::new(&users.rating, explicit.width(), explicit.width());
+                    panels.ratings(kernel, explicit.rating_mean, stored, slots, scores, scratch);
+                }
+                _ => {
+                    let stored = Rows::new(&users.ranking, rank, rank);
+                    panels.products(kernel, stored, slots, scores, scratch);
+                }
             }
-            self.trained_items(user.row, &rows, items, trained);
-            let items = ItemRows { first_row: rows.start, train_counts: counts };
-            offer_items(scores, items, trained, top);
+            let tops = judged.iter_mut().filter_map(|user| Some((user.row, user.top.as_mut()?)));
+            for ((row, top), scores) in tops.zip(scores.chunks_exact(count.max(1))) {
+                self.trained_items(row, &rows, items, trained);
+                offer_items(scores, items_of_shard, trained, top);
+            }
         });
         Ok(())
+    }
+
+    /// Predicts a user's held-out ratings of a shard's items: `own` is the user's stored row, `rated` are the items'.
+    fn predict(
+        &self,
+        explicit: &explicit::Settings,
+        user: &mut Judged,
+        own: &[f32],
+        rated: &[f32],
+        rows: &Range<u32>,
+    ) {
+        let (rank, width) = (explicit.rank, explicit.width());
+        let predicted = |offset: usize| {
+            let item = &rated[offset * width..][..width];
+            let biases = if width > rank { f64::from(own[rank]) + f64::from(item[rank]) } else { 0.0 };
+            let product = self.context.kernel.dot(&own[..rank], &item[..rank]);
+            explicit.rating_mean + biases + f64::from(product)
+        };
+        let (items, ratings) = self.users.held_out().row(user.row);
+        let begin = items.partition_point(|&item| item < rows.start);
+        let end = items.partition_point(|&item| item < rows.end);
+        for (&item, &rating) in items[begin..end].iter().zip(&ratings[begin..end]) {
+            user.sums.add(predicted((item - rows.start) as usize), rating);
+        }
     }
 
     /// Adds users to the sums of their shards, in row order.

@@ -5,7 +5,7 @@ use super::{
     blocks::{BLOCK, side},
     pack::{ColumnScales, Panels, Rows},
     products::{InstructionSet, Sign},
-    vector::Vector,
+    vector::{Lanes, Vector},
 };
 
 impl Kernel {
@@ -49,6 +49,16 @@ impl Kernel {
         assert!(slots.len() == pulls.len() && slots.len() == weights.len());
         assert!(vector.len() == rows.width() && target.len() == rows.width());
         self.run(AddProjections { projections, target })
+    }
+
+    /// `products[i] = row(slotᵢ) · vector`.
+    ///
+    /// # Panics
+    /// When a slot names no row or a length does not fit.
+    pub fn project_rows(self, rows: Rows<'_>, slots: &[u32], vector: &[f32], products: &mut [f32]) {
+        rows.check(slots);
+        assert!(slots.len() == products.len() && vector.len() == rows.width());
+        self.run(ProjectRows { rows, slots, vector, products });
     }
 
     /// Multiplies the rows that `slots` names with a matrix of as many rows as they have columns, packed as rows
@@ -206,28 +216,154 @@ impl Task for AddProjections<'_> {
 
     #[inline(always)]
     unsafe fn run<S: InstructionSet>(self) -> f32 {
-        /// Rows projected side by side, so that additions do not wait for each other.
-        const TOGETHER: usize = 4;
         let Projections { rows, slots, pulls, weights, vector, offset } = self.projections;
-        let mut total = 0.0;
-        for (at, slots) in slots.chunks(TOGETHER).enumerate() {
-            let mut from = [std::ptr::null(); TOGETHER];
-            for (from, &slot) in from.iter_mut().zip(slots) {
-                // SAFETY: slots were checked.
-                *from = unsafe { rows.at(slot) };
+        // SAFETY: the caller vouches for the instruction set.
+        let mut totals = unsafe { S::Full::splat(0.0) };
+        for (at, from) in Blocks::new(rows, slots).enumerate() {
+            let (first, count) = (at * LANES, (slots.len() - at * LANES).min(LANES));
+            let mut factors = [0.0; LANES];
+            // SAFETY: slots and lengths were checked: rows have as many numbers as the vector and the target.
+            unsafe {
+                from.prefetch_next::<S>();
+                let projections = project_block::<S>(&from.rows, vector).add(S::Full::splat(offset));
+                let weights = S::Full::load_first(weights.as_ptr().add(first), count);
+                let pulls = S::Full::load_first(pulls.as_ptr().add(first), count);
+                projections.mul_add(weights, pulls).store(factors.as_mut_ptr());
+                totals = totals.add(S::Full::load_first(factors.as_ptr(), count));
+                add_rows::<S>(&from.rows[..count], &factors, self.target);
             }
-            let from = &from[..slots.len()];
-            let mut factors = [0.0; TOGETHER];
-            for ((factor, &row), rating) in factors.iter_mut().zip(from).zip(at * TOGETHER..) {
-                // SAFETY: a row has as many numbers as the vector.
-                let projection = unsafe { project::<S>(row, vector) } + offset;
-                *factor = pulls[rating] + weights[rating] * projection;
-                total += *factor;
-            }
-            // SAFETY: rows have as many numbers as the target.
-            unsafe { add_rows::<S>(from, &factors, self.target) };
         }
-        total
+        let mut lanes = [0.0_f32; LANES];
+        // SAFETY: an array of as many numbers as there are lanes.
+        unsafe { totals.store(lanes.as_mut_ptr()) };
+        lanes.iter().sum()
+    }
+}
+
+struct ProjectRows<'a> {
+    rows: Rows<'a>,
+    slots: &'a [u32],
+    vector: &'a [f32],
+    products: &'a mut [f32],
+}
+
+impl Task for ProjectRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: InstructionSet>(self) {
+        let blocks = Blocks::new(self.rows, self.slots);
+        for (from, products) in blocks.zip(self.products.chunks_mut(LANES)) {
+            // SAFETY: slots and lengths were checked: rows have as many numbers as the vector.
+            unsafe {
+                let projections = project_block::<S>(&from.rows, self.vector);
+                store_first(projections, products.as_mut_ptr(), products.len());
+            }
+        }
+    }
+}
+
+/// Rows in blocks of [`LANES`].
+struct Blocks<'a> {
+    rows: Rows<'a>,
+    slots: &'a [u32],
+    is_far: bool,
+}
+
+/// Where the rows of a block begin; the last block is filled up with its first row.
+struct Block<'a> {
+    rows: [*const f32; LANES],
+    all: Rows<'a>,
+    /// Those of the next block, where it pays to ask for them.
+    next: &'a [u32],
+}
+
+impl<'a> Blocks<'a> {
+    fn new(rows: Rows<'a>, slots: &'a [u32]) -> Self {
+        /// From so many numbers on, rows that have just been gathered are no longer close by.
+        const FAR: usize = 1 << 16;
+        Self { rows, slots, is_far: slots.len() * rows.width() >= FAR }
+    }
+}
+
+impl<'a> Iterator for Blocks<'a> {
+    type Item = Block<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Block<'a>> {
+        let (slots, rest) = self.slots.split_at(self.slots.len().min(LANES));
+        // SAFETY: whoever makes this has checked the slots.
+        let mut rows = [unsafe { self.rows.at(*slots.first()?) }; LANES];
+        for (row, &slot) in rows.iter_mut().zip(slots) {
+            // SAFETY: likewise.
+            *row = unsafe { self.rows.at(slot) };
+        }
+        self.slots = rest;
+        let next = if self.is_far { &rest[..rest.len().min(LANES)] } else { &[] };
+        Some(Block { rows, all: self.rows, next })
+    }
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    unsafe fn prefetch_next<S: InstructionSet>(&self) {
+        for &slot in self.next {
+            // SAFETY: a prefetch may have any address.
+            unsafe { self.all.prefetch::<S::Full>(slot) };
+        }
+    }
+}
+
+/// The inner products of [`LANES`] rows with a vector.
+#[inline(always)]
+unsafe fn project_block<S: InstructionSet>(rows: &[*const f32; LANES], vector: &[f32]) -> S::Full {
+    /// Rows side by side, so that additions do not wait for each other.
+    const TOGETHER: usize = 4;
+    let (whole, rest) = (vector.len() / LANES, vector.len() % LANES);
+    let vector = vector.as_ptr();
+    let mut partial = [0.0_f32; BLOCK];
+    // SAFETY: the caller vouches for the instruction set and for rows as long as the vector.
+    unsafe {
+        for first in (0..LANES).step_by(TOGETHER) {
+            let mut sums = [S::Full::splat(0.0); TOGETHER];
+            for block in 0..whole {
+                let values = S::Full::load(vector.add(block * LANES));
+                for (at, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::Full::load(rows[first + at].add(block * LANES)).mul_add(values, *sum);
+                }
+            }
+            if rest > 0 {
+                let values = S::Full::load_first(vector.add(whole * LANES), rest);
+                for (at, sum) in sums.iter_mut().enumerate() {
+                    let row = S::Full::load_first(rows[first + at].add(whole * LANES), rest);
+                    *sum = row.mul_add(values, *sum);
+                }
+            }
+            for (at, sum) in sums.into_iter().enumerate() {
+                sum.store(partial.as_mut_ptr().add((first + at) * LANES));
+            }
+        }
+        add_lanes(&partial)
+    }
+}
+
+/// The sum of the lanes of each of [`LANES`] vectors.
+#[inline(always)]
+pub(super) unsafe fn add_lanes<V: Lanes>(vectors: &[f32; BLOCK]) -> V {
+    const PARTS: usize = 4;
+    // SAFETY: the caller vouches for the instruction set; both arrays are blocks.
+    unsafe {
+        // The rows of the transpose are added up.
+        let rows = std::array::from_fn(|at| vectors.as_ptr().add(at * LANES));
+        let mut transposed = [0.0_f32; BLOCK];
+        V::transpose(&rows, LANES, transposed.as_mut_ptr());
+        let mut sums = [V::splat(0.0); PARTS];
+        for step in (0..LANES).step_by(PARTS) {
+            for (part, sum) in sums.iter_mut().enumerate() {
+                *sum = sum.add(V::load(transposed.as_ptr().add((step + part) * LANES)));
+            }
+        }
+        sums[0].add(sums[1]).add(sums[2].add(sums[3]))
     }
 }
 
@@ -264,17 +400,19 @@ unsafe fn project<S: InstructionSet>(row: *const f32, vector: &[f32]) -> f32 {
 /// `target += Σ factor · row`, row after row.
 #[inline(always)]
 unsafe fn add_rows<S: InstructionSet>(rows: &[*const f32], factors: &[f32], target: &mut [f32]) {
+    const TOGETHER: usize = 4;
     let (whole, rest) = (target.len() / LANES, target.len() % LANES);
     let target = target.as_mut_ptr();
     // SAFETY: the caller vouches for the instruction set and for rows as long as the target.
     unsafe {
-        for block in 0..whole {
-            let at = target.add(block * LANES);
-            let mut sum = S::Full::load(at);
-            for (row, &factor) in rows.iter().zip(factors) {
-                sum = S::Full::load(row.add(block * LANES)).mul_add(S::Full::splat(factor), sum);
-            }
-            sum.store(at);
+        let mut block = 0;
+        while block + TOGETHER <= whole {
+            add_columns::<S, TOGETHER>(rows, factors, block * LANES, target);
+            block += TOGETHER;
+        }
+        while block < whole {
+            add_columns::<S, 1>(rows, factors, block * LANES, target);
+            block += 1;
         }
         if rest > 0 {
             let at = target.add(whole * LANES);
@@ -284,6 +422,33 @@ unsafe fn add_rows<S: InstructionSet>(rows: &[*const f32], factors: &[f32], targ
                 sum = values.mul_add(S::Full::splat(factor), sum);
             }
             store_first(sum, at, rest);
+        }
+    }
+}
+
+/// Some whole vectors of columns of [`add_rows`].
+#[inline(always)]
+unsafe fn add_columns<S: InstructionSet, const VECTORS: usize>(
+    rows: &[*const f32],
+    factors: &[f32],
+    first: usize,
+    target: *mut f32,
+) {
+    // SAFETY: the caller vouches for the instruction set and the columns.
+    unsafe {
+        let target = target.add(first);
+        let mut sums = [S::Full::splat(0.0); VECTORS];
+        for (at, sum) in sums.iter_mut().enumerate() {
+            *sum = S::Full::load(target.add(at * LANES));
+        }
+        for (row, &factor) in rows.iter().zip(factors) {
+            let (from, factor) = (row.add(first), S::Full::splat(factor));
+            for (at, sum) in sums.iter_mut().enumerate() {
+                *sum = S::Full::load(from.add(at * LANES)).mul_add(factor, *sum);
+            }
+        }
+        for (at, sum) in sums.into_iter().enumerate() {
+            sum.store(target.add(at * LANES));
         }
     }
 }

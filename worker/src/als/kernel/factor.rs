@@ -8,6 +8,7 @@
 use super::{
     Kernel, LANES, Task,
     blocks::{self, BLOCK, offset, side},
+    dense::add_lanes,
     for_lanes,
     products::{InstructionSet, Sides, Sign},
     vector::{Lanes, Vector},
@@ -59,6 +60,27 @@ impl Kernel {
     ) -> Result<(), LostDigits> {
         assert_eq!(right.len(), side(order) * LANES);
         self.factorise(matrix, order, factor)?;
+        self.substitute(matrix, order, right, factor)
+    }
+
+    /// The second half of [`Kernel::solve`], for what [`Kernel::factorise`] has left: as often as there are right-hand
+    /// sides.
+    ///
+    /// # Errors
+    /// [`LostDigits`] when the solution is not finite.
+    ///
+    /// # Panics
+    /// When a slice has another length than the order asks for.
+    pub fn substitute(
+        self,
+        matrix: &[f32],
+        order: usize,
+        right: &mut [f32],
+        factor: &Factor,
+    ) -> Result<(), LostDigits> {
+        let count = side(order);
+        assert!(matrix.len() == blocks::len(order) && right.len() == count * LANES);
+        assert!(factor.transposed.len() == count * BLOCK && factor.inverse.len() == count * LANES);
         self.run(Forward::<1> { matrix, order, right, factor });
         self.run(Backward { matrix, order, right, factor });
         finite(right)
@@ -97,7 +119,14 @@ impl Kernel {
         if last.is_finite() { Ok(last) } else { Err(LostDigits) }
     }
 
-    fn factorise(self, matrix: &mut [f32], order: usize, factor: &mut Factor) -> Result<(), LostDigits> {
+    /// Factorises A, which is destroyed: the first half of [`Kernel::solve`].
+    ///
+    /// # Errors
+    /// [`LostDigits`] when a pivot is not trustworthy.
+    ///
+    /// # Panics
+    /// When the matrix has another length than the order asks for.
+    pub fn factorise(self, matrix: &mut [f32], order: usize, factor: &mut Factor) -> Result<(), LostDigits> {
         assert_eq!(matrix.len(), blocks::len(order));
         let count = side(order);
         factor.transposed.resize(count * BLOCK, 0.0);
@@ -346,16 +375,6 @@ unsafe fn below<S: InstructionSet>(
                 sum.store(products.as_mut_ptr().add((first + column) * LANES));
             }
         }
-        // Each column's sixteen partial sums are added up by adding the rows of the transpose.
-        let rows = std::array::from_fn(|column| products.as_ptr().add(column * LANES));
-        let mut transposed = [0.0_f32; BLOCK];
-        S::Full::transpose(&rows, LANES, transposed.as_mut_ptr());
-        let mut sums = [S::Full::splat(0.0); COLUMNS];
-        for step in (0..LANES).step_by(COLUMNS) {
-            for (part, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.add(S::Full::load(transposed.as_ptr().add((step + part) * LANES)));
-            }
-        }
-        sums[0].add(sums[1]).add(sums[2].add(sums[3]))
+        add_lanes(&products)
     }
 }

@@ -7,6 +7,7 @@
 //! * [`blocks`]: how a symmetric matrix is stored;
 //! * [`pack`]: gathering rows into panels;
 //! * [`normal`]: sums of outer products; [`narrow`]: the same of rows that are short;
+//! * [`rounded`]: panels and sums in bf16, where the processor is quicker at it;
 //! * [`factor`]: Cholesky factorisation and substitution;
 //! * [`dense`]: what acts on whole rows.
 //!
@@ -22,12 +23,14 @@ pub mod normal;
 pub mod pack;
 mod portable;
 mod products;
+pub mod rounded;
 mod sets;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use products::InstructionSet;
+use rounded::{Arrays, RoundedTask};
 use sets::Portable;
 #[cfg(target_arch = "x86_64")]
 use sets::{Avx2, Avx512};
@@ -47,6 +50,9 @@ pub struct Kernel(Set);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
+    /// AVX-512 whose processor also multiplies bf16.
+    #[cfg(target_arch = "x86_64")]
+    Bf16,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -62,7 +68,8 @@ impl Kernel {
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
-                return Self(Set::Avx512);
+                let bf16 = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw");
+                return Self(if bf16 { Set::Bf16 } else { Set::Avx512 });
             }
             if avx2 {
                 return Self(Set::Avx2);
@@ -75,6 +82,8 @@ impl Kernel {
     #[must_use]
     pub fn available() -> Vec<Self> {
         let slower: &[Set] = match Self::detect().0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Bf16 => &[Set::Bf16, Set::Avx512, Set::Avx2, Set::Portable],
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => &[Set::Avx512, Set::Avx2, Set::Portable],
             #[cfg(target_arch = "x86_64")]
@@ -89,6 +98,8 @@ impl Kernel {
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
+            Set::Bf16 => "avx512+bf16",
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2+fma",
@@ -100,11 +111,20 @@ impl Kernel {
     fn has_many_registers(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => true,
+            Set::Bf16 | Set::Avx512 => true,
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => false,
             Set::Portable => false,
         }
+    }
+
+    /// Whether it multiplies rounded numbers faster than others.
+    #[must_use]
+    pub fn rounds(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.0 == Set::Bf16;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 
     /// Compiles a task for this instruction set and runs it.
@@ -112,13 +132,25 @@ impl Kernel {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this kernel is only made by `detect` after the processor was asked for these features.
-            Set::Avx512 => unsafe { run_avx512(task) },
+            Set::Bf16 | Set::Avx512 => unsafe { run_avx512(task) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: likewise.
             Set::Avx2 => unsafe { run_avx2(task) },
             // SAFETY: arrays need no feature.
             Set::Portable => unsafe { task.run::<Portable>() },
         }
+    }
+
+    /// The same for a task on rounded panels.
+    fn run_rounded<T: RoundedTask>(self, task: T) {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Set::Bf16 {
+            // SAFETY: this kernel is only made by `detect` after the processor was asked for these features.
+            unsafe { run_bf16(task) };
+            return;
+        }
+        // SAFETY: arrays need no feature.
+        unsafe { task.run::<Arrays>() };
     }
 }
 
@@ -138,6 +170,13 @@ trait Task {
 fn run_avx512<T: Task>(task: T) -> T::Output {
     // SAFETY: this function has the features; `Kernel`'s methods have checked the slices.
     unsafe { task.run::<Avx512>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512bf16,avx2,fma")]
+fn run_bf16<T: RoundedTask>(task: T) {
+    // SAFETY: this function has the features; `Kernel`'s methods have checked the slices.
+    unsafe { task.run::<x86::Bf16>() }
 }
 
 #[cfg(target_arch = "x86_64")]

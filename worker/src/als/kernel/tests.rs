@@ -6,10 +6,12 @@ use shoal_common::hash::{mix64, unit_interval};
 use super::{
     Kernel, LANES,
     blocks::{self, index},
+    dense::Projections,
     factor::{Border, Factor, LostDigits},
     normal::{Ahead, Products},
     pack::{ColumnScales, Panels, Rows},
     padded,
+    rounded::RoundedPanels,
 };
 
 /// Numbers from −0.5 to 0.5.
@@ -67,6 +69,23 @@ fn residual(matrix: &[f64], x: &[f32], right: &[f32]) -> f64 {
             (product - f64::from(right[i])).abs()
         })
         .fold(0.0, f64::max)
+}
+
+/// The nearest bf16, ties to the even one.
+fn to_bf16(value: f32) -> f32 {
+    let below = value.to_bits() & 0xffff_0000;
+    let (below, above) = (f32::from_bits(below), f32::from_bits(below + 0x1_0000));
+    match (value - below).abs().total_cmp(&(above - value).abs()) {
+        std::cmp::Ordering::Less => below,
+        std::cmp::Ordering::Greater => above,
+        std::cmp::Ordering::Equal if below.to_bits() >> 16 & 1 == 0 => below,
+        std::cmp::Ordering::Equal => above,
+    }
+}
+
+/// What a pair holds.
+fn numbers(pair: u32) -> [f32; 2] {
+    [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
 }
 
 proptest! {
@@ -169,6 +188,122 @@ proptest! {
                 if ones {
                     prop_assert_eq!(panel[width * LANES + at % LANES], if at < count { 1.0 } else { 0.0 });
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn rounded_rows_are_pairs_of_the_nearest(width in 1_usize..70, count in 1_usize..40, scaled: bool, seed: u64) {
+        let fixed = values(50 * width, seed);
+        let rows = Rows::new(&fixed, width, width);
+        let (slots, scales, factors) = (slots(count, 50, seed), values(count, !seed), values(count, seed ^ 5));
+        for kernel in Kernel::available() {
+            let mut panels = RoundedPanels::default();
+            kernel.pack_rounded_rows(rows, &slots, scaled.then_some(&scales), &factors, &mut panels);
+            for step in 0..count.div_ceil(2) {
+                let number = |at: usize, column: usize| match slots.get(at) {
+                    Some(&slot) if scaled => rows.row(slot as usize)[column] * scales[at],
+                    Some(&slot) => rows.row(slot as usize)[column],
+                    None => 0.0,
+                };
+                let factor = |at: usize| factors.get(at).copied().unwrap_or(0.0);
+                let both = [2 * step, 2 * step + 1];
+                prop_assert_eq!(numbers(panels.factor(step)), both.map(|at| to_bf16(factor(at))));
+                for column in 0..width {
+                    let pair = both.map(|at| to_bf16(number(at, column)));
+                    prop_assert_eq!(numbers(panels.pair(column, step)), pair, "{:?}", kernel);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rounded_columns_are_the_transpose(width in 1_usize..70, count in 1_usize..40, scaled: bool, seed: u64) {
+        let fixed = values(50 * width, seed);
+        let rows = Rows::new(&fixed, width, width);
+        let slots = slots(count, 50, seed);
+        let (by_column, by_row) = (values(width, !seed), values(count, seed ^ 2));
+        for kernel in Kernel::available() {
+            let mut panels = RoundedPanels::default();
+            kernel.pack_rounded_columns(rows, &slots, &by_column, scaled.then_some(&by_row), &mut panels);
+            let number = |at: usize, column: usize| match slots.get(at) {
+                Some(&slot) if column < width => {
+                    let scale = if scaled { by_row[at] } else { 1.0 };
+                    rows.row(slot as usize)[column] * (scale * by_column[column])
+                }
+                _ => 0.0,
+            };
+            for at in 0..padded(count) {
+                for step in 0..width.div_ceil(2) {
+                    let pair = [2 * step, 2 * step + 1].map(|column| to_bf16(number(at, column)));
+                    prop_assert_eq!(numbers(panels.pair(at, step)), pair, "{:?}", kernel);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rounded_products_match_f64(order in 1_usize..60, count in 1_usize..90, with_side: bool, seed: u64) {
+        let fixed = values(50 * order, seed);
+        let rows = Rows::new(&fixed, order, order);
+        let (slots, factors) = (slots(count, 50, seed), values(count, seed ^ 6));
+        for kernel in Kernel::available() {
+            let mut panels = RoundedPanels::default();
+            let number = |at: usize, i: usize| f64::from(to_bf16(rows.row(slots[at] as usize)[i]));
+            let (size, depth) = if with_side {
+                kernel.pack_rounded_rows(rows, &slots, None, &factors, &mut panels);
+                (order, count)
+            } else {
+                // The Gram of the rows instead.
+                kernel.pack_rounded_columns(rows, &slots, &vec![1.0; order], None, &mut panels);
+                (count, order)
+            };
+            let number = |i: usize, at: usize| if with_side { number(at, i) } else { number(i, at) };
+            let mut normal = vec![1.0; blocks::len(size)];
+            let mut side = vec![1.0; if with_side { padded(size) } else { 0 }];
+            let ahead = Ahead { rows, slots: &slots };
+            kernel.add_rounded_products(size, &panels, ahead, &mut normal, &mut side);
+            for i in 0..size {
+                for j in 0..=i {
+                    let exact = 1.0 + (0..depth).map(|at| number(i, at) * number(j, at)).sum::<f64>();
+                    prop_assert!(close(normal[index(i, j)], exact, depth as f64), "{kernel:?} {i} {j}");
+                }
+                if with_side {
+                    let term = |at: usize| f64::from(to_bf16(factors[at])) * number(i, at);
+                    let exact = 1.0 + (0..depth).map(term).sum::<f64>();
+                    prop_assert!(close(side[i], exact, depth as f64), "{kernel:?} {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn projections_match_f64(width in 1_usize..150, count in 0_usize..40, seed: u64) {
+        let fixed = values(50 * width, seed);
+        let rows = Rows::new(&fixed, width, width);
+        let (slots, vector) = (slots(count, 50, seed), values(width, !seed));
+        let (pulls, weights) = (values(count, seed ^ 7), values(count, seed ^ 8));
+        let product = |at: usize| -> f64 {
+            let row = rows.row(slots[at] as usize);
+            row.iter().zip(&vector).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        };
+        let factor =
+            |at: usize| f64::from(pulls[at]) + f64::from(weights[at]) * (product(at) + 0.25);
+        for kernel in Kernel::available() {
+            let mut products = vec![f32::NAN; count];
+            kernel.project_rows(rows, &slots, &vector, &mut products);
+            for (at, &found) in products.iter().enumerate() {
+                prop_assert!(close(found, product(at), width as f64), "{kernel:?}");
+            }
+            let mut target = vec![1.0; width];
+            let (slots, pulls, weights) = (&*slots, &*pulls, &*weights);
+            let projections = Projections { rows, slots, pulls, weights, vector: &vector, offset: 0.25 };
+            let total = kernel.add_projections(projections, &mut target);
+            prop_assert!(close(total, (0..count).map(factor).sum(), (width * count) as f64), "{kernel:?}");
+            for (column, &found) in target.iter().enumerate() {
+                let term = |at: usize| factor(at) * f64::from(rows.row(slots[at] as usize)[column]);
+                let exact = 1.0 + (0..count).map(term).sum::<f64>();
+                prop_assert!(close(found, exact, (width * count) as f64), "{kernel:?}");
             }
         }
     }

@@ -80,5 +80,5 @@ pub(super) trait Lanes: Vector {
     unsafe fn prefetch(at: *const f32);
 }
 
-/// Zeros to read where a row is missing.
-pub(super) static ZEROS: [f32; LANES] = [0.0; LANES];
+/// Zeros to read where a row is missing: two vectors of them.
+pub(super) static ZEROS: [f32; 2 * LANES] = [0.0; 2 * LANES];

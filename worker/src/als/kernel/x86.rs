@@ -1,9 +1,10 @@
 //! The registers of x86-64: one of AVX-512, or two of AVX2, for [`LANES`] numbers.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, mem::transmute};
 
 use super::{
     LANES,
+    rounded::{PAIRED, PairSums, Rounding},
     vector::{Lanes, Vector},
 };
 
@@ -407,5 +408,104 @@ unsafe fn transposed_wide(rows: [__m512; LANES]) -> [__m512; LANES] {
             columns[12 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(odd[0], odd[1]);
         }
         columns
+    }
+}
+
+/// AVX-512 with its instructions for bf16.
+pub(super) struct Bf16;
+
+impl PairSums for __m512 {
+    #[inline(always)]
+    unsafe fn add_pairs(self, pairs: *const u32, pair: u32) -> Self {
+        // SAFETY: the caller vouches for the instructions and sixteen pairs; all bits are numbers.
+        unsafe {
+            let pairs = transmute::<__m512i, __m512bh>(_mm512_loadu_si512(pairs.cast()));
+            _mm512_dpbf16_ps(self, pairs, transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair as i32)))
+        }
+    }
+}
+
+impl PairSums for __m256 {
+    #[inline(always)]
+    unsafe fn add_pairs(self, pairs: *const u32, pair: u32) -> Self {
+        // SAFETY: the caller vouches for the instructions and eight pairs; all bits are numbers.
+        unsafe {
+            let pairs = transmute::<__m256i, __m256bh>(_mm256_loadu_si256(pairs.cast()));
+            _mm256_dpbf16_ps(self, pairs, transmute::<__m256i, __m256bh>(_mm256_set1_epi32(pair as i32)))
+        }
+    }
+}
+
+impl Rounding for Bf16 {
+    type Full = __m512;
+    type Half = __m256;
+
+    #[inline(always)]
+    unsafe fn pair(first: __m512, second: __m512, to: *mut u32) {
+        /// The first vector's numbers and the second's in turn.
+        const IN_TURN: [u16; PAIRED] = {
+            let mut order = [0; PAIRED];
+            let mut lane = 0;
+            while lane < LANES {
+                order[2 * lane] = lane as u16;
+                order[2 * lane + 1] = (LANES + lane) as u16;
+                lane += 1;
+            }
+            order
+        };
+        // SAFETY: the caller vouches for the instructions and room for sixteen pairs.
+        unsafe {
+            let both = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first));
+            let order = _mm512_loadu_si512(IN_TURN.as_ptr().cast());
+            _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi16(order, both));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pair_columns(
+        rows: &[*const f32; LANES],
+        count: usize,
+        column_scales: &[f32; PAIRED],
+        row_scales: &[f32; LANES],
+        to: *mut u32,
+    ) {
+        // SAFETY: the caller vouches for the instructions, `count` numbers in each row and a block at `to`. A vector that
+        // is not read at all is not addressed either.
+        unsafe {
+            let scales =
+                [__m512::load(column_scales.as_ptr()), __m512::load(column_scales.as_ptr().add(LANES))];
+            let mut block = [_mm512_setzero_ps(); LANES];
+            if count == PAIRED {
+                for ((vector, &row), &scale) in block.iter_mut().zip(rows).zip(row_scales) {
+                    *vector = pairs(__m512::load(row), __m512::load(row.add(LANES)), scales, scale);
+                }
+            } else {
+                let first = count.min(LANES);
+                for ((vector, &row), &scale) in block.iter_mut().zip(rows).zip(row_scales) {
+                    let low = __m512::load_first(row, first);
+                    let high = if count > LANES {
+                        __m512::load_first(row.add(LANES), count - LANES)
+                    } else {
+                        _mm512_setzero_ps()
+                    };
+                    *vector = pairs(low, high, scales, scale);
+                }
+            }
+            for (j, column) in transposed_wide(block).into_iter().enumerate() {
+                column.store(to.cast::<f32>().add(j * LANES));
+            }
+        }
+    }
+}
+
+/// Neighbours of a row's [`PAIRED`] scaled numbers as pairs.
+#[inline(always)]
+unsafe fn pairs(low: __m512, high: __m512, column_scales: [__m512; 2], row_scale: f32) -> __m512 {
+    // SAFETY: the caller vouches for the instructions; all bits are numbers.
+    unsafe {
+        let row_scale = __m512::splat(row_scale);
+        let low = low.mul(row_scale.mul(column_scales[0]));
+        let high = high.mul(row_scale.mul(column_scales[1]));
+        transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low))
     }
 }
