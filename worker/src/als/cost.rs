@@ -27,8 +27,10 @@ fn substitute(order: usize) -> u64 {
     FACTORISATION_SLOWNESS * 2 * rounded(order).pow(2)
 }
 
-/// Operations of products that take as long as one of a pass over rows: they are read from where they are.
-const PASS_SLOWNESS: u64 = 4;
+/// Operations of products that take as long as one of a pass over rows, which is not arithmetic but reading: few rows
+/// are still in a core's own caches since they have been gathered, many are not.
+const SHORT_PASS_SLOWNESS: u64 = 4;
+const LONG_PASS_SLOWNESS: u64 = 9;
 
 /// How a row is solved exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,8 @@ impl Form {
             Self::Primal => true,
             Self::Dual => count < rank,
             Self::RefinedPrimal => rotated && rounds,
-            Self::RefinedDual => rotated && rounds && count < rank,
+            // Below, nothing that halves is most of the work.
+            Self::RefinedDual => rotated && rounds && (2 * LANES..rank).contains(&count),
         };
         let forms = [Self::Primal, Self::Dual, Self::RefinedPrimal, Self::RefinedDual];
         let allowed = forms.into_iter().filter(|form| may(*form));
@@ -64,19 +67,17 @@ impl Form {
     pub fn operations(self, count: usize, rank: usize, rotated: bool) -> u64 {
         let (wide, ratings) = (rank as u64, count as u64);
         let back = if rotated { 2 * wide * wide } else { 0 };
-        let pass = 4 * PASS_SLOWNESS * ratings * wide;
+        let pass = 4 * ratings * wide;
         match self {
             Self::Primal => products(rank, count) + solve(rank),
-            Self::Dual => products(count, rank) + solve(count) + 4 * ratings * wide + back,
+            Self::Dual => products(count, rank) + solve(count) + pass + back,
             // One correction, as is usual.
-            Self::RefinedPrimal => products(rank, count) / 2 + solve(rank) + substitute(rank) + pass + back,
+            Self::RefinedPrimal => {
+                products(rank, count) / 2 + solve(rank) + substitute(rank) + LONG_PASS_SLOWNESS * pass + back
+            }
             Self::RefinedDual => {
-                products(count, rank) / 2
-                    + solve(count)
-                    + substitute(count)
-                    + 4 * ratings * wide
-                    + pass
-                    + back
+                let passes = (1 + SHORT_PASS_SLOWNESS) * pass;
+                products(count, rank) / 2 + solve(count) + substitute(count) + passes + back
             }
         }
     }

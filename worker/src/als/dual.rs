@@ -21,7 +21,7 @@ use super::{
         padded,
         rounded::RoundedPanels,
     },
-    refined::Progress,
+    refined::{Progress, roots_and_pulls},
     rotation::Rotation,
 };
 
@@ -96,15 +96,8 @@ pub fn solve_rotated(
     slots.clear();
     slots.extend(rotation.places(row.slots));
     next.clear();
-    next.extend(rotation.places(&row.ahead[..row.ahead.len().min(count)]));
-    right.clear();
-    roots.clear();
-    for (&slot, &rating) in row.slots.iter().zip(row.ratings) {
-        let (weight, pull) = fit.weight_and_pull(slot, rating);
-        let root = (weight as f32).sqrt();
-        roots.push(root);
-        right.push(pull as f32 / root);
-    }
+    next.extend(rotation.places_if_any(&row.ahead[..row.ahead.len().min(count)]));
+    roots_and_pulls(fit, row, roots, right);
     // D^−½.
     let ridge = fit.ridge(row.ratings) as f32;
     diagonal.clear();

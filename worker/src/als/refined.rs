@@ -14,7 +14,7 @@
 //! Sums are made in parts as in [`primal`], so that threads change nothing.
 
 use super::{
-    fit::{Row, Weights},
+    fit::{Fit, Row, Weights},
     half_step::Shared,
     kernel::{
         blocks,
@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Rows packed at a time: as many bytes as the panels of f32 have.
-const DEPTH: usize = 128;
+const DEPTH: usize = 64;
 
 /// The error of a row that is done, as a share of the row in the norm of its matrix: a few roundings.
 const ERROR_MAX: f64 = 1e-6;
@@ -217,22 +217,33 @@ fn add_ratings(
     let Gathered { panels, slots, next, scales, factors, .. } = gathered;
     for begin in (0..row.slots.len()).step_by(DEPTH) {
         let few = row.part(begin..row.slots.len().min(begin + DEPTH));
-        scales.clear();
-        factors.clear();
-        for (&slot, &rating) in few.slots.iter().zip(few.ratings) {
-            let (weight, pull) = fit.weight_and_pull(slot, rating);
-            // Rows are scaled by the weight's root, so the pull must be by its inverse.
-            let root = (weight as f32).sqrt();
-            scales.push(root);
-            factors.push(pull as f32 / root);
-        }
+        roots_and_pulls(fit, few, scales, factors);
         slots.clear();
         slots.extend(rotation.places(few.slots));
         next.clear();
-        next.extend(rotation.places(&few.ahead[..few.ahead.len().min(DEPTH)]));
+        next.extend(rotation.places_if_any(&few.ahead[..few.ahead.len().min(DEPTH)]));
         kernel.pack_rounded_rows(rotation.rows(), slots, weighted.then_some(scales), factors, panels);
         let ahead = Ahead { rows: rotation.rows(), slots: next };
         kernel.add_rounded_products(fit.rank(), panels, ahead, &mut sums.normal, &mut sums.sides);
+    }
+}
+
+/// w^½ and t / w^½ of every rating of the implicit objective: rows are scaled by the weight's root, so the pull must be by
+/// its inverse.
+pub(super) fn roots_and_pulls(fit: &Fit<'_>, row: Row<'_>, roots: &mut Vec<f32>, pulls: &mut Vec<f32>) {
+    roots.clear();
+    pulls.clear();
+    if fit.weights(row.ratings) == Weights::One {
+        // And so are the pulls.
+        roots.resize(row.slots.len(), 1.0);
+        pulls.resize(row.slots.len(), 1.0);
+        return;
+    }
+    for (&slot, &rating) in row.slots.iter().zip(row.ratings) {
+        let (weight, pull) = fit.weight_and_pull(slot, rating);
+        let root = (weight as f32).sqrt();
+        roots.push(root);
+        pulls.push(pull as f32 / root);
     }
 }
 
@@ -249,10 +260,15 @@ fn add_residual(
     slots.extend(rotation.places(row.slots));
     weights.clear();
     pulls.clear();
-    for (&slot, &rating) in row.slots.iter().zip(row.ratings) {
-        let (weight, pull) = shared.fit.weight_and_pull(slot, rating);
-        weights.push(-weight as f32);
-        pulls.push(pull as f32);
+    if shared.fit.weights(row.ratings) == Weights::One {
+        weights.resize(row.slots.len(), -1.0);
+        pulls.resize(row.slots.len(), 1.0);
+    } else {
+        for (&slot, &rating) in row.slots.iter().zip(row.ratings) {
+            let (weight, pull) = shared.fit.weight_and_pull(slot, rating);
+            weights.push(-weight as f32);
+            pulls.push(pull as f32);
+        }
     }
     let projections = Projections { rows: rotation.rows(), slots, pulls, weights, vector: x, offset: 0.0 };
     shared.kernel.add_projections(projections, residual);

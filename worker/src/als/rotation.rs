@@ -24,7 +24,7 @@ use crate::numbers::Numbers;
 const ROWS_AT_ONCE: usize = 1_024;
 
 /// Uses of a rotated row from which on large pages are worth making.
-const OFTEN: usize = 64;
+const OFTEN: usize = 8;
 
 /// Of a slot that has not been rotated.
 const NOT_ROTATED: u32 = u32::MAX;
@@ -123,9 +123,14 @@ impl Rotation {
         Rows::new(&self.rows, self.basis.rank, self.basis.rank)
     }
 
-    /// Where the rows of marked slots are among [`Rotation::rows`]; other slots are left out.
-    pub fn places(&self, slots: &[u32]) -> impl Iterator<Item = u32> {
-        slots.iter().map(|&slot| self.places[slot as usize]).filter(|&place| place != NOT_ROTATED)
+    /// Where the rows of marked slots are among [`Rotation::rows`].
+    pub fn places(&self, slots: &[u32]) -> impl ExactSizeIterator<Item = u32> {
+        slots.iter().map(|&slot| self.places[slot as usize])
+    }
+
+    /// The same for slots of which some may not be marked: they are left out.
+    pub fn places_if_any(&self, slots: &[u32]) -> impl Iterator<Item = u32> {
+        self.places(slots).filter(|&place| place != NOT_ROTATED)
     }
 
     /// Turns those of the `solutions` (rows one after the other) that `which` names back into the usual basis.

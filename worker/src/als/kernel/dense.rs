@@ -224,8 +224,7 @@ impl Task for AddProjections<'_> {
             let mut factors = [0.0; LANES];
             // SAFETY: slots and lengths were checked: rows have as many numbers as the vector and the target.
             unsafe {
-                from.prefetch_next::<S>();
-                let projections = project_block::<S>(&from.rows, vector).add(S::Full::splat(offset));
+                let projections = project_block::<S>(&from, vector).add(S::Full::splat(offset));
                 let weights = S::Full::load_first(weights.as_ptr().add(first), count);
                 let pulls = S::Full::load_first(pulls.as_ptr().add(first), count);
                 projections.mul_add(weights, pulls).store(factors.as_mut_ptr());
@@ -256,7 +255,7 @@ impl Task for ProjectRows<'_> {
         for (from, products) in blocks.zip(self.products.chunks_mut(LANES)) {
             // SAFETY: slots and lengths were checked: rows have as many numbers as the vector.
             unsafe {
-                let projections = project_block::<S>(&from.rows, self.vector);
+                let projections = project_block::<S>(&from, self.vector);
                 store_first(projections, products.as_mut_ptr(), products.len());
             }
         }
@@ -280,8 +279,8 @@ struct Block<'a> {
 
 impl<'a> Blocks<'a> {
     fn new(rows: Rows<'a>, slots: &'a [u32]) -> Self {
-        /// From so many numbers on, rows that have just been gathered are no longer close by.
-        const FAR: usize = 1 << 16;
+        /// From so many numbers on, rows that have just been gathered are no longer in a core's own caches.
+        const FAR: usize = 1 << 18;
         Self { rows, slots, is_far: slots.len() * rows.width() >= FAR }
     }
 }
@@ -304,27 +303,20 @@ impl<'a> Iterator for Blocks<'a> {
     }
 }
 
-impl Block<'_> {
-    #[inline(always)]
-    unsafe fn prefetch_next<S: InstructionSet>(&self) {
-        for &slot in self.next {
-            // SAFETY: a prefetch may have any address.
-            unsafe { self.all.prefetch::<S::Full>(slot) };
-        }
-    }
-}
-
-/// The inner products of [`LANES`] rows with a vector.
+/// The inner products of the rows of a block with a vector.
 #[inline(always)]
-unsafe fn project_block<S: InstructionSet>(rows: &[*const f32; LANES], vector: &[f32]) -> S::Full {
+unsafe fn project_block<S: InstructionSet>(from: &Block<'_>, vector: &[f32]) -> S::Full {
     /// Rows side by side, so that additions do not wait for each other.
     const TOGETHER: usize = 4;
     let (whole, rest) = (vector.len() / LANES, vector.len() % LANES);
-    let vector = vector.as_ptr();
+    let (vector, rows) = (vector.as_ptr(), &from.rows);
     let mut partial = [0.0_f32; BLOCK];
     // SAFETY: the caller vouches for the instruction set and for rows as long as the vector.
     unsafe {
         for first in (0..LANES).step_by(TOGETHER) {
+            for &slot in from.next.iter().skip(first).take(TOGETHER) {
+                from.all.prefetch::<S::Full>(slot);
+            }
             let mut sums = [S::Full::splat(0.0); TOGETHER];
             for block in 0..whole {
                 let values = S::Full::load(vector.add(block * LANES));
