@@ -182,6 +182,7 @@ fn all_users(case: &Case) {
         first_row: 0,
         exclude: &rated[user],
         filter: None,
+        floor: f32::NEG_INFINITY,
         n: LONG,
     };
     let kernel = Kernel::detect();
