@@ -20,7 +20,7 @@ use shoal_proto::v1::{
 use super::{
     attempt::{ModelAttempt, RatedItems},
     baselines::Baselines,
-    blend::Blend,
+    blend::blend_of_models,
     facts::GenreSets,
     profiles::span,
     sources::{ShardScores, Source, Viewer},
@@ -33,6 +33,7 @@ use crate::{
         offer_items, popularity_order,
     },
     exchange::wire,
+    hybrid::Blend,
     train::TrainError,
 };
 
@@ -82,7 +83,7 @@ impl ModelAttempt {
         on_shards: impl Fn(u64),
     ) -> Result<ModelEvaluateDone, TrainError> {
         let baselines = self.baselines()?;
-        let blend = step.hybrid.as_ref().map(|hybrid| Blend::new(&hybrid.sources, step.folders.len()));
+        let blend = step.hybrid.as_ref().map(|hybrid| blend_of_models(&hybrid.sources, step.folders.len()));
         let blend = Arc::new(blend.transpose()?);
         let mut sources = Vec::new();
         for folder in &step.folders {

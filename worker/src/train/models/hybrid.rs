@@ -18,11 +18,11 @@ use shoal_proto::v1::{
 
 use super::{
     attempt::{ModelAttempt, RatedItems},
-    blend::{Blend, popularity},
-    sources::{ShardScores, Source, UNKNOWN, Viewer},
+    blend::blend_of_models,
+    sources::{ShardScores, Source, Viewer},
 };
 use crate::{
-    hybrid::{Calibration, Candidates, ScoreHistogram, learn_weights},
+    hybrid::{Blend, Calibration, Candidates, ScoreHistogram, UNKNOWN, learn_weights, popularity},
     tensor_file::{TensorFile, TensorFileError, TensorWriter},
     train::TrainError,
 };
@@ -180,7 +180,7 @@ impl ModelAttempt {
         on_shards: impl Fn(u64),
     ) -> Result<Vec<ObjectEntry>, TrainError> {
         let baselines = self.baselines()?;
-        let blend = Arc::new(Blend::new(&step.sources, step.folders.len())?);
+        let blend = Arc::new(blend_of_models(&step.sources, step.folders.len())?);
         let sources = self.open_all(&step.folders).await?;
         let held_out = |row: &usize| !self.users.held_out().row(*row).0.is_empty();
         let users = self.sampled_users(step.users_max).into_iter().filter(held_out);

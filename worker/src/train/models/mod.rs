@@ -24,3 +24,4 @@ mod sources;
 mod write;
 
 pub use attempt::ModelAttempt;
+pub(crate) use blend::blend_of;

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     als::kernel::Kernel,
     evaluate::ItemColumns,
+    hybrid::UNKNOWN,
     id_column::IdColumn,
     item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict},
     model_parts::read_neighbours,
@@ -23,9 +24,6 @@ use crate::{
         write::{TRAIN_COUNTS, read_rows},
     },
 };
-
-/// An item of which a source knows nothing for a user: it is in no list.
-pub(super) const UNKNOWN: f32 = f32::NEG_INFINITY;
 
 /// A model's folder, and what of it is kept while its item shards are gone through.
 #[derive(Debug)]
