@@ -1,8 +1,11 @@
 //! What workers and routers are told: the state, and who has what ready.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use shoal_proto::v1::{LoadedVersions, Metadata, NodeHealth, NodeRole};
+use shoal_proto::v1::{LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeRole};
 
 use super::Leader;
 use crate::state::ClusterState;
@@ -35,7 +38,7 @@ impl Publisher {
 }
 
 fn build(leader: &Leader, state: &ClusterState) -> Metadata {
-    let versions: Vec<_> = state.wanted_versions().into_iter().cloned().collect();
+    let versions: Vec<ModelVersion> = state.wanted_versions().into_iter().cloned().collect();
     let keys: Vec<_> = versions
         .iter()
         .map(|version| (version.dataset_name.clone(), version.dataset_version.clone()))
@@ -75,8 +78,16 @@ fn build(leader: &Leader, state: &ClusterState) -> Metadata {
             .filter(|(key, _)| keys.contains(key))
             .map(|(_, placement)| placement.clone())
             .collect(),
+        components: components(state, &versions),
         versions,
         nodes,
         loaded,
     }
+}
+
+/// The versions that these are blended from, each once.
+fn components(state: &ClusterState, versions: &[ModelVersion]) -> Vec<ModelVersion> {
+    let sources = versions.iter().flat_map(|version| &version.hybrid).flat_map(|hybrid| &hybrid.sources);
+    let names: BTreeSet<&String> = sources.map(|source| &source.version).collect();
+    names.into_iter().filter_map(|name| state.versions.get(name).cloned()).collect()
 }

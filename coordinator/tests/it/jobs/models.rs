@@ -1,5 +1,7 @@
 //! Trainings of models that are not ALS, and versions that are there already.
 
+use std::collections::BTreeSet;
+
 use model_parameters::Model;
 
 use super::*;
@@ -146,6 +148,18 @@ async fn a_hybrid_learns_on_models_that_have_not_seen_the_answers() {
     assert_eq!((weights, given.weights_given), (vec![0.5, 0.25, 0.25, 0.0], true));
     let words = "load for a model, items, baselines, histograms, calibrate, measure";
     assert_eq!(world.words(), words.split(", ").collect::<Vec<_>>());
+
+    // Who is to hold the blend is told what it is made of, which is not served for that.
+    for worker in &world.workers {
+        worker.has_loaded(&version.name, &[0, 1, 2, 3]);
+    }
+    world.promote(&version.name, "").await.unwrap();
+    let metadata = world.cluster.status().await.metadata.unwrap();
+    let names = |versions: &[ModelVersion]| -> BTreeSet<String> {
+        versions.iter().map(|version| version.name.clone()).collect()
+    };
+    assert_eq!(names(&metadata.versions), [version.name].into());
+    assert_eq!(names(&metadata.components), [als, item_cf, content].into());
     world.end().await;
 }
 

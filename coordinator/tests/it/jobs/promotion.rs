@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use super::*;
 
 impl World {
-    async fn promote(&self, version: &str, request_id: &str) -> Result<PromoteReply, Status> {
+    pub(super) async fn promote(&self, version: &str, request_id: &str) -> Result<PromoteReply, Status> {
         let request = PromoteRequest {
             version: version.to_owned(),
             request_id: request_id.to_owned(),
