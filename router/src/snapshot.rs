@@ -3,10 +3,12 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use shoal_common::ids::IdKind;
-use shoal_proto::v1::{DatasetInfo, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole, Side};
+use shoal_proto::v1::{
+    AlsParameters, DatasetInfo, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole, ObjectiveChoice, Side,
+};
 
 use crate::{
-    query::{QueryError, Target},
+    query::{Model, QueryError, Target},
     replicas::{Replica, Replicas},
 };
 
@@ -17,6 +19,8 @@ pub struct Live {
     pub version: ModelVersion,
     /// What it was trained on.
     pub dataset: DatasetInfo,
+    /// What predicted ratings start from.
+    pub rating_mean: f64,
     /// Kind of user ids.
     pub user_id_kind: IdKind,
     /// Kind of item ids.
@@ -133,6 +137,18 @@ fn is_up(node: &NodeInfo) -> bool {
     node.health() == NodeHealth::Up
 }
 
+/// The version's own; of a blend that of its ALS version, if that predicts ratings.
+fn rating_mean(metadata: &Metadata, version: &ModelVersion) -> f64 {
+    let mut sources = version.hybrid.iter().flat_map(|hybrid| &hybrid.sources);
+    let als = sources.find(|source| source.model == Model::Als.registered());
+    let als = als.and_then(|als| metadata.components.iter().find(|component| component.name == als.version));
+    let predicts = |als: &&ModelVersion| {
+        let objective = als.parameters.as_ref().map(AlsParameters::objective);
+        objective != Some(ObjectiveChoice::Implicit)
+    };
+    als.filter(predicts).unwrap_or(version).rating_mean
+}
+
 fn version(metadata: &Metadata, name: &str, replicas: &Replicas) -> Option<Live> {
     let version = metadata.versions.iter().find(|version| version.name == name)?;
     let of_version = |name: &str, of: &str| name == version.dataset_name && of == version.dataset_version;
@@ -184,6 +200,7 @@ fn version(metadata: &Metadata, name: &str, replicas: &Replicas) -> Option<Live>
     Some(Live {
         version: version.clone(),
         dataset: dataset.clone(),
+        rating_mean: rating_mean(metadata, version),
         user_id_kind: IdKind::from_proto(dataset.user_id_kind())?,
         item_id_kind: IdKind::from_proto(dataset.item_id_kind())?,
         user_shards,

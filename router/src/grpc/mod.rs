@@ -125,6 +125,16 @@ fn recommendation(movie: &Recommendation) -> v1::Recommendation {
                 contribution: part.contribution,
             })
             .collect(),
+        sources: explanation
+            .sources
+            .iter()
+            .map(|source| v1::SourceContribution {
+                model: source.model.to_owned(),
+                level: source.level,
+                weight: source.weight,
+                contribution: source.contribution,
+            })
+            .collect(),
     });
     v1::Recommendation {
         movie_id: some_id(movie.movie.clone()),

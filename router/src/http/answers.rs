@@ -50,13 +50,31 @@ pub(super) struct ContributionBody {
     contribution: f32,
 }
 
+/// What a source of a blend adds to a score.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SourceBody {
+    /// `als`, `item_cf`, `content` or `popularity`.
+    model: &'static str,
+    /// How far up the source's own scores the movie's stands; 0 where the source knows nothing.
+    #[schema(minimum = 0, maximum = 1)]
+    level: f32,
+    /// What the source counts for in the blend.
+    weight: f32,
+    /// Weight times level.
+    contribution: f32,
+}
+
 /// Why a score is what it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ExplanationBody {
-    /// The sum over all rated movies.
+    /// The sum over all rated movies; of `hybrid` over its sources.
     score: f32,
-    /// The movies that add most, most first.
+    /// The movies that add most, most first; none for `hybrid`.
     items: Vec<ContributionBody>,
+    /// For `hybrid`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    sources: Vec<SourceBody>,
 }
 
 impl From<&Explanation> for ExplanationBody {
@@ -66,7 +84,13 @@ impl From<&Explanation> for ExplanationBody {
             title: part.title.clone(),
             contribution: part.contribution,
         });
-        Self { score: explanation.score, items: items.collect() }
+        let sources = explanation.sources.iter().map(|source| SourceBody {
+            model: source.model,
+            level: source.level,
+            weight: source.weight,
+            contribution: source.contribution,
+        });
+        Self { score: explanation.score, items: items.collect(), sources: sources.collect() }
     }
 }
 
@@ -202,7 +226,8 @@ pub(super) struct SimilarBody {
     movie_id: Id,
     title: String,
     genres: Vec<String>,
-    /// Cosine of the factors, −1 to 1; of `item_cf` and `content` the neighbour's similarity, above 0 to 1.
+    /// Cosine of the factors, −1 to 1; of `item_cf` and `content` the neighbour's similarity, of `hybrid` the
+    /// weighted sum of what its versions say, above 0 to 1.
     similarity: f32,
     /// From 1.
     #[schema(minimum = 1)]

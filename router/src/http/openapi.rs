@@ -49,7 +49,7 @@ pub(super) struct CallQuery {
 #[allow(dead_code, reason = "it describes parameters")]
 pub(super) struct ModelQuery {
     /// `als` (factors), `item_cf` (movies rated alike), `content` (movies with features alike) or `hybrid` (a
-    /// blend). By default the model that was made the default.
+    /// blend of these and popularity). By default the model that was made the default.
     #[param(pattern = "^(als|item_cf|content|hybrid)$", example = "als")]
     model: Option<String>,
 }
@@ -97,7 +97,7 @@ pub(super) struct SingleQuery {
     /// How much likeness to the movies before counts against a movie's score: 0 not at all, 1 is all that counts.
     #[param(minimum = 0, maximum = 1, default = 0.0, example = 0.3)]
     diversity: Option<f32>,
-    /// Say what each of the rated movies adds to each score.
+    /// Say what each of the rated movies adds to each score; of `hybrid` what each of its sources adds.
     #[param(default = false)]
     explain: Option<bool>,
 }

@@ -83,7 +83,7 @@ impl Query {
             .iter()
             .map(|user| user.resolve(live.user_id_kind, "user_ids"))
             .collect::<Result<_, _>>()?;
-        let found = self.lookup_users_in_order(&users, live.has_neighbours()).await?;
+        let found = self.lookup_users_in_order(&users, live.needs_ratings()).await?;
         let query = |user: &LookupUserReply| {
             let (request, source) = score_request(live, user, options.rank_by, options.exclude_seen)?;
             let filter = options.filter.clone();

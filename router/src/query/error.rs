@@ -67,14 +67,8 @@ impl QueryError {
 
 fn not_live(model: Model) -> String {
     let name = model.name();
-    match model {
-        Model::Hybrid => {
-            "no version of model 'hybrid' can be live in this release: ask 'als', 'item_cf' or 'content'"
-                .to_owned()
-        }
-        Model::Als | Model::ItemCf | Model::Content => format!(
-            "no version of model '{name}' is live: train one with `shoal train --models {name}` and promote it with \
-             `shoal models promote`, or ask another model"
-        ),
-    }
+    format!(
+        "no version of model '{name}' is live: train one with `shoal train --models {name}` and promote it with \
+         `shoal models promote`, or ask another model"
+    )
 }

@@ -1,4 +1,4 @@
-//! What each of a user's own movies adds to each score (Hu et al. 2008, section 5).
+//! What each of a user's own movies adds to each score (Hu et al. 2008, section 5), and of a blend each source.
 //!
 //! The scores explained are those of the row that the version's movies give the user's ratings now: the row that
 //! training would solve next. Where training has converged that is the stored row.
@@ -9,7 +9,8 @@ use shoal_common::ids::EntityId;
 use shoal_proto::v1::{FoldInRequest, LookupItemReply, LookupUserReply, Objective};
 
 use super::{
-    Query, QueryError,
+    Model, Query, QueryError,
+    model::POPULARITY,
     workers::{bytes_of, floats, numbers},
 };
 use crate::merge::Hit;
@@ -28,13 +29,28 @@ pub struct Contribution {
     pub contribution: f32,
 }
 
+/// What a source of a blend adds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SourceContribution {
+    /// A model's name or `popularity`.
+    pub model: &'static str,
+    /// How far up the source's own scores the item's stands: 0 to 1.
+    pub level: f32,
+    /// What the source counts for.
+    pub weight: f32,
+    /// The one times the other.
+    pub contribution: f32,
+}
+
 /// Why a score is what it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
-    /// The sum over all rated movies.
+    /// The sum over all rated movies; of a blend over its sources.
     pub score: f32,
-    /// The movies that add most, most first.
+    /// The movies that add most, most first; none of a blend.
     pub items: Vec<Contribution>,
+    /// Of a blend, in their order.
+    pub sources: Vec<SourceContribution>,
 }
 
 /// Rated movies: global rows, ascending, and the ratings.
@@ -92,7 +108,27 @@ impl Query {
                 let movie = EntityId::try_from(item.item.clone()?).ok()?;
                 Some(Contribution { movie, title: item.title.clone(), contribution })
             };
-            Explanation { score: hit.hit.score, items: parts(hit).into_iter().filter_map(part).collect() }
+            let items = parts(hit).into_iter().filter_map(part).collect();
+            Explanation { score: hit.hit.score, items, sources: Vec::new() }
+        };
+        Ok(hits.iter().map(of_hit).collect())
+    }
+
+    /// One explanation for each hit of a blend; the hits carry the levels that were added.
+    pub(super) fn explain_by_sources(&self, hits: &[Hit]) -> Result<Vec<Explanation>, QueryError> {
+        let sources = self.live()?.version.hybrid.iter().flat_map(|hybrid| &hybrid.sources);
+        let sources: Vec<(&'static str, f64)> = sources
+            .map(|source| (Model::client_name(&source.model).unwrap_or(POPULARITY), source.weight))
+            .collect();
+        let of_hit = |hit: &Hit| {
+            let levels = floats(&hit.hit.levels);
+            let of_sources = sources.iter().zip(levels).map(|(&(model, weight), level)| SourceContribution {
+                model,
+                level,
+                weight: weight as f32,
+                contribution: (weight * f64::from(level)) as f32,
+            });
+            Explanation { score: hit.hit.score, items: Vec::new(), sources: of_sources.collect() }
         };
         Ok(hits.iter().map(of_hit).collect())
     }
@@ -141,5 +177,6 @@ fn explanation(items: &[LookupItemReply], parts: &[f32]) -> Explanation {
         let movie = EntityId::try_from(items[at].item.clone()?).ok()?;
         Some(Contribution { movie, title: items[at].title.clone(), contribution: parts[at] })
     };
-    Explanation { score, items: order.into_iter().filter_map(part).take(PARTS_MAX).collect() }
+    let items = order.into_iter().filter_map(part).take(PARTS_MAX).collect();
+    Explanation { score, items, sources: Vec::new() }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
 
 use super::{
-    CheckedOptions, Query, QueryError,
+    CheckedOptions, Model, Query, QueryError,
     cursor::REACH,
     recommend::{SOURCE_FALLBACK, SOURCE_MODEL, rank_name},
     shards_answered,
@@ -93,6 +93,9 @@ pub(super) fn score_request(
         }
         return Ok((TopItemsRequest { exclude_rows, ..neighbours_request(user) }, SOURCE_MODEL));
     }
+    if live.model() == Model::Hybrid && rank_by != RankBy::Rating {
+        return Ok((TopItemsRequest { exclude_rows, ..blend_request(user) }, SOURCE_MODEL));
+    }
     let (has_ranking, has_rating) = (!user.ranking_factors.is_empty(), !user.rating_factors.is_empty());
     let by_rating = match rank_by {
         RankBy::Rating => true,
@@ -115,6 +118,17 @@ pub(super) fn score_request(
         ..TopItemsRequest::default()
     };
     Ok((request, SOURCE_MODEL))
+}
+
+/// How to score by a blend: what each of its versions would be asked with.
+fn blend_request(user: &LookupUserReply) -> TopItemsRequest {
+    TopItemsRequest {
+        score: ScoreKind::Blend.into(),
+        query: user.ranking_factors.clone(),
+        query_objective: Objective::Ranking.into(),
+        rating_query: user.rating_factors.clone(),
+        ..neighbours_request(user)
+    }
 }
 
 /// How to score by the neighbours of what somebody has rated.

@@ -37,7 +37,7 @@ use crate::{
 pub use self::{
     batch::{BATCH_TIMEOUT, BATCH_USERS_MAX, RecommendBatch, RecommendedBatch, UserRecommendations},
     error::QueryError,
-    explain::{Contribution, Explanation},
+    explain::{Contribution, Explanation, SourceContribution},
     filter::{FILTER_GENRES_MAX, FILTER_IDS_MAX, Filter},
     items::{RATED_ITEMS_MAX, RatedMovie, RecommendForItems},
     model::Model,

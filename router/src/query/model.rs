@@ -49,6 +49,12 @@ impl Model {
         }
     }
 
+    /// How clients name what the registry names so.
+    pub(super) fn client_name(registered: &str) -> Option<&'static str> {
+        let models = [Self::Als, Self::ItemCf, Self::Content, Self::Hybrid];
+        models.into_iter().find(|model| model.registered() == registered).map(Self::name)
+    }
+
     /// As the registry names it.
     pub(crate) fn registered(self) -> &'static str {
         match self {
@@ -69,5 +75,10 @@ impl Live {
     /// Whether the version answers from neighbours of items rather than from factors.
     pub(super) fn has_neighbours(&self) -> bool {
         matches!(self.model(), Model::ItemCf | Model::Content)
+    }
+
+    /// Whether what a user has rated is a part of every query for the user.
+    pub(super) fn needs_ratings(&self) -> bool {
+        self.model() != Model::Als
     }
 }

@@ -1,12 +1,13 @@
 //! The rating that a user would give a movie.
 
+use bytes::Bytes;
 use shoal_common::ids::EntityId;
-use shoal_proto::v1::{EntityIds, ItemFilter, LookupItemReply, LookupUserReply, TopItemsRequest};
+use shoal_proto::v1::{EntityIds, ItemFilter, LookupItemReply, LookupUserReply, ScoreKind, TopItemsRequest};
 
 use super::{
     GivenId, Model, Queries, Query, QueryError, SOURCE_MODEL, Target,
     list::neighbours_request,
-    workers::{Best, floats},
+    workers::{Best, bytes_of, floats},
 };
 
 /// `source` of a rating for a pair that the model has nothing for: the mean with the biases of user and movie.
@@ -58,7 +59,7 @@ impl Query {
         let user = request.user.resolve(live.user_id_kind, "user_id")?;
         let movie = request.movie.resolve(live.item_id_kind, "movie_id")?;
         let looking = async {
-            if live.has_neighbours() {
+            if live.needs_ratings() {
                 self.lookup_user_with_ratings(&user).await
             } else {
                 self.lookup_user(&user).await
@@ -72,17 +73,16 @@ impl Query {
         if !of_user.known {
             return Err(QueryError::UnknownUser(user));
         }
-        let version = &live.version;
         let biases = f64::from(of_user.rating_bias) + f64::from(of_movie.rating_bias);
-        let (rating, source) = if live.has_neighbours() {
-            match self.predict_by_neighbours(&of_user, &movie).await? {
+        let expected = live.rating_mean + biases;
+        let product = if live.has_neighbours() { None } else { product(&of_user, &of_movie) };
+        let (rating, source) = match product {
+            Some(product) if of_movie.train_count > 0 => (expected + product, SOURCE_MODEL),
+            Some(product) => (expected + product, SOURCE_BASELINE),
+            None => match self.predict_by_items(&of_user, &of_movie, &movie).await? {
                 Some(rating) => (f64::from(rating), SOURCE_MODEL),
-                None => (version.rating_mean + biases, SOURCE_BASELINE),
-            }
-        } else {
-            let product = product(&of_user, &of_movie).ok_or_else(|| not_trained(&version.name))?;
-            let source = if of_movie.train_count > 0 { SOURCE_MODEL } else { SOURCE_BASELINE };
-            (version.rating_mean + biases + product, source)
+                None => (expected, SOURCE_BASELINE),
+            },
         };
         Ok(Predicted {
             user,
@@ -90,26 +90,37 @@ impl Query {
             title: of_movie.title,
             genres: of_movie.genres,
             predicted_rating: self.clamp(rating as f32),
-            model_version: version.name.clone(),
+            model_version: live.version.name.clone(),
             source,
         })
     }
 
-    /// The rating from the user's ratings of the movie's neighbours; `None` where there are none.
-    async fn predict_by_neighbours(
+    /// The rating from the user's ratings of the movie's neighbours, or from the user's profile; `None` where the
+    /// model has nothing for the pair.
+    async fn predict_by_items(
         &self,
         user: &LookupUserReply,
+        found: &LookupItemReply,
         movie: &EntityId,
     ) -> Result<Option<f32>, QueryError> {
         let live = self.live()?;
-        if live.model() != Model::ItemCf {
-            let reason =
-                format!("model '{}' ranks and predicts no ratings; ask als or item_cf", live.model().name());
-            return Err(QueryError::invalid("model", reason));
-        }
+        let request = match live.model() {
+            Model::Als => return Err(not_trained(&live.version.name)),
+            Model::ItemCf | Model::Hybrid => neighbours_request(user),
+            // The movie as it is, whatever ranks it.
+            Model::Content => TopItemsRequest {
+                score: ScoreKind::Listed.into(),
+                listed_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
+                listed_scores: bytes_of(&[1.0]),
+                rating_bias: user.rating_bias,
+                with_predicted_rating: true,
+                profile: self.profile(user).await?,
+                ..TopItemsRequest::default()
+            },
+        };
         let allow_ids = Some(EntityIds { ids: vec![movie.clone().into()] });
         let filter = Some(ItemFilter { allow_ids, ..ItemFilter::default() });
-        let request = TopItemsRequest { n: 1, filter, ..neighbours_request(user) };
+        let request = TopItemsRequest { n: 1, filter, ..request };
         let Best { hits, .. } = self.best_items(request, true).await?;
         Ok(hits.first().and_then(|hit| hit.hit.predicted_rating))
     }

@@ -88,7 +88,13 @@ impl Recommended {
             let explained = movie.explanation.iter().flat_map(|explanation| &explanation.items);
             let explained: usize =
                 explained.map(|part| size_of_val(part) + part.title.len() + id(&part.movie)).sum();
-            size_of_val(movie) + movie.title.len() + id(&movie.movie) + text(&movie.genres) + explained
+            let sources: usize = movie.explanation.iter().map(|by| size_of_val(&by.sources[..])).sum();
+            size_of_val(movie)
+                + movie.title.len()
+                + id(&movie.movie)
+                + text(&movie.genres)
+                + explained
+                + sources
         };
         size_of_val(self) + self.recommendations.iter().map(of_movie).sum::<usize>()
     }
@@ -180,7 +186,7 @@ impl Queries {
 impl Query {
     async fn recommend(&self, checked: &Checked) -> Result<Recommended, QueryError> {
         let Checked { user, options, offset, request } = checked;
-        let found = if options.explain || self.live()?.has_neighbours() {
+        let found = if options.explain || self.live()?.needs_ratings() {
             self.lookup_user_with_ratings(user).await?
         } else {
             self.lookup_user(user).await?
@@ -210,6 +216,7 @@ impl Query {
         let (request, source) = score_request(live, found, rank_by, page.options.exclude_seen)?;
         let list = self.list(request.clone(), page, rated.is_some()).await?;
         let explanations = match rated {
+            Some(_) if request.score() == ScoreKind::Blend => self.explain_by_sources(&list.hits)?,
             Some(_) if source == SOURCE_MODEL && live.has_neighbours() => {
                 self.explain_by_neighbours(&list.hits).await?
             }

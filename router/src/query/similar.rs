@@ -1,4 +1,4 @@
-//! Movies like a movie: by the cosine of their factors, or the neighbours that the version has stored.
+//! Movies like a movie: by the cosine of their factors, by the neighbours that the version has stored, or both.
 
 use bytes::Bytes;
 use shoal_common::ids::EntityId;
@@ -31,7 +31,8 @@ pub struct SimilarMovie {
     pub title: String,
     /// Its genres.
     pub genres: Vec<String>,
-    /// Cosine of the factors, −1 to 1; of item CF and content what makes neighbours, above 0 to 1.
+    /// Cosine of the factors, −1 to 1; of item CF and content what makes neighbours, and of a blend their weighted sum,
+    /// above 0 to 1.
     pub similarity: f32,
     /// From 1.
     pub rank: u32,
@@ -71,7 +72,11 @@ impl Query {
             return Err(QueryError::UnknownMovie(movie));
         }
         let live = self.live()?;
-        let top_items = if live.has_neighbours() { neighbours(found) } else { cosine(found) };
+        let top_items = match live.model() {
+            Model::Als => cosine(found),
+            Model::ItemCf | Model::Content => neighbours(found),
+            Model::Hybrid => likeness(found),
+        };
         let top_items = TopItemsRequest { n, ..top_items };
         let Best { hits, failed, total } = self.best_items(top_items, request.complete).await?;
         let ranks = 1..;
@@ -105,6 +110,20 @@ fn cosine(found: LookupItemReply) -> TopItemsRequest {
         query_objective: objective.into(),
         exclude_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
         ..TopItemsRequest::default()
+    }
+}
+
+/// What each version of a blend calls alike, weighted. ALS knows nothing of a movie without training ratings.
+fn likeness(found: LookupItemReply) -> TopItemsRequest {
+    let (rows, likeness) = (found.neighbour_rows.clone(), found.similarities.clone());
+    let known = found.train_count > 0;
+    let by_factors = cosine(found);
+    TopItemsRequest {
+        score: ScoreKind::BlendLikeness.into(),
+        query: if known { by_factors.query.clone() } else { Bytes::new() },
+        listed_rows: rows,
+        listed_scores: likeness,
+        ..by_factors
     }
 }
 

@@ -13,9 +13,9 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     FoldInReply, FoldInRequest, ItemFactsRequest, ItemHit, LookupItemReply, LookupItemRequest,
-    LookupItemsRequest, LookupUserReply, LookupUserRequest, LookupUsersRequest, ShardFacts, ShardHits,
-    ShardHitsMany, ShardItems, ShardUsers, Side, TopItemsManyRequest, TopItemsRequest,
-    worker_serving_client::WorkerServingClient,
+    LookupItemsRequest, LookupUserReply, LookupUserRequest, LookupUsersRequest, ProfileRequest, ShardFacts,
+    ShardHits, ShardHitsMany, ShardItems, ShardProfile, ShardUsers, Side, TopItemsManyRequest,
+    TopItemsRequest, worker_serving_client::WorkerServingClient,
 };
 use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
@@ -306,6 +306,40 @@ impl Query {
         let facts = Arc::new(ItemFacts::add(self.enough(Side::Items, answers, total, true)?));
         self.queries.facts.put(version, Arc::clone(&facts));
         Ok(facts)
+    }
+
+    /// What the user has rated as a profile of features; every shard has to say its part.
+    pub(super) async fn profile(&self, user: &LookupUserReply) -> Result<Bytes, QueryError> {
+        let version = self.version()?;
+        let ask = |worker: Arc<Replica>, shards: Vec<u32>| {
+            let request = ProfileRequest {
+                version: version.clone(),
+                shards,
+                rated_rows: user.seen_items.clone(),
+                ratings: user.ratings.clone(),
+            };
+            let client = self.client(&worker);
+            let request = with_deadline(request, self.deadline, self.margin);
+            let version = version.clone();
+            async move {
+                let reply = client?.profile(request).await?.into_inner();
+                same_version(&worker, &version, &reply.version)?;
+                let answer = |of: ShardProfile| (of.shard, answer_of(of.part, of.error, of.retryable));
+                Ok(reply.shards.into_iter().map(answer).collect())
+            }
+        };
+        let all = self.all_items()?;
+        let total = all.len();
+        let answers = self.queries.fanout.run(all, self.deadline, ask).await;
+        let mut parts = self.enough(Side::Items, answers, total, true)?;
+        // As it is measured, so that the sum has the same bits.
+        parts.sort_by_key(|(shard, _)| *shard);
+        let parts: Vec<Vec<f32>> = parts.iter().map(|(_, part)| floats(part)).collect();
+        let mut sum = vec![0.0; parts.iter().map(Vec::len).max().unwrap_or_default()];
+        for part in &parts {
+            sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+        }
+        Ok(bytes_of(&sum))
     }
 
     /// Has a row solved, by any worker that holds some of the version's items.

@@ -181,7 +181,7 @@ async fn a_model_that_is_not_live_is_refused_with_the_remedy() {
         let says = ["no version of model", "content", "shoal train --models", "shoal models promote"];
         answer.refused(StatusCode::SERVICE_UNAVAILABLE, &says);
         let answer = cluster.router.get(&format!("{route}?model=hybrid")).await;
-        answer.refused(StatusCode::SERVICE_UNAVAILABLE, &["hybrid", "can be live", "item_cf"]);
+        answer.refused(StatusCode::SERVICE_UNAVAILABLE, &["no version of model", "hybrid"]);
         for wrong in ["", "spark", "content_based", "ALS"] {
             let answer = cluster.router.get(&format!("{route}?model={wrong}")).await;
             answer.refused(StatusCode::BAD_REQUEST, &["'model'"]);

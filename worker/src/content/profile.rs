@@ -40,6 +40,18 @@ impl Profiles {
         Self { users, features, width, values: vec![0.0; users * width] }
     }
 
+    /// The profile of one user whose sums are known: as many features, then the genome tags.
+    #[must_use]
+    pub fn of_one(features: usize, values: Vec<f32>) -> Self {
+        Self { users: 1, features, width: values.len(), values }
+    }
+
+    /// Users × (features + genome tags).
+    #[must_use]
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
     /// Adds a shard's part: `rated` gives for each user those items of the shard that they have rated (global
     /// rows, ascending, from `first_row` of the shard's first), and the weights. Users run on the threads of the
     /// current rayon pool.

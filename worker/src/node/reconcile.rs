@@ -173,9 +173,13 @@ impl Reconciler {
             };
             metadata.datasets.iter().find(same).cloned()
         });
+        let blended = version.as_ref().and_then(|version| version.hybrid.as_ref());
+        let components = blended.map(|_| metadata.components.clone()).unwrap_or_default();
         Box::pin(async move {
             let outcome = match (version, dataset) {
-                (Some(version), Some(dataset)) => loader.load(&version, &dataset, key.side, key.shard).await,
+                (Some(version), Some(dataset)) => {
+                    loader.load(&version, &components, &dataset, key.side, key.shard).await
+                }
                 _ => Err(LoadError::Version {
                     version: key.version.clone(),
                     reason: "the coordinators do not say what its data set is".to_owned(),

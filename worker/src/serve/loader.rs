@@ -10,139 +10,31 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use shoal_common::store::{LocalCache, Manifest, PartKind, Store, StoreError, catalogue_part, join, part};
-use shoal_proto::v1::{DatasetInfo, ModelVersion, Objective, ShardStats, Side, model_parameters::Model};
+use shoal_common::store::{LocalCache, Manifest, Store, StoreError, join};
+use shoal_proto::v1::{DatasetInfo, HybridSource, ModelVersion, Objective, Side};
 use tokio::sync::OnceCell;
 
 use super::{
+    blended::{Blended, SOURCES},
     catalogue::read_descriptions,
     descriptions::{Description, Descriptions},
     error::LoadError,
     factors::{FactorPart, FactorShape},
-    fold_in::FoldIn,
+    held::Held,
     neighbours::{ListShape, NeighbourLists},
+    profiles::FeatureVectors,
     ratings::RatingsPart,
     shard::{ItemShard, UserShard},
-    version::{LoadedShard, LoadedVersion, ShardKey},
+    source::{
+        BlendSource, MODEL_ALS, MODEL_CONTENT, MODEL_HYBRID, MODEL_ITEM_CF, ObjectName, ShardObjects,
+        VersionSource,
+    },
+    version::{LoadedShard, ShardKey},
 };
-use crate::{model_parts::read_biases, popularity::damped_mean, tensor_file::TensorFile, train::Settings};
-
-/// Models that are served, by the names that versions have of them.
-const MODEL_ALS: &str = "als";
-const MODEL_ITEM_CF: &str = "item_cf";
-const MODEL_CONTENT: &str = "content_based";
-
-/// The manifests of a version and its data set: what loading any of its shards starts from.
-#[derive(Debug)]
-pub struct VersionSource {
-    version: ModelVersion,
-    dataset: DatasetInfo,
-    model_manifest: Manifest,
-    dataset_manifest: Manifest,
-    /// By global row; filled when the first shard that needs them is loaded.
-    item_biases: OnceCell<Arc<[f32]>>,
-}
-
-impl VersionSource {
-    /// The version with none of its shards.
-    #[must_use]
-    pub fn empty_version(&self) -> LoadedVersion {
-        let (version, dataset) = (&self.version, &self.dataset);
-        let empty = LoadedVersion::empty(version.name.clone(), dataset.shard_count, version.rating_mean);
-        let parameters = version.parameters.clone().unwrap_or_default();
-        // A version that was not trained here may lack what solving needs: it is served without it.
-        let settings = Settings::new(&parameters, dataset.users, dataset.items).ok();
-        let fold_in = settings.map(|mut settings| {
-            settings.set_rating_mean(version.rating_mean);
-            Arc::new(FoldIn::new(settings, version.rating_mean))
-        });
-        LoadedVersion { fold_in, ..empty }
-    }
-
-    /// The objects behind one shard: factors, ratings and, for items of a data set that has a
-    /// catalogue, its part of that.
-    fn objects(&self, side: Side, shard: u32) -> ShardObjects<'_> {
-        let dataset =
-            |name: String| ObjectName { folder: &self.dataset.path, manifest: &self.dataset_manifest, name };
-        let catalogue = (side == Side::Items)
-            .then(|| catalogue_part(shard))
-            .filter(|name| self.dataset_manifest.entry(name).is_ok())
-            .map(dataset);
-        let model =
-            |name: String| ObjectName { folder: &self.version.path, manifest: &self.model_manifest, name };
-        let kind = if self.has_factors() { PartKind::Factors } else { PartKind::Biases };
-        let lists = side == Side::Items && !self.has_factors();
-        let predicts = lists && self.prediction_neighbours() > 0;
-        let shards = if predicts { self.dataset.shard_count } else { 0 };
-        ShardObjects {
-            factors: model(part(kind, side, shard)),
-            ratings: dataset(part(PartKind::Ratings, side, shard)),
-            catalogue,
-            neighbours: lists.then(|| model(part(PartKind::Neighbours, side, shard))),
-            item_biases: (0..shards).map(|shard| model(part(PartKind::Biases, side, shard))).collect(),
-        }
-    }
-
-    fn has_factors(&self) -> bool {
-        self.version.model == MODEL_ALS
-    }
-
-    /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none from them.
-    fn prediction_neighbours(&self) -> usize {
-        match self.version.model_parameters.as_ref().and_then(|parameters| parameters.model.as_ref()) {
-            Some(Model::ItemCf(parameters)) => parameters.prediction_neighbours as usize,
-            _ => 0,
-        }
-    }
-
-    /// Whether the version can be served at all.
-    fn check_model(&self) -> Result<(), LoadError> {
-        if [MODEL_ALS, MODEL_ITEM_CF, MODEL_CONTENT].contains(&self.version.model.as_str()) {
-            return Ok(());
-        }
-        let reason = format!(
-            "versions of '{}' are not served; promote the versions that it is made of",
-            self.version.model
-        );
-        Err(LoadError::Version { version: self.version.name.clone(), reason })
-    }
-
-    fn stats(&self, side: Side) -> &[ShardStats] {
-        if side == Side::Items { &self.dataset.item_shards } else { &self.dataset.user_shards }
-    }
-
-    /// Rows of a shard, and of the shards before it.
-    fn rows(&self, side: Side, shard: u32) -> Result<(usize, u32), LoadError> {
-        let invalid = |reason: String| LoadError::Version { version: self.version.name.clone(), reason };
-        let stats = self.stats(side);
-        let of = |number: u32| stats.iter().find(|stats| stats.shard == number).map(|stats| stats.rows);
-        let rows = of(shard).ok_or_else(|| invalid(format!("its data set has no {side:?} shard {shard}")))?;
-        let before: u64 = (0..shard).filter_map(of).sum();
-        // Global rows are u32 everywhere.
-        match u32::try_from(before + rows) {
-            Ok(_) => Ok((rows as usize, before as u32)),
-            Err(_) => Err(invalid(format!("its data set has more than {} rows on a side", u32::MAX))),
-        }
-    }
-}
-
-/// One object as its manifest names it.
-struct ObjectName<'a> {
-    folder: &'a str,
-    manifest: &'a Manifest,
-    name: String,
-}
-
-/// The objects behind one shard.
-struct ShardObjects<'a> {
-    /// Of a version of neighbours its biases.
-    factors: ObjectName<'a>,
-    ratings: ObjectName<'a>,
-    catalogue: Option<ObjectName<'a>>,
-    neighbours: Option<ObjectName<'a>>,
-    /// Of every item shard, for a shard that predicts ratings from them.
-    item_biases: Vec<ObjectName<'a>>,
-}
+use crate::{
+    id_column::IdColumn, model_parts::read_biases, popularity::damped_mean, tensor_file::TensorFile,
+    train::models::blend_of,
+};
 
 /// A part on this machine's disk, with the object's name for errors.
 struct Fetched {
@@ -155,7 +47,9 @@ struct ShardParts {
     factors: Fetched,
     ratings: Fetched,
     catalogue: Option<Fetched>,
-    neighbours: Option<(Fetched, ListShape)>,
+    neighbours: Option<Arc<NeighbourLists>>,
+    /// With what a cosine is worth.
+    vectors: Option<(Fetched, f64)>,
     shape: FactorShape,
     /// The global number of the shard's first row.
     first_row: u32,
@@ -171,16 +65,19 @@ pub struct Loader {
     store: Store,
     cache: LocalCache,
     sources: Arc<Mutex<HashMap<String, Arc<VersionSource>>>>,
+    items: Arc<Held<ItemShard>>,
+    lists: Arc<Held<NeighbourLists>>,
 }
 
 impl Loader {
     /// Reads from `store` through `cache`, which nothing else may prune.
     #[must_use]
     pub fn new(store: Store, cache: LocalCache) -> Self {
-        Self { store, cache, sources: Arc::default() }
+        let (items, lists) = (Arc::default(), Arc::default());
+        Self { store, cache, sources: Arc::default(), items, lists }
     }
 
-    /// Loads and checks one shard.
+    /// Loads and checks one shard. `components` has the versions that the version blends, if it does.
     ///
     /// # Errors
     /// When a part cannot be had or does not belong; trying again makes sense, since the store may
@@ -188,43 +85,116 @@ impl Loader {
     pub async fn load(
         &self,
         version: &ModelVersion,
+        components: &[ModelVersion],
         dataset: &DatasetInfo,
         side: Side,
         shard: u32,
     ) -> Result<(Arc<VersionSource>, LoadedShard), LoadError> {
-        let source = self.source(version, dataset).await?;
-        source.check_model()?;
+        let source = self.source(version, components, dataset).await?;
+        let loaded = match (&source.blend, side) {
+            (Some(blend), Side::Items) => LoadedShard::Items(Arc::new(self.blended(blend, shard).await?)),
+            (Some(BlendSource { als, item_cf, .. }), _) => {
+                let users = self.users(als, shard).await?;
+                let baselines = self.baselines(item_cf, side, shard, users.factors.ids()).await?;
+                LoadedShard::Users(Arc::new(UserShard { baselines: Some(baselines), ..users }))
+            }
+            (None, Side::Items) => LoadedShard::Items(self.items(&source, shard).await?),
+            (None, _) => LoadedShard::Users(Arc::new(self.users(&source, shard).await?)),
+        };
+        Ok((source, loaded))
+    }
+
+    async fn users(&self, source: &VersionSource, shard: u32) -> Result<UserShard, LoadError> {
+        let parts = self.parts(source, Side::Users, shard).await?;
+        opened(parts.factors.path.clone(), move || parts.open_users()).await
+    }
+
+    async fn items(&self, source: &VersionSource, shard: u32) -> Result<Arc<ItemShard>, LoadError> {
+        if let Some(held) = self.items.get(&source.version.name, shard) {
+            return Ok(held);
+        }
+        let parts = self.parts(source, Side::Items, shard).await?;
+        let items = Arc::new(opened(parts.factors.path.clone(), move || parts.open_items()).await?);
+        self.items.put(&source.version.name, shard, &items);
+        Ok(items)
+    }
+
+    /// An item shard of a blend.
+    async fn blended(&self, source: &BlendSource, shard: u32) -> Result<ItemShard, LoadError> {
+        let als = self.items(&source.als, shard).await?;
+        let baselines = self.baselines(&source.item_cf, Side::Items, shard, als.factors.ids()).await?;
+        let blended = Blended {
+            blend: Arc::clone(&source.blend),
+            item_cf: self.lists(&source.item_cf, shard).await?,
+            content: self.lists(&source.content, shard).await?,
+            baselines: Arc::new(baselines),
+            als: Arc::clone(&als),
+        };
+        Ok(ItemShard { blended: Some(blended), ..(*als).clone() })
+    }
+
+    /// The biases of a version that has no factors, whose rows have to be these.
+    async fn baselines(
+        &self,
+        source: &VersionSource,
+        side: Side,
+        shard: u32,
+        ids: &IdColumn,
+    ) -> Result<FactorPart, LoadError> {
+        let (rows, _) = source.rows(side, shard)?;
+        let Fetched { path, file } = self.fetch(&source.objects(side, shard).factors).await?;
+        let (name, shape) = (path.clone(), FactorShape::without_factors(rows));
+        let baselines = opened(path.clone(), move || FactorPart::open(&file, &name, shape)).await?;
+        if baselines.ids() == ids {
+            return Ok(baselines);
+        }
+        let reason = "its ids are not those of the other versions that are blended".to_owned();
+        Err(LoadError::Mismatch { path, reason })
+    }
+
+    /// The neighbours of an item shard.
+    async fn lists(&self, source: &VersionSource, shard: u32) -> Result<Arc<NeighbourLists>, LoadError> {
+        if let Some(held) = self.lists.get(&source.version.name, shard) {
+            return Ok(held);
+        }
+        let (rows, first_row) = source.rows(Side::Items, shard)?;
+        let objects = source.objects(Side::Items, shard);
+        let shape = self.list_shape(source, &objects).await?;
+        let missing = || LoadError::Version {
+            version: source.version.name.clone(),
+            reason: "it has factors where neighbours are blended".to_owned(),
+        };
+        let Fetched { path, file } = self.fetch(objects.neighbours.as_ref().ok_or_else(missing)?).await?;
+        let open = move || NeighbourLists::open(&file, &path, rows, first_row, shape);
+        let lists = Arc::new(opened(source.version.path.clone(), open).await?);
+        self.lists.put(&source.version.name, shard, &lists);
+        Ok(lists)
+    }
+
+    /// The parts of a shard of a version that is no blend.
+    async fn parts(&self, source: &VersionSource, side: Side, shard: u32) -> Result<ShardParts, LoadError> {
         let (rows, first_row) = source.rows(side, shard)?;
         let objects = source.objects(side, shard);
-        let neighbours = match &objects.neighbours {
-            Some(object) => Some((self.fetch(object).await?, self.list_shape(&source, &objects).await?)),
-            None => None,
-        };
-        let parts = ShardParts {
+        Ok(ShardParts {
+            neighbours: match &objects.neighbours {
+                Some(_) => Some(self.lists(source, shard).await?),
+                None => None,
+            },
             factors: self.fetch(&objects.factors).await?,
             ratings: self.fetch(&objects.ratings).await?,
             catalogue: match &objects.catalogue {
                 Some(object) => Some(self.fetch(object).await?),
                 None => None,
             },
-            neighbours,
-            shape: if source.has_factors() {
-                FactorShape::new(&source.version.parameters.clone().unwrap_or_default(), rows)
-            } else {
-                FactorShape::without_factors(rows)
+            vectors: match &objects.vectors {
+                Some(object) => Some((self.fetch(object).await?, source.version.rating_slope)),
+                None => None,
             },
+            shape: source.factor_shape(rows),
             first_row,
             other_rows: if side == Side::Items { source.dataset.users } else { source.dataset.items },
             rating_mean: source.dataset.rating_mean,
-        };
-        let path = parts.factors.path.clone();
-        // Mapping and checking reads every byte from disk, so it belongs with blocking I/O.
-        let opened = tokio::task::spawn_blocking(move || match side {
-            Side::Items => parts.open_items().map(|shard| LoadedShard::Items(Arc::new(shard))),
-            _ => parts.open_users().map(|shard| LoadedShard::Users(Arc::new(shard))),
-        });
-        let shard = opened.await.map_err(|source| LoadError::Panicked { path, source })??;
-        Ok((source, shard))
+        })
     }
 
     /// What the lists of a version have in common; the biases of all items are read once.
@@ -267,25 +237,79 @@ impl Loader {
             loaded
                 .iter()
                 .filter_map(|key| sources.get(&key.version).map(|source| (key, source)))
-                .flat_map(|(key, source)| source.objects(key.side, key.shard).checksums())
+                .flat_map(|(key, source)| source.checksums(key.side, key.shard))
                 .collect()
         };
         self.cache.retain(wanted).await
     }
 
-    /// The manifests of a version, read once.
+    /// The manifests of a version and of those that it blends, read once.
     async fn source(
         &self,
         version: &ModelVersion,
+        components: &[ModelVersion],
         dataset: &DatasetInfo,
     ) -> Result<Arc<VersionSource>, LoadError> {
-        let known = {
-            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            sources.get(&version.name).cloned()
-        };
-        if let Some(source) = known {
+        if let Some(source) = self.known_source(&version.name) {
             return Ok(source);
         }
+        let blend = match version.model.as_str() {
+            MODEL_ALS | MODEL_ITEM_CF | MODEL_CONTENT => None,
+            MODEL_HYBRID => {
+                let sources = version.hybrid.as_ref().map(|hybrid| &hybrid.sources[..]).unwrap_or_default();
+                Some(self.blend_source(version, sources, components, dataset).await?)
+            }
+            other => {
+                let reason = format!("this release does not know the model '{other}'");
+                return Err(LoadError::Version { version: version.name.clone(), reason });
+            }
+        };
+        self.new_source(version, dataset, blend).await
+    }
+
+    fn known_source(&self, version: &str) -> Option<Arc<VersionSource>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned()
+    }
+
+    /// The versions that one blends, by the sources that it names.
+    async fn blend_source(
+        &self,
+        version: &ModelVersion,
+        sources: &[HybridSource],
+        components: &[ModelVersion],
+        dataset: &DatasetInfo,
+    ) -> Result<BlendSource, LoadError> {
+        let refused = |reason: String| LoadError::Version { version: version.name.clone(), reason };
+        if !sources.iter().map(|source| source.model.as_str()).eq(SOURCES) {
+            return Err(refused(format!("it does not blend {}", SOURCES.join(", "))));
+        }
+        let mut read = Vec::new();
+        for HybridSource { model, version: name, .. } in &sources[..SOURCES.len() - 1] {
+            let named = components.iter().find(|component| component.name == *name);
+            let component = named.filter(|component| {
+                let of = (&component.dataset_name, &component.dataset_version);
+                component.model == *model && of == (&version.dataset_name, &version.dataset_version)
+            });
+            let missing = || refused(format!("the version '{name}' that it blends is not to be had"));
+            let component = component.ok_or_else(missing)?;
+            read.push(match self.known_source(name) {
+                Some(source) => source,
+                None => self.new_source(component, dataset, None).await?,
+            });
+        }
+        let blend = Arc::new(blend_of(sources).map_err(|error| refused(error.to_string()))?);
+        match <[Arc<VersionSource>; 3]>::try_from(read) {
+            Ok([als, item_cf, content]) => Ok(BlendSource { blend, als, item_cf, content }),
+            Err(read) => Err(refused(format!("it blends {} versions", read.len()))),
+        }
+    }
+
+    async fn new_source(
+        &self,
+        version: &ModelVersion,
+        dataset: &DatasetInfo,
+        blend: Option<BlendSource>,
+    ) -> Result<Arc<VersionSource>, LoadError> {
         let read = async |folder: &str, checksum: &str| {
             Manifest::read(&self.store, folder, checksum)
                 .await
@@ -297,6 +321,7 @@ impl Loader {
             version: version.clone(),
             dataset: dataset.clone(),
             item_biases: OnceCell::new(),
+            blend,
         });
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.insert(version.name.clone(), Arc::clone(&source));
@@ -312,30 +337,25 @@ impl Loader {
     }
 }
 
-impl ShardObjects<'_> {
-    /// By which the local cache names the objects.
-    fn checksums(&self) -> Vec<String> {
-        [Some(&self.factors), Some(&self.ratings), self.catalogue.as_ref(), self.neighbours.as_ref()]
-            .into_iter()
-            .flatten()
-            .chain(&self.item_biases)
-            .filter_map(|object| Some(object.manifest.entry(&object.name).ok()?.checksum.clone()))
-            .collect()
-    }
+/// Mapping and checking reads every byte from disk, so it belongs with blocking I/O.
+async fn opened<T: Send + 'static>(
+    path: String,
+    open: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(open).await.map_err(|source| LoadError::Panicked { path, source })?
 }
 
 impl ShardParts {
     fn open_users(&self) -> Result<UserShard, LoadError> {
         let (factors, ratings) = self.open_rows()?;
-        Ok(UserShard { factors, ratings })
+        Ok(UserShard { factors, ratings, baselines: None })
     }
 
     fn open_items(&self) -> Result<ItemShard, LoadError> {
         let (factors, ratings) = self.open_rows()?;
-        let open = |(fetched, shape): &(Fetched, ListShape)| {
-            let (file, path) = (&fetched.file, &fetched.path);
-            NeighbourLists::open(file, path, factors.rows(), self.first_row, shape.clone())
-        };
+        let vectors = self.vectors.as_ref().map(|(Fetched { path, file }, slope)| {
+            FeatureVectors::open(file, path, self.shape.rows, *slope).map(Arc::new)
+        });
         let rows = 0..factors.rows();
         let descriptions = match &self.catalogue {
             Some(catalogue) => read_descriptions(&catalogue.file, &catalogue.path, factors.ids())?,
@@ -343,19 +363,21 @@ impl ShardParts {
         };
         Ok(ItemShard {
             first_row: self.first_row,
-            ranking_screen: factors.screen(Objective::Ranking),
-            rating_screen: factors.screen(Objective::Rating),
-            ranking_norms: factors.norms(Objective::Ranking),
-            rating_norms: factors.norms(Objective::Rating),
+            ranking_screen: factors.screen(Objective::Ranking).map(Arc::new),
+            rating_screen: factors.screen(Objective::Rating).map(Arc::new),
+            ranking_norms: factors.norms(Objective::Ranking).into(),
+            rating_norms: factors.norms(Objective::Rating).into(),
             // A row has at most one rating per user, and users are counted in u32.
             rating_counts: rows.clone().map(|row| ratings.ratings(row).len() as u32).collect(),
             damped_means: rows.map(|row| damped_mean(ratings.ratings(row), self.rating_mean)).collect(),
             rating_mean: self.rating_mean,
             newest: ratings.newest(),
-            neighbours: self.neighbours.as_ref().map(open).transpose()?,
-            factors,
-            ratings,
-            descriptions,
+            neighbours: self.neighbours.clone(),
+            vectors: vectors.transpose()?,
+            blended: None,
+            factors: Arc::new(factors),
+            ratings: Arc::new(ratings),
+            descriptions: Arc::new(descriptions),
         })
     }
 

@@ -11,6 +11,7 @@
 //! Caveats: a shard's factors are mapped, so their first pass after a restart reads the disk (the
 //! check at loading is that pass); titles, genres, popularity and what bounds scores are kept on the heap.
 
+mod blended;
 mod catalogue;
 mod descriptions;
 mod desired;
@@ -19,12 +20,15 @@ mod error;
 mod factors;
 mod filter;
 mod fold_in;
+mod held;
 mod loader;
 mod neighbours;
+mod profiles;
 mod query;
 mod ratings;
 mod screen;
 mod shard;
+mod source;
 mod top_n;
 mod version;
 
@@ -35,11 +39,12 @@ pub use error::{LoadError, with_causes};
 pub use factors::{FactorPart, FactorShape};
 pub use filter::{ItemFilter, RowFilter};
 pub use fold_in::{FoldIn, FoldInError, Folded, Rated};
-pub use loader::{Loader, VersionSource};
+pub use loader::Loader;
 pub use neighbours::RatedItems;
-pub(crate) use query::elements;
 pub use query::{ItemQuery, N_MAX, QueryError, check_shards};
+pub(crate) use query::{elements, rated_items};
 pub use screen::{Bounds, Screen};
 pub use shard::{Hit, ItemShard, ItemVectors, UserShard, UserVectors};
+pub use source::VersionSource;
 pub use top_n::{FactorRows, Scoring, Selection, predict_row, predicted_rating, rating_base, top_n};
 pub use version::{LoadedModels, LoadedShard, LoadedVersion, ShardKey};

@@ -5,7 +5,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::error::LoadError;
+use super::{error::LoadError, query::QueryError};
 use crate::{
     item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict},
     model_parts::read_neighbours,
@@ -63,9 +63,12 @@ impl NeighbourLists {
         Ok(Self { shape, first_row, lists, index })
     }
 
-    /// Whether there is such an item at all.
-    pub(super) fn has(&self, row: u32) -> bool {
-        row < self.shape.items
+    /// Checks that what was rated are items.
+    pub(super) fn check(&self, rated: &RatedItems) -> Result<(), QueryError> {
+        match rated.rows.last().filter(|row| **row >= self.shape.items) {
+            Some(row) => Err(QueryError::RatedRow(*row)),
+            None => Ok(()),
+        }
     }
 
     /// Global rows and similarities of an item's neighbours, best first.

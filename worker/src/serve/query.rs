@@ -61,6 +61,20 @@ pub enum QueryError {
     /// The version has factors instead.
     #[error("the version has no neighbours to score by")]
     NoNeighbours,
+    /// The version is none of several.
+    #[error("the version is no blend of others")]
+    NoBlend,
+    /// The version does not know what items are.
+    #[error("the version has no vectors to make profiles of")]
+    NoVectors,
+    /// A profile of another version.
+    #[error("'profile' has {found} elements; the version's have {width}")]
+    Profile {
+        /// Its elements.
+        found: usize,
+        /// The version's.
+        width: usize,
+    },
     /// The filter names an id that is none.
     #[error("the filter has an id that is missing")]
     FilterId,
@@ -81,7 +95,7 @@ pub struct ItemQuery {
     pub score: ScoreKind,
     /// How many per shard.
     pub n: usize,
-    /// For [`ScoreKind::Ranking`] and [`ScoreKind::Cosine`].
+    /// For [`ScoreKind::Ranking`] and [`ScoreKind::Cosine`], and for a blend, where it may be empty.
     pub vector: Vec<f32>,
     /// Which factors a cosine compares.
     pub objective: Objective,
@@ -101,12 +115,14 @@ pub struct ItemQuery {
     pub window_seconds: i64,
     /// Time of the data set's newest rating, seconds since the epoch.
     pub newest_unix_s: i64,
-    /// For [`ScoreKind::Neighbours`].
+    /// For [`ScoreKind::Neighbours`] and [`ScoreKind::Blend`].
     pub rated: RatedItems,
-    /// For [`ScoreKind::Listed`]: global rows and their scores.
+    /// For [`ScoreKind::Listed`] and [`ScoreKind::BlendLikeness`]: global rows and their scores.
     pub listed: Vec<(u32, f32)>,
-    /// Whether hits say which rated items add to their scores.
+    /// Whether hits say which rated items, or which sources of a blend, add to their scores.
     pub with_parts: bool,
+    /// The user's profile; empty when there is none.
+    pub profile: Vec<f32>,
 }
 
 impl ItemQuery {
@@ -151,16 +167,21 @@ impl ItemQuery {
             with_factors: request.with_factors,
             window_seconds: request.window_seconds,
             newest_unix_s: request.newest_unix_s,
-            rated: rated_items(request)?,
+            rated: rated_items(&request.rated_rows, &request.ratings)?,
             listed: listed_items(request)?,
             with_parts: request.with_parts,
+            profile: finite_vector("profile", &request.profile)?,
         })
     }
 }
 
-fn rated_items(request: &TopItemsRequest) -> Result<RatedItems, QueryError> {
-    let rows: Vec<u32> = elements("rated_rows", &request.rated_rows)?;
-    let ratings: Vec<f32> = elements("ratings", &request.ratings)?;
+/// Rated rows and their ratings, as messages have them.
+///
+/// # Errors
+/// When rows do not ascend, or have not a rating each.
+pub(crate) fn rated_items(rows: &Bytes, ratings: &Bytes) -> Result<RatedItems, QueryError> {
+    let rows: Vec<u32> = elements("rated_rows", rows)?;
+    let ratings: Vec<f32> = elements("ratings", ratings)?;
     if rows.len() != ratings.len() || !rows.is_sorted_by(|a, b| a < b) {
         return Err(QueryError::RatedRows);
     }

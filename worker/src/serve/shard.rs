@@ -3,17 +3,19 @@
 //! Item rows with no training rating have factors that mean nothing: no list scored by factors has
 //! them. Popularity counts every rating of the data set, held out or not.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use shoal_common::ids::EntityId;
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
+    blended::{Blended, SOURCES},
     descriptions::Descriptions,
     factors::FactorPart,
     filter::RowFilter,
-    neighbours::NeighbourLists,
+    neighbours::{NeighbourLists, RatedItems},
     norm,
+    profiles::{FeatureVectors, Profile},
     query::{ItemQuery, QueryError},
     ratings::RatingsPart,
     screen::Screen,
@@ -29,6 +31,8 @@ use crate::{
 pub struct UserShard {
     pub(super) factors: FactorPart,
     pub(super) ratings: RatingsPart,
+    /// Of a blend: biases where its factors have none.
+    pub(super) baselines: Option<FactorPart>,
 }
 
 /// A user's side of a query.
@@ -60,10 +64,12 @@ impl UserShard {
     pub fn user(&self, id: &EntityId) -> Option<UserVectors<'_>> {
         let row = self.factors.ids().find(id)?;
         let vector = |objective| self.factors.factors(objective).map_or(&[][..], |factors| factors.row(row));
+        let biases = self.factors.rating_biases();
+        let biases = biases.or_else(|| self.baselines.as_ref().and_then(FactorPart::rating_biases));
         Some(UserVectors {
             ranking: vector(Objective::Ranking),
             rating: vector(Objective::Rating),
-            rating_bias: self.factors.rating_biases().map_or(0.0, |biases| biases[row]),
+            rating_bias: biases.map_or(0.0, |biases| biases[row]),
             seen_items: self.ratings.rated(row),
             ratings: self.ratings.ratings(row),
             train_count: self.factors.train_counts()[row],
@@ -71,26 +77,30 @@ impl UserShard {
     }
 }
 
-/// A shard of items: their vectors, popularity, titles and genres.
-#[derive(Debug)]
+/// A shard of items: their vectors, popularity, titles and genres. Clones share all of that.
+#[derive(Debug, Clone)]
 pub struct ItemShard {
     pub(super) first_row: u32,
-    pub(super) factors: FactorPart,
-    pub(super) ratings: RatingsPart,
+    pub(super) factors: Arc<FactorPart>,
+    pub(super) ratings: Arc<RatingsPart>,
     /// Time of the newest rating.
     pub(super) newest: i64,
     /// μ of the data set.
     pub(super) rating_mean: f64,
-    pub(super) ranking_screen: Option<Screen>,
-    pub(super) rating_screen: Option<Screen>,
-    pub(super) ranking_norms: Vec<f64>,
-    pub(super) rating_norms: Vec<f64>,
+    pub(super) ranking_screen: Option<Arc<Screen>>,
+    pub(super) rating_screen: Option<Arc<Screen>>,
+    pub(super) ranking_norms: Arc<[f64]>,
+    pub(super) rating_norms: Arc<[f64]>,
     /// All ratings of each row.
-    pub(super) rating_counts: Vec<u32>,
-    pub(super) damped_means: Vec<f32>,
-    pub(super) descriptions: Descriptions,
+    pub(super) rating_counts: Arc<[u32]>,
+    pub(super) damped_means: Arc<[f32]>,
+    pub(super) descriptions: Arc<Descriptions>,
     /// Of a version that has them instead of factors.
-    pub(super) neighbours: Option<NeighbourLists>,
+    pub(super) neighbours: Option<Arc<NeighbourLists>>,
+    /// Of a version that predicts ratings from them.
+    pub(super) vectors: Option<Arc<FeatureVectors>>,
+    /// Of a blend.
+    pub(super) blended: Option<Blended>,
 }
 
 /// One item of an answer.
@@ -102,6 +112,8 @@ pub struct Hit {
     pub score: f32,
     /// Where it was asked for and the version predicts ratings.
     pub predicted_rating: Option<f32>,
+    /// Where it was asked for, of a blend: how far up each source's scores it stands.
+    pub levels: Option<[f32; SOURCES.len()]>,
 }
 
 /// A query with what was worked out for one shard.
@@ -111,27 +123,48 @@ struct Prepared<'a> {
     predictor: Option<(FactorRows<'a>, &'a [f32])>,
     filter: Option<RowFilter<'a>>,
     table: Option<TableScores>,
-    /// Whose rating to predict from neighbours: what it is expected to be above an item's bias.
-    rater: Option<(&'a NeighbourLists, f64)>,
+    /// What ratings are expected to be above an item's bias.
+    expected: f64,
+    /// What ratings are predicted from where not from factors.
+    lists: Option<&'a NeighbourLists>,
+    profile: Option<(&'a FeatureVectors, Profile)>,
+    blended: Option<&'a Blended>,
+    /// Of each row, for a version without factors.
+    biases: &'a [f32],
 }
 
 impl Prepared<'_> {
     fn hit(&self, score: f32, row: usize) -> Hit {
         let by_factors =
             |(factors, biases)| predict_row(factors, biases, row, &self.query.rating_vector, self.base);
-        let by_neighbours =
-            |(lists, user): (&NeighbourLists, f64)| lists.predict(row, &self.query.rated, user);
-        let predicted_rating =
-            self.predictor.and_then(by_factors).or_else(|| self.rater.and_then(by_neighbours));
-        Hit { row, score, predicted_rating }
+        let by_neighbours = |lists: &NeighbourLists| lists.predict(row, &self.query.rated, self.expected);
+        let by_profile = |(vectors, profile): &(&FeatureVectors, Profile)| {
+            let exceeding = vectors.exceeding(row, profile)?;
+            Some((self.expected + f64::from(self.biases[row]) + exceeding) as f32)
+        };
+        let predicted_rating = self
+            .predictor
+            .and_then(by_factors)
+            .or_else(|| self.lists.and_then(by_neighbours))
+            .or_else(|| self.profile.as_ref().and_then(by_profile));
+        Hit { row, score, predicted_rating, levels: self.levels(row) }
+    }
+
+    fn levels(&self, row: usize) -> Option<[f32; SOURCES.len()]> {
+        let sources =
+            self.table.as_ref().map(|table| &table.sources).filter(|sources| !sources.is_empty())?;
+        self.blended.filter(|_| self.query.with_parts).map(|blended| blended.levels(sources, row))
     }
 }
 
 /// Scores that are worked out for all rows before the best are chosen: one entry for each row, and whether it can be
 /// listed at all, which is when its count is above 0.
-struct TableScores {
-    scores: Vec<f32>,
-    counts: Vec<u32>,
+#[derive(Debug, Default)]
+pub(super) struct TableScores {
+    pub(super) scores: Vec<f32>,
+    pub(super) counts: Vec<u32>,
+    /// Of a blend the score by each source, of every row.
+    pub(super) sources: Vec<Vec<f32>>,
 }
 
 /// An item's side of a query.
@@ -215,10 +248,31 @@ impl ItemShard {
             row,
             ranking: vector(Objective::Ranking),
             rating: vector(Objective::Rating),
-            rating_bias: self.factors.rating_biases().map_or(0.0, |biases| biases[row]),
+            rating_bias: self.biases().map_or(0.0, |biases| biases[row]),
             ratings: self.rating_counts[row],
             train_count: self.factors.train_counts()[row],
         }
+    }
+
+    /// The biases of the rating factors, else those of whatever has some.
+    fn biases(&self) -> Option<&[f32]> {
+        let of_blend = || self.blended.as_ref().and_then(|blended| blended.baselines.rating_biases());
+        self.factors.rating_biases().or_else(of_blend)
+    }
+
+    /// The neighbours that ratings are predicted from.
+    fn lists(&self) -> Option<&NeighbourLists> {
+        let of_blend = || self.blended.as_ref().map(|blended| &*blended.item_cf);
+        self.neighbours.as_deref().or_else(of_blend)
+    }
+
+    /// The part that the shard's items make of the profile of somebody who has rated these.
+    ///
+    /// # Errors
+    /// When the version makes no profiles.
+    pub fn profile_part(&self, rated: &RatedItems) -> Result<Vec<f32>, QueryError> {
+        let vectors = self.vectors.as_ref().ok_or(QueryError::NoVectors)?;
+        Ok(vectors.part(rated, self.first_row))
     }
 
     /// Σ q qᵀ over the shard's ranking factors; empty when the version has none.
@@ -264,16 +318,20 @@ impl ItemShard {
     /// What is worked out once for a query and this shard.
     fn prepare<'a>(&'a self, query: &'a ItemQuery, rating_mean: f64) -> Result<Prepared<'a>, QueryError> {
         let filter = query.filter.as_ref();
+        let base = rating_base(rating_mean, query.rating_bias);
+        let vectors = self.vectors.as_deref().filter(|_| !query.profile.is_empty());
+        let profile = vectors.map(|vectors| Ok((vectors, vectors.profile(&query.profile)?)));
         Ok(Prepared {
             query,
-            base: rating_base(rating_mean, query.rating_bias),
+            base,
             predictor: if query.with_predicted_rating { self.predictor(query)? } else { None },
             filter: filter.map(|filter| filter.of_shard(self.factors.ids(), &self.descriptions)),
-            table: self.table_scores(query)?,
-            rater: self.neighbours.as_ref().filter(|_| query.with_predicted_rating).map(|lists| {
-                let user = rating_mean + f64::from(query.rating_bias);
-                (lists, user)
-            }),
+            table: self.table_scores(query, base)?,
+            expected: rating_mean + f64::from(query.rating_bias),
+            lists: self.lists().filter(|_| query.with_predicted_rating),
+            profile: profile.filter(|_| query.with_predicted_rating).transpose()?,
+            blended: self.blended.as_ref(),
+            biases: self.biases().unwrap_or_default(),
         })
     }
 
@@ -281,7 +339,7 @@ impl ItemShard {
         let query = prepared.query;
         let (scoring, counts) = match &prepared.table {
             Some(table) => (Scoring::Table(&table.scores), &table.counts[..]),
-            None => self.scoring(query, prepared.base)?,
+            None => self.scoring(query.score, query, prepared.base)?,
         };
         // Nothing is known of an item without direction, so nothing is like it.
         let nothing = matches!(scoring, Scoring::Cosine { query_norm: 0.0, .. });
@@ -297,30 +355,34 @@ impl ItemShard {
     }
 
     /// The scores of a query that has a table of them; `None` for one whose scores are worked out row by row.
-    fn table_scores(&self, query: &ItemQuery) -> Result<Option<TableScores>, QueryError> {
+    fn table_scores(&self, query: &ItemQuery, base: f32) -> Result<Option<TableScores>, QueryError> {
         match query.score {
             ScoreKind::Neighbours => {
-                let lists = self.neighbours.as_ref().ok_or(QueryError::NoNeighbours)?;
-                if let Some(row) = query.rated.rows.last().filter(|row| !lists.has(**row)) {
-                    return Err(QueryError::RatedRow(*row));
-                }
+                let lists = self.lists().ok_or(QueryError::NoNeighbours)?;
+                lists.check(&query.rated)?;
                 let scores = lists.scores(&query.rated);
                 // Weights and similarities are above 0: a sum of 0 is a sum over nothing.
                 let counts = scores.iter().map(|score| u32::from(*score > 0.0)).collect();
-                Ok(Some(TableScores { scores, counts }))
+                Ok(Some(TableScores { scores, counts, ..TableScores::default() }))
             }
             ScoreKind::Listed => {
                 let (mut scores, mut counts) = (vec![0.0; self.rows()], vec![0; self.rows()]);
-                for (row, score) in &query.listed {
-                    let own = row.checked_sub(self.first_row).map(|row| row as usize);
-                    if let Some(row) = own.filter(|row| *row < scores.len()) {
-                        (scores[row], counts[row]) = (*score, 1);
-                    }
+                for (row, score) in self.own_listed(query) {
+                    (scores[row], counts[row]) = (score, 1);
                 }
-                Ok(Some(TableScores { scores, counts }))
+                Ok(Some(TableScores { scores, counts, ..TableScores::default() }))
             }
+            ScoreKind::Blend | ScoreKind::BlendLikeness => self.blended_table(query, base).map(Some),
             _ => Ok(self.timed_scores(query)),
         }
+    }
+
+    /// What the query lists of the shard's rows.
+    pub(super) fn own_listed<'a>(&'a self, query: &'a ItemQuery) -> impl Iterator<Item = (usize, f32)> + 'a {
+        query.listed.iter().filter_map(|(row, score)| {
+            let row = row.checked_sub(self.first_row)? as usize;
+            (row < self.rows()).then_some((row, *score))
+        })
     }
 
     /// The rated items that add most to a row's score in a query by neighbours, most first: global rows, and what
@@ -331,10 +393,18 @@ impl ItemShard {
         lists.map(|lists| lists.parts(row, &query.rated)).unwrap_or_default()
     }
 
-    /// Global rows and similarities of an item's neighbours, best first; none in a version of factors.
+    /// Global rows and similarities of an item's neighbours, best first, of a blend what its versions' add to
+    /// likeness; none in a version of factors.
     #[must_use]
-    pub fn neighbours(&self, row: usize) -> (&[u32], &[f32]) {
-        self.neighbours.as_ref().map(|lists| lists.of(row)).unwrap_or_default()
+    pub fn neighbours(&self, row: usize) -> Vec<(u32, f32)> {
+        match (&self.blended, &self.neighbours) {
+            (Some(blended), _) => blended.neighbours(row),
+            (None, Some(lists)) => {
+                let (rows, similarities) = lists.of(row);
+                rows.iter().copied().zip(similarities.iter().copied()).collect()
+            }
+            (None, None) => Vec::new(),
+        }
     }
 
     /// The scores that depend on the times of ratings, and how many ratings are behind each; `None` for a
@@ -372,18 +442,19 @@ impl ItemShard {
         };
         timed.then(|| {
             let (scores, counts) = (0..self.rows()).map(of_row).unzip();
-            TableScores { scores, counts }
+            TableScores { scores, counts, ..TableScores::default() }
         })
     }
 
-    /// How the query scores rows, and the ratings that a row must have to be listed.
-    fn scoring<'a>(
+    /// How a query scores rows by one kind of score, and the ratings that a row must have to be listed.
+    pub(super) fn scoring<'a>(
         &'a self,
+        kind: ScoreKind,
         query: &'a ItemQuery,
         base: f32,
     ) -> Result<(Scoring<'a>, &'a [u32]), QueryError> {
         let trained = self.factors.train_counts();
-        Ok(match query.score {
+        Ok(match kind {
             ScoreKind::Popularity => (Scoring::Table(&self.damped_means), &self.rating_counts),
             ScoreKind::Ranking => {
                 let factors = self.checked_factors(Objective::Ranking, "query", &query.vector)?;
@@ -409,6 +480,8 @@ impl ItemShard {
             | ScoreKind::Latest
             | ScoreKind::Neighbours
             | ScoreKind::Listed
+            | ScoreKind::Blend
+            | ScoreKind::BlendLikeness
             | ScoreKind::Unspecified => {
                 return Err(QueryError::NoScore);
             }

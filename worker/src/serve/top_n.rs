@@ -334,7 +334,7 @@ impl<'a> Scan<'a> {
 
 impl Scoring<'_> {
     /// Scores the rows from `first` on, as many as `scores` has places.
-    fn score(&self, first: usize, scores: &mut [f32]) {
+    pub(super) fn score(&self, first: usize, scores: &mut [f32]) {
         let count = scores.len();
         match self {
             Self::Product { factors, query } => dot_rows(factors.rows(first, count), query, scores),

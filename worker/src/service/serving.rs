@@ -20,8 +20,9 @@ use shoal_common::{
 use shoal_proto::v1::{
     self, FoldInReply, FoldInRequest, Hits, ItemFactsReply, ItemFactsRequest, LookupItemReply,
     LookupItemRequest, LookupItemsReply, LookupItemsRequest, LookupUserReply, LookupUserRequest,
-    LookupUsersReply, LookupUsersRequest, ScoreKind, ShardHits, ShardHitsMany, TopItemsManyReply,
-    TopItemsManyRequest, TopItemsReply, TopItemsRequest, worker_serving_server::WorkerServing,
+    LookupUsersReply, LookupUsersRequest, ProfileReply, ProfileRequest, ScoreKind, ShardHits, ShardHitsMany,
+    TopItemsManyReply, TopItemsManyRequest, TopItemsReply, TopItemsRequest,
+    worker_serving_server::WorkerServing,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -169,6 +170,14 @@ impl WorkerServing for Serving {
         let version = self.version(&request.version)?;
         self.solve(&version, request).await.map(Response::new)
     }
+
+    async fn profile(&self, request: Request<ProfileRequest>) -> Result<Response<ProfileReply>, Status> {
+        let _timer = QueryTimer::start("profile");
+        let _place = self.admission.enter()?;
+        let request = request.into_inner();
+        let version = self.version(&request.version)?;
+        self.profile_parts(version, request).await.map(Response::new)
+    }
 }
 
 /// The shards asked for, as far as they are here; at least one has to be.
@@ -230,6 +239,8 @@ fn score_name(score: ScoreKind) -> &'static str {
         ScoreKind::Latest => "latest",
         ScoreKind::Neighbours => "neighbours",
         ScoreKind::Listed => "listed",
+        ScoreKind::Blend => "blend",
+        ScoreKind::BlendLikeness => "blend_likeness",
         ScoreKind::Unspecified => "unspecified",
     }
 }

@@ -1,13 +1,16 @@
-//! Rows for users whom a version does not know, and what solving them takes.
+//! Rows for users whom a version does not know, what solving them takes, and profiles.
 
 use std::sync::Arc;
 
 use shoal_common::compute::ComputeError;
-use shoal_proto::v1::{FoldInReply, FoldInRequest, ItemFactsReply, ItemFactsRequest, ShardFacts};
+use shoal_proto::v1::{
+    FoldInReply, FoldInRequest, ItemFactsReply, ItemFactsRequest, ProfileReply, ProfileRequest, ShardFacts,
+    ShardProfile,
+};
 use tonic::Status;
 
 use super::{Serving, copy, invalid, item_shards, not_loaded};
-use crate::serve::{Folded, ItemShard, LoadedVersion, QueryError, Rated, elements};
+use crate::serve::{Folded, ItemShard, LoadedVersion, QueryError, Rated, elements, rated_items};
 
 impl Serving {
     pub(super) async fn facts(
@@ -32,6 +35,33 @@ impl Serving {
             found.into_iter().map(of_shard).collect()
         });
         Ok(ItemFactsReply { version: request.version, shards: facts.await.map_err(internal)? })
+    }
+
+    pub(super) async fn profile_parts(
+        &self,
+        version: Arc<LoadedVersion>,
+        request: ProfileRequest,
+    ) -> Result<ProfileReply, Status> {
+        let found = item_shards(&version, &request.shards)?;
+        let rated = rated_items(&request.rated_rows, &request.ratings).map_err(invalid)?;
+        if rated.ratings.iter().any(|rating| rating.is_nan()) {
+            return Err(invalid(QueryError::NotFinite("ratings")));
+        }
+        let parts = self.compute.run(move || {
+            let of_shard = |(shard, found): (u32, Option<Arc<ItemShard>>)| match found {
+                Some(found) => {
+                    let part = copy(&found.profile_part(&rated)?);
+                    Ok(ShardProfile { shard, part, ..ShardProfile::default() })
+                }
+                None => {
+                    let error = not_loaded(&version.name, shard);
+                    Ok(ShardProfile { shard, error, retryable: true, ..ShardProfile::default() })
+                }
+            };
+            found.into_iter().map(of_shard).collect::<Result<Vec<ShardProfile>, QueryError>>()
+        });
+        let shards = parts.await.map_err(internal)?.map_err(invalid)?;
+        Ok(ProfileReply { version: request.version, shards })
     }
 
     pub(super) async fn solve(

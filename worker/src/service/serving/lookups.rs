@@ -34,10 +34,10 @@ pub(super) fn user(shard: &UserShard, user: &EntityId, with_ratings: bool) -> Lo
 /// One item, with its neighbours.
 pub(super) fn item_with_neighbours(shard: &ItemShard, item: &EntityId) -> LookupItemReply {
     let Some(vectors) = shard.item(item) else { return LookupItemReply::default() };
-    let (rows, similarities) = shard.neighbours(vectors.row);
+    let (rows, similarities): (Vec<u32>, Vec<f32>) = shard.neighbours(vectors.row).into_iter().unzip();
     LookupItemReply {
-        neighbour_rows: copy(rows),
-        similarities: copy(similarities),
+        neighbour_rows: copy(&rows),
+        similarities: copy(&similarities),
         ..of_vectors(shard, &vectors)
     }
 }

@@ -172,6 +172,7 @@ fn item_hit(shard: &ItemShard, query: &ItemQuery, hit: &Hit) -> ItemHit {
         factors: if query.with_factors { copy(shard.scored_factors(query, hit.row)) } else { Bytes::new() },
         part_rows: copy(&part_rows),
         parts: copy(&parts),
+        levels: hit.levels.map(|levels| copy(&levels)).unwrap_or_default(),
     }
 }
 

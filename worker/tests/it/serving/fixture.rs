@@ -29,9 +29,10 @@ use shoal_common::{
 };
 use shoal_proto::v1::{self, coordinator_server::CoordinatorServer, *};
 use shoal_worker::{
+    content::{ItemVectors, Vector},
     id_column::IdColumn,
     item_cf::Neighbours,
-    model_parts::{biases_bytes, neighbours_bytes},
+    model_parts::{biases_bytes, neighbours_bytes, vectors_bytes},
     node,
     tensor_file::TensorWriter,
 };
@@ -51,6 +52,17 @@ pub(crate) const RANK: usize = 20;
 pub(crate) const USERS: i64 = 40;
 pub(crate) const ITEMS: i64 = 90;
 pub(crate) const RATING_MEAN: f64 = 3.25;
+pub(crate) const FEATURES: usize = 6;
+pub(crate) const GENOME_WIDTH: usize = 3;
+/// By how much a cosine of 1 raises a predicted rating.
+pub(crate) const RATING_SLOPE: f64 = 0.75;
+/// By which the sources of a blend are calibrated.
+pub(crate) const KNOTS: [&[(f32, f32)]; 4] = [
+    &[(-20.0, 0.0), (0.0, 0.3), (12.0, 0.8)],
+    &[(0.05, 0.0), (0.6, 0.5), (1.4, 0.9)],
+    &[(0.05, 0.0), (0.3, 0.25), (2.0, 0.85)],
+    &[(1.0, 0.0), (5.0, 0.6)],
+];
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// One row of either side, as written.
@@ -151,6 +163,13 @@ impl World {
             let bytes = neighbours_bytes("neighbours", &ids(&rows), &lists).unwrap();
             let name = part(PartKind::Neighbours, Side::Items, shard);
             objects.push(put(&self.store, &path, name, bytes).await);
+            if model == "content_based" {
+                let mut vectors = ItemVectors::new(FEATURES, GENOME_WIDTH);
+                rows.iter().for_each(|row| vectors.push(&vector_of_features(row.id)));
+                let bytes = vectors_bytes("vectors", &ids(&rows), &vectors).unwrap();
+                let name = part(PartKind::Vectors, Side::Items, shard);
+                objects.push(put(&self.store, &path, name, bytes).await);
+            }
         }
         let parameters = ItemCfParameters {
             prediction_neighbours: PREDICTION_NEIGHBOURS as u32,
@@ -169,6 +188,32 @@ impl World {
             dataset_version: self.dataset.version.clone(),
             model_parameters: Some(ModelParameters { model: Some(parameters), ..Default::default() }),
             rating_mean: RATING_MEAN,
+            rating_slope: if model == "content_based" { RATING_SLOPE } else { 0.0 },
+            ..Default::default()
+        }
+    }
+
+    /// A blend of an ALS, an item CF and a content version and popularity.
+    pub(crate) async fn blend(&self, versions: [&ModelVersion; 3], weights: [f64; 4]) -> ModelVersion {
+        let name = "hybrid_model_v1".to_owned();
+        let path = model_path("hybrid", &name);
+        let names = versions.map(|version| (version.model.as_str(), version.name.as_str()));
+        let named = names.into_iter().chain([("popularity", "")]).zip(weights).zip(KNOTS);
+        let sources = named.map(|(((model, version), weight), knots)| HybridSource {
+            model: model.to_owned(),
+            version: version.to_owned(),
+            weight,
+            knots: knots.iter().map(|&(score, level)| CalibrationKnot { score, level }).collect(),
+        });
+        ModelVersion {
+            name,
+            model: "hybrid".to_owned(),
+            manifest_checksum: Manifest::new("model", Vec::new()).write(&self.store, &path).await.unwrap(),
+            path,
+            dataset_name: self.dataset.name.clone(),
+            dataset_version: self.dataset.version.clone(),
+            rating_mean: RATING_MEAN,
+            hybrid: Some(HybridModel { sources: sources.collect(), ..HybridModel::default() }),
             ..Default::default()
         }
     }
@@ -216,6 +261,17 @@ fn ids(rows: &[&TrueRow]) -> IdColumn {
     let mut column = IdColumn::empty(IdKind::Integer);
     rows.iter().for_each(|row| column.push(&EntityId::Integer(row.id)));
     column
+}
+
+/// An item's features; every fifth item has none, and half of the others no genome.
+pub(crate) fn vector_of_features(id: i64) -> Vector {
+    if id % 5 == 0 {
+        return Vector::default();
+    }
+    let feature = |at: usize| value(77, id as u64, at as u64) / 4.0;
+    let features = (0..FEATURES).filter(|at| feature(*at) > 0.0).map(|at| (at as u32, feature(at)));
+    let genome = (0..GENOME_WIDTH).filter(|_| id % 2 == 0).map(|at| feature(10 + at));
+    Vector { features: features.collect(), genome: genome.collect() }
 }
 
 fn of_shard(rows: &[TrueRow], shard: u32) -> Vec<&TrueRow> {

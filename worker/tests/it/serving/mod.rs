@@ -1,5 +1,6 @@
 //! A worker's serving side: loading what placement says, and answering as brute force would.
 
+mod blend;
 mod fixture;
 mod many;
 mod neighbours;
@@ -290,7 +291,7 @@ async fn a_full_queue_refuses_with_a_time_to_come_again() {
     let cache = LocalCache::open(world.folder.path().join("cache")).unwrap();
     let loader = Loader::new(world.store.clone(), cache);
     let models = LoadedModels::default();
-    let (source, shard) = loader.load(&world.version, &world.dataset, Side::Items, 0).await.unwrap();
+    let (source, shard) = loader.load(&world.version, &[], &world.dataset, Side::Items, 0).await.unwrap();
     models.insert(&source.empty_version(), 0, shard);
 
     let pool = Compute::new("queue-test", 1).unwrap();
@@ -326,7 +327,7 @@ async fn parts_that_do_not_belong_together_are_refused() {
     let cache = LocalCache::open(world.folder.path().join("cache")).unwrap();
     let loader = || Loader::new(world.store.clone(), cache.clone());
     let refusal = async |version: &v1::ModelVersion, dataset: &v1::DatasetInfo, shard: u32| {
-        let outcome = loader().load(version, dataset, Side::Items, shard).await;
+        let outcome = loader().load(version, &[], dataset, Side::Items, shard).await;
         shoal_worker::serve::with_causes(&outcome.unwrap_err())
     };
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use shoal_common::{hash::mix64, topk::better_first};
 use shoal_proto::v1::{
-    ItemFilter, LookupItemRequest, LookupUserRequest, ModelVersion, ScoreKind, TopItemsRequest,
+    ItemFilter, LookupItemRequest, LookupUserRequest, Metadata, ModelVersion, ScoreKind, TopItemsRequest,
     worker_serving_client::WorkerServingClient,
 };
 use tonic::Code;
@@ -37,7 +37,7 @@ pub(crate) fn neighbours_of(items: &[TrueRow], item: &TrueRow) -> Vec<(f32, u32)
     found
 }
 
-fn weight(rating: f32) -> f32 {
+pub(super) fn weight(rating: f32) -> f32 {
     if rating.is_nan() { 1.0 } else { (0.1 + 0.9 * (f64::from(rating) - 0.5) / 4.5) as f32 }
 }
 
@@ -51,7 +51,7 @@ fn parts(world: &World, item: &TrueRow, rated: &[(u32, f32)]) -> Vec<(u32, f32)>
     parts
 }
 
-fn predicted(world: &World, item: &TrueRow, user: &TrueRow) -> Option<f64> {
+pub(super) fn predicted(world: &World, item: &TrueRow, user: &TrueRow) -> Option<f64> {
     let ratings: HashMap<u32, f32> = user.rated.iter().copied().collect();
     let bias = |row: u32| f64::from(world.items.iter().find(|item| item.row == row).unwrap().bias);
     let base = RATING_MEAN + f64::from(user.bias);
@@ -65,7 +65,7 @@ fn predicted(world: &World, item: &TrueRow, user: &TrueRow) -> Option<f64> {
     (weights > 0.0).then(|| base + f64::from(item.bias) + sum / weights)
 }
 
-fn request(version: &ModelVersion, user: &TrueRow, n: u32) -> TopItemsRequest {
+pub(super) fn request(version: &ModelVersion, user: &TrueRow, n: u32) -> TopItemsRequest {
     let (rows, ratings): (Vec<u32>, Vec<f32>) = user.rated.iter().copied().unzip();
     TopItemsRequest {
         version: version.name.clone(),
@@ -86,7 +86,19 @@ async fn served(
     versions: &[&ModelVersion],
     world: &World,
 ) -> (TestCoordinator, TestWorker, WorkerServingClient<tonic::transport::Channel>) {
-    let metadata = world.metadata(1, versions.iter().map(|version| (*version).clone()).collect());
+    served_with(versions, &[], world).await
+}
+
+/// With what the versions are blended from.
+pub(super) async fn served_with(
+    versions: &[&ModelVersion],
+    components: &[&ModelVersion],
+    world: &World,
+) -> (TestCoordinator, TestWorker, WorkerServingClient<tonic::transport::Channel>) {
+    let metadata = Metadata {
+        components: components.iter().map(|version| (*version).clone()).collect(),
+        ..world.metadata(1, versions.iter().map(|version| (*version).clone()).collect())
+    };
     let coordinator = TestCoordinator::start(metadata).await;
     let worker = TestWorker::start(world, &coordinator.address).await;
     let mut names: Vec<&str> = versions.iter().map(|version| version.name.as_str()).collect();
@@ -217,11 +229,10 @@ async fn a_version_is_asked_only_for_what_it_has() {
         assert!(refused.message().contains(says), "'{says}' is missing: {refused}");
     }
 
-    // A blend is made of other versions, and is not loaded.
-    let hybrid = ModelVersion { name: "hybrid_model_v1".into(), model: "hybrid".into(), ..version.clone() };
-    coordinator.metadata.send_replace(world.metadata(2, vec![world.version.clone(), version, hybrid]));
+    let strange = ModelVersion { name: "x_model_v1".into(), model: "x".into(), ..version.clone() };
+    coordinator.metadata.send_replace(world.metadata(2, vec![world.version.clone(), version, strange]));
     let beat = coordinator.beat_with("an error", |beat| !beat.load_errors.is_empty()).await;
-    let reason = &beat.load_errors["hybrid_model_v1"];
-    assert!(reason.contains("'hybrid' are not served") && reason.contains("promote"), "{reason}");
+    let reason = &beat.load_errors["x_model_v1"];
+    assert!(reason.contains("does not know the model 'x'"), "{reason}");
     worker.stop().await;
 }

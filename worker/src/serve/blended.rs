@@ -1,0 +1,150 @@
+//! What an item shard of a blend answers from: its ALS version's shard, the neighbours of its other versions, and what
+//! item CF counts and expects of every item.
+//!
+//! Scores are those that the blend was measured by ([`Blend`]): each source's score becomes a level, and the weighted
+//! levels are added. Likeness is the weighted sum of what the versions call alike: ALS the cosine of factors, the
+//! others their stored neighbours. Popularity makes no two items alike.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use shoal_common::topk::better_first;
+use shoal_proto::v1::{Objective, ScoreKind};
+
+use super::{
+    factors::FactorPart,
+    neighbours::{NeighbourLists, RatedItems},
+    query::{ItemQuery, QueryError},
+    shard::{ItemShard, TableScores},
+    source::{MODEL_ALS, MODEL_CONTENT, MODEL_ITEM_CF},
+};
+use crate::hybrid::{Blend, UNKNOWN, popularity};
+
+/// The sources of a blend, as versions name their models, in this order.
+pub(super) const SOURCES: [&str; 4] = [MODEL_ALS, MODEL_ITEM_CF, MODEL_CONTENT, "popularity"];
+
+/// Beside the factors of an item shard, what makes it one of a blend.
+#[derive(Debug, Clone)]
+pub(super) struct Blended {
+    pub(super) blend: Arc<Blend>,
+    #[expect(dead_code, reason = "it is held, so that the version itself shares it when it is loaded")]
+    pub(super) als: Arc<ItemShard>,
+    pub(super) item_cf: Arc<NeighbourLists>,
+    pub(super) content: Arc<NeighbourLists>,
+    /// Of item CF: biases, and the training ratings by which items are popular.
+    pub(super) baselines: Arc<FactorPart>,
+}
+
+impl Blended {
+    /// What a source's likeness of two items counts for: of ALS, item CF and content, 1 together.
+    fn likeness_weights(&self) -> [f64; 3] {
+        let mut weights = [0.0; 3];
+        weights.iter_mut().zip(self.blend.weights()).for_each(|(weight, of_source)| *weight = of_source);
+        let sum: f64 = weights.iter().sum();
+        if sum > 0.0 { weights.map(|weight| weight / sum) } else { [1.0 / 3.0; 3] }
+    }
+
+    /// Global rows of an item's neighbours in either version, with what they add to likeness, most first.
+    pub(super) fn neighbours(&self, row: usize) -> Vec<(u32, f32)> {
+        let [_, item_cf, content] = self.likeness_weights();
+        let mut likeness: BTreeMap<u32, f64> = BTreeMap::new();
+        for (lists, weight) in [(&self.item_cf, item_cf), (&self.content, content)] {
+            let (rows, similarities) = lists.of(row);
+            for (&neighbour, &similarity) in rows.iter().zip(similarities) {
+                *likeness.entry(neighbour).or_default() += weight * f64::from(similarity);
+            }
+        }
+        let mut neighbours: Vec<(u32, f32)> =
+            likeness.into_iter().map(|(row, likeness)| (row, likeness as f32)).collect();
+        neighbours.retain(|neighbour| neighbour.1 > 0.0);
+        neighbours.sort_by(|a, b| better_first((a.1, &a.0), (b.1, &b.0)));
+        neighbours
+    }
+
+    /// The blend of the sources' scores, and those scores.
+    fn table(&self, mut sources: Vec<Vec<f32>>) -> TableScores {
+        let train_counts = self.baselines.train_counts();
+        let mut scores = Vec::with_capacity(train_counts.len());
+        self.blend.scores(&sources, train_counts, &mut scores);
+        let counts = scores.iter().map(|score| u32::from(*score != UNKNOWN)).collect();
+        sources.push(train_counts.iter().map(|count| popularity(*count)).collect());
+        TableScores { scores, counts, sources }
+    }
+
+    /// How far up each source's scores a row stands.
+    pub(super) fn levels(&self, sources: &[Vec<f32>], row: usize) -> [f32; SOURCES.len()] {
+        let mut levels = [0.0; SOURCES.len()];
+        for (at, (level, scores)) in levels.iter_mut().zip(sources).enumerate() {
+            *level = self.blend.level(at, scores[row]);
+        }
+        levels
+    }
+}
+
+/// By neighbours of what was rated.
+fn listed_scores(lists: &NeighbourLists, rated: &RatedItems) -> Vec<f32> {
+    let mut scores = lists.scores(rated);
+    // Similarities and weights are above 0: a sum of 0 is a sum over nothing.
+    scores.iter_mut().filter(|score| **score == 0.0).for_each(|score| *score = UNKNOWN);
+    scores
+}
+
+impl ItemShard {
+    /// The scores of a query that only a blend answers.
+    pub(super) fn blended_table(&self, query: &ItemQuery, base: f32) -> Result<TableScores, QueryError> {
+        let blended = self.blended.as_ref().ok_or(QueryError::NoBlend)?;
+        if query.score == ScoreKind::BlendLikeness {
+            return self.likeness_table(blended, query, base);
+        }
+        blended.item_cf.check(&query.rated)?;
+        let sources = vec![
+            self.factor_scores(query, base)?,
+            listed_scores(&blended.item_cf, &query.rated),
+            listed_scores(&blended.content, &query.rated),
+        ];
+        Ok(blended.table(sources))
+    }
+
+    /// As ALS ranks: by ranking factors where it has any, else by the predicted rating. Unknown for somebody of whom
+    /// it knows nothing, and for items without training ratings.
+    fn factor_scores(&self, query: &ItemQuery, base: f32) -> Result<Vec<f32>, QueryError> {
+        let by_ranking = self.factors.factors(Objective::Ranking).is_some();
+        let (kind, vector) = if by_ranking {
+            (ScoreKind::Ranking, &query.vector)
+        } else {
+            (ScoreKind::Rating, &query.rating_vector)
+        };
+        let mut scores = vec![UNKNOWN; self.rows()];
+        if vector.is_empty() {
+            return Ok(scores);
+        }
+        let (scoring, train_counts) = self.scoring(kind, query, base)?;
+        scoring.score(0, &mut scores);
+        for (score, _) in scores.iter_mut().zip(train_counts).filter(|(_, count)| **count == 0) {
+            *score = UNKNOWN;
+        }
+        Ok(scores)
+    }
+
+    /// Σ weight · likeness over the versions; the neighbours come weighted with the query.
+    fn likeness_table(
+        &self,
+        blended: &Blended,
+        query: &ItemQuery,
+        base: f32,
+    ) -> Result<TableScores, QueryError> {
+        let mut scores = vec![0.0; self.rows()];
+        if !query.vector.is_empty() {
+            let [als, ..] = blended.likeness_weights();
+            let (scoring, train_counts) = self.scoring(ScoreKind::Cosine, query, base)?;
+            scoring.score(0, &mut scores);
+            for (score, count) in scores.iter_mut().zip(train_counts) {
+                *score = if *count > 0 { (als * f64::from(score.max(0.0))) as f32 } else { 0.0 };
+            }
+        }
+        for (row, likeness) in self.own_listed(query) {
+            scores[row] += likeness;
+        }
+        let counts = scores.iter().map(|score| u32::from(*score > 0.0)).collect();
+        Ok(TableScores { scores, counts, sources: Vec::new() })
+    }
+}

@@ -1,0 +1,174 @@
+//! Where the parts of a version are: its manifest, its data set's, and of a blend those of the versions blended.
+
+use std::sync::Arc;
+
+use shoal_common::store::{Manifest, PartKind, catalogue_part, part};
+use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side, model_parameters::Model};
+use tokio::sync::OnceCell;
+
+use super::{error::LoadError, factors::FactorShape, fold_in::FoldIn, version::LoadedVersion};
+use crate::{hybrid::Blend, train::Settings};
+
+/// Models by the names that versions have of them: with factors, with neighbours, and blended.
+pub(super) const MODEL_ALS: &str = "als";
+pub(super) const MODEL_ITEM_CF: &str = "item_cf";
+pub(super) const MODEL_CONTENT: &str = "content_based";
+pub(super) const MODEL_HYBRID: &str = "hybrid";
+
+/// The manifests of a version and its data set: what loading any of its shards starts from.
+#[derive(Debug)]
+pub struct VersionSource {
+    pub(super) version: ModelVersion,
+    pub(super) dataset: DatasetInfo,
+    pub(super) model_manifest: Manifest,
+    pub(super) dataset_manifest: Manifest,
+    /// By global row; filled when the first shard that needs them is loaded.
+    pub(super) item_biases: OnceCell<Arc<[f32]>>,
+    /// Of a version that blends others.
+    pub(super) blend: Option<BlendSource>,
+}
+
+/// The versions that one blends.
+#[derive(Debug)]
+pub(super) struct BlendSource {
+    pub(super) blend: Arc<Blend>,
+    pub(super) als: Arc<VersionSource>,
+    pub(super) item_cf: Arc<VersionSource>,
+    pub(super) content: Arc<VersionSource>,
+}
+
+impl VersionSource {
+    /// The version with none of its shards.
+    #[must_use]
+    pub fn empty_version(&self) -> LoadedVersion {
+        let dataset = &self.dataset;
+        let (version, rating_mean) = match &self.blend {
+            // Ratings are predicted by the ALS version if it does so at all, else by item CF.
+            Some(BlendSource { als, item_cf, .. }) if !als.predicts() => {
+                (&als.version, item_cf.version.rating_mean)
+            }
+            Some(BlendSource { als, .. }) => (&als.version, als.version.rating_mean),
+            None => (&self.version, self.version.rating_mean),
+        };
+        let empty = LoadedVersion::empty(self.version.name.clone(), dataset.shard_count, rating_mean);
+        let parameters = version.parameters.clone().unwrap_or_default();
+        // A version that was not trained here may lack what solving needs: it is served without it.
+        let settings = Settings::new(&parameters, dataset.users, dataset.items).ok();
+        let fold_in = settings.map(|mut settings| {
+            settings.set_rating_mean(version.rating_mean);
+            Arc::new(FoldIn::new(settings, version.rating_mean))
+        });
+        LoadedVersion { fold_in, ..empty }
+    }
+
+    /// The objects behind one shard: factors, ratings and, for items of a data set that has a
+    /// catalogue, its part of that.
+    pub(super) fn objects(&self, side: Side, shard: u32) -> ShardObjects<'_> {
+        let dataset =
+            |name: String| ObjectName { folder: &self.dataset.path, manifest: &self.dataset_manifest, name };
+        let catalogue = (side == Side::Items)
+            .then(|| catalogue_part(shard))
+            .filter(|name| self.dataset_manifest.entry(name).is_ok())
+            .map(dataset);
+        let model =
+            |name: String| ObjectName { folder: &self.version.path, manifest: &self.model_manifest, name };
+        let kind = if self.has_factors() { PartKind::Factors } else { PartKind::Biases };
+        let lists = side == Side::Items && !self.has_factors();
+        let predicts = lists && self.prediction_neighbours() > 0;
+        let shards = if predicts { self.dataset.shard_count } else { 0 };
+        ShardObjects {
+            factors: model(part(kind, side, shard)),
+            ratings: dataset(part(PartKind::Ratings, side, shard)),
+            catalogue,
+            neighbours: lists.then(|| model(part(PartKind::Neighbours, side, shard))),
+            vectors: Some(part(PartKind::Vectors, side, shard))
+                .filter(|name| lists && self.model_manifest.entry(name).is_ok())
+                .map(model),
+            item_biases: (0..shards).map(|shard| model(part(PartKind::Biases, side, shard))).collect(),
+        }
+    }
+
+    fn has_factors(&self) -> bool {
+        self.version.model == MODEL_ALS
+    }
+
+    /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none from them.
+    pub(super) fn prediction_neighbours(&self) -> usize {
+        match self.version.model_parameters.as_ref().and_then(|parameters| parameters.model.as_ref()) {
+            Some(Model::ItemCf(parameters)) => parameters.prediction_neighbours as usize,
+            _ => 0,
+        }
+    }
+
+    /// Whether the version's factors predict ratings.
+    fn predicts(&self) -> bool {
+        self.factor_shape(0).rating
+    }
+
+    pub(super) fn factor_shape(&self, rows: usize) -> FactorShape {
+        match &self.version.parameters {
+            _ if !self.has_factors() => FactorShape::without_factors(rows),
+            parameters => FactorShape::new(&parameters.clone().unwrap_or_default(), rows),
+        }
+    }
+
+    /// By which the local cache names the objects behind one shard.
+    pub(super) fn checksums(&self, side: Side, shard: u32) -> Vec<String> {
+        match &self.blend {
+            Some(BlendSource { als, item_cf, content, .. }) => {
+                [als, item_cf, content].into_iter().flat_map(|source| source.checksums(side, shard)).collect()
+            }
+            None => self.objects(side, shard).checksums(),
+        }
+    }
+
+    fn stats(&self, side: Side) -> &[ShardStats] {
+        if side == Side::Items { &self.dataset.item_shards } else { &self.dataset.user_shards }
+    }
+
+    /// Rows of a shard, and of the shards before it.
+    pub(super) fn rows(&self, side: Side, shard: u32) -> Result<(usize, u32), LoadError> {
+        let invalid = |reason: String| LoadError::Version { version: self.version.name.clone(), reason };
+        let stats = self.stats(side);
+        let of = |number: u32| stats.iter().find(|stats| stats.shard == number).map(|stats| stats.rows);
+        let rows = of(shard).ok_or_else(|| invalid(format!("its data set has no {side:?} shard {shard}")))?;
+        let before: u64 = (0..shard).filter_map(of).sum();
+        // Global rows are u32 everywhere.
+        match u32::try_from(before + rows) {
+            Ok(_) => Ok((rows as usize, before as u32)),
+            Err(_) => Err(invalid(format!("its data set has more than {} rows on a side", u32::MAX))),
+        }
+    }
+}
+
+/// One object as its manifest names it.
+pub(super) struct ObjectName<'a> {
+    pub(super) folder: &'a str,
+    pub(super) manifest: &'a Manifest,
+    pub(super) name: String,
+}
+
+/// The objects behind one shard.
+pub(super) struct ShardObjects<'a> {
+    /// Of a version of neighbours its biases.
+    pub(super) factors: ObjectName<'a>,
+    pub(super) ratings: ObjectName<'a>,
+    pub(super) catalogue: Option<ObjectName<'a>>,
+    pub(super) neighbours: Option<ObjectName<'a>>,
+    pub(super) vectors: Option<ObjectName<'a>>,
+    /// Of every item shard, for a shard that predicts ratings from them.
+    pub(super) item_biases: Vec<ObjectName<'a>>,
+}
+
+impl ShardObjects<'_> {
+    /// By which the local cache names the objects.
+    fn checksums(&self) -> Vec<String> {
+        let optional = [&self.catalogue, &self.neighbours, &self.vectors].into_iter().flatten();
+        [&self.factors, &self.ratings]
+            .into_iter()
+            .chain(optional)
+            .chain(&self.item_biases)
+            .filter_map(|object| Some(object.manifest.entry(&object.name).ok()?.checksum.clone()))
+            .collect()
+    }
+}
