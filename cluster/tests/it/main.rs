@@ -9,6 +9,7 @@ mod bits;
 mod cli;
 mod contract;
 mod faults;
+mod four_answers;
 mod four_models;
 mod imports;
 mod jobs;

@@ -36,7 +36,7 @@ struct Sides {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     pub(crate) version: String,
-    ratings: Ratings,
+    pub(super) ratings: Ratings,
     rating_mean: f64,
     ranking: Sides,
     rating: Sides,
@@ -140,14 +140,16 @@ impl Oracle {
     /// Checks an answer to `similar`.
     pub(crate) fn check_similar(&self, answer: &Value, movie: i64, n: usize) -> Verdict {
         self.check_head(answer, "movie_id", movie)?;
-        let items = &self.ranking.items;
-        let cosine = |other: i64| {
-            let norms = dot(&items[&movie], &items[&movie]) * dot(&items[&other], &items[&other]);
-            if norms > 0.0 { dot(&items[&movie], &items[&other]) / norms.sqrt() } else { 0.0 }
-        };
         let others = self.movies().into_iter().filter(|other| *other != movie);
-        let expected = others.map(|other| (other, cosine(other))).collect();
-        check_list(answer, "similar_movies", "similarity", n, &expected, items)
+        let expected = others.map(|other| (other, self.cosine(movie, other))).collect();
+        check_list(answer, "similar_movies", "similarity", n, &expected, &self.ranking.items)
+    }
+
+    /// Of the factors that lists are ordered by.
+    pub(super) fn cosine(&self, movie: i64, other: i64) -> f64 {
+        let items = &self.ranking.items;
+        let norms = dot(&items[&movie], &items[&movie]) * dot(&items[&other], &items[&other]);
+        if norms > 0.0 { dot(&items[&movie], &items[&other]) / norms.sqrt() } else { 0.0 }
     }
 
     /// Checks an answer to `predict`.
@@ -168,7 +170,7 @@ impl Oracle {
 
 /// Checks that a list is the top `n` of `expected`: scores, order, nothing missing. `rows` decide which movies are
 /// twins, whose scores must be equal and whose ids decide.
-fn check_list(
+pub(super) fn check_list(
     answer: &Value,
     key: &str,
     score: &str,
@@ -218,7 +220,7 @@ pub(crate) fn ties(answer: &Value, key: &str, score: &str) -> usize {
     scores.windows(2).filter(|pair| pair[0] == pair[1]).count()
 }
 
-fn check(holds: bool, reason: impl FnOnce() -> String) -> Verdict {
+pub(super) fn check(holds: bool, reason: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(reason()) }
 }
 
@@ -226,19 +228,19 @@ fn tolerance(score: f64) -> f64 {
     TOLERANCE * score.abs().max(1.0)
 }
 
-fn check_close(found: f64, expected: f64, what: &str) -> Verdict {
+pub(super) fn check_close(found: f64, expected: f64, what: &str) -> Verdict {
     check((found - expected).abs() <= tolerance(expected), || format!("{what} is {found}, not {expected}"))
 }
 
-fn list<'a>(answer: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
+pub(super) fn list<'a>(answer: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
     answer[key].as_array().ok_or_else(|| format!("there is no list '{key}' in {answer}"))
 }
 
-fn number(value: &Value, key: &str) -> Result<f64, String> {
+pub(super) fn number(value: &Value, key: &str) -> Result<f64, String> {
     value[key].as_f64().ok_or_else(|| format!("'{key}' is no number in {value}"))
 }
 
-fn id(hit: &Value) -> Result<i64, String> {
+pub(super) fn id(hit: &Value) -> Result<i64, String> {
     hit["movie_id"].as_i64().ok_or_else(|| format!("the movie's id is no number in {hit}"))
 }
 

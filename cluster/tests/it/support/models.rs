@@ -1,0 +1,343 @@
+//! What item CF, content and hybrid must answer: a brute force in f64 over the files of the versions, which knows
+//! nothing of shards but the order of their rows.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use serde_json::Value;
+use shoal_common::ids::EntityId;
+use shoal_worker::{
+    content::ItemVectors,
+    id_column::IdColumn,
+    model_parts::{read_biases, read_neighbours, read_vectors},
+    tensor_file::TensorFile,
+};
+
+use super::{
+    Cluster, Oracle, Verdict,
+    oracle::{check, check_close, check_list, id, list, number},
+};
+
+/// The neighbours that a rating is predicted from, at most: the default of `shoal train`.
+const PREDICTION_NEIGHBOURS: usize = 20;
+
+/// Neighbours by movie, best first.
+type Neighbours = HashMap<i64, Vec<(i64, f64)>>;
+
+/// One version of each model, and what the hybrid makes of them.
+#[derive(Debug)]
+pub(crate) struct Models {
+    als: Oracle,
+    /// The lowest and the highest rating.
+    scale: (f64, f64),
+    item_cf: Neighbours,
+    content: Neighbours,
+    vectors: HashMap<i64, Vec<f64>>,
+    /// Training ratings of each movie.
+    train_counts: HashMap<i64, u32>,
+    biases: HashMap<i64, f64>,
+    user_biases: HashMap<i64, f64>,
+    rating_mean: f64,
+    rating_slope: f64,
+    /// Per source its weight, and its scores with their levels.
+    sources: Vec<(f64, Vec<(f64, f64)>)>,
+    versions: HashMap<&'static str, String>,
+}
+
+/// A movie's score by each source; `None` where it knows nothing.
+type Scores = [Option<f64>; 4];
+
+impl Models {
+    /// Reads the versions' files.
+    pub(crate) fn of(cluster: &Cluster, versions: &[String; 4], data: &Path) -> Self {
+        let [als, item_cf, content, hybrid] = versions;
+        let models = cluster.dir().join("store/models");
+        let folder = |model: &str, version: &str| models.join(model).join(version);
+        let about = |model: &str, version: &str| -> Value {
+            let file = folder(model, version).join("metadata.json");
+            serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+        };
+        let (of_item_cf, of_content) = (folder("item_cf", item_cf), folder("content_based", content));
+        let movies = ids(&of_item_cf.join("item_biases"));
+        let column = |side: &str| -> Vec<(f32, u32)> {
+            let read = |file: &TensorFile, rows| {
+                let (biases, counts) = read_biases(file, rows).unwrap();
+                biases.iter().copied().zip(counts.iter().copied()).collect::<Vec<_>>()
+            };
+            parts(&of_item_cf.join(format!("{side}_biases")))
+                .iter()
+                .flat_map(|(file, ids)| read(file, ids.len()))
+                .collect()
+        };
+        let of_movies = movies.iter().copied().zip(column("item"));
+        let users = ids(&of_item_cf.join("user_biases")).into_iter().zip(column("user"));
+        let knots = |source: &Value| -> Vec<(f64, f64)> {
+            let knots = source["knots"].as_array().unwrap().iter();
+            knots.map(|knot| (knot[0].as_f64().unwrap(), knot[1].as_f64().unwrap())).collect()
+        };
+        let blended = about("hybrid", hybrid)["sources"].clone();
+        let sources = blended.as_array().unwrap().iter();
+        let names = ["als", "item_cf", "content", "hybrid"].into_iter().zip(versions.iter().cloned());
+        let als = Oracle::of(cluster, als, data);
+        Self {
+            scale: als.ratings.range(),
+            als,
+            item_cf: neighbours(&of_item_cf, &movies),
+            content: neighbours(&of_content, &movies),
+            vectors: vectors(&of_content, &movies),
+            train_counts: of_movies.clone().map(|(movie, (_, count))| (movie, count)).collect(),
+            biases: of_movies.map(|(movie, (bias, _))| (movie, f64::from(bias))).collect(),
+            user_biases: users.map(|(user, (bias, _))| (user, f64::from(bias))).collect(),
+            rating_mean: about("item_cf", item_cf)["rating_mean"].as_f64().unwrap(),
+            rating_slope: about("content_based", content)["rating_slope"].as_f64().unwrap(),
+            sources: sources.map(|source| (source["weight"].as_f64().unwrap(), knots(source))).collect(),
+            versions: names.collect(),
+        }
+    }
+
+    /// Users whom the versions know: with ratings that are not all held out.
+    pub(crate) fn users(&self) -> Vec<i64> {
+        self.als.users()
+    }
+
+    pub(crate) fn movies(&self) -> Vec<i64> {
+        self.als.movies()
+    }
+
+    /// What a rating counts for in lists of neighbours.
+    fn weight(&self, rating: f64) -> f64 {
+        let (low, high) = self.scale;
+        0.1 + 0.9 * (rating - low) / (high - low)
+    }
+
+    /// Σ weight · similarity over the movie's neighbours that the user has rated.
+    fn listed(&self, lists: &Neighbours, user: i64, movie: i64) -> Option<f64> {
+        let rated = &self.als.ratings.by_user[&user];
+        let part = |(other, similarity): &(i64, f64)| Some(self.weight(*rated.get(other)?) * similarity);
+        let sum: f64 = lists[&movie].iter().filter_map(part).sum();
+        (sum > 0.0).then_some(sum)
+    }
+
+    fn scores(&self, user: i64, movie: i64) -> Scores {
+        let count = self.train_counts[&movie];
+        [
+            (count > 0).then(|| self.als.ranked(user, movie)),
+            self.listed(&self.item_cf, user, movie),
+            self.listed(&self.content, user, movie),
+            (count > 0).then(|| f64::from(count)),
+        ]
+    }
+
+    /// Σ weight · level; `None` where no source knows anything.
+    fn blended(&self, scores: Scores) -> Option<f64> {
+        let levels = scores
+            .iter()
+            .zip(&self.sources)
+            .map(|(score, (weight, knots))| score.map_or(0.0, |score| weight * level(knots, score)));
+        let sum: f64 = levels.sum();
+        (sum > 0.0).then_some(sum)
+    }
+
+    fn score(&self, model: &str, user: i64, movie: i64) -> Option<f64> {
+        let scores = self.scores(user, movie);
+        match model {
+            "als" => scores[0],
+            "item_cf" => scores[1],
+            "content" => scores[2],
+            _ => self.blended(scores),
+        }
+    }
+
+    /// A rating before it is kept on the scale; `None` where the model has nothing for the pair.
+    fn rating(&self, model: &str, user: i64, movie: i64) -> Option<f64> {
+        match model {
+            "item_cf" => self.by_neighbours(user, movie),
+            "content" => self.by_profile(user, movie),
+            _ => (self.train_counts[&movie] > 0).then(|| self.als.predicted(user, movie)),
+        }
+    }
+
+    fn expected(&self, user: i64, movie: i64) -> f64 {
+        self.rating_mean + self.user_biases[&user] + self.biases[&movie]
+    }
+
+    fn by_neighbours(&self, user: i64, movie: i64) -> Option<f64> {
+        let rated = &self.als.ratings.by_user[&user];
+        let known = self.item_cf[&movie]
+            .iter()
+            .filter_map(|(other, similarity)| Some((*other, *similarity, *rated.get(other)?)));
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for (other, similarity, rating) in known.take(PREDICTION_NEIGHBOURS) {
+            sum += similarity * (rating - self.expected(user, other));
+            weights += similarity;
+        }
+        (weights > 0.0).then(|| self.expected(user, movie) + sum / weights)
+    }
+
+    fn by_profile(&self, user: i64, movie: i64) -> Option<f64> {
+        let rated = &self.als.ratings.by_user[&user];
+        let mean = rated.values().sum::<f64>() / rated.len() as f64;
+        let mut profile = vec![0.0; self.vectors[&movie].len()];
+        for (other, rating) in rated {
+            profile
+                .iter_mut()
+                .zip(&self.vectors[other])
+                .for_each(|(sum, value)| *sum += (rating - mean) * value);
+        }
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let length = product(&profile, &profile).sqrt();
+        let cosine = product(&profile, &self.vectors[&movie]) / length;
+        let featured = self.vectors[&movie].iter().any(|value| *value != 0.0);
+        (length > 0.0 && featured).then(|| self.expected(user, movie) + self.rating_slope * cosine)
+    }
+
+    /// Checks a model's answer to `recommend` with `n` movies at most.
+    pub(crate) fn check_recommended(&self, model: &str, answer: &Value, user: i64, n: usize) -> Verdict {
+        self.check_version(model, answer)?;
+        check(answer["source"] == "model", || format!("the source is {}", answer["source"]))?;
+        let seen = &self.als.ratings.by_user[&user];
+        let unseen = self.train_counts.keys().filter(|movie| !seen.contains_key(movie));
+        let expected: BTreeMap<i64, f64> =
+            unseen.filter_map(|movie| Some((*movie, self.score(model, user, *movie)?))).collect();
+        check_list(answer, "recommendations", "score", n, &expected, &self.no_twins())?;
+        for hit in list(answer, "recommendations")? {
+            check(hit["model"] == model, || format!("{} has ranked", hit["model"]))?;
+            if matches!(model, "als" | "hybrid") {
+                let rating = self.clamped(self.als.predicted(user, id(hit)?));
+                check_close(number(hit, "predicted_rating")?, rating, "a predicted rating")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a model's answer to `predict`.
+    pub(crate) fn check_predicted(&self, model: &str, answer: &Value, user: i64, movie: i64) -> Verdict {
+        self.check_version(model, answer)?;
+        let rating = self.rating(model, user, movie);
+        let source = if rating.is_some() { "model" } else { "baseline" };
+        check(answer["source"] == source, || format!("the source is {}, not {source}", answer["source"]))?;
+        // Of ALS what is expected is its own to say.
+        let expected = match rating {
+            Some(rating) => rating,
+            None if matches!(model, "als" | "hybrid") => self.als.predicted(user, movie),
+            None => self.expected(user, movie),
+        };
+        check_close(number(answer, "predicted_rating")?, self.clamped(expected), "the predicted rating")
+    }
+
+    /// Checks the hybrid's answer to `similar`.
+    pub(crate) fn check_alike(&self, answer: &Value, movie: i64, n: usize) -> Verdict {
+        self.check_version("hybrid", answer)?;
+        let weights: Vec<f64> = self.sources[..3].iter().map(|source| source.0).collect();
+        let sum: f64 = weights.iter().sum();
+        let stored = |lists: &Neighbours, other: i64| {
+            lists[&movie].iter().find(|neighbour| neighbour.0 == other).map_or(0.0, |neighbour| neighbour.1)
+        };
+        let trained = |movie: i64| self.train_counts[&movie] > 0;
+        let likeness = |other: i64| {
+            let both = trained(movie) && trained(other);
+            let cosine = if both { self.als.cosine(movie, other).max(0.0) } else { 0.0 };
+            let of_versions = [cosine, stored(&self.item_cf, other), stored(&self.content, other)];
+            of_versions.iter().zip(&weights).map(|(likeness, weight)| likeness * weight / sum).sum::<f64>()
+        };
+        let others = self.train_counts.keys().copied().filter(|other| *other != movie);
+        let mut expected: BTreeMap<i64, f64> = others.map(|other| (other, likeness(other))).collect();
+        expected.retain(|_, likeness| *likeness > 0.0);
+        check_list(answer, "similar_movies", "similarity", n, &expected, &self.no_twins())
+    }
+
+    fn check_version(&self, model: &str, answer: &Value) -> Verdict {
+        let version = self.versions[model].as_str();
+        check(answer["model_version"] == version, || {
+            format!("the version is {}, not {version}", answer["model_version"])
+        })
+    }
+
+    fn clamped(&self, rating: f64) -> f64 {
+        let (low, high) = self.scale;
+        rating.clamp(low, high)
+    }
+
+    /// Every movie differs from every other: twins have other ratings held out.
+    fn no_twins(&self) -> HashMap<i64, Vec<f32>> {
+        self.train_counts.keys().map(|movie| (*movie, vec![*movie as f32])).collect()
+    }
+}
+
+/// Linear between knots, and towards 1 above them.
+fn level(knots: &[(f64, f64)], score: f64) -> f64 {
+    let (Some(first), Some(last)) = (knots.first(), knots.last()) else { return 0.0 };
+    if score < first.0 {
+        return 0.0;
+    }
+    if let Some(pair) = knots.windows(2).find(|pair| pair[0].0 <= score && score < pair[1].0) {
+        let share = (score - pair[0].0) / (pair[1].0 - pair[0].0);
+        return pair[0].1 + share * (pair[1].1 - pair[0].1);
+    }
+    let span = if knots.len() > 1 { last.0 - first.0 } else { last.0.abs() };
+    let excess = (score - last.0) / span;
+    last.1 + (1.0 - last.1) * excess / (1.0 + excess)
+}
+
+/// The parts of a folder in the order of shards, with the ids of their rows.
+fn parts(folder: &Path) -> Vec<(TensorFile, IdColumn)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let read = |path: &std::path::PathBuf| {
+        let file = TensorFile::map(path).unwrap();
+        let ids = IdColumn::read(&file).unwrap();
+        (file, ids)
+    };
+    files.iter().map(read).collect()
+}
+
+/// The ids of all rows in their global order.
+fn ids(folder: &Path) -> Vec<i64> {
+    let integer = |id: EntityId| match id {
+        EntityId::Integer(id) => id,
+        EntityId::Text(id) => panic!("'{id}' is no integer"),
+    };
+    let of_part = |(_, ids): &(TensorFile, IdColumn)| -> Vec<i64> {
+        (0..ids.len()).map(|row| integer(ids.get(row))).collect()
+    };
+    parts(folder).iter().flat_map(of_part).collect()
+}
+
+fn neighbours(folder: &Path, movies: &[i64]) -> Neighbours {
+    let mut all = Neighbours::new();
+    let mut rows = movies.iter();
+    for (file, ids) in parts(&folder.join("item_neighbours")) {
+        let lists = read_neighbours(&file, ids.len(), movies.len() as u32).unwrap();
+        for (row, movie) in (0..ids.len()).zip(&mut rows) {
+            let (neighbours, similarities) = lists.of(row);
+            let named = neighbours.iter().map(|row| movies[*row as usize]);
+            all.insert(*movie, named.zip(similarities.iter().map(|like| f64::from(*like))).collect());
+        }
+    }
+    all
+}
+
+fn vectors(folder: &Path, movies: &[i64]) -> HashMap<i64, Vec<f64>> {
+    let mut all = HashMap::new();
+    let mut rows = movies.iter();
+    for (file, ids) in parts(&folder.join("item_vectors")) {
+        let vectors = read_vectors(&file, ids.len()).unwrap();
+        for (row, movie) in (0..ids.len()).zip(&mut rows) {
+            all.insert(*movie, dense(&vectors, row));
+        }
+    }
+    all
+}
+
+fn dense(vectors: &ItemVectors, row: usize) -> Vec<f64> {
+    let features = vectors.feature_count();
+    let mut dense = vec![0.0; features + vectors.genome_width()];
+    let (at, values) = vectors.sparse(row);
+    at.iter().zip(values).for_each(|(at, value)| dense[*at as usize] = f64::from(*value));
+    for (at, value) in vectors.genome(row).iter().enumerate() {
+        dense[features + at] = f64::from(*value);
+    }
+    dense
+}
