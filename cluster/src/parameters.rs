@@ -93,6 +93,15 @@ pub enum Solver {
     Ialspp,
 }
 
+/// How the ratings that are held out are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SplitKind {
+    /// By a hash of user, movie and seed
+    Random,
+    /// The newest of each user's; the ratings need time stamps
+    Temporal,
+}
+
 /// What holds where neither a flag nor the request says otherwise.
 struct Defaults {
     biases: bool,
@@ -201,8 +210,11 @@ pub struct AlsArgs {
     /// Share of the ratings held out and measured on after each sweep; 0 for none
     #[arg(long, default_value_t = TEST_RATIO, value_parser = ratio)]
     pub test_ratio: f64,
+    /// Which ratings are held out
+    #[arg(long, value_enum, default_value = "random")]
+    pub split: SplitKind,
     /// Ratings to measure on instead of a share of the data set
-    #[arg(long, value_name = "FILE", conflicts_with = "test_ratio")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["test_ratio", "split"])]
     pub test: Option<String>,
     /// How factor rows travel between workers and are kept: bf16 halves the bytes and costs accuracy
     #[arg(long, value_enum, default_value = "f32")]
@@ -248,6 +260,7 @@ impl AlsArgs {
             seed: self.seed,
             test_ratio: if test_uri.is_some() { 0.0 } else { self.test_ratio },
             test_uri: test_uri.unwrap_or_default(),
+            temporal: self.split == SplitKind::Temporal,
             threads: self.threads,
             checkpoint_every_sweeps: self.checkpoint_every,
             ranking_users_max: self.ranking_users,

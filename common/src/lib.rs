@@ -15,6 +15,7 @@ pub mod net;
 pub mod readable;
 pub mod rpc;
 pub mod shutdown;
+pub mod split;
 pub mod store;
 pub mod telemetry;
 pub mod topk;

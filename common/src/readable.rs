@@ -5,6 +5,8 @@ use shoal_proto::v1::{
     Evaluation, ListEvaluation, ModelParameters, RatingMetrics, Similarity, model_parameters::Model,
 };
 
+use crate::split;
+
 /// What a version is worth, beside the baselines; what was not measured is `null`.
 #[must_use]
 pub fn evaluation_json(evaluation: &Evaluation) -> Value {
@@ -49,7 +51,7 @@ fn list_json(lists: &ListEvaluation) -> Value {
 /// The parameters of a model that is not ALS.
 #[must_use]
 pub fn parameters_json(parameters: &ModelParameters) -> Value {
-    let split = parameters.split.clone().unwrap_or_default();
+    let held_out = parameters.split.clone().unwrap_or_default();
     let mut json = match &parameters.model {
         None => json!({}),
         Some(Model::ItemCf(item_cf)) => json!({
@@ -78,9 +80,10 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
             "learning_users_max": hybrid.learning_users_max,
         }),
     };
-    json["test_ratio"] = json!(split.test_ratio);
-    json["test"] = json!(split.test_uri);
-    json["seed"] = json!(split.seed);
+    json["split"] = json!(split::kind(&held_out));
+    json["test_ratio"] = json!(held_out.test_ratio);
+    json["test"] = json!(held_out.test_uri);
+    json["seed"] = json!(held_out.seed);
     json
 }
 
@@ -117,9 +120,10 @@ mod tests {
     fn parameters_come_with_their_split() {
         let item_cf =
             ItemCfParameters { similarity: Similarity::AdjustedCosine.into(), ..ItemCfParameters::default() };
-        let split = SplitParameters { test_ratio: 0.2, test_uri: String::new(), seed: 9 };
+        let split = SplitParameters { test_ratio: 0.2, seed: 9, ..SplitParameters::default() };
         let parameters = ModelParameters { split: Some(split), model: Some(Model::ItemCf(item_cf)) };
         let json = parameters_json(&parameters);
         assert_eq!((&json["similarity"], &json["seed"]), (&json!("adjusted_cosine"), &json!(9)));
+        assert_eq!(json["split"], "random");
     }
 }

@@ -190,6 +190,7 @@ fn describe_parameters(version: &ModelVersion) -> String {
         format!("rank {}, {} sweeps, seed {}", parameters.rank, parameters.sweeps, parameters.seed);
     let held_out = match (parameters.test_uri.as_str(), parameters.test_ratio) {
         ("", 0.0) => "nothing held out".to_owned(),
+        ("", ratio) if parameters.temporal => format!("the newest {} % of each user held out", ratio * 100.0),
         ("", ratio) => format!("{} % held out", ratio * 100.0),
         (file, _) => format!("measured on {file}"),
     };

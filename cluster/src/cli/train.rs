@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
-use shoal_common::readable::evaluation_json;
+use shoal_common::{readable::evaluation_json, split};
 use shoal_proto::v1::{DatasetInfo, JobInfo, ModelVersion, SplitParameters, StartTrainingRequest};
 
 use super::{
@@ -28,6 +28,7 @@ Examples:
   shoal train --models ALS --objective explicit --nonnegative
   shoal train --models ITEM_CF,HYBRID --force
   shoal train --models HYBRID --weights als=.6,item_cf=.2,content=.2
+  shoal train --models ALS,ITEM_CF --split temporal --test-ratio 0.1
 
 A model that was trained before from the same data with the same parameters is not trained again without --force.
 
@@ -164,15 +165,14 @@ async fn request(
     client: &ClusterClient,
 ) -> anyhow::Result<StartTrainingRequest> {
     let als = args.als.parameters(test);
-    let split =
-        SplitParameters { test_ratio: als.test_ratio, test_uri: als.test_uri.clone(), seed: als.seed };
+    let held_out = split::of_als(&als);
     let model = match kind {
         Kind::Als => None,
-        Kind::ItemCf => Some(args.others.item_cf(split)),
-        Kind::Content => Some(args.others.content(split)),
+        Kind::ItemCf => Some(args.others.item_cf(held_out)),
+        Kind::Content => Some(args.others.content(held_out)),
         Kind::Hybrid => {
-            let components = components(outcomes, dataset, &split, &client.models().await?)?;
-            Some(args.others.hybrid(split, &components))
+            let components = components(outcomes, dataset, &held_out, &client.models().await?)?;
+            Some(args.others.hybrid(held_out, &components))
         }
     };
     Ok(StartTrainingRequest {
@@ -188,7 +188,7 @@ async fn request(
 fn components(
     outcomes: &[Outcome],
     dataset: &DatasetInfo,
-    split: &SplitParameters,
+    held_out: &SplitParameters,
     versions: &[ModelVersion],
 ) -> anyhow::Result<Components> {
     let find = |kind: Kind| {
@@ -199,7 +199,7 @@ fn components(
             version.model == kind.model()
                 && (&version.dataset_name, &version.dataset_version) == (&dataset.name, &dataset.version)
                 && version.imported_from.is_empty()
-                && split_of(version) == *split
+                && split::of_version(version) == *held_out
         });
         let newest = fits.max_by_key(|version| version.created_unix_ms);
         newest.map(|version| version.name.clone()).ok_or_else(|| {
@@ -211,17 +211,6 @@ fn components(
         })
     };
     Ok(Components { als: find(Kind::Als)?, item_cf: find(Kind::ItemCf)?, content: find(Kind::Content)? })
-}
-
-fn split_of(version: &ModelVersion) -> SplitParameters {
-    if let Some(parameters) = &version.parameters {
-        return SplitParameters {
-            test_ratio: parameters.test_ratio,
-            test_uri: parameters.test_uri.clone(),
-            seed: parameters.seed,
-        };
-    }
-    version.model_parameters.as_ref().and_then(|parameters| parameters.split.clone()).unwrap_or_default()
 }
 
 async fn version_of(client: &ClusterClient, name: &str) -> anyhow::Result<ModelVersion> {

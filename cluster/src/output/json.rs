@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use shoal_common::{
     clock::UtcTime,
     readable::{evaluation_json, parameters_json},
+    split,
 };
 use shoal_proto::v1::{
     AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind,
@@ -116,6 +117,7 @@ pub fn parameters(parameters: &AlsParameters) -> Value {
         "rank": parameters.rank,
         "sweeps": parameters.sweeps,
         "seed": parameters.seed,
+        "split": split::kind(&split::of_als(parameters)),
         "test_ratio": parameters.test_ratio,
         "test_uri": text(&parameters.test_uri),
         "order": name(parameters.order().as_str_name(), "SWEEP_ORDER_"),

@@ -95,6 +95,22 @@ async fn all_four_are_trained_once_and_again_only_when_asked() {
     let show = ["models", "show", text(&blended[1], "model_version")];
     prints(&cluster, &show, &["als 0.750", "item_cf 0.250", "(given)"]);
 
+    // Each user's newest ratings are another split: nothing that is there will do.
+    let by_time = trained(&cluster, &[&small[..], &["--split", "temporal"]].concat());
+    assert!(by_time.iter().all(|outcome| outcome["skipped"] == false));
+    assert!(by_time.iter().all(|outcome| pairs(outcome) == pairs(&by_time[0])));
+    for outcome in &by_time {
+        let (model, version) = (text(outcome, "model"), text(outcome, "model_version"));
+        let metadata = cluster.dir().join("store/models").join(model).join(version).join("metadata.json");
+        let metadata: Value = serde_json::from_slice(&std::fs::read(metadata).unwrap()).unwrap();
+        assert_eq!(metadata["parameters"]["split"], "temporal");
+        let random = first.iter().find(|random| random["model"] == model).unwrap();
+        let compare = ["models", "compare", version, text(random, "model_version")];
+        prints(&cluster, &compare, &["different held-out ratings"]);
+    }
+    let kept = trained(&cluster, &[&small[..], &["--split", "temporal"]].concat());
+    assert_eq!(names(&kept), names(&by_time));
+
     let drawing = folder.path().join("out.svg");
     let mut compare = vec!["models", "compare", "--plot", drawing.to_str().unwrap()];
     let versions = names(&first);

@@ -39,6 +39,7 @@ pub fn part(kind: PartKind, side: Side, shard: u32) -> String {
         PartKind::Neighbours => format!("{side}_neighbours"),
         PartKind::Vectors => format!("{side}_vectors"),
         PartKind::Candidates => format!("{side}_candidates"),
+        PartKind::Cuts => format!("{side}_cuts"),
     };
     format!("{folder}/part-{shard:05}.safetensors")
 }
@@ -60,6 +61,8 @@ pub enum PartKind {
     Vectors,
     /// The items that weights of a blend are learned on.
     Candidates,
+    /// Where the held-out ratings of each begin.
+    Cuts,
 }
 
 /// A shard's id list in an import's staging folder: `ids/items-00003.safetensors`.

@@ -9,6 +9,7 @@
 //! must not take away what its successor works with.
 
 mod conventions;
+mod cuts;
 mod evaluation;
 mod import;
 mod model;

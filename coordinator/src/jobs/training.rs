@@ -4,12 +4,13 @@ use bytes::Bytes;
 use shoal_common::{
     clock::UtcTime,
     readable::evaluation_json,
+    split,
     store::{METADATA_FILE, Manifest, checkpoint_path, join},
 };
 use shoal_proto::v1::{
     AlsParameters, DatasetInfo, Evaluation, ExchangeFormat, JobInfo, JobRecord, ModelFolder, ModelVersion,
-    ObjectEntry, ObjectiveChoice, Side, SplitParameters, SweepCommitted, SweepMetrics, SweepOrder, SweepWork,
-    TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
+    ObjectEntry, ObjectiveChoice, Side, SweepCommitted, SweepMetrics, SweepOrder, SweepWork, TrainEvaluate,
+    TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
     update_job::Update,
 };
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use super::{
     JobError, commit,
     conventions::{confidence_name, scaling_name, solver_name},
+    cuts::cut_by_time,
     evaluation::evaluation,
     model, point_latest,
     steps::{self, Attempt},
@@ -61,18 +63,21 @@ pub(super) async fn run(
     let parameters = request.parameters.clone().unwrap_or_default();
     let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
 
+    let started = Instant::now();
+    tracker.begin("loading", "loading the ratings", (0.0, 0.03));
+    let held_out = split::of_als(&parameters);
+    let cuts_path = cut_by_time(leader, &attempt, &dataset, &held_out, tracker).await?;
     let mut training = Training {
         leader,
         attempt,
         dataset,
         parameters,
         validation_ratio: 0.0,
+        cuts_path,
         rating_mean: 0.0,
         kernel: String::new(),
     };
-    let started = Instant::now();
     let committed = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
-    tracker.begin("loading", "loading the ratings", (0.0, 0.03));
     training.prepare(&record.checkpoint_path, committed, tracker).await?;
     let first = record.info.as_ref().map_or(0, |info| info.committed_sweeps) + 1;
     for sweep in first..=training.parameters.sweeps {
@@ -93,6 +98,8 @@ struct Training<'a> {
     parameters: AlsParameters,
     /// Of the training pairs, the share that is left out too.
     validation_ratio: f64,
+    /// The folder of the users' cuts, empty unless the split is by time.
+    cuts_path: String,
     rating_mean: f64,
     kernel: String,
 }
@@ -105,6 +112,8 @@ pub(super) struct InnerTraining<'a> {
     pub(super) parameters: AlsParameters,
     /// Of the training pairs, the share that is left out.
     pub(super) validation_ratio: f64,
+    /// The folder of the users' cuts, empty unless the split is by time.
+    pub(super) cuts_path: String,
 }
 
 /// Trains to the last sweep without checkpoints, and writes the factors below `path`. Returns their parts and
@@ -114,13 +123,14 @@ pub(super) async fn train_inner(
     path: &str,
     tracker: &mut Tracker,
 ) -> Result<(Vec<ObjectEntry>, f64), JobError> {
-    let InnerTraining { leader, attempt, dataset, parameters, validation_ratio } = inner;
+    let InnerTraining { leader, attempt, dataset, parameters, validation_ratio, cuts_path } = inner;
     let mut training = Training {
         leader,
         attempt,
         dataset,
         parameters,
         validation_ratio,
+        cuts_path,
         rating_mean: 0.0,
         kernel: String::new(),
     };
@@ -151,6 +161,7 @@ impl Training<'_> {
             workers: self.attempt.peers(),
             checkpoint_path: checkpoint.to_owned(),
             validation_ratio: self.validation_ratio,
+            cuts_path: self.cuts_path.clone(),
         };
         let mut sums = Vec::new();
         for event in self.on_all(Step::TrainLoad(load), tracker).await? {
@@ -270,14 +281,10 @@ impl Training<'_> {
         tracker: &mut Tracker,
     ) -> Result<(Evaluation, SweepMetrics), JobError> {
         tracker.begin("evaluating", "evaluating", (WRITTEN, MEASURED));
-        let run = model::Run::new(self.leader, self.attempt.clone(), self.dataset.clone()).part("measure");
+        let (attempt, dataset) = (self.attempt.clone(), self.dataset.clone());
+        let run = model::Run::new(self.leader, attempt, dataset, self.cuts_path.clone()).part("measure");
         let parameters = &self.parameters;
-        let split = SplitParameters {
-            test_ratio: parameters.test_ratio,
-            test_uri: parameters.test_uri.clone(),
-            seed: parameters.seed,
-        };
-        run.prepare(&split, 0.0, tracker).await?;
+        run.prepare(&split::of_als(parameters), 0.0, tracker).await?;
         let folder = ModelFolder {
             model: MODEL.to_owned(),
             path: record.checkpoint_path.clone(),
@@ -357,6 +364,7 @@ impl Training<'_> {
                 "seed": parameters.seed,
                 "solver": solver_name(parameters),
                 "exchange": exchange_name(parameters.exchange()),
+                "split": split::kind(&split::of_als(parameters)),
                 "test_ratio": parameters.test_ratio,
                 "test": parameters.test_uri,
                 "explicit": explicit.map(|explicit| serde_json::json!({

@@ -1,8 +1,9 @@
 //! Whether a request can work at all: looked at before a job is made of it.
 
+use shoal_common::split;
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, Confidence, ExplicitParameters, ImplicitParameters, ImportDatasetRequest,
-    ObjectiveChoice, RegularizationScaling, StartTrainingRequest,
+    ObjectiveChoice, RegularizationScaling, SplitParameters, StartTrainingRequest,
 };
 
 use super::model::check_model;
@@ -71,12 +72,16 @@ pub fn validate_training(request: &StartTrainingRequest) -> Vec<String> {
     problems
 }
 
-pub(super) fn check_split(test_ratio: f64, test_uri: &str, problems: &mut Vec<String>) {
-    if !(0.0..1.0).contains(&test_ratio) {
+pub(super) fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
+    let SplitParameters { test_ratio, test_uri, temporal, seed: _ } = split;
+    if !(0.0..1.0).contains(test_ratio) {
         problems.push(format!("the test ratio {test_ratio} must be from 0 to below 1"));
     }
-    if !test_uri.is_empty() && test_ratio > 0.0 {
+    if !test_uri.is_empty() && *test_ratio > 0.0 {
         problems.push("give a test ratio or a test file, not both".to_owned());
+    }
+    if *temporal && *test_ratio == 0.0 {
+        problems.push("a split by time needs a test ratio above 0".to_owned());
     }
 }
 
@@ -87,7 +92,7 @@ fn check_parameters(parameters: &AlsParameters, problems: &mut Vec<String>) {
     if !(1..=SWEEPS_MAX).contains(&parameters.sweeps) {
         problems.push(format!("the number of sweeps {} must be from 1 to {SWEEPS_MAX}", parameters.sweeps));
     }
-    check_split(parameters.test_ratio, &parameters.test_uri, problems);
+    check_split(&split::of_als(parameters), problems);
     check_solver(parameters, problems);
     let choice = parameters.objective();
     if choice != ObjectiveChoice::Implicit {
@@ -179,9 +184,12 @@ mod tests {
     #[test]
     fn every_problem_is_named() {
         let parameters = AlsParameters { rank: 0, sweeps: 0, test_ratio: 1.0, ..AlsParameters::default() };
-        let request =
-            StartTrainingRequest { parameters: Some(parameters), ..StartTrainingRequest::default() };
-        assert_eq!(validate_training(&request).len(), 5);
+        let by_time = AlsParameters { test_ratio: 0.0, temporal: true, ..parameters.clone() };
+        for parameters in [parameters, by_time] {
+            let request =
+                StartTrainingRequest { parameters: Some(parameters), ..StartTrainingRequest::default() };
+            assert_eq!(validate_training(&request).len(), 5);
+        }
         let conventions = AlsParameters {
             rank: 8,
             sweeps: 1,

@@ -160,7 +160,7 @@ pub trait Runner: Send + Sync + 'static {
 /// Whether the step makes a new attempt rather than going on with one.
 #[must_use]
 pub(super) fn is_first(step: &Step) -> bool {
-    matches!(step, Step::IngestBegin(_) | Step::TrainLoad(_) | Step::ModelLoad(_))
+    matches!(step, Step::IngestBegin(_) | Step::SplitCuts(_) | Step::TrainLoad(_) | Step::ModelLoad(_))
 }
 
 /// The step's name in metrics and logs.
@@ -171,6 +171,7 @@ pub(super) fn step_name(step: &Step) -> &'static str {
         Step::IngestParse(_) => "ingest_parse",
         Step::IngestSort(_) => "ingest_sort",
         Step::IngestBuild(_) => "ingest_build",
+        Step::SplitCuts(_) => "split_cuts",
         Step::TrainLoad(_) => "train_load",
         Step::TrainRoute(_) => "train_route",
         Step::TrainHalfStep(_) => "train_half_step",

@@ -27,7 +27,7 @@ use crate::{
     exchange::push::PushError,
     memory::available_bytes,
     tensor_file::TensorFileError,
-    train::{TrainAttempt, TrainContext, TrainError, models::ModelAttempt},
+    train::{TrainAttempt, TrainContext, TrainError, models::ModelAttempt, write_cuts},
 };
 
 /// What jobs work with on this worker.
@@ -112,6 +112,10 @@ impl Runner for Steps {
                 let attempt = IngestAttempt::begin(ingest, context.job, context.attempt, step)?;
                 Ok((Arc::new(Import(Arc::new(attempt))), Event::EmptyDone(StepEmptyDone {})))
             }
+            Step::SplitCuts(step) => {
+                let done = write_cuts(self.train_context(folder), step).await?;
+                Ok((Arc::new(Cut), Event::SplitCutsDone(done)))
+            }
             Step::TrainLoad(step) => {
                 let train = self.train_context(folder);
                 let (attempt, done) = TrainAttempt::load(train, context.job, context.attempt, step).await?;
@@ -164,6 +168,32 @@ impl Attempt for Import {
 
     async fn push_records(&self, batch: RecordBatch) -> Result<(), StepError> {
         Ok(self.0.receive(batch).await?)
+    }
+
+    async fn subscribe_rows(&self, _request: SubscribeRowsRequest) -> Result<(), StepError> {
+        Err(wrong_kind("subscribe_rows"))
+    }
+
+    async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
+        Err(wrong_kind("push_factors"))
+    }
+
+    async fn pull_pairs(&self, _request: PairsRequest) -> Result<Pairs, StepError> {
+        Err(wrong_kind("pull_pairs"))
+    }
+}
+
+/// An attempt whose ratings are cut by time, before the step that loads them begins it anew.
+struct Cut;
+
+#[tonic::async_trait]
+impl Attempt for Cut {
+    async fn step(&self, step: Step, _context: StepContext) -> Result<Event, StepError> {
+        Err(wrong_kind(step_name(&step)))
+    }
+
+    async fn push_records(&self, _batch: RecordBatch) -> Result<(), StepError> {
+        Err(wrong_kind("push_records"))
     }
 
     async fn subscribe_rows(&self, _request: SubscribeRowsRequest) -> Result<(), StepError> {

@@ -2,8 +2,8 @@
 //! and mapped.
 //!
 //! A first pass over the blocks counts, and notes which rows of the other side are needed; with their
-//! slots known a second pass writes. Which pairs are held out is found out anew in each pass, from hashes or the
-//! pairs that a file names, so that nothing is kept per training rating. Blocks are in memory while
+//! slots known a second pass writes. Which pairs are held out is found out anew in each pass, from hashes, the
+//! times at which users' held-out ratings begin or the pairs that a file names, so that nothing is kept per training rating. Blocks are in memory while
 //! they are gone through, and not for longer.
 
 use std::{
@@ -16,7 +16,7 @@ use shoal_proto::v1::Side;
 
 use super::{
     given::GivenRows,
-    split::{Fate, Split},
+    split::{Fate, Split, Test},
 };
 use crate::{
     dataset::blocks::RatingBlock,
@@ -125,15 +125,22 @@ impl RatingFile {
 }
 
 impl PairSplit<'_> {
-    /// Says what becomes of the ratings of a block's row, the own row `own_row`, when asked in their order.
+    /// Says what becomes of the ratings of a block's row, the own row `own_row` and of all rows `global_row`, when
+    /// asked in their order.
     fn of_row<'a>(
         &'a self,
         side: Side,
-        block: &RatingBlock,
+        block: &'a RatingBlock,
         row: usize,
         own_row: usize,
+        global_row: u32,
     ) -> impl FnMut(u32) -> Fate + 'a {
         let own = if self.other_hashes.is_empty() { 0 } else { block.ids().hash64(row) };
+        let newest = match &self.split.test {
+            Test::Newest(cuts) => Some((cuts, &block.timestamps()[block.span(row)])),
+            Test::Ratio { .. } | Test::Given => None,
+        };
+        let mut at = 0;
         let mut given = self.given.map_or(&[][..], |given| given.row(own_row));
         move |index: u32| {
             while given.first().is_some_and(|&first| first < index) {
@@ -144,7 +151,12 @@ impl PairSplit<'_> {
                 return if is_given { Fate::HeldOut } else { Fate::Trained };
             };
             let (user, item) = if side == Side::Items { (other, own) } else { (own, other) };
-            self.split.fate(user, item, is_given)
+            let is_newest = newest.is_some_and(|(cuts, times)| {
+                let user_row = if side == Side::Items { index } else { global_row };
+                cuts.hold_out(user_row, times[at], user, item)
+            });
+            at += 1;
+            self.split.fate(user, item, is_given || is_newest)
         }
     }
 }
@@ -171,10 +183,12 @@ impl Blocks {
             .blocks
             .par_iter()
             .zip(self.first_rows())
-            .map(|((_, block), first)| {
+            .map(|((shard, block), first)| {
+                let first_global = self.shards.shard_rows(*shard).start;
                 let indices = block.indices();
                 let row_counts = |row| {
-                    let mut fate = split.of_row(self.side, block, row, first + row);
+                    let global_row = first_global + row as u32;
+                    let mut fate = split.of_row(self.side, block, row, first + row, global_row);
                     let (mut trained, mut held) = (0, 0);
                     for &index in &indices[block.span(row)] {
                         match fate(index) {
@@ -232,7 +246,8 @@ impl Blocks {
             pieces.write(HELD_ITEMS, 0, &given.others)?;
             pieces.write(HELD_RATINGS, 0, &given.ratings)?;
         }
-        self.blocks.par_iter().zip(self.first_rows()).try_for_each(|((_, block), first)| {
+        self.blocks.par_iter().zip(self.first_rows()).try_for_each(|((shard, block), first)| {
+            let first_global = self.shards.shard_rows(*shard).start;
             let at = counted.indptr[first] as usize;
             let held_at = if keeps_held_out { counted.held_indptr[first] as usize } else { 0 };
             let mut slots = VectorWriter::new(&pieces, SLOTS, at);
@@ -241,7 +256,8 @@ impl Blocks {
             let mut held_ratings = VectorWriter::new(&pieces, HELD_RATINGS, held_at);
             let (indices, values) = (block.indices(), block.ratings());
             for row in 0..block.rows() {
-                let mut fate = split.of_row(self.side, block, row, first + row);
+                let global_row = first_global + row as u32;
+                let mut fate = split.of_row(self.side, block, row, first + row, global_row);
                 let span = block.span(row);
                 for (&index, &rating) in indices[span.clone()].iter().zip(&values[span]) {
                     match fate(index) {

@@ -38,6 +38,7 @@ pub(super) async fn load(
         test_ratio: parameters.test_ratio,
         test_uri: parameters.test_uri.clone(),
         seed: parameters.seed,
+        cuts_path: step.cuts_path,
         validation_ratio: step.validation_ratio,
     };
     let sides = load_sides(context, cache, &dataset, choice, &step.owners, step.workers).await?;

@@ -12,6 +12,7 @@
 
 mod attempt;
 mod cut;
+mod cuts;
 mod evaluation;
 mod extent;
 mod given;
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub use attempt::{TrainAttempt, TrainContext};
+pub use cuts::write_cuts;
 pub use half_step::OnRows;
 pub(crate) use settings::Settings;
 pub use write::FactorValues;

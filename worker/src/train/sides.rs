@@ -9,13 +9,14 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rayon::prelude::*;
 use shoal_common::{
     hash::mix64,
-    store::{LocalCache, Manifest, PartKind, ids_part, join, part, verify},
+    store::{LocalCache, Manifest, PartKind, Store, ids_part, join, part, verify},
 };
 use shoal_proto::v1::{DatasetInfo, ObjectEntry, ShardOwner, ShardRatingSum, Side, WorkerPeer};
 
 use super::{
     TrainContext, TrainError,
     cut::{Blocks, PairSplit},
+    cuts::Cuts,
     given::{Directory, GivenRows, read_given},
     side::{OwnedShard, TrainingSide},
     split::{Split, Test},
@@ -38,6 +39,8 @@ pub(super) struct SplitChoice {
     /// A held-out file instead; empty for none.
     pub(super) test_uri: String,
     pub(super) seed: u64,
+    /// The folder of all users' cuts, where the newest ratings are held out; else empty.
+    pub(super) cuts_path: String,
     /// Above 0: of the training pairs this share is held out instead, and the test pairs are in neither part.
     pub(super) validation_ratio: f64,
 }
@@ -56,7 +59,7 @@ pub(super) struct Sides {
 }
 
 /// What is read of: the store and one data set in it.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     context: &'a TrainContext,
     cache: &'a LocalCache,
     dataset: &'a DatasetInfo,
@@ -72,18 +75,14 @@ pub(super) async fn load_sides(
     owners: &[ShardOwner],
     workers: Vec<WorkerPeer>,
 ) -> Result<Sides, TrainError> {
-    let me = workers
-        .iter()
-        .position(|peer| peer.node == context.node)
-        .ok_or_else(|| TrainError::Request(format!("worker '{}' is not among the workers", context.node)))?;
-    let manifest = Manifest::read(&context.store, &dataset.path, &dataset.manifest_checksum).await?;
-    let source = Source { context, cache, dataset, manifest };
+    let me = position_of(context, &workers)?;
+    let source = Source::open(context, cache, dataset).await?;
     let shards_of = |side| side_shards(dataset, side, owners, &workers);
     let blocks = [
         source.blocks(Side::Users, shards_of(Side::Users)?, me).await?,
         source.blocks(Side::Items, shards_of(Side::Items)?, me).await?,
     ];
-    let split = split(&choice);
+    let split = split(&context.store, &choice, &blocks[0].shards).await?;
     let hashes = if split.needs_hashes() {
         [source.id_hashes(Side::Users).await?, source.id_hashes(Side::Items).await?]
     } else {
@@ -103,8 +102,14 @@ pub(super) async fn load_sides(
     Ok(Sides { manifest: source.manifest, peers: workers, me, users, items, rating_sums })
 }
 
+/// This worker's place among the workers of an attempt.
+pub(super) fn position_of(context: &TrainContext, workers: &[WorkerPeer]) -> Result<usize, TrainError> {
+    let position = workers.iter().position(|peer| peer.node == context.node);
+    position.ok_or_else(|| TrainError::Request(format!("worker '{}' is not among the workers", context.node)))
+}
+
 /// Where each shard of a side is, from the leader's assignment.
-fn side_shards(
+pub(super) fn side_shards(
     dataset: &DatasetInfo,
     side: Side,
     owners: &[ShardOwner],
@@ -127,21 +132,37 @@ fn side_shards(
     Ok(SideShards::new(stats.iter().map(|stats| stats.rows), owners)?)
 }
 
-/// What the choice makes of every pair.
-fn split(choice: &SplitChoice) -> Split {
+/// What the choice makes of every pair. `users` are the shards of all users.
+async fn split(store: &Store, choice: &SplitChoice, users: &SideShards) -> Result<Split, TrainError> {
     // Pairs that the test holds out must not be those that validation does: another seed.
     let validation = (choice.validation_ratio > 0.0).then(|| (choice.validation_ratio, mix64(choice.seed)));
-    let test = if choice.test_uri.is_empty() {
+    let test = if !choice.cuts_path.is_empty() {
+        Test::Newest(Cuts::read(store, &choice.cuts_path, users, choice.seed).await?)
+    } else if choice.test_uri.is_empty() {
         Test::Ratio { ratio: choice.test_ratio, seed: choice.seed }
     } else {
         Test::Given
     };
-    Split { test, validation }
+    Ok(Split { test, validation })
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(super) async fn open(
+        context: &'a TrainContext,
+        cache: &'a LocalCache,
+        dataset: &'a DatasetInfo,
+    ) -> Result<Self, TrainError> {
+        let manifest = Manifest::read(&context.store, &dataset.path, &dataset.manifest_checksum).await?;
+        Ok(Self { context, cache, dataset, manifest })
+    }
+
     /// The owned blocks of a side, mapped and checked.
-    async fn blocks(&self, side: Side, shards: SideShards, me: usize) -> Result<Blocks, TrainError> {
+    pub(super) async fn blocks(
+        &self,
+        side: Side,
+        shards: SideShards,
+        me: usize,
+    ) -> Result<Blocks, TrainError> {
         let other_rows = if side == Side::Items { self.dataset.users } else { self.dataset.items };
         let mut files = Vec::new();
         for shard in shards.owned_by(me) {
@@ -179,7 +200,7 @@ impl Source<'_> {
     }
 
     /// The hash of every id of a side, by global row.
-    async fn id_hashes(&self, side: Side) -> Result<Vec<u64>, TrainError> {
+    pub(super) async fn id_hashes(&self, side: Side) -> Result<Vec<u64>, TrainError> {
         let ids = self.ids(side).await?;
         Ok(ids.iter().flat_map(|ids| (0..ids.len()).map(|row| ids.hash64(row))).collect())
     }

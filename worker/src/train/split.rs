@@ -1,6 +1,8 @@
-//! Which pairs are held out: by a hash of the pair, or because a file names them.
+//! Which pairs are held out: by a hash of the pair, because they are a user's newest, or because a file names them.
 
 use shoal_common::hash::{is_held_out, pair_hash};
+
+use super::cuts::Cuts;
 
 /// What becomes of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub(super) enum Test {
         /// The job's seed.
         seed: u64,
     },
+    /// Each user's newest.
+    Newest(Cuts),
     /// The pairs that a file names.
     Given,
 }
@@ -41,14 +45,16 @@ impl Split {
     pub(super) fn needs_hashes(&self) -> bool {
         let test = match &self.test {
             Test::Ratio { ratio, .. } => *ratio > 0.0,
+            Test::Newest(_) => true,
             Test::Given => false,
         };
         test || self.validation.is_some()
     }
 
-    /// What becomes of the pair with these id hashes, `given` if a held-out file names it.
-    pub(super) fn fate(&self, user_hash: u64, item_hash: u64, given: bool) -> Fate {
-        match (given || self.test.is_held_out(user_hash, item_hash), self.validation) {
+    /// What becomes of the pair with these id hashes, `named` if a held-out file names it or it is
+    /// behind its user's cut.
+    pub(super) fn fate(&self, user_hash: u64, item_hash: u64, named: bool) -> Fate {
+        match (named || self.test.is_held_out(user_hash, item_hash), self.validation) {
             (true, Some(_)) => Fate::LeftOut,
             (true, None) => Fate::HeldOut,
             (false, Some((ratio, seed))) if is_held_out(pair_hash(user_hash, item_hash, seed), ratio) => {
@@ -64,7 +70,7 @@ impl Test {
     fn is_held_out(&self, user_hash: u64, item_hash: u64) -> bool {
         match self {
             Self::Ratio { ratio, seed } => is_held_out(pair_hash(user_hash, item_hash, *seed), *ratio),
-            Self::Given => false,
+            Self::Newest(_) | Self::Given => false,
         }
     }
 }

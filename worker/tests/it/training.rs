@@ -1,11 +1,15 @@
 //! Trainings over workers: the same bits whoever does the work, and no more sent than has to be.
 
+use std::collections::BTreeMap;
+
+use shoal_common::split::of_als;
 use shoal_proto::v1::{AlsParameters, AlsSolver, ExchangeFormat, ExplicitParameters, ObjectiveChoice};
 use shoal_worker::dataset::generate::{GenerateSpec, generate};
 
 use crate::support::{
     Workers,
     import::source,
+    models::ModelRun,
     train::{Trained, parameters},
 };
 
@@ -155,6 +159,69 @@ async fn a_held_out_file_is_measured_on_and_not_trained_on() {
         written.push((trained.factors, trained.metrics));
     }
     assert!(written[0] == written[1]);
+}
+
+/// Ratings of every user: time stamp and rating, in the order of the file.
+fn ratings_of(text: &str) -> BTreeMap<i64, Vec<(i64, f64)>> {
+    let mut users: BTreeMap<i64, Vec<(i64, f64)>> = BTreeMap::new();
+    for row in text.lines().skip(1) {
+        let cells: Vec<&str> = row.split(',').collect();
+        let rating = (cells[3].parse().unwrap(), cells[2].parse().unwrap());
+        users.entry(cells[0].parse().unwrap()).or_default().push(rating);
+    }
+    users
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_users_newest_ratings_are_measured_on_and_no_others() {
+    let by_time = AlsParameters { temporal: true, ..parameters(8, 2) };
+    let split = of_als(&by_time);
+    let mut written = Vec::new();
+    for (count, threads) in [(1, 2), (3, 1)] {
+        let workers = Workers::start(count, threads).await;
+        let sample = workers.folder.path().join("sample");
+        generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+        let imported = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap();
+        let trained = workers.train(&imported.info, &by_time).await.unwrap();
+        let run = ModelRun::begin_with(&workers, &imported.info, split.clone(), 0.0).await.unwrap();
+        let held_out: u64 = trained.metrics.iter().map(|sums| sums.pairs).sum();
+        let used: u64 =
+            trained.loads.iter().flat_map(|load| &load.user_shards).map(|shard| shard.ratings).sum();
+        assert_eq!((held_out + used, held_out), (SAMPLE.ratings, run.held_out_pairs));
+        // The seconds of the sample are told apart but for a few, so that which ratings are the newest is known.
+        let users = ratings_of(&std::fs::read_to_string(sample.join("ratings.csv")).unwrap());
+        let (mut pairs, mut least, mut most) = (0, 0.0, 0.0);
+        for mut ratings in users.into_values() {
+            let newest = (ratings.len() as f64 * 0.2).round() as usize;
+            pairs += newest as u64;
+            // Ratings of one second may stand in either order.
+            for (sum, sign) in [(&mut least, 1.0), (&mut most, -1.0)] {
+                ratings.sort_by(|a, b| (b.0, sign * a.1).partial_cmp(&(a.0, sign * b.1)).unwrap());
+                *sum += ratings[..newest].iter().map(|rating| rating.1).sum::<f64>();
+            }
+        }
+        let sum: f64 = trained.metrics.iter().map(|sums| sums.rating).sum();
+        assert!(least <= sum && sum <= most, "{sum} is not from {least} to {most}");
+        assert!(most - least < 0.01 * most, "the times of the sample decide hardly anything");
+        assert_eq!(held_out, pairs);
+        assert!(trained.rmse() < 1.0, "rmse {}", trained.rmse());
+        written.push((trained.factors, trained.metrics));
+    }
+    assert!(written[0] == written[1], "three workers cut otherwise than one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_set_without_times_is_known_for_it() {
+    let workers = Workers::start(2, 1).await;
+    let folder = workers.folder.path().join("untimed");
+    std::fs::create_dir(&folder).unwrap();
+    let rows: String = (0..60).map(|row| format!("{},{},3.5\n", row % 7, row % 11)).collect();
+    std::fs::write(folder.join("ratings.csv"), format!("userId,movieId,rating\n{rows}")).unwrap();
+    let imported = workers.import(&source(&folder), SHARDS, 200_000).await.unwrap();
+    let split = of_als(&AlsParameters { temporal: true, ..parameters(8, 2) });
+    let (_, timed_ratings) = workers.cut_by_time(1, &imported.info, &split).await.unwrap();
+    assert_eq!((imported.info.ratings, timed_ratings), (60, 0));
+    workers.release().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

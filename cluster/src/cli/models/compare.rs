@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use shoal_common::readable::evaluation_json;
+use shoal_common::{
+    readable::evaluation_json,
+    split::{is_alike, of_version},
+};
 use shoal_proto::v1::ModelVersion;
 
 use crate::{
@@ -93,6 +96,10 @@ pub(in crate::cli) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
     if versions.iter().any(|version| data(version) != data(versions[0])) {
         output::print(
             "The versions were trained from different data: the figures cannot be held against each other.",
+        )?;
+    } else if versions.iter().any(|version| !is_alike(&of_version(version), &of_version(versions[0]))) {
+        output::print(
+            "The versions were measured on different held-out ratings: the figures cannot be held against each other.",
         )?;
     }
     Ok(Exit::Done)

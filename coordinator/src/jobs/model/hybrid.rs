@@ -115,6 +115,7 @@ async fn learn(
         dataset: run.dataset.clone(),
         parameters: als.parameters.clone().unwrap_or_default(),
         validation_ratio: ratio,
+        cuts_path: run.cuts_path.clone(),
     };
     let path = part.new_folder();
     let (objects, rating_mean) = train_inner(inner, &path, tracker).await?;

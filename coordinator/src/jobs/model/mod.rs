@@ -22,7 +22,7 @@ use shoal_proto::v1::{
 };
 use tokio::time::Instant;
 
-use super::{JobError, evaluation::evaluation, steps::Attempt, tracker::Tracker};
+use super::{JobError, cuts::cut_by_time, evaluation::evaluation, steps::Attempt, tracker::Tracker};
 use crate::{
     leader::{Leader, LiveWorker},
     placement::owners,
@@ -61,7 +61,9 @@ pub(super) async fn run(
     let parameters = info.training.as_ref().and_then(|training| training.model.clone()).unwrap_or_default();
     let split = parameters.split.clone().unwrap_or_default();
     let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
-    let run = Run::new(leader, attempt, dataset);
+    tracker.begin("loading", "loading the ratings", (0.0, 0.0));
+    let cuts_path = cut_by_time(leader, &attempt, &dataset, &split, tracker).await?;
+    let run = Run::new(leader, attempt, dataset, cuts_path);
     let made = match &parameters.model {
         Some(Model::ItemCf(item_cf)) => item_cf::train(&run, item_cf, &split, tracker).await?,
         Some(Model::Content(content)) => content::train(&run, content, &split, tracker).await?,
@@ -87,6 +89,8 @@ pub(super) struct Run<'a> {
     pub(super) dataset: DatasetInfo,
     /// The job's own name, below which its folders are.
     job_id: String,
+    /// The folder of the users' cuts, empty unless the split is by time.
+    pub(super) cuts_path: String,
     /// Folders named so far; those of parts are numbered apart.
     folders: AtomicU32,
 }
@@ -95,10 +99,10 @@ pub(super) struct Run<'a> {
 const FOLDERS_OF_A_PART: u32 = 1_000;
 
 impl<'a> Run<'a> {
-    pub(super) fn new(leader: &'a Leader, attempt: Attempt, dataset: DatasetInfo) -> Self {
+    pub(super) fn new(leader: &'a Leader, attempt: Attempt, dataset: DatasetInfo, cuts_path: String) -> Self {
         // Numbers below are those of sweeps.
         let folders = AtomicU32::new(10 * FOLDERS_OF_A_PART);
-        Self { leader, job_id: attempt.job_id.clone(), attempt, dataset, folders }
+        Self { leader, job_id: attempt.job_id.clone(), attempt, dataset, cuts_path, folders }
     }
 
     /// A part of the job with state of its own on workers, one of [`PARTS`].
@@ -110,6 +114,7 @@ impl<'a> Run<'a> {
             attempt,
             dataset: self.dataset.clone(),
             job_id: self.job_id.clone(),
+            cuts_path: self.cuts_path.clone(),
             folders: AtomicU32::new((11 + number) * FOLDERS_OF_A_PART),
         }
     }
@@ -172,6 +177,7 @@ impl<'a> Run<'a> {
             validation_ratio,
             owners: owners(&self.dataset, &self.attempt.names()),
             workers: self.attempt.peers(),
+            cuts_path: self.cuts_path.clone(),
         };
         let mut sums = Vec::new();
         for event in self.on_all(Step::ModelLoad(load), tracker).await? {

@@ -28,7 +28,7 @@ fn within<T: PartialOrd + std::fmt::Display>(
 pub(in crate::jobs) fn check_model(parameters: &ModelParameters, problems: &mut Vec<String>) {
     match &parameters.split {
         None => problems.push("the split is missing".to_owned()),
-        Some(split) => check_split(split.test_ratio, &split.test_uri, problems),
+        Some(split) => check_split(split, problems),
     }
     match &parameters.model {
         None => problems.push("the request names no model".to_owned()),

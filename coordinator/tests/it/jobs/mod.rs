@@ -127,6 +127,7 @@ fn word(step: &Step) -> String {
         Step::IngestParse(step) => format!("parse {}", step.file),
         Step::IngestSort(_) => "sort".to_owned(),
         Step::IngestBuild(_) => "build".to_owned(),
+        Step::SplitCuts(_) => "cut".to_owned(),
         Step::TrainLoad(_) => "load".to_owned(),
         Step::TrainRoute(_) => "route".to_owned(),
         Step::TrainHalfStep(step) => {

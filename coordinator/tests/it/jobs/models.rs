@@ -40,6 +40,10 @@ impl World {
             reuse,
             ..StartTrainingRequest::default()
         };
+        self.asked(request).await
+    }
+
+    async fn asked(&self, request: StartTrainingRequest) -> StartJobReply {
         let reply = self.cluster.ask(|mut leader| {
             let request = request.clone();
             async move { leader.start_training(request).await }
@@ -160,6 +164,61 @@ async fn a_hybrid_learns_on_models_that_have_not_seen_the_answers() {
     };
     assert_eq!(names(&metadata.versions), [version.name].into());
     assert_eq!(names(&metadata.components), [als, item_cf, content].into());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_by_time_is_cut_before_anything_is_loaded() {
+    let world = World::with_films(1, 2).await;
+    let by_time = |dataset: &str, als: bool| {
+        let mut item_cf = item_cf(10);
+        item_cf.split.as_mut().unwrap().temporal = true;
+        let explicit = ExplicitParameters { regularization: 0.1, ..ExplicitParameters::default() };
+        let parameters = AlsParameters {
+            objective: ObjectiveChoice::Explicit.into(),
+            rank: 8,
+            sweeps: 1,
+            explicit: Some(explicit),
+            test_ratio: 0.2,
+            temporal: true,
+            ..AlsParameters::default()
+        };
+        StartTrainingRequest {
+            dataset_name: dataset.into(),
+            parameters: als.then_some(parameters),
+            model: (!als).then_some(item_cf),
+            ..StartTrainingRequest::default()
+        }
+    };
+    for als in [true, false] {
+        world.stage.forget();
+        let job = world.cluster.over(&world.asked(by_time("films", als)).await.job_id).await;
+        assert_eq!(job.state(), JobState::Succeeded, "{}", job.error);
+        let words = world.words();
+        assert_eq!((words[0].as_str(), words.iter().filter(|word| *word == "cut").count()), ("cut", 1));
+        // Measuring, which loads anew, has the same cuts.
+        let mut paths: Vec<String> = world
+            .stage
+            .seen()
+            .into_iter()
+            .filter_map(|seen| match seen.step {
+                Step::SplitCuts(step) => Some(step.path),
+                Step::TrainLoad(step) => Some(step.cuts_path),
+                Step::ModelLoad(step) => Some(step.cuts_path),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(paths.len(), if als { 6 } else { 4 });
+        paths.dedup();
+        assert!(paths.len() == 1 && !paths[0].is_empty(), "{paths:?}");
+    }
+    assert!(!world.cluster.stored().iter().any(|path| path.starts_with("checkpoints/")));
+
+    let imported = world.import("untimed").await;
+    assert_eq!(world.cluster.over(&imported).await.state(), JobState::Succeeded);
+    let job = world.cluster.over(&world.asked(by_time("untimed", false)).await.job_id).await;
+    assert_eq!(job.state(), JobState::Failed);
+    assert!(job.error.contains("no rating of data set 'untimed' has a time stamp"), "{}", job.error);
     world.end().await;
 }
 

@@ -238,6 +238,7 @@ impl Service {
                 ..Default::default()
             }),
             Step::IngestBuild(step) => Event::IngestBuildDone(self.write(&step.path).await),
+            Step::SplitCuts(step) => Event::SplitCutsDone(self.cut(step).await),
             Step::TrainLoad(_) => Event::TrainLoadDone(TrainLoadDone {
                 user_shards: stats(&users, 10),
                 rating_sums: sums(150, 525.0),
@@ -252,6 +253,12 @@ impl Service {
             Step::IngestBegin(_) | Step::TrainRoute(_) => Event::EmptyDone(StepEmptyDone {}),
             of_model => self.carry_out_of_model(of_model, &users, catalogue).await,
         }
+    }
+
+    /// Nothing that is of the data set "untimed" has a time.
+    async fn cut(&self, step: SplitCuts) -> SplitCutsDone {
+        let timed_ratings = if step.dataset.unwrap_or_default().name == "untimed" { 0 } else { 200 };
+        SplitCutsDone { objects: self.write(&step.path).await.objects, timed_ratings }
     }
 
     /// Steps of models that are not ALS, and of measuring any model.

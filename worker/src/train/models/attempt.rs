@@ -76,6 +76,7 @@ impl ModelAttempt {
             test_ratio: split.test_ratio,
             test_uri: split.test_uri,
             seed: split.seed,
+            cuts_path: step.cuts_path,
             validation_ratio: step.validation_ratio,
         };
         let sides = load_sides(&context, &cache, &dataset, choice, &step.owners, step.workers).await?;

@@ -60,7 +60,11 @@ impl ModelAttempt {
             PartKind::Vectors => {
                 self.vectors().get(at).map(|vectors| vectors_bytes(path, &owned.ids, vectors))
             }
-            PartKind::Ratings | PartKind::Factors | PartKind::Totals | PartKind::Candidates => None,
+            PartKind::Ratings
+            | PartKind::Factors
+            | PartKind::Totals
+            | PartKind::Candidates
+            | PartKind::Cuts => None,
         };
         Ok(bytes.transpose()?)
     }

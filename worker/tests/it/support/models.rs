@@ -12,7 +12,7 @@ use tonic::Status;
 use super::Workers;
 
 pub(crate) fn split() -> SplitParameters {
-    SplitParameters { test_ratio: 0.2, test_uri: String::new(), seed: 42 }
+    SplitParameters { test_ratio: 0.2, seed: 42, ..SplitParameters::default() }
 }
 
 pub(crate) fn item_cf(similarity: Similarity) -> ItemCfParameters {
@@ -69,6 +69,7 @@ impl<'a> ModelRun<'a> {
         validation_ratio: f64,
     ) -> Result<Self, Status> {
         let attempt = workers.next_attempt();
+        let (cuts_path, _) = workers.cut_by_time(attempt, dataset, &split).await?;
         let mut run = Self {
             workers,
             dataset: dataset.clone(),
@@ -81,6 +82,7 @@ impl<'a> ModelRun<'a> {
             dataset: Some(dataset.clone()),
             split: Some(split),
             validation_ratio,
+            cuts_path,
             owners: workers.owners(dataset.shard_count),
             workers: workers.peers.clone(),
         };

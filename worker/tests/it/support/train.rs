@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shoal_common::store::Manifest;
+use shoal_common::{split::of_als, store::Manifest};
 use shoal_proto::v1::{step_event::Event, step_request::Step, *};
 use tonic::Status;
 
@@ -70,6 +70,7 @@ impl Workers {
         parameters: &AlsParameters,
     ) -> Result<Trained, Status> {
         let attempt = self.next_attempt();
+        let (cuts_path, _) = self.cut_by_time(attempt, dataset, &of_als(parameters)).await?;
         let load = TrainLoad {
             dataset: Some(dataset.clone()),
             parameters: Some(parameters.clone()),
@@ -77,6 +78,7 @@ impl Workers {
             workers: self.peers.clone(),
             checkpoint_path: String::new(),
             validation_ratio: 0.0,
+            cuts_path,
         };
         let (mut sums, mut loads) = (Vec::new(), Vec::new());
         for event in self.on_all(attempt, Step::TrainLoad(load)).await? {
@@ -121,6 +123,34 @@ impl Workers {
         }
         self.release().await;
         Ok(Trained { path, rating_mean, factors, work, metrics, loads })
+    }
+
+    /// The folder of the users' cuts, empty for a split that is not by time, and how many ratings have times.
+    pub(crate) async fn cut_by_time(
+        &self,
+        attempt: u32,
+        dataset: &DatasetInfo,
+        split: &SplitParameters,
+    ) -> Result<(String, u64), Status> {
+        if !split.temporal {
+            return Ok((String::new(), 0));
+        }
+        let path = format!("checkpoints/test/{attempt}-cuts");
+        let step = SplitCuts {
+            dataset: Some(dataset.clone()),
+            split: Some(split.clone()),
+            owners: self.owners(dataset.shard_count),
+            workers: self.peers.clone(),
+            path: path.clone(),
+        };
+        let (mut objects, mut timed_ratings) = (Vec::new(), 0);
+        for event in self.on_all(attempt, Step::SplitCuts(step)).await? {
+            let Event::SplitCutsDone(done) = event else { panic!("{event:?}") };
+            objects.extend(done.objects);
+            timed_ratings += done.timed_ratings;
+        }
+        Manifest::new("checkpoint", objects).write(&self.store, &path).await.unwrap();
+        Ok((path, timed_ratings))
     }
 
     async fn half_step(&self, attempt: u32, step: TrainHalfStep) -> Result<Vec<TrainHalfStepDone>, Status> {
