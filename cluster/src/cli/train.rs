@@ -4,7 +4,9 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
 use shoal_common::{readable::evaluation_json, split};
-use shoal_proto::v1::{DatasetInfo, JobInfo, ModelVersion, SplitParameters, StartTrainingRequest};
+use shoal_proto::v1::{
+    DatasetInfo, JobInfo, ModelVersion, PromoteReply, SplitParameters, StartTrainingRequest,
+};
 
 use super::{
     connection::{ClusterArgs, find_dataset, find_version, newest},
@@ -27,6 +29,7 @@ Examples:
   shoal train --models ALS --rank 256 --objective implicit --solver ials++ --block-size 64
   shoal train --models ALS --objective explicit --nonnegative
   shoal train --models ITEM_CF,HYBRID --force
+  shoal train --models ITEM_CF --promote --default
   shoal train --models HYBRID --weights als=.6,item_cf=.2,content=.2
   shoal train --models ALS,ITEM_CF --split temporal --test-ratio 0.1
 
@@ -48,9 +51,13 @@ pub(super) struct Args {
     als: AlsArgs,
     #[command(flatten)]
     others: ModelArgs,
-    /// Make the version the live one when it is trained; of several models that of the first
+    /// Make the versions live when they are trained, each of its own model
     #[arg(long)]
     promote: bool,
+    /// With --promote: let the model answer queries that name none; the first model with a live version does so
+    /// anyhow
+    #[arg(long, requires = "promote", conflicts_with = "detach")]
+    default: bool,
     /// Train again what was trained alike before
     #[arg(long)]
     force: bool,
@@ -104,6 +111,9 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
     if args.detach && args.models.len() > 1 {
         return Err(refusal(Exit::Usage, "one model at a time can be detached; name it with --models"));
     }
+    if args.default && args.models.len() > 1 {
+        return Err(refusal(Exit::Usage, "one model answers queries that name none; name it with --models"));
+    }
     let test = args.als.test.as_deref().map(source_uri).transpose()?;
     let client = args.cluster.connect()?;
     let mut signals = Signals::install()?;
@@ -115,23 +125,20 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
         })?,
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for (place, kind) in args.models.iter().copied().enumerate() {
-        let mut request = request(kind, &args, test.clone(), dataset, &outcomes, &client).await?;
-        request.promote = args.promote && place == 0;
-        let promoted = request.promote;
+    let mut default_model = None;
+    for kind in args.models.iter().copied() {
+        let request = request(kind, &args, test.clone(), dataset, &outcomes, &client).await?;
         let started = match args.force {
             true => Started::Job(client.start_training(request).await?),
             false => client.start_or_reuse(request).await?,
         };
         let job = match started {
             Started::Existing(name) => {
-                if promoted {
-                    promote(&client, &name, args.json).await?;
-                }
                 let version = version_of(&client, &name).await?;
                 if !args.json {
                     output::print(&format!("{name} was trained alike before; --force trains it again."))?;
                 }
+                default_model = make_live(&client, &name, &args).await?.or(default_model);
                 outcomes.push(Outcome { kind, version, job: None });
                 continue;
             }
@@ -142,6 +149,7 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
             Ended::Trained(job) => *job,
             Ended::Left(exit) => return Ok(exit),
         };
+        default_model = make_live(&client, &job.model_version, &args).await?.or(default_model);
         let version = version_of(&client, &job.model_version).await?;
         if !args.json {
             output::print(&describe(&job))?;
@@ -153,7 +161,16 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
         }
         outcomes.push(Outcome { kind, version, job: Some(job) });
     }
-    report(&outcomes, args.json)
+    report(&outcomes, default_model.as_deref(), args.json)
+}
+
+/// Promotes a version where that was asked for; the model that then answers queries which name none.
+async fn make_live(client: &ClusterClient, version: &str, args: &Args) -> anyhow::Result<Option<String>> {
+    if !args.promote {
+        return Ok(None);
+    }
+    // The job asks for the same when it is over; what it leaves as the default is settled here.
+    Ok(Some(promote(client, version, args.default, args.json).await?.default_model))
 }
 
 async fn request(
@@ -180,6 +197,7 @@ async fn request(
         dataset_version: dataset.version.clone(),
         parameters: (kind == Kind::Als).then_some(als),
         model,
+        promote: args.promote,
         ..StartTrainingRequest::default()
     })
 }
@@ -227,15 +245,22 @@ async fn detached(client: &ClusterClient, job_id: &str, json: bool) -> anyhow::R
 }
 
 /// One model's job, or that it was skipped; for several models all of them, and a table for people.
-fn report(outcomes: &[Outcome], json: bool) -> anyhow::Result<Exit> {
+fn report(outcomes: &[Outcome], default_model: Option<&str>, json: bool) -> anyhow::Result<Exit> {
     if json {
         let documents: Vec<Value> = outcomes.iter().map(outcome_json).collect();
         match &documents[..] {
             [only] => output::print_json(only)?,
-            _ => output::print_json(&json!({"models": documents}))?,
+            _ => output::print_json(&json!({"models": documents, "default_model": default_model}))?,
         }
-    } else if outcomes.len() > 1 {
+        return Ok(Exit::Done);
+    }
+    if outcomes.len() > 1 {
         output::print(&format!("\n{}", summary(outcomes)))?;
+    }
+    if let Some(default_model) = default_model {
+        let is_only = matches!(outcomes, [only] if only.kind.model() != default_model);
+        let remedy = if is_only { "; `--promote --default` lets this one answer them" } else { "" };
+        output::print(&format!("Live. Queries that name no model go to {default_model}{remedy}."))?;
     }
     Ok(Exit::Done)
 }
@@ -300,6 +325,10 @@ pub(super) async fn follow_to_the_end(
         Ended::Trained(job) => job,
         Ended::Left(exit) => return Ok(exit),
     };
+    if is_to_be_live(&job) {
+        // The job is over once the version is made; whoever asked for it to be live asks for it next.
+        promote(client, &job.model_version, false, json).await?;
+    }
     if json {
         output::print_json(&output::job(&job))?;
     } else {
@@ -328,22 +357,21 @@ async fn follow_trained(
                 Wish::Cancel => return cancel(client, job_id).await.map(Ended::Left),
             }
         };
-        let job = succeeded(*job)?;
-        if is_to_be_live(&job) {
-            // The job is over once the version is made; whoever asked for it to be live asks for it next.
-            promote(client, &job.model_version, json).await?;
-        }
-        return Ok(Ended::Trained(Box::new(job)));
+        return Ok(Ended::Trained(Box::new(succeeded(*job)?)));
     }
 }
 
-async fn promote(client: &ClusterClient, version: &str, json: bool) -> anyhow::Result<()> {
+async fn promote(
+    client: &ClusterClient,
+    version: &str,
+    make_default: bool,
+    json: bool,
+) -> anyhow::Result<PromoteReply> {
     let view = View::new(Style::choose(json), "promote");
     view.set(0.0, "workers load the version");
-    let promoted = client.promote(version, false).await;
+    let promoted = client.promote(version, make_default).await;
     drop(view);
-    promoted?;
-    Ok(())
+    Ok(promoted?)
 }
 
 fn is_to_be_live(job: &JobInfo) -> bool {
@@ -407,8 +435,7 @@ pub(super) fn describe(job: &JobInfo) -> String {
     if let Some(work) = job.sweeps.last().and_then(|sweep| sweep.work.as_ref()) {
         text.push_str(&format!("\n  last sweep: {}", output::work_line(work)));
     }
-    let is_als = job.training.as_ref().is_some_and(|training| training.model.is_none());
-    if is_als && !is_to_be_live(job) {
+    if !is_to_be_live(job) {
         text.push_str(&format!("\nMake it live with `shoal models promote {}`.", job.model_version));
     }
     text

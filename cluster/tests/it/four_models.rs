@@ -121,6 +121,48 @@ async fn all_four_are_trained_once_and_again_only_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_promoted_is_live_and_the_default_stays_unless_it_is_asked_for() {
+    let folder = folder();
+    let data = generate(folder.path(), SMALL);
+    let cluster = start(2).await;
+    cluster.import(&data, "movies");
+    let small = ["--rank", "8", "--iterations", "2", "--promote"];
+    let both = ["train", "--json", "--models", "als,content"];
+    let report = cluster.shoal(&[&both[..], &small].concat()).json();
+    assert_eq!(report["default_model"], "als", "{report:#}");
+    let live = || {
+        let status = cluster.status();
+        let models = status["models"].as_array().unwrap().iter();
+        let mut live: Vec<(String, String)> = models
+            .map(|served| (text(served, "model").to_owned(), text(served, "live_version").to_owned()))
+            .collect();
+        live.sort();
+        (live, text(&status, "default_model").to_owned())
+    };
+    let versions = report["models"].as_array().unwrap().iter();
+    let trained: Vec<(String, String)> = versions
+        .map(|outcome| (text(outcome, "model").to_owned(), text(outcome, "model_version").to_owned()))
+        .collect();
+    assert_eq!(live(), (trained.clone(), "als".to_owned()));
+
+    // The same once more is kept and stays live; what would change the default is said.
+    let content = |flags: &[&str]| {
+        cluster.shoal(&[&["train", "--models", "content", "--promote"], flags].concat()).exits_with(0).stdout
+    };
+    let said = content(&[]);
+    assert!(said.contains("go to als") && said.contains("--promote --default"), "{said}");
+    assert_eq!(live(), (trained.clone(), "als".to_owned()));
+    let said = content(&["--default"]);
+    assert!(said.contains("go to content_based."), "{said}");
+    assert_eq!(live(), (trained, "content_based".to_owned()));
+
+    let hint = cluster.shoal(&["train", "--models", "item_cf"]).exits_with(0).stdout;
+    assert!(hint.contains("Make it live with `shoal models promote item_cf_model_v1_"), "{hint}");
+    let refused = cluster.shoal(&["train", "--models", "als,content", "--promote", "--default"]);
+    refused.exits_with(2).says(&["one model", "--models"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn on_real_ratings_the_blend_is_worth_at_least_what_its_best_part_is() {
     // Without the variable there is nothing real to train on.
     let Some(data) = real_data() else { return };
