@@ -14,6 +14,7 @@ mod four_models;
 mod imports;
 mod jobs;
 mod models;
+mod new_movies;
 mod quickstart;
 mod simulate;
 mod spark;
