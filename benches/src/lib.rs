@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod curves;
 pub mod data;
 pub mod engine;
+pub mod flags;
 pub mod kernels;
 pub mod machine;
 pub mod peers;

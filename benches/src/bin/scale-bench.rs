@@ -8,38 +8,24 @@
 //! Workers share this machine's cores, so beyond as many workers as cores only bytes and core time
 //! say something; the prediction uses these. It is printed as a prediction.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use clap::Parser as _;
 use serde_json::{Value, json};
 use shoal_benches::{
     cluster::Cluster,
-    data, machine,
+    data,
+    flags::Flags,
+    machine,
     machine::median,
     ratings::{RowLengths, row_lengths},
 };
-use shoal_worker::dataset::generate::GenerateSpec;
 
 /// Measures a sweep over 1, 2, 4 and 8 workers and predicts it for more.
 #[derive(Debug, clap::Parser)]
 #[command(name = "scale-bench")]
 struct Args {
-    /// Folder for generated data and clusters
-    #[arg(long, default_value = "target/bench-data")]
-    work: PathBuf,
-    /// The `shoal` binary; by default the one beside this program
-    #[arg(long)]
-    shoal: Option<PathBuf>,
-    /// Users of the data
-    #[arg(long, default_value_t = 138_493)]
-    users: u64,
-    /// Movies of the data
-    #[arg(long, default_value_t = 26_744)]
-    items: u64,
-    /// Ratings of the data
-    #[arg(long, default_value_t = 20_000_263)]
-    ratings: u64,
+    #[command(flatten)]
+    flags: Flags,
     /// Elements of a factor row
     #[arg(long, default_value_t = 64)]
     rank: u32,
@@ -49,9 +35,6 @@ struct Args {
     /// One round trip between coordinator and workers in the predicted network, milliseconds
     #[arg(long, default_value_t = 0.5)]
     round_trip_ms: f64,
-    /// Where results go
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
-    out: PathBuf,
 }
 
 /// One sweep with so many workers.
@@ -69,21 +52,8 @@ struct Sweep {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let shoal = match &args.shoal {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("shoal"),
-    };
-    std::fs::create_dir_all(&args.work)?;
-    let work = args.work.canonicalize()?;
-    let spec = GenerateSpec {
-        users: args.users,
-        items: args.items,
-        ratings: args.ratings,
-        rank: 16,
-        seed: 42,
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-    };
-    let files = data::prepare(&work, &spec)?;
+    let (shoal, work) = (args.flags.shoal()?, args.flags.work()?);
+    let files = data::prepare(&work, &args.flags.data())?;
     let lengths = row_lengths(&files.train)?;
     println!("workers  sweep s  solve s  wait s   MB sent  MB least  MB expected");
     let mut measured = Vec::new();
@@ -177,11 +147,11 @@ fn write(args: &Args, measured: &[Sweep], predicted: &[Value]) -> anyhow::Result
     let whole = json!({
         "machine": machine::describe(),
         "rank": args.rank,
-        "ratings": args.ratings,
+        "ratings": args.flags.ratings,
         "measured": measured,
         "prediction": { "link_gbits": args.link_gbits, "round_trip_ms": args.round_trip_ms, "sweeps": predicted },
     });
-    std::fs::create_dir_all(&args.out)?;
-    std::fs::write(args.out.join("scale.json"), format!("{whole:#}\n"))?;
+    std::fs::create_dir_all(&args.flags.out)?;
+    std::fs::write(args.flags.out.join("scale.json"), format!("{whole:#}\n"))?;
     Ok(())
 }
