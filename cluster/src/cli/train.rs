@@ -18,7 +18,7 @@ use super::{
 use crate::{
     client::{ClusterClient, Started, is_over},
     model_parameters::{Components, ModelArgs},
-    output::{self, Align, Table},
+    output,
     parameters::AlsArgs,
 };
 
@@ -255,7 +255,9 @@ fn report(outcomes: &[Outcome], default_model: Option<&str>, json: bool) -> anyh
         return Ok(Exit::Done);
     }
     if outcomes.len() > 1 {
-        output::print(&format!("\n{}", summary(outcomes)))?;
+        let kept = |outcome: &Outcome| outcome.job.is_none();
+        let versions = outcomes.iter().map(|outcome| (&outcome.version, kept(outcome)));
+        output::print(&format!("\n{}", output::worth(versions)))?;
     }
     if let Some(default_model) = default_model {
         let is_only = matches!(outcomes, [only] if only.kind.model() != default_model);
@@ -272,40 +274,6 @@ fn outcome_json(outcome: &Outcome) -> Value {
     json["skipped"] = json!(outcome.job.is_none());
     json["evaluation"] = outcome.version.evaluation.as_ref().map_or(Value::Null, evaluation_json);
     json
-}
-
-fn summary(outcomes: &[Outcome]) -> Table {
-    let mut table = Table::new(&[
-        ("MODEL", Align::Left),
-        ("RMSE", Align::Right),
-        ("NDCG@10", Align::Right),
-        ("NDCG@20", Align::Right),
-        ("RECALL@20", Align::Right),
-        ("COVERAGE", Align::Right),
-        ("TIME", Align::Right),
-        ("VERSION", Align::Left),
-    ]);
-    for Outcome { kind, version, job } in outcomes {
-        let evaluation = version.evaluation.as_ref().map_or(Value::Null, evaluation_json);
-        let metric = |path: &str| {
-            evaluation.pointer(path).and_then(Value::as_f64).map(output::decimal).unwrap_or_default()
-        };
-        let time = match job {
-            Some(_) => output::seconds(version.training_seconds),
-            None => "kept".to_owned(),
-        };
-        table.row([
-            kind.model().to_owned(),
-            metric("/rating/rmse"),
-            metric("/lists/ndcg_at_10"),
-            metric("/lists/ndcg_at_20"),
-            metric("/lists/recall_at_20"),
-            metric("/coverage"),
-            time,
-            version.name.clone(),
-        ]);
-    }
-    table
 }
 
 /// How following a training ended.

@@ -4,6 +4,7 @@ mod bars;
 mod json;
 mod table;
 mod text;
+mod worth;
 
 use std::io::{self, Write as _};
 
@@ -13,6 +14,7 @@ pub use bars::{Bars, Group};
 pub use json::{dataset, iso_time, job, model, parameters, status, sweep_metrics};
 pub use table::{Align, Table};
 pub use text::{bytes, count, decimal, evaluation_lines, genre_list, metrics_lines, seconds, work_line};
+pub use worth::worth;
 
 /// Prints text and a newline to standard output. A reader that has gone away (`shoal … | head`) is no error.
 ///

@@ -39,6 +39,10 @@ fn check_report(report: &Value) {
     let rmse = report["metrics"]["rating"]["rmse"].as_f64().unwrap();
     assert!(rmse > 0.3 && rmse < 1.2, "{report:#}");
     assert!(report["metrics"]["ranking"]["ndcg_at_20"].as_f64().unwrap() > 0.0, "{report:#}");
+    let models = report["models"].as_array().unwrap();
+    let named: Vec<&str> = models.iter().map(|model| model["model"].as_str().unwrap()).collect();
+    assert_eq!(named, ["als", "item_cf", "content_based", "hybrid"]);
+    assert!(models.iter().all(|model| model["evaluation"]["lists"]["ndcg_at_20"].as_f64() > Some(0.0)));
     let answer = &report["sample_answer"];
     assert_eq!(answer["source"], "model");
     assert_eq!(answer["model_version"], report["version"]);
@@ -57,12 +61,13 @@ async fn a_second_start_serves_what_the_first_has_trained() {
     assert_nothing_runs(&dir);
     check_report(&first_report);
     let stages = names(&first_report["seconds"]);
-    assert_eq!(stages, ["answer", "generate", "import", "promote", "start", "total", "train"]);
+    let expected = "answer content generate hybrid import item_cf promote start total train";
+    assert_eq!(stages.join(" "), expected);
 
     let mut second = Running::start(folder.path(), &arguments(&dir, &[&SMALL[..], &["--json"]].concat()));
     let second_report = second.prints("the second report", report).await;
     check_report(&second_report);
-    for part in ["version", "dataset", "metrics"] {
+    for part in ["version", "dataset", "metrics", "models"] {
         assert_eq!(second_report[part], first_report[part]);
     }
     assert_eq!(
@@ -78,6 +83,15 @@ async fn a_second_start_serves_what_the_first_has_trained() {
         [&health["status"], &health["model_version"]],
         ["healthy", second_report["version"].as_str().unwrap()]
     );
+
+    for model in ["als", "item_cf", "content", "hybrid"] {
+        let path = format!("/recommendations/recommend/1?model={model}");
+        let answer = http.get(&path).await.ok();
+        assert_eq!(
+            (&answer["source"], &answer["recommendations"][0]["model"]),
+            (&"model".into(), &model.into())
+        );
+    }
 
     // Another start in the same folder is told who has it, and disturbs nobody.
     let third = shoal(&arguments(&dir, &SMALL)).exits_with(1);

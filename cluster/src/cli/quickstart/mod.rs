@@ -12,7 +12,16 @@ use super::{
     local_args::{self, LocalArgs, Running, Start},
     signals::Signals,
 };
-use crate::{client::ClusterClient, output, parameters::AlsArgs, recommender::Recommender};
+use shoal_common::split;
+use shoal_proto::v1::AlsParameters;
+
+use crate::{
+    client::ClusterClient,
+    model_parameters::{Components, ModelArgs},
+    output,
+    parameters::AlsArgs,
+    recommender::Recommender,
+};
 
 use report::Report;
 use stages::{Stages, Watch};
@@ -24,9 +33,9 @@ Examples:
   shoal quickstart --data ./ml-latest-small --exit --json
   shoal quickstart --workers 5 --coordinators 1 --http 127.0.0.1:8080 --dir ./my-cluster
 
-Starts coordinators, workers and a router as processes of their own, imports the data, trains a version, \
-makes it live, prints what it measured and keeps serving until Ctrl-C. A second start with the same --dir \
-and data serves at once.";
+Starts coordinators, workers and a router as processes of their own, imports the data, trains all four models, \
+makes them live, prints what was measured and keeps serving until Ctrl-C. ALS answers where no model is named. A second \
+start with the same --dir and data serves at once.";
 
 /// Flags of `shoal quickstart`.
 #[derive(Debug, clap::Args)]
@@ -45,6 +54,8 @@ pub(super) struct Args {
     local: LocalArgs,
     #[command(flatten)]
     als: AlsArgs,
+    #[command(flatten)]
+    others: ModelArgs,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
@@ -63,7 +74,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         biased;
         // Whoever presses Ctrl-C wants everything stopped; what is finished stays in the folder.
         () = signals.received() => None,
-        prepared = prepare(&running, data, args.als.parameters(test), &mut watch) => Some(prepared),
+        prepared = prepare(&running, data, args.als.parameters(test), &args.others, &mut watch) => Some(prepared),
     };
     let outcome = match prepared {
         None => Ok(Exit::Interrupted),
@@ -91,7 +102,8 @@ fn up_sentence(running: &Running) -> String {
 async fn prepare(
     running: &Running,
     data: Option<String>,
-    parameters: shoal_proto::v1::AlsParameters,
+    parameters: AlsParameters,
+    others: &ModelArgs,
     watch: &mut Watch,
 ) -> anyhow::Result<Report> {
     let file = &running.plan().file;
@@ -107,11 +119,22 @@ async fn prepare(
         None => stages.sample(parameters.seed).await?,
     };
     let dataset = stages.dataset(&uri, &name).await?;
-    let version = stages.version(&dataset, &parameters).await?;
+    let version = stages.als(&dataset, &parameters).await?;
     stages.promote(&version).await?;
+    // The first answers come before the other models are there.
     let answer = stages.answer(&dataset, &version).await?;
+    let held_out = split::of_als(&parameters);
+    let item_cf = stages.other("item_cf", &dataset, others.item_cf(held_out.clone())).await?;
+    let content = stages.other("content", &dataset, others.content(held_out.clone())).await?;
+    let components = Components {
+        als: version.name.clone(),
+        item_cf: item_cf.name.clone(),
+        content: content.name.clone(),
+    };
+    let hybrid = stages.other("hybrid", &dataset, others.hybrid(held_out, &components)).await?;
+    let others = [item_cf, content, hybrid];
     let dir = running.plan().dir.display().to_string();
-    Ok(Report { dataset, version, answer, http, dir, seconds: watch.seconds() })
+    Ok(Report { dataset, version, others, answer, http, dir, seconds: watch.seconds() })
 }
 
 async fn serve(args: &Args, report: &Report, signals: &mut Signals) -> anyhow::Result<Exit> {

@@ -1,6 +1,7 @@
 //! What quickstart prints at its end.
 
 use serde_json::{Map, Value, json};
+use shoal_common::readable::evaluation_json;
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use crate::{cli::query, output};
@@ -9,7 +10,10 @@ use crate::{cli::query, output};
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) dataset: DatasetInfo,
+    /// Of ALS, which answers where no model is named.
     pub(super) version: ModelVersion,
+    /// Of the other models.
+    pub(super) others: [ModelVersion; 3],
     /// The router's answer for one user.
     pub(super) answer: Value,
     pub(super) http: String,
@@ -28,11 +32,16 @@ impl Report {
             "version": self.version.name,
             "parameters": self.version.parameters.as_ref().map(output::parameters),
             "metrics": self.version.metrics.as_ref().map(output::sweep_metrics),
+            "models": self.versions().map(model_json).collect::<Vec<_>>(),
             "seconds": seconds,
             "sample_answer": self.answer,
             "http": self.http,
             "dir": self.dir,
         })
+    }
+
+    fn versions(&self) -> impl Iterator<Item = &ModelVersion> {
+        std::iter::once(&self.version).chain(&self.others)
     }
 
     /// A page for people; `serving` says how it goes on.
@@ -45,6 +54,8 @@ impl Report {
                 text.push_str(&format!("  {line}\n"));
             }
         }
+        let versions = self.versions().map(|version| (version, false));
+        text.push_str(&format!("\nThe models beside each other:\n{}", output::worth(versions)));
         let user = &self.answer["user_id"];
         text.push_str(&format!(
             "\nThe top ten for user {}:\n{}",
@@ -61,16 +72,25 @@ impl Report {
         text
     }
 
-    fn curl_lines(&self) -> [String; 3] {
+    fn curl_lines(&self) -> [String; 4] {
         let (http, user) = (&self.http, &self.answer["user_id"]);
         let movie = &self.answer["recommendations"][0]["movie_id"];
         let body = format!(r#"{{"user_id": {user}, "movie_id": {movie}}}"#);
         [
             format!("curl '{http}/recommendations/recommend/{}?n=5'", plain(user)),
+            format!("curl '{http}/recommendations/recommend/{}?n=5&model=hybrid'", plain(user)),
             format!("curl '{http}/recommendations/similar/{}?n=5'", plain(movie)),
             format!("curl -H 'content-type: application/json' -d '{body}' {http}/recommendations/predict"),
         ]
     }
+}
+
+fn model_json(version: &ModelVersion) -> Value {
+    json!({
+        "model": version.model,
+        "version": version.name,
+        "evaluation": version.evaluation.as_ref().map(evaluation_json),
+    })
 }
 
 /// An id without the quotes of JSON.

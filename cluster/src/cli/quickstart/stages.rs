@@ -8,8 +8,8 @@ use shoal_common::{
     store::Store,
 };
 use shoal_proto::v1::{
-    AlsParameters, DatasetInfo, DatasetSource, ImportDatasetRequest, JobInfo, ModelVersion, Side,
-    StartTrainingRequest, VersionState,
+    AlsParameters, DatasetInfo, DatasetSource, ImportDatasetRequest, JobInfo, ModelParameters, ModelVersion,
+    Side, StartTrainingRequest, VersionState,
 };
 use tokio::time::Instant;
 
@@ -85,6 +85,12 @@ impl Watch {
     }
 }
 
+/// What is trained: the one or the other.
+struct Wanted {
+    parameters: Option<AlsParameters>,
+    model: Option<ModelParameters>,
+}
+
 /// What the stages work with.
 pub(super) struct Stages<'a> {
     pub(super) client: ClusterClient,
@@ -154,54 +160,81 @@ impl Stages<'_> {
         Ok(info)
     }
 
-    /// A version trained on the data set with these parameters.
-    pub(super) async fn version(
+    /// An ALS version trained on the data set with these parameters.
+    pub(super) async fn als(
         &mut self,
         dataset: &DatasetInfo,
         parameters: &AlsParameters,
     ) -> anyhow::Result<ModelVersion> {
-        if let Some(version) = self.trained(dataset, parameters).await? {
+        let wanted = Wanted { parameters: Some(parameters.clone()), model: None };
+        let AlsParameters { rank, sweeps, .. } = parameters;
+        self.version("train", dataset, wanted, &format!(": rank {rank}, {sweeps} sweeps")).await
+    }
+
+    /// A version of another model trained on the data set with these parameters, live beside those of the others;
+    /// `stage` names the model.
+    pub(super) async fn other(
+        &mut self,
+        stage: &'static str,
+        dataset: &DatasetInfo,
+        parameters: ModelParameters,
+    ) -> anyhow::Result<ModelVersion> {
+        let wanted = Wanted { parameters: None, model: Some(parameters) };
+        let version = self.version(stage, dataset, wanted, "").await?;
+        if version.state() != VersionState::Live {
+            self.load(&version, false).await?;
+        }
+        Ok(version)
+    }
+
+    async fn version(
+        &mut self,
+        stage: &'static str,
+        dataset: &DatasetInfo,
+        wanted: Wanted,
+        about: &str,
+    ) -> anyhow::Result<ModelVersion> {
+        if let Some(version) = self.trained(dataset, &wanted).await? {
             self.watch.skipped(&format!("Found {} from an earlier start", version.name));
             return Ok(version);
         }
-        let request = StartTrainingRequest {
-            dataset_name: dataset.name.clone(),
-            dataset_version: dataset.version.clone(),
-            parameters: Some(parameters.clone()),
-            ..StartTrainingRequest::default()
-        };
         let open = self.open_job(|job| {
             job.training.as_ref().is_some_and(|training| {
                 training.dataset_name == dataset.name
                     && training.dataset_version == dataset.version
-                    && training.parameters.as_ref() == Some(parameters)
+                    && training.parameters == wanted.parameters
+                    && training.model == wanted.model
             })
         });
         let job_id = match open.await? {
             Some(job_id) => job_id,
-            None => self.client.start_training(request).await?,
+            None => {
+                let request = StartTrainingRequest {
+                    dataset_name: dataset.name.clone(),
+                    dataset_version: dataset.version.clone(),
+                    parameters: wanted.parameters.clone(),
+                    model: wanted.model.clone(),
+                    ..StartTrainingRequest::default()
+                };
+                self.client.start_training(request).await?
+            }
         };
         let job = self.finish(&job_id, "train").await?;
-        let version = self.trained(dataset, parameters).await?.ok_or_else(|| {
+        let version = self.trained(dataset, &wanted).await?.ok_or_else(|| {
             let message =
                 format!("job {job_id} ended, but the version '{}' is not registered", job.model_version);
             refusal(Exit::Failed, message)
         })?;
-        let sentence =
-            format!("Trained {}: rank {}, {} sweeps", version.name, parameters.rank, parameters.sweeps);
-        self.watch.done("train", &sentence);
+        self.watch.done(stage, &format!("Trained {}{about}", version.name));
         Ok(version)
     }
 
-    async fn trained(
-        &self,
-        dataset: &DatasetInfo,
-        parameters: &AlsParameters,
-    ) -> anyhow::Result<Option<ModelVersion>> {
+    async fn trained(&self, dataset: &DatasetInfo, wanted: &Wanted) -> anyhow::Result<Option<ModelVersion>> {
         let fits = |version: &ModelVersion| {
             version.dataset_name == dataset.name
                 && version.dataset_version == dataset.version
-                && version.parameters.as_ref() == Some(parameters)
+                && version.parameters == wanted.parameters
+                && version.model_parameters == wanted.model
                 && version.state() != VersionState::Training
         };
         let mut versions: Vec<ModelVersion> = self.client.models().await?.into_iter().filter(fits).collect();
@@ -220,17 +253,22 @@ impl Stages<'_> {
         succeeded(show_until_over(&self.client, job_id, self.watch.style(), what).await?)
     }
 
-    /// Makes the version the live one.
+    /// Makes the version the live one, and the one that answers where no model is named.
     pub(super) async fn promote(&mut self, version: &ModelVersion) -> anyhow::Result<()> {
         if version.state() == VersionState::Live {
             return Ok(());
         }
+        self.load(version, true).await?;
+        self.watch.done("promote", "Promoted: workers hold every shard of it");
+        Ok(())
+    }
+
+    async fn load(&self, version: &ModelVersion, make_default: bool) -> anyhow::Result<()> {
         let view = View::new(self.watch.style(), "promote");
         view.set(0.0, "workers load the version");
-        let promoted = self.client.promote(&version.name, true).await;
+        let promoted = self.client.promote(&version.name, make_default).await;
         drop(view);
         promoted?;
-        self.watch.done("promote", "Promoted: workers hold every shard of it");
         Ok(())
     }
 
@@ -246,8 +284,10 @@ impl Stages<'_> {
             _ => self.some_user(dataset, version).await?,
         };
         let give_up_at = Instant::now() + ANSWER_PATIENCE;
-        // A list without some shards would be another one.
-        let parameters = [("n", TOP_N.to_string()), ("complete", "true".to_owned())];
+        // A list without some shards would be another one, and one that was kept does not say that the model knows the
+        // user.
+        let parameters =
+            [("n", TOP_N.to_string()), ("complete", "true".to_owned()), ("use_cache", "false".to_owned())];
         loop {
             let reason = match self.router.recommend(&user.to_string(), &parameters).await {
                 Ok(answer) if answer["model_version"] != version.name.as_str() => {
