@@ -463,7 +463,7 @@ mod tests {
         fn brute_force(&self, kind: u8, query: &[f32], exclude: &[u32], n: usize) -> Vec<(f32, u32)> {
             let mut all: Vec<(f32, u32)> = (0..self.counts.len())
                 .filter(|&row| self.counts[row] > 0 && !exclude.contains(&(row as u32)))
-                .map(|row| (self.score(kind, query, row), row as u32))
+                .filter_map(|row| Some((finite(self.score(kind, query, row))?, row as u32)))
                 .collect();
             all.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
             all.truncate(n);
