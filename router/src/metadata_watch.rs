@@ -117,7 +117,7 @@ impl Follower {
         if (metadata.leader_term, metadata.revision) <= self.sender.borrow().revision {
             return;
         }
-        let snapshot = Snapshot::new(metadata, &self.replicas);
+        let snapshot = Snapshot::new(metadata, &self.sender.borrow(), &self.replicas);
         metrics::gauge!("shoal_router_metadata_revision").set(metadata.revision as f64);
         metrics::gauge!("shoal_router_workers_up").set(snapshot.workers_up as f64);
         let before = self.sender.borrow().live.as_ref().map(|live| live.version.name.clone());

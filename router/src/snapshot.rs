@@ -1,10 +1,11 @@
 //! What is served where, as one query sees it: made once per metadata change, never changed after.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use shoal_common::ids::IdKind;
 use shoal_proto::v1::{
-    AlsParameters, DatasetInfo, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole, ObjectiveChoice, Side,
+    AlsParameters, DatasetInfo, LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole,
+    ObjectiveChoice, Side,
 };
 
 use crate::{
@@ -25,8 +26,8 @@ pub struct Live {
     pub user_id_kind: IdKind,
     /// Kind of item ids.
     pub item_id_kind: IdKind,
-    /// Per user shard, whom to ask: the workers that are up and have reported it ready, else those that
-    /// are up and should have it, else whoever had or should have it.
+    /// Per user shard, whom to ask: the workers that are up and have reported it ready (or should have it and have
+    /// reported nothing yet), else those that are up and should have it, else whoever had or should have it.
     pub user_shards: Vec<Vec<Arc<Replica>>>,
     /// Likewise per item shard.
     pub item_shards: Vec<Vec<Arc<Replica>>>,
@@ -78,12 +79,17 @@ pub struct Snapshot {
     pub others: Vec<(Live, Option<Live>)>,
     /// Workers that are up.
     pub workers_up: usize,
+    /// What each worker has ready, as far as that is known.
+    loaded: HashMap<String, LoadedVersions>,
 }
 
 impl Snapshot {
-    /// From metadata. Workers keep their `replicas` entry from one snapshot to the next.
+    /// From metadata and the snapshot before, whose word is taken for the workers from which a new leader has not
+    /// heard yet. Workers keep their `replicas` entry from one snapshot to the next.
     #[must_use]
-    pub fn new(metadata: &Metadata, replicas: &Replicas) -> Self {
+    pub fn new(metadata: &Metadata, before: &Self, replicas: &Replicas) -> Self {
+        let loaded = loaded(metadata, before);
+        let version = |name: &str| version(metadata, &loaded, name, replicas);
         let workers = metadata.nodes.iter().filter(|node| node.role() == NodeRole::Worker);
         replicas.retain(|name, address| {
             metadata.nodes.iter().any(|node| node.name == name && node.address == address)
@@ -91,15 +97,16 @@ impl Snapshot {
         // A coordinator of a release that served one version names no others.
         let others = metadata.served.iter().filter(|served| served.model != metadata.default_model);
         let others = others.filter_map(|served| {
-            let previous = version(metadata, &served.previous_version, replicas);
-            Some((version(metadata, &served.live_version, replicas)?, previous))
+            let previous = version(&served.previous_version);
+            Some((version(&served.live_version)?, previous))
         });
         Self {
             revision: (metadata.leader_term, metadata.revision),
-            live: version(metadata, &metadata.live_version, replicas),
-            previous: version(metadata, &metadata.previous_version, replicas),
+            live: version(&metadata.live_version),
+            previous: version(&metadata.previous_version),
             others: others.collect(),
             workers_up: workers.filter(|node| is_up(node)).count(),
+            loaded,
         }
     }
 }
@@ -149,7 +156,21 @@ fn rating_mean(metadata: &Metadata, version: &ModelVersion) -> f64 {
     als.filter(predicts).unwrap_or(version).rating_mean
 }
 
-fn version(metadata: &Metadata, name: &str, replicas: &Replicas) -> Option<Live> {
+/// What each of the nodes has ready: as the metadata says, else as was known before.
+fn loaded(metadata: &Metadata, before: &Snapshot) -> HashMap<String, LoadedVersions> {
+    let of_node = |node: &NodeInfo| {
+        let loaded = metadata.loaded.get(&node.name).or_else(|| before.loaded.get(&node.name))?;
+        Some((node.name.clone(), loaded.clone()))
+    };
+    metadata.nodes.iter().filter_map(of_node).collect()
+}
+
+fn version(
+    metadata: &Metadata,
+    loaded: &HashMap<String, LoadedVersions>,
+    name: &str,
+    replicas: &Replicas,
+) -> Option<Live> {
     let version = metadata.versions.iter().find(|version| version.name == name)?;
     let of_version = |name: &str, of: &str| name == version.dataset_name && of == version.dataset_version;
     let dataset = metadata.datasets.iter().find(|dataset| of_version(&dataset.name, &dataset.version))?;
@@ -163,8 +184,8 @@ fn version(metadata: &Metadata, name: &str, replicas: &Replicas) -> Option<Live>
     let workers: Vec<(&NodeInfo, Arc<Replica>)> =
         workers.map(|node| (node, replicas.get(&node.name, &node.address))).collect();
     let ready = |node: &NodeInfo, side: Side, shard: u32| {
-        let loaded = metadata.loaded.get(&node.name).into_iter().flat_map(|loaded| &loaded.versions);
-        loaded.filter(|loaded| loaded.version == version.name).any(|loaded| {
+        let of_node = loaded.get(&node.name).into_iter().flat_map(|loaded| &loaded.versions);
+        of_node.filter(|loaded| loaded.version == version.name).any(|loaded| {
             let shards = if side == Side::Items { &loaded.item_shards } else { &loaded.user_shards };
             shards.contains(&shard)
         })
@@ -181,7 +202,8 @@ fn version(metadata: &Metadata, name: &str, replicas: &Replicas) -> Option<Live>
     let mut candidates = |side: Side| -> Vec<Vec<Arc<Replica>>> {
         let of_shard = |shard: u32| {
             // While shards move, workers that are no longer placed may still have them.
-            let mut candidates = pick(&|node| is_up(node) && ready(node, side, shard));
+            let may_be = |node: &NodeInfo| !loaded.contains_key(&node.name) && placed(node, side, shard);
+            let mut candidates = pick(&|node| is_up(node) && (ready(node, side, shard) || may_be(node)));
             if candidates.is_empty() {
                 unserved += 1;
                 // A lost lease may be all that is wrong with those that had it; who is to have it may have it by now.

@@ -100,7 +100,7 @@ impl Leader {
     #[must_use]
     pub fn has_ready(&self, node: &str, version: &str, side: Side, shard: u32) -> bool {
         let Some(beat) = self.members.last(node) else { return false };
-        let loaded = beat.loaded.iter().find(|loaded| loaded.version == version);
+        let loaded = beat.loaded.iter().flatten().find(|loaded| loaded.version == version);
         loaded.is_some_and(|loaded| {
             let shards = if side == Side::Items { &loaded.item_shards } else { &loaded.user_shards };
             shards.contains(&shard)

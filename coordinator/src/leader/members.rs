@@ -27,8 +27,8 @@ pub struct LiveWorker {
 pub struct Beat {
     /// When.
     pub at: Instant,
-    /// Its shards of each version, ready to be queried.
-    pub loaded: Vec<LoadedVersion>,
+    /// Its shards of each version, ready to be queried; `None` until it has said so to this leader.
+    pub loaded: Option<Vec<LoadedVersion>>,
     /// Why it cannot load a version.
     pub load_errors: BTreeMap<String, String>,
 }
@@ -45,7 +45,7 @@ impl Members {
     pub fn beat(&self, request: &HeartbeatRequest) {
         let beat = Beat {
             at: Instant::now(),
-            loaded: request.loaded.clone(),
+            loaded: Some(request.loaded.clone()),
             load_errors: request.load_errors.clone().into_iter().collect(),
         };
         let mut beats = self.lock();
@@ -70,7 +70,7 @@ impl Members {
         beats.clear();
         for (name, record) in &state.nodes {
             if record.info.as_ref().is_some_and(|info| info.health() == NodeHealth::Up) {
-                let beat = Beat { at: Instant::now(), loaded: Vec::new(), load_errors: BTreeMap::new() };
+                let beat = Beat { at: Instant::now(), loaded: None, load_errors: BTreeMap::new() };
                 beats.insert(name.clone(), beat);
             }
         }

@@ -47,8 +47,8 @@ fn build(leader: &Leader, state: &ClusterState) -> Metadata {
     let workers = nodes.iter().filter(|node| node.role() == NodeRole::Worker);
     let loaded: HashMap<String, LoadedVersions> = workers
         .filter_map(|node| {
-            let beat = leader.members.last(&node.name)?;
-            Some((node.name.clone(), LoadedVersions { versions: beat.loaded }))
+            let versions = leader.members.last(&node.name)?.loaded?;
+            Some((node.name.clone(), LoadedVersions { versions }))
         })
         .collect();
     // Before there is a default, what is being promoted is to become it.

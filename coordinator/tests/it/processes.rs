@@ -50,10 +50,15 @@ async fn start(cluster: &Cluster, name: &str) -> String {
 }
 
 async fn beat(cluster: &Cluster, node: &str) -> Result<HeartbeatReply, Status> {
+    send(cluster, NodeRole::Router, node).await
+}
+
+/// A heartbeat of a node that has nothing loaded.
+async fn send(cluster: &Cluster, role: NodeRole, node: &str) -> Result<HeartbeatReply, Status> {
     let beat = HeartbeatRequest {
         cluster_id: CLUSTER.into(),
         node: node.to_owned(),
-        role: NodeRole::Router.into(),
+        role: role.into(),
         address: "127.0.0.1:1".into(),
         ..Default::default()
     };
@@ -63,6 +68,12 @@ async fn beat(cluster: &Cluster, node: &str) -> Result<HeartbeatReply, Status> {
             async move { leader.heartbeat(beat).await }
         })
         .await
+}
+
+/// The metadata of the leader, told once more at every change.
+async fn watch(cluster: &Cluster) -> tonic::Streaming<Metadata> {
+    let request = || WatchMetadataRequest { cluster_id: CLUSTER.into(), node: "router".into() };
+    cluster.ask(|mut leader| async move { leader.watch_metadata(request()).await }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,12 +233,40 @@ async fn the_loss_of_a_leader_takes_no_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_does_not_say_what_workers_have_before_they_do() {
+    let mut cluster = Cluster::start(3, Duration::from_secs(600));
+    let workers = ["a", "b"];
+    let heard = async |cluster: &Cluster, expected: &[&str]| {
+        let mut changes = watch(cluster).await;
+        loop {
+            let metadata = changes.message().await.unwrap().unwrap();
+            let mut heard: Vec<&str> = metadata.loaded.keys().map(String::as_str).collect();
+            heard.sort_unstable();
+            if metadata.nodes.len() == workers.len() {
+                return assert_eq!(heard, expected);
+            }
+        }
+    };
+    for worker in workers {
+        send(&cluster, NodeRole::Worker, worker).await.unwrap();
+    }
+    heard(&cluster, &workers).await;
+    let leader = cluster.leader().await;
+    cluster.kill(leader).await;
+    heard(&cluster, &[]).await;
+    // Who says that it has nothing has said something.
+    send(&cluster, NodeRole::Worker, "b").await.unwrap();
+    let known = eventually_async("the heartbeat is made known", || async {
+        let metadata = watch(&cluster).await.message().await.unwrap().unwrap();
+        (!metadata.loaded.is_empty()).then_some(metadata.loaded)
+    });
+    assert_eq!(known.await, [("b".to_owned(), LoadedVersions::default())].into());
+    cluster.kill_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_metadata_watch_tells_every_change_until_leadership_moves() {
     let mut cluster = Cluster::start(3, LEASE);
-    let watch = async |cluster: &Cluster| {
-        let request = || WatchMetadataRequest { cluster_id: CLUSTER.into(), node: "router".into() };
-        cluster.ask(|mut leader| async move { leader.watch_metadata(request()).await }).await.unwrap()
-    };
     let mut changes = watch(&cluster).await;
     let first = changes.message().await.unwrap().unwrap();
     assert_eq!((first.cluster_id.as_str(), first.nodes.len()), (CLUSTER, 0));

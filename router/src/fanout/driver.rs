@@ -251,11 +251,13 @@ struct Workers {
 }
 
 impl Workers {
-    /// Positions of a shard's candidates: the chosen one first. The same draw for every shard of a query
-    /// sends shards with the same replicas to the same worker, which keeps the calls few.
+    /// Positions of a shard's candidates: the chosen one first, those that are being left alone last. The same draw for
+    /// every shard of a query sends shards with the same replicas to the same worker, which keeps the calls few.
     fn in_order(&mut self, candidates: &[Arc<Replica>], draw: u64) -> Vec<usize> {
         let chosen = choose(candidates, draw);
-        let others = (0..candidates.len()).filter(|&at| Some(at) != chosen);
+        let mut others: Vec<usize> = (0..candidates.len()).filter(|&at| Some(at) != chosen).collect();
+        // A shard has one retry, which is not for somebody who was out of reach a moment ago.
+        others.sort_by_key(|&at| !candidates[at].is_usable());
         chosen.into_iter().chain(others).map(|at| self.position(&candidates[at])).collect()
     }
 

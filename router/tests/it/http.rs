@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shoal_common::ids::{EntityId, IdKind};
-use shoal_proto::v1::ObjectiveChoice;
+use shoal_proto::v1::{LoadedVersions, ObjectiveChoice};
 
 use crate::fixture::{
     Answer, Cluster, Setup, V1,
@@ -181,7 +181,7 @@ async fn health_tells_versions_and_shards() {
     assert_eq!(health["shards"]["served"], total);
     assert_timestamp(&health);
     cluster.publish(|metadata| {
-        metadata.loaded.remove("worker-1");
+        metadata.loaded.insert("worker-1".to_owned(), LoadedVersions::default());
     });
     let health = cluster.router.healthy("half of it", |health| health["status"] == "degraded").await;
     assert_eq!((&health["shards"]["served"], &health["model_loaded"]), (&json!(total / 2), &json!(true)));

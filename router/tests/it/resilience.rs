@@ -10,7 +10,7 @@ use shoal_common::rpc::queue_full;
 use shoal_proto::v1::NodeHealth;
 use tonic::Status;
 
-use crate::fixture::{Cluster, PATIENCE, Setup, V1, V2, world};
+use crate::fixture::{Cluster, PATIENCE, Router, Setup, V1, V2, world};
 
 const RECOMMEND: &str = "/recommendations/recommend/1?n=25";
 
@@ -106,6 +106,44 @@ async fn a_killed_worker_costs_nobody_an_answer() {
     cluster.workers[1].kill();
     for _ in 0..50 {
         assert_whole(&cluster, &cluster.router.get(RECOMMEND).await.ok(), V1);
+    }
+}
+
+#[tokio::test]
+async fn workers_that_a_new_leader_has_not_heard_from_are_asked() {
+    let mut cluster = Cluster::start(Setup::default()).await;
+    cluster.publish(|metadata| {
+        metadata.leader_term += 1;
+        metadata.loaded.retain(|worker, _| worker == "worker-1");
+        V2.clone_into(&mut metadata.live_version);
+    });
+    cluster.router.serves(Some(V2)).await;
+    // The only one that has spoken to it is lost.
+    cluster.workers[1].kill();
+    let coordinators = vec![cluster.coordinators[0].address.clone()];
+    let started_later = Router::start(&Setup::default(), coordinators).await;
+    started_later.serves(Some(V2)).await;
+    for router in [&cluster.router, &started_later] {
+        for _ in 0..20 {
+            assert_whole(&cluster, &router.get(RECOMMEND).await.ok(), V2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retry_goes_to_a_replica_that_was_there_a_moment_ago() {
+    let mut cluster = Cluster::start(Setup { replicas: 3, ..Setup::default() }).await;
+    cluster.workers[0].kill();
+    for _ in 0..5 {
+        assert_whole(&cluster, &cluster.router.get(RECOMMEND).await.ok(), V1);
+    }
+    // One of the two that are left has lost what it had.
+    for lacking in [1, 2] {
+        cluster.workers[lacking].behave(|behaviour| behaviour.missing_shards = (0..4).collect());
+        for _ in 0..20 {
+            assert_whole(&cluster, &cluster.router.get(RECOMMEND).await.ok(), V1);
+        }
+        cluster.workers[lacking].behave(|behaviour| behaviour.missing_shards.clear());
     }
 }
 

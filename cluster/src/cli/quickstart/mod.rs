@@ -132,7 +132,12 @@ async fn prepare(
         content: content.name.clone(),
     };
     let hybrid = stages.other("hybrid", &dataset, others.hybrid(held_out, &components)).await?;
-    let others = [item_cf, content, hybrid];
+    let others = [("item_cf", item_cf), ("content", content), ("hybrid", hybrid)];
+    // Workers that were started again load one version after the other.
+    for (model, version) in &others {
+        stages.is_served(model, version, &answer["user_id"]).await?;
+    }
+    let others = others.map(|(_, version)| version);
     let dir = running.plan().dir.display().to_string();
     Ok(Report { dataset, version, others, answer, http, dir, seconds: watch.seconds() })
 }

@@ -283,44 +283,57 @@ impl Stages<'_> {
             Some(IdKind::Integer) => EntityId::Integer(1),
             _ => self.some_user(dataset, version).await?,
         };
-        let give_up_at = Instant::now() + ANSWER_PATIENCE;
+        let answer = patiently(version, async || {
+            let answer = match self.ask(&user.to_string(), version, &[]).await? {
+                Asked::Answered(answer) => answer,
+                not_yet => return Ok(not_yet),
+            };
+            if !self.router.health().await.is_ok_and(|health| health["status"] == "healthy") {
+                return Ok(Asked::NotYet("some shards are not served yet".to_owned()));
+            }
+            if answer["source"] == "model" {
+                return Ok(Asked::Answered(answer));
+            }
+            user = self.some_user(dataset, version).await?;
+            Ok(Asked::NotYet(format!("it does not know user {} of the data set", answer["user_id"])))
+        });
+        let answer = answer.await?;
+        self.watch.done("answer", &format!("Answered for user {user}"));
+        Ok(answer)
+    }
+
+    /// Waits until the router answers the user from this version of the named model.
+    pub(super) async fn is_served(
+        &self,
+        model: &str,
+        version: &ModelVersion,
+        user: &Value,
+    ) -> anyhow::Result<()> {
+        // Text ids are JSON strings, and their quotes are no part of them.
+        let user = user.as_str().map_or_else(|| user.to_string(), str::to_owned);
+        let named = [("model", model.to_owned())];
+        patiently(version, async || self.ask(&user, version, &named).await).await?;
+        Ok(())
+    }
+
+    /// One question.
+    async fn ask(
+        &self,
+        user: &str,
+        version: &ModelVersion,
+        parameters: &[(&'static str, String)],
+    ) -> anyhow::Result<Asked> {
         // A list without some shards would be another one, and one that was kept does not say that the model knows the
         // user.
-        let parameters =
+        let whole =
             [("n", TOP_N.to_string()), ("complete", "true".to_owned()), ("use_cache", "false".to_owned())];
-        loop {
-            let reason = match self.router.recommend(&user.to_string(), &parameters).await {
-                Ok(answer) if answer["model_version"] != version.name.as_str() => {
-                    format!("it still answers from version {}", answer["model_version"])
-                }
-                Ok(_) if !self.router.health().await.is_ok_and(|health| health["status"] == "healthy") => {
-                    "some shards are not served yet".to_owned()
-                }
-                Ok(answer) if answer["source"] == "model" => {
-                    self.watch.done("answer", &format!("Answered for user {user}"));
-                    return Ok(answer);
-                }
-                Ok(_) => {
-                    let known = self.some_user(dataset, version).await?;
-                    if known == user {
-                        "it does not know a user of the data set".to_owned()
-                    } else {
-                        user = known;
-                        continue;
-                    }
-                }
-                Err(error @ RecommenderError::Refused { .. }) if !is_transient(&error) => {
-                    return Err(error.into());
-                }
-                Err(error) => error.to_string(),
-            };
-            if Instant::now() >= give_up_at {
-                let seconds = ANSWER_PATIENCE.as_secs();
-                let message =
-                    format!("the router gave no answer from {} within {seconds} s: {reason}", version.name);
-                return Err(refusal(Exit::Unavailable, message));
+        match self.router.recommend(user, &[&whole, parameters].concat()).await {
+            Ok(answer) if answer["model_version"] == version.name.as_str() => Ok(Asked::Answered(answer)),
+            Ok(answer) => {
+                Ok(Asked::NotYet(format!("it still answers from version {}", answer["model_version"])))
             }
-            tokio::time::sleep(ANSWER_POLL).await;
+            Err(error @ RecommenderError::Refused { .. }) if !is_transient(&error) => Err(error.into()),
+            Err(error) => Ok(Asked::NotYet(error.to_string())),
         }
     }
 
@@ -335,6 +348,34 @@ impl Stages<'_> {
             }
         }
         Err(refusal(Exit::Failed, format!("the data set '{}' has no user", dataset.name)))
+    }
+}
+
+/// What came of a question.
+enum Asked {
+    Answered(Value),
+    /// With the reason.
+    NotYet(String),
+}
+
+/// Asks until there is an answer.
+async fn patiently(
+    version: &ModelVersion,
+    mut ask: impl AsyncFnMut() -> anyhow::Result<Asked>,
+) -> anyhow::Result<Value> {
+    let give_up_at = Instant::now() + ANSWER_PATIENCE;
+    loop {
+        let reason = match ask().await? {
+            Asked::Answered(answer) => return Ok(answer),
+            Asked::NotYet(reason) => reason,
+        };
+        if Instant::now() >= give_up_at {
+            let seconds = ANSWER_PATIENCE.as_secs();
+            let message =
+                format!("the router gave no answer from {} within {seconds} s: {reason}", version.name);
+            return Err(refusal(Exit::Unavailable, message));
+        }
+        tokio::time::sleep(ANSWER_POLL).await;
     }
 }
 
