@@ -36,19 +36,44 @@ fn weighed(dataset: &DatasetInfo) -> Vec<Weighed> {
     shards
 }
 
-/// One owner for each shard of both sides, balanced by ratings: the heaviest shard first, to whoever
-/// has least (Graham 1969, longest processing time first). Empty when there is no worker.
+/// One owner for each shard of both sides. A half-step is over when the last worker has solved its rows of one side, so
+/// each side is balanced by itself: the heaviest shard first, to whoever has least of the side (Graham 1969, longest
+/// processing time first). Who then has most of the users gets least of the items. Empty when there is no worker.
 #[must_use]
 pub fn owners(dataset: &DatasetInfo, workers: &[String]) -> Vec<ShardOwner> {
-    let mut loads = Loads::new(workers);
-    let place = |shard: Weighed| {
-        let node = loads.lightest(&[])?;
-        loads.add(&node, shard.weight);
-        Some(ShardOwner { side: shard.side.into(), shard: shard.shard, node })
-    };
-    let mut owners: Vec<ShardOwner> = weighed(dataset).into_iter().filter_map(place).collect();
+    if workers.is_empty() {
+        return Vec::new();
+    }
+    let (users, items): (Vec<Weighed>, Vec<Weighed>) =
+        weighed(dataset).into_iter().partition(|shard| shard.side == Side::Users);
+    let of_workers = portions(users, workers.len()).into_iter().rev().zip(portions(items, workers.len()));
+    let mut owners: Vec<ShardOwner> = workers
+        .iter()
+        .zip(of_workers)
+        .flat_map(|(worker, (users, items))| {
+            let owner = |shard: Weighed| ShardOwner {
+                side: shard.side.into(),
+                shard: shard.shard,
+                node: worker.clone(),
+            };
+            users.into_iter().chain(items).map(owner)
+        })
+        .collect();
     owners.sort_by_key(|owner| (owner.side, owner.shard));
     owners
+}
+
+/// Shards, heaviest first, in so many portions of about equal weight: the lightest portion comes first.
+fn portions(shards: Vec<Weighed>, count: usize) -> Vec<Vec<Weighed>> {
+    let mut portions = vec![(0, Vec::new()); count];
+    for shard in shards {
+        if let Some((weight, portion)) = portions.iter_mut().min_by_key(|(weight, _)| *weight) {
+            *weight += shard.weight;
+            portion.push(shard);
+        }
+    }
+    portions.sort_by_key(|(weight, _)| *weight);
+    portions.into_iter().map(|(_, portion)| portion).collect()
 }
 
 /// One owner for each of `shard_count` shards of both sides whose sizes are not known yet.
@@ -256,13 +281,31 @@ mod tests {
         }
 
         #[test]
-        fn owners_are_balanced(weights in prop::collection::vec(900_u64..1_100, 16), workers in 1_usize..5) {
-            let dataset = dataset(&weights);
+        fn each_side_is_balanced_among_owners(
+            users in prop::collection::vec(900_u64..1_100, 16),
+            items in prop::collection::vec(900_u64..1_100, 16),
+            workers in 1_usize..9,
+        ) {
+            let dataset =
+                DatasetInfo { item_shards: dataset(&items).item_shards, ..dataset(&users) };
             let owners = owners(&dataset, &names(workers));
-            prop_assert_eq!(owners.len(), 32);
-            let counts: Vec<usize> =
-                names(workers).iter().map(|node| owners.iter().filter(|owner| owner.node == *node).count()).collect();
-            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 3, "{:?}", counts);
+            // Each shard of these has one row.
+            let held = |side: Side, ratings: &[u64]| -> Vec<u64> {
+                let of_side = |node: &String| {
+                    let owned = owners.iter().filter(|owner| owner.side() == side && owner.node == *node);
+                    owned.map(|owner| ratings[owner.shard as usize] + 2).sum()
+                };
+                names(workers).iter().map(of_side).collect()
+            };
+            let (users_held, items_held) = (held(Side::Users, &users), held(Side::Items, &items));
+            for (held, ratings) in [(&users_held, &users), (&items_held, &items)] {
+                prop_assert_eq!(held.iter().sum::<u64>(), ratings.iter().map(|ratings| ratings + 2).sum::<u64>());
+                // The last shard that anybody got went to who had least.
+                let (least, most) = (held.iter().min().unwrap(), held.iter().max().unwrap());
+                prop_assert!(most - least <= 1_102, "{:?}", held);
+            }
+            prop_assert_eq!(users_held.iter().max(), users_held.first());
+            prop_assert_eq!(items_held.iter().min(), items_held.first());
         }
     }
 
