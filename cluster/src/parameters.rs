@@ -1,10 +1,11 @@
 //! The parameters of ALS as flags, and the one place of their defaults.
 //!
-//! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
+//! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each. Two of them depend on the
+//! data set, because no number suits both it and one of a hundred times as many users.
 
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, ExchangeFormat, ExplicitParameters, ImplicitParameters,
-    ObjectiveChoice, RegularizationScaling, SweepOrder,
+    AlsParameters, AlsSolver, Confidence, DatasetInfo, ExchangeFormat, ExplicitParameters,
+    ImplicitParameters, ObjectiveChoice, RegularizationScaling, SweepOrder,
 };
 
 /// Elements of a factor row.
@@ -14,11 +15,12 @@ pub const SWEEPS: u32 = 15;
 /// λ of the explicit objective, scaled by the number of a row's ratings: held-out rmse has a flat
 /// minimum from 0.10 to 0.15.
 pub const EXPLICIT_REGULARIZATION: f64 = 0.12;
-/// λ of the implicit objective, scaled by (n + α₀·N)^ν: what Rendle et al. 2022 found for ML-1M, and near
-/// the best here.
-pub const IMPLICIT_REGULARIZATION: f64 = 0.007;
-/// α₀: the weight of a pair that was not observed, likewise.
-pub const UNOBSERVED_WEIGHT: f64 = 0.3;
+/// The most that α₀, the weight of a pair that was not observed, is by default. See [`unobserved_weight`].
+pub const UNOBSERVED_WEIGHT_MAX: f64 = 0.3;
+/// α₀ by default, in units of the share of all pairs that was observed.
+pub const UNOBSERVED_WEIGHT_OF_DENSITY: f64 = 28.0;
+/// Of a typical user's number of ratings n, what λ·(n + α₀·N) is by default. See [`implicit_regularization`].
+pub const IMPLICIT_RIDGE: f64 = 0.13;
 /// α: how much a rating's height adds to the confidence of an observed pair.
 pub const ALPHA: f64 = 0.0;
 /// ν of the implicit objective.
@@ -102,15 +104,46 @@ pub enum SplitKind {
     Temporal,
 }
 
+/// The share of all pairs of users and items that was observed; 1 for a data set without any.
+fn density(dataset: &DatasetInfo) -> f64 {
+    let pairs = dataset.users as f64 * dataset.items as f64;
+    if dataset.ratings == 0 { 1.0 } else { dataset.ratings as f64 / pairs }
+}
+
+/// α₀ of the implicit objective for a data set where nobody chose it. The sparser the data, the more pairs were not
+/// observed for each that was, and a weight that suits one size makes every list of another the popular one. What
+/// Rendle et al. 2022 found best falls with the density: 0.3 for ML-1M (4.5 %), 0.1 for ML-20M (0.35 %), 0.02
+/// for the Million Song Dataset (0.14 %).
+#[must_use]
+pub fn unobserved_weight(dataset: &DatasetInfo) -> f64 {
+    two_digits((UNOBSERVED_WEIGHT_OF_DENSITY * density(dataset)).min(UNOBSERVED_WEIGHT_MAX))
+}
+
+/// λ of the implicit objective, scaled by n + α₀·N, where nobody chose it: the ridge of a user with as many ratings as
+/// users have on average is [`IMPLICIT_RIDGE`] of them. That is the best λ on `ml-latest-small`, 0.007, and keeps
+/// its proportion where α₀ and the density are others.
+#[must_use]
+pub fn implicit_regularization(dataset: &DatasetInfo, unobserved_weight: f64) -> f64 {
+    two_digits(IMPLICIT_RIDGE / (1.0 + unobserved_weight / density(dataset)))
+}
+
+/// Rounded so that people can read it and type it.
+fn two_digits(value: f64) -> f64 {
+    // What was just printed is a number.
+    format!("{value:.1e}").parse().unwrap_or(value)
+}
+
 /// What holds where neither a flag nor the request says otherwise.
 struct Defaults {
     biases: bool,
     order: SweepOrder,
     explicit: (f64, RegularizationScaling),
-    implicit: (f64, RegularizationScaling),
+    /// The regularization, unless the data set decides.
+    implicit: (Option<f64>, RegularizationScaling),
     confidence: Confidence,
     alpha: f64,
-    unobserved_weight: f64,
+    /// Unless the data set decides.
+    unobserved_weight: Option<f64>,
 }
 
 impl Defaults {
@@ -119,10 +152,10 @@ impl Defaults {
             biases: true,
             order: SweepOrder::UsersFirst,
             explicit: (EXPLICIT_REGULARIZATION, RegularizationScaling::Ratings),
-            implicit: (IMPLICIT_REGULARIZATION, RegularizationScaling::Ials),
+            implicit: (None, RegularizationScaling::Ials),
             confidence: Confidence::Ials,
             alpha: ALPHA,
-            unobserved_weight: UNOBSERVED_WEIGHT,
+            unobserved_weight: None,
         };
         match preset {
             None | Some(Preset::Ials) => ours,
@@ -130,16 +163,16 @@ impl Defaults {
                 biases: false,
                 order: SweepOrder::ItemsFirst,
                 explicit: (0.1, RegularizationScaling::Ratings),
-                implicit: (0.1, RegularizationScaling::Ratings),
+                implicit: (Some(0.1), RegularizationScaling::Ratings),
                 confidence: Confidence::Spark,
                 alpha: 1.0,
-                unobserved_weight: 1.0,
+                unobserved_weight: Some(1.0),
             },
             Some(Preset::Implicit) => Self {
-                implicit: (0.01, RegularizationScaling::None),
+                implicit: (Some(0.01), RegularizationScaling::None),
                 confidence: Confidence::Implicit,
                 alpha: 1.0,
-                unobserved_weight: 1.0,
+                unobserved_weight: Some(1.0),
                 ..ours
             },
         }
@@ -182,11 +215,11 @@ pub struct AlsArgs {
     /// rating alike [default: 0, or 1 with another confidence]
     #[arg(long, value_parser = not_negative)]
     pub alpha: Option<f64>,
-    /// Regularization of the implicit objective [default: 0.007, or the preset's]
+    /// Regularization of the implicit objective [default: by how sparse the ratings are, or the preset's]
     #[arg(long, value_parser = positive)]
     pub implicit_reg: Option<f64>,
-    /// Weight of the pairs nobody rated in the implicit objective [default: 0.3, or 1 with another confidence than
-    /// ials, which must have 1]
+    /// Weight of the pairs nobody rated in the implicit objective [default: by how sparse the ratings are, up to 0.3, or
+    /// 1 with another confidence than ials, which must have 1]
     #[arg(long, value_parser = not_negative)]
     pub unobserved_weight: Option<f64>,
     /// How a row is solved: cg and ials++ cost less at large ranks and reach less in a sweep
@@ -231,9 +264,9 @@ pub struct AlsArgs {
 }
 
 impl AlsArgs {
-    /// The parameters on the wire. `test_uri` is the held-out file as the workers find it.
+    /// The parameters on the wire, for training on a data set. `test_uri` is the held-out file as the workers find it.
     #[must_use]
-    pub fn parameters(&self, test_uri: Option<String>) -> AlsParameters {
+    pub fn parameters(&self, dataset: &DatasetInfo, test_uri: Option<String>) -> AlsParameters {
         let choice = match self.objective {
             Objective::Both => ObjectiveChoice::Both,
             Objective::Explicit => ObjectiveChoice::Explicit,
@@ -246,7 +279,7 @@ impl AlsArgs {
             rank: self.rank,
             sweeps: self.iterations,
             explicit: (choice != ObjectiveChoice::Implicit).then(|| self.explicit(&defaults)),
-            implicit: (choice != ObjectiveChoice::Explicit).then(|| self.implicit(&defaults)),
+            implicit: (choice != ObjectiveChoice::Explicit).then(|| self.implicit(&defaults, dataset)),
             order: order.into(),
             solver: match self.solver {
                 Solver::Cholesky => AlsSolver::Cholesky,
@@ -287,7 +320,7 @@ impl AlsArgs {
         }
     }
 
-    fn implicit(&self, defaults: &Defaults) -> ImplicitParameters {
+    fn implicit(&self, defaults: &Defaults, dataset: &DatasetInfo) -> ImplicitParameters {
         let (regularization, scaling) = defaults.implicit;
         let scaling = match self.regularization_scaling {
             Some(Scaling::Ratings) => RegularizationScaling::Ratings,
@@ -297,13 +330,18 @@ impl AlsArgs {
         };
         let (confidence, alpha, unobserved_weight) = match self.confidence {
             None => (defaults.confidence, defaults.alpha, defaults.unobserved_weight),
-            Some(ConfidenceForm::Ials) => (Confidence::Ials, ALPHA, UNOBSERVED_WEIGHT),
-            Some(ConfidenceForm::Spark) => (Confidence::Spark, 1.0, 1.0),
-            Some(ConfidenceForm::Implicit) => (Confidence::Implicit, 1.0, 1.0),
+            Some(ConfidenceForm::Ials) => (Confidence::Ials, ALPHA, None),
+            Some(ConfidenceForm::Spark) => (Confidence::Spark, 1.0, Some(1.0)),
+            Some(ConfidenceForm::Implicit) => (Confidence::Implicit, 1.0, Some(1.0)),
         };
+        let unobserved_weight = self.unobserved_weight.or(unobserved_weight);
+        let unobserved_weight =
+            unobserved_weight.unwrap_or_else(|| crate::parameters::unobserved_weight(dataset));
+        let regularization = self.implicit_reg.or(regularization);
         ImplicitParameters {
-            regularization: self.implicit_reg.unwrap_or(regularization),
-            unobserved_weight: self.unobserved_weight.unwrap_or(unobserved_weight),
+            regularization: regularization
+                .unwrap_or_else(|| implicit_regularization(dataset, unobserved_weight)),
+            unobserved_weight,
             alpha: self.alpha.unwrap_or(alpha),
             regularization_exponent: self.reg_exponent,
             confidence: confidence.into(),
@@ -345,8 +383,34 @@ mod tests {
         als: AlsArgs,
     }
 
+    /// As many users, items and ratings as `ml-latest-small` has.
+    fn small() -> DatasetInfo {
+        DatasetInfo { users: 610, items: 9_742, ratings: 100_836, ..DatasetInfo::default() }
+    }
+
+    fn parameters_for(dataset: &DatasetInfo, flags: &[&str]) -> AlsParameters {
+        Flags::try_parse_from(["train"].iter().chain(flags)).unwrap().als.parameters(dataset, None)
+    }
+
     fn parameters(flags: &[&str]) -> AlsParameters {
-        Flags::try_parse_from(["train"].iter().chain(flags)).unwrap().als.parameters(None)
+        parameters_for(&small(), flags)
+    }
+
+    #[test]
+    fn the_implicit_objective_follows_how_sparse_the_ratings_are() {
+        let chosen = |users, items, ratings, flags: &[&str]| {
+            let dataset = DatasetInfo { users, items, ratings, ..DatasetInfo::default() };
+            let implicit = parameters_for(&dataset, flags).implicit.unwrap();
+            (implicit.unobserved_weight, implicit.regularization)
+        };
+        assert_eq!(chosen(610, 9_742, 100_836, &[]), (0.3, 0.007));
+        assert_eq!(chosen(138_493, 26_744, 20_000_263, &[]), (0.15, 0.0045));
+        assert_eq!(chosen(138_493, 26_744, 20_000_263, &["--unobserved-weight", "0.3"]), (0.3, 0.0023));
+        assert_eq!(chosen(138_493, 26_744, 20_000_263, &["--implicit-reg", "1"]), (0.15, 1.0));
+        // However few the ratings are, both are numbers that a training takes.
+        assert_eq!(chosen(9_000, 27_000, 10_000, &[]), (0.0012, 0.0043));
+        let (weight, regularization) = chosen(0, 0, 0, &[]);
+        assert!(weight > 0.0 && regularization > 0.0);
     }
 
     #[test]
@@ -356,7 +420,10 @@ mod tests {
         let (explicit, implicit) = (ours.explicit.unwrap(), ours.implicit.unwrap());
         assert_eq!((explicit.regularization, explicit.biases), (EXPLICIT_REGULARIZATION, true));
         assert_eq!(explicit.scaling(), RegularizationScaling::Ratings);
-        assert_eq!((implicit.regularization, implicit.alpha), (IMPLICIT_REGULARIZATION, ALPHA));
+        assert_eq!(
+            (implicit.regularization, implicit.unobserved_weight, implicit.alpha),
+            (0.007, 0.3, ALPHA)
+        );
         assert_eq!(implicit.scaling(), RegularizationScaling::Ials);
 
         let spark = parameters(&["--preset", "spark", "--reg", "0.05"]);

@@ -181,7 +181,7 @@ async fn request(
     outcomes: &[Outcome],
     client: &ClusterClient,
 ) -> anyhow::Result<StartTrainingRequest> {
-    let als = args.als.parameters(test);
+    let als = args.als.parameters(dataset, test);
     let held_out = split::of_als(&als);
     let model = match kind {
         Kind::Als => None,

@@ -13,7 +13,6 @@ use super::{
     signals::Signals,
 };
 use shoal_common::split;
-use shoal_proto::v1::AlsParameters;
 
 use crate::{
     client::ClusterClient,
@@ -74,7 +73,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         biased;
         // Whoever presses Ctrl-C wants everything stopped; what is finished stays in the folder.
         () = signals.received() => None,
-        prepared = prepare(&running, data, args.als.parameters(test), &args.others, &mut watch) => Some(prepared),
+        prepared = prepare(&running, data, test, &args, &mut watch) => Some(prepared),
     };
     let outcome = match prepared {
         None => Ok(Exit::Interrupted),
@@ -102,11 +101,11 @@ fn up_sentence(running: &Running) -> String {
 async fn prepare(
     running: &Running,
     data: Option<String>,
-    parameters: AlsParameters,
-    others: &ModelArgs,
+    test: Option<String>,
+    args: &Args,
     watch: &mut Watch,
 ) -> anyhow::Result<Report> {
-    let file = &running.plan().file;
+    let (file, others) = (&running.plan().file, &args.others);
     let client = ClusterClient::new(shoal_common::rpc::Channels::tcp(), file.coordinator_addresses());
     let http = running.http_url();
     let router = Recommender::new(&http)?;
@@ -116,9 +115,10 @@ async fn prepare(
             let name = super::dataset::dataset_name(&uri);
             (uri, name)
         }
-        None => stages.sample(parameters.seed).await?,
+        None => stages.sample(args.als.seed).await?,
     };
     let dataset = stages.dataset(&uri, &name).await?;
+    let parameters = args.als.parameters(&dataset, test);
     let version = stages.als(&dataset, &parameters).await?;
     stages.promote(&version).await?;
     // The first answers come before the other models are there.
