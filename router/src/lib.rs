@@ -2,8 +2,8 @@
 //!
 //! `metadata_watch` keeps a snapshot of what is served where ([`snapshot`]); `query` are the use cases,
 //! shared by `http` and `grpc`; `fanout` asks the shards (a pure machine and its driver), `replicas`
-//! remembers how workers behave, `merge` makes one list of many, `diversify` one of unlike items, `cache` keeps
-//! answers, `admission` says no in time.
+//! remembers how workers behave, `merge` makes one list of many, `diversify` one of unlike items by their `likeness`,
+//! `cache` keeps answers, `admission` says no in time.
 
 pub mod admission;
 pub mod cache;
@@ -11,6 +11,7 @@ pub mod diversify;
 pub mod fanout;
 pub mod grpc;
 pub mod http;
+pub mod likeness;
 pub mod merge;
 pub mod metadata_watch;
 pub mod node;

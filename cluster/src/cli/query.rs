@@ -16,7 +16,7 @@ struct ModelArgs {
 /// Flags of `shoal recommend`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --model item_cf\n  shoal recommend 1 --json"
+    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --model item_cf --diversity 0.3\n  shoal recommend 1 --json"
 )]
 pub(super) struct RecommendArgs {
     /// Id of the user
@@ -28,6 +28,9 @@ pub(super) struct RecommendArgs {
     /// What the list is ranked by; by default what the version was trained for
     #[arg(long, value_parser = ["ranking", "rating"])]
     rank_by: Option<String>,
+    /// How much likeness to the movies before counts against a movie's score, 0 to 1
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    diversity: f32,
     #[command(flatten)]
     model: ModelArgs,
     /// Fail rather than answer without some shards
@@ -87,6 +90,7 @@ pub(super) async fn recommend(args: RecommendArgs) -> anyhow::Result<Exit> {
     let router = args.router.connect()?;
     let mut parameters = list_parameters(args.n, args.model, args.complete);
     parameters.extend(args.rank_by.map(|by| ("rank_by", by)));
+    parameters.push(("diversity", args.diversity.to_string()));
     let answer = router.recommend(&args.user, &parameters).await?;
     if args.json {
         output::print_json(&answer)?;

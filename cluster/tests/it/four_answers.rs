@@ -60,6 +60,14 @@ impl Asked<'_> {
                 }
             }
         }
+        for model in ["als", "item_cf", "content"] {
+            for user in some(&users, USERS) {
+                let query = format!("n=10&model={model}&diversity=0.4&use_cache=false&complete=true");
+                let answer = self.http.get(&format!("/recommendations/recommend/{user}?{query}")).await.ok();
+                right(&|| self.models.check_diverse(model, &answer, user, 10, 0.4), &answer);
+                answers.push(timeless(answer));
+            }
+        }
         for movie in some(&movies, MOVIES) {
             let path = format!("/recommendations/similar/{movie}?n=40&model=hybrid&complete=true");
             let answer = self.http.get(&path).await.ok();

@@ -94,7 +94,8 @@ pub(super) struct ListQuery {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "it describes parameters")]
 pub(super) struct SingleQuery {
-    /// How much likeness to the movies before counts against a movie's score: 0 not at all, 1 is all that counts.
+    /// How much likeness to the movies before, as the model knows it, counts against a movie's score: 0 not at all, 1 is
+    /// all that counts.
     #[param(minimum = 0, maximum = 1, default = 0.0, example = 0.3)]
     diversity: Option<f32>,
     /// Say what each of the rated movies adds to each score; of `hybrid` what each of its sources adds.

@@ -1,20 +1,18 @@
 //! One list: the shards' best, filtered there, merged, made diverse, cut to the page.
 
 use bytes::Bytes;
-use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
+use shoal_proto::v1::{
+    ItemHit, LookupUserReply, Objective, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest,
+};
 
 use super::{
     CheckedOptions, Model, Query, QueryError,
     cursor::REACH,
     recommend::{SOURCE_FALLBACK, SOURCE_MODEL, rank_name},
     shards_answered,
-    workers::{Best, floats},
+    workers::{Best, floats, numbers},
 };
-use crate::{
-    diversify::{Candidate, diversify},
-    merge::Hit,
-    snapshot::Live,
-};
+use crate::{diversify::diversify, likeness::Representation, merge::Hit, snapshot::Live};
 
 /// How many times as many items as are listed a diverse list is chosen from, and at most.
 const POOL_FACTOR: u32 = 5;
@@ -43,28 +41,47 @@ impl Query {
         explained: bool,
     ) -> Result<List, QueryError> {
         let Page { offset, options } = page;
+        let model = self.live()?.model();
         let diverse = options.diversity > 0.0;
+        let by_factors = matches!(model, Model::Als | Model::Hybrid);
         let end = offset + options.n;
         let request = TopItemsRequest {
             // One more tells whether something follows.
             n: if diverse { (end * POOL_FACTOR).min(POOL_MAX) } else { (end + 1).min(REACH) },
             filter: options.filter.clone(),
-            with_factors: diverse || explained,
+            with_factors: diverse || (explained && by_factors),
             with_parts: explained,
             ..request
         };
         let Best { mut hits, failed, total } = self.best_items(request, options.complete).await?;
         let more = hits.len() > end as usize;
         if diverse {
-            let candidate = |hit: &Hit| Candidate { score: hit.hit.score, factors: floats(&hit.hit.factors) };
-            let pool: Vec<Candidate> = hits.iter().map(candidate).collect();
-            let chosen = diversify(&pool, options.n as usize, options.diversity);
+            let scores: Vec<f32> = hits.iter().map(|hit| hit.hit.score).collect();
+            let pool: Vec<Representation> = hits.iter().map(|hit| representation(model, &hit.hit)).collect();
+            let likeness = |a: usize, b: usize| pool[a].likeness(&pool[b]);
+            let chosen = diversify(&scores, likeness, options.n as usize, options.diversity);
             hits = chosen.into_iter().map(|at| hits[at].clone()).collect();
         } else {
             hits.truncate(end as usize);
             hits.drain(..hits.len().min(offset as usize));
         }
         Ok(List { hits, more, shards: shards_answered(total, failed) })
+    }
+}
+
+/// What a hit says of its item.
+fn representation(model: Model, hit: &ItemHit) -> Representation {
+    match model {
+        // Of a blend these are its ALS version's.
+        Model::Als | Model::Hybrid => Representation::of_factors(floats(&hit.factors)),
+        Model::ItemCf => {
+            let rows: Vec<u32> = numbers(&hit.neighbour_rows, u32::from_le_bytes);
+            Representation::of_neighbours(hit.row, &rows, &floats(&hit.similarities))
+        }
+        Model::Content => {
+            let features = numbers(&hit.features, u32::from_le_bytes);
+            Representation::of_features(features, floats(&hit.feature_values))
+        }
     }
 }
 

@@ -64,10 +64,6 @@ impl Options {
             let reason = format!("it is {}; it must be from 0 to 1", self.diversity);
             return Err(QueryError::invalid("diversity", reason));
         }
-        if self.diversity > 0.0 && live.has_neighbours() {
-            let reason = "only factors make lists diverse, and this model has none; ask model=als";
-            return Err(QueryError::invalid("diversity", reason));
-        }
         Ok(CheckedOptions {
             n: RECOMMEND_COUNT.check(self.n)?,
             rank_by: self.rank_by,

@@ -51,7 +51,8 @@ fn served(metadata: &mut Metadata, model: &str) {
     metadata.default_model = "als".into();
 }
 
-async fn cluster(model: &str, name: &str) -> Cluster {
+/// The second version is of this model, which clients call by this name.
+pub(crate) async fn cluster(model: &str, name: &str) -> Cluster {
     let cluster = Cluster::start(Setup { cache_entries: 100, ..Setup::default() }).await;
     cluster.publish(|metadata| served(metadata, model));
     for _ in 0..500 {
@@ -64,15 +65,15 @@ async fn cluster(model: &str, name: &str) -> Cluster {
     panic!("the router never answers by {name}");
 }
 
-async fn get(cluster: &Cluster, path: &str) -> Value {
+pub(crate) async fn get(cluster: &Cluster, path: &str) -> Value {
     cluster.router.get(path).await.ok()
 }
 
-async fn post(cluster: &Cluster, path: &str, body: &Value) -> Value {
+pub(crate) async fn post(cluster: &Cluster, path: &str, body: &Value) -> Value {
     cluster.router.send(Method::POST, path, Some(&body.to_string())).await.ok()
 }
 
-fn listed(list: &Value, score: &str) -> Vec<(i64, f32)> {
+pub(crate) fn listed(list: &Value, score: &str) -> Vec<(i64, f32)> {
     let movies = list.as_array().unwrap().iter();
     movies.map(|movie| (movie["movie_id"].as_i64().unwrap(), movie[score].as_f64().unwrap() as f32)).collect()
 }

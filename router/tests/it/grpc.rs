@@ -16,12 +16,12 @@ use tonic_reflection::pb::v1::{
 
 use crate::fixture::{Cluster, PATIENCE, Setup, V1, world};
 
-async fn channel(cluster: &Cluster) -> Channel {
+pub(crate) async fn channel(cluster: &Cluster) -> Channel {
     let address = format!("http://{}", cluster.router.grpc);
     Channel::from_shared(address).unwrap().connect().await.unwrap()
 }
 
-fn integer(id: i64) -> Option<shoal_proto::v1::EntityId> {
+pub(crate) fn integer(id: i64) -> Option<shoal_proto::v1::EntityId> {
     Some(EntityId::Integer(id).into())
 }
 

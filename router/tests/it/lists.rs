@@ -175,6 +175,26 @@ async fn pages_follow_each_other_without_gaps_or_repeats() {
     gone.await.refused(StatusCode::GONE, &[V1, "no longer served"]);
 }
 
+/// Positions in a pool that is in order, chosen by maximal marginal relevance as it is defined.
+pub(crate) fn marginally_relevant(
+    scores: &[f32],
+    likeness: impl Fn(usize, usize) -> f64,
+    n: usize,
+    diversity: f64,
+) -> Vec<usize> {
+    let (max, min) = (f64::from(scores[0]), f64::from(scores[scores.len() - 1]));
+    let mut chosen: Vec<usize> = Vec::new();
+    while chosen.len() < n.min(scores.len()) {
+        let marginal = |at: usize| {
+            let likeness = chosen.iter().map(|&of| likeness(at, of)).reduce(f64::max).unwrap_or(0.0);
+            (1.0 - diversity) * (1.0 - (max - f64::from(scores[at])) / (max - min)) - diversity * likeness
+        };
+        let left = (0..scores.len()).filter(|at| !chosen.contains(at));
+        chosen.extend(left.reduce(|best, at| if marginal(at) > marginal(best) { at } else { best }));
+    }
+    chosen
+}
+
 #[tokio::test]
 async fn a_diverse_list_is_mmr_over_the_pool() {
     let cluster = Cluster::start(Setup::default()).await;
@@ -190,17 +210,9 @@ async fn a_diverse_list_is_mmr_over_the_pool() {
         let norms = dot(&a, &a).sqrt() * dot(&b, &b).sqrt();
         if norms > 0.0 { dot(&a, &b) / norms } else { 0.0 }
     };
-    let (max, min) = (f64::from(pool[0].0), f64::from(pool[24].0));
-    let mut chosen: Vec<usize> = Vec::new();
-    while chosen.len() < 5 {
-        let marginal = |at: usize| {
-            let likeness = chosen.iter().map(|&of| cosine(at, of)).reduce(f64::max).unwrap_or(0.0);
-            0.5 * (1.0 - (max - f64::from(pool[at].0)) / (max - min)) - 0.5 * likeness
-        };
-        let left = (0..pool.len()).filter(|at| !chosen.contains(at));
-        chosen.extend(left.reduce(|best, at| if marginal(at) > marginal(best) { at } else { best }));
-    }
-    let expected: Vec<Scored> = chosen.iter().map(|&at| pool[at].clone()).collect();
+    let scores: Vec<f32> = pool.iter().map(|entry| entry.0).collect();
+    let expected =
+        marginally_relevant(&scores, cosine, 5, 0.5).into_iter().map(|at| pool[at].clone()).collect();
     let answer = cluster.router.get("/recommendations/recommend/4?n=5&diversity=0.5").await.ok();
     assert_eq!(listed(&answer["recommendations"]), numbered(expected));
     assert_eq!(answer["next_cursor"], Value::Null);

@@ -11,6 +11,7 @@ mod http;
 mod lists;
 mod metadata;
 mod models;
+mod neighbours;
 mod promote;
 mod resilience;
 mod service;

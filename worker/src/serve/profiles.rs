@@ -1,4 +1,5 @@
-//! What an item shard of a content version predicts ratings from: the vectors of its items' features.
+//! What an item shard of a content version predicts ratings from: the vectors of its items' features, by which items
+//! are compared with each other too ([`super::representation`]).
 //!
 //! A predicted rating is what is expected of user and item, and the cosine of item and profile times what a cosine
 //! was learned to be worth: as the version was measured. Where user or item have no features, or the slope is nothing,
@@ -38,6 +39,12 @@ impl FeatureVectors {
         let vectors = vectors
             .map_err(|source| LoadError::Tensors { path: path.to_owned(), source: Box::new(source) })?;
         Ok(Self { vectors, slope })
+    }
+
+    /// An item's features, their values, and its genome, which is empty where it has none.
+    pub(super) fn of(&self, row: usize) -> (&[u32], &[f32], &[f32]) {
+        let (features, values) = self.vectors.sparse(row);
+        (features, values, self.vectors.genome(row))
     }
 
     /// The part of a profile that the shard's items make, the first of which is the global row `first_row`.

@@ -109,7 +109,7 @@ pub struct ItemQuery {
     pub with_predicted_rating: bool,
     /// What may be listed.
     pub filter: Option<ItemFilter>,
-    /// Whether hits carry the item's factors.
+    /// Whether hits carry what items are compared by: their factors, or what takes the place of these.
     pub with_factors: bool,
     /// For popularity the window (0 for all time), for a trend the half-life, in seconds.
     pub window_seconds: i64,

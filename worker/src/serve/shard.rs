@@ -219,7 +219,7 @@ impl ItemShard {
     /// # Panics
     /// When there is no such row.
     #[must_use]
-    pub fn scored_factors(&self, query: &ItemQuery, row: usize) -> &[f32] {
+    pub(super) fn scored_factors(&self, query: &ItemQuery, row: usize) -> &[f32] {
         let first = match query.score {
             ScoreKind::Rating => Objective::Rating,
             ScoreKind::Cosine => query.objective,

@@ -17,11 +17,14 @@ use shoal_worker::{
 
 use super::{
     Cluster, Oracle, Verdict,
-    oracle::{check, check_close, check_list, id, list, number},
+    oracle::{check, check_close, check_list, id, list, number, tolerance},
 };
 
 /// The neighbours that a rating is predicted from, at most: the default of `shoal train`.
 const PREDICTION_NEIGHBOURS: usize = 20;
+
+/// By how much rounding may change what a movie of a diverse list counts for.
+const MARGIN_TOLERANCE: f64 = 1e-3;
 
 /// Neighbours by movie, best first.
 type Neighbours = HashMap<i64, Vec<(i64, f64)>>;
@@ -141,12 +144,11 @@ impl Models {
     }
 
     fn score(&self, model: &str, user: i64, movie: i64) -> Option<f64> {
-        let scores = self.scores(user, movie);
         match model {
-            "als" => scores[0],
-            "item_cf" => scores[1],
-            "content" => scores[2],
-            _ => self.blended(scores),
+            "als" => (self.train_counts[&movie] > 0).then(|| self.als.ranked(user, movie)),
+            "item_cf" => self.listed(&self.item_cf, user, movie),
+            "content" => self.listed(&self.content, user, movie),
+            _ => self.blended(self.scores(user, movie)),
         }
     }
 
@@ -197,10 +199,7 @@ impl Models {
     pub(crate) fn check_recommended(&self, model: &str, answer: &Value, user: i64, n: usize) -> Verdict {
         self.check_version(model, answer)?;
         check(answer["source"] == "model", || format!("the source is {}", answer["source"]))?;
-        let seen = &self.als.ratings.by_user[&user];
-        let unseen = self.train_counts.keys().filter(|movie| !seen.contains_key(movie));
-        let expected: BTreeMap<i64, f64> =
-            unseen.filter_map(|movie| Some((*movie, self.score(model, user, *movie)?))).collect();
+        let expected = self.listable(model, user);
         check_list(answer, "recommendations", "score", n, &expected, &self.no_twins())?;
         for hit in list(answer, "recommendations")? {
             check(hit["model"] == model, || format!("{} has ranked", hit["model"]))?;
@@ -210,6 +209,71 @@ impl Models {
             }
         }
         Ok(())
+    }
+
+    /// Checks the diverse answer of a model to `recommend`: each movie is, of the best 5·n, the one that counts for most
+    /// after those before it. Not for the hybrid, whose movies may have no factors to be compared by.
+    pub(crate) fn check_diverse(
+        &self,
+        model: &str,
+        answer: &Value,
+        user: i64,
+        n: usize,
+        diversity: f64,
+    ) -> Verdict {
+        self.check_version(model, answer)?;
+        let scores = self.listable(model, user);
+        let mut pool: Vec<(i64, f64)> = scores.iter().map(|(movie, score)| (*movie, *score)).collect();
+        pool.sort_by(|a, b| b.1.total_cmp(&a.1));
+        pool.truncate(5 * n);
+        let (Some(&(_, best)), Some(&(_, worst))) = (pool.first(), pool.last()) else {
+            return check(list(answer, "recommendations")?.is_empty(), || {
+                "there is nothing to list".to_owned()
+            });
+        };
+        let mut before: Vec<i64> = Vec::new();
+        let marginal = |movie: i64, before: &[i64]| {
+            let likeness = before.iter().map(|other| self.likeness(model, movie, *other)).reduce(f64::max);
+            let relevance = if best > worst { (scores[&movie] - worst) / (best - worst) } else { 1.0 };
+            (1.0 - diversity) * relevance - diversity * likeness.unwrap_or_default()
+        };
+        for hit in list(answer, "recommendations")? {
+            let movie = id(hit)?;
+            let score = scores.get(&movie).filter(|_| !before.contains(&movie));
+            let Some(score) = score.filter(|score| **score >= worst - tolerance(worst)) else {
+                return Err(format!("movie {movie} must not be listed"));
+            };
+            check_close(number(hit, "score")?, *score, &format!("the score of movie {movie}"))?;
+            let found = marginal(movie, &before);
+            // Rounding decides which movies are the last of the pool.
+            let sure = pool.iter().filter(|entry| entry.1 > worst + tolerance(worst));
+            for (other, _) in sure.filter(|entry| !before.contains(&entry.0)) {
+                let better = marginal(*other, &before);
+                check(better <= found + MARGIN_TOLERANCE, || {
+                    format!("movie {movie} with {found} is listed where {other} has {better}")
+                })?;
+            }
+            before.push(movie);
+        }
+        let wanted = n.min(pool.len());
+        check(before.len() == wanted, || format!("{} movies instead of {wanted}", before.len()))
+    }
+
+    /// The user's unseen movies that a model lists, with their scores.
+    fn listable(&self, model: &str, user: i64) -> BTreeMap<i64, f64> {
+        let seen = &self.als.ratings.by_user[&user];
+        let unseen = self.train_counts.keys().filter(|movie| !seen.contains_key(movie));
+        unseen.filter_map(|movie| Some((*movie, self.score(model, user, *movie)?))).collect()
+    }
+
+    /// By which diverse lists of a model are made.
+    fn likeness(&self, model: &str, movie: i64, other: i64) -> f64 {
+        let stored = |of: i64, other: i64| stored(&self.item_cf, of, other);
+        match model {
+            "item_cf" => stored(movie, other).max(stored(other, movie)),
+            "content" => self.vectors[&movie].iter().zip(&self.vectors[&other]).map(|(a, b)| a * b).sum(),
+            _ => self.als.cosine(movie, other),
+        }
     }
 
     /// Checks a model's answer to `predict`.
@@ -232,14 +296,12 @@ impl Models {
         self.check_version("hybrid", answer)?;
         let weights: Vec<f64> = self.sources[..3].iter().map(|source| source.0).collect();
         let sum: f64 = weights.iter().sum();
-        let stored = |lists: &Neighbours, other: i64| {
-            lists[&movie].iter().find(|neighbour| neighbour.0 == other).map_or(0.0, |neighbour| neighbour.1)
-        };
         let trained = |movie: i64| self.train_counts[&movie] > 0;
         let likeness = |other: i64| {
             let both = trained(movie) && trained(other);
             let cosine = if both { self.als.cosine(movie, other).max(0.0) } else { 0.0 };
-            let of_versions = [cosine, stored(&self.item_cf, other), stored(&self.content, other)];
+            let of_versions =
+                [cosine, stored(&self.item_cf, movie, other), stored(&self.content, movie, other)];
             of_versions.iter().zip(&weights).map(|(likeness, weight)| likeness * weight / sum).sum::<f64>()
         };
         let others = self.train_counts.keys().copied().filter(|other| *other != movie);
@@ -264,6 +326,11 @@ impl Models {
     fn no_twins(&self) -> HashMap<i64, Vec<f32>> {
         self.train_counts.keys().map(|movie| (*movie, vec![*movie as f32])).collect()
     }
+}
+
+/// The similarity of a neighbour; 0 of what is none.
+fn stored(lists: &Neighbours, of: i64, other: i64) -> f64 {
+    lists[&of].iter().find(|neighbour| neighbour.0 == other).map_or(0.0, |neighbour| neighbour.1)
 }
 
 /// Linear between knots, and towards 1 above them.

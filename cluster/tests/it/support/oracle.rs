@@ -224,7 +224,7 @@ pub(super) fn check(holds: bool, reason: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(reason()) }
 }
 
-fn tolerance(score: f64) -> f64 {
+pub(super) fn tolerance(score: f64) -> f64 {
     TOLERANCE * score.abs().max(1.0)
 }
 

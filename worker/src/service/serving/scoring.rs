@@ -8,7 +8,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use bytes::Bytes;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use shoal_common::{compute::ComputeError, topk::TopK};
 use shoal_proto::v1::{Hits, ItemHit, ScoreKind};
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::{Serving, copy, describe, invalid};
-use crate::serve::{Hit, ItemQuery, ItemShard, LoadedVersion, QueryError};
+use crate::serve::{Hit, ItemQuery, ItemShard, LoadedVersion, QueryError, Representation};
 
 /// Elements of factors in all up to which scoring takes less than handing it to another thread and back would: tens of
 /// microseconds, for which other tasks of this thread can wait.
@@ -159,20 +158,36 @@ impl Work {
 }
 
 fn item_hit(shard: &ItemShard, query: &ItemQuery, hit: &Hit) -> ItemHit {
-    let (title, genres) = describe(shard, hit.row);
-    let parts = if query.with_parts { shard.parts(query, hit.row) } else { Vec::new() };
+    let row = hit.row;
+    let (title, genres) = describe(shard, row);
+    let parts = if query.with_parts { shard.parts(query, row) } else { Vec::new() };
     let (part_rows, parts): (Vec<u32>, Vec<f32>) = parts.into_iter().unzip();
-    ItemHit {
-        item: Some(shard.id(hit.row).into()),
-        row: shard.global_row(hit.row),
+    let hit = ItemHit {
+        item: Some(shard.id(row).into()),
+        row: shard.global_row(row),
         score: hit.score,
         predicted_rating: hit.predicted_rating,
         title,
         genres,
-        factors: if query.with_factors { copy(shard.scored_factors(query, hit.row)) } else { Bytes::new() },
         part_rows: copy(&part_rows),
         parts: copy(&parts),
         levels: hit.levels.map(|levels| copy(&levels)).unwrap_or_default(),
+        ..ItemHit::default()
+    };
+    if query.with_factors { compared(hit, shard.representation(query, row)) } else { hit }
+}
+
+/// The hit with what its item is compared by.
+fn compared(hit: ItemHit, representation: Representation<'_>) -> ItemHit {
+    match representation {
+        Representation::Factors(factors) => ItemHit { factors: copy(factors), ..hit },
+        Representation::Features { features, values, genome } => {
+            let values = [values, genome].concat();
+            ItemHit { features: copy(features), feature_values: copy(&values), ..hit }
+        }
+        Representation::Neighbours { rows, similarities } => {
+            ItemHit { neighbour_rows: copy(rows), similarities: copy(similarities), ..hit }
+        }
     }
 }
 

@@ -11,7 +11,10 @@ use tonic::Code;
 
 use super::{
     bytes_of,
-    fixture::{ITEMS, RATING_MEAN, SHARDS, TestCoordinator, TestWorker, TrueRow, World, genres, title},
+    fixture::{
+        ITEMS, RATING_MEAN, SHARDS, TestCoordinator, TestWorker, TrueRow, World, genres, title,
+        vector_of_features,
+    },
     integer, vector_of,
 };
 
@@ -171,6 +174,51 @@ async fn lists_ratings_and_reasons_are_what_their_definitions_say() {
     let best = listed.map(score).fold(0.0_f32, f32::max);
     let first = found.iter().map(|hit| hit.0).fold(0.0_f32, f32::max);
     assert!(best > 0.0 && (first - best).abs() < 1e-5, "{first} is not {best}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn hits_carry_what_their_items_are_compared_by() {
+    let world = World::new().await;
+    let item_cf = world.version_of_neighbours("item_cf").await;
+    let content = world.version_of_neighbours("content_based").await;
+    let (_coordinator, worker, mut client) = served(&[&world.version, &item_cf, &content], &world).await;
+    let user = world.user(11);
+    for version in [&item_cf, &content, &world.version] {
+        // Lists of what is popular are made diverse too.
+        for score in [ScoreKind::Neighbours, ScoreKind::Popularity] {
+            let score = if version == &world.version { ScoreKind::Popularity } else { score };
+            let asked = TopItemsRequest { score: score.into(), ..request(version, user, 200) };
+            for with_factors in [true, false] {
+                let asked = TopItemsRequest { with_factors, ..asked.clone() };
+                let reply = client.top_items(asked).await.unwrap().into_inner();
+                let hits: Vec<_> = reply.shards.into_iter().flat_map(|shard| shard.hits).collect();
+                assert!(!hits.is_empty());
+                for hit in hits {
+                    let item = world.items.iter().find(|item| item.row == hit.row).unwrap();
+                    let (mut factors, mut features, mut values) = (Vec::new(), Vec::new(), Vec::new());
+                    let (mut rows, mut similarities) = (Vec::new(), Vec::new());
+                    match version.model.as_str() {
+                        _ if !with_factors => {}
+                        "item_cf" => {
+                            (similarities, rows) = neighbours_of(&world.items, item).into_iter().unzip();
+                        }
+                        "content_based" => {
+                            let vector = vector_of_features(item.id);
+                            (features, values) = vector.features.into_iter().unzip();
+                            values.extend(vector.genome);
+                        }
+                        _ => factors.clone_from(&item.ranking),
+                    }
+                    assert_eq!(vector_of::<f32>(&hit.factors), factors);
+                    assert_eq!(vector_of::<u32>(&hit.features), features);
+                    assert_eq!(vector_of::<f32>(&hit.feature_values), values);
+                    assert_eq!(vector_of::<u32>(&hit.neighbour_rows), rows);
+                    assert_eq!(vector_of::<f32>(&hit.similarities), similarities);
+                }
+            }
+        }
+    }
     worker.stop().await;
 }
 
