@@ -24,6 +24,15 @@ use crate::{
 /// Bytes of a file that one thread reads in one go.
 const RANGE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Integer ids below this have a table of their rows, whatever there is of them; 4 bytes each.
+const SMALL_IDS: usize = 1 << 20;
+
+/// So do those below so many times the number of rows.
+const SMALL_IDS_OF_ROWS: usize = 4;
+
+/// In place of a row where there is none.
+const NO_ROW: u32 = u32::MAX;
+
 /// The held-out pairs of one side's own rows.
 #[derive(Debug)]
 pub(super) struct GivenRows {
@@ -45,6 +54,8 @@ pub(super) struct Directory {
     /// Place among the own rows of each shard's first row, where it is owned here.
     own_firsts: Vec<Option<u32>>,
     own_rows: usize,
+    /// Global rows of the small integer ids, by id.
+    small: Vec<u32>,
 }
 
 /// A row: its shard, and its place there.
@@ -68,27 +79,25 @@ impl Directory {
             own_firsts[shard as usize] = Some(own_rows as u32);
             own_rows += shards.shard_rows(shard).len();
         }
-        let firsts = (0..shards.count()).map(|shard| shards.shard_rows(shard).start).collect();
-        Self { ids, firsts, own_firsts, own_rows }
+        let firsts: Vec<u32> = (0..shards.count()).map(|shard| shards.shard_rows(shard).start).collect();
+        let small = small_ids(&ids, &firsts);
+        Self { ids, firsts, own_firsts, own_rows, small }
     }
 
-    /// Where an id is; `last` is what was found before, which often comes again.
-    fn find(&self, id: IdRef<'_>, last: &mut Option<Place>) -> Option<Place> {
+    /// The global row of an id; `last` is what was found before, which often comes again.
+    fn find(&self, id: IdRef<'_>, last: &mut Option<Place>) -> Option<u32> {
+        if let IdRef::Integer(id) = id
+            && let Some(&row) = usize::try_from(id).ok().and_then(|id| self.small.get(id))
+        {
+            return (row != NO_ROW).then_some(row);
+        }
         let again = last.filter(|&(shard, row)| self.ids[shard].is(row, id));
         let found = again.or_else(|| {
             let shard = id.shard(self.ids.len() as u32) as usize;
             self.ids[shard].find_ref(id).map(|row| (shard, row))
         });
         *last = found.or(*last);
-        found
-    }
-
-    fn is_own(&self, (shard, _): Place) -> bool {
-        self.own_firsts[shard].is_some()
-    }
-
-    fn global_row(&self, (shard, row): Place) -> u32 {
-        self.firsts[shard] + row as u32
+        found.map(|(shard, row)| self.firsts[shard] + row as u32)
     }
 
     /// The place of a global row among the own ones.
@@ -96,6 +105,24 @@ impl Directory {
         let shard = self.firsts.partition_point(|&first| first <= row) - 1;
         self.own_firsts[shard].map(|first| (first + row - self.firsts[shard]) as usize)
     }
+}
+
+/// Global rows of the small integer ids, by id: most data sets count their users and items from 1.
+fn small_ids(ids: &[IdColumn], firsts: &[u32]) -> Vec<u32> {
+    let rows = ids.iter().map(IdColumn::len).sum::<usize>();
+    let limit = SMALL_IDS.max(rows.saturating_mul(SMALL_IDS_OF_ROWS));
+    let mut small = Vec::new();
+    for (ids, &first) in ids.iter().zip(firsts) {
+        let IdColumn::Integer(ids) = ids else { return Vec::new() };
+        for (row, &id) in (first..).zip(ids) {
+            let Some(id) = usize::try_from(id).ok().filter(|&id| id < limit) else { continue };
+            if id >= small.len() {
+                small.resize(id + 1, NO_ROW);
+            }
+            small[id] = row;
+        }
+    }
+    small
 }
 
 /// The pairs of a held-out file, by own user row and by own item row. Lines that are no ratings, and ids that the
@@ -155,9 +182,8 @@ impl RowSink for Finder {
         let Row::Rating(row) = row else { return Ok(()) };
         let ([users, items], [last_user, last_item]) = (&*self.directories, &mut self.last);
         if let (Some(user), Some(item)) = (users.find(row.user, last_user), items.find(row.item, last_item))
-            && (users.is_own(user) || items.is_own(item))
+            && (users.own_row(user).is_some() || items.own_row(item).is_some())
         {
-            let (user, item) = (users.global_row(user), items.global_row(item));
             self.pairs.push(Pair { user, item, rating: row.rating });
         }
         Ok(())
@@ -225,6 +251,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use shoal_common::ids::EntityId;
 
     use super::*;
 
@@ -248,29 +275,52 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_found_by_shard_whatever_came_before() {
+    fn ids_are_found_whatever_they_are_and_whatever_came_before() {
         let shards = SideShards::new([2, 0, 3], vec![1, 0, 0]).unwrap();
-        let mut ids = vec![Vec::new(); 3];
-        for id in 0.. {
-            let shard = IdRef::Integer(id).shard(3) as usize;
-            if ids[shard].len() < shards.shard_rows(shard as u32).len() {
-                ids[shard].push(id);
-            }
-            if ids.iter().map(Vec::len).sum::<usize>() == 5 {
-                break;
-            }
-        }
-        let columns = ids.iter().cloned().map(IdColumn::Integer).collect();
-        let directory = Directory::new(&shards, columns, 0);
-        let mut last = None;
-        for (shard, row, own) in
-            [(0, 1, None), (2, 0, Some(0)), (2, 0, Some(0)), (2, 2, Some(2)), (0, 0, None)]
+        // Small ones and large ones, and the same as texts.
+        for (kind, begin) in
+            [(IdKind::Integer, 0), (IdKind::Integer, SMALL_IDS as i64 - 2), (IdKind::Text, 0)]
         {
-            let place = directory.find(IdRef::Integer(ids[shard][row]), &mut last).unwrap();
-            assert_eq!((place, directory.is_own(place)), ((shard, row), own.is_some()));
-            assert_eq!(directory.own_row(directory.global_row(place)), own);
-            assert_eq!(directory.find(IdRef::Integer(-1), &mut last), None);
+            let entity = |id: i64| match kind {
+                IdKind::Integer => EntityId::Integer(id),
+                IdKind::Text => EntityId::Text(format!("{id:03}").into()),
+            };
+            let mut ids = vec![Vec::new(); 3];
+            for id in begin.. {
+                let shard = entity(id).shard(3) as usize;
+                if ids[shard].len() < shards.shard_rows(shard as u32).len() {
+                    ids[shard].push(entity(id));
+                }
+                if ids.iter().map(Vec::len).sum::<usize>() == 5 {
+                    break;
+                }
+            }
+            let column = |ids: &Vec<EntityId>| {
+                let mut column = IdColumn::empty(kind);
+                ids.iter().for_each(|id| column.push(id));
+                column
+            };
+            let directory = Directory::new(&shards, ids.iter().map(column).collect(), 0);
+            let mut last = None;
+            let absent = entity(begin + 900);
+            for (shard, row, own) in
+                [(0, 1, None), (2, 0, Some(0)), (2, 0, Some(0)), (2, 2, Some(2)), (0, 0, None)]
+            {
+                let found = directory.find(id_ref(&ids[shard][row]), &mut last).unwrap();
+                assert_eq!(found as usize, [0, 2, 2][shard] + row, "{kind:?} from {begin}");
+                assert_eq!(directory.own_row(found), own);
+                for absent in [&absent, &EntityId::Integer(-1)] {
+                    assert_eq!(directory.find(id_ref(absent), &mut last), None);
+                }
+            }
+            assert_eq!(directory.own_rows, 3);
         }
-        assert_eq!((directory.own_rows, directory.global_row((2, 1))), (3, 3));
+    }
+
+    fn id_ref(id: &EntityId) -> IdRef<'_> {
+        match id {
+            EntityId::Integer(id) => IdRef::Integer(*id),
+            EntityId::Text(text) => IdRef::Text(text),
+        }
     }
 }
