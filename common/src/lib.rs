@@ -12,6 +12,7 @@ pub mod exposure;
 pub mod hash;
 pub mod ids;
 pub mod net;
+pub mod profile;
 pub mod readable;
 pub mod rpc;
 pub mod shutdown;

@@ -51,6 +51,11 @@ impl Asked<'_> {
                 let answer = self.http.get(&path).await.ok();
                 right(&|| self.models.check_recommended(model, &answer, user, 30), &answer);
                 answers.push(timeless(answer));
+                let query =
+                    format!("n=20&model={model}&rank_by=rating&explain=true&use_cache=false&complete=true");
+                let answer = self.http.get(&format!("/recommendations/recommend/{user}?{query}")).await.ok();
+                right(&|| self.models.check_rated(model, &answer, user, 20), &answer);
+                answers.push(timeless(answer));
                 for movie in some(&movies, MOVIES) {
                     let body = json!({"user_id": user, "movie_id": movie});
                     let path = format!("/recommendations/predict?model={model}");

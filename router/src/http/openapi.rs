@@ -62,8 +62,8 @@ pub(super) struct ListQuery {
     /// How many movies.
     #[param(minimum = 1, maximum = 100, default = 10, example = 10)]
     n: Option<u32>,
-    /// The scores to order by: `ranking` (what is liked next) or `rating` (what would be rated best). By default
-    /// `ranking`, where the version has it.
+    /// The scores to order by: `ranking` (what is liked next) or `rating` (what would be rated best, of the movies for
+    /// which the model predicts a rating). By default `ranking`, where the version has it.
     #[param(pattern = "^(ranking|rating)$", example = "ranking")]
     rank_by: Option<String>,
     /// Leave out what has been rated.

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shoal_common::ids::EntityId;
 use shoal_proto::v1::{LookupUserReply, ShardsAnswered, TopItemsRequest};
 
 use super::{
     CheckedOptions, GivenId, Options, Queries, Query, QueryError, Recommendation, Target,
-    list::score_request, recommend::ranked_by, shards_answered,
+    recommend::ranked_by, shards_answered,
 };
 
 /// Users of one call.
@@ -17,6 +18,8 @@ pub const BATCH_USERS_MAX: usize = 1_000;
 pub const BATCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lists that share a pass: their factors' blocks and selections fit the cache together.
 const PASS_QUERIES_MAX: usize = 64;
+/// Users whose profiles are asked for at a time, where a list takes one.
+const PROFILES_MAX: usize = 16;
 /// Hits asked for in one call to a shard, which bounds the messages.
 const PASS_HITS_MAX: usize = 3_200;
 
@@ -84,13 +87,14 @@ impl Query {
             .map(|user| user.resolve(live.user_id_kind, "user_ids"))
             .collect::<Result<_, _>>()?;
         let found = self.lookup_users_in_order(&users, live.needs_ratings()).await?;
-        let query = |user: &LookupUserReply| {
-            let (request, source) = score_request(live, user, options.rank_by, options.exclude_seen)?;
+        let options = &options;
+        let query = |user: LookupUserReply| async move {
+            let (request, source) = self.score_request(&user, options.rank_by, options.exclude_seen).await?;
             let filter = options.filter.clone();
-            Ok((TopItemsRequest { n: options.n, filter, ..request }, source))
+            Ok::<_, QueryError>((TopItemsRequest { n: options.n, filter, ..request }, source))
         };
         let queries: Vec<(TopItemsRequest, &'static str)> =
-            found.iter().map(query).collect::<Result<_, QueryError>>()?;
+            stream::iter(found).map(query).buffered(PROFILES_MAX).try_collect().await?;
         let (mut results, mut failed_max) = (Vec::with_capacity(users.len()), 0);
         let pass = (PASS_HITS_MAX / options.n as usize).clamp(1, PASS_QUERIES_MAX);
         let mut users = users.into_iter();

@@ -1,22 +1,29 @@
 //! What each of a user's own movies adds to each score (Hu et al. 2008, section 5), and of a blend each source.
 //!
 //! The scores explained are those of the row that the version's movies give the user's ratings now: the row that
-//! training would solve next. Where training has converged that is the stored row.
+//! training would solve next. Where training has converged that is the stored row. Where neighbours or a profile make the
+//! score, it is split as it was made.
 
 use std::collections::HashMap;
 
-use shoal_common::ids::EntityId;
-use shoal_proto::v1::{FoldInRequest, LookupItemReply, LookupUserReply, Objective};
+use shoal_common::{ids::EntityId, profile::weights};
+use shoal_proto::v1::{
+    FoldInRequest, LookupItemReply, LookupUserReply, Objective, ScoreKind, TopItemsRequest,
+};
 
 use super::{
     Model, Query, QueryError,
+    list::representation,
     model::POPULARITY,
     workers::{bytes_of, floats, numbers},
 };
-use crate::merge::Hit;
+use crate::{likeness::Representation, merge::Hit};
 
 /// Movies named for each score.
 const PARTS_MAX: usize = 5;
+
+/// Movies whose features are asked for in one call, which bounds the messages: one with a genome takes 5 kB.
+const FEATURES_MAX: usize = 1_000;
 
 /// What a rated movie adds.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +72,13 @@ impl RatedRows {
     pub(super) fn of_user(user: &LookupUserReply) -> Self {
         Self { rows: numbers(&user.seen_items, u32::from_le_bytes), ratings: floats(&user.ratings) }
     }
+
+    /// Those that have a rating.
+    pub(super) fn with_ratings(&self) -> Self {
+        let rated = self.rows.iter().zip(&self.ratings).filter(|(_, rating)| !rating.is_nan());
+        let (rows, ratings) = rated.unzip();
+        Self { rows, ratings }
+    }
 }
 
 impl Query {
@@ -86,11 +100,72 @@ impl Query {
             ..self.fold_in_request(&items, &rated.ratings).await?
         };
         let parts = floats(&self.fold_in(request).await?.contributions);
-        Ok(parts.chunks_exact(items.len()).map(|parts| explanation(&items, parts)).collect())
+        let movie = |at: usize| {
+            let item: &LookupItemReply = &items[at];
+            Some((EntityId::try_from(item.item.clone()?).ok()?, item.title.clone()))
+        };
+        Ok(parts.chunks_exact(items.len()).map(|parts| explanation(parts, movie)).collect())
     }
 
-    /// One explanation for each hit of a version of neighbours; the hits carry what adds to their scores.
-    pub(super) async fn explain_by_neighbours(&self, hits: &[Hit]) -> Result<Vec<Explanation>, QueryError> {
+    /// One explanation for each hit that is ranked by the rating that a profile predicts; the hits carry their items'
+    /// features. The profile is a sum over the rated items, so the product with each is a sum too.
+    pub(super) async fn explain_by_profile(
+        &self,
+        hits: &[Hit],
+        rated: &RatedRows,
+        profile: &[f32],
+    ) -> Result<Vec<Explanation>, QueryError> {
+        let RatedRows { rows, ratings } = rated.with_ratings();
+        let norm = profile.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
+        if hits.is_empty() || norm == 0.0 {
+            return Ok(Vec::new());
+        }
+        let items = self.features_of(&rows).await?;
+        let scale = self.live()?.version.rating_slope / norm;
+        let weights = weights(&ratings);
+        let movie = |at: usize| {
+            let item: &Hit = &items[at];
+            Some((item.item.clone(), item.hit.title.clone()))
+        };
+        let rated: Vec<Representation> =
+            items.iter().map(|item| representation(Model::Content, &item.hit)).collect();
+        let of_hit = |hit: &Hit| {
+            let item = representation(Model::Content, &hit.hit);
+            let part = |(rated, weight): (&Representation, &f32)| {
+                (scale * f64::from(*weight) * rated.likeness(&item)) as f32
+            };
+            let parts: Vec<f32> = rated.iter().zip(&weights).map(part).collect();
+            explanation(&parts, movie)
+        };
+        Ok(hits.iter().map(of_hit).collect())
+    }
+
+    /// The items of these ascending global rows with their features, in the same order.
+    async fn features_of(&self, rows: &[u32]) -> Result<Vec<Hit>, QueryError> {
+        let mut found = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(FEATURES_MAX) {
+            // What is listed is as it is, whatever ranks.
+            let request = TopItemsRequest {
+                score: ScoreKind::Listed.into(),
+                n: rows.len() as u32,
+                listed_rows: rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>().into(),
+                listed_scores: bytes_of(&vec![1.0; rows.len()]),
+                with_factors: true,
+                ..TopItemsRequest::default()
+            };
+            found.extend(self.best_items(request, true).await?.hits);
+        }
+        found.sort_by_key(|hit| hit.hit.row);
+        if found.iter().map(|hit| hit.hit.row).eq(rows.iter().copied()) { Ok(found) } else { Err(missing()) }
+    }
+
+    /// One explanation for each hit of a version of neighbours; the hits carry what adds to their scores, or all that adds
+    /// to what is expected of user and movie where the score is a predicted rating.
+    pub(super) async fn explain_by_neighbours(
+        &self,
+        hits: &[Hit],
+        by_rating: bool,
+    ) -> Result<Vec<Explanation>, QueryError> {
         let parts = |hit: &Hit| -> Vec<(u32, f32)> {
             let rows: Vec<u32> = numbers(&hit.hit.part_rows, u32::from_le_bytes);
             rows.into_iter().zip(floats(&hit.hit.parts)).collect()
@@ -108,8 +183,11 @@ impl Query {
                 let movie = EntityId::try_from(item.item.clone()?).ok()?;
                 Some(Contribution { movie, title: item.title.clone(), contribution })
             };
-            let items = parts(hit).into_iter().filter_map(part).collect();
-            Explanation { score: hit.hit.score, items, sources: Vec::new() }
+            let parts = parts(hit);
+            let sum = || parts.iter().map(|part| f64::from(part.1)).sum::<f64>() as f32;
+            let score = if by_rating { sum() } else { hit.hit.score };
+            let items = parts.iter().copied().filter_map(part).take(PARTS_MAX).collect();
+            Explanation { score, items, sources: Vec::new() }
         };
         Ok(hits.iter().map(of_hit).collect())
     }
@@ -160,22 +238,26 @@ impl Query {
         let found = self.lookup_rows_unordered(rows).await?;
         let mut by_row: HashMap<u32, LookupItemReply> =
             found.into_iter().map(|item| (item.row, item)).collect();
-        let missing = || QueryError::Unavailable {
-            reason: "some of the rated movies' shards do not answer".to_owned(),
-            stale: false,
-        };
         rows.iter().map(|row| by_row.remove(row).ok_or_else(missing)).collect()
     }
 }
 
-fn explanation(items: &[LookupItemReply], parts: &[f32]) -> Explanation {
+fn missing() -> QueryError {
+    QueryError::Unavailable {
+        reason: "some of the rated movies' shards do not answer".to_owned(),
+        stale: false,
+    }
+}
+
+/// From what each of the rated movies adds.
+fn explanation(parts: &[f32], movie: impl Fn(usize) -> Option<(EntityId, String)>) -> Explanation {
     let score = parts.iter().map(|part| f64::from(*part)).sum::<f64>() as f32;
     let mut order: Vec<usize> = (0..parts.len()).collect();
     // Ties in row order, which a stable sort keeps.
     order.sort_by(|&a, &b| parts[b].total_cmp(&parts[a]));
     let part = |at: usize| {
-        let movie = EntityId::try_from(items[at].item.clone()?).ok()?;
-        Some(Contribution { movie, title: items[at].title.clone(), contribution: parts[at] })
+        let (movie, title) = movie(at)?;
+        Some(Contribution { movie, title, contribution: parts[at] })
     };
     let items = order.into_iter().filter_map(part).take(PARTS_MAX).collect();
     Explanation { score, items, sources: Vec::new() }

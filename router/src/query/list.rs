@@ -43,13 +43,14 @@ impl Query {
         let Page { offset, options } = page;
         let model = self.live()?.model();
         let diverse = options.diversity > 0.0;
-        let by_factors = matches!(model, Model::Als | Model::Hybrid);
+        // Scores are explained by what hits carry of their items, or have their parts with them.
+        let with_explained = explained && (!self.live()?.has_neighbours() || !request.profile.is_empty());
         let end = offset + options.n;
         let request = TopItemsRequest {
             // One more tells whether something follows.
             n: if diverse { (end * POOL_FACTOR).min(POOL_MAX) } else { (end + 1).min(REACH) },
             filter: options.filter.clone(),
-            with_factors: diverse || (explained && by_factors),
+            with_factors: diverse || with_explained,
             with_parts: explained,
             ..request
         };
@@ -70,7 +71,7 @@ impl Query {
 }
 
 /// What a hit says of its item.
-fn representation(model: Model, hit: &ItemHit) -> Representation {
+pub(super) fn representation(model: Model, hit: &ItemHit) -> Representation {
     match model {
         // Of a blend these are its ALS version's.
         Model::Als | Model::Hybrid => Representation::of_factors(floats(&hit.factors)),
@@ -85,8 +86,25 @@ fn representation(model: Model, hit: &ItemHit) -> Representation {
     }
 }
 
-/// How to score for somebody with this side of the query, and the answer's source.
-pub(super) fn score_request(
+impl Query {
+    /// How to score for somebody with this side of the query, and the answer's source.
+    pub(super) async fn score_request(
+        &self,
+        user: &LookupUserReply,
+        rank_by: RankBy,
+        exclude_seen: bool,
+    ) -> Result<(TopItemsRequest, &'static str), QueryError> {
+        let live = self.live()?;
+        let (mut request, source) = score_request(live, user, rank_by, exclude_seen)?;
+        if live.model() == Model::Content && request.score() == ScoreKind::Rating {
+            request.profile = self.profile(user).await?;
+        }
+        Ok((request, source))
+    }
+}
+
+/// The same without what has to be asked for: a profile.
+fn score_request(
     live: &Live,
     user: &LookupUserReply,
     rank_by: RankBy,
@@ -103,12 +121,13 @@ pub(super) fn score_request(
         return Ok((popular, SOURCE_FALLBACK));
     }
     if live.has_neighbours() {
-        if rank_by == RankBy::Rating {
-            let reason =
-                "this model ranks by the neighbours of what was rated; leave rank_by out, or ask model=als";
+        let by_rating = rank_by == RankBy::Rating;
+        if by_rating && floats(&user.ratings).iter().all(|rating| rating.is_nan()) {
+            let reason = "no movie was given with a rating to predict others from; rank by 'ranking'";
             return Err(QueryError::invalid("rank_by", reason));
         }
-        return Ok((TopItemsRequest { exclude_rows, ..neighbours_request(user) }, SOURCE_MODEL));
+        let score = if by_rating { ScoreKind::Rating } else { ScoreKind::Neighbours }.into();
+        return Ok((TopItemsRequest { score, exclude_rows, ..neighbours_request(user) }, SOURCE_MODEL));
     }
     if live.model() == Model::Hybrid && rank_by != RankBy::Rating {
         return Ok((TopItemsRequest { exclude_rows, ..blend_request(user) }, SOURCE_MODEL));

@@ -7,11 +7,12 @@ use shoal_common::ids::EntityId;
 use shoal_proto::v1::{LookupUserReply, RankBy, RecommendRequest, ScoreKind, ShardsAnswered};
 
 use super::{
-    CheckedOptions, GivenId, Options, Queries, Query, QueryError, Target,
+    CheckedOptions, GivenId, Model, Options, Queries, Query, QueryError, Target,
     cursor::{Cursor, REACH},
     explain::{Explanation, RatedRows},
-    list::{Page, score_request},
+    list::Page,
     model::POPULARITY,
+    workers::floats,
 };
 use crate::{cache::CacheKey, merge::Hit, snapshot::Live};
 
@@ -213,16 +214,18 @@ impl Query {
     ) -> Result<Recommended, QueryError> {
         let rank_by = page.options.rank_by;
         let live = self.live()?;
-        let (request, source) = score_request(live, found, rank_by, page.options.exclude_seen)?;
+        let (request, source) = self.score_request(found, rank_by, page.options.exclude_seen).await?;
+        let by_rating = request.score() == ScoreKind::Rating;
         let list = self.list(request.clone(), page, rated.is_some()).await?;
         let explanations = match rated {
             Some(_) if request.score() == ScoreKind::Blend => self.explain_by_sources(&list.hits)?,
+            Some(rated) if by_rating && live.model() == Model::Content => {
+                self.explain_by_profile(&list.hits, rated, &floats(&request.profile)).await?
+            }
             Some(_) if source == SOURCE_MODEL && live.has_neighbours() => {
-                self.explain_by_neighbours(&list.hits).await?
+                self.explain_by_neighbours(&list.hits, by_rating).await?
             }
-            Some(rated) if source == SOURCE_MODEL => {
-                self.explain(&list.hits, rated, request.score() == ScoreKind::Rating).await?
-            }
+            Some(rated) if source == SOURCE_MODEL => self.explain(&list.hits, rated, by_rating).await?,
             _ => Vec::new(),
         };
         let mut recommendations = self.recommendations(list.hits, page.offset, ranked_by(live, source));

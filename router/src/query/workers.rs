@@ -20,7 +20,7 @@ use shoal_proto::v1::{
 use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
 
-use super::{Query, QueryError, facts::ItemFacts};
+use super::{Query, QueryError, explain::RatedRows, facts::ItemFacts};
 use crate::{
     fanout::{Answers, ShardAnswer},
     merge::{Hit, merge},
@@ -308,15 +308,19 @@ impl Query {
         Ok(facts)
     }
 
-    /// What the user has rated as a profile of features; every shard has to say its part.
+    /// What the user has rated as a profile of features; every shard has to say its part. An item that was named without
+    /// a rating is no part of it.
     pub(super) async fn profile(&self, user: &LookupUserReply) -> Result<Bytes, QueryError> {
         let version = self.version()?;
+        let RatedRows { rows, ratings } = RatedRows::of_user(user).with_ratings();
+        let rows: Bytes = rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>().into();
+        let ratings = bytes_of(&ratings);
         let ask = |worker: Arc<Replica>, shards: Vec<u32>| {
             let request = ProfileRequest {
                 version: version.clone(),
                 shards,
-                rated_rows: user.seen_items.clone(),
-                ratings: user.ratings.clone(),
+                rated_rows: rows.clone(),
+                ratings: ratings.clone(),
             };
             let client = self.client(&worker);
             let request = with_deadline(request, self.deadline, self.margin);

@@ -1,7 +1,7 @@
 //! What users like, as vectors of features, and how items answer to them.
 //!
 //! A profile is the mean of the vectors of the items that a user has rated, each weighted by its rating less
-//! the user's mean ([`weights`]). Items are compared with profiles by cosine, so that the sum stands for the
+//! the user's mean ([`shoal_common::profile::weights`]). Items are compared with profiles by cosine, so that the sum stands for the
 //! mean. It runs per item shard in row order, then in shard order: it does not matter who holds which shard.
 //!
 //! Profiles predict ratings. Lists are better ranked by the similar items of what the user has rated
@@ -11,15 +11,6 @@ use rayon::prelude::*;
 
 use super::ItemVectors;
 use crate::serve::dot;
-
-/// The weight of each of a user's ratings in their profile: the rating less their mean; and 1 for each when
-/// all of that is nothing, as for a user who rates everything alike.
-#[must_use]
-pub fn weights(ratings: &[f32]) -> Vec<f32> {
-    let mean = ratings.iter().map(|&rating| f64::from(rating)).sum::<f64>() / ratings.len() as f64;
-    let weights: Vec<f32> = ratings.iter().map(|&rating| (f64::from(rating) - mean) as f32).collect();
-    if weights.iter().all(|weight| *weight == 0.0) { vec![1.0; ratings.len()] } else { weights }
-}
 
 /// Profiles of some users: dense rows of the sparse blocks' features, then the genome tags.
 #[derive(Debug, Clone, PartialEq)]
@@ -264,13 +255,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn weights_are_centred_and_never_all_nothing() {
-        assert_eq!(weights(&[3.0, 5.0]), [-1.0, 1.0]);
-        assert_eq!(weights(&[4.0, 4.0]), [1.0, 1.0]);
-        assert!(weights(&[]).is_empty());
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use fixed::Fixed;
 pub use lists::{ListIndex, list_weight};
 pub use measure::{ItemTotals, Measure, Totals};
 pub use neighbours::{BadNeighbours, Neighbours};
-pub use predict::{Centre, Rated, predict};
+pub use predict::{Centre, Rated, predict, prediction_parts};
 pub use raters::{CoRaters, UserRows};
 pub use sample::sample;
 

@@ -5,8 +5,17 @@
 pub struct Rated<'a> {
     /// Global item rows, ascending.
     pub items: &'a [u32],
-    /// One per item.
+    /// One per item; NaN for one that was named without a rating.
     pub ratings: &'a [f32],
+}
+
+impl Rated<'_> {
+    /// The rating of an item, if there is one.
+    #[must_use]
+    pub fn of(&self, item: u32) -> Option<f32> {
+        let at = self.items.binary_search(&item).ok()?;
+        Some(self.ratings[at]).filter(|rating| !rating.is_nan())
+    }
 }
 
 /// What ratings are measured from: the user's rating of item j is expected to be `user + items[j]`.
@@ -25,31 +34,52 @@ impl Centre<'_> {
 }
 
 /// The predicted rating of `item`: the similarity-weighted mean of the user's ratings over the `most` best
-/// neighbours (rows and similarities, best first) that the user has rated. With a centre the mean is of
-/// what ratings exceed it by, added to the item's own (Koren 2010, "Factor in the Neighbors"). `None`
-/// when the user has rated no neighbour.
+/// neighbours (rows and similarities, best first) that the user has rated, `rated` being the rating of an item if there
+/// is one. With a centre the mean is of what ratings exceed it by, added to the item's own (Koren 2010, "Factor in the
+/// Neighbors"). `None` when the user has rated no neighbour.
 #[must_use]
 pub fn predict(
     item: u32,
     neighbours: (&[u32], &[f32]),
-    rated: Rated<'_>,
+    rated: impl Fn(u32) -> Option<f32>,
     centre: Option<Centre<'_>>,
     most: usize,
 ) -> Option<f64> {
     let (mut weights, mut sum) = (0.0, 0.0);
-    let mut used = 0;
-    for (&other, &similarity) in neighbours.0.iter().zip(neighbours.1) {
-        let Ok(at) = rated.items.binary_search(&other) else { continue };
-        if used == most {
-            break;
-        }
-        used += 1;
-        let similarity = f64::from(similarity);
-        let expected = centre.map_or(0.0, |centre| centre.of(other));
+    for (_, similarity, exceeding) in used(neighbours, rated, centre, most) {
         weights += similarity;
-        sum += similarity * (f64::from(rated.ratings[at]) - expected);
+        sum += similarity * exceeding;
     }
     (weights > 0.0).then(|| centre.map_or(0.0, |centre| centre.of(item)) + sum / weights)
+}
+
+/// The neighbours that [`predict`] takes the mean of, with what each adds to it, best neighbour first: what is predicted
+/// is their sum, and the item's own centre.
+#[must_use]
+pub fn prediction_parts(
+    neighbours: (&[u32], &[f32]),
+    rated: impl Fn(u32) -> Option<f32>,
+    centre: Option<Centre<'_>>,
+    most: usize,
+) -> Vec<(u32, f64)> {
+    let used: Vec<(u32, f64, f64)> = used(neighbours, rated, centre, most).collect();
+    let weights: f64 = used.iter().map(|entry| entry.1).sum();
+    used.into_iter().map(|(row, similarity, exceeding)| (row, similarity * exceeding / weights)).collect()
+}
+
+/// Rows, similarities, and by how much ratings exceed the centre.
+fn used<'a>(
+    (rows, similarities): (&'a [u32], &'a [f32]),
+    rated: impl Fn(u32) -> Option<f32> + 'a,
+    centre: Option<Centre<'a>>,
+    most: usize,
+) -> impl Iterator<Item = (u32, f64, f64)> + 'a {
+    let known = rows.iter().zip(similarities).filter_map(move |(&row, &similarity)| {
+        let rating = f64::from(rated(row)?);
+        let expected = centre.map_or(0.0, |centre| centre.of(row));
+        Some((row, f64::from(similarity), rating - expected))
+    });
+    known.take(most)
 }
 
 #[cfg(test)]
@@ -61,13 +91,15 @@ mod tests {
     proptest! {
         #[test]
         fn matches_the_formula(
-            ratings in prop::collection::btree_map(0_u32..20, 1_u8..=10, 0..20),
+            ratings in prop::collection::btree_map(0_u32..20, 0_u8..=10, 0..20),
             neighbours in prop::collection::btree_map(0_u32..20, 1_u32..1_000, 0..15),
             biases in prop::collection::vec(-1.0_f32..1.0, 20),
             most in 1_usize..6,
         ) {
+            // 0 is for one that was named without a rating.
+            let rating = |half: u8| if half == 0 { f32::NAN } else { f32::from(half) / 2.0 };
             let (items, ratings): (Vec<u32>, Vec<f32>) =
-                ratings.into_iter().map(|(item, half)| (item, f32::from(half) / 2.0)).unzip();
+                ratings.into_iter().map(|(item, half)| (item, rating(half))).unzip();
             let mut near: Vec<(f32, u32)> =
                 neighbours.into_iter().map(|(row, s)| (s as f32 / 1_000.0, row)).collect();
             near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -77,21 +109,27 @@ mod tests {
             let used: Vec<(f64, f64, f64)> = near
                 .iter()
                 .filter_map(|&(s, row)| {
-                    let at = items.iter().position(|&item| item == row)?;
+                    let at = items.iter().position(|&item| item == row).filter(|&at| !ratings[at].is_nan())?;
                     let over = f64::from(ratings[at]) - 3.4 - f64::from(biases[row as usize]);
                     Some((f64::from(s), f64::from(ratings[at]), over))
                 })
                 .take(most)
                 .collect();
             let weights: f64 = used.iter().map(|entry| entry.0).sum();
-            let plain = predict(7, (&rows, &similarities), rated, None, most);
-            let centred = predict(7, (&rows, &similarities), rated, Some(centre), most);
+            let plain = predict(7, (&rows, &similarities), |item| rated.of(item), None, most);
+            let centred = predict(7, (&rows, &similarities), |item| rated.of(item), Some(centre), most);
             prop_assert_eq!(plain.is_some(), !used.is_empty());
             if let (Some(plain), Some(centred)) = (plain, centred) {
                 let exact = used.iter().map(|entry| entry.0 * entry.1).sum::<f64>() / weights;
                 prop_assert!((plain - exact).abs() < 1e-9);
                 let exact = used.iter().map(|entry| entry.0 * entry.2).sum::<f64>() / weights;
                 prop_assert!((centred - exact - 3.4 - f64::from(biases[7])).abs() < 1e-9);
+            }
+            let parts = prediction_parts((&rows, &similarities), |item| rated.of(item), Some(centre), most);
+            prop_assert_eq!(parts.len(), used.len());
+            for ((row, part), (similarity, rating, over)) in parts.into_iter().zip(used) {
+                prop_assert_eq!(rated.of(row).map(f64::from), Some(rating));
+                prop_assert!((part - similarity * over / weights).abs() < 1e-9);
             }
         }
     }

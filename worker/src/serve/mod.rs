@@ -23,6 +23,7 @@ mod fold_in;
 mod held;
 mod loader;
 mod neighbours;
+mod predicted;
 mod profiles;
 mod query;
 mod ratings;

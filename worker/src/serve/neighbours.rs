@@ -5,9 +5,11 @@
 
 use std::{path::Path, sync::Arc};
 
+use shoal_common::topk::better_first;
+
 use super::{error::LoadError, query::QueryError};
 use crate::{
-    item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict},
+    item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict, prediction_parts},
     model_parts::read_neighbours,
     tensor_file::TensorFile,
 };
@@ -22,6 +24,12 @@ pub struct RatedItems {
     pub rows: Vec<u32>,
     /// One per row; NaN for an item that was named without a rating.
     pub ratings: Vec<f32>,
+}
+
+impl RatedItems {
+    fn as_slices(&self) -> Rated<'_> {
+        Rated { items: &self.rows, ratings: &self.ratings }
+    }
 }
 
 /// What the lists of a version's shards have in common.
@@ -94,17 +102,38 @@ impl NeighbourLists {
     /// The predicted rating of an item by somebody whose ratings are expected to be `user` above the item's bias;
     /// `None` where no neighbour was rated, or the version predicts no ratings.
     pub(super) fn predict(&self, row: usize, rated: &RatedItems, user: f64) -> Option<f32> {
-        // An item without a rating says nothing of the rating of another.
-        let known = rated.ratings.iter().all(|rating| rating.is_finite());
-        if self.shape.prediction_neighbours == 0 || !known {
-            return None;
-        }
+        self.predict_from(row, |item| rated.as_slices().of(item), user)
+    }
+
+    /// The same for each item of the shard. What was rated has been checked.
+    pub(super) fn predictions(&self, rated: &RatedItems, user: f64) -> Vec<Option<f32>> {
+        // Every neighbour of every item is looked up: one look into a table of all items rather than a search.
+        let mut ratings = vec![f32::NAN; self.shape.items as usize];
+        rated.rows.iter().zip(&rated.ratings).for_each(|(row, rating)| ratings[*row as usize] = *rating);
+        let rating = |item: u32| Some(ratings[item as usize]).filter(|rating| !rating.is_nan());
+        (0..self.lists.len()).map(|row| self.predict_from(row, rating, user)).collect()
+    }
+
+    fn predict_from(&self, row: usize, rated: impl Fn(u32) -> Option<f32>, user: f64) -> Option<f32> {
+        let most = self.shape.prediction_neighbours;
         // Rows were checked to fit when the shard was loaded.
         let item = self.first_row + row as u32;
-        let own = Rated { items: &rated.rows, ratings: &rated.ratings };
-        let centre = Centre { user, items: &self.shape.biases };
+        predict(item, self.lists.of(row), rated, Some(self.centre(user)), most).map(|rating| rating as f32)
+    }
+
+    fn centre(&self, user: f64) -> Centre<'_> {
+        Centre { user, items: &self.shape.biases }
+    }
+
+    /// The rated items that a predicted rating is the mean of, most first, with what each adds to what is expected of
+    /// user and item.
+    pub(super) fn prediction_parts(&self, row: usize, rated: &RatedItems, user: f64) -> Vec<(u32, f32)> {
+        let (rated, centre) = (rated.as_slices(), Some(self.centre(user)));
         let most = self.shape.prediction_neighbours;
-        predict(item, self.lists.of(row), own, Some(centre), most).map(|rating| rating as f32)
+        let parts = prediction_parts(self.lists.of(row), |item| rated.of(item), centre, most);
+        let mut parts: Vec<(u32, f32)> = parts.into_iter().map(|(row, part)| (row, part as f32)).collect();
+        parts.sort_by(|a, b| better_first((a.1, &a.0), (b.1, &b.0)));
+        parts
     }
 
     /// The rated items that add most to an item's score, most first, with what each adds.
@@ -116,7 +145,7 @@ impl NeighbourLists {
             Some((*neighbour, weights[at] * similarity))
         };
         let mut parts: Vec<(u32, f32)> = neighbours.iter().zip(similarities).filter_map(part).collect();
-        parts.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        parts.sort_by(|a, b| better_first((a.1, &a.0), (b.1, &b.0)));
         parts.truncate(PARTS_MAX);
         parts
     }

@@ -7,12 +7,11 @@
 
 use std::path::Path;
 
+use shoal_common::profile::weights;
+
 use super::{error::LoadError, neighbours::RatedItems, query::QueryError};
 use crate::{
-    content::{
-        ItemVectors,
-        profile::{Profiles, weights},
-    },
+    content::{ItemVectors, profile::Profiles},
     model_parts::read_vectors,
     tensor_file::TensorFile,
 };

@@ -115,7 +115,7 @@ pub struct ItemQuery {
     pub window_seconds: i64,
     /// Time of the data set's newest rating, seconds since the epoch.
     pub newest_unix_s: i64,
-    /// For [`ScoreKind::Neighbours`] and [`ScoreKind::Blend`].
+    /// For [`ScoreKind::Neighbours`], [`ScoreKind::Blend`], and ratings that are predicted from neighbours.
     pub rated: RatedItems,
     /// For [`ScoreKind::Listed`] and [`ScoreKind::BlendLikeness`]: global rows and their scores.
     pub listed: Vec<(u32, f32)>,

@@ -15,6 +15,7 @@ use super::{
     filter::RowFilter,
     neighbours::{NeighbourLists, RatedItems},
     norm,
+    predicted::by_profile,
     profiles::{FeatureVectors, Profile},
     query::{ItemQuery, QueryError},
     ratings::RatingsPart,
@@ -139,8 +140,7 @@ impl Prepared<'_> {
             |(factors, biases)| predict_row(factors, biases, row, &self.query.rating_vector, self.base);
         let by_neighbours = |lists: &NeighbourLists| lists.predict(row, &self.query.rated, self.expected);
         let by_profile = |(vectors, profile): &(&FeatureVectors, Profile)| {
-            let exceeding = vectors.exceeding(row, profile)?;
-            Some((self.expected + f64::from(self.biases[row]) + exceeding) as f32)
+            by_profile(vectors, profile, row, self.expected, self.biases[row])
         };
         let predicted_rating = self
             .predictor
@@ -255,13 +255,13 @@ impl ItemShard {
     }
 
     /// The biases of the rating factors, else those of whatever has some.
-    fn biases(&self) -> Option<&[f32]> {
+    pub(super) fn biases(&self) -> Option<&[f32]> {
         let of_blend = || self.blended.as_ref().and_then(|blended| blended.baselines.rating_biases());
         self.factors.rating_biases().or_else(of_blend)
     }
 
     /// The neighbours that ratings are predicted from.
-    fn lists(&self) -> Option<&NeighbourLists> {
+    pub(super) fn lists(&self) -> Option<&NeighbourLists> {
         let of_blend = || self.blended.as_ref().map(|blended| &*blended.item_cf);
         self.neighbours.as_deref().or_else(of_blend)
     }
@@ -319,6 +319,7 @@ impl ItemShard {
     fn prepare<'a>(&'a self, query: &'a ItemQuery, rating_mean: f64) -> Result<Prepared<'a>, QueryError> {
         let filter = query.filter.as_ref();
         let base = rating_base(rating_mean, query.rating_bias);
+        let expected = rating_mean + f64::from(query.rating_bias);
         let vectors = self.vectors.as_deref().filter(|_| !query.profile.is_empty());
         let profile = vectors.map(|vectors| Ok((vectors, vectors.profile(&query.profile)?)));
         Ok(Prepared {
@@ -326,8 +327,8 @@ impl ItemShard {
             base,
             predictor: if query.with_predicted_rating { self.predictor(query)? } else { None },
             filter: filter.map(|filter| filter.of_shard(self.factors.ids(), &self.descriptions)),
-            table: self.table_scores(query, base)?,
-            expected: rating_mean + f64::from(query.rating_bias),
+            table: self.table_scores(query, base, expected)?,
+            expected,
             lists: self.lists().filter(|_| query.with_predicted_rating),
             profile: profile.filter(|_| query.with_predicted_rating).transpose()?,
             blended: self.blended.as_ref(),
@@ -355,8 +356,14 @@ impl ItemShard {
     }
 
     /// The scores of a query that has a table of them; `None` for one whose scores are worked out row by row.
-    fn table_scores(&self, query: &ItemQuery, base: f32) -> Result<Option<TableScores>, QueryError> {
+    fn table_scores(
+        &self,
+        query: &ItemQuery,
+        base: f32,
+        expected: f64,
+    ) -> Result<Option<TableScores>, QueryError> {
         match query.score {
+            ScoreKind::Rating if self.predicts_by_items() => self.predicted_table(query, expected).map(Some),
             ScoreKind::Neighbours => {
                 let lists = self.lists().ok_or(QueryError::NoNeighbours)?;
                 lists.check(&query.rated)?;
@@ -386,11 +393,16 @@ impl ItemShard {
     }
 
     /// The rated items that add most to a row's score in a query by neighbours, most first: global rows, and what
-    /// each adds.
+    /// each adds. Of a rating that is predicted from neighbours all that it is the mean of.
     #[must_use]
-    pub fn parts(&self, query: &ItemQuery, row: usize) -> Vec<(u32, f32)> {
-        let lists = self.neighbours.as_ref().filter(|_| query.score == ScoreKind::Neighbours);
-        lists.map(|lists| lists.parts(row, &query.rated)).unwrap_or_default()
+    pub fn parts(&self, query: &ItemQuery, row: usize, rating_mean: f64) -> Vec<(u32, f32)> {
+        match (&self.neighbours, query.score) {
+            (Some(lists), ScoreKind::Neighbours) => lists.parts(row, &query.rated),
+            (Some(lists), ScoreKind::Rating) => {
+                lists.prediction_parts(row, &query.rated, rating_mean + f64::from(query.rating_bias))
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Global rows and similarities of an item's neighbours, best first, of a blend what its versions' add to

@@ -156,7 +156,7 @@ impl Models {
     fn rating(&self, model: &str, user: i64, movie: i64) -> Option<f64> {
         match model {
             "item_cf" => self.by_neighbours(user, movie),
-            "content" => self.by_profile(user, movie),
+            "content" => self.by_profile(&self.profile(user), user, movie),
             _ => (self.train_counts[&movie] > 0).then(|| self.als.predicted(user, movie)),
         }
     }
@@ -178,19 +178,24 @@ impl Models {
         (weights > 0.0).then(|| self.expected(user, movie) + sum / weights)
     }
 
-    fn by_profile(&self, user: i64, movie: i64) -> Option<f64> {
+    /// The vectors of what the user has rated, weighted.
+    fn profile(&self, user: i64) -> Vec<f64> {
         let rated = &self.als.ratings.by_user[&user];
         let mean = rated.values().sum::<f64>() / rated.len() as f64;
-        let mut profile = vec![0.0; self.vectors[&movie].len()];
+        let mut profile = vec![0.0; self.vectors.values().next().map_or(0, Vec::len)];
         for (other, rating) in rated {
             profile
                 .iter_mut()
                 .zip(&self.vectors[other])
                 .for_each(|(sum, value)| *sum += (rating - mean) * value);
         }
+        profile
+    }
+
+    fn by_profile(&self, profile: &[f64], user: i64, movie: i64) -> Option<f64> {
         let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let length = product(&profile, &profile).sqrt();
-        let cosine = product(&profile, &self.vectors[&movie]) / length;
+        let length = product(profile, profile).sqrt();
+        let cosine = product(profile, &self.vectors[&movie]) / length;
         let featured = self.vectors[&movie].iter().any(|value| *value != 0.0);
         (length > 0.0 && featured).then(|| self.expected(user, movie) + self.rating_slope * cosine)
     }
@@ -209,6 +214,36 @@ impl Models {
             }
         }
         Ok(())
+    }
+
+    /// Checks a model's answer to `recommend` with `rank_by=rating` and `explain`, with `n` movies at most: of all movies
+    /// of which the model predicts a rating, those with the best.
+    pub(crate) fn check_rated(&self, model: &str, answer: &Value, user: i64, n: usize) -> Verdict {
+        self.check_version(model, answer)?;
+        let profile = self.profile(user);
+        let rating = |movie: i64| match model {
+            "content" => self.by_profile(&profile, user, movie),
+            _ => self.rating(model, user, movie),
+        };
+        let expected: BTreeMap<i64, f64> =
+            self.unseen(user).filter_map(|movie| Some((movie, rating(movie)?))).collect();
+        check_list(answer, "recommendations", "score", n, &expected, &self.no_twins())?;
+        for hit in list(answer, "recommendations")? {
+            let score = number(hit, "score")?;
+            check_close(number(hit, "predicted_rating")?, self.clamped(score), "a predicted rating")?;
+            check(hit["model"] == model, || format!("{} has ranked", hit["model"]))?;
+            // Of ALS it is of a row that is solved anew.
+            if matches!(model, "item_cf" | "content") {
+                let explained = number(&hit["explanation"], "score")? + self.expected(user, id(hit)?);
+                check_close(explained, score, "what explains a rating")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unseen(&self, user: i64) -> impl Iterator<Item = i64> + '_ {
+        let seen = &self.als.ratings.by_user[&user];
+        self.train_counts.keys().copied().filter(|movie| !seen.contains_key(movie))
     }
 
     /// Checks the diverse answer of a model to `recommend`: each movie is, of the best 5·n, the one that counts for most
@@ -261,9 +296,7 @@ impl Models {
 
     /// The user's unseen movies that a model lists, with their scores.
     fn listable(&self, model: &str, user: i64) -> BTreeMap<i64, f64> {
-        let seen = &self.als.ratings.by_user[&user];
-        let unseen = self.train_counts.keys().filter(|movie| !seen.contains_key(movie));
-        unseen.filter_map(|movie| Some((*movie, self.score(model, user, *movie)?))).collect()
+        self.unseen(user).filter_map(|movie| Some((movie, self.score(model, user, movie)?))).collect()
     }
 
     /// By which diverse lists of a model are made.

@@ -26,6 +26,8 @@ const PARALLEL_ELEMENTS_MIN: usize = 1 << 23;
 
 /// What a row of a query without factors counts for.
 const OTHER_ROW_ELEMENTS: usize = 64;
+/// What a row counts for whose rating is predicted without factors: hundreds of neighbours are looked up, or features.
+const PREDICTED_ROW_ELEMENTS: usize = 2_048;
 
 /// The shards asked for; `None` for one that is not here.
 pub(super) type AskedShards = Vec<(u32, Option<Arc<ItemShard>>)>;
@@ -89,6 +91,7 @@ impl Work {
         let shards = self.shards.iter().filter_map(|(_, shard)| shard.as_ref());
         let rows: usize = shards.map(|shard| shard.rows()).sum();
         let of_query = |query: &ItemQuery| match query.vector.len().max(query.rating_vector.len()) {
+            0 if query.score == ScoreKind::Rating => rows * PREDICTED_ROW_ELEMENTS,
             0 => rows * OTHER_ROW_ELEMENTS,
             rank => rows * rank,
         };
@@ -98,8 +101,13 @@ impl Work {
     /// Whether the work is a pass over few factors; scores by neighbours or times cost what the user has rated.
     fn is_small(&self) -> bool {
         let by_factors = |query: &ItemQuery| {
-            matches!(query.score, ScoreKind::Ranking | ScoreKind::Rating | ScoreKind::Cosine)
-                && !query.with_parts
+            let factors = match query.score {
+                ScoreKind::Ranking | ScoreKind::Cosine => true,
+                // Without a vector ratings are predicted from all neighbours of all items, or all features.
+                ScoreKind::Rating => !query.rating_vector.is_empty(),
+                _ => false,
+            };
+            factors && !query.with_parts
         };
         self.queries.iter().all(by_factors) && self.elements() <= HERE_ELEMENTS_MAX
     }
@@ -151,16 +159,16 @@ impl Work {
     fn hits(&self, shard: &ItemShard, lists: &[Vec<Hit>], floors: &[f32]) -> Vec<Hits> {
         let of_query = |((query, hits), floor): ((&ItemQuery, &Vec<Hit>), &f32)| {
             let hits = hits.iter().filter(|hit| hit.score >= *floor);
-            Hits { hits: hits.map(|hit| item_hit(shard, query, hit)).collect() }
+            Hits { hits: hits.map(|hit| item_hit(shard, query, hit, self.version.rating_mean)).collect() }
         };
         self.queries.iter().zip(lists).zip(floors).map(of_query).collect()
     }
 }
 
-fn item_hit(shard: &ItemShard, query: &ItemQuery, hit: &Hit) -> ItemHit {
+fn item_hit(shard: &ItemShard, query: &ItemQuery, hit: &Hit, rating_mean: f64) -> ItemHit {
     let row = hit.row;
     let (title, genres) = describe(shard, row);
-    let parts = if query.with_parts { shard.parts(query, row) } else { Vec::new() };
+    let parts = if query.with_parts { shard.parts(query, row, rating_mean) } else { Vec::new() };
     let (part_rows, parts): (Vec<u32>, Vec<f32>) = parts.into_iter().unzip();
     let hit = ItemHit {
         item: Some(shard.id(row).into()),

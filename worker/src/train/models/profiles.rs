@@ -4,15 +4,12 @@
 use std::{ops::Range, sync::Arc};
 
 use rayon::prelude::*;
-use shoal_common::store::Manifest;
+use shoal_common::{profile::weights, store::Manifest};
 use shoal_proto::v1::ModelFolder;
 
 use super::attempt::{ModelAttempt, RatedItems};
 use crate::{
-    content::{
-        ItemVectors,
-        profile::{Profiles, weights},
-    },
+    content::{ItemVectors, profile::Profiles},
     item_cf::Rated,
     train::TrainError,
 };

@@ -205,7 +205,8 @@ impl ShardScores {
             ShardKind::Neighbours { lists, prediction_neighbours, .. } => {
                 let rated = Rated { items: &viewer.rated.items, ratings: &viewer.rated.ratings };
                 let centre = Centre { user: baselines.of_user(viewer.row), items: &baselines.item_biases };
-                predict(item, lists.of(offset), rated, Some(centre), *prediction_neighbours)
+                let most = *prediction_neighbours;
+                predict(item, lists.of(offset), |item| rated.of(item), Some(centre), most)
             }
         }
     }

@@ -313,6 +313,7 @@ async fn ratings_are_predicted_from_what_items_are() {
             ..Default::default()
         };
         let reply = client.top_items(listed.clone()).await.unwrap().into_inner();
+        let mut predicted_ratings: Vec<(f32, u32)> = Vec::new();
         for hit in reply.shards.into_iter().flat_map(|shard| shard.hits) {
             let item = world.items.iter().find(|item| item.row == hit.row).unwrap();
             let product: f64 = dense(item.id).iter().zip(&exact).map(|(a, b)| a * b).sum();
@@ -322,11 +323,39 @@ async fn ratings_are_predicted_from_what_items_are() {
                 Some(found) => assert!((f64::from(found) - expected).abs() < 1e-5, "{found} for {expected}"),
                 None => assert!(dense(item.id).iter().all(|value| *value == 0.0), "it has features"),
             }
+            predicted_ratings.extend(hit.predicted_rating.map(|rating| (rating, hit.row)));
         }
 
+        // The best by that, of what has features.
+        let ranked = TopItemsRequest {
+            score: ScoreKind::Rating.into(),
+            n: 7,
+            exclude_rows: bytes_of(&rows),
+            listed_rows: bytes::Bytes::new(),
+            listed_scores: bytes::Bytes::new(),
+            ..listed.clone()
+        };
+        let reply = client.top_items(ranked.clone()).await.unwrap().into_inner();
+        let hits = reply.shards.into_iter().flat_map(|shard| shard.hits);
+        let mut found: Vec<(f32, u32)> = hits
+            .map(|hit| {
+                assert_eq!((hit.predicted_rating, hit.part_rows.len()), (Some(hit.score), 0));
+                (hit.score, hit.row)
+            })
+            .collect();
+        found.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
+        found.truncate(7);
+        predicted_ratings.retain(|(_, row)| rows.binary_search(row).is_err());
+        predicted_ratings.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
+        predicted_ratings.truncate(7);
+        assert_eq!(found, predicted_ratings);
+
         let short = TopItemsRequest { profile: bytes_of(&profile[1..]), ..listed };
-        let refused = client.top_items(short).await.unwrap_err();
-        assert!(refused.message().contains("'profile' has 8 elements"), "{refused}");
+        let without = TopItemsRequest { profile: bytes::Bytes::new(), ..ranked };
+        for (asked, says) in [(short, "'profile' has 8 elements"), (without, "'profile' has 0 elements")] {
+            let refused = client.top_items(asked).await.unwrap_err();
+            assert!(refused.message().contains(says), "{refused}");
+        }
         let other = ProfileRequest { version: world.version.name.clone(), ..asked };
         let refused = client.profile(other).await.unwrap_err();
         assert!(refused.message().contains("no vectors"), "{refused}");

@@ -55,17 +55,39 @@ fn parts(world: &World, item: &TrueRow, rated: &[(u32, f32)]) -> Vec<(u32, f32)>
 }
 
 pub(super) fn predicted(world: &World, item: &TrueRow, user: &TrueRow) -> Option<f64> {
-    let ratings: HashMap<u32, f32> = user.rated.iter().copied().collect();
-    let bias = |row: u32| f64::from(world.items.iter().find(|item| item.row == row).unwrap().bias);
-    let base = RATING_MEAN + f64::from(user.bias);
+    let parts = prediction_parts(world, item, user);
+    let sum: f64 = parts.iter().map(|part| part.1).sum();
+    (!parts.is_empty()).then(|| expected(user, item) + sum)
+}
+
+/// What is expected of user and item.
+fn expected(user: &TrueRow, item: &TrueRow) -> f64 {
+    RATING_MEAN + f64::from(user.bias) + f64::from(item.bias)
+}
+
+/// What each of the rated neighbours adds to that, best neighbour first. One without a rating says nothing.
+fn prediction_parts(world: &World, item: &TrueRow, user: &TrueRow) -> Vec<(u32, f64)> {
+    let rated = user.rated.iter().copied().filter(|(_, rating)| !rating.is_nan());
+    let ratings: HashMap<u32, f32> = rated.collect();
     let known = neighbours_of(&world.items, item);
     let known = known.into_iter().filter(|(_, row)| ratings.contains_key(row)).take(PREDICTION_NEIGHBOURS);
-    let (mut sum, mut weights) = (0.0, 0.0);
-    for (similarity, row) in known {
-        sum += f64::from(similarity) * (f64::from(ratings[&row]) - base - bias(row));
-        weights += f64::from(similarity);
+    let weights: f64 = known.clone().map(|(similarity, _)| f64::from(similarity)).sum();
+    let part = |(similarity, row): (f32, u32)| {
+        let other = world.items.iter().find(|item| item.row == row).unwrap();
+        let exceeding = f64::from(ratings[&row]) - expected(user, other);
+        (row, f64::from(similarity) * exceeding / weights)
+    };
+    known.map(part).collect()
+}
+
+#[track_caller]
+fn assert_close(found: Option<f32>, expected: Option<f64>) {
+    match (found, expected) {
+        (Some(found), Some(expected)) => {
+            assert!((f64::from(found) - expected).abs() < 1e-5, "{found} is not {expected}");
+        }
+        (found, expected) => assert_eq!((found, expected), (None, None)),
     }
-    (weights > 0.0).then(|| base + f64::from(item.bias) + sum / weights)
 }
 
 pub(super) fn request(version: &ModelVersion, user: &TrueRow, n: u32) -> TopItemsRequest {
@@ -137,43 +159,97 @@ async fn lists_ratings_and_reasons_are_what_their_definitions_say() {
                 assert_eq!((vector_of::<u32>(&hit.part_rows), vector_of::<f32>(&hit.parts)), (rows, values));
                 assert_eq!((hit.title, hit.genres), (title(item.id), genres(item.id)));
                 let rating = predicted(&world, item, user).filter(|_| version == &item_cf);
-                match (hit.predicted_rating, rating) {
-                    (Some(found), Some(expected)) => assert!((f64::from(found) - expected).abs() < 1e-5),
-                    (found, expected) => assert_eq!((found, expected), (None, None)),
-                }
+                assert_close(hit.predicted_rating, rating);
             }
         }
     }
     assert!(unlisted > 0, "some items have no rated neighbour");
 
     // The best of them, of one genre, from ratings that are partly missing.
-    let user = world.user(11);
-    let (rows, mut ratings): (Vec<u32>, Vec<f32>) = user.rated.iter().copied().unzip();
-    ratings[0] = f32::NAN;
-    let rated: Vec<(u32, f32)> = rows.iter().copied().zip(ratings.iter().copied()).collect();
+    let mut user = world.user(11).clone();
+    user.rated[0].1 = f32::NAN;
+    let (user, rated) = (&user, &user.rated);
+    let (rows, _): (Vec<u32>, Vec<f32>) = rated.iter().copied().unzip();
     let filter = ItemFilter { genres: genres(44), ..Default::default() };
-    let asked = TopItemsRequest {
-        ratings: bytes_of(&ratings),
-        filter: Some(filter),
-        with_parts: false,
-        ..request(&item_cf, user, 4)
-    };
+    let asked = TopItemsRequest { filter: Some(filter), with_parts: false, ..request(&item_cf, user, 4) };
     let reply = client.top_items(asked).await.unwrap().into_inner();
     let mut found: Vec<(f32, u32)> = Vec::new();
     for hit in reply.shards.into_iter().flat_map(|shard| shard.hits) {
-        assert_eq!(
-            (hit.predicted_rating, hit.parts.len()),
-            (None, 0),
-            "nothing is predicted from no ratings"
-        );
+        let item = world.items.iter().find(|item| item.row == hit.row).unwrap();
+        assert_close(hit.predicted_rating, predicted(&world, item, user));
+        assert!(hit.parts.is_empty());
         found.push((hit.score, hit.row));
     }
     let of_genre = |item: &&TrueRow| genres(item.id).iter().any(|genre| genres(44).contains(genre));
     let listed = world.items.iter().filter(|item| !rows.contains(&item.row)).filter(of_genre);
-    let score = |item: &TrueRow| parts(&world, item, &rated).iter().map(|part| part.1).sum::<f32>();
+    let score = |item: &TrueRow| parts(&world, item, rated).iter().map(|part| part.1).sum::<f32>();
     let best = listed.map(score).fold(0.0_f32, f32::max);
     let first = found.iter().map(|hit| hit.0).fold(0.0_f32, f32::max);
     assert!(best > 0.0 && (first - best).abs() < 1e-5, "{first} is not {best}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn lists_by_rating_have_every_item_with_a_rated_neighbour() {
+    let world = World::new().await;
+    let version = world.version_of_neighbours("item_cf").await;
+    let (_coordinator, worker, mut client) = served(&[&version], &world).await;
+    let mut unrated = world.user(23).clone();
+    unrated.rated.iter_mut().step_by(2).for_each(|entry| entry.1 = f32::NAN);
+    let mut nothing = unrated.clone();
+    nothing.rated.iter_mut().for_each(|entry| entry.1 = f32::NAN);
+    let mut unlisted = 0;
+    for user in [world.user(11), world.user(23), world.user(32), &unrated, &nothing] {
+        let asked = TopItemsRequest { score: ScoreKind::Rating.into(), ..request(&version, user, 200) };
+        let reply = client.top_items(asked.clone()).await.unwrap().into_inner();
+        let unseen = world.items.iter().filter(|item| user.rated.iter().all(|of| of.0 != item.row));
+        let predictable: Vec<u32> = unseen
+            .clone()
+            .filter(|item| predicted(&world, item, user).is_some())
+            .map(|item| item.row)
+            .collect();
+        unlisted += unseen.count() - predictable.len();
+        let mut all: Vec<(f32, u32)> = Vec::new();
+        for shard in reply.shards {
+            assert!(
+                shard.hits.is_sorted_by(|a, b| better_first((a.score, &a.row), (b.score, &b.row)).is_lt())
+            );
+            for hit in shard.hits {
+                let item = world.items.iter().find(|item| item.row == hit.row).unwrap();
+                assert_close(Some(hit.score), predicted(&world, item, user));
+                assert_eq!(hit.predicted_rating, Some(hit.score));
+                let rows = vector_of::<u32>(&hit.part_rows);
+                let parts: Vec<(u32, f32)> = rows.into_iter().zip(vector_of(&hit.parts)).collect();
+                assert!(
+                    parts.is_sorted_by(|a, b| better_first((a.1, &a.0), (b.1, &b.0)).is_lt()),
+                    "{parts:?}"
+                );
+                let expected: HashMap<u32, f64> = prediction_parts(&world, item, user).into_iter().collect();
+                assert_eq!(parts.len(), expected.len());
+                parts.iter().for_each(|part| assert_close(Some(part.1), expected.get(&part.0).copied()));
+                all.push((hit.score, hit.row));
+            }
+        }
+        all.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
+        let mut listed: Vec<u32> = all.iter().map(|hit| hit.1).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, predictable, "whatever is predicted, and nothing else");
+
+        // The best of one genre.
+        let filter = Some(ItemFilter { genres: genres(44), ..Default::default() });
+        let reply = client.top_items(TopItemsRequest { n: 4, filter, ..asked }).await.unwrap().into_inner();
+        let hits = reply.shards.into_iter().flat_map(|shard| shard.hits);
+        let mut found: Vec<(f32, u32)> = hits.map(|hit| (hit.score, hit.row)).collect();
+        found.sort_by(|a, b| better_first((a.0, &a.1), (b.0, &b.1)));
+        found.truncate(4);
+        all.retain(|(_, row)| {
+            let item = world.items.iter().find(|item| item.row == *row).unwrap();
+            genres(item.id).iter().any(|genre| genres(44).contains(genre))
+        });
+        all.truncate(4);
+        assert_eq!(found, all);
+    }
+    assert!(unlisted > 0, "some items have no rated neighbour");
     worker.stop().await;
 }
 
@@ -270,7 +346,19 @@ async fn a_version_is_asked_only_for_what_it_has() {
     for (request, says) in [
         (TopItemsRequest { version: world.version.name.clone(), ..good.clone() }, "no neighbours"),
         (TopItemsRequest { score: ScoreKind::Ranking.into(), ..good.clone() }, "no ranking factors"),
-        (TopItemsRequest { rated_rows: strange, ratings: bytes_of(&[3.0_f32]), ..good.clone() }, "row 90"),
+        (
+            TopItemsRequest { rated_rows: strange.clone(), ratings: bytes_of(&[3.0_f32]), ..good.clone() },
+            "row 90",
+        ),
+        (
+            TopItemsRequest {
+                score: ScoreKind::Rating.into(),
+                rated_rows: strange,
+                ratings: bytes_of(&[3.0_f32]),
+                ..good.clone()
+            },
+            "row 90",
+        ),
     ] {
         let refused = client.top_items(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
