@@ -79,7 +79,7 @@ impl<const SIDES: usize> Task for AddProducts<'_, SIDES> {
                     let part = |blocks: usize| ahead.slots.len() * blocks / total;
                     for &slot in &ahead.slots[part(done)..part(done + 1)] {
                         // SAFETY: a prefetch may have any address.
-                        unsafe { ahead.rows.prefetch::<S::Full>(slot) };
+                        unsafe { ahead.rows.prefetch_second::<S::Full>(slot) };
                     }
                     done += 1;
                 }

@@ -82,15 +82,28 @@ impl<'a> Rows<'a> {
     /// Asks for the cache lines of a row.
     #[inline(always)]
     pub(super) unsafe fn prefetch<V: Lanes>(&self, slot: u32) {
+        // SAFETY: a prefetch may have any address.
+        self.lines(slot, |at| unsafe { V::prefetch(at) });
+    }
+
+    /// The same, into the second cache.
+    #[inline(always)]
+    pub(super) unsafe fn prefetch_second<V: Lanes>(&self, slot: u32) {
+        // SAFETY: a prefetch may have any address.
+        self.lines(slot, |at| unsafe { V::prefetch_second(at) });
+    }
+
+    /// An address in each of a row's cache lines.
+    #[inline(always)]
+    fn lines(&self, slot: u32, line: impl Fn(*const f32)) {
         let begin = self.values.as_ptr().wrapping_add(slot as usize * self.stride + self.first);
         // What is stored right behind the columns, a bias, is read too.
         let length = (self.width + 1).min(self.stride - self.first);
-        for line in (0..length).step_by(LANES) {
-            // SAFETY: a prefetch may have any address.
-            unsafe { V::prefetch(begin.wrapping_add(line)) };
+        for at in (0..length).step_by(LANES) {
+            line(begin.wrapping_add(at));
         }
-        // SAFETY: likewise. A row that does not begin with a line ends in one line more.
-        unsafe { V::prefetch(begin.wrapping_add(length - 1)) };
+        // A row that does not begin with a line ends in one line more.
+        line(begin.wrapping_add(length - 1));
     }
 }
 

@@ -116,4 +116,7 @@ impl Lanes for Array<LANES> {
 
     #[inline(always)]
     unsafe fn prefetch(_at: *const f32) {}
+
+    #[inline(always)]
+    unsafe fn prefetch_second(_at: *const f32) {}
 }

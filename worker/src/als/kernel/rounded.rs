@@ -278,7 +278,7 @@ impl<const SIDES: usize> RoundedTask for AddProducts<'_, SIDES> {
                 let part = |blocks: usize| ahead.slots.len() * blocks / total;
                 for &slot in &ahead.slots[part(done)..part(done + 1)] {
                     // SAFETY: a prefetch may have any address.
-                    unsafe { ahead.rows.prefetch::<R::Full>(slot) };
+                    unsafe { ahead.rows.prefetch_second::<R::Full>(slot) };
                 }
                 done += 1;
                 // SAFETY: lengths were checked; panels, blocks and the side are within their slices.

@@ -78,6 +78,9 @@ pub(super) trait Lanes: Vector {
 
     /// Asks for the cache line at `at`, which need not exist, for use soon.
     unsafe fn prefetch(at: *const f32);
+
+    /// The same, but into the second cache: for what is used later, while the first one is full of other things.
+    unsafe fn prefetch_second(at: *const f32);
 }
 
 /// Zeros to read where a row is missing: two vectors of them.

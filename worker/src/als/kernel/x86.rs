@@ -216,6 +216,12 @@ impl Lanes for Pair {
         // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch_second(at: *const f32) {
+        // SAFETY: likewise.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
 }
 
 /// Eight rows of eight as eight columns.
@@ -375,6 +381,12 @@ impl Lanes for __m512 {
     unsafe fn prefetch(at: *const f32) {
         // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_second(at: *const f32) {
+        // SAFETY: likewise.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }
 
