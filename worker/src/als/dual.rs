@@ -210,7 +210,7 @@ impl Gram {
         ahead: Ahead<'_>,
     ) -> Result<(), LostDigits> {
         self.clear(count);
-        kernel.add_rounded_products(count, panels, ahead, &mut self.matrix, &mut []);
+        kernel.add_rounded_products(count, panels, ahead, &mut self.matrix);
         self.add_ridge(count, 1.0);
         kernel.factorise(&mut self.matrix, count, &mut self.factor)
     }

@@ -3,9 +3,10 @@
 //! Three Precisions").
 //!
 //! Where the processor multiplies bf16 faster than f32, a row's matrix is summed from rows rounded to bf16 and
-//! factorised in f32: P. A solution of P is near the row's, and r = b − A x, in f32 and from the rows themselves, says how
-//! near. Then x + P⁻¹ r is nearer by the same ratio again, for the cost of reading the rows once more. A row is done
-//! when its error is within what a factorisation of A in f32 leaves; one that does not come nearer is left to that.
+//! factorised in f32: P. The right-hand side b is not rounded: its error would be no part of P's, and not as small. A
+//! solution of P is near the row's, and r = b − A x, in f32 and from the rows themselves, says how near. Then x + P⁻¹ r is
+//! nearer by the same ratio again, for the cost of reading the rows once more. A row is done when its error is within
+//! what a factorisation of A in f32 leaves; one that does not come nearer is left to that.
 //!
 //! Rows are taken in the Gramian's eigenbasis ([`super::rotation`]). There the elements of the fixed side are of very
 //! different size but hardly correlated, as are their rounding errors: every direction loses the same few digits, be
@@ -173,7 +174,7 @@ pub fn solve(
     }
 }
 
-/// Σ w q qᵀ and Σ t q, rounded, of the part of a row that begins at `begin`.
+/// Σ w q qᵀ of rounded rows and Σ t q of the part of a row that begins at `begin`.
 pub fn sum_part(
     shared: &Shared<'_>,
     rotation: &Rotation,
@@ -222,9 +223,9 @@ fn add_ratings(
         slots.extend(rotation.places(few.slots));
         next.clear();
         next.extend(rotation.places_if_any(&few.ahead[..few.ahead.len().min(DEPTH)]));
-        kernel.pack_rounded_rows(rotation.rows(), slots, weighted.then_some(scales), factors, panels);
-        let ahead = Ahead { rows: rotation.rows(), slots: next };
-        kernel.add_rounded_products(fit.rank(), panels, ahead, &mut sums.normal, &mut sums.sides);
+        let (rows, scales) = (rotation.rows(), weighted.then_some(&**scales));
+        kernel.pack_rounded_rows(rows, slots, scales, factors, panels, &mut sums.sides[..fit.rank()]);
+        kernel.add_rounded_products(fit.rank(), panels, Ahead { rows, slots: next }, &mut sums.normal);
     }
 }
 

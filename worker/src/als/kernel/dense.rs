@@ -180,7 +180,7 @@ impl SumRows<'_> {
 
 /// Writes the first `count` lanes.
 #[inline(always)]
-unsafe fn store_first<V: Vector>(values: V, to: *mut f32, count: usize) {
+pub(super) unsafe fn store_first<V: Vector>(values: V, to: *mut f32, count: usize) {
     let mut buffer = [0.0_f32; LANES];
     // SAFETY: the caller vouches for the instruction set and room for `count` numbers, at most one per lane.
     unsafe {

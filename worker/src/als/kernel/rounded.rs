@@ -7,10 +7,10 @@
 use super::{
     Kernel, LANES,
     blocks::{self, offset, side},
+    dense::store_first,
     normal::Ahead,
     pack::Rows,
     portable::Array,
-    products::Sides,
     vector::{Lanes, Vector, ZEROS},
 };
 
@@ -61,8 +61,6 @@ pub struct RoundedPanels {
     stride: usize,
     /// Steps.
     depth: usize,
-    /// A pair per step: with what a right-hand side adds up the rows.
-    factors: Vec<u32>,
 }
 
 impl RoundedPanels {
@@ -71,7 +69,6 @@ impl RoundedPanels {
         // Whole blocks of steps are written; and a line more, as in panels of f32.
         self.stride = (depth.next_multiple_of(LANES) + 1) * LANES;
         self.depth = depth;
-        self.factors.clear();
         let needed = count * self.stride;
         if self.values.len() < needed {
             self.values.resize(needed, 0);
@@ -85,19 +82,14 @@ impl RoundedPanels {
     pub(super) fn pair(&self, column: usize, step: usize) -> u32 {
         self.values[column / LANES * self.stride + step * LANES + column % LANES]
     }
-
-    /// The factors of a step.
-    pub(super) fn factor(&self, step: usize) -> u32 {
-        self.factors[step]
-    }
 }
 
 impl Kernel {
-    /// Gathers the rows that `slots` names, each times its number in `scales` where they are given, and the rows'
-    /// numbers in `factors`, with which they are added to a right-hand side.
+    /// Gathers the rows that `slots` names, each times its number in `scales` where they are given, and adds them up before
+    /// they are rounded: each times its number in `factors`, in the order given, to `side`.
     ///
     /// # Panics
-    /// When a slot names no row, or there is another number of scales or factors.
+    /// When a slot names no row, or a length does not fit.
     pub fn pack_rounded_rows(
         self,
         rows: Rows<'_>,
@@ -105,14 +97,13 @@ impl Kernel {
         scales: Option<&[f32]>,
         factors: &[f32],
         panels: &mut RoundedPanels,
+        side: &mut [f32],
     ) {
         rows.check(slots);
         assert!(scales.is_none_or(|scales| scales.len() == slots.len()) && factors.len() == slots.len());
-        panels.reshape(side(rows.width()), slots.len().div_ceil(2));
-        let pair =
-            |factors: &[f32]| rounded(factors[0]) | rounded(factors.get(1).copied().unwrap_or(0.0)) << 16;
-        panels.factors.extend(factors.chunks(2).map(pair));
-        self.run_rounded(PackRows { rows, slots, scales, panels });
+        assert_eq!(side.len(), rows.width());
+        panels.reshape(blocks::side(rows.width()), slots.len().div_ceil(2));
+        self.run_rounded(PackRows { rows, slots, scales, factors, panels, side });
     }
 
     /// Gathers the rows that `slots` names as columns: panel p has the rows p · [`LANES`] to p · `LANES` + 15 of the list,
@@ -135,8 +126,7 @@ impl Kernel {
         self.run_rounded(PackColumns { rows, slots, columns, scales, panels });
     }
 
-    /// Adds Σᵣ xᵣ xᵣᵀ to `normal` (see [`blocks`]) for the packed rows xᵣ of `order` numbers, and Σᵣ fᵣ xᵣ with their
-    /// factors to `side`, padded to whole blocks; `side` is empty where they have none. Meanwhile `ahead` is fetched.
+    /// Adds Σᵣ xᵣ xᵣᵀ to `normal` (see [`blocks`]) for the packed rows xᵣ of `order` numbers. Meanwhile `ahead` is fetched.
     ///
     /// # Panics
     /// When a slice has another length than the order and the panels ask for.
@@ -146,18 +136,10 @@ impl Kernel {
         panels: &RoundedPanels,
         ahead: Ahead<'_>,
         normal: &mut [f32],
-        side: &mut [f32],
     ) {
-        let count = blocks::side(order);
-        assert!(panels.values.len() >= count * panels.stride);
+        assert!(panels.values.len() >= side(order) * panels.stride);
         assert_eq!(normal.len(), blocks::len(order));
-        let has_side = !panels.factors.is_empty();
-        assert_eq!(side.len(), if has_side { count * LANES } else { 0 });
-        if has_side {
-            self.run_rounded(AddProducts::<1> { order, panels, ahead, normal, side });
-        } else {
-            self.run_rounded(AddProducts::<0> { order, panels, ahead, normal, side });
-        }
+        self.run_rounded(AddProducts { order, panels, ahead, normal });
     }
 }
 
@@ -175,43 +157,84 @@ struct PackRows<'a> {
     rows: Rows<'a>,
     slots: &'a [u32],
     scales: Option<&'a [f32]>,
+    factors: &'a [f32],
     panels: &'a mut RoundedPanels,
+    side: &'a mut [f32],
 }
 
 impl RoundedTask for PackRows<'_> {
     #[inline(always)]
-    unsafe fn run<R: Rounding>(self) {
+    unsafe fn run<R: Rounding>(mut self) {
+        /// Panels whose sums are in registers at once.
+        const TOGETHER: usize = 8;
         let (whole, rest) = (self.rows.width() / LANES, self.rows.width() % LANES);
-        let stride = self.panels.stride;
-        for (step, slots) in self.slots.chunks(2).enumerate() {
-            // SAFETY: slots were checked; panels have `stride` pairs each, of which a step takes sixteen. A row that is
-            // missing is not advanced.
-            unsafe {
-                let to = self.panels.values.as_mut_ptr().add(step * LANES);
-                let has_second = slots.len() == 2;
-                let from = [
-                    self.rows.at(slots[0]),
-                    if has_second { self.rows.at(slots[1]) } else { ZEROS.as_ptr() },
-                ];
-                let scale = |at: usize| match self.scales {
-                    Some(scales) if at < scales.len() => R::Full::splat(*scales.get_unchecked(at)),
-                    _ => R::Full::splat(1.0),
-                };
-                let scales = [scale(2 * step), scale(2 * step + 1)];
-                for panel in 0..whole {
-                    let second = from[1].add(if has_second { panel * LANES } else { 0 });
-                    let first = R::Full::load(from[0].add(panel * LANES)).mul(scales[0]);
-                    R::pair(first, R::Full::load(second).mul(scales[1]), to.add(panel * stride));
-                }
-                if rest > 0 {
-                    let second = from[1].add(if has_second { whole * LANES } else { 0 });
-                    let first = R::Full::load_first(from[0].add(whole * LANES), rest).mul(scales[0]);
-                    let second = R::Full::load_first(second, rest).mul(scales[1]);
-                    R::pair(first, second, to.add(whole * stride));
-                }
+        let mut first = 0;
+        // SAFETY: slots and lengths were checked; the panels are those of the width.
+        unsafe {
+            while first + TOGETHER <= whole {
+                self.panels_of::<R, TOGETHER>(first, LANES);
+                first += TOGETHER;
+            }
+            while first < whole {
+                self.panels_of::<R, 1>(first, LANES);
+                first += 1;
+            }
+            if rest > 0 {
+                self.panels_of::<R, 1>(whole, rest);
             }
         }
     }
+}
+
+impl PackRows<'_> {
+    /// Some panels from `first` on, of which each has `width` columns.
+    #[inline(always)]
+    unsafe fn panels_of<R: Rounding, const COUNT: usize>(&mut self, first: usize, width: usize) {
+        let stride = self.panels.stride;
+        // SAFETY: the caller vouches for the instruction set, checked slots and lengths, and the columns. A step takes
+        // sixteen of the `stride` pairs that a panel has.
+        unsafe {
+            let to = self.panels.values.as_mut_ptr().add(first * stride);
+            let side = self.side.as_mut_ptr().add(first * LANES);
+            let mut sums: [R::Full; COUNT] = std::array::from_fn(|at| load::<R>(side.add(at * LANES), width));
+            let row = |at: usize| {
+                let begin = self.rows.at(*self.slots.get_unchecked(at)).add(first * LANES);
+                let factor = R::Full::splat(*self.factors.get_unchecked(at));
+                (begin, self.scales.map(|scales| R::Full::splat(*scales.get_unchecked(at))), factor)
+            };
+            let scaled = |(begin, scale, _): (*const f32, Option<R::Full>, _), panel: usize| {
+                let numbers = load::<R>(begin.add(panel * LANES), width);
+                scale.map_or(numbers, |scale| numbers.mul(scale))
+            };
+            for step in 0..self.slots.len() / 2 {
+                let both = [row(2 * step), row(2 * step + 1)];
+                for (panel, sum) in sums.iter_mut().enumerate() {
+                    let numbers = both.map(|row| scaled(row, panel));
+                    *sum = numbers[1].mul_add(both[1].2, numbers[0].mul_add(both[0].2, *sum));
+                    R::pair(numbers[0], numbers[1], to.add(panel * stride + step * LANES));
+                }
+            }
+            if !self.slots.len().is_multiple_of(2) {
+                let last = row(self.slots.len() - 1);
+                for (panel, sum) in sums.iter_mut().enumerate() {
+                    let numbers = scaled(last, panel);
+                    *sum = numbers.mul_add(last.2, *sum);
+                    let step = self.slots.len() / 2;
+                    R::pair(numbers, R::Full::splat(0.0), to.add(panel * stride + step * LANES));
+                }
+            }
+            for (at, sum) in sums.into_iter().enumerate() {
+                store_first(sum, side.add(at * LANES), width);
+            }
+        }
+    }
+}
+
+/// As many numbers as a panel has columns.
+#[inline(always)]
+unsafe fn load<R: Rounding>(from: *const f32, width: usize) -> R::Full {
+    // SAFETY: the caller vouches for the instruction set and the numbers.
+    unsafe { if width == LANES { R::Full::load(from) } else { R::Full::load_first(from, width) } }
 }
 
 struct PackColumns<'a> {
@@ -256,15 +279,14 @@ impl RoundedTask for PackColumns<'_> {
     }
 }
 
-struct AddProducts<'a, const SIDES: usize> {
+struct AddProducts<'a> {
     order: usize,
     panels: &'a RoundedPanels,
     ahead: Ahead<'a>,
     normal: &'a mut [f32],
-    side: &'a mut [f32],
 }
 
-impl<const SIDES: usize> RoundedTask for AddProducts<'_, SIDES> {
+impl RoundedTask for AddProducts<'_> {
     #[inline(always)]
     unsafe fn run<R: Rounding>(self) {
         let Self { order, panels, ahead, .. } = self;
@@ -281,29 +303,16 @@ impl<const SIDES: usize> RoundedTask for AddProducts<'_, SIDES> {
                     unsafe { ahead.rows.prefetch_second::<R::Full>(slot) };
                 }
                 done += 1;
-                // SAFETY: lengths were checked; panels, blocks and the side are within their slices.
+                // SAFETY: lengths were checked; panels and blocks are within their slices.
                 unsafe {
                     let panel = |at: usize| panels.values.as_ptr().add(at * panels.stride);
                     let (depth, left, right) = (panels.depth, panel(column), panel(row));
                     let target = self.normal.as_mut_ptr().add(offset(row, column));
-                    let to_side = Sides {
-                        values: panels.factors.as_ptr().cast(),
-                        target: self.side.as_mut_ptr().wrapping_add(row * LANES),
-                        stride: LANES,
-                    };
                     match (column < row, half) {
-                        (true, false) => {
-                            triangle::<R::Full, R::Half, LANES, 0, 0>(depth, left, right, target, to_side);
-                        }
-                        (true, true) => {
-                            triangle::<R::Half, R::Half, LANES, 0, 0>(depth, left, right, target, to_side);
-                        }
-                        (false, false) => {
-                            triangle::<R::Full, R::Half, 8, 8, SIDES>(depth, left, right, target, to_side);
-                        }
-                        (false, true) => {
-                            triangle::<R::Half, R::Half, 8, 0, SIDES>(depth, left, right, target, to_side);
-                        }
+                        (true, false) => triangle::<R::Full, R::Half, LANES, 0>(depth, left, right, target),
+                        (true, true) => triangle::<R::Half, R::Half, LANES, 0>(depth, left, right, target),
+                        (false, false) => triangle::<R::Full, R::Half, 8, 8>(depth, left, right, target),
+                        (false, true) => triangle::<R::Half, R::Half, 8, 0>(depth, left, right, target),
                     }
                 }
             }
@@ -311,26 +320,23 @@ impl<const SIDES: usize> RoundedTask for AddProducts<'_, SIDES> {
     }
 }
 
-/// As [`super::products::triangle`], over steps of pairs: `FULL` columns of all rows that `V` holds, `HALF` columns (from
-/// column 8 on) of the eight rows from row 8, and `SIDES` further columns of all rows.
+/// As [`super::products::triangle`], over steps of pairs: `FULL` columns of all rows that `V` holds, and `HALF` columns (from
+/// column 8 on) of the eight rows from row 8.
 #[inline(always)]
-unsafe fn triangle<V, H, const FULL: usize, const HALF: usize, const SIDES: usize>(
+unsafe fn triangle<V, H, const FULL: usize, const HALF: usize>(
     depth: usize,
     left: *const u32,
     right: *const u32,
     target: *mut f32,
-    sides: Sides,
 ) where
     V: PairSums,
     H: PairSums,
 {
     const MIDDLE: usize = LANES / 2;
-    // SAFETY: the caller vouches for the instruction set, `depth` steps in both panels, `SIDES · depth` pairs in
-    // `sides.values`, a block at `target` and `SIDES` vectors at `sides.target`.
+    // SAFETY: the caller vouches for the instruction set, `depth` steps in both panels and a block at `target`.
     unsafe {
         let mut full = [V::splat(0.0); FULL];
         let mut half = [H::splat(0.0); HALF];
-        let mut side = [V::splat(0.0); SIDES];
         for step in 0..depth {
             let (left, right) = (left.add(step * LANES), right.add(step * LANES));
             for (column, sum) in full.iter_mut().enumerate() {
@@ -338,9 +344,6 @@ unsafe fn triangle<V, H, const FULL: usize, const HALF: usize, const SIDES: usiz
             }
             for (column, sum) in half.iter_mut().enumerate() {
                 *sum = sum.add_pairs(right.add(MIDDLE), *left.add(MIDDLE + column));
-            }
-            for (column, sum) in side.iter_mut().enumerate() {
-                *sum = sum.add_pairs(right, *sides.values.cast::<u32>().add(step * SIDES + column));
             }
         }
         for (column, sum) in full.into_iter().enumerate() {
@@ -350,10 +353,6 @@ unsafe fn triangle<V, H, const FULL: usize, const HALF: usize, const SIDES: usiz
         for (column, sum) in half.into_iter().enumerate() {
             let at = target.add((MIDDLE + column) * LANES + MIDDLE);
             H::load(at).add(sum).store(at);
-        }
-        for (column, sum) in side.into_iter().enumerate() {
-            let at = sides.target.add(column * sides.stride);
-            V::load(at).add(sum).store(at);
         }
     }
 }
