@@ -93,10 +93,8 @@ pub fn solve_rotated(
     let count = row.slots.len();
     let weighted = fit.weights(row.ratings) == Weights::Positive;
     let Scratch { panels, rounded, gram, right, roots, slots, next, diagonal, buffers } = scratch;
-    slots.clear();
-    slots.extend(rotation.places(row.slots));
-    next.clear();
-    next.extend(rotation.places_if_any(&row.ahead[..row.ahead.len().min(count)]));
+    let slots = rotation.places(row.slots, slots);
+    let next = rotation.places_if_any(&row.ahead[..row.ahead.len().min(count)], next);
     roots_and_pulls(fit, row, roots, right);
     // D^−½.
     let ridge = fit.ridge(row.ratings) as f32;

@@ -398,19 +398,14 @@ enum Basis {
 fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenbasis>>) -> Option<Rotation> {
     let Fit::Implicit { settings, gramian, .. } = &shared.fit else { return None };
     let kernel = shared.kernel;
-    let mut marked = vec![false; shared.fit.rows().count()];
-    let mut named = 0;
-    for row in (0..rows.len()).filter(|&row| shared.form(rows.count(row)).is_rotated()) {
-        for &slot in rows.row(row).slots {
-            marked[slot as usize] = true;
-            named += 1;
-        }
-    }
-    if named == 0 {
+    let rotated = || (0..rows.len()).filter(|&row| shared.form(rows.count(row)).is_rotated());
+    let uses = rotated().map(|row| rows.count(row)).sum();
+    if uses == 0 {
         return None;
     }
     let basis = basis.or_else(|| Eigenbasis::new(kernel, gramian, settings.rank).map(Arc::new))?;
-    Some(Rotation::new(kernel, &shared.fit, settings.unobserved_weight, basis, &marked, named))
+    let named = rotated().map(|row| rows.row(row).slots);
+    Some(Rotation::new(kernel, &shared.fit, settings.unobserved_weight, basis, named, uses))
 }
 
 /// Buffers of one thread.

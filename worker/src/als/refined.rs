@@ -219,10 +219,8 @@ fn add_ratings(
     for begin in (0..row.slots.len()).step_by(DEPTH) {
         let few = row.part(begin..row.slots.len().min(begin + DEPTH));
         roots_and_pulls(fit, few, scales, factors);
-        slots.clear();
-        slots.extend(rotation.places(few.slots));
-        next.clear();
-        next.extend(rotation.places_if_any(&few.ahead[..few.ahead.len().min(DEPTH)]));
+        let slots = rotation.places(few.slots, slots);
+        let next = rotation.places_if_any(&few.ahead[..few.ahead.len().min(DEPTH)], next);
         let (rows, scales) = (rotation.rows(), weighted.then_some(&**scales));
         kernel.pack_rounded_rows(rows, slots, scales, factors, panels, &mut sums.sides[..fit.rank()]);
         kernel.add_rounded_products(fit.rank(), panels, Ahead { rows, slots: next }, &mut sums.normal);
@@ -257,8 +255,7 @@ fn add_residual(
     gathered: &mut Gathered,
 ) {
     let Gathered { slots, weights, pulls, .. } = gathered;
-    slots.clear();
-    slots.extend(rotation.places(row.slots));
+    let slots = rotation.places(row.slots, slots);
     weights.clear();
     pulls.clear();
     if shared.fit.weights(row.ratings) == Weights::One {

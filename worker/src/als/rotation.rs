@@ -3,8 +3,8 @@
 //! With Σ q qᵀ = V Λ Vᵀ and q̃ = Vᵀ q the matrix α₀ Σ q qᵀ + ridge I is diagonal for every row, whatever its ridge. A
 //! solution x̃ in that basis is V x̃ in the other.
 //!
-//! A rotated copy is held for as long as the half-step lasts, of those rows only that such rows of this worker
-//! name: at most the size of the fixed side. A rotated row depends on that row and the Gramian alone.
+//! A rotated copy is held for as long as the half-step lasts: of the whole fixed side where its rows are read often, else of
+//! those rows only that such rows of this worker name. A rotated row depends on that row and the Gramian alone.
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ use crate::numbers::Numbers;
 /// Rows rotated by one thread at a time.
 const ROWS_AT_ONCE: usize = 1_024;
 
-/// Uses of a rotated row from which on large pages are worth making.
+/// Uses of a row on average, from which on all rows are rotated, into large pages: few are not used at all, and to find
+/// those, and each of the others in its place, would take longer than to rotate them.
 const OFTEN: usize = 8;
 
 /// Of a slot that has not been rotated.
@@ -60,55 +61,49 @@ impl Eigenbasis {
     }
 }
 
-/// Some of the fixed side's rows, rotated.
+/// The fixed side's rows, rotated: all, or some of them.
 #[derive(Debug)]
 pub struct Rotation {
     basis: Arc<Eigenbasis>,
     /// α₀ Λ.
     eigenvalues: Vec<f32>,
-    /// For each slot, its place among the rotated rows.
-    places: Vec<u32>,
+    /// For each slot, its place among the rotated rows, where not all are.
+    places: Option<Vec<u32>>,
     rows: Numbers,
 }
 
 impl Rotation {
-    /// Rotates the rows in the slots that are marked, on the threads of the current pool. `unobserved_weight` is α₀, and
-    /// `named` says how often the rows are going to be read.
+    /// Rotates rows on the threads of the current pool, so that those which `named` gives, in lists of slots, are among them.
+    /// `unobserved_weight` is α₀, and `uses` says how many slots are in the lists.
     ///
     /// # Panics
     /// When the basis is of another rank.
     #[must_use]
-    pub fn new(
+    pub fn new<'a>(
         kernel: Kernel,
         fit: &Fit<'_>,
         unobserved_weight: f64,
         basis: Arc<Eigenbasis>,
-        marked: &[bool],
-        named: usize,
+        named: impl Iterator<Item = &'a [u32]>,
+        uses: usize,
     ) -> Self {
-        let rank = basis.rank;
+        let (fixed, rank) = (fit.rows(), basis.rank);
         assert_eq!(rank, fit.rank());
         // Rounding may leave a value of zero a little below.
         let eigenvalues =
             basis.eigenvalues.iter().map(|value| (unobserved_weight * value).max(0.0) as f32).collect();
-        let slots: Vec<u32> =
-            (0_u32..).zip(marked).filter(|(_, marked)| **marked).map(|(slot, _)| slot).collect();
-        let mut places = vec![NOT_ROTATED; marked.len()];
-        for (place, &slot) in (0_u32..).zip(&slots) {
-            places[slot as usize] = place;
-        }
-        let mut rows = if named >= OFTEN * slots.len() {
-            Numbers::zeroed(slots.len() * rank)
-        } else {
-            vec![0.0; slots.len() * rank].into()
-        };
-        let fixed = fit.rows();
+        let is_whole = uses >= OFTEN * fixed.count();
+        let mut places = vec![NOT_ROTATED; if is_whole { 0 } else { fixed.count() }];
+        // Slots are counted in a u32.
+        let slots = if is_whole { (0..fixed.count() as u32).collect() } else { numbered(named, &mut places) };
+        let mut rows =
+            if is_whole { Numbers::zeroed(slots.len() * rank) } else { vec![0.0; slots.len() * rank].into() };
         rows.par_chunks_mut(ROWS_AT_ONCE * rank)
             .zip(slots.par_chunks(ROWS_AT_ONCE))
             .for_each_init(Panels::default, |scratch, (rows, slots)| {
                 kernel.multiply(fixed, slots, &basis.forth, rows, scratch)
             });
-        Self { basis, eigenvalues, places, rows }
+        Self { basis, eigenvalues, places: (!is_whole).then_some(places), rows }
     }
 
     /// α₀ Λ.
@@ -123,14 +118,21 @@ impl Rotation {
         Rows::new(&self.rows, self.basis.rank, self.basis.rank)
     }
 
-    /// Where the rows of marked slots are among [`Rotation::rows`].
-    pub fn places(&self, slots: &[u32]) -> impl ExactSizeIterator<Item = u32> {
-        slots.iter().map(|&slot| self.places[slot as usize])
+    /// Where the rows of these slots, which have been named, are among [`Rotation::rows`]; `buffer` is for them if they are
+    /// elsewhere.
+    pub fn places<'a>(&self, slots: &'a [u32], buffer: &'a mut Vec<u32>) -> &'a [u32] {
+        let Some(places) = &self.places else { return slots };
+        buffer.clear();
+        buffer.extend(slots.iter().map(|&slot| places[slot as usize]));
+        buffer
     }
 
-    /// The same for slots of which some may not be marked: they are left out.
-    pub fn places_if_any(&self, slots: &[u32]) -> impl Iterator<Item = u32> {
-        self.places(slots).filter(|&place| place != NOT_ROTATED)
+    /// The same for slots of which some may not have been named: they are left out.
+    pub fn places_if_any<'a>(&self, slots: &'a [u32], buffer: &'a mut Vec<u32>) -> &'a [u32] {
+        let Some(places) = &self.places else { return slots };
+        buffer.clear();
+        buffer.extend(slots.iter().map(|&slot| places[slot as usize]).filter(|&place| place != NOT_ROTATED));
+        buffer
     }
 
     /// Turns those of the `solutions` (rows one after the other) that `which` names back into the usual basis.
@@ -150,4 +152,20 @@ impl Rotation {
             solutions[row as usize * rank..][..rank].copy_from_slice(turned);
         }
     }
+}
+
+/// The slots in the lists in ascending order, each once; `places` becomes their places in it.
+fn numbered<'a>(named: impl Iterator<Item = &'a [u32]>, places: &mut [u32]) -> Vec<u32> {
+    for slots in named {
+        for &slot in slots {
+            places[slot as usize] = 0;
+        }
+    }
+    // Slots are counted in a u32.
+    let slots: Vec<u32> =
+        (0..places.len() as u32).filter(|&slot| places[slot as usize] != NOT_ROTATED).collect();
+    for (place, &slot) in (0..).zip(&slots) {
+        places[slot as usize] = place;
+    }
+    slots
 }
