@@ -20,7 +20,7 @@ use shoal_worker::als::{
     eigen::decompose,
     gramian::shard_gramian,
     kernel::{
-        Kernel,
+        Kernel, LANES,
         pack::{Panels, Rows},
     },
 };
@@ -115,12 +115,21 @@ fn cholesky() {
                 std::hint::black_box(faer());
             }),
         ]);
-        println!(
+        print!(
             "  {order:4}  ours {:8.2} µs  faer {:8.2} µs  {:4.2} × faer's speed",
             times[0] * 1e6,
             times[1] * 1e6,
             times[1] / times[0]
         );
+        match system.side_by_side() {
+            Some(mut solve) => {
+                let one = fastest(|| {
+                    std::hint::black_box(solve());
+                }) / LANES as f64;
+                println!("; of {LANES} side by side {:5.2} µs, {:4.1} ×", one * 1e6, times[1] / one);
+            }
+            None => println!(),
+        }
     }
 }
 

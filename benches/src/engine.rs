@@ -6,7 +6,7 @@ use shoal_worker::{
         fit::{Fit, RatingRows, Weights},
         half_step::{Shared, Solver},
         kernel::Kernel,
-        primal,
+        narrow, primal,
     },
     numbers::Numbers,
 };
@@ -59,7 +59,11 @@ impl Scattered {
         let shared = self.shared(kernel);
         for row in 0..self.rows().len() {
             let row = self.rows().row(row);
-            primal::sum_part(&shared, row, Weights::One, 0, &mut scratch.sums, &mut scratch.primal);
+            if narrow::applies(&shared) {
+                narrow::sum_part(&shared, row, 0, &mut scratch.narrow_sums, &mut scratch.narrow);
+            } else {
+                primal::sum_part(&shared, row, Weights::One, 0, &mut scratch.sums, &mut scratch.primal);
+            }
         }
     }
 
@@ -96,4 +100,6 @@ pub struct Buffers {
     primal: primal::Scratch,
     dual: dual::Scratch,
     sums: primal::Sums,
+    narrow: narrow::Scratch,
+    narrow_sums: narrow::Sums,
 }

@@ -5,7 +5,12 @@ use faer::{
     dyn_stack::{MemBuffer, MemStack},
     linalg::cholesky::llt,
 };
-use shoal_worker::als::kernel::{Kernel, blocks, factor::Factor, padded};
+use shoal_worker::als::kernel::{
+    Kernel, LANES, blocks,
+    factor::Factor,
+    padded,
+    systems::{ORDER_MAX, Systems},
+};
 
 /// A well-conditioned system in the engine's blocks and as faer's matrix, and a right-hand side.
 #[derive(Debug)]
@@ -50,6 +55,30 @@ impl System {
         }
     }
 
+    /// [`LANES`] times the system side by side, the copy included, where it is small enough for that.
+    ///
+    /// # Panics
+    /// The call does when the system, which is well conditioned, cannot be solved.
+    pub fn side_by_side(&self) -> Option<impl FnMut() -> f32 + use<>> {
+        if self.order > ORDER_MAX {
+            return None;
+        }
+        let mut systems = Systems::default();
+        systems.reshape(self.order);
+        for row in 0..self.order {
+            for column in 0..=row {
+                systems.element(row, column).fill(self.blocked[blocks::index(row, column)]);
+            }
+            systems.right(row).fill(self.right[row]);
+        }
+        let mut work = systems.clone();
+        Some(move || {
+            work.clone_from(&systems);
+            assert_eq!(Kernel::detect().solve_systems(&mut work), [true; LANES]);
+            work.right(0)[LANES - 1]
+        })
+    }
+
     /// faer's in-place LLᵀ and solve, the copy included.
     ///
     /// # Panics
@@ -86,6 +115,9 @@ mod tests {
             let system = System::new(order);
             let (ours, theirs) = (system.ours()(), system.faer()());
             assert!((ours - theirs).abs() < 1e-5, "order {order}: {ours} and {theirs}");
+            if let Some(mut side_by_side) = system.side_by_side() {
+                assert!((side_by_side() - theirs).abs() < 1e-5, "order {order}");
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ mod tests {
             rating_mean: 0.0,
         };
         let fit = Fit::Explicit { settings: &settings, fixed: &[1.0, 0.0] };
-        let row = Row { slots: &[0], ratings: &[4.0], ahead: &[] };
+        let row = Row::new(&[0], &[4.0]);
         assert_eq!(contributions(&fit, row, &[1.0, 1.0]), Err(NotPositiveDefinite));
         let ridged = explicit::Settings { regularization: 1.0, ..settings };
         let fit = Fit::Explicit { settings: &ridged, fixed: &[1.0, 0.0] };

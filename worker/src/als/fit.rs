@@ -158,12 +158,8 @@ impl<'a> RatingRows<'a> {
     /// When there is no such row.
     #[must_use]
     pub fn row(&self, row: usize) -> Row<'a> {
-        let range = self.indptr[row] as usize..self.indptr[row + 1] as usize;
-        Row {
-            slots: &self.slots[range.clone()],
-            ratings: &self.ratings[range.clone()],
-            ahead: &self.slots[range.end..],
-        }
+        let (begin, end) = (self.indptr[row] as usize, self.indptr[row + 1] as usize);
+        Row::new(&self.slots[begin..], &self.ratings[begin..end])
     }
 }
 
@@ -176,16 +172,27 @@ pub struct Row<'a> {
     pub ratings: &'a [f32],
     /// The slots that are needed next: their rows are fetched before.
     pub ahead: &'a [u32],
+    /// Both kinds of slots, which lie one after the other.
+    all: &'a [u32],
 }
 
 impl<'a> Row<'a> {
+    /// The first of these slots have these ratings, the others come next.
+    ///
+    /// # Panics
+    /// When there are fewer slots than ratings.
+    #[must_use]
+    pub fn new(all: &'a [u32], ratings: &'a [f32]) -> Self {
+        let (slots, ahead) = all.split_at(ratings.len());
+        Self { slots, ratings, ahead, all }
+    }
+
     /// A part of the row.
     ///
     /// # Panics
     /// When it is not within the row.
     #[must_use]
     pub fn part(&self, range: std::ops::Range<usize>) -> Self {
-        let ahead = if range.end < self.slots.len() { &self.slots[range.end..] } else { self.ahead };
-        Self { slots: &self.slots[range.clone()], ratings: &self.ratings[range], ahead }
+        Self::new(&self.all[range.start..], &self.ratings[range])
     }
 }

@@ -17,7 +17,7 @@ use super::{
         factor::LostDigits,
         pack::{Panels, Rows},
     },
-    primal, refined,
+    narrow, primal, refined,
     rotation::{Eigenbasis, Rotation},
     wide::{self, NotPositiveDefinite},
 };
@@ -85,7 +85,7 @@ impl<'a> Shared<'a> {
     /// How a row of so many ratings is solved exactly, as long as its weights allow it.
     #[must_use]
     pub fn form(&self, count: usize) -> Form {
-        if self.solver != Solver::Cholesky {
+        if self.solver != Solver::Cholesky || narrow::applies(self) {
             return Form::Primal;
         }
         let rotated = matches!(self.fit, Fit::Implicit { .. });
@@ -227,6 +227,10 @@ impl<'a> HalfStep<'a> {
     }
 
     fn solve_piece(&self, first: usize, rows: &mut [f32], scratch: &mut Scratch) -> Result<(), RowError> {
+        if narrow::applies(&self.shared) {
+            let in_parts = |row: Row<'_>| self.narrow_parts(row);
+            return narrow::solve(&self.shared, self.rows, first, rows, &mut scratch.narrow, in_parts);
+        }
         let width = self.shared.fit.width();
         scratch.rotated.clear();
         for (at, solution) in rows.chunks_exact_mut(width).enumerate() {
@@ -348,6 +352,17 @@ impl<'a> HalfStep<'a> {
         primal::solve_in_parts(&self.shared, row, solution, &mut scratch.primal, parts)
     }
 
+    /// The parts of a row of a small rank, if it is long, each summed by a thread.
+    fn narrow_parts(&self, row: Row<'_>) -> Option<Vec<narrow::Sums>> {
+        let begins: Vec<usize> = (0..row.slots.len()).step_by(primal::PART_RATINGS).collect();
+        let sum = |begin, scratch: &mut Scratch| {
+            let mut part = narrow::Sums::default();
+            narrow::sum_part(&self.shared, row, begin, &mut part, &mut scratch.narrow);
+            part
+        };
+        (row.slots.len() >= LONG_RATINGS).then(|| self.on_threads(&begins, sum))
+    }
+
     /// The parts of a row that begin there, worked on by as many threads as are free.
     fn on_threads<T: Send>(
         &self,
@@ -411,6 +426,7 @@ fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenba
 /// Buffers of one thread.
 #[derive(Debug, Default)]
 struct Scratch {
+    narrow: narrow::Scratch,
     primal: primal::Scratch,
     dual: dual::Scratch,
     refined: refined::Scratch,

@@ -17,6 +17,7 @@
 //! * [`half_step`]: what all rows share; rows in pieces over threads, long rows split.
 //! * [`fit`]: a row of either objective as the terms of one least-squares problem.
 //! * [`primal`]: its normal equations, rank × rank.
+//! * [`narrow`]: the same for many rows of a small rank at once.
 //! * [`dual`]: the smaller system of a row with fewer ratings than the rank, with [`rotation`] and [`eigen`].
 //! * [`refined`]: either from rounded rows and corrected, where the processor is quicker at that.
 //! * [`cost`]: which is cheapest, in counted operations.
@@ -39,6 +40,7 @@ pub mod half_step;
 pub mod implicit;
 pub mod init;
 pub mod kernel;
+pub mod narrow;
 pub mod nonnegative;
 pub mod primal;
 pub mod refined;

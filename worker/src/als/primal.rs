@@ -147,23 +147,14 @@ fn add_ratings(shared: &Shared<'_>, row: Row<'_>, weights: Weights, sums: &mut S
     let (kernel, fit) = (shared.kernel, &shared.fit);
     let (rows, biases) = (fit.rows(), fit.biases());
     let pulls_are_ratings = fit.pulls_are_ratings();
-    let is_narrow = weights == Weights::One && kernel.is_narrow(fit.rank());
     for begin in (0..row.slots.len()).step_by(DEPTH) {
         let part = row.part(begin..row.slots.len().min(begin + DEPTH));
-        let Row { slots, ratings, ahead } = part;
+        let Row { slots, ratings, ahead, .. } = part;
         let ahead = &ahead[..ahead.len().min(DEPTH)];
         if !pulls_are_ratings {
             weigh(fit, part, weights, &mut sums.pulls, scratch);
         }
         let factors = if pulls_are_ratings { ratings } else { &*scratch.factors };
-        if is_narrow && biases {
-            kernel.add_rows::<2>(rows, slots, factors, ahead, &mut sums.normal, &mut sums.sides);
-            continue;
-        }
-        if is_narrow {
-            kernel.add_rows::<1>(rows, slots, factors, ahead, &mut sums.normal, &mut sums.sides);
-            continue;
-        }
         let scaled = (weights == Weights::Positive).then_some(&*scratch.scales);
         kernel.pack_rows(rows, slots, scaled, &mut scratch.panels);
         if weights == Weights::Any {

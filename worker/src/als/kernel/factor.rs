@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A pivot this much smaller than its diagonal element has lost most of its digits to cancellation.
-const PIVOT_SHARE_MIN: f32 = 1e-5;
+pub(super) const PIVOT_SHARE_MIN: f32 = 1e-5;
 
 /// A pivot has lost its digits: the matrix is not positive definite, or too nearly so for f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -138,7 +138,7 @@ impl Kernel {
 }
 
 /// A NaN is not.
-fn is_trusted(pivot: f32, pivot_min: f32) -> bool {
+pub(super) fn is_trusted(pivot: f32, pivot_min: f32) -> bool {
     pivot > pivot_min && pivot > 0.0 && pivot.is_finite()
 }
 

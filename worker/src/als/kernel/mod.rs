@@ -8,7 +8,7 @@
 //! * [`pack`]: gathering rows into panels;
 //! * [`normal`]: sums of outer products; [`narrow`]: the same of rows that are short;
 //! * [`rounded`]: panels and sums in bf16, where the processor is quicker at it;
-//! * [`factor`]: Cholesky factorisation and substitution;
+//! * [`factor`]: Cholesky factorisation and substitution; [`systems`]: of many small systems at once;
 //! * [`dense`]: what acts on whole rows.
 //!
 //! The operations are methods of [`Kernel`], safe and checked at their borders; everything below them trusts them.
@@ -25,6 +25,7 @@ mod portable;
 mod products;
 pub mod rounded;
 mod sets;
+pub mod systems;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -1,111 +1,125 @@
 //! Sums of outer products of rows so short that one pass over them has registers for every sum: they are
 //! multiplied where they lie, and not packed.
 //!
-//! The sums are to the bit those that [`super::normal`] makes of the same rows when they are packed.
+//! A row is taken in *quads* of four numbers. The product of two quads is one vector: the lower triangle in quads wastes
+//! an eighth of the operations of a rank of 20, where blocks of eight columns waste nearly half.
 
 use super::{
     Kernel, LANES, Task,
-    blocks::{self, BLOCK, side},
+    blocks::side,
     normal::Ahead,
-    pack::Rows,
     products::InstructionSet,
-    vector::{Lanes as _, Vector, ZEROS},
+    vector::{Lanes as _, Vector as _},
 };
+
+/// Numbers of a quad.
+pub(super) const QUAD: usize = 4;
 
 const HALF: usize = LANES / 2;
 
-/// Columns beyond a block that there are registers for.
-const MORE: usize = 4;
+/// The longest rows that there are registers for.
+pub const NARROW: usize = 6 * QUAD;
+
+/// Quads along the side of a matrix of this order.
+pub(super) const fn quads(order: usize) -> usize {
+    order.div_ceil(QUAD)
+}
+
+/// Where a number of the lower triangle is: the products of quads row by row, each row by row.
+pub(super) const fn index(row: usize, column: usize) -> usize {
+    let (down, right) = (row / QUAD, column / QUAD);
+    (down * (down + 1) / 2 + right) * LANES + row % QUAD * QUAD + column % QUAD
+}
+
+/// Numbers of the lower triangle in quads, both triangles of those on the diagonal.
+pub(super) const fn triangle(order: usize) -> usize {
+    quads(order) * (quads(order) + 1) / 2 * LANES
+}
+
+/// Numbers of the sums of rows of this width, with so many right-hand sides.
+#[must_use]
+pub const fn sums_len(width: usize, sides: usize) -> usize {
+    triangle(width) + sides * side(width) * LANES
+}
 
 impl Kernel {
-    /// Whether sums of so short rows are made faster without packing: with fewer registers, or of shorter rows, most
-    /// of what is computed in one pass would be of no use.
+    /// Whether rows of this width are summed in one pass.
     #[must_use]
     pub fn is_narrow(self, width: usize) -> bool {
-        self.has_many_registers() && (HALF + 1..=LANES + MORE).contains(&width)
+        self.has_many_registers() && width <= NARROW
     }
 
-    /// Adds Σᵣ xᵣ xᵣᵀ over the rows that `slots` names, of at most twenty columns, to `normal` (see [`blocks`]), and
-    /// Σᵣ fᵣ xᵣ to each of `SIDES` right-hand sides. `factors` has as many numbers per row as there are sides, which
-    /// stand one after the other in `sides`, padded to whole blocks.
+    /// Adds Σᵣ xᵣ xᵣᵀ over the rows of at most [`NARROW`] columns that `slots` names to `sums`, and Σᵣ fᵣ xᵣ to the
+    /// right-hand side behind it; where there are two `SIDES`, Σᵣ xᵣ to the second. What is beyond the width is undefined.
+    ///
+    /// The rows of `ahead` are fetched meanwhile.
     ///
     /// # Panics
     /// When a slot names no row, or a slice has another length than the width and `slots` ask for.
-    pub fn add_rows<const SIDES: usize>(
+    pub fn add_narrow<const SIDES: usize>(
         self,
-        rows: Rows<'_>,
         slots: &[u32],
         factors: &[f32],
-        ahead: &[u32],
-        normal: &mut [f32],
-        sides: &mut [f32],
+        ahead: Ahead<'_>,
+        sums: &mut [f32],
     ) {
-        let width = rows.width();
-        assert!(width <= LANES + MORE);
-        rows.check(slots);
-        assert_eq!(normal.len(), blocks::len(width));
-        assert_eq!(factors.len(), SIDES * slots.len());
-        assert_eq!(sides.len(), SIDES * side(width) * LANES);
-        self.run(AddRows::<SIDES> { slots, factors, ahead: Ahead { rows, slots: ahead }, normal, sides });
+        let width = ahead.rows.width();
+        assert!(width <= NARROW && (1..=2).contains(&SIDES));
+        ahead.rows.check(slots);
+        assert_eq!(factors.len(), slots.len());
+        assert_eq!(sums.len(), sums_len(width, SIDES));
+        self.run(AddNarrow::<SIDES> { slots, factors, ahead, sums });
     }
 }
 
-struct AddRows<'a, const SIDES: usize> {
+struct AddNarrow<'a, const SIDES: usize> {
     slots: &'a [u32],
     factors: &'a [f32],
     /// The rows, and which of them come next.
     ahead: Ahead<'a>,
-    normal: &'a mut [f32],
-    sides: &'a mut [f32],
+    sums: &'a mut [f32],
 }
 
-impl<const SIDES: usize> Task for AddRows<'_, SIDES> {
+impl<const SIDES: usize> Task for AddNarrow<'_, SIDES> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: InstructionSet>(self) {
         // SAFETY: as of this function.
         unsafe {
-            if self.ahead.rows.width() > LANES {
-                self.sum::<S, MORE>();
-            } else {
-                self.sum::<S, 0>();
+            match quads(self.ahead.rows.width()) {
+                1 => self.add::<S, 1, 1>(),
+                2 => self.add::<S, 2, 3>(),
+                3 => self.add::<S, 3, 6>(),
+                4 => self.add::<S, 4, 10>(),
+                5 => self.add::<S, 5, 15>(),
+                _ => self.add::<S, 6, 21>(),
             }
         }
     }
 }
 
-/// Every sum of one pass. What is beyond the rows' width is garbage.
-struct Sums<S: InstructionSet, const FURTHER: usize, const SIDES: usize> {
-    /// The first columns, all rows of the first block.
-    columns: [S::Full; HALF],
-    /// The other columns of the first block, the second half of its rows.
-    corner: [S::Half; HALF],
-    /// The rows below the first block, all columns of it: by row.
-    below: [S::Full; FURTHER],
-    /// The columns and rows beyond the first block.
-    last: [S::Half; FURTHER],
-    /// The right-hand sides, in the first block and beyond.
-    sides: [S::Full; SIDES],
-    further_sides: [S::Half; SIDES],
-}
-
-impl<const SIDES: usize> AddRows<'_, SIDES> {
+impl<const SIDES: usize> AddNarrow<'_, SIDES> {
+    /// Of rows of so many quads, whose `PRODUCTS` are as many as a triangle has.
     #[inline(always)]
-    unsafe fn sum<S: InstructionSet, const FURTHER: usize>(self) {
+    unsafe fn add<S: InstructionSet, const QUADS: usize, const PRODUCTS: usize>(self) {
         let Ahead { rows, slots: ahead } = self.ahead;
-        // SAFETY: the caller vouches for the instruction set. Slots and lengths were checked. Three half blocks are read
-        // of every row, whatever its width: of rows that are not followed by as much, of a copy.
+        let is_wide = QUADS * QUAD > LANES;
+        let sums = self.sums.as_mut_ptr();
+        // SAFETY: the caller vouches for the instruction set. Slots and lengths were checked. Whole blocks or one and a half
+        // are read of every row, whatever its width: of rows that are not followed by as much, of a copy.
         unsafe {
-            let mut sums = Sums::<S, FURTHER, SIDES> {
-                columns: [S::Full::splat(0.0); HALF],
-                corner: [S::Half::splat(0.0); HALF],
-                below: [S::Full::splat(0.0); FURTHER],
-                last: [S::Half::splat(0.0); FURTHER],
-                sides: [S::Full::splat(0.0); SIDES],
-                further_sides: [S::Half::splat(0.0); SIDES],
+            let to_side = |side: usize, part: usize| {
+                sums.add((PRODUCTS + side * if is_wide { 2 } else { 1 } + part) * LANES)
             };
-            let whole = rows.followed_by(LANES + HALF);
+            let mut products: [S::Full; PRODUCTS] =
+                std::array::from_fn(|at| S::Full::load(sums.add(at * LANES)));
+            let mut sides: [S::Full; SIDES] = std::array::from_fn(|side| S::Full::load(to_side(side, 0)));
+            let mut further = [S::Half::splat(0.0); SIDES];
+            if is_wide {
+                further = std::array::from_fn(|side| S::Half::load(to_side(side, 1)));
+            }
+            let whole = rows.followed_by(if is_wide { LANES + HALF } else { LANES });
             let mut copy = [0.0_f32; LANES + HALF];
             for (at, &slot) in self.slots.iter().enumerate() {
                 if let Some(&next) = ahead.get(at) {
@@ -116,95 +130,41 @@ impl<const SIDES: usize> AddRows<'_, SIDES> {
                     std::ptr::copy_nonoverlapping(row, copy.as_mut_ptr(), rows.width());
                     row = copy.as_ptr();
                 }
-                sums.add(row, self.factors.as_ptr().add(at * SIDES));
+                let quads: [S::Full; QUADS] =
+                    std::array::from_fn(|quad| S::Full::load_quad(row.add(quad * QUAD)));
+                let mut product = 0;
+                for down in 0..QUADS {
+                    let spread = quads[down].spread_quad();
+                    for &quad in &quads[..=down] {
+                        products[product] = spread.mul_add(quad, products[product]);
+                        product += 1;
+                    }
+                }
+                let factor = *self.factors.get_unchecked(at);
+                let head = S::Full::load(row);
+                sides[0] = head.mul_add(S::Full::splat(factor), sides[0]);
+                if SIDES > 1 {
+                    sides[1] = sides[1].add(head);
+                }
+                if is_wide {
+                    let tail = S::Half::load(row.add(LANES));
+                    further[0] = tail.mul_add(S::Half::splat(factor), further[0]);
+                    if SIDES > 1 {
+                        further[1] = further[1].add(tail);
+                    }
+                }
             }
-            sums.put(rows.width(), self.normal.as_mut_ptr(), self.sides.as_mut_ptr());
-        }
-    }
-}
-
-impl<S: InstructionSet, const FURTHER: usize, const SIDES: usize> Sums<S, FURTHER, SIDES> {
-    /// Adds a row of which three half blocks can be read, and `SIDES` factors.
-    #[inline(always)]
-    unsafe fn add(&mut self, row: *const f32, factors: *const f32) {
-        // SAFETY: what the caller vouches for.
-        unsafe {
-            let (head, high) = (S::Full::load(row), S::Half::load(row.add(HALF)));
-            for (column, sum) in self.columns.iter_mut().enumerate() {
-                *sum = head.mul_add(S::Full::splat(*row.add(column)), *sum);
+            for (at, sum) in products.into_iter().enumerate() {
+                sum.store(sums.add(at * LANES));
             }
-            for (column, sum) in self.corner.iter_mut().enumerate() {
-                *sum = high.mul_add(S::Half::splat(*row.add(HALF + column)), *sum);
+            for (side, sum) in sides.into_iter().enumerate() {
+                sum.store(to_side(side, 0));
             }
-            for (side, sum) in self.sides.iter_mut().enumerate() {
-                *sum = head.mul_add(S::Full::splat(*factors.add(side)), *sum);
-            }
-            if FURTHER == 0 {
-                return;
-            }
-            let tail = S::Half::load(row.add(LANES));
-            for (below, sum) in self.below.iter_mut().enumerate() {
-                *sum = head.mul_add(S::Full::splat(*row.add(LANES + below)), *sum);
-            }
-            for (column, sum) in self.last.iter_mut().enumerate() {
-                *sum = tail.mul_add(S::Half::splat(*row.add(LANES + column)), *sum);
-            }
-            for (side, sum) in self.further_sides.iter_mut().enumerate() {
-                *sum = tail.mul_add(S::Half::splat(*factors.add(side)), *sum);
-            }
-        }
-    }
-
-    /// Adds the sums to a matrix of this order in [`blocks`] and to right-hand sides.
-    #[inline(always)]
-    unsafe fn put(self, width: usize, normal: *mut f32, sides: *mut f32) {
-        let (first, rest) = (width.min(LANES), width.saturating_sub(LANES));
-        let stride = side(width) * LANES;
-        // SAFETY: the caller vouches for the instruction set, a matrix of order `width` and as many right-hand sides.
-        unsafe {
-            for (column, sum) in self.columns.into_iter().enumerate() {
-                add_first(sum, first, normal.add(column * LANES));
-            }
-            for (column, sum) in self.corner.into_iter().enumerate().take(first - HALF.min(first)) {
-                add_first(sum, first - HALF, normal.add((HALF + column) * LANES + HALF));
-            }
-            for (side, sum) in self.sides.into_iter().enumerate() {
-                add_first(sum, first, sides.add(side * stride));
-            }
-            if rest == 0 {
-                return;
-            }
-            let mut below = [[0.0_f32; LANES]; FURTHER];
-            let mut from = [ZEROS.as_ptr(); LANES];
-            for ((sum, row), from) in self.below.into_iter().zip(&mut below).zip(&mut from).take(rest) {
-                sum.store(row.as_mut_ptr());
-                *from = row.as_ptr();
-            }
-            let mut block = [0.0_f32; BLOCK];
-            S::Full::transpose(&from, LANES, block.as_mut_ptr());
-            for column in 0..LANES {
-                let sum = S::Half::load(block.as_ptr().add(column * LANES));
-                let to = normal.add(BLOCK + column * LANES);
-                S::Half::load(to).add(sum).store(to);
-            }
-            for (column, sum) in self.last.into_iter().enumerate().take(rest) {
-                add_first(sum, rest, normal.add(2 * BLOCK + column * LANES));
-            }
-            for (side, sum) in self.further_sides.into_iter().enumerate() {
-                add_first(sum, rest, sides.add(side * stride + LANES));
+            if is_wide {
+                for (side, sum) in further.into_iter().enumerate() {
+                    sum.store(to_side(side, 1));
+                }
             }
         }
-    }
-}
-
-/// Adds the first `count` lanes to what is at `to`, which has room for all.
-#[inline(always)]
-unsafe fn add_first<V: Vector>(sum: V, count: usize, to: *mut f32) {
-    let mut lanes = [0.0_f32; LANES];
-    // SAFETY: the caller vouches for the instruction set, and for as many numbers at `to` as there are lanes, which are
-    // at most sixteen.
-    unsafe {
-        sum.store(lanes.as_mut_ptr());
-        V::load(to).add(V::load_first(lanes.as_ptr(), count)).store(to);
     }
 }

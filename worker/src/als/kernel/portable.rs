@@ -100,6 +100,18 @@ impl Lanes for Array<LANES> {
     }
 
     #[inline(always)]
+    unsafe fn load_quad(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for four numbers; an array of f32 has the alignment of one.
+        let quad = unsafe { from.cast::<[f32; LANES / 4]>().read() };
+        Self(std::array::from_fn(|lane| quad[lane % 4]))
+    }
+
+    #[inline(always)]
+    unsafe fn spread_quad(self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane / 4]))
+    }
+
+    #[inline(always)]
     unsafe fn after(self, lane: usize) -> Self {
         Self(std::array::from_fn(|at| if at > lane { self.0[at] } else { 0.0 }))
     }

@@ -8,10 +8,12 @@ use super::{
     blocks::{self, index},
     dense::Projections,
     factor::{Border, Factor, LostDigits},
+    narrow::{NARROW, sums_len},
     normal::{Ahead, Products},
     pack::{ColumnScales, Panels, Rows},
     padded,
     rounded::RoundedPanels,
+    systems::{ORDER_MAX, Systems},
 };
 
 /// Numbers from −0.5 to 0.5.
@@ -132,28 +134,81 @@ proptest! {
     }
 
     #[test]
-    fn narrow_rows_sum_up_to_the_bits_of_packed_ones(
-        width in 1_usize..=20, stride in 0_usize..3, count in 0_usize..90, seed: u64,
+    fn narrow_rows_make_the_systems_of_packed_ones(
+        width in 1_usize..=NARROW, stride in 0_usize..3, counts in prop::collection::vec(0_usize..90, LANES), biases: bool,
+        seed: u64,
     ) {
         let stride = width + stride;
         // The last rows are not followed by a whole block.
         let fixed = values(9 * stride, seed);
         let rows = Rows::new(&fixed, stride, width);
-        let (slots, factors) = (slots(count, 9, seed), values(2 * count, seed ^ 1));
+        let sides = 1 + usize::from(biases);
+        let length = sums_len(width, sides);
         for kernel in Kernel::available() {
-            let mut panels = Panels::default();
-            kernel.pack_rows(rows, &slots, None, &mut panels);
-            let products =
-                Products { order: width, panels: &panels, left: None, factors: &factors, ahead: None };
-            let sums = || (values(blocks::len(width), seed ^ 2), values(2 * padded(width), seed ^ 3));
-            let ((mut packed, mut packed_sides), (mut narrow, mut narrow_sides)) = (sums(), sums());
-            kernel.add_products::<2>(products, &mut packed, &mut packed_sides);
-            kernel.add_rows::<2>(rows, &slots, &factors, &slots, &mut narrow, &mut narrow_sides);
-            prop_assert_eq!(&narrow_sides, &packed_sides, "{:?}", kernel);
-            for row in 0..width {
-                for column in 0..=row {
-                    let at = index(row, column);
-                    prop_assert_eq!(narrow[at], packed[at], "{:?} {} {}", kernel, row, column);
+            let mut sums = vec![0.0; LANES * length];
+            for (sums, &count) in sums.chunks_exact_mut(length).zip(&counts) {
+                let (slots, factors) = (slots(count, 9, seed), values(count, seed ^ 1));
+                let ahead = Ahead { rows, slots: &slots };
+                if biases {
+                    kernel.add_narrow::<2>(&slots, &factors, ahead, sums);
+                } else {
+                    kernel.add_narrow::<1>(&slots, &factors, ahead, sums);
+                }
+            }
+            let mut systems = Systems::default();
+            kernel.fill_systems(&mut systems, width, sides, &sums);
+            for (lane, &count) in counts.iter().enumerate() {
+                let (slots, factors) = (slots(count, 9, seed), values(count, seed ^ 1));
+                let both: Vec<f32> = factors.iter().flat_map(|&factor| [factor, 1.0]).collect();
+                let mut panels = Panels::default();
+                kernel.pack_rows(rows, &slots, None, &mut panels);
+                let products =
+                    Products { order: width, panels: &panels, left: None, factors: &both, ahead: None };
+                let (mut normal, mut side) = (vec![0.0; blocks::len(width)], vec![0.0; 2 * padded(width)]);
+                kernel.add_products::<2>(products, &mut normal, &mut side);
+                for row in 0..width {
+                    for column in 0..=row {
+                        let packed = normal[index(row, column)];
+                        prop_assert_eq!(systems.element(row, column)[lane], packed, "{:?} {} {}", kernel, row, column);
+                    }
+                    prop_assert_eq!(systems.right(row)[lane], side[row], "{:?}", kernel);
+                    if biases {
+                        prop_assert_eq!(systems.element(width, row)[lane], side[padded(width) + row], "{:?}", kernel);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn systems_are_solved_each_by_itself(
+        order in 1_usize..=ORDER_MAX, rows in 0_usize..40, broken in 0_usize..LANES, seed: u64,
+    ) {
+        let matrices: Vec<_> =
+            (0..LANES as u64).map(|lane| system(order, rows, 0.1, mix64(seed ^ lane))).collect();
+        let rights: Vec<_> = (0..LANES as u64).map(|lane| values(order, mix64(!seed ^ lane))).collect();
+        for kernel in Kernel::available() {
+            let mut systems = Systems::default();
+            // Larger ones have been there before.
+            systems.reshape(ORDER_MAX);
+            systems.element(ORDER_MAX - 1, 0).fill(f32::NAN);
+            systems.reshape(order);
+            for lane in 0..LANES {
+                for row in 0..order {
+                    for column in 0..=row {
+                        systems.element(row, column)[lane] = matrices[lane][row * order + column] as f32;
+                    }
+                    systems.right(row)[lane] = rights[lane][row];
+                }
+            }
+            systems.element(order / 2, order / 2)[broken] = -1.0;
+            let solved = kernel.solve_systems(&mut systems);
+            for lane in 0..LANES {
+                prop_assert_eq!(solved[lane], lane != broken, "{:?}", kernel);
+                if lane != broken {
+                    let x: Vec<f32> = systems.solution(lane).collect();
+                    prop_assert_eq!(x.len(), order);
+                    prop_assert!(residual(&matrices[lane], &x, &rights[lane]) < 1e-4, "{kernel:?}");
                 }
             }
         }

@@ -51,6 +51,12 @@ pub(super) trait Lanes: Vector {
     /// Lane `lane` in every lane.
     unsafe fn broadcast_lane(self, lane: usize) -> Self;
 
+    /// Four numbers, in each quarter of the lanes.
+    unsafe fn load_quad(from: *const f32) -> Self;
+
+    /// For a quad in each quarter: its number q in all lanes of quarter q.
+    unsafe fn spread_quad(self) -> Self;
+
     /// The lanes after `lane`; zero up to and including it, whatever stood there.
     unsafe fn after(self, lane: usize) -> Self;
 

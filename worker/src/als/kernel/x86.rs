@@ -173,6 +173,26 @@ impl Lanes for Pair {
     }
 
     #[inline(always)]
+    unsafe fn load_quad(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for AVX2 and four numbers.
+        unsafe {
+            let quad = _mm_loadu_ps(from);
+            let both = _mm256_set_m128(quad, quad);
+            Self(both, both)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn spread_quad(self) -> Self {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe {
+            let (lower, upper) =
+                (_mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1), _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3));
+            Self(_mm256_permutevar_ps(self.0, lower), _mm256_permutevar_ps(self.1, upper))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn after(self, lane: usize) -> Self {
         // SAFETY: the caller vouches for AVX2.
         unsafe {
@@ -329,6 +349,21 @@ impl Lanes for __m512 {
     unsafe fn broadcast_lane(self, lane: usize) -> Self {
         // SAFETY: the caller vouches for AVX-512.
         unsafe { _mm512_permutexvar_ps(_mm512_set1_epi32(lane as i32), self) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_quad(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for AVX-512 and four numbers.
+        unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(from)) }
+    }
+
+    #[inline(always)]
+    unsafe fn spread_quad(self) -> Self {
+        // SAFETY: the caller vouches for AVX-512.
+        unsafe {
+            let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+            _mm512_permutevar_ps(self, lanes)
+        }
     }
 
     #[inline(always)]

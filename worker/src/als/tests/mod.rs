@@ -249,9 +249,12 @@ proptest! {
         (confidence, scaling) in conventions(),
         seed: u64,
     ) {
-        // Pairs come more than once here, and many weights below zero for the same row would make the system indefinite.
+        // Weights below zero, of pairs that come more than once here, must not make the system indefinite.
         let is_signed = confidence == implicit::Confidence::Implicit && alpha > 0.0;
         let mut settings = implicit(rank, if is_signed { alpha.max(1.0) } else { alpha });
+        if is_signed {
+            settings.unobserved_weight = 10.0;
+        }
         (settings.confidence, settings.scaling) = (confidence, scaling);
         let case = Case::new(&counts, 100, rank, 2.0, seed);
         let gramian = shard_gramian(Kernel::detect(), &case.fixed, rank);
@@ -320,20 +323,23 @@ fn ill_conditioned_rows_are_solved_in_f64() {
 #[test]
 fn a_row_does_not_depend_on_the_rows_beside_it() {
     let counts: Vec<usize> = (0..300).map(|at| at % 97).collect();
-    let settings = implicit(48, 0.5);
-    let case = Case::new(&counts, 500, 48, 1.0, 5);
-    let gramian = shard_gramian(Kernel::detect(), &case.fixed, 48);
-    let fit = Fit::Implicit { settings: &settings, fixed: &case.fixed, gramian: &gramian };
-    let whole = case.solve(Kernel::detect(), fit, 2);
-    for row in [0, 1, 20, 50, 96, 299] {
-        let range = case.indptr[row] as usize..case.indptr[row + 1] as usize;
-        let alone = Case {
-            fixed: Vec::new(),
-            indptr: vec![0, range.len() as u64],
-            slots: case.slots[range.clone()].to_vec(),
-            ratings: case.ratings[range].to_vec(),
-        };
-        assert_eq!(alone.solve(Kernel::detect(), fit, 1), whole[row * 48..(row + 1) * 48], "row {row}");
+    for (rank, alpha) in [(48, 0.5), (20, 0.0)] {
+        let settings = implicit(rank, alpha);
+        let case = Case::new(&counts, 500, rank, 1.0, 5);
+        let gramian = shard_gramian(Kernel::detect(), &case.fixed, rank);
+        let fit = Fit::Implicit { settings: &settings, fixed: &case.fixed, gramian: &gramian };
+        let whole = case.solve(Kernel::detect(), fit, 2);
+        for row in [0, 1, 20, 50, 96, 299] {
+            let range = case.indptr[row] as usize..case.indptr[row + 1] as usize;
+            let alone = Case {
+                fixed: Vec::new(),
+                indptr: vec![0, range.len() as u64],
+                slots: case.slots[range.clone()].to_vec(),
+                ratings: case.ratings[range].to_vec(),
+            };
+            let solution = alone.solve(Kernel::detect(), fit, 1);
+            assert_eq!(solution, whole[row * rank..(row + 1) * rank], "rank {rank}, row {row}");
+        }
     }
 }
 
