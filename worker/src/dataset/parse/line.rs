@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use shoal_common::ids::IdKind;
 use shoal_proto::v1::{FileContent, SourceFile, SourceFormat};
 
-use super::{Reason, Rules, plain::PlainLines, relevance};
+use super::{Reason, Rules, numeric::NumericLines, plain::PlainLines, relevance};
 use crate::dataset::{
     fields,
     row::{GenomeRow, GenomeTagRow, IdRef, MovieRow, RatingRow, Row, TagRow},
@@ -91,6 +91,7 @@ const FLAG_GENRES: [&str; 19] = [
 pub struct LineParser {
     file: SourceFile,
     rules: Rules,
+    numeric: Option<NumericLines>,
     plain: Option<PlainLines>,
 }
 
@@ -134,13 +135,18 @@ impl LineParser {
     /// A parser for lines of `file`.
     #[must_use]
     pub fn new(file: &SourceFile, rules: Rules) -> Self {
-        Self { plain: PlainLines::new(file, rules), file: file.clone(), rules }
+        Self {
+            numeric: NumericLines::new(file, rules),
+            plain: PlainLines::new(file, rules),
+            file: file.clone(),
+            rules,
+        }
     }
 
-    /// A parser that has no short way.
+    /// A parser that has no short ways.
     #[cfg(test)]
     pub(super) fn the_long_way(file: &SourceFile, rules: Rules) -> Self {
-        Self { plain: None, file: file.clone(), rules }
+        Self { numeric: None, plain: None, file: file.clone(), rules }
     }
 
     /// Whether rows may go on over line ends.
@@ -153,6 +159,13 @@ impl LineParser {
     #[must_use]
     pub fn delimiter(&self) -> u8 {
         self.file.delimiter as u8
+    }
+
+    /// Reads the line that `bytes` begin with if there is nothing but short numbers in it, and says how long it is with
+    /// its end; `None`, and no row, when it is for [`LineParser::parse`].
+    #[inline]
+    pub(super) fn parse_numbers(&self, bytes: &[u8], on_row: impl FnOnce(Row<'_>)) -> Option<usize> {
+        self.numeric.as_ref()?.read(bytes, on_row)
     }
 
     /// Reads one line.

@@ -1,11 +1,12 @@
 //! Lines of a source's file as rows, with every line that is not one named and counted. Pure.
 //!
 //! A byte range stands for the rows that *start* inside it; [`RowReader`] is given the bytes from there
-//! on in pieces of any size. Most lines of a ratings file are plain, and are read in one go without
-//! allocating ([`plain`]); whatever is not plain goes the long way ([`LineParser`]), which also
-//! knows what is wrong with it.
+//! on in pieces of any size. Most lines of a ratings file are nothing but numbers, and are read where they lie
+//! ([`numeric`]), or else plain, and are read in one go without allocating ([`plain`]); whatever is not plain
+//! goes the long way ([`LineParser`]), which also knows what is wrong with it.
 
 mod line;
+mod numeric;
 mod plain;
 
 use std::ops::Range;
@@ -182,24 +183,41 @@ impl RowReader {
     /// Takes the next bytes of the file, `last` when no others follow. Rows go to `on_row` with the positions of
     /// their first bytes.
     pub fn take(&mut self, bytes: &[u8], last: bool, mut on_row: impl FnMut(Row<'_>, u64)) {
-        let mut rest = std::mem::take(&mut self.rest);
-        rest.extend_from_slice(bytes);
-        let mut begin = 0;
-        while begin < rest.len() && self.position + (begin as u64) < self.end {
-            let Some(length) = self.read_one(&rest[begin..], last, self.position + begin as u64, &mut on_row)
-            else {
-                break;
+        let (mut rest, mut bytes) = (std::mem::take(&mut self.rest), bytes);
+        // Only the row that was begun is put together; the others are read where they lie.
+        while !rest.is_empty() && self.position < self.end && (last || !bytes.is_empty()) {
+            let more = match memchr::memchr(b'\n', bytes) {
+                Some(newline) if !self.parser.goes_over_lines() => newline + 1,
+                _ => bytes.len(),
             };
-            begin += length;
+            rest.extend_from_slice(&bytes[..more]);
+            bytes = &bytes[more..];
+            let read = self.read_rows(&rest, last && bytes.is_empty(), &mut on_row);
+            rest.drain(..read);
         }
-        rest.drain(..begin);
-        self.position += begin as u64;
+        if rest.is_empty() {
+            let read = self.read_rows(bytes, last, &mut on_row);
+            rest.extend_from_slice(&bytes[read..]);
+        }
         if last {
             // What is left started a row that another reader has, or none.
             self.position = self.position.max(self.end);
             rest.clear();
         }
         self.rest = rest;
+    }
+
+    /// Reads the rows that are whole in `bytes` and the range's, and says how many bytes that were.
+    fn read_rows(&mut self, bytes: &[u8], last: bool, on_row: &mut impl FnMut(Row<'_>, u64)) -> usize {
+        let mut begin = 0;
+        while begin < bytes.len() && self.position < self.end {
+            let Some(length) = self.read_one(&bytes[begin..], last, self.position, on_row) else {
+                break;
+            };
+            begin += length;
+            self.position += length as u64;
+        }
+        begin
     }
 
     /// Reads the row that `bytes` begin with, and says how long it is; `None` when its end is not there yet.
@@ -210,6 +228,13 @@ impl RowReader {
         position: u64,
         on_row: &mut impl FnMut(Row<'_>, u64),
     ) -> Option<usize> {
+        if !self.skips
+            && let Some(length) = self.parser.parse_numbers(bytes, |row| on_row(row, position))
+        {
+            self.lines += 1;
+            self.tally.count(Ok(()), self.lines);
+            return Some(length);
+        }
         let newline = memchr::memchr(b'\n', bytes);
         let line_end = match newline {
             Some(newline) => newline,

@@ -153,7 +153,7 @@ fn id(field: &[u8], kind: IdKind) -> Option<IdRef<'_>> {
 }
 
 /// Powers of ten that are exact.
-const POWERS: [f64; NUMBER_DIGITS_MAX + 1] =
+pub(super) const POWERS: [f64; NUMBER_DIGITS_MAX + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// A decimal number. Both parts of the division are exact, so the result is rounded as it should be (Clinger 1990,
