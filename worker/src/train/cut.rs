@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use shoal_proto::v1::Side;
 
 use super::{
-    given::GivenRows,
+    given_rows::GivenRows,
     split::{Fate, Split, Test},
 };
 use crate::{

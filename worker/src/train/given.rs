@@ -1,16 +1,18 @@
 //! The pairs that a held-out file names, by own row of each side.
 //!
 //! The file is read in ranges, several at a time. Ids become row numbers as they are read, so that of a pair that
-//! concerns nobody here nothing is kept, and of the others twelve bytes.
+//! concerns nobody here nothing is kept, and of the others twelve bytes. Then they are put in order ([`GivenRows`]).
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use rayon::prelude::*;
 use shoal_common::{compute::Compute, ids::IdKind};
 use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent, SourceFile};
 
-use super::TrainError;
+use super::{
+    TrainError,
+    given_rows::{Cell, GivenRows},
+};
 use crate::{
     dataset::{
         parse::Rules,
@@ -21,8 +23,8 @@ use crate::{
     id_column::IdColumn,
 };
 
-/// Bytes of a file that one thread reads in one go.
-const RANGE_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of a file that one thread reads in one go: little enough for all threads to have some till the end.
+const RANGE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Integer ids below this have a table of their rows, whatever there is of them; 4 bytes each.
 const SMALL_IDS: usize = 1 << 20;
@@ -33,17 +35,6 @@ const SMALL_IDS_OF_ROWS: usize = 4;
 /// In place of a row where there is none.
 const NO_ROW: u32 = u32::MAX;
 
-/// The held-out pairs of one side's own rows.
-#[derive(Debug)]
-pub(super) struct GivenRows {
-    /// Own rows + 1 offsets.
-    pub(super) indptr: Vec<u64>,
-    /// Global rows of the other side, ascending within a row.
-    pub(super) others: Vec<u32>,
-    /// One per pair.
-    pub(super) ratings: Vec<f32>,
-}
-
 /// Where the ids of one side are, and which of them are owned here.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -51,8 +42,8 @@ pub(super) struct Directory {
     ids: Vec<IdColumn>,
     /// Global number of each shard's first row.
     firsts: Vec<u32>,
-    /// Place among the own rows of each shard's first row, where it is owned here.
-    own_firsts: Vec<Option<u32>>,
+    /// Places among the own rows, by global row.
+    own: Vec<u32>,
     own_rows: usize,
     /// Global rows of the small integer ids, by id.
     small: Vec<u32>,
@@ -72,16 +63,15 @@ struct Pair {
 impl Directory {
     /// Of these shards, whose ids are given by shard, on worker `me`.
     pub(super) fn new(shards: &SideShards, ids: Vec<IdColumn>, me: usize) -> Self {
-        let mut own_firsts = vec![None; ids.len()];
+        let mut own = vec![NO_ROW; shards.rows() as usize];
         let mut own_rows = 0;
-        for shard in shards.owned_by(me) {
-            // Own rows are counted in a u32 as global ones are.
-            own_firsts[shard as usize] = Some(own_rows as u32);
-            own_rows += shards.shard_rows(shard).len();
+        for row in shards.owned_by(me).flat_map(|shard| shards.shard_rows(shard)) {
+            own[row as usize] = own_rows;
+            own_rows += 1;
         }
         let firsts: Vec<u32> = (0..shards.count()).map(|shard| shards.shard_rows(shard).start).collect();
         let small = small_ids(&ids, &firsts);
-        Self { ids, firsts, own_firsts, own_rows, small }
+        Self { ids, firsts, own, own_rows: own_rows as usize, small }
     }
 
     /// The global row of an id; `last` is what was found before, which often comes again.
@@ -101,9 +91,9 @@ impl Directory {
     }
 
     /// The place of a global row among the own ones.
-    fn own_row(&self, row: u32) -> Option<usize> {
-        let shard = self.firsts.partition_point(|&first| first <= row) - 1;
-        self.own_firsts[shard].map(|first| (first + row - self.firsts[shard]) as usize)
+    fn own_row(&self, row: u32) -> Option<u32> {
+        let own = self.own[row as usize];
+        (own != NO_ROW).then_some(own)
     }
 }
 
@@ -191,88 +181,21 @@ impl RowSink for Finder {
 }
 
 fn by_rows([users, items]: &[Directory; 2], pieces: &[Vec<Pair>]) -> [GivenRows; 2] {
-    let pairs = || pieces.iter().flatten();
-    let of_users = || pairs().filter_map(|pair| Some((users.own_row(pair.user)?, pair.item, pair.rating)));
-    let of_items = || pairs().filter_map(|pair| Some((items.own_row(pair.item)?, pair.user, pair.rating)));
-    let (users, items) =
-        rayon::join(|| GivenRows::new(users.own_rows, of_users), || GivenRows::new(items.own_rows, of_items));
-    [users, items]
-}
-
-impl GivenRows {
-    /// Of so many own rows, from pairs (own row, other row, rating) in the order of the file, which are gone through
-    /// twice.
-    fn new<P: Iterator<Item = (usize, u32, f32)>>(rows: usize, pairs: impl Fn() -> P) -> Self {
-        let mut begins = vec![0; rows + 1];
-        for (row, ..) in pairs() {
-            begins[row + 1] += 1;
-        }
-        for row in 0..rows {
-            begins[row + 1] += begins[row];
-        }
-        let mut next = begins.clone();
-        let mut cells = vec![(0, 0.0); begins[rows]];
-        for (row, other, rating) in pairs() {
-            cells[next[row]] = (other, rating);
-            next[row] += 1;
-        }
-        let mut of_rows = Vec::with_capacity(rows);
-        let mut rest = &mut cells[..];
-        for row in begins.windows(2) {
-            let (cells, after) = rest.split_at_mut(row[1] - row[0]);
-            of_rows.push(cells);
-            rest = after;
-        }
-        // Stable: of a pair that comes again the first stays in front.
-        of_rows.par_iter_mut().with_min_len(256).for_each(|row| row.sort_by_key(|&(other, _)| other));
-        let (mut others, mut ratings) = (Vec::with_capacity(begins[rows]), Vec::with_capacity(begins[rows]));
-        let mut indptr = vec![0];
-        for row in of_rows {
-            let begin = others.len();
-            for &mut (other, rating) in row {
-                if others.len() == begin || others.last() != Some(&other) {
-                    others.push(other);
-                    ratings.push(rating);
-                }
-            }
-            indptr.push(others.len() as u64);
-        }
-        Self { indptr, others, ratings }
-    }
-
-    /// What is held out of an own row: global rows of the other side, ascending.
-    pub(super) fn row(&self, row: usize) -> &[u32] {
-        &self.others[self.indptr[row] as usize..self.indptr[row + 1] as usize]
-    }
+    let of_user = |&Pair { user, item, rating }: &Pair| {
+        users.own_row(user).map(|row| Cell { row, other: item, rating })
+    };
+    let of_item = |&Pair { user, item, rating }: &Pair| {
+        items.own_row(item).map(|row| Cell { row, other: user, rating })
+    };
+    // One after the other: each has all threads to itself, and its memory.
+    [GivenRows::new(users.own_rows, pieces, of_user), GivenRows::new(items.own_rows, pieces, of_item)]
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
     use shoal_common::ids::EntityId;
 
     use super::*;
-
-    proptest! {
-        #[test]
-        fn rows_have_every_pair_once_with_its_first_rating(
-            pairs in prop::collection::vec((0_usize..6, 0_u32..9, 0_u8..10), 0..80),
-        ) {
-            let pairs: Vec<(usize, u32, f32)> =
-                pairs.into_iter().map(|(row, other, rating)| (row, other, f32::from(rating))).collect();
-            let mut first = BTreeMap::new();
-            for &(row, other, rating) in &pairs {
-                first.entry((row, other)).or_insert(rating);
-            }
-            let given = GivenRows::new(6, || pairs.iter().copied());
-            let found = (0..6).flat_map(|row| given.row(row).iter().map(move |&other| (row, other)));
-            let found: Vec<((usize, u32), f32)> = found.zip(given.ratings.iter().copied()).collect();
-            prop_assert_eq!(found, first.into_iter().collect::<Vec<_>>());
-            prop_assert_eq!(given.indptr.len(), 7);
-        }
-    }
 
     #[test]
     fn ids_are_found_whatever_they_are_and_whatever_came_before() {

@@ -16,6 +16,7 @@ mod cuts;
 mod evaluation;
 mod extent;
 mod given;
+mod given_rows;
 mod half_step;
 mod load;
 pub mod models;

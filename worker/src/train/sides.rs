@@ -17,7 +17,8 @@ use super::{
     TrainContext, TrainError,
     cut::{Blocks, PairSplit},
     cuts::Cuts,
-    given::{Directory, GivenRows, read_given},
+    given::{Directory, read_given},
+    given_rows::GivenRows,
     side::{OwnedShard, TrainingSide},
     split::{Split, Test},
 };

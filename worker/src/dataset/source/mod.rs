@@ -21,7 +21,7 @@ pub use inspect::inspect;
 /// Read of a range at a time.
 const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Read beyond a range's end at a time, to find the end of its last row.
+/// Read beyond a range's end, at a time, to find the end of its last row.
 const TAIL_BYTES: u64 = 64 * 1024;
 
 /// A source that cannot be used.
@@ -127,8 +127,8 @@ impl SourceFolder {
         Ok((Self { store, uri: folder.to_owned() }, file))
     }
 
-    /// The next bytes of a file from `position` on, and whether they are the last. Pieces do not go beyond `end`, or
-    /// go on from there in smaller ones, as the end of a row may be near.
+    /// The next bytes of a file from `position` on, and whether they are the last. Pieces go little beyond `end`, as the
+    /// end of a row is near.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -138,7 +138,7 @@ impl SourceFolder {
         position: u64,
         end: u64,
     ) -> Result<(Bytes, bool), SourceError> {
-        let most = if position < end { (end - position).min(PIECE_BYTES) } else { TAIL_BYTES };
+        let most = (end.saturating_sub(position) + TAIL_BYTES).min(PIECE_BYTES);
         let piece_end = (position + most).min(file.length_bytes);
         let is_last = piece_end == file.length_bytes;
         if position >= piece_end {
