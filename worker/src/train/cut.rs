@@ -242,11 +242,13 @@ impl Blocks {
             Vector::new::<f32>(HELD_RATINGS, held),
         ];
         let pieces = TensorPieces::create(path, &vectors)?;
-        if let Some(given) = given {
-            pieces.write(HELD_ITEMS, 0, &given.others)?;
-            pieces.write(HELD_RATINGS, 0, &given.ratings)?;
-        }
-        self.blocks.par_iter().zip(self.first_rows()).try_for_each(|((shard, block), first)| {
+        let write_given = || {
+            given.map_or(Ok(()), |given| {
+                pieces.write(HELD_ITEMS, 0, &given.others)?;
+                pieces.write(HELD_RATINGS, 0, &given.ratings)
+            })
+        };
+        let write_block = |((shard, block), first): (&(u32, RatingBlock), usize)| {
             let first_global = self.shards.shard_rows(*shard).start;
             let at = counted.indptr[first] as usize;
             let held_at = if keeps_held_out { counted.held_indptr[first] as usize } else { 0 };
@@ -279,7 +281,10 @@ impl Blocks {
             held_ratings.flush()?;
             block.release();
             Ok(())
-        })?;
+        };
+        let write_blocks = || self.blocks.par_iter().zip(self.first_rows()).try_for_each(write_block);
+        let (blocks, given) = rayon::join(write_blocks, write_given);
+        blocks.and(given)?;
         TensorFile::map(path).map(RatingFile)
     }
 }

@@ -79,19 +79,24 @@ pub(super) async fn load_sides(
     let me = position_of(context, &workers)?;
     let source = Source::open(context, cache, dataset).await?;
     let shards_of = |side| side_shards(dataset, side, owners, &workers);
-    let blocks = [
-        source.blocks(Side::Users, shards_of(Side::Users)?, me).await?,
-        source.blocks(Side::Items, shards_of(Side::Items)?, me).await?,
-    ];
-    let split = split(&context.store, &choice, &blocks[0].shards).await?;
+    let shards = [shards_of(Side::Users)?, shards_of(Side::Items)?];
+    let split = split(&context.store, &choice, &shards[0]).await?;
+    let loading = async {
+        let [users, items] = shards.clone();
+        Ok([source.blocks(Side::Users, users, me).await?, source.blocks(Side::Items, items, me).await?])
+    };
+    let finding = async {
+        match choice.test_uri.as_str() {
+            "" => Ok(None),
+            uri => source.given(&shards, uri, me).await.map(Some),
+        }
+    };
+    // Neither needs the other: where one waits for a disk there is the other to compute.
+    let (blocks, given) = futures::try_join!(loading, finding)?;
     let hashes = if split.needs_hashes() {
         [source.id_hashes(Side::Users).await?, source.id_hashes(Side::Items).await?]
     } else {
         [Vec::new(), Vec::new()]
-    };
-    let given = match choice.test_uri.as_str() {
-        "" => None,
-        uri => Some(source.given(&blocks, uri, me).await?),
     };
     let (folder, count) = (context.folder.clone(), workers.len());
     let cutting = context.compute.run(move || {
@@ -209,14 +214,12 @@ impl<'a> Source<'a> {
     /// The pairs that a held-out file names, by own row of each side.
     async fn given(
         &self,
-        [users, items]: &[Blocks; 2],
+        [users, items]: &[SideShards; 2],
         uri: &str,
         me: usize,
     ) -> Result<[GivenRows; 2], TrainError> {
-        let directories = [
-            Directory::new(&users.shards, self.ids(Side::Users).await?, me),
-            Directory::new(&items.shards, self.ids(Side::Items).await?, me),
-        ];
+        let (user_ids, item_ids) = futures::try_join!(self.ids(Side::Users), self.ids(Side::Items))?;
+        let directories = [Directory::new(users, user_ids, me), Directory::new(items, item_ids, me)];
         let TrainContext { store_options, compute, .. } = self.context;
         read_given(uri, store_options, self.dataset, compute, directories).await
     }
