@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use shoal_proto::v1::Side;
 
 use super::{
+    given::Given,
     given_rows::GivenRows,
     split::{Fate, Split, Test},
 };
@@ -228,7 +229,7 @@ impl Blocks {
         path: &Path,
         split: &PairSplit<'_>,
         counted: &Counted,
-        given: Option<&GivenRows>,
+        given: Option<&Given>,
         slot: impl Fn(u32) -> u32 + Sync,
     ) -> Result<RatingFile, TensorFileError> {
         let last = |indptr: &[u64]| indptr.last().copied().unwrap_or_default() as usize;
@@ -244,7 +245,7 @@ impl Blocks {
         let pieces = TensorPieces::create(path, &vectors)?;
         let write_given = || {
             given.map_or(Ok(()), |given| {
-                pieces.write(HELD_ITEMS, 0, &given.others)?;
+                pieces.write(HELD_ITEMS, 0, &given.users.others)?;
                 pieces.write(HELD_RATINGS, 0, &given.ratings)
             })
         };
@@ -259,9 +260,18 @@ impl Blocks {
             let (indices, values) = (block.indices(), block.ratings());
             for row in 0..block.rows() {
                 let global_row = first_global + row as u32;
-                let mut fate = split.of_row(self.side, block, row, first + row, global_row);
                 let span = block.span(row);
-                for (&index, &rating) in indices[span.clone()].iter().zip(&values[span]) {
+                let (own_row, row_values) = (first + row, &values[span.clone()]);
+                if counted.indptr[own_row + 1] - counted.indptr[own_row] == span.len() as u64 {
+                    // All are trained on: nothing is left to find out.
+                    for (&index, &rating) in indices[span].iter().zip(row_values) {
+                        slots.push(slot(index))?;
+                        ratings.push(rating)?;
+                    }
+                    continue;
+                }
+                let mut fate = split.of_row(self.side, block, row, own_row, global_row);
+                for (&index, &rating) in indices[span].iter().zip(row_values) {
                     match fate(index) {
                         Fate::Trained => {
                             slots.push(slot(index))?;

@@ -1,9 +1,13 @@
 //! The pairs that a held-out file names, by own row of each side.
 //!
 //! The file is read in ranges, several at a time. Ids become row numbers as they are read, so that of a pair that
-//! concerns nobody here nothing is kept, and of the others twelve bytes. Then they are put in order ([`GivenRows`]).
+//! concerns nobody here nothing is kept, and of the others what each side needs. Then they are put in order
+//! ([`RowBlocks`]).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shoal_common::{compute::Compute, ids::IdKind};
@@ -11,7 +15,7 @@ use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent, SourceFile};
 
 use super::{
     TrainError,
-    given_rows::{Cell, GivenRows},
+    given_rows::{Cell, Divided, GivenRows, RowBlocks},
 };
 use crate::{
     dataset::{
@@ -23,8 +27,12 @@ use crate::{
     id_column::IdColumn,
 };
 
-/// Bytes of a file that one thread reads in one go: little enough for all threads to have some till the end.
-const RANGE_BYTES: u64 = 2 * 1024 * 1024;
+/// Bytes of a file that one thread reads in one go: little enough for their memory to be used again and again, and for
+/// all threads to have some till the end.
+const RANGE_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of a pair in a file, about.
+const PAIR_BYTES: u64 = 24;
 
 /// Integer ids below this have a table of their rows, whatever there is of them; 4 bytes each.
 const SMALL_IDS: usize = 1 << 20;
@@ -34,6 +42,15 @@ const SMALL_IDS_OF_ROWS: usize = 4;
 
 /// In place of a row where there is none.
 const NO_ROW: u32 = u32::MAX;
+
+/// The held-out pairs of the own rows.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) users: GivenRows,
+    pub(super) items: GivenRows,
+    /// One per pair of the users.
+    pub(super) ratings: Vec<f32>,
+}
 
 /// Where the ids of one side are, and which of them are owned here.
 #[derive(Debug)]
@@ -115,6 +132,16 @@ fn small_ids(ids: &[IdColumn], firsts: &[u32]) -> Vec<u32> {
     small
 }
 
+/// What all ranges share.
+struct Finding {
+    users: Directory,
+    items: Directory,
+    user_blocks: RowBlocks,
+    item_blocks: RowBlocks,
+    /// Memory of ranges that are divided, for the next ones.
+    spare: Mutex<Vec<Vec<Pair>>>,
+}
+
 /// The pairs of a held-out file, by own user row and by own item row. Lines that are no ratings, and ids that the
 /// data set does not have, are passed over: the file is checked like any other source when it is imported. Of a
 /// pair that comes again the first rating counts.
@@ -123,8 +150,8 @@ pub(super) async fn read_given(
     options: &BTreeMap<String, String>,
     dataset: &DatasetInfo,
     compute: &Compute,
-    directories: [Directory; 2],
-) -> Result<[GivenRows; 2], TrainError> {
+    [users, items]: [Directory; 2],
+) -> Result<Given, TrainError> {
     let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
     let found = inspect(&source, options).await?;
     let (folder, _) = SourceFolder::open(uri, options)?;
@@ -135,22 +162,43 @@ pub(super) async fn read_given(
         rating_min: 0.0,
         rating_max: 0.0,
     };
-    let directories = Arc::new(directories);
-    let (folder, ratings) =
-        (&folder, found.files.iter().filter(|file| file.content() == FileContent::Ratings));
-    let reading: Vec<_> = ratings
+    let ratings = || found.files.iter().filter(|file| file.content() == FileContent::Ratings);
+    let pairs = (ratings().map(|file| file.length_bytes).sum::<u64>() / PAIR_BYTES) as usize;
+    let finding = Arc::new(Finding {
+        user_blocks: RowBlocks::new(users.own_rows, pairs),
+        item_blocks: RowBlocks::new(items.own_rows, pairs),
+        users,
+        items,
+        spare: Mutex::default(),
+    });
+    let folder = &folder;
+    let reading: Vec<_> = ratings()
         .flat_map(ranges)
         .map(|(file, range)| {
-            let sink = Finder { directories: Arc::clone(&directories), last: [None; 2], pairs: Vec::new() };
+            let finding = Arc::clone(&finding);
             async move {
+                let sink = Finder { pairs: finding.spare_pairs(), finding, last: [None; 2] };
                 let read = folder.read_range(file, rules, range, compute, sink, |_| {}).await?;
-                Ok::<_, TrainError>(read.sink.pairs)
+                Ok::<_, TrainError>(compute.run(move || read.sink.divide()).await?)
             }
         })
         .collect();
     // While some are being parsed the bytes of others come in.
-    let pieces: Vec<Vec<Pair>> = stream::iter(reading).buffered(2 * compute.threads()).try_collect().await?;
-    Ok(compute.run(move || by_rows(&directories, &pieces)).await?)
+    let pieces: Vec<_> = stream::iter(reading).buffered(2 * compute.threads()).try_collect().await?;
+    let sorting = move || {
+        let (of_users, of_items): (Vec<Divided<f32>>, Vec<Divided<()>>) = pieces.into_iter().unzip();
+        let (users, ratings) = finding.user_blocks.sort(&of_users);
+        drop(of_users);
+        let (items, _) = finding.item_blocks.sort(&of_items);
+        Given { users, items, ratings }
+    };
+    Ok(compute.run(sorting).await?)
+}
+
+impl Finding {
+    fn spare_pairs(&self) -> Vec<Pair> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
 }
 
 fn ranges(file: &SourceFile) -> impl Iterator<Item = (&SourceFile, std::ops::Range<u64>)> {
@@ -160,9 +208,27 @@ fn ranges(file: &SourceFile) -> impl Iterator<Item = (&SourceFile, std::ops::Ran
 
 /// Finds the rows of ratings, and keeps those that are owned here on either side.
 struct Finder {
-    directories: Arc<[Directory; 2]>,
+    finding: Arc<Finding>,
     last: [Option<Place>; 2],
     pairs: Vec<Pair>,
+}
+
+impl Finder {
+    /// What was found, by blocks of each side.
+    fn divide(self) -> (Divided<f32>, Divided<()>) {
+        let Self { finding, mut pairs, .. } = self;
+        let Finding { users, items, user_blocks, item_blocks, spare } = &*finding;
+        let of_users = user_blocks.divide(&pairs, |pair| {
+            users.own_row(pair.user).map(|row| Cell { row, other: pair.item, value: pair.rating })
+        });
+        // Ratings are measured with users alone.
+        let of_items = item_blocks.divide(&pairs, |pair| {
+            items.own_row(pair.item).map(|row| Cell { row, other: pair.user, value: () })
+        });
+        pairs.clear();
+        spare.lock().unwrap_or_else(PoisonError::into_inner).push(pairs);
+        (of_users, of_items)
+    }
 }
 
 impl RowSink for Finder {
@@ -170,7 +236,7 @@ impl RowSink for Finder {
 
     fn take(&mut self, row: &Row<'_>, _position: u64) -> Result<(), TrainError> {
         let Row::Rating(row) = row else { return Ok(()) };
-        let ([users, items], [last_user, last_item]) = (&*self.directories, &mut self.last);
+        let (Finding { users, items, .. }, [last_user, last_item]) = (&*self.finding, &mut self.last);
         if let (Some(user), Some(item)) = (users.find(row.user, last_user), items.find(row.item, last_item))
             && (users.own_row(user).is_some() || items.own_row(item).is_some())
         {
@@ -178,17 +244,6 @@ impl RowSink for Finder {
         }
         Ok(())
     }
-}
-
-fn by_rows([users, items]: &[Directory; 2], pieces: &[Vec<Pair>]) -> [GivenRows; 2] {
-    let of_user = |&Pair { user, item, rating }: &Pair| {
-        users.own_row(user).map(|row| Cell { row, other: item, rating })
-    };
-    let of_item = |&Pair { user, item, rating }: &Pair| {
-        items.own_row(item).map(|row| Cell { row, other: user, rating })
-    };
-    // One after the other: each has all threads to itself, and its memory.
-    [GivenRows::new(users.own_rows, pieces, of_user), GivenRows::new(items.own_rows, pieces, of_item)]
 }
 
 #[cfg(test)]

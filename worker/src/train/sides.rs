@@ -17,8 +17,7 @@ use super::{
     TrainContext, TrainError,
     cut::{Blocks, PairSplit},
     cuts::Cuts,
-    given::{Directory, read_given},
-    given_rows::GivenRows,
+    given::{Directory, Given, read_given},
     side::{OwnedShard, TrainingSide},
     split::{Split, Test},
 };
@@ -217,7 +216,7 @@ impl<'a> Source<'a> {
         [users, items]: &[SideShards; 2],
         uri: &str,
         me: usize,
-    ) -> Result<[GivenRows; 2], TrainError> {
+    ) -> Result<Given, TrainError> {
         let (user_ids, item_ids) = futures::try_join!(self.ids(Side::Users), self.ids(Side::Items))?;
         let directories = [Directory::new(users, user_ids, me), Directory::new(items, item_ids, me)];
         let TrainContext { store_options, compute, .. } = self.context;
@@ -230,20 +229,19 @@ fn cut(
     [users, items]: [Blocks; 2],
     [user_hashes, item_hashes]: [Vec<u64>; 2],
     split: &Split,
-    given: Option<&[GivenRows; 2]>,
+    given: Option<&Given>,
     folder: &Path,
     workers: usize,
     me: usize,
 ) -> Result<(TrainingSide, TrainingSide), TrainError> {
-    let [given_users, given_items] = given.map_or([None; 2], |given| given.each_ref().map(Some));
-    let of_users = PairSplit { split, other_hashes: item_hashes, given: given_users };
-    let of_items = PairSplit { split, other_hashes: user_hashes, given: given_items };
+    let of_users = PairSplit { split, other_hashes: item_hashes, given: given.map(|given| &given.users) };
+    let of_items = PairSplit { split, other_hashes: user_hashes, given: given.map(|given| &given.items) };
     let mut user_counts = users.count(&of_users, u64::from(items.shards.rows()));
     // Where validation is measured on, the test pairs are not.
-    let measured = given_users.filter(|_| split.validation.is_none());
+    let measured = given.filter(|_| split.validation.is_none());
     if let Some(given) = measured {
         // Among them are pairs that the data set does not have.
-        user_counts.held_indptr.clone_from(&given.indptr);
+        user_counts.held_indptr.clone_from(&given.users.indptr);
     }
     let item_counts = items.count(&of_items, u64::from(users.shards.rows()));
     let (item_table, item_slots) = SlotTable::build(&items.shards, workers, me, user_counts.needed.iter());
