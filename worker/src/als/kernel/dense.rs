@@ -280,7 +280,7 @@ struct Block<'a> {
 impl<'a> Blocks<'a> {
     fn new(rows: Rows<'a>, slots: &'a [u32]) -> Self {
         /// From so many numbers on, rows that have just been gathered are no longer in a core's own caches.
-        const FAR: usize = 1 << 18;
+        const FAR: usize = 1 << 16;
         Self { rows, slots, is_far: slots.len() * rows.width() >= FAR }
     }
 }
