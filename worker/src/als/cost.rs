@@ -3,7 +3,7 @@
 //! A multiplication and an addition count two. Counts are those of the loops that run, with orders rounded up to half
 //! blocks; they depend on the row's number of ratings, the rank and the kernel alone, so that every worker decides alike.
 
-use super::kernel::LANES;
+use super::kernel::{LANES, padded};
 
 /// Operations of products that take as long as one of a factorisation: dependent operations wait for each other.
 const FACTORISATION_SLOWNESS: u64 = 2;
@@ -27,10 +27,13 @@ fn substitute(order: usize) -> u64 {
     FACTORISATION_SLOWNESS * 2 * rounded(order).pow(2)
 }
 
-/// Operations of products that take as long as one of a pass over rows, which is not arithmetic but reading: few rows
-/// are still in a core's own caches since they have been gathered, many are not.
-const SHORT_PASS_SLOWNESS: u64 = 4;
-const LONG_PASS_SLOWNESS: u64 = 9;
+/// Operations of products that take as long as one of a correction's pass over rows, which is not arithmetic but reading.
+/// A dual has more passes, and its rows are transposed.
+const DUAL_PASS_SLOWNESS: u64 = 4;
+const PRIMAL_PASS_SLOWNESS: u64 = 3;
+
+/// From this rank on corrections take less than rounding rows for their normal equations saves.
+const REFINED_RANK_MIN: usize = 4 * LANES;
 
 /// How a row is solved exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +53,15 @@ impl Form {
     /// of rounded rows take half as long.
     #[must_use]
     pub fn cheapest(count: usize, rank: usize, rotated: bool, rounds: bool) -> Self {
+        let refines = rotated && rounds && rank >= REFINED_RANK_MIN;
+        // A factorisation goes by whole blocks: a dual of as many is no smaller, and takes more passes than a refinement.
+        let is_smaller = padded(count) < padded(rank);
         let may = |form: Self| match form {
             Self::Primal => true,
-            Self::Dual => count < rank,
-            Self::RefinedPrimal => rotated && rounds,
+            Self::Dual => count < rank && (is_smaller || !refines),
+            Self::RefinedPrimal => refines,
             // Below, nothing that halves is most of the work.
-            Self::RefinedDual => rotated && rounds && (2 * LANES..rank).contains(&count),
+            Self::RefinedDual => rotated && rounds && is_smaller && count >= 2 * LANES,
         };
         let forms = [Self::Primal, Self::Dual, Self::RefinedPrimal, Self::RefinedDual];
         let allowed = forms.into_iter().filter(|form| may(*form));
@@ -73,10 +79,14 @@ impl Form {
             Self::Dual => products(count, rank) + solve(count) + pass + back,
             // One correction, as is usual.
             Self::RefinedPrimal => {
-                products(rank, count) / 2 + solve(rank) + substitute(rank) + LONG_PASS_SLOWNESS * pass + back
+                products(rank, count) / 2
+                    + solve(rank)
+                    + substitute(rank)
+                    + PRIMAL_PASS_SLOWNESS * pass
+                    + back
             }
             Self::RefinedDual => {
-                let passes = (1 + SHORT_PASS_SLOWNESS) * pass;
+                let passes = (1 + DUAL_PASS_SLOWNESS) * pass;
                 products(count, rank) / 2 + solve(count) + substitute(count) + passes + back
             }
         }

@@ -398,10 +398,18 @@ fn rows_are_rounded_where_it_pays() {
         ));
     }
     assert!((1..500).all(|count| form(count, 8, true) == Form::Primal));
-    assert_eq!([10, 400].map(|count| form(count, 64, true)), [Form::Dual, Form::Primal]);
-    let forms = [Form::Dual, Form::RefinedDual, Form::RefinedPrimal];
-    assert_eq!([10, 100, 140].map(|count| form(count, 128, true)), forms);
-    assert_eq!([10, 120, 300].map(|count| form(count, 256, true)), forms);
+    assert!((32..500).all(|count| form(count, 32, true) == Form::Primal));
+    for rank in [64, 128, 256] {
+        let mut forms: Vec<Form> = (1..4 * rank).map(|count| form(count, rank, true)).collect();
+        // A dual of as many blocks as the normal equations have is no smaller.
+        assert_eq!(
+            forms.iter().position(|&form| form == Form::RefinedPrimal),
+            Some(rank - 16),
+            "rank {rank}"
+        );
+        forms.dedup();
+        assert_eq!(forms, [Form::Dual, Form::RefinedDual, Form::RefinedPrimal], "rank {rank}");
+    }
 }
 
 /// Corrected rows are as near to the oracle's as those of a factorisation in f32, whose error is some roundings times the
