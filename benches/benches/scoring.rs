@@ -202,7 +202,8 @@ fn all_users(case: &Case) {
             panels.products(kernel, queries, &slots, &mut scores, &mut scratch);
             let train_counts = &case.counts[*first..first + panels.items()];
             let items = ItemRows { first_row: *first as u32, train_counts };
-            for ((top, scores), user) in tops.iter_mut().zip(scores.chunks(panels.items())).zip(users.clone())
+            for ((top, scores), user) in
+                tops.iter_mut().zip(scores.chunks_mut(panels.items())).zip(users.clone())
             {
                 offer_items(scores, items, &rated[user], top);
             }

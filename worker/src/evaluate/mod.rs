@@ -9,14 +9,12 @@
 //! users; how lists spread over the catalogue is counted by [`shoal_common::exposure`].
 
 pub mod baselines;
-mod columns;
 pub mod judge;
 pub mod lists;
 mod panels;
 
 use shoal_common::topk::TopK;
 
-pub use columns::ItemColumns;
 pub use panels::{ItemPanels, USERS_TOGETHER};
 
 /// Length of the lists that are judged.
@@ -116,23 +114,25 @@ pub struct ItemRows<'a> {
 const CHUNK: usize = 64;
 
 /// Offers a shard's items, less `exclude` (global rows, ascending), to a user's selection. `scores` is a
-/// buffer of one value per row that already holds the inner products.
-pub fn offer_items(scores: &[f32], items: ItemRows<'_>, exclude: &[u32], top: &mut TopK<u32>) {
-    let mut excluded = &exclude[exclude.partition_point(|&row| row < items.first_row)..];
+/// buffer of one value per row that already holds the inner products; those of excluded items are overwritten.
+pub fn offer_items(scores: &mut [f32], items: ItemRows<'_>, exclude: &[u32], top: &mut TopK<u32>) {
+    // What a user was trained on scores high: once out of the way it is not looked at again and again.
+    for &row in &exclude[exclude.partition_point(|&row| row < items.first_row)..] {
+        let Some(score) = scores.get_mut((row - items.first_row) as usize) else { break };
+        *score = f32::NEG_INFINITY;
+    }
+    let mut threshold = top.threshold();
     for (begin, chunk) in (0..).step_by(CHUNK).zip(scores.chunks(CHUNK)) {
         // Most chunks have nothing for a list that is full, which is found out without a branch per item.
-        let threshold = top.threshold();
         if !chunk.iter().fold(false, |any, &score| any | (score > threshold)) {
             continue;
         }
         let rows = items.first_row + begin as u32..;
         for ((row, &score), &count) in rows.zip(chunk).zip(&items.train_counts[begin..]) {
             // A tie with the worst kept entry loses, because rows come in ascending order.
-            if count > 0 && score > top.threshold() {
-                excluded = &excluded[excluded.partition_point(|&other| other < row)..];
-                if excluded.first() != Some(&row) {
-                    top.push(score, row);
-                }
+            if score > threshold && count > 0 {
+                top.push(score, row);
+                threshold = top.threshold();
             }
         }
     }
@@ -168,7 +168,7 @@ mod tests {
     fn items_are_offered_by_score_without_the_excluded_and_the_unrated() {
         let items = ItemRows { first_row: 10, train_counts: &[1, 1, 0, 1, 1] };
         let mut top = TopK::new(2);
-        offer_items(&[0.5, 0.9, 5.0, 0.5, 0.7], items, &[3, 11, 40], &mut top);
+        offer_items(&mut [0.5, 0.9, 5.0, 0.5, 0.7], items, &[3, 11, 40], &mut top);
         assert_eq!(top.into_sorted(), [(0.7, 14), (0.5, 10)]);
     }
 }

@@ -37,13 +37,14 @@ impl Blend {
     ///
     /// # Panics
     /// When a model with a weight has not a score for each item.
-    pub fn scores(&self, models: &[Vec<f32>], train_counts: &[u32], blended: &mut Vec<f32>) {
+    pub fn scores(&self, models: &[impl AsRef<[f32]>], train_counts: &[u32], blended: &mut Vec<f32>) {
         blended.clear();
         blended.extend((0..train_counts.len()).map(|item| {
             let mut sum = 0.0;
             for (source, weight) in self.weights().enumerate().filter(|(_, weight)| *weight > 0.0) {
-                let score =
-                    models.get(source).map_or_else(|| popularity(train_counts[item]), |scores| scores[item]);
+                let score = models
+                    .get(source)
+                    .map_or_else(|| popularity(train_counts[item]), |scores| scores.as_ref()[item]);
                 sum += weight * f64::from(self.level(source, score));
             }
             if sum > 0.0 { sum as f32 } else { UNKNOWN }

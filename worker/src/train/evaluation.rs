@@ -205,7 +205,7 @@ impl TrainAttempt {
                 }
             }
             let tops = judged.iter_mut().filter_map(|user| Some((user.row, user.top.as_mut()?)));
-            for ((row, top), scores) in tops.zip(scores.chunks_exact(count.max(1))) {
+            for ((row, top), scores) in tops.zip(scores.chunks_exact_mut(count.max(1))) {
                 self.trained_items(row, &rows, items, trained);
                 offer_items(scores, items_of_shard, trained, top);
             }

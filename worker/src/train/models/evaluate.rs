@@ -23,11 +23,11 @@ use super::{
     blend::blend_of_models,
     facts::GenreSets,
     profiles::span,
-    sources::{ShardScores, Source, Viewer},
+    sources::{ScoredUsers, ShardScores, Source, Viewer},
 };
 use crate::{
     evaluate::{
-        ItemRows, LIST_LENGTH, RatingSums,
+        ItemRows, LIST_LENGTH, RatingSums, USERS_TOGETHER,
         judge::{Catalogue, JudgedUser, ListSums, RankingSums, UserOutcome},
         lists::CUTOFFS,
         offer_items, popularity_order,
@@ -64,10 +64,9 @@ struct Scored {
 /// Buffers of one thread.
 #[derive(Debug, Default)]
 struct Buffers {
-    rated: RatedItems,
-    weights: Vec<f32>,
-    /// Per source.
-    scores: Vec<Vec<f32>>,
+    users: ScoredUsers,
+    /// Those of them whose list is judged.
+    listed: Vec<usize>,
     blended: Vec<f32>,
     everything: Vec<u32>,
 }
@@ -101,8 +100,8 @@ impl ModelAttempt {
             let (attempt, blend, baselines) = (Arc::clone(self), Arc::clone(&blend), Arc::clone(&baselines));
             let measuring = self.context.compute.run(move || {
                 let shard = Shard { scores: &scores, blend: (*blend).as_ref(), rows, baselines: &baselines };
-                judged.par_iter_mut().for_each_init(Buffers::default, |buffers, user| {
-                    attempt.measure(&shard, user, buffers);
+                judged.par_chunks_mut(USERS_TOGETHER).for_each_init(Buffers::default, |buffers, users| {
+                    attempt.measure(&shard, users, buffers);
                 });
                 judged
             });
@@ -138,10 +137,37 @@ impl ModelAttempt {
             .collect()
     }
 
-    /// Predicts a user's held-out ratings of a shard's items, and offers its items to the list.
-    fn measure(&self, shard: &Shard<'_>, user: &mut Judged, buffers: &mut Buffers) {
-        self.rated_by(user.row, &mut buffers.rated);
-        let viewer = Viewer { row: user.row, rated: &buffers.rated };
+    /// Predicts the held-out ratings of some users for a shard's items, and offers its items to their lists.
+    fn measure(&self, shard: &Shard<'_>, judged: &mut [Judged], buffers: &mut Buffers) {
+        let Buffers { users, listed, blended, everything } = buffers;
+        users.load(self, judged.iter().map(|user| user.row));
+        for (at, user) in judged.iter_mut().enumerate() {
+            self.predict(shard, users.viewer(at), user);
+        }
+        listed.clear();
+        listed.extend((0..judged.len()).filter(|&at| judged[at].top.is_some()));
+        users.score(shard.scores, listed);
+        let rows = shard.rows.start as usize..shard.rows.end as usize;
+        // Whether an item can be listed is for its score to say: one without ratings may well be.
+        everything.resize(rows.len(), 1);
+        let listable = ItemRows { first_row: shard.rows.start, train_counts: &everything[..rows.len()] };
+        for (place, &at) in listed.iter().enumerate() {
+            let Some(top) = &mut judged[at].top else { continue };
+            let (rated, sources) = users.of(at, place);
+            let mut sources: Vec<&mut [f32]> = sources.collect();
+            let scores = match shard.blend {
+                Some(blend) => {
+                    blend.scores(&sources, &shard.baselines.train_counts[rows.clone()], blended);
+                    &mut *blended
+                }
+                None => &mut *sources[0],
+            };
+            offer_items(scores, listable, &rated.items, top);
+        }
+    }
+
+    /// Predicts a user's held-out ratings of a shard's items.
+    fn predict(&self, shard: &Shard<'_>, viewer: Viewer<'_>, user: &mut Judged) {
         let (items, ratings) = self.users.held_out().row(user.row);
         let held_out = span(items, &shard.rows);
         for (&item, &rating) in items[held_out.clone()].iter().zip(&ratings[held_out]) {
@@ -153,24 +179,6 @@ impl ModelAttempt {
                 user.unclamped.add(predicted, rating);
             }
         }
-        let Some(top) = &mut user.top else { return };
-        buffers.scores.resize_with(shard.scores.len(), Vec::new);
-        for (source, scores) in shard.scores.iter().zip(&mut buffers.scores) {
-            source.scores(viewer, &mut buffers.weights, scores);
-        }
-        let scores = match shard.blend {
-            Some(blend) => {
-                let rows = shard.rows.start as usize..shard.rows.end as usize;
-                blend.scores(&buffers.scores, &shard.baselines.train_counts[rows], &mut buffers.blended);
-                &buffers.blended
-            }
-            None => &buffers.scores[0],
-        };
-        // Whether an item can be listed is for its score to say: one without ratings may well be.
-        buffers.everything.resize(scores.len(), 1);
-        let listable =
-            ItemRows { first_row: shard.rows.start, train_counts: &buffers.everything[..scores.len()] };
-        offer_items(scores, listable, &buffers.rated.items, top);
     }
 
     /// A predicted rating as it is served: within the data set's scale.

@@ -17,11 +17,12 @@ use shoal_proto::v1::{
 };
 
 use super::{
-    attempt::{ModelAttempt, RatedItems},
+    attempt::ModelAttempt,
     blend::blend_of_models,
-    sources::{ShardScores, Source, Viewer},
+    sources::{ScoredUsers, ShardScores, Source},
 };
 use crate::{
+    evaluate::USERS_TOGETHER,
     hybrid::{Blend, Calibration, Candidates, ScoreHistogram, UNKNOWN, learn_weights, popularity},
     tensor_file::{TensorFile, TensorFileError, TensorWriter},
     train::TrainError,
@@ -29,15 +30,6 @@ use crate::{
 
 /// Items of each source that weights are learned on, per user.
 const CANDIDATES_PER_SOURCE: usize = 100;
-
-/// One user's scores for a shard, by every source.
-#[derive(Debug, Default)]
-struct ScoreRows {
-    rated: RatedItems,
-    weights: Vec<f32>,
-    /// The models in their order, then popularity.
-    sources: Vec<Vec<f32>>,
-}
 
 /// A user whose candidates are collected.
 #[derive(Debug)]
@@ -76,30 +68,36 @@ impl ModelAttempt {
         known.filter(|&row| unit_interval(mix64(self.user_hash(row))) < share).collect()
     }
 
-    /// The scores of every source for a shard's items, [`UNKNOWN`] for those that the user was trained on.
-    fn score_rows(
+    /// Hands over, for each of some users, the scores of every source for a shard's items: of the models in their order, then
+    /// popularity. They are [`UNKNOWN`] for what the user was trained on.
+    fn score_users(
         &self,
-        row: usize,
+        rows: impl IntoIterator<Item = usize>,
         shard: u32,
         models: &[ShardScores],
         counts: &[u32],
-        scores: &mut ScoreRows,
+        users: &mut ScoredUsers,
+        mut each: impl FnMut(usize, &[&[f32]]),
     ) {
-        self.rated_by(row, &mut scores.rated);
-        scores.sources.resize_with(models.len() + 1, Vec::new);
-        let viewer = Viewer { row, rated: &scores.rated };
-        for (model, of_model) in models.iter().zip(&mut scores.sources) {
-            model.scores(viewer, &mut scores.weights, of_model);
-        }
+        users.load(self, rows);
+        let all: Vec<usize> = (0..users.len()).collect();
+        users.score(models, &all);
         let rows = self.items.shards.shard_rows(shard);
-        let of_popularity = &mut scores.sources[models.len()];
-        of_popularity.clear();
         let counts = &counts[rows.start as usize..rows.end as usize];
-        of_popularity.extend(counts.iter().map(|&count| popularity(count)));
-        for &item in &scores.rated.items[super::profiles::span(&scores.rated.items, &rows)] {
-            for source in &mut scores.sources {
-                source[(item - rows.start) as usize] = UNKNOWN;
+        let mut of_popularity: Vec<f32> = Vec::with_capacity(counts.len());
+        for at in all {
+            of_popularity.clear();
+            of_popularity.extend(counts.iter().map(|&count| popularity(count)));
+            let (rated, of_models) = users.of(at, at);
+            let mut sources: Vec<&mut [f32]> = of_models.collect();
+            sources.push(&mut of_popularity);
+            for &item in &rated.items[super::profiles::span(&rated.items, &rows)] {
+                for source in &mut sources {
+                    source[(item - rows.start) as usize] = UNKNOWN;
+                }
             }
+            let sources: Vec<&[f32]> = sources.iter().map(|source| &**source).collect();
+            each(at, &sources);
         }
     }
 
@@ -124,13 +122,15 @@ impl ModelAttempt {
                 let users_each = users.len().div_ceil(rayon::current_num_threads()).max(1);
                 let counted = users.par_chunks(users_each).map(|users| {
                     let mut histograms = vec![ScoreHistogram::default(); models.len() + 1];
-                    let mut scores = ScoreRows::default();
-                    for &row in users {
-                        attempt.score_rows(row, shard, &models, &baselines.train_counts, &mut scores);
-                        for (histogram, scores) in histograms.iter_mut().zip(&scores.sources) {
-                            let known = scores.iter().filter(|score| **score != UNKNOWN);
-                            known.for_each(|&score| histogram.add(score));
-                        }
+                    let mut scored = ScoredUsers::default();
+                    for users in users.chunks(USERS_TOGETHER) {
+                        let (rows, counts) = (users.iter().copied(), &baselines.train_counts);
+                        attempt.score_users(rows, shard, &models, counts, &mut scored, |_, sources| {
+                            for (histogram, scores) in histograms.iter_mut().zip(sources) {
+                                let known = scores.iter().filter(|score| **score != UNKNOWN);
+                                known.for_each(|&score| histogram.add(score));
+                            }
+                        });
                     }
                     histograms
                 });
@@ -189,10 +189,19 @@ impl ModelAttempt {
             let models = self.open_shard(&sources, shard).await?;
             let (attempt, blend, baselines) = (Arc::clone(self), Arc::clone(&blend), Arc::clone(&baselines));
             let collecting = self.context.compute.run(move || {
-                users.par_iter_mut().for_each_init(ScoreRows::default, |scores, user| {
-                    attempt.score_rows(user.row, shard, &models, &baselines.train_counts, scores);
-                    let first = attempt.items.shards.shard_rows(shard).start;
-                    collect_best(&blend, &scores.sources, first, &mut user.items);
+                let first = attempt.items.shards.shard_rows(shard).start;
+                users.par_chunks_mut(USERS_TOGETHER).for_each_init(ScoredUsers::default, |scored, users| {
+                    let rows: Vec<usize> = users.iter().map(|user| user.row).collect();
+                    attempt.score_users(
+                        rows,
+                        shard,
+                        &models,
+                        &baselines.train_counts,
+                        scored,
+                        |at, sources| {
+                            collect_best(&blend, sources, first, &mut users[at].items);
+                        },
+                    );
                 });
                 users
             });
@@ -243,11 +252,11 @@ fn merged(mut all: Vec<ScoreHistogram>, more: Vec<ScoreHistogram>) -> Vec<ScoreH
 }
 
 /// Adds a shard's best items by each source.
-fn collect_best(blend: &Blend, sources: &[Vec<f32>], first_row: u32, items: &mut Vec<(u32, Vec<f32>)>) {
+fn collect_best(blend: &Blend, sources: &[&[f32]], first_row: u32, items: &mut Vec<(u32, Vec<f32>)>) {
     let mut rows: Vec<u32> = Vec::new();
     for scores in sources {
         let mut top = TopK::new(CANDIDATES_PER_SOURCE);
-        for (row, &score) in (0..).zip(scores).filter(|(_, score)| **score != UNKNOWN) {
+        for (row, &score) in (0..).zip(*scores).filter(|(_, score)| **score != UNKNOWN) {
             if score >= top.threshold() {
                 top.push(score, row);
             }

@@ -1,4 +1,4 @@
-//! Scores of any model for the own users, read from its folder one item shard at a time.
+//! Scores of any model for the own users, read from its folder one item shard at a time, for some users at once.
 
 use std::{ops::Range, sync::Arc};
 
@@ -10,8 +10,11 @@ use super::{
     baselines::Baselines,
 };
 use crate::{
-    als::kernel::Kernel,
-    evaluate::ItemColumns,
+    als::kernel::{
+        Kernel,
+        pack::{Panels, Rows},
+    },
+    evaluate::ItemPanels,
     hybrid::UNKNOWN,
     id_column::IdColumn,
     item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict},
@@ -50,6 +53,69 @@ pub(super) struct Viewer<'a> {
     pub(super) rated: &'a RatedItems,
 }
 
+/// Some own users, and their scores for the items of one shard by several sources.
+#[derive(Debug, Default)]
+pub(super) struct ScoredUsers {
+    /// Own rows.
+    rows: Vec<usize>,
+    /// What each has rated.
+    rated: Vec<RatedItems>,
+    /// Per source: a user's scores, one per item, after the other's.
+    scores: Vec<Vec<f32>>,
+    /// Items of the shard.
+    items: usize,
+    buffers: Buffers,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    slots: Vec<u32>,
+    weights: Vec<f32>,
+    panels: Panels,
+}
+
+impl ScoredUsers {
+    /// Takes the place of other users.
+    pub(super) fn load(&mut self, attempt: &ModelAttempt, rows: impl IntoIterator<Item = usize>) {
+        self.rows.clear();
+        self.rows.extend(rows);
+        if self.rated.len() < self.rows.len() {
+            self.rated.resize_with(self.rows.len(), RatedItems::default);
+        }
+        for (&row, rated) in self.rows.iter().zip(&mut self.rated) {
+            attempt.rated_by(row, rated);
+        }
+    }
+
+    /// One of the users.
+    pub(super) fn viewer(&self, at: usize) -> Viewer<'_> {
+        Viewer { row: self.rows[at], rated: &self.rated[at] }
+    }
+
+    /// Has the items of a shard scored by its sources for the users that `which` names, [`UNKNOWN`] where a source says
+    /// nothing.
+    pub(super) fn score(&mut self, sources: &[ShardScores], which: &[usize]) {
+        self.items = sources.first().map_or(0, |source| source.rows.len());
+        self.scores.resize_with(sources.len(), Vec::new);
+        let viewers: Vec<Viewer<'_>> =
+            which.iter().map(|&at| Viewer { row: self.rows[at], rated: &self.rated[at] }).collect();
+        for (source, scores) in sources.iter().zip(&mut self.scores) {
+            source.scores(&viewers, &mut self.buffers, scores);
+        }
+    }
+
+    /// How many users there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What a user has rated, and the scores by each source, if [`ScoredUsers::score`] was told the user at this `place`.
+    pub(super) fn of(&mut self, at: usize, place: usize) -> (&RatedItems, impl Iterator<Item = &mut [f32]>) {
+        let range = place * self.items..(place + 1) * self.items;
+        (&self.rated[at], self.scores.iter_mut().map(move |scores| &mut scores[range.clone()]))
+    }
+}
+
 /// One source's scores for the items of one shard.
 #[derive(Debug)]
 pub(super) struct ShardScores {
@@ -71,7 +137,7 @@ struct AlsShard {
     users: Arc<Factors>,
     items: Factors,
     /// Of the factors that lists are ranked by.
-    columns: ItemColumns,
+    panels: ItemPanels,
     /// Items without training ratings, which are in no list.
     unrated: Vec<usize>,
 }
@@ -112,13 +178,14 @@ impl Source {
                     }
                     let counts = file.vector::<u32>(TRAIN_COUNTS)?.iter().take(count).enumerate();
                     let unrated = counts.filter(|(_, count)| **count == 0).map(|(row, _)| row).collect();
-                    let columns = match settings.rating() {
+                    let (ranked_by, width) = match settings.rating() {
                         Some(explicit) if settings.ranking(Side::Users).is_none() => {
-                            ItemColumns::new(items.of(Objective::Rating), explicit.width(), settings.rank)
+                            (Objective::Rating, explicit.width())
                         }
-                        _ => ItemColumns::new(items.of(Objective::Ranking), settings.rank, settings.rank),
+                        _ => (Objective::Ranking, settings.rank),
                     };
-                    Ok::<_, TrainError>(AlsShard { kernel, settings, users, items, columns, unrated })
+                    let panels = ItemPanels::new(kernel, items.of(ranked_by), width, settings.rank);
+                    Ok::<_, TrainError>(AlsShard { kernel, settings, users, items, panels, unrated })
                 });
                 ShardKind::Als(reading.await??)
             }
@@ -172,17 +239,19 @@ async fn own_factors(
 }
 
 impl ShardScores {
-    /// Replaces what `scores` holds by one score per item of the shard, [`UNKNOWN`] where there is none.
-    pub(super) fn scores(&self, viewer: Viewer<'_>, weights: &mut Vec<f32>, scores: &mut Vec<f32>) {
+    /// Replaces what `scores` holds by one score per viewer and item of the shard, [`UNKNOWN`] where there is none.
+    fn scores(&self, viewers: &[Viewer<'_>], buffers: &mut Buffers, scores: &mut Vec<f32>) {
         scores.clear();
         match &self.kind {
-            ShardKind::Als(shard) => shard.scores(viewer.row, scores),
+            ShardKind::Als(shard) => shard.scores(viewers, buffers, scores),
             ShardKind::Neighbours { index, scale, .. } => {
-                weights.clear();
-                let ratings = viewer.rated.ratings.iter();
-                weights.extend(ratings.map(|&rating| list_weight(rating, scale.0, scale.1)));
-                scores.resize(self.rows.len(), 0.0);
-                index.add_scores(&viewer.rated.items, weights, scores);
+                scores.resize(viewers.len() * self.rows.len(), 0.0);
+                for (viewer, scores) in viewers.iter().zip(scores.chunks_exact_mut(self.rows.len().max(1))) {
+                    buffers.weights.clear();
+                    let ratings = viewer.rated.ratings.iter();
+                    buffers.weights.extend(ratings.map(|&rating| list_weight(rating, scale.0, scale.1)));
+                    index.add_scores(&viewer.rated.items, &buffers.weights, scores);
+                }
                 // Similarities and weights are above 0: a sum of 0 is a sum over nothing.
                 scores.iter_mut().filter(|score| **score == 0.0).for_each(|score| *score = UNKNOWN);
             }
@@ -214,20 +283,25 @@ impl ShardScores {
 
 impl AlsShard {
     /// As lists are ranked: by ranking factors where there are any, else by the predicted rating.
-    fn scores(&self, user: usize, scores: &mut Vec<f32>) {
+    fn scores(&self, viewers: &[Viewer<'_>], buffers: &mut Buffers, scores: &mut Vec<f32>) {
+        let Buffers { slots, panels: scratch, .. } = buffers;
+        slots.clear();
+        // Own rows are counted in a u32.
+        slots.extend(viewers.iter().map(|viewer| viewer.row as u32));
         match self.settings.rating() {
             Some(explicit) if self.settings.ranking(Side::Users).is_none() => {
                 let width = explicit.width();
-                let own = &self.users.of(Objective::Rating)[user * width..][..width];
-                self.columns.ratings(self.kernel, explicit.rating_mean, own, scores);
+                let users = Rows::new(self.users.of(Objective::Rating), width, width);
+                self.panels.ratings(self.kernel, explicit.rating_mean, users, slots, scores, scratch);
             }
             _ => {
                 let rank = self.settings.rank;
-                self.columns.products(self.kernel, &self.users.ranking[user * rank..][..rank], scores);
+                let users = Rows::new(self.users.of(Objective::Ranking), rank, rank);
+                self.panels.products(self.kernel, users, slots, scores, scratch);
             }
         }
-        for &row in &self.unrated {
-            scores[row] = UNKNOWN;
+        for scores in scores.chunks_exact_mut(self.panels.items().max(1)) {
+            self.unrated.iter().for_each(|&row| scores[row] = UNKNOWN);
         }
     }
 
