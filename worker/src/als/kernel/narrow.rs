@@ -1,4 +1,4 @@
-//! Sums of outer products of rows so short that one pass over them has registers for every sum: they are
+//! Sums of outer products of rows so short that one pass over them, or two, has registers for every sum: they are
 //! multiplied where they lie, and not packed.
 //!
 //! A row is taken in *quads* of four numbers. The product of two quads is one vector: the lower triangle in quads wastes
@@ -9,7 +9,7 @@ use super::{
     blocks::side,
     normal::Ahead,
     products::InstructionSet,
-    vector::{Lanes as _, Vector as _},
+    vector::{Lanes as _, Vector},
 };
 
 /// Numbers of a quad.
@@ -18,7 +18,7 @@ pub(super) const QUAD: usize = 4;
 const HALF: usize = LANES / 2;
 
 /// The longest rows that there are registers for.
-pub const NARROW: usize = 6 * QUAD;
+pub const NARROW: usize = 8 * QUAD;
 
 /// Quads along the side of a matrix of this order.
 pub(super) const fn quads(order: usize) -> usize {
@@ -43,7 +43,7 @@ pub const fn sums_len(width: usize, sides: usize) -> usize {
 }
 
 impl Kernel {
-    /// Whether rows of this width are summed in one pass.
+    /// Whether rows of this width are summed where they lie.
     #[must_use]
     pub fn is_narrow(self, width: usize) -> bool {
         self.has_many_registers() && width <= NARROW
@@ -84,45 +84,61 @@ impl<const SIDES: usize> Task for AddNarrow<'_, SIDES> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: InstructionSet>(self) {
+    unsafe fn run<S: InstructionSet>(mut self) {
         // SAFETY: as of this function.
         unsafe {
             match quads(self.ahead.rows.width()) {
-                1 => self.add::<S, 1, 1>(),
-                2 => self.add::<S, 2, 3>(),
-                3 => self.add::<S, 3, 6>(),
-                4 => self.add::<S, 4, 10>(),
-                5 => self.add::<S, 5, 15>(),
-                _ => self.add::<S, 6, 21>(),
+                1 => self.pass::<S, S::Half, 0, 1, 1>(LANES),
+                2 => self.pass::<S, S::Half, 0, 2, 3>(LANES),
+                3 => self.pass::<S, S::Half, 0, 3, 6>(LANES),
+                4 => self.pass::<S, S::Half, 0, 4, 10>(LANES),
+                5 => self.pass::<S, S::Half, 0, 5, 15>(LANES + HALF),
+                6 => self.pass::<S, S::Half, 0, 6, 21>(LANES + HALF),
+                7 => {
+                    self.pass::<S, S::Full, 0, 5, 15>(2 * LANES);
+                    self.pass::<S, S::Full, 5, 7, 13>(2 * LANES);
+                }
+                _ => {
+                    self.pass::<S, S::Full, 0, 5, 15>(2 * LANES);
+                    self.pass::<S, S::Full, 5, 8, 21>(2 * LANES);
+                }
             }
         }
     }
 }
 
 impl<const SIDES: usize> AddNarrow<'_, SIDES> {
-    /// Of rows of so many quads, whose `PRODUCTS` are as many as a triangle has.
+    /// The `PRODUCTS` of the quads from `FIRST` up to `QUADS` with those up to themselves; of the first quads also the sides,
+    /// what is beyond a block of them as `T`. So many numbers are `read` of every row, whatever its width.
     #[inline(always)]
-    unsafe fn add<S: InstructionSet, const QUADS: usize, const PRODUCTS: usize>(self) {
+    unsafe fn pass<S, T, const FIRST: usize, const QUADS: usize, const PRODUCTS: usize>(
+        &mut self,
+        read: usize,
+    ) where
+        S: InstructionSet,
+        T: Vector,
+    {
         let Ahead { rows, slots: ahead } = self.ahead;
-        let is_wide = QUADS * QUAD > LANES;
+        let (is_first, is_wide) = (FIRST == 0, read > LANES);
+        let sides_at = triangle(rows.width());
         let sums = self.sums.as_mut_ptr();
-        // SAFETY: the caller vouches for the instruction set. Slots and lengths were checked. Whole blocks or one and a half
-        // are read of every row, whatever its width: of rows that are not followed by as much, of a copy.
+        // SAFETY: the caller vouches for the instruction set, and that `read` is enough. Slots and lengths were checked. Of rows
+        // that are not followed by so many numbers, a copy is read.
         unsafe {
+            let to_product = |at: usize| sums.add((FIRST * (FIRST + 1) / 2 + at) * LANES);
             let to_side = |side: usize, part: usize| {
-                sums.add((PRODUCTS + side * if is_wide { 2 } else { 1 } + part) * LANES)
+                sums.add(sides_at + (side * if is_wide { 2 } else { 1 } + part) * LANES)
             };
-            let mut products: [S::Full; PRODUCTS] =
-                std::array::from_fn(|at| S::Full::load(sums.add(at * LANES)));
+            let mut products: [S::Full; PRODUCTS] = std::array::from_fn(|at| S::Full::load(to_product(at)));
             let mut sides: [S::Full; SIDES] = std::array::from_fn(|side| S::Full::load(to_side(side, 0)));
-            let mut further = [S::Half::splat(0.0); SIDES];
+            let mut further = [T::splat(0.0); SIDES];
             if is_wide {
-                further = std::array::from_fn(|side| S::Half::load(to_side(side, 1)));
+                further = std::array::from_fn(|side| T::load(to_side(side, 1)));
             }
-            let whole = rows.followed_by(if is_wide { LANES + HALF } else { LANES });
-            let mut copy = [0.0_f32; LANES + HALF];
+            let whole = rows.followed_by(read);
+            let mut copy = [0.0_f32; NARROW];
             for (at, &slot) in self.slots.iter().enumerate() {
-                if let Some(&next) = ahead.get(at) {
+                if is_first && let Some(&next) = ahead.get(at) {
                     rows.prefetch::<S::Full>(next);
                 }
                 let mut row = rows.at(slot);
@@ -133,12 +149,15 @@ impl<const SIDES: usize> AddNarrow<'_, SIDES> {
                 let quads: [S::Full; QUADS] =
                     std::array::from_fn(|quad| S::Full::load_quad(row.add(quad * QUAD)));
                 let mut product = 0;
-                for down in 0..QUADS {
+                for down in FIRST..QUADS {
                     let spread = quads[down].spread_quad();
                     for &quad in &quads[..=down] {
                         products[product] = spread.mul_add(quad, products[product]);
                         product += 1;
                     }
+                }
+                if !is_first {
+                    continue;
                 }
                 let factor = *self.factors.get_unchecked(at);
                 let head = S::Full::load(row);
@@ -147,15 +166,18 @@ impl<const SIDES: usize> AddNarrow<'_, SIDES> {
                     sides[1] = sides[1].add(head);
                 }
                 if is_wide {
-                    let tail = S::Half::load(row.add(LANES));
-                    further[0] = tail.mul_add(S::Half::splat(factor), further[0]);
+                    let tail = T::load(row.add(LANES));
+                    further[0] = tail.mul_add(T::splat(factor), further[0]);
                     if SIDES > 1 {
                         further[1] = further[1].add(tail);
                     }
                 }
             }
             for (at, sum) in products.into_iter().enumerate() {
-                sum.store(sums.add(at * LANES));
+                sum.store(to_product(at));
+            }
+            if !is_first {
+                return;
             }
             for (side, sum) in sides.into_iter().enumerate() {
                 sum.store(to_side(side, 0));

@@ -9,13 +9,14 @@ use super::{
     Kernel, LANES, Task,
     blocks::side,
     factor::{PIVOT_SHARE_MIN, is_trusted},
-    narrow::{QUAD, index, quads, sums_len, triangle},
+    narrow::{NARROW, QUAD, index, quads, sums_len, triangle},
     products::InstructionSet,
     vector::{Lanes, Vector},
 };
 
-/// The largest order of such systems: the triangle of a larger one does not fit into the first cache sixteen times.
-pub const ORDER_MAX: usize = 32;
+/// The largest order of such systems: that of the longest rows with a bias. Sixteen of them take 46 KiB, which the second
+/// cache holds.
+pub const ORDER_MAX: usize = NARROW + 1;
 
 /// A number of each system.
 pub type Each = [f32; LANES];
