@@ -416,7 +416,9 @@ fn rows_are_rounded_where_it_pays() {
 /// condition.
 #[test]
 fn corrections_lead_to_the_solution() {
-    for (rank, counts) in [(100, [45, 70, 200, 9_000]), (256, [60, 120, 180, 700])] {
+    for (rank, counts) in
+        [(64, [40, 50, 100, 5_000]), (100, [45, 70, 200, 9_000]), (256, [60, 120, 180, 700])]
+    {
         for alpha in [0.0, 2.0] {
             let settings = implicit(rank, alpha);
             let case = Case::new(&counts, 900, rank, 1.0, 77);
