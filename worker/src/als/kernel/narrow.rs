@@ -2,7 +2,7 @@
 //! multiplied where they lie, and not packed.
 //!
 //! A row is taken in *quads* of four numbers. The product of two quads is one vector: the lower triangle in quads wastes
-//! an eighth of the operations of a rank of 20, where blocks of eight columns waste nearly half.
+//! an eighth of the operations of a rank of 20, where blocks of eight columns waste more than a quarter.
 
 use super::{
     Kernel, LANES, Task,
