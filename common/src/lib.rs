@@ -20,3 +20,4 @@ pub mod split;
 pub mod store;
 pub mod telemetry;
 pub mod topk;
+pub mod user_query;

@@ -1,18 +1,15 @@
 //! One list: the shards' best, filtered there, merged, made diverse, cut to the page.
 
-use bytes::Bytes;
-use shoal_proto::v1::{
-    ItemHit, LookupUserReply, Objective, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest,
-};
+use shoal_common::user_query::{Answers, score_request};
+use shoal_proto::v1::{ItemHit, LookupUserReply, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
 
 use super::{
     CheckedOptions, Model, Query, QueryError,
     cursor::REACH,
-    recommend::{SOURCE_FALLBACK, SOURCE_MODEL, rank_name},
     shards_answered,
     workers::{Best, floats, numbers},
 };
-use crate::{diversify::diversify, likeness::Representation, merge::Hit, snapshot::Live};
+use crate::{diversify::diversify, likeness::Representation, merge::Hit};
 
 /// How many times as many items as are listed a diverse list is chosen from, and at most.
 const POOL_FACTOR: u32 = 5;
@@ -95,86 +92,17 @@ impl Query {
         exclude_seen: bool,
     ) -> Result<(TopItemsRequest, &'static str), QueryError> {
         let live = self.live()?;
-        let (mut request, source) = score_request(live, user, rank_by, exclude_seen)?;
+        let answers = match live.model() {
+            Model::Als => Answers::ByFactors,
+            Model::ItemCf | Model::Content => Answers::ByNeighbours,
+            Model::Hybrid => Answers::ByBlend,
+        };
+        let request = score_request(answers, user, rank_by, exclude_seen);
+        let (mut request, source) =
+            request.map_err(|error| QueryError::invalid("rank_by", error.to_string()))?;
         if live.model() == Model::Content && request.score() == ScoreKind::Rating {
             request.profile = self.profile(user).await?;
         }
         Ok((request, source))
-    }
-}
-
-/// The same without what has to be asked for: a profile.
-fn score_request(
-    live: &Live,
-    user: &LookupUserReply,
-    rank_by: RankBy,
-    exclude_seen: bool,
-) -> Result<(TopItemsRequest, &'static str), QueryError> {
-    let exclude_rows = if exclude_seen { user.seen_items.clone() } else { Bytes::new() };
-    if !user.known {
-        // A user whose ratings are all held out has seen something all the same.
-        let popular = TopItemsRequest {
-            score: ScoreKind::Popularity.into(),
-            exclude_rows,
-            ..TopItemsRequest::default()
-        };
-        return Ok((popular, SOURCE_FALLBACK));
-    }
-    if live.has_neighbours() {
-        let by_rating = rank_by == RankBy::Rating;
-        if by_rating && floats(&user.ratings).iter().all(|rating| rating.is_nan()) {
-            let reason = "no movie was given with a rating to predict others from; rank by 'ranking'";
-            return Err(QueryError::invalid("rank_by", reason));
-        }
-        let score = if by_rating { ScoreKind::Rating } else { ScoreKind::Neighbours }.into();
-        return Ok((TopItemsRequest { score, exclude_rows, ..neighbours_request(user) }, SOURCE_MODEL));
-    }
-    if live.model() == Model::Hybrid && rank_by != RankBy::Rating {
-        return Ok((TopItemsRequest { exclude_rows, ..blend_request(user) }, SOURCE_MODEL));
-    }
-    let (has_ranking, has_rating) = (!user.ranking_factors.is_empty(), !user.rating_factors.is_empty());
-    let by_rating = match rank_by {
-        RankBy::Rating => true,
-        RankBy::Ranking => false,
-        RankBy::Unspecified => !has_ranking,
-    };
-    if !(if by_rating { has_rating } else { has_ranking }) {
-        let (asked, other) = (rank_name(rank_by), if by_rating { "ranking" } else { "rating" });
-        let reason = format!("there are no {asked} factors to rank by; rank by '{other}'");
-        return Err(QueryError::invalid("rank_by", reason));
-    }
-    let request = TopItemsRequest {
-        score: if by_rating { ScoreKind::Rating } else { ScoreKind::Ranking }.into(),
-        query: if by_rating { Bytes::new() } else { user.ranking_factors.clone() },
-        query_objective: Objective::Ranking.into(),
-        rating_query: user.rating_factors.clone(),
-        rating_bias: user.rating_bias,
-        exclude_rows,
-        with_predicted_rating: has_rating,
-        ..TopItemsRequest::default()
-    };
-    Ok((request, SOURCE_MODEL))
-}
-
-/// How to score by a blend: what each of its versions would be asked with.
-fn blend_request(user: &LookupUserReply) -> TopItemsRequest {
-    TopItemsRequest {
-        score: ScoreKind::Blend.into(),
-        query: user.ranking_factors.clone(),
-        query_objective: Objective::Ranking.into(),
-        rating_query: user.rating_factors.clone(),
-        ..neighbours_request(user)
-    }
-}
-
-/// How to score by the neighbours of what somebody has rated.
-pub(super) fn neighbours_request(user: &LookupUserReply) -> TopItemsRequest {
-    TopItemsRequest {
-        score: ScoreKind::Neighbours.into(),
-        rated_rows: user.seen_items.clone(),
-        ratings: user.ratings.clone(),
-        rating_bias: user.rating_bias,
-        with_predicted_rating: true,
-        ..TopItemsRequest::default()
     }
 }

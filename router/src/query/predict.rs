@@ -1,12 +1,11 @@
 //! The rating that a user would give a movie.
 
 use bytes::Bytes;
-use shoal_common::ids::EntityId;
+use shoal_common::{ids::EntityId, user_query::neighbours_request};
 use shoal_proto::v1::{EntityIds, ItemFilter, LookupItemReply, LookupUserReply, ScoreKind, TopItemsRequest};
 
 use super::{
     GivenId, Model, Queries, Query, QueryError, SOURCE_MODEL, Target,
-    list::neighbours_request,
     workers::{Best, bytes_of, floats},
 };
 

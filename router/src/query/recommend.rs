@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use shoal_common::ids::EntityId;
-use shoal_proto::v1::{LookupUserReply, RankBy, RecommendRequest, ScoreKind, ShardsAnswered};
+pub use shoal_common::user_query::{SOURCE_FALLBACK, SOURCE_MODEL};
+use shoal_proto::v1::{LookupUserReply, RecommendRequest, ScoreKind, ShardsAnswered};
 
 use super::{
     CheckedOptions, GivenId, Model, Options, Queries, Query, QueryError, Target,
@@ -16,13 +17,8 @@ use super::{
 };
 use crate::{cache::CacheKey, merge::Hit, snapshot::Live};
 
-/// `source` of an answer by the model.
-pub const SOURCE_MODEL: &str = "model";
 /// `source` of an answer by the model that was kept from an earlier query.
 pub const SOURCE_CACHE: &str = "cache";
-/// `source` of an answer for a user whom the model does not know.
-pub const SOURCE_FALLBACK: &str = "fallback_popular";
-
 /// What to recommend to whom.
 #[derive(Debug, Clone)]
 pub struct Recommend {
@@ -274,12 +270,4 @@ impl Query {
 /// What ranked a list of this source.
 pub(super) fn ranked_by(live: &Live, source: &str) -> &'static str {
     if source == SOURCE_FALLBACK { POPULARITY } else { live.model().name() }
-}
-
-/// The name of a way to rank, for people.
-pub(super) fn rank_name(rank_by: RankBy) -> &'static str {
-    match rank_by {
-        RankBy::Rating => "rating",
-        RankBy::Ranking | RankBy::Unspecified => "ranking",
-    }
 }

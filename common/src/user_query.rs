@@ -1,0 +1,173 @@
+//! How a user is asked about: which score ranks the items for whom, and what it is computed from. Pure, on messages:
+//! routers ask workers so one user at a time, and workers ask themselves so for all users at once.
+
+use bytes::Bytes;
+use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, TopItemsRequest};
+
+/// The source of a list that the model ranks.
+pub const SOURCE_MODEL: &str = "model";
+/// The source of a list for a user whom the model does not know.
+pub const SOURCE_FALLBACK: &str = "fallback_popular";
+
+/// What a version ranks by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Factors of users and items.
+    ByFactors,
+    /// Neighbours of the items that the user has rated.
+    ByNeighbours,
+    /// Both, and popularity, as one score.
+    ByBlend,
+}
+
+/// A way to rank that does not fit the version or the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CannotRank {
+    /// Nothing that the user has named came with a rating.
+    #[error("no movie was given with a rating to predict others from; rank by 'ranking'")]
+    NoRating,
+    /// The version was trained for the other objective.
+    #[error("there are no {asked} factors to rank by; rank by '{other}'")]
+    NoFactors {
+        /// The way that was asked for.
+        asked: &'static str,
+        /// The way that there is.
+        other: &'static str,
+    },
+}
+
+/// How to score for somebody with this side of the query, and the list's source. A version of content that ranks by
+/// rating needs the user's profile beside.
+///
+/// # Errors
+/// [`CannotRank`] when the version, or what is known of the user, lacks what ranking so takes.
+pub fn score_request(
+    answers: Answers,
+    user: &LookupUserReply,
+    rank_by: RankBy,
+    exclude_seen: bool,
+) -> Result<(TopItemsRequest, &'static str), CannotRank> {
+    let exclude_rows = if exclude_seen { user.seen_items.clone() } else { Bytes::new() };
+    if !user.known {
+        // A user whose ratings are all held out has seen something all the same.
+        let popular = TopItemsRequest {
+            score: ScoreKind::Popularity.into(),
+            exclude_rows,
+            ..TopItemsRequest::default()
+        };
+        return Ok((popular, SOURCE_FALLBACK));
+    }
+    let request = match answers {
+        Answers::ByNeighbours => {
+            let by_rating = rank_by == RankBy::Rating;
+            if by_rating && !has_ratings(user) {
+                return Err(CannotRank::NoRating);
+            }
+            let score = if by_rating { ScoreKind::Rating } else { ScoreKind::Neighbours }.into();
+            TopItemsRequest { score, ..neighbours_request(user) }
+        }
+        Answers::ByBlend if rank_by != RankBy::Rating => blend_request(user),
+        Answers::ByBlend | Answers::ByFactors => factors_request(user, rank_by)?,
+    };
+    Ok((TopItemsRequest { exclude_rows, ..request }, SOURCE_MODEL))
+}
+
+/// How to score by the neighbours of what somebody has rated.
+#[must_use]
+pub fn neighbours_request(user: &LookupUserReply) -> TopItemsRequest {
+    TopItemsRequest {
+        score: ScoreKind::Neighbours.into(),
+        rated_rows: user.seen_items.clone(),
+        ratings: user.ratings.clone(),
+        rating_bias: user.rating_bias,
+        with_predicted_rating: true,
+        ..TopItemsRequest::default()
+    }
+}
+
+/// How to score by a blend: what each of its versions would be asked with.
+fn blend_request(user: &LookupUserReply) -> TopItemsRequest {
+    TopItemsRequest {
+        score: ScoreKind::Blend.into(),
+        query: user.ranking_factors.clone(),
+        query_objective: Objective::Ranking.into(),
+        rating_query: user.rating_factors.clone(),
+        ..neighbours_request(user)
+    }
+}
+
+/// How to score by factors.
+fn factors_request(user: &LookupUserReply, rank_by: RankBy) -> Result<TopItemsRequest, CannotRank> {
+    let (has_ranking, has_rating) = (!user.ranking_factors.is_empty(), !user.rating_factors.is_empty());
+    let by_rating = match rank_by {
+        RankBy::Rating => true,
+        RankBy::Ranking => false,
+        RankBy::Unspecified => !has_ranking,
+    };
+    if !(if by_rating { has_rating } else { has_ranking }) {
+        let (asked, other) = if by_rating { ("rating", "ranking") } else { ("ranking", "rating") };
+        return Err(CannotRank::NoFactors { asked, other });
+    }
+    Ok(TopItemsRequest {
+        score: if by_rating { ScoreKind::Rating } else { ScoreKind::Ranking }.into(),
+        query: if by_rating { Bytes::new() } else { user.ranking_factors.clone() },
+        query_objective: Objective::Ranking.into(),
+        rating_query: user.rating_factors.clone(),
+        rating_bias: user.rating_bias,
+        with_predicted_rating: has_rating,
+        ..TopItemsRequest::default()
+    })
+}
+
+/// Whether something came with a rating.
+fn has_ratings(user: &LookupUserReply) -> bool {
+    let (ratings, _) = user.ratings.as_chunks::<4>();
+    ratings.iter().any(|rating| !f32::from_le_bytes(*rating).is_nan())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> LookupUserReply {
+        let rows: Vec<u8> = [3_u32, 9].iter().flat_map(|row| row.to_le_bytes()).collect();
+        LookupUserReply { known: true, seen_items: rows.into(), ..LookupUserReply::default() }
+    }
+
+    fn floats(values: &[f32]) -> Bytes {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+    }
+
+    #[test]
+    fn ratings_rank_only_where_there_are_some() {
+        let ask = |ratings: &[f32]| {
+            let user = LookupUserReply { ratings: floats(ratings), ..known() };
+            score_request(Answers::ByNeighbours, &user, RankBy::Rating, true).map(|(ask, _)| ask.score())
+        };
+        assert_eq!(ask(&[f32::NAN, f32::NAN]), Err(CannotRank::NoRating));
+        assert_eq!(ask(&[f32::NAN, 4.0]), Ok(ScoreKind::Rating));
+    }
+
+    #[test]
+    fn factors_rank_by_what_was_trained() {
+        let ask = |ranking: &[f32], rating: &[f32], rank_by| {
+            let (ranking_factors, rating_factors) = (floats(ranking), floats(rating));
+            let user = LookupUserReply { ranking_factors, rating_factors, ..known() };
+            score_request(Answers::ByFactors, &user, rank_by, true).map(|(ask, _)| ask.score())
+        };
+        assert_eq!(ask(&[1.0], &[1.0], RankBy::Unspecified), Ok(ScoreKind::Ranking));
+        assert_eq!(ask(&[], &[1.0], RankBy::Unspecified), Ok(ScoreKind::Rating));
+        let refused = CannotRank::NoFactors { asked: "rating", other: "ranking" };
+        assert_eq!(ask(&[1.0], &[], RankBy::Rating), Err(refused));
+    }
+
+    #[test]
+    fn whom_the_version_does_not_know_is_shown_what_is_popular_and_not_seen() {
+        let user = LookupUserReply { known: false, ..known() };
+        for (exclude_seen, expected) in [(true, user.seen_items.clone()), (false, Bytes::new())] {
+            let (ask, source) = score_request(Answers::ByBlend, &user, RankBy::Rating, exclude_seen).unwrap();
+            assert_eq!((ask.score(), source), (ScoreKind::Popularity, SOURCE_FALLBACK));
+            assert_eq!(ask.exclude_rows, expected);
+        }
+    }
+}
