@@ -69,6 +69,7 @@ pub(super) async fn run(
         workers: attempt.peers(),
         staging_path: staging_path(&info.job_id, info.attempt),
         files: found.files.clone(),
+        duplicates: found.duplicates,
     };
     let ranges = loop {
         attempt.on_all(leader, Step::IngestBegin(begin.clone()), tracker).await?;
@@ -95,7 +96,8 @@ pub(super) async fn run(
     dataset.user_id_kind = found.user_id_kind;
     dataset.item_id_kind = found.item_id_kind;
     dataset.created_unix_ms = info.created_unix_ms;
-    dataset.source_uri = source.uri;
+    dataset.source_uri.clone_from(&source.uri);
+    dataset.source = Some(source);
 
     tracker.begin("building", "writing blocks", (0.75, 0.98));
     let build = IngestBuild {
@@ -131,7 +133,7 @@ async fn inspect(
     worker: &LiveWorker,
     source: &DatasetSource,
 ) -> Result<InspectSourceReply, JobError> {
-    let request = InspectSourceRequest { source: Some(source.clone()) };
+    let request = InspectSourceRequest { source: Some(source.clone()), preview: false };
     let reply = client(leader, worker)?.inspect_source(request).await;
     Ok(reply.map_err(|status| refusal(worker, &status))?.into_inner())
 }
@@ -146,7 +148,7 @@ struct RangeDone {
 enum Parsed {
     /// Bytes of its range that are parsed so far.
     Bytes(usize, u64),
-    Range(RangeDone),
+    Range(Box<RangeDone>),
 }
 
 /// The ranges of all files; the smaller the more are read at once, so that none is the last for long.
@@ -192,7 +194,7 @@ async fn parse(
                 let on_progress = |done, _| drop(results.send(Parsed::Bytes(lane, done)));
                 let event = attempt.on_one(leader, worker, Step::IngestParse(step), on_progress).await?;
                 if let Event::IngestParseDone(done) = event {
-                    let _ = results.send(Parsed::Range(RangeDone { step, done }));
+                    let _ = results.send(Parsed::Range(Box::new(RangeDone { step, done })));
                     let _ = results.send(Parsed::Bytes(lane, 0));
                 }
             }
@@ -211,7 +213,7 @@ async fn parse(
                     Parsed::Bytes(lane, parsed) => under_way[lane] = parsed,
                     Parsed::Range(range) => {
                         bytes += range.step.end - range.step.begin;
-                        done.push(range);
+                        done.push(*range);
                     }
                 }
                 let parsed = bytes + under_way.iter().sum::<u64>();
@@ -225,7 +227,7 @@ async fn parse(
     }
     while let Ok(parsed) = parsed.try_recv() {
         if let Parsed::Range(range) = parsed {
-            done.push(range);
+            done.push(*range);
         }
     }
     Ok(done)

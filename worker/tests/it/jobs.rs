@@ -265,6 +265,6 @@ async fn requests_that_cannot_be_read_are_refused() {
     let empty = StepRequest { cluster_id: CLUSTER.into(), ..Default::default() };
     assert_eq!(client.run_step(empty).await.unwrap_err().code(), Code::InvalidArgument);
     let source = Some(DatasetSource { uri: "/nowhere".into(), ..Default::default() });
-    let refused = client.inspect_source(InspectSourceRequest { source }).await.unwrap_err();
+    let refused = client.inspect_source(InspectSourceRequest { source, preview: false }).await.unwrap_err();
     assert_eq!(refused.message(), "there is nothing at '/nowhere'");
 }

@@ -160,6 +160,7 @@ impl Args {
                 rating_max: self.rating_max.unwrap_or_default(),
                 user_id_kind: Ids::kind(self.user_ids),
                 item_id_kind: Ids::kind(self.item_ids),
+                ..DatasetSource::default()
             }),
             shard_count: self.shards,
             ..ImportDatasetRequest::default()

@@ -370,6 +370,7 @@ impl WorkerJobs for Service {
             files: self.stage.files.lock().unwrap().clone(),
             user_id_kind: IdKind::Integer.into(),
             item_id_kind: IdKind::Text.into(),
+            ..InspectSourceReply::default()
         }))
     }
 

@@ -86,6 +86,7 @@ pub async fn inspect(
         user_id_kind: shoal_proto::v1::IdKind::from(user_id_kind).into(),
         item_id_kind: shoal_proto::v1::IdKind::from(item_id_kind).into(),
         files: files.into_iter().map(|found| found.file).collect(),
+        ..InspectSourceReply::default()
     })
 }
 

@@ -48,7 +48,7 @@ pub(crate) type Titled = (String, String, Option<i32>, String);
 
 impl Workers {
     pub(crate) async fn inspect(&self, source: &DatasetSource) -> Result<InspectSourceReply, Status> {
-        let request = InspectSourceRequest { source: Some(source.clone()) };
+        let request = InspectSourceRequest { source: Some(source.clone()), preview: false };
         let mut client = WorkerJobsClient::new(self.channels[0].clone());
         Ok(client.inspect_source(request).await?.into_inner())
     }
@@ -85,6 +85,7 @@ impl Workers {
             workers: self.peers.clone(),
             staging_path: format!("staging/{attempt}"),
             files: found.files.clone(),
+            duplicates: found.duplicates,
         };
         self.on_all(attempt, Step::IngestBegin(begin)).await?;
         let mut steps = Vec::new();
