@@ -7,7 +7,7 @@ use shoal_common::{rpc::Channels, store::Store};
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use super::failure::{Exit, refusal};
-use crate::{client::ClusterClient, local::ClusterFile, recommender::Recommender};
+use crate::{client::ClusterClient, local::{ClusterFile, Settings}, recommender::Recommender};
 
 /// Where a local cluster lives unless another folder is named.
 pub(super) const DEFAULT_DIR: &str = ".shoal/local";
@@ -106,11 +106,14 @@ impl ClusterArgs {
 
     /// The store named by the flag, else that of the local cluster.
     pub(super) fn open_store(&self, named: &StoreArgs) -> anyhow::Result<Store> {
-        let uri = match &named.store {
-            Some(uri) => uri.clone(),
-            None => self.dir.cluster_file("--store")?.store,
+        let (uri, mut options) = match &named.store {
+            Some(uri) => (uri.clone(), BTreeMap::new()),
+            None => {
+                let store = self.dir.cluster_file("--store")?.store;
+                (store, Settings::read(&self.dir.dir)?.store_options())
+            }
         };
-        let options: BTreeMap<String, String> = named.store_option.iter().cloned().collect();
+        options.extend(named.store_option.iter().cloned());
         Ok(Store::open_existing(&uri, &options)?)
     }
 }

@@ -1,27 +1,35 @@
 //! Flags of the commands that run a local cluster, and running it.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use shoal_common::rpc::Channels;
 
-use super::{connection::DirArgs, signals::Signals};
+use super::{connection::DirArgs, listen::listen_address, signals::Signals};
 use crate::local::{FolderLock, LocalCluster, Notices, Plan, Spec};
+
+/// How long nodes of an earlier start may take to leave: longer than they drain.
+const EARLIER_NODES_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The shape of a local cluster.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Local cluster")]
 pub(super) struct LocalArgs {
-    /// Coordinator processes: 1, 3 or 5
-    #[arg(long, default_value_t = 3, value_name = "PROCESSES")]
-    coordinators: usize,
-    /// Worker processes
-    #[arg(long, default_value_t = 3, value_name = "PROCESSES")]
-    workers: usize,
-    /// Where HTTP clients call; port 0 picks a free one
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8000")]
-    http: SocketAddr,
-    /// Any other setting of the nodes, such as coordinator.replicas=3
+    /// Coordinator processes: 1, 3 or 5 [default: as the folder has it, or 3]
+    #[arg(long, value_name = "PROCESSES")]
+    coordinators: Option<usize>,
+    /// Worker processes [default: as the folder has it, or 3]
+    #[arg(long, value_name = "PROCESSES")]
+    workers: Option<usize>,
+    /// Where HTTP clients call; port 0 picks a free one [default: as the folder has it, or 127.0.0.1:8000]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
+    http: Option<SocketAddr>,
+    /// Any other setting of the nodes, such as coordinator.replicas=3; kept in the folder's settings.toml
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
@@ -75,8 +83,18 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
         Plan::check(spec)?;
     }
     let lock = FolderLock::take(&spec.dir)?;
-    let plan = Plan::prepare(spec)?;
     let notices: Notices = Arc::new(|sentence| eprintln!("shoal: {sentence}"));
+    let left = tokio::select! {
+        biased;
+        () = signals.received() => return Ok(Start::Interrupted),
+        left = leave_of_earlier_nodes(&spec.dir, &notices) => left,
+    };
+    left?;
+    let plan = Plan::prepare(spec)?;
+    if !plan.kept_settings.is_empty() {
+        let names = plan.kept_settings.join(", ");
+        notices(&format!("as at the last start: {names} (settings.toml in the folder)"));
+    }
     let mut cluster = LocalCluster::start(plan, program()?, notices)?;
     let channels = Channels::tcp();
     let ready = tokio::select! {
@@ -96,6 +114,17 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
             Ok(Start::Interrupted)
         }
     }
+}
+
+/// Waits for the nodes of an earlier start whose parent was killed: they notice and leave, but not at once.
+async fn leave_of_earlier_nodes(dir: &Path, notices: &Notices) -> anyhow::Result<()> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
+    for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.join("lock").is_file()) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let say = || notices(&format!("{name} of the last start is still leaving, waiting for it"));
+        drop(FolderLock::wait(&folder, EARLIER_NODES_PATIENCE, say).await?);
+    }
+    Ok(())
 }
 
 impl Running {

@@ -9,6 +9,7 @@ mod coordinator;
 mod dataset;
 mod failure;
 mod jobs;
+mod listen;
 mod local_args;
 mod models;
 mod parent;

@@ -20,10 +20,11 @@ use tonic::transport::server::TcpIncoming;
 
 use super::{
     failure::{Exit, refusal},
+    listen::listen_address,
     parent::leave_with_parent,
     signals::Signals,
 };
-use crate::local::Addresses;
+use crate::local::{Addresses, FolderLock};
 
 /// How long servers may take to finish what is under way once a stop was asked for.
 const SERVERS_DRAIN_MAX: Duration = Duration::from_secs(12);
@@ -31,6 +32,8 @@ const SERVERS_DRAIN_MAX: Duration = Duration::from_secs(12);
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// An orphan that has not drained by then leaves at once.
 const ORPHAN_DRAIN_MAX: Duration = Duration::from_secs(15);
+/// How long an earlier process of this node may take to leave its folder: longer than it drains.
+const FOLDER_PATIENCE: Duration = Duration::from_secs(20);
 /// How often histograms are folded up.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -47,7 +50,7 @@ pub(super) struct RoleArgs {
     #[arg(long)]
     name: Option<String>,
     /// Where the gRPC server listens [node.listen]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// Address that other nodes call, if it is another [node.advertise]
     #[arg(long, value_name = "HOST:PORT")]
@@ -59,7 +62,7 @@ pub(super) struct RoleArgs {
     #[arg(long, value_name = "URI")]
     store: Option<String>,
     /// Where Prometheus reads this node's metrics [node.metrics_listen]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     metrics_listen: Option<SocketAddr>,
     /// A log filter, such as info,shoal_worker=debug [node.log]
     #[arg(long, value_name = "FILTER")]
@@ -141,6 +144,10 @@ impl Node {
     pub(super) async fn start(args: &RoleArgs, config: &NodeConfig) -> anyhow::Result<Self> {
         telemetry::install_logs(config.log_format, &config.log)
             .map_err(|error| refusal(Exit::Usage, error.to_string()))?;
+        if !config.data_dir.as_os_str().is_empty() {
+            let wait = || tracing::warn!(dir = %config.data_dir.display(), "another process still holds the folder, waiting for it to leave");
+            FolderLock::wait(&config.data_dir, FOLDER_PATIENCE, wait).await?.keep();
+        }
         let metrics = telemetry::install_metrics()?;
         let shutdown = Shutdown::new();
         spawn_signals(&shutdown)?;

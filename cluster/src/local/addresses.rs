@@ -2,8 +2,10 @@
 //! started it on port 0.
 
 use std::{
+    fs::OpenOptions,
     io::{self, Write as _},
     net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -61,8 +63,22 @@ impl Addresses {
 /// # Errors
 /// When the folder cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, OpenOptions::new())
+}
+
+/// As [`write_atomically`], for a file that only its owner may read.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    replace(path, bytes, options)
+}
+
+fn replace(path: &Path, bytes: &[u8], mut options: OpenOptions) -> io::Result<()> {
     let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-    let mut file = std::fs::File::create(&temporary)?;
+    let mut file = options.write(true).create(true).truncate(true).open(&temporary)?;
     file.write_all(bytes)?;
     drop(file);
     std::fs::rename(&temporary, path)

@@ -27,7 +27,7 @@ pub enum LocalError {
     },
     /// The folder holds a cluster of another shape.
     #[error(
-        "the cluster in '{dir}' has {found} coordinators, not {asked}; start it with --coordinators {found} or choose another --dir"
+        "the cluster in '{dir}' has {found} coordinators, not {asked}; start it with --coordinators {found}, or without this flag, or choose another --dir"
     )]
     Coordinators {
         /// The cluster's folder.
@@ -42,13 +42,39 @@ pub enum LocalError {
     Shape(String),
     /// `cluster.json` or `addresses.json` cannot be understood.
     #[error(
-        "'{path}' is not what this release writes; choose another --dir, or remove the folder to begin anew"
+        "'{path}' is damaged or of another release; `shoal up` in this folder makes it anew from the nodes' settings files, and keeps all data"
     )]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the parser said.
         source: serde_json::Error,
+    },
+    /// There is data of a cluster, and nothing says of which.
+    #[error(
+        "'{dir}' holds data of a cluster, but neither cluster.json nor a settings file below config/ that says of which one; put one of them back, or choose another --dir"
+    )]
+    Forgotten {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// `settings.toml` cannot be understood.
+    #[error("'{path}' is not TOML; mend it, or take it away and give the settings again with --set")]
+    SettingsFile {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: Box<toml::de::Error>,
+    },
+    /// `settings.toml` has something that is no section of a node's settings.
+    #[error(
+        "'{path}' has '{section}', which is not a table of settings; there are [node], [coordinator], [worker] and [router]"
+    )]
+    SettingsSection {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        section: String,
     },
     /// The address for clients is taken.
     #[error(
@@ -72,7 +98,7 @@ pub enum LocalError {
     },
     /// A setting given by hand cannot be used.
     #[error(
-        "the setting '{0}' is not of the form section.key=value with the section node, coordinator, worker or router"
+        "the setting '{0}' is not of the form section.key=value with the section node, coordinator, worker or router, as coordinator.replicas=3"
     )]
     Setting(String),
     /// Settings given by hand that a role refuses.

@@ -1,17 +1,24 @@
-//! One cluster per folder: a lock that the system takes back when its holder ends, however it ends.
+//! One process per folder: a lock that the system takes back when its holder ends, however it ends. A local cluster
+//! holds that of its folder, and each node that of its own.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Seek as _, Write as _},
     path::Path,
+    time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::LocalError;
+
+/// How often a folder that is held is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Held as long as the value lives.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: File,
 }
 
 impl FolderLock {
@@ -49,7 +56,32 @@ impl FolderLock {
             writeln!(file, "{}", std::process::id())
         };
         write(&mut file).map_err(LocalError::file("write", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// As [`FolderLock::take`], but waits for a holder that is leaving. `on_wait` is called once, before the wait.
+    ///
+    /// # Errors
+    /// As [`FolderLock::take`], after `patience`.
+    pub async fn wait(dir: &Path, patience: Duration, on_wait: impl FnOnce()) -> Result<Self, LocalError> {
+        let give_up_at = Instant::now() + patience;
+        let mut on_wait = Some(on_wait);
+        loop {
+            match Self::take(dir) {
+                Err(LocalError::Locked { .. }) if Instant::now() < give_up_at => {
+                    if let Some(on_wait) = on_wait.take() {
+                        on_wait();
+                    }
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Keeps the folder until this process ends.
+    pub fn keep(self) {
+        std::mem::forget(self.file);
     }
 }
 

@@ -8,9 +8,11 @@
 //!
 //! ```text
 //! <dir>/cluster.json               names and addresses, read by every other command
+//! <dir>/settings.toml              what was given with --set, for the next start
 //! <dir>/lock                       held while the cluster runs; the holder's process id
 //! <dir>/config/<name>.toml         settings of each child
 //! <dir>/<name>/addresses.json      where the child listens
+//! <dir>/<name>/lock                held by the child
 //! <dir>/logs/<name>.log            its log, of this start and, as .log.1, of the one before
 //! <dir>/store                      the object store
 //! ```
@@ -21,13 +23,16 @@ mod lock;
 mod plan;
 mod ports;
 mod process;
+mod recover;
+mod settings;
 mod spec;
 mod supervisor;
 
-pub use addresses::{Addresses, write_atomically};
+pub use addresses::{Addresses, write_atomically, write_private};
 pub use error::LocalError;
 pub use lock::FolderLock;
 pub use plan::{ClusterFile, Member, Plan, Role, RoleProcess, RouterMember};
 pub use process::{Process, log_tail};
+pub use settings::Settings;
 pub use spec::Spec;
 pub use supervisor::{LocalCluster, Notices};

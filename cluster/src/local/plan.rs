@@ -1,14 +1,15 @@
 //! Which processes make a local cluster, where each listens, and its settings file.
 //!
-//! `cluster.json` remembers the ports, so that a second start in the same folder finds the same
-//! addresses as far as they are still free. Coordinators are all written anew together, because each
-//! knows the others' addresses. Their number is fixed when the cluster is founded; workers may
-//! come and go between starts.
+//! `cluster.json` remembers the addresses and `settings.toml` what was set by hand, so that a second start in the
+//! same folder is like the first unless it is told otherwise. Addresses between nodes are kept as far as they are
+//! still free. Coordinators are all written anew together, because each knows the others' addresses. Their number
+//! is fixed when the cluster is founded; workers may come and go between starts.
 
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -20,12 +21,15 @@ use shoal_common::{
 use toml::{Table, Value};
 
 use super::{
-    Addresses, LocalError, Spec,
+    Addresses, LocalError, Settings, Spec,
     ports::{Ports, check_http},
-    write_atomically,
+    recover, write_atomically, write_private,
 };
 
-const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// How long the router of an earlier start may still hold its address.
+const HTTP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl fmt::Display for Role {
 /// `cluster.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterFile {
-    format_version: u32,
+    pub(super) format_version: u32,
     /// The same on every node.
     pub cluster_id: String,
     /// Address of the object store.
@@ -101,6 +105,18 @@ impl ClusterFile {
             Err(source) => return Err(LocalError::File { action: "read", path, source }),
         };
         serde_json::from_slice(&bytes).map(Some).map_err(|source| LocalError::Unreadable { path, source })
+    }
+
+    /// As [`ClusterFile::read`], but a file that is missing or damaged is made anew from the settings files of the
+    /// nodes.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or nothing says of which cluster the folder's data is.
+    pub fn read_or_recover(dir: &Path) -> Result<Option<Self>, LocalError> {
+        match Self::read(dir) {
+            Ok(None) | Err(LocalError::Unreadable { .. }) => recover::from_settings_files(dir),
+            read => read,
+        }
     }
 
     pub(super) fn write(&self, dir: &Path) -> Result<(), LocalError> {
@@ -156,7 +172,10 @@ pub struct Plan {
     pub dir: PathBuf,
     /// Names and addresses.
     pub file: ClusterFile,
-    settings: Vec<(String, String, Value)>,
+    /// What was given by hand, now or at an earlier start.
+    pub settings: Settings,
+    /// Names of settings that an earlier start was given and this one was not.
+    pub kept_settings: Vec<String>,
 }
 
 impl Plan {
@@ -167,9 +186,10 @@ impl Plan {
     /// The first problem found.
     pub fn check(spec: &Spec) -> Result<(), LocalError> {
         spec.check_shape()?;
-        check_http(spec.http)?;
-        let file = choose(spec, &spec.dir, None)?;
-        Self { dir: spec.dir.clone(), file, settings: spec.parsed_settings()? }.check_settings()
+        check_http(spec.http.unwrap_or(Spec::HTTP), Duration::ZERO)?;
+        let settings = Settings::parse(&spec.settings)?;
+        let file = choose(spec, &spec.dir, None, &settings)?;
+        Self { dir: spec.dir.clone(), file, settings, kept_settings: Vec::new() }.check_settings()
     }
 
     /// Checks the request against what the folder holds, chooses ports and writes the settings of
@@ -178,19 +198,28 @@ impl Plan {
     /// # Errors
     /// When the cluster in the folder has another shape, the HTTP address is taken, or a file cannot be written.
     pub fn prepare(spec: &Spec) -> Result<Self, LocalError> {
-        Self::check(spec)?;
-        let settings = spec.parsed_settings()?;
+        spec.check_shape()?;
+        let given = Settings::parse(&spec.settings)?;
         std::fs::create_dir_all(&spec.dir).map_err(LocalError::file("create", &spec.dir))?;
         let dir = spec.dir.canonicalize().map_err(LocalError::file("open", &spec.dir))?;
-        let before = ClusterFile::read(&dir)?;
-        if let Some(before) = &before
-            && before.coordinators.len() != spec.coordinators
+        let before = ClusterFile::read_or_recover(&dir)?;
+        if let (Some(before), Some(asked)) = (&before, spec.coordinators)
+            && before.coordinators.len() != asked
         {
             let found = before.coordinators.len();
-            return Err(LocalError::Coordinators { dir: spec.dir.clone(), found, asked: spec.coordinators });
+            return Err(LocalError::Coordinators { dir: spec.dir.clone(), found, asked });
         }
-        let file = choose(spec, &dir, before.as_ref())?;
-        let plan = Self { dir, file, settings };
+        let earlier = Settings::read(&dir)?;
+        let given_names = given.names();
+        let kept_settings = earlier.names().into_iter().filter(|name| !given_names.contains(name)).collect();
+        let settings = given.over(earlier);
+        let patience = if before.is_some() { HTTP_PATIENCE } else { Duration::ZERO };
+        let file = choose(spec, &dir, before.as_ref(), &settings)?;
+        if let Some(router) = file.routers.first() {
+            check_http(router.http, patience)?;
+        }
+        let plan = Self { dir, file, settings, kept_settings };
+        plan.check_settings()?;
         plan.write(spec.seed)?;
         Ok(plan)
     }
@@ -234,9 +263,11 @@ impl Plan {
                 _ => {}
             }
             let text = self.config_of(&process, seed.map(|seed| mix64(seed ^ place as u64))).to_string();
-            write_atomically(&process.config, text.as_bytes())
+            // The options of a store may be secrets.
+            write_private(&process.config, text.as_bytes())
                 .map_err(LocalError::file("write", &process.config))?;
         }
+        self.settings.write(&self.dir)?;
         self.file.write(&self.dir)
     }
 
@@ -298,13 +329,8 @@ impl Plan {
             node.insert("coordinators".into(), file.coordinator_addresses().into());
         }
         let section = process.role.to_string();
-        for (of, key, value) in &self.settings {
-            if *of == section {
-                own.insert(key.clone(), value.clone());
-            } else if of == "node" {
-                node.insert(key.clone(), value.clone());
-            }
-        }
+        own.extend(self.settings.section(&section).map(|(key, value)| (key.clone(), value.clone())));
+        node.extend(self.settings.section("node").map(|(key, value)| (key.clone(), value.clone())));
         Table::from_iter([("node".to_owned(), node.into()), (section, own.into())])
     }
 }
@@ -319,9 +345,15 @@ fn threads_each(workers: usize) -> i64 {
     cores.div_ceil(workers.max(1)) as i64
 }
 
-fn choose(spec: &Spec, dir: &Path, before: Option<&ClusterFile>) -> Result<ClusterFile, LocalError> {
+fn choose(
+    spec: &Spec,
+    dir: &Path,
+    before: Option<&ClusterFile>,
+    settings: &Settings,
+) -> Result<ClusterFile, LocalError> {
     let mut ports = Ports::new();
-    let mut members = |role: Role, count: usize, known: &[Member]| {
+    let mut members = |role: Role, asked: Option<usize>, known: &[Member]| {
+        let count = asked.unwrap_or(if known.is_empty() { Spec::PROCESSES } else { known.len() });
         (1..=count)
             .map(|number| {
                 let name = format!("{role}-{number}");
@@ -340,18 +372,19 @@ fn choose(spec: &Spec, dir: &Path, before: Option<&ClusterFile>) -> Result<Clust
         grpc: ports.keep_or_choose(remembered.map(|router| router.grpc))?,
         http: match spec.http {
             // Chosen here, so that a router that is started again is found where it was.
-            any if any.port() == 0 => {
+            Some(any) if any.port() == 0 => {
                 let before = remembered.map(|router| router.http).filter(|http| http.ip() == any.ip());
                 ports.keep_or_choose_on(any.ip(), before)?
             }
-            chosen => chosen,
+            Some(chosen) => chosen,
+            None => remembered.map_or(Spec::HTTP, |router| router.http),
         },
     };
     let cluster_id = before.map_or_else(|| draw_cluster_id(dir), |file| file.cluster_id.clone());
     Ok(ClusterFile {
         format_version: FORMAT_VERSION,
         cluster_id,
-        store: dir.join("store").display().to_string(),
+        store: settings.store().map_or_else(|| dir.join("store").display().to_string(), str::to_owned),
         coordinators,
         workers,
         routers: vec![router],
@@ -374,9 +407,9 @@ mod tests {
     fn spec(dir: &Path) -> Spec {
         Spec {
             dir: dir.to_owned(),
-            coordinators: 3,
-            workers: 2,
-            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            coordinators: Some(3),
+            workers: Some(2),
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             seed: Some(7),
             settings: vec!["coordinator.lease_ms=500".to_owned(), "node.log=debug".to_owned()],
         }
@@ -422,7 +455,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Plan::prepare(&spec(folder.path())).unwrap().file;
         let taken = std::net::TcpListener::bind(first.workers[0].address).unwrap();
-        let second = Plan::prepare(&Spec { workers: 3, ..spec(folder.path()) }).unwrap().file;
+        let second = Plan::prepare(&Spec { workers: Some(3), ..spec(folder.path()) }).unwrap().file;
         assert_eq!(second.coordinators, first.coordinators);
         assert_eq!(second.cluster_id, first.cluster_id);
         assert_eq!(second.workers[1], first.workers[1]);
@@ -434,7 +467,7 @@ mod tests {
     fn another_number_of_coordinators_is_refused_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         Plan::prepare(&spec(folder.path())).unwrap();
-        let refusal = Plan::prepare(&Spec { coordinators: 1, ..spec(folder.path()) }).unwrap_err();
+        let refusal = Plan::prepare(&Spec { coordinators: Some(1), ..spec(folder.path()) }).unwrap_err();
         assert!(refusal.to_string().contains("--coordinators 3"), "{refusal}");
     }
 
@@ -443,8 +476,59 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let http = taken.local_addr().unwrap();
-        let refusal = Plan::prepare(&Spec { http, ..spec(folder.path()) }).unwrap_err().to_string();
+        let refusal = Plan::prepare(&Spec { http: Some(http), ..spec(folder.path()) }).unwrap_err().to_string();
         assert!(refusal.contains("--http") && refusal.contains(&http.to_string()), "{refusal}");
         assert!(!folder.path().join("cluster.json").exists());
+    }
+
+    /// What `shoal up --dir DIR` asks for.
+    fn open(dir: &Path) -> Spec {
+        Spec {
+            dir: dir.to_owned(),
+            coordinators: None,
+            workers: None,
+            http: None,
+            seed: None,
+            settings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_start_that_asks_for_nothing_is_as_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let given = |settings: &[&str]| settings.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let settings = given(&["node.store=s3://bucket/models", "node.store_options.region=here"]);
+        let first = Plan::prepare(&Spec { settings, ..spec(folder.path()) }).unwrap();
+        let second = Plan::prepare(&open(folder.path())).unwrap();
+        assert_eq!(second.file, first.file);
+        assert_eq!(second.file.store, "s3://bucket/models");
+        assert_eq!(second.kept_settings, ["node.store", "node.store_options"]);
+        let config = sources(&second.processes()[4]).read::<RawWorker>().unwrap().resolve(2).unwrap();
+        assert_eq!(config.node.store_options["region"], "here");
+        let settings = given(&["node.store=/elsewhere"]);
+        let third = Plan::prepare(&Spec { settings, ..open(folder.path()) }).unwrap();
+        assert_eq!((third.file.store.as_str(), third.kept_settings.len()), ("/elsewhere", 1));
+    }
+
+    #[test]
+    fn a_cluster_file_that_is_lost_or_cut_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Plan::prepare(&spec(folder.path())).unwrap().file;
+        for damage in [None, Some("{\"format"), Some("")] {
+            match damage {
+                None => std::fs::remove_file(ClusterFile::path(folder.path())).unwrap(),
+                Some(text) => std::fs::write(ClusterFile::path(folder.path()), text).unwrap(),
+            }
+            assert_eq!(Plan::prepare(&open(folder.path())).unwrap().file, first, "{damage:?}");
+        }
+    }
+
+    #[test]
+    fn data_of_an_unknown_cluster_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("store/models")).unwrap();
+        let refusal = Plan::prepare(&open(folder.path())).unwrap_err().to_string();
+        assert!(refusal.contains("cluster.json") && !refusal.contains("remove"), "{refusal}");
+        assert!(!folder.path().join("config").exists());
     }
 }

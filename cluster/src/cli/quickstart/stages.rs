@@ -339,7 +339,7 @@ impl Stages<'_> {
 
     /// The first user of the first shard that has one.
     async fn some_user(&self, dataset: &DatasetInfo, version: &ModelVersion) -> anyhow::Result<EntityId> {
-        let store = Store::open(&self.plan.file.store)?;
+        let store = Store::open_with(&self.plan.file.store, &self.plan.settings.store_options())?;
         let files = ModelFiles::open(&store, version, dataset).await?;
         for shard in 0..files.shard_count() {
             let part = files.part(Side::Users, shard).await?;
