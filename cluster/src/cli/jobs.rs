@@ -5,7 +5,7 @@ use shoal_proto::v1::{JobInfo, JobState};
 use super::{connection::ClusterArgs, failure::Exit, signals::Signals, train};
 use crate::{
     client::is_over,
-    output::{self, Align, Table},
+    output::{self, Align, Cell, Table, style},
 };
 
 /// Commands on jobs.
@@ -82,7 +82,8 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("DATA SET", Align::Left),
         ("RESULT", Align::Left),
         ("CREATED", Align::Left),
-    ]);
+    ])
+    .flexible(&["DATA SET", "RESULT"]);
     for job in &jobs {
         let json = output::job(job);
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
@@ -91,14 +92,15 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
             (None, "") => job.error.lines().next().unwrap_or_default().to_owned(),
             (None, version) => version.to_owned(),
         };
+        let state = text("state");
         table.row([
-            job.job_id.clone(),
-            text("kind"),
-            text("state"),
-            format!("{:.0} %", share_done(job) * 100.0),
-            text("dataset_name"),
-            result,
-            text("created"),
+            Cell::from(job.job_id.clone()),
+            text("kind").into(),
+            Cell::styled(state.clone(), style::of_state(&state)),
+            format!("{:.0} %", share_done(job) * 100.0).into(),
+            text("dataset_name").into(),
+            result.into(),
+            text("created").into(),
         ]);
     }
     output::print(&if table.is_empty() { "There is no job yet.".to_owned() } else { table.to_string() })?;

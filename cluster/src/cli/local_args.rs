@@ -9,12 +9,16 @@ use std::{
 
 use anyhow::Context as _;
 use shoal_common::rpc::Channels;
+use tokio::time::Instant;
 
 use super::{connection::DirArgs, listen::listen_address, signals::Signals};
-use crate::local::{FolderLock, LocalCluster, Notices, Plan, Spec};
+use crate::local::{FolderLock, LocalCluster, LocalError, Notices, Plan, Spec};
 
 /// How long nodes of an earlier start may take to leave: longer than they drain.
 const EARLIER_NODES_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the router of an earlier start may still hold its address.
+const HTTP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The shape of a local cluster.
 #[derive(Debug, Clone, clap::Args)]
@@ -90,7 +94,7 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
         left = leave_of_earlier_nodes(&spec.dir, &notices) => left,
     };
     left?;
-    let plan = Plan::prepare(spec)?;
+    let plan = prepare(spec).await?;
     if !plan.kept_settings.is_empty() {
         let names = plan.kept_settings.join(", ");
         notices(&format!("as at the last start: {names} (settings.toml in the folder)"));
@@ -125,6 +129,23 @@ async fn leave_of_earlier_nodes(dir: &Path, notices: &Notices) -> anyhow::Result
         drop(FolderLock::wait(&folder, EARLIER_NODES_PATIENCE, say).await?);
     }
     Ok(())
+}
+
+/// Prepares the cluster. A process that was just killed may hold the address for HTTP for a moment, which is waited
+/// for where the folder had a cluster before.
+async fn prepare(spec: &Spec) -> Result<Plan, LocalError> {
+    let founded = spec.dir.join("cluster.json").exists();
+    let give_up_at = Instant::now() + if founded { HTTP_PATIENCE } else { Duration::ZERO };
+    loop {
+        match Plan::prepare(spec) {
+            Err(LocalError::Http { source, .. })
+                if source.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < give_up_at =>
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            prepared => return prepared,
+        }
+    }
 }
 
 impl Running {

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::output::Colour;
 use failure::Exit;
 
 const EXIT_CODES: &str = "\
@@ -58,6 +59,9 @@ Examples:
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// When to print in colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide_short_help = true)]
+    color: Colour,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -100,6 +104,7 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    cli.color.choose();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -12,7 +12,7 @@ use super::{
     connection::{ClusterArgs, find_version},
     failure::Exit,
 };
-use crate::output::{self, Align, Table};
+use crate::output::{self, Align, Cell, Table, style};
 
 /// Commands on model versions.
 #[derive(Debug, clap::Subcommand)]
@@ -149,7 +149,8 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("RECALL@20", Align::Right),
         ("NDCG@20", Align::Right),
         ("CREATED", Align::Left),
-    ]);
+    ])
+    .flexible(&["DATA SET"]);
     for version in &versions {
         table.row(version_cells(version));
     }
@@ -161,20 +162,23 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn version_cells(version: &ModelVersion) -> [String; 8] {
+fn version_cells(version: &ModelVersion) -> [Cell; 8] {
     let json = output::model(version);
     let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
     let number = |path: &str| json.pointer(path).and_then(serde_json::Value::as_f64);
     let metric = |path: &str| number(path).map(output::decimal).unwrap_or_default();
+    let state = text("state");
+    // To the minute: the version's name has the second.
+    let created = text("created").chars().take("2026-11-24T10:15".len()).collect::<String>();
     [
-        version.name.clone(),
-        text("state"),
-        format!("{}@{}", version.dataset_name, version.dataset_version),
-        text("model"),
-        metric("/evaluation/rating/rmse"),
-        metric("/evaluation/lists/recall_at_20"),
-        metric("/evaluation/lists/ndcg_at_20"),
-        text("created"),
+        version.name.clone().into(),
+        Cell::styled(state.clone(), style::of_state(&state)),
+        format!("{}@{}", version.dataset_name, version.dataset_version).into(),
+        text("model").into(),
+        metric("/evaluation/rating/rmse").into(),
+        metric("/evaluation/lists/recall_at_20").into(),
+        metric("/evaluation/lists/ndcg_at_20").into(),
+        created.into(),
     ]
 }
 

@@ -7,6 +7,7 @@ use shoal_common::{config::RawRouter, net};
 
 use super::{
     failure::Exit,
+    listen::listen_address,
     role::{Node, RoleArgs, SETTINGS_HELP, quoted},
     worker::coordinators_flag,
 };
@@ -27,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     coordinators: Vec<String>,
     /// Where HTTP clients call [router.http_listen]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     http: Option<SocketAddr>,
     /// How long a query may take in all [router.timeout_ms]
     #[arg(long, value_name = "MILLISECONDS")]

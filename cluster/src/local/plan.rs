@@ -9,7 +9,6 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -27,9 +26,6 @@ use super::{
 };
 
 pub(super) const FORMAT_VERSION: u32 = 1;
-
-/// How long the router of an earlier start may still hold its address.
-const HTTP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +182,7 @@ impl Plan {
     /// The first problem found.
     pub fn check(spec: &Spec) -> Result<(), LocalError> {
         spec.check_shape()?;
-        check_http(spec.http.unwrap_or(Spec::HTTP), Duration::ZERO)?;
+        check_http(spec.http.unwrap_or(Spec::HTTP))?;
         let settings = Settings::parse(&spec.settings)?;
         let file = choose(spec, &spec.dir, None, &settings)?;
         Self { dir: spec.dir.clone(), file, settings, kept_settings: Vec::new() }.check_settings()
@@ -213,10 +209,9 @@ impl Plan {
         let given_names = given.names();
         let kept_settings = earlier.names().into_iter().filter(|name| !given_names.contains(name)).collect();
         let settings = given.over(earlier);
-        let patience = if before.is_some() { HTTP_PATIENCE } else { Duration::ZERO };
         let file = choose(spec, &dir, before.as_ref(), &settings)?;
         if let Some(router) = file.routers.first() {
-            check_http(router.http, patience)?;
+            check_http(router.http)?;
         }
         let plan = Self { dir, file, settings, kept_settings };
         plan.check_settings()?;

@@ -8,7 +8,6 @@ use std::{
     collections::HashSet,
     hash::{BuildHasher as _, RandomState},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
-    time::{Duration, Instant},
 };
 
 use super::LocalError;
@@ -68,20 +67,11 @@ fn is_free(address: SocketAddr) -> bool {
     TcpListener::bind(address).is_ok()
 }
 
-/// Refuses an address for HTTP that cannot be listened on, before anything is started. A process that has just been
-/// killed may hold it for a moment, which `patience` allows for.
-pub(super) fn check_http(address: SocketAddr, patience: Duration) -> Result<(), LocalError> {
-    let give_up_at = Instant::now() + patience;
-    loop {
-        let source = match TcpListener::bind(address) {
-            Ok(_) => return Ok(()),
-            Err(source) => source,
-        };
-        if source.kind() != std::io::ErrorKind::AddrInUse || Instant::now() >= give_up_at {
-            let mut suggestion = address;
-            suggestion.set_port(address.port().checked_add(1).unwrap_or(8_001));
-            return Err(LocalError::Http { address, suggestion, source });
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+/// Refuses an address for HTTP that cannot be listened on, before anything is started.
+pub(super) fn check_http(address: SocketAddr) -> Result<(), LocalError> {
+    TcpListener::bind(address).map(drop).map_err(|source| {
+        let mut suggestion = address;
+        suggestion.set_port(address.port().checked_add(1).unwrap_or(8_001));
+        LocalError::Http { address, suggestion, source }
+    })
 }

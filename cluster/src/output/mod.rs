@@ -1,7 +1,9 @@
 //! What commands print: tables and sentences for people, JSON for scripts.
 
-mod bars;
 mod json;
+mod panels;
+pub mod scale;
+pub mod style;
 mod table;
 mod text;
 mod worth;
@@ -10,18 +12,19 @@ use std::io::{self, Write as _};
 
 use serde_json::Value;
 
-pub use bars::{Bars, Group};
 pub use json::{dataset, iso_time, job, model, parameters, status, sweep_metrics};
-pub use table::{Align, Table};
+pub use panels::{Baseline, Panel, Panels, Series};
+pub use style::Colour;
+pub use table::{Align, Cell, Table};
 pub use text::{bytes, count, decimal, evaluation_lines, genre_list, metrics_lines, seconds, work_line};
 pub use worth::worth;
 
-/// Prints text and a newline to standard output. A reader that has gone away (`shoal … | head`) is no error.
+/// Prints text and a newline to standard output, without its colours where they are not wanted. A reader that has gone away (`shoal … | head`) is no error.
 ///
 /// # Errors
 /// When standard output cannot be written.
 pub fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = anstream::stdout().lock();
     match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,

@@ -4,7 +4,9 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Cluster, Load, Oracle, SMALL, Shape, eventually, folder, generate, processes_of};
+use crate::support::{
+    Cluster, Load, Oracle, Running, SMALL, Shape, eventually, folder, generate, processes_of,
+};
 
 const CLIENTS: usize = 3;
 const QUESTIONS: usize = 150;
@@ -153,4 +155,36 @@ async fn children_leave_when_the_one_that_started_them_is_killed() {
     assert_eq!(processes_of(cluster.dir()).len(), 7);
     cluster.supervisor().send(Signal::KILL);
     eventually("the children have left", || processes_of(cluster.dir()).is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_right_after_a_killed_one_is_like_it() {
+    let folder = folder();
+    let shape = Shape { coordinators: 1, workers: 2, settings: vec!["worker.training_threads=1".to_owned()] };
+    let cluster = Cluster::start_in(folder.path(), shape).await;
+    let dir = cluster.dir().display().to_string();
+    let addresses = || {
+        let file: Value =
+            serde_json::from_slice(&std::fs::read(cluster.dir().join("cluster.json")).unwrap()).unwrap();
+        (file["coordinators"].clone(), file["workers"].clone(), file["routers"].clone())
+    };
+    let before = addresses();
+    cluster.supervisor().send(Signal::KILL);
+    for round in 0..3 {
+        // Nothing is named but the folder, and the nodes of the killed start are still there.
+        let output = folder.path().join(round.to_string());
+        std::fs::create_dir(&output).unwrap();
+        let mut again = Running::start(&output, &["up", "--supervised", "--dir", &dir]);
+        let url = again.prints("the cluster is up again", |text| {
+            text.contains("Ctrl-C").then(|| text.split_whitespace().find(|word| word.starts_with("http")))?
+                .map(str::to_owned)
+        });
+        assert_eq!(url.await, cluster.url(), "round {round}");
+        assert_eq!(addresses(), before, "round {round}");
+        let said = again.stderr();
+        assert!(said.contains("worker.training_threads") && said.contains("router.timeout_ms"), "{said}");
+        again.send(Signal::KILL);
+    }
+    let settings = std::fs::read_to_string(cluster.dir().join("config/worker-2.toml")).unwrap();
+    assert!(settings.contains("training_threads = 1"), "{settings}");
 }

@@ -15,7 +15,7 @@ use crate::{
         connection::{ClusterArgs, find_version},
         failure::{Exit, refusal},
     },
-    output::{self, Align, Bars, Group, Table},
+    output::{self, Align, Baseline, Cell, Panel, Panels, Series, Table, style},
 };
 
 /// Flags of `shoal models compare`.
@@ -34,36 +34,56 @@ pub(in crate::cli) struct CompareArgs {
     cluster: ClusterArgs,
 }
 
-/// A measure: its name for people, where it is in the evaluation, and whether it is drawn.
+/// A measure: its name for people, where it is in the evaluation and where the baseline's is, which way is better,
+/// and whether it is drawn.
 struct Measure {
     name: &'static str,
     path: &'static str,
+    baseline: Option<(&'static str, &'static str)>,
+    lower_is_better: bool,
     drawn: bool,
 }
 
-const fn measure(name: &'static str, path: &'static str, drawn: bool) -> Measure {
-    Measure { name, path, drawn }
+const BIASES: &str = "biases";
+const POPULARITY: &str = "popularity";
+
+/// An error of predicted ratings.
+const fn error(name: &'static str, path: &'static str, baseline: &'static str, drawn: bool) -> Measure {
+    Measure { name, path, baseline: Some((BIASES, baseline)), lower_is_better: true, drawn }
+}
+
+/// A score of lists.
+const fn score(name: &'static str, path: &'static str, baseline: &'static str, drawn: bool) -> Measure {
+    Measure { name, path, baseline: Some((POPULARITY, baseline)), lower_is_better: false, drawn }
+}
+
+/// How lists spread.
+const fn spread(name: &'static str, path: &'static str, lower_is_better: bool) -> Measure {
+    Measure { name, path, baseline: None, lower_is_better, drawn: true }
 }
 
 const MEASURES: [Measure; 18] = [
-    measure("rmse", "/rating/rmse", false),
-    measure("mae", "/rating/mae", false),
-    measure("mse", "/rating/mse", false),
-    measure("r2", "/rating/r2", false),
-    measure("precision@10", "/lists/precision_at_10", true),
-    measure("precision@20", "/lists/precision_at_20", false),
-    measure("recall@10", "/lists/recall_at_10", true),
-    measure("recall@20", "/lists/recall_at_20", true),
-    measure("ndcg@10", "/lists/ndcg_at_10", true),
-    measure("ndcg@20", "/lists/ndcg_at_20", true),
-    measure("map@10", "/lists/map_at_10", false),
-    measure("map@20", "/lists/map_at_20", true),
-    measure("mrr@10", "/lists/mrr_at_10", false),
-    measure("mrr@20", "/lists/mrr_at_20", true),
-    measure("coverage", "/coverage", true),
-    measure("novelty", "/lists/novelty", false),
-    measure("diversity", "/lists/diversity", true),
-    measure("gini", "/gini", true),
+    error("rmse", "/rating/rmse", "/rating_baseline/rmse", true),
+    error("mae", "/rating/mae", "/rating_baseline/mae", false),
+    error("mse", "/rating/mse", "/rating_baseline/mse", false),
+    Measure {
+        lower_is_better: false,
+        ..error("r2", "/rating/r2", "/rating_baseline/r2", false)
+    },
+    score("precision@10", "/lists/precision_at_10", "/popularity/precision_at_10", false),
+    score("precision@20", "/lists/precision_at_20", "/popularity/precision_at_20", false),
+    score("recall@10", "/lists/recall_at_10", "/popularity/recall_at_10", false),
+    score("recall@20", "/lists/recall_at_20", "/popularity/recall_at_20", true),
+    score("ndcg@10", "/lists/ndcg_at_10", "/popularity/ndcg_at_10", true),
+    score("ndcg@20", "/lists/ndcg_at_20", "/popularity/ndcg_at_20", true),
+    score("map@10", "/lists/map_at_10", "/popularity/map_at_10", false),
+    score("map@20", "/lists/map_at_20", "/popularity/map_at_20", true),
+    score("mrr@10", "/lists/mrr_at_10", "/popularity/mrr_at_10", false),
+    score("mrr@20", "/lists/mrr_at_20", "/popularity/mrr_at_20", true),
+    spread("coverage", "/coverage", false),
+    Measure { drawn: false, ..score("novelty", "/lists/novelty", "/popularity/novelty", false) },
+    score("diversity", "/lists/diversity", "/popularity/diversity", true),
+    spread("gini", "/gini", true),
 ];
 
 pub(in crate::cli) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
@@ -80,8 +100,9 @@ pub(in crate::cli) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
         })
     });
     let evaluations = evaluations.collect::<anyhow::Result<Vec<Value>>>()?;
+    let comparison = Comparison { versions: &versions, evaluations: &evaluations };
     if let Some(path) = &args.plot {
-        let drawing = bars(&versions, &evaluations).to_svg();
+        let drawing = comparison.drawing().to_svg();
         std::fs::write(path, drawing).with_context(|| format!("cannot write '{}'", path.display()))?;
     }
     if args.json {
@@ -91,7 +112,7 @@ pub(in crate::cli) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
         output::print_json(&json!({"versions": documents.collect::<Vec<_>>()}))?;
         return Ok(Exit::Done);
     }
-    output::print(&table(&versions, &evaluations).to_string())?;
+    output::print(&format!("{}\n{}", comparison.legend(), comparison.table()))?;
     let data = |version: &ModelVersion| (version.dataset_name.clone(), version.dataset_version.clone());
     if versions.iter().any(|version| data(version) != data(versions[0])) {
         output::print(
@@ -105,31 +126,108 @@ pub(in crate::cli) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn value(evaluation: &Value, measure: &Measure) -> Option<f64> {
-    evaluation.pointer(measure.path).and_then(Value::as_f64)
+/// Versions and what each is worth, side by side.
+struct Comparison<'a> {
+    versions: &'a [&'a ModelVersion],
+    evaluations: &'a [Value],
 }
 
-fn table(versions: &[&ModelVersion], evaluations: &[Value]) -> Table {
-    let names = versions.iter().map(|version| (version.name.as_str(), Align::Right));
-    let columns: Vec<(&str, Align)> = std::iter::once(("MEASURE", Align::Left)).chain(names).collect();
-    let mut table = Table::new(&columns);
-    for measure in &MEASURES {
-        let cells = evaluations
+impl Comparison<'_> {
+    /// The letter by which a version goes in the table: A, B, …, Z, A1, B1, ….
+    fn letter(place: usize) -> String {
+        let letter = char::from(b'A' + (place % 26) as u8);
+        if place < 26 { letter.to_string() } else { format!("{letter}{}", place / 26) }
+    }
+
+    /// Which version each letter stands for.
+    fn legend(&self) -> Table {
+        let mut table = Table::new(&[
+            ("", Align::Left),
+            ("VERSION", Align::Left),
+            ("MODEL", Align::Left),
+            ("STATE", Align::Left),
+            ("DATA SET", Align::Left),
+        ])
+        .flexible(&["DATA SET"]);
+        for (place, version) in self.versions.iter().enumerate() {
+            let state = state_of(version);
+            table.row([
+                Self::letter(place).into(),
+                version.name.clone().into(),
+                version.model.clone().into(),
+                Cell::styled(state.clone(), style::of_state(&state)),
+                format!("{}@{}", version.dataset_name, version.dataset_version).into(),
+            ]);
+        }
+        table
+    }
+
+    /// A line for each measure, the best figure marked; baselines at its end.
+    fn table(&self) -> Table {
+        let letters: Vec<String> = (0..self.versions.len()).map(Self::letter).collect();
+        let names = letters.iter().map(|letter| (letter.as_str(), Align::Right));
+        let columns: Vec<(&str, Align)> =
+            std::iter::once(("MEASURE", Align::Left)).chain(names).chain([("BASELINE", Align::Left)]).collect();
+        let mut table = Table::new(&columns);
+        for measure in &MEASURES {
+            let panel = self.panel(measure);
+            let best = panel.best();
+            let figure = |value: &Option<f64>| match *value {
+                None => Cell::default(),
+                // The mark is there for whoever sees no colours.
+                Some(value) if best == Some(value) => {
+                    Cell::styled(format!("*{}", output::decimal(value)), style::BEST)
+                }
+                Some(value) => output::decimal(value).into(),
+            };
+            let baseline = panel.baseline.as_ref();
+            let baseline = baseline.map(|of| format!("{} {}", output::decimal(of.value), of.name));
+            let name = if measure.lower_is_better { format!("{} ↓", measure.name) } else { measure.name.to_owned() };
+            let cells = panel.values.iter().map(figure);
+            table.row(
+                std::iter::once(Cell::from(name)).chain(cells).chain([Cell::from(baseline.unwrap_or_default())]),
+            );
+        }
+        table
+    }
+
+    fn panel(&self, measure: &Measure) -> Panel {
+        let figure =
+            |evaluation: &Value, path: &str| evaluation.pointer(path).and_then(Value::as_f64);
+        let baseline = measure.baseline.and_then(|(name, path)| {
+            // Baselines are the same for all that were measured on the same ratings.
+            let value = self.evaluations.iter().find_map(|evaluation| figure(evaluation, path))?;
+            Some(Baseline { name, value })
+        });
+        Panel {
+            title: measure.name.to_owned(),
+            lower_is_better: measure.lower_is_better,
+            values: self.evaluations.iter().map(|evaluation| figure(evaluation, measure.path)).collect(),
+            baseline,
+        }
+    }
+
+    fn drawing(&self) -> Panels {
+        let series = self.versions.iter().enumerate().map(|(place, version)| {
+            let state = state_of(version);
+            let state = if state == "live" { " (live)" } else { "" };
+            Series { short: Self::letter(place), name: format!("{}  {}{state}", version.model, version.name) }
+        });
+        let mut datasets: Vec<String> = self
+            .versions
             .iter()
-            .map(|evaluation| value(evaluation, measure).map(output::decimal).unwrap_or_default());
-        table.row(std::iter::once(measure.name.to_owned()).chain(cells));
+            .map(|version| format!("{}@{}", version.dataset_name, version.dataset_version))
+            .collect();
+        datasets.dedup();
+        Panels {
+            title: "Model versions on held-out ratings".to_owned(),
+            subtitle: format!("{}; dashed: the baseline on the same ratings", datasets.join(", ")),
+            series: series.collect(),
+            panels: MEASURES.iter().filter(|measure| measure.drawn).map(|measure| self.panel(measure)).collect(),
+        }
     }
-    table
 }
 
-fn bars(versions: &[&ModelVersion], evaluations: &[Value]) -> Bars {
-    let group = |measure: &Measure| Group {
-        label: measure.name.to_owned(),
-        values: evaluations.iter().map(|evaluation| value(evaluation, measure).unwrap_or_default()).collect(),
-    };
-    Bars {
-        title: "Held-out measures of lists".to_owned(),
-        series: versions.iter().map(|version| version.name.clone()).collect(),
-        groups: MEASURES.iter().filter(|measure| measure.drawn).map(group).collect(),
-    }
+fn state_of(version: &ModelVersion) -> String {
+    output::model(version)["state"].as_str().unwrap_or_default().to_owned()
 }

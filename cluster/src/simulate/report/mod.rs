@@ -4,12 +4,12 @@ mod plot;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use self::plot::{Axis, Line, bars, escaped, lines};
+use self::plot::{Axis, Line, bars, lines};
 use super::{
     summary::Summary,
     tally::{Latencies, Tally},
 };
-use crate::output;
+use crate::output::{self, scale::escaped};
 
 const STYLE: &str = include_str!("page.css");
 /// Points of the curve of percentiles.

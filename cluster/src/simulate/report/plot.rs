@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::output::scale::{escaped, round_step, tick_text};
+
 /// Size of a plot, and the room around its lines, in pixels.
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
@@ -33,7 +35,7 @@ impl Axis {
         let high = if high > 0.0 { high } else { 1.0 };
         let step = round_step(high / TICKS);
         let count = (high / step).ceil() as usize;
-        let ticks = (0..=count).map(|at| (at as f64 * step, number(at as f64 * step)));
+        let ticks = (0..=count).map(|at| (at as f64 * step, tick_text(at as f64 * step)));
         let ticks: Vec<_> = ticks.filter(|(value, _)| *value <= high * 1.000_001).collect();
         Self { label: label.to_owned(), low: 0.0, high, is_log: false, ticks }
     }
@@ -48,7 +50,7 @@ impl Axis {
         // Over many powers only those of ten itself have room.
         let sparse = all.len() > 10;
         let is_shown = |tick: &f64| !sparse || (tick.log10() - tick.log10().round()).abs() < 1e-9;
-        let ticks = all.into_iter().filter(is_shown).map(|tick| (tick, number(tick))).collect();
+        let ticks = all.into_iter().filter(is_shown).map(|tick| (tick, tick_text(tick))).collect();
         Self { label: label.to_owned(), low, high, is_log: true, ticks }
     }
 
@@ -114,7 +116,8 @@ pub(super) fn lines(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
         (TOP + HEIGHT - BOTTOM) / 2.0,
         escaped(&y.label)
     );
-    for line in lines.iter().filter(|line| !line.points.is_empty()) {
+    // The first line is drawn last, and a dashed one over a solid one, so that lines of one course are all seen.
+    for line in lines.iter().rev().filter(|line| !line.points.is_empty()) {
         let points: Vec<String> =
             line.points.iter().map(|(a, b)| format!("{:.1},{:.1}", across(*a), up(*b))).collect();
         let _ = writeln!(svg, "<polyline class=\"{}\" points=\"{}\"/>", line.class, points.join(" "));
@@ -152,28 +155,6 @@ pub(super) fn bars(title: &str, bars: &[(String, u64, &str)]) -> String {
     }
     svg.push_str("</svg></figure>\n");
     svg
-}
-
-/// Text as HTML shows it.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// The next of 1, 2, 5, 10, 20, … above a distance.
-fn round_step(distance: f64) -> f64 {
-    let power = 10_f64.powf(distance.log10().floor());
-    [1.0, 2.0, 5.0]
-        .into_iter()
-        .map(|digit| digit * power)
-        .find(|step| *step >= distance)
-        .unwrap_or(10.0 * power)
-}
-
-/// A tick's text: no more digits than it needs.
-fn number(value: f64) -> String {
-    let text = format!("{value:.3}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    text.to_owned()
 }
 
 #[cfg(test)]
