@@ -118,7 +118,7 @@ impl Cluster {
     /// # Errors
     /// When the training fails.
     pub fn train(&self, data_set: &str, flags: &[&str]) -> anyhow::Result<Value> {
-        let mut arguments = vec!["train", "--models", "als", "--force", "--data-set", data_set];
+        let mut arguments = vec!["train", "--models", "als", "--force", "--dataset", data_set];
         arguments.extend_from_slice(flags);
         self.json(&arguments)
     }

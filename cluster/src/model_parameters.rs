@@ -4,6 +4,7 @@
 
 use std::str::FromStr;
 
+use shoal_common::model_name;
 use shoal_proto::v1::{
     ContentParameters, HybridParameters, ItemCfParameters, ModelParameters, Similarity, SplitParameters,
     model_parameters::Model,
@@ -174,9 +175,12 @@ impl FromStr for BlendWeights {
         for part in text.split(',') {
             let (name, value) =
                 part.split_once('=').ok_or_else(|| format!("'{part}' is not a name, '=' and a number"))?;
+            // A source that is no model has one spelling.
+            let name = name.trim().to_ascii_lowercase();
+            let registered = model_name::typed(&name).unwrap_or(&name);
             let source = SOURCES
                 .iter()
-                .position(|source| source.eq_ignore_ascii_case(name.trim()))
+                .position(|source| model_name::registered(source).unwrap_or(source) == registered)
                 .ok_or_else(|| format!("'{name}' is none of {}", SOURCES.join(", ")))?;
             let weight =
                 value.trim().parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
@@ -200,7 +204,7 @@ mod tests {
 
     #[test]
     fn weights_are_named_and_checked() {
-        assert_eq!("als=.6, content=0.2,ITEM_CF=0.2".parse(), Ok(BlendWeights([0.6, 0.2, 0.2, 0.0])));
+        assert_eq!("als=.6, content-based=0.2,ITEM_CF=0.2".parse(), Ok(BlendWeights([0.6, 0.2, 0.2, 0.0])));
         for bad in ["als", "als=-1", "als=nan", "als=0", "als=1,als=2", "spark=1", ""] {
             assert!(bad.parse::<BlendWeights>().is_err(), "{bad}");
         }

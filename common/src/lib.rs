@@ -11,6 +11,7 @@ pub mod config;
 pub mod exposure;
 pub mod hash;
 pub mod ids;
+pub mod model_name;
 pub mod net;
 pub mod profile;
 pub mod readable;

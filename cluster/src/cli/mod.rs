@@ -48,7 +48,7 @@ Examples:
   shoal quickstart --data ./ml-latest-small    the same with MovieLens files
   shoal up                                     an empty local cluster
   shoal dataset import ./ml-latest-small
-  shoal train --data-set ml-latest-small --promote
+  shoal train --dataset ml-latest-small --promote
   shoal recommend 1 -n 5
   shoal status --watch
   shoal simulate --rate 100 --report out.html";

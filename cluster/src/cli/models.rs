@@ -9,7 +9,7 @@ use shoal_common::readable::parameters_json;
 use shoal_proto::v1::{HybridModel, HybridSource, ModelVersion, ObjectiveChoice, PromoteReply};
 
 use super::{
-    connection::{ClusterArgs, find_version},
+    connection::{ClusterArgs, find_version, model_name},
     failure::Exit,
 };
 use crate::output::{self, Align, Cell, Table, style};
@@ -58,8 +58,8 @@ pub(super) struct PromoteArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct RollbackArgs {
     /// Of which model; by default of the one that answers queries that name none
-    #[arg(long, value_parser = ["als", "item_cf", "content", "hybrid"])]
-    model: Option<String>,
+    #[arg(long, value_parser = model_name)]
+    model: Option<&'static str>,
     #[command(flatten)]
     output: ListArgs,
 }
@@ -97,10 +97,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
             print_live(&reply, version.json)
         }
         Command::Rollback(args) => {
-            // As the registry names it.
-            let model =
-                args.model.map(|model| if model == "content" { "content_based".to_owned() } else { model });
-            let reply = args.output.cluster.connect()?.rollback(model.as_deref()).await?;
+            let reply = args.output.cluster.connect()?.rollback(args.model).await?;
             print_live(&reply, args.output.json)
         }
         Command::Verify(args) => files::verify(args).await,

@@ -2,15 +2,18 @@
 
 use serde_json::Value;
 
-use super::{connection::RouterArgs, failure::Exit};
+use super::{
+    connection::{RouterArgs, model_name},
+    failure::Exit,
+};
 use crate::output::{self, Align, Table};
 
 /// Which model is asked.
 #[derive(Debug, clap::Args)]
 struct ModelArgs {
     /// The model whose live version answers; the default model's if not given
-    #[arg(long, value_parser = ["als", "item_cf", "content", "hybrid"])]
-    model: Option<String>,
+    #[arg(long, value_parser = model_name)]
+    model: Option<&'static str>,
 }
 
 /// Flags of `shoal recommend`.
@@ -128,7 +131,7 @@ pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
 }
 
 pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
-    let parameters: Vec<_> = args.model.model.map(|model| ("model", model)).into_iter().collect();
+    let parameters: Vec<_> = args.model.model.map(|model| ("model", model.to_owned())).into_iter().collect();
     let answer = args.router.connect()?.predict(&args.user, &args.movie, &parameters).await?;
     if args.json {
         output::print_json(&answer)?;
@@ -148,7 +151,7 @@ pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
 
 fn list_parameters(n: u32, model: ModelArgs, complete: bool) -> Vec<(&'static str, String)> {
     let mut parameters = vec![("n", n.to_string())];
-    parameters.extend(model.model.map(|model| ("model", model)));
+    parameters.extend(model.model.map(|model| ("model", model.to_owned())));
     parameters.extend(complete.then(|| ("complete", "true".to_owned())));
     parameters
 }

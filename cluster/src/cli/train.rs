@@ -24,14 +24,14 @@ use crate::{
 
 const EXAMPLE: &str = "\
 Examples:
-  shoal train --data-set ml-latest-small --promote
-  shoal train --models ALS --rank 64 --iterations 20 --objective implicit
-  shoal train --models ALS --rank 256 --objective implicit --solver ials++ --block-size 64
-  shoal train --models ALS --objective explicit --nonnegative
-  shoal train --models ITEM_CF,HYBRID --force
-  shoal train --models ITEM_CF --promote --default
-  shoal train --models HYBRID --weights als=.6,item_cf=.2,content=.2
-  shoal train --models ALS,ITEM_CF --split temporal --test-ratio 0.1
+  shoal train --dataset ml-latest-small --promote
+  shoal train --models als --rank 64 --iterations 20 --objective implicit
+  shoal train --models als --rank 256 --objective implicit --solver ials++ --block-size 64
+  shoal train --models als --objective explicit --nonnegative
+  shoal train --models item_cf,hybrid --force
+  shoal train --models item_cf --promote --default
+  shoal train --models hybrid --weights als=.6,item_cf=.2,content=.2
+  shoal train --models als,item_cf --split temporal --test-ratio 0.1
 
 A model that was trained before from the same data with the same parameters is not trained again without --force.
 
@@ -42,8 +42,8 @@ Ctrl-C asks whether to cancel the job or only to stop watching it.";
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
     /// Name of the data set, or name@version; by default the one imported last
-    #[arg(long, alias = "dataset", value_name = "NAME")]
-    data_set: Option<String>,
+    #[arg(long, alias = "data-set", value_name = "NAME")]
+    dataset: Option<String>,
     /// Which models to train
     #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_values = ["als", "item_cf", "content", "hybrid"])]
     models: Vec<Kind>,
@@ -80,6 +80,7 @@ enum Kind {
     #[value(name = "item_cf", alias = "item-cf")]
     ItemCf,
     /// Similar items by what they are
+    #[value(aliases = ["content_based", "content-based"])]
     Content,
     /// A blend of the others
     Hybrid,
@@ -118,7 +119,7 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
     let client = args.cluster.connect()?;
     let mut signals = Signals::install()?;
     let datasets = client.datasets().await?;
-    let dataset = match &args.data_set {
+    let dataset = match &args.dataset {
         Some(wanted) => find_dataset(&datasets, wanted)?,
         None => newest(datasets.iter()).ok_or_else(|| {
             refusal(Exit::NotFound, "there is no data set yet; `shoal dataset import PATH` reads one")

@@ -471,7 +471,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let http = taken.local_addr().unwrap();
-        let refusal = Plan::prepare(&Spec { http: Some(http), ..spec(folder.path()) }).unwrap_err().to_string();
+        let refusal =
+            Plan::prepare(&Spec { http: Some(http), ..spec(folder.path()) }).unwrap_err().to_string();
         assert!(refusal.contains("--http") && refusal.contains(&http.to_string()), "{refusal}");
         assert!(!folder.path().join("cluster.json").exists());
     }

@@ -26,8 +26,7 @@ impl Spec {
     pub const PROCESSES: usize = 3;
 
     /// Where a new cluster's HTTP clients call.
-    pub const HTTP: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8_000);
+    pub const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8_000);
 
     pub(super) fn check_shape(&self) -> Result<(), LocalError> {
         if let Some(coordinators) = self.coordinators

@@ -181,7 +181,8 @@ impl Panels {
             };
             let y = up(*value);
             if panel.lower_is_better {
-                let _ = writeln!(svg, "<circle class=\"s{class}\" cx=\"{middle:.1}\" cy=\"{y:.1}\" r=\"6\"/>");
+                let _ =
+                    writeln!(svg, "<circle class=\"s{class}\" cx=\"{middle:.1}\" cy=\"{y:.1}\" r=\"6\"/>");
             } else {
                 let width = (slot * 0.72).min(BAR_WIDTH_MAX);
                 let _ = writeln!(
@@ -207,7 +208,8 @@ impl Panel {
     /// The best figure, unless all are alike.
     #[must_use]
     pub fn best(&self) -> Option<f64> {
-        let values: Vec<f64> = self.values.iter().copied().flatten().filter(|value| value.is_finite()).collect();
+        let values: Vec<f64> =
+            self.values.iter().copied().flatten().filter(|value| value.is_finite()).collect();
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         (least < most).then_some(if self.lower_is_better { least } else { most })
@@ -270,7 +272,9 @@ mod tests {
             .collect();
         assert_eq!(heights.len(), 2, "{svg}");
         assert!((heights[1] / heights[0] - 2.0).abs() < 0.01, "{heights:?}");
-        assert!(svg.contains("&lt;title&gt;") && svg.contains("a &lt; b &amp; c") && !svg.contains("<title>"));
+        assert!(
+            svg.contains("&lt;title&gt;") && svg.contains("a &lt; b &amp; c") && !svg.contains("<title>")
+        );
         assert!(svg.contains("popularity 0.1800"));
     }
 

@@ -102,8 +102,7 @@ impl Table {
     #[must_use]
     pub fn within(&self, width: usize) -> String {
         let widths = self.widths(width);
-        let headings: Vec<Cell> =
-            self.columns.iter().map(|(heading, _)| heading.as_str().into()).collect();
+        let headings: Vec<Cell> = self.columns.iter().map(|(heading, _)| heading.as_str().into()).collect();
         let mut text = String::new();
         for row in std::iter::once(&headings).chain(&self.rows) {
             let mut line = String::new();
@@ -132,7 +131,8 @@ impl Table {
             self.rows.iter().map(|row| row[at].text.width()).chain([heading.width()]).max().unwrap_or(0)
         };
         let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
-        let mut over = (widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)).saturating_sub(most);
+        let mut over =
+            (widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)).saturating_sub(most);
         // A column at a time, so that the widest gives way first.
         while over > 0
             && let Some(at) = self.flexible.iter().copied().max_by_key(|&at| widths[at])

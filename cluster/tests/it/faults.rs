@@ -176,7 +176,8 @@ async fn a_start_right_after_a_killed_one_is_like_it() {
         std::fs::create_dir(&output).unwrap();
         let mut again = Running::start(&output, &["up", "--supervised", "--dir", &dir]);
         let url = again.prints("the cluster is up again", |text| {
-            text.contains("Ctrl-C").then(|| text.split_whitespace().find(|word| word.starts_with("http")))?
+            text.contains("Ctrl-C")
+                .then(|| text.split_whitespace().find(|word| word.starts_with("http")))?
                 .map(str::to_owned)
         });
         assert_eq!(url.await, cluster.url(), "round {round}");

@@ -50,7 +50,7 @@ pub(super) struct CallQuery {
 pub(super) struct ModelQuery {
     /// `als` (factors), `item_cf` (movies rated alike), `content` (movies with features alike) or `hybrid` (a
     /// blend of these and popularity). By default the model that was made the default.
-    #[param(pattern = "^(als|item_cf|content|hybrid)$", example = "als")]
+    #[param(pattern = "^(als|item_cf|content|content_based|hybrid)$", example = "als")]
     model: Option<String>,
 }
 

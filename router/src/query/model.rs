@@ -1,5 +1,7 @@
 //! Which model a query asks, and what a version answers from.
 
+use shoal_common::model_name;
+
 use super::QueryError;
 use crate::snapshot::Live;
 
@@ -20,22 +22,22 @@ pub enum Model {
 pub(super) const POPULARITY: &str = "popularity";
 
 impl Model {
-    /// Reads a parameter; an empty one names no model.
+    const ALL: [Self; 4] = [Self::Als, Self::ItemCf, Self::Content, Self::Hybrid];
+
+    /// Reads a parameter, by [`model_name::registered`]; an empty one names no model.
     ///
     /// # Errors
     /// When there is no such model.
     pub fn parse(name: &str) -> Result<Option<Self>, QueryError> {
-        match name {
-            "" => Ok(None),
-            "als" => Ok(Some(Self::Als)),
-            "item_cf" => Ok(Some(Self::ItemCf)),
-            "content" => Ok(Some(Self::Content)),
-            "hybrid" => Ok(Some(Self::Hybrid)),
-            other => {
-                let reason = format!("'{other}' is not one of 'als', 'item_cf', 'content' and 'hybrid'");
-                Err(QueryError::invalid("model", reason))
-            }
+        if name.is_empty() {
+            return Ok(None);
         }
+        let registered = model_name::registered(name);
+        let model = Self::ALL.into_iter().find(|model| registered == Some(model.registered()));
+        model.map(Some).ok_or_else(|| {
+            let reason = format!("'{name}' is not one of 'als', 'item_cf', 'content' and 'hybrid'");
+            QueryError::invalid("model", reason)
+        })
     }
 
     /// As clients name it.
@@ -51,8 +53,7 @@ impl Model {
 
     /// How clients name what the registry names so.
     pub(super) fn client_name(registered: &str) -> Option<&'static str> {
-        let models = [Self::Als, Self::ItemCf, Self::Content, Self::Hybrid];
-        models.into_iter().find(|model| model.registered() == registered).map(Self::name)
+        Self::ALL.into_iter().find(|model| model.registered() == registered).map(Self::name)
     }
 
     /// As the registry names it.

@@ -66,10 +66,7 @@ const MEASURES: [Measure; 18] = [
     error("rmse", "/rating/rmse", "/rating_baseline/rmse", true),
     error("mae", "/rating/mae", "/rating_baseline/mae", false),
     error("mse", "/rating/mse", "/rating_baseline/mse", false),
-    Measure {
-        lower_is_better: false,
-        ..error("r2", "/rating/r2", "/rating_baseline/r2", false)
-    },
+    Measure { lower_is_better: false, ..error("r2", "/rating/r2", "/rating_baseline/r2", false) },
     score("precision@10", "/lists/precision_at_10", "/popularity/precision_at_10", false),
     score("precision@20", "/lists/precision_at_20", "/popularity/precision_at_20", false),
     score("recall@10", "/lists/recall_at_10", "/popularity/recall_at_10", false),
@@ -166,8 +163,10 @@ impl Comparison<'_> {
     fn table(&self) -> Table {
         let letters: Vec<String> = (0..self.versions.len()).map(Self::letter).collect();
         let names = letters.iter().map(|letter| (letter.as_str(), Align::Right));
-        let columns: Vec<(&str, Align)> =
-            std::iter::once(("MEASURE", Align::Left)).chain(names).chain([("BASELINE", Align::Left)]).collect();
+        let columns: Vec<(&str, Align)> = std::iter::once(("MEASURE", Align::Left))
+            .chain(names)
+            .chain([("BASELINE", Align::Left)])
+            .collect();
         let mut table = Table::new(&columns);
         for measure in &MEASURES {
             let panel = self.panel(measure);
@@ -182,18 +181,23 @@ impl Comparison<'_> {
             };
             let baseline = panel.baseline.as_ref();
             let baseline = baseline.map(|of| format!("{} {}", output::decimal(of.value), of.name));
-            let name = if measure.lower_is_better { format!("{} ↓", measure.name) } else { measure.name.to_owned() };
+            let name = if measure.lower_is_better {
+                format!("{} ↓", measure.name)
+            } else {
+                measure.name.to_owned()
+            };
             let cells = panel.values.iter().map(figure);
             table.row(
-                std::iter::once(Cell::from(name)).chain(cells).chain([Cell::from(baseline.unwrap_or_default())]),
+                std::iter::once(Cell::from(name))
+                    .chain(cells)
+                    .chain([Cell::from(baseline.unwrap_or_default())]),
             );
         }
         table
     }
 
     fn panel(&self, measure: &Measure) -> Panel {
-        let figure =
-            |evaluation: &Value, path: &str| evaluation.pointer(path).and_then(Value::as_f64);
+        let figure = |evaluation: &Value, path: &str| evaluation.pointer(path).and_then(Value::as_f64);
         let baseline = measure.baseline.and_then(|(name, path)| {
             // Baselines are the same for all that were measured on the same ratings.
             let value = self.evaluations.iter().find_map(|evaluation| figure(evaluation, path))?;
@@ -223,7 +227,11 @@ impl Comparison<'_> {
             title: "Model versions on held-out ratings".to_owned(),
             subtitle: format!("{}; dashed: the baseline on the same ratings", datasets.join(", ")),
             series: series.collect(),
-            panels: MEASURES.iter().filter(|measure| measure.drawn).map(|measure| self.panel(measure)).collect(),
+            panels: MEASURES
+                .iter()
+                .filter(|measure| measure.drawn)
+                .map(|measure| self.panel(measure))
+                .collect(),
         }
     }
 }
