@@ -115,7 +115,11 @@ async fn all_four_are_trained_once_and_again_only_when_asked() {
     let mut compare = vec!["models", "compare", "--plot", drawing.to_str().unwrap()];
     let versions = names(&first);
     compare.extend(versions.iter().map(String::as_str));
-    prints(&cluster, &compare, &["ndcg@20", "coverage", &versions[0], &versions[3]]);
+    prints(&cluster, &compare, &["ndcg@20", "coverage", &versions[0], &versions[3], "popularity", "*0."]);
+    for arguments in [&compare[..], &["models", "list"], &["jobs", "list"]] {
+        let table = cluster.shoal(arguments).exits_with(0).stdout;
+        assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
+    }
     let svg = std::fs::read_to_string(&drawing).unwrap();
     assert!(versions.iter().all(|version| svg.contains(version.as_str())) && svg.ends_with("</svg>\n"));
 }
