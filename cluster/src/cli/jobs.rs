@@ -100,7 +100,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
             format!("{:.0} %", share_done(job) * 100.0).into(),
             text("dataset_name").into(),
             result.into(),
-            text("created").into(),
+            output::to_the_second(&text("created")).into(),
         ]);
     }
     output::print(&if table.is_empty() { "There is no job yet.".to_owned() } else { table.to_string() })?;

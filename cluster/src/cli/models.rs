@@ -149,7 +149,15 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     ])
     .flexible(&["DATA SET"]);
     for version in &versions {
-        table.row(version_cells(version));
+        // The version of a data set says something where there are several.
+        let is_only = versions.iter().all(|other| {
+            other.dataset_name != version.dataset_name || other.dataset_version == version.dataset_version
+        });
+        let dataset = match is_only {
+            true => version.dataset_name.clone(),
+            false => format!("{}@{}", version.dataset_name, version.dataset_version),
+        };
+        table.row(version_cells(version, dataset));
     }
     if table.is_empty() {
         output::print("There is no model version yet; `shoal train` makes one.")?;
@@ -159,23 +167,21 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn version_cells(version: &ModelVersion) -> [Cell; 8] {
+fn version_cells(version: &ModelVersion, dataset: String) -> [Cell; 8] {
     let json = output::model(version);
     let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
     let number = |path: &str| json.pointer(path).and_then(serde_json::Value::as_f64);
     let metric = |path: &str| number(path).map(output::decimal).unwrap_or_default();
     let state = text("state");
-    // To the minute: the version's name has the second.
-    let created = text("created").chars().take("2026-11-24T10:15".len()).collect::<String>();
     [
         version.name.clone().into(),
         Cell::styled(state.clone(), style::of_state(&state)),
-        format!("{}@{}", version.dataset_name, version.dataset_version).into(),
+        dataset.into(),
         text("model").into(),
         metric("/evaluation/rating/rmse").into(),
         metric("/evaluation/lists/recall_at_20").into(),
         metric("/evaluation/lists/ndcg_at_20").into(),
-        created.into(),
+        output::to_the_second(&text("created")).into(),
     ]
 }
 

@@ -16,7 +16,9 @@ pub use json::{dataset, iso_time, job, model, parameters, status, sweep_metrics}
 pub use panels::{Baseline, Panel, Panels, Series};
 pub use style::Colour;
 pub use table::{Align, Cell, Table};
-pub use text::{bytes, count, decimal, evaluation_lines, genre_list, metrics_lines, seconds, work_line};
+pub use text::{
+    bytes, count, decimal, evaluation_lines, genre_list, metrics_lines, seconds, to_the_second, work_line,
+};
 pub use worth::worth;
 
 /// Prints text and a newline to standard output, without its colours where they are not wanted. A reader that has gone away (`shoal … | head`) is no error.

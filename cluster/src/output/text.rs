@@ -23,6 +23,12 @@ pub fn decimal(value: f64) -> String {
     format!("{value:.4}")
 }
 
+/// An ISO 8601 time without its fraction: 2026-11-24 10:15:00.
+#[must_use]
+pub fn to_the_second(iso: &str) -> String {
+    iso.chars().take("2026-11-24T10:15:00".len()).collect::<String>().replace('T', " ")
+}
+
 /// A span of time: 0.42 s, 12.3 s, 4 min 05 s.
 #[must_use]
 pub fn seconds(value: f64) -> String {
@@ -155,6 +161,7 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.416, 12.34, 245.2].map(seconds), ["0.42 s", "12.3 s", "4 min 05 s"]);
+        assert_eq!(to_the_second("2026-11-24T10:15:00.250Z"), "2026-11-24 10:15:00");
         assert_eq!([999, 1_000, 12_345_678].map(bytes), ["999 B", "1.00 kB", "12.35 MB"]);
     }
 }

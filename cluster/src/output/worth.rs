@@ -4,7 +4,7 @@ use serde_json::Value;
 use shoal_common::readable::evaluation_json;
 use shoal_proto::v1::ModelVersion;
 
-use super::{Align, Table, decimal, seconds};
+use super::{Align, Cell, Table, decimal, seconds, style};
 
 /// What each version is worth on held-out ratings, and how long its training took unless it was kept from before.
 #[must_use]
@@ -19,19 +19,30 @@ pub fn worth<'a>(versions: impl IntoIterator<Item = (&'a ModelVersion, bool)>) -
         ("TIME", Align::Right),
         ("VERSION", Align::Left),
     ]);
-    for (version, kept) in versions {
-        let evaluation = version.evaluation.as_ref().map_or(Value::Null, evaluation_json);
-        let metric =
-            |path: &str| evaluation.pointer(path).and_then(Value::as_f64).map(decimal).unwrap_or_default();
+    let rows: Vec<_> = versions
+        .into_iter()
+        .map(|(version, kept)| {
+            (version, kept, version.evaluation.as_ref().map_or(Value::Null, evaluation_json))
+        })
+        .collect();
+    let figure = |evaluation: &Value, path: &str| evaluation.pointer(path).and_then(Value::as_f64);
+    for (version, kept, evaluation) in &rows {
+        let metric = |path: &str, better: fn(f64, f64) -> f64| {
+            let Some(value) = figure(evaluation, path) else { return Cell::default() };
+            let all = rows.iter().filter_map(|(_, _, evaluation)| figure(evaluation, path));
+            let is_best = rows.len() > 1 && all.reduce(better) == Some(value);
+            if is_best { Cell::styled(decimal(value), style::BEST) } else { decimal(value).into() }
+        };
+        let took = if *kept { "kept".to_owned() } else { seconds(version.training_seconds) };
         table.row([
-            version.model.clone(),
-            metric("/rating/rmse"),
-            metric("/lists/ndcg_at_10"),
-            metric("/lists/ndcg_at_20"),
-            metric("/lists/recall_at_20"),
-            metric("/coverage"),
-            if kept { "kept".to_owned() } else { seconds(version.training_seconds) },
-            version.name.clone(),
+            version.model.clone().into(),
+            metric("/rating/rmse", f64::min),
+            metric("/lists/ndcg_at_10", f64::max),
+            metric("/lists/ndcg_at_20", f64::max),
+            metric("/lists/recall_at_20", f64::max),
+            metric("/coverage", f64::max),
+            took.into(),
+            version.name.clone().into(),
         ]);
     }
     table
