@@ -75,6 +75,13 @@ impl UtcTime {
     }
 }
 
+/// Names for what is made at a time, of which the first that is free is taken: `20261124_101500`, then
+/// `20261124_101500_002`, `20261124_101500_003` and so on without end. Names sort by time.
+pub fn stamps(unix_ms: i64) -> impl Iterator<Item = String> {
+    let second = UtcTime::from_unix_ms(unix_ms).compact();
+    (1_u64..).map(move |number| if number == 1 { second.clone() } else { format!("{second}_{number:03}") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +98,19 @@ mod tests {
             assert_eq!(UtcTime::from_unix_ms(unix_ms).iso_8601(), expected);
         }
         assert_eq!(UtcTime::from_unix_ms(1_795_515_300_123).compact(), "20261124_101500");
+    }
+
+    #[test]
+    fn stamps_of_one_second_differ_and_sort_by_time() {
+        let mut taken = std::collections::BTreeSet::new();
+        let mut made = Vec::new();
+        for unix_ms in [vec![1_795_515_300_123; 120], vec![1_795_515_301_000; 2]].concat() {
+            let stamp = stamps(unix_ms).find(|stamp| !taken.contains(stamp)).unwrap();
+            assert!(taken.insert(stamp.clone()), "{stamp} twice");
+            made.push(stamp);
+        }
+        assert_eq!(made[..3], ["20261124_101500", "20261124_101500_002", "20261124_101500_003"]);
+        assert_eq!(made[119..], ["20261124_101500_120", "20261124_101501", "20261124_101501_002"]);
+        assert!(made.is_sorted());
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 /// Commands on jobs.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Every job that is remembered
+    /// Every job that goes on or waits, and the last 1,000 that are over
     #[command(after_help = "Examples:\n  shoal jobs list\n  shoal jobs list --json")]
     List(ListArgs),
     /// One job, with its phases and sweeps
@@ -155,6 +155,7 @@ fn describe(job: &JobInfo) -> String {
     }
     if job.finished_unix_ms != 0 {
         lines.push(format!("finished  {}", text("finished")));
+        lines.push(format!("took      {}", output::seconds(output::job_seconds(job))));
     }
     if let Some(parameters) = job.training.as_ref().and_then(|training| training.parameters.as_ref()) {
         lines.push(format!("sweeps    {} of {}", job.committed_sweeps, parameters.sweeps));

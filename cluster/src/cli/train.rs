@@ -395,8 +395,7 @@ pub(super) fn describe(job: &JobInfo) -> String {
     if let Some(dataset) = &job.dataset {
         return format!("Imported {}", super::dataset::describe(dataset));
     }
-    let spent = (job.finished_unix_ms - job.created_unix_ms).max(0) as f64 / 1_000.0;
-    let mut text = format!("Trained {} in {}", job.model_version, output::seconds(spent));
+    let mut text = format!("Trained {} in {}", job.model_version, output::seconds(output::job_seconds(job)));
     for line in job.sweeps.last().map(output::metrics_lines).unwrap_or_default() {
         text.push_str("\n  ");
         text.push_str(&line);

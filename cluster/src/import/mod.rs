@@ -11,7 +11,7 @@ mod spark;
 use bytes::Bytes;
 use serde_json::json;
 use shoal_common::{
-    clock::{Clock, UtcTime},
+    clock::{Clock, UtcTime, stamps},
     store::{
         METADATA_FILE, Manifest, PartKind, Store, StoreError, dataset_path, ids_part, join, model_path, part,
     },
@@ -172,7 +172,7 @@ fn describe(clock: &dyn Clock, model: &SparkModel, wanted: Wanted<'_>) -> ModelV
     }
 }
 
-/// Gives the version the name of the first second whose folder is free, and writes the file for people there. A
+/// Gives the version the first name of its second whose folder is free, and writes the file for people there. A
 /// model that comes without a data set gives its own name to the one that is written.
 async fn claim(
     store: &Store,
@@ -180,22 +180,23 @@ async fn claim(
     model: &SparkModel,
     wanted: Wanted<'_>,
 ) -> Result<(ModelVersion, ObjectEntry), ImportError> {
-    loop {
-        let second = UtcTime::from_unix_ms(version.created_unix_ms).compact();
+    // Names do not come to an end: one is free.
+    for stamp in stamps(version.created_unix_ms) {
         // Trainings name theirs otherwise, so none ever writes into this folder.
-        version.name = format!("spark_model_v1_{second}");
+        version.name = format!("spark_model_v1_{stamp}");
         version.path = model_path(MODEL, &version.name);
         if wanted.dataset.is_none() {
             version.dataset_name.clone_from(&version.name);
-            version.dataset_version = second;
+            version.dataset_version = stamp;
         }
         let text = format!("{:#}\n", readable(&version, model, wanted));
         let path = join(&version.path, METADATA_FILE);
         if let Some(entry) = store.put_new(&path, Bytes::from(text)).await? {
-            return Ok((version, ObjectEntry { path: METADATA_FILE.to_owned(), ..entry }));
+            let entry = ObjectEntry { path: METADATA_FILE.to_owned(), ..entry };
+            return Ok((version, entry));
         }
-        version.created_unix_ms += 1_000;
     }
+    unreachable!("the names of a second do not come to an end")
 }
 
 fn readable(version: &ModelVersion, model: &SparkModel, wanted: Wanted<'_>) -> serde_json::Value {

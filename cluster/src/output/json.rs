@@ -186,6 +186,13 @@ fn training_parameters(training: &StartTrainingRequest) -> Value {
     training.model.as_ref().map_or_else(als, parameters_json)
 }
 
+/// What a job has taken, without its time in the queue. Releases before did not say it of jobs: there it is the sum of
+/// the phases.
+#[must_use]
+pub fn job_seconds(info: &JobInfo) -> f64 {
+    if info.seconds > 0.0 { info.seconds } else { info.phase_seconds.values().sum() }
+}
+
 /// A job.
 #[must_use]
 pub fn job(info: &JobInfo) -> Value {
@@ -212,6 +219,7 @@ pub fn job(info: &JobInfo) -> Value {
         "sweeps": info.sweeps.iter().map(sweep_metrics).collect::<Vec<_>>(),
         "dataset": info.dataset.as_ref().map(dataset),
         "model_version": text(&info.model_version),
+        "seconds": job_seconds(info),
         "phase_seconds": seconds,
     })
 }

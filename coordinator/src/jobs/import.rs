@@ -26,6 +26,7 @@ use super::{
 use crate::{
     leader::{Leader, LiveWorker},
     placement::even_owners,
+    state::stamp_of,
 };
 
 const SHARDS_DEFAULT: u32 = 16;
@@ -90,7 +91,7 @@ pub(super) async fn run(
     dataset.report =
         Some(ImportReport { duplicates: dataset.report.take().unwrap_or_default().duplicates, ..report });
     dataset.name.clone_from(&request.name);
-    dataset.version = UtcTime::from_unix_ms(info.created_unix_ms).compact();
+    dataset.version = stamp_of(&info);
     dataset.path = path_of(&info);
     dataset.shard_count = shard_count;
     dataset.user_id_kind = found.user_id_kind;
@@ -120,7 +121,7 @@ pub(super) async fn run(
 
 fn path_of(info: &JobInfo) -> String {
     let name = info.import.clone().unwrap_or_default().name;
-    dataset_path(&name, &UtcTime::from_unix_ms(info.created_unix_ms).compact())
+    dataset_path(&name, &stamp_of(info))
 }
 
 /// What a job that did not publish may have written.

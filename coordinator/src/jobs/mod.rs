@@ -156,7 +156,8 @@ async fn attempt(
         let workers = wait_for_workers(leader, failed_at).await;
         let info = record.info.get_or_insert_default();
         let attempt = info.attempt + 1;
-        commit(leader, &info.job_id, Update::AttemptStarted(AttemptStarted { attempt })).await?;
+        let started = AttemptStarted { attempt, phase_seconds: tracker.phase_seconds() };
+        commit(leader, &info.job_id, Update::AttemptStarted(started)).await?;
         info.attempt = attempt;
         match info.kind() {
             JobKind::Import => import::run(leader, record, &workers, tracker).await,

@@ -1,6 +1,6 @@
 //! How far a job is: its phase for people, its fraction for bars, its seconds per phase for reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use shoal_proto::v1::JobInfo;
 use tokio::time::Instant;
@@ -54,6 +54,18 @@ impl Tracker {
         self.report();
     }
 
+    /// The seconds that each phase has taken so far, over all attempts.
+    pub(super) fn phase_seconds(&mut self) -> HashMap<String, f64> {
+        self.add_seconds();
+        self.known.phase_seconds.clone().into_iter().collect()
+    }
+
+    /// The seconds that all phases have taken so far.
+    pub(super) fn seconds(&mut self) -> f64 {
+        self.add_seconds();
+        self.known.phase_seconds.values().sum()
+    }
+
     /// The seconds per phase, when the job is over.
     pub(super) fn finish(mut self) -> BTreeMap<String, f64> {
         self.add_seconds();
@@ -61,11 +73,12 @@ impl Tracker {
     }
 
     fn add_seconds(&mut self) {
-        let (name, since) = &self.phase;
+        let (name, since) = &mut self.phase;
+        let now = Instant::now();
         if !name.is_empty() {
-            *self.known.phase_seconds.entry(name.clone()).or_default() += since.elapsed().as_secs_f64();
+            *self.known.phase_seconds.entry(name.clone()).or_default() += (now - *since).as_secs_f64();
         }
-        self.phase.1 = Instant::now();
+        *since = now;
     }
 
     fn report(&self) {

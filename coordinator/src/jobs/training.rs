@@ -28,6 +28,7 @@ use super::{
 use crate::{
     leader::{Leader, LiveWorker},
     placement::owners,
+    state::model_of,
 };
 
 /// The kind of model, which is also its folder.
@@ -50,7 +51,7 @@ pub(super) async fn run(
     let request = info.training.clone().unwrap_or_default();
     if !info.model_version.is_empty() {
         // Published by an attempt whose leader was lost before it could say so.
-        point_latest(leader, model::model_of(&request), &info.model_version).await;
+        point_latest(leader, model_of(&request), &info.model_version).await;
         return Ok(());
     }
     let state = leader.raft.view().borrow().clone();
@@ -63,7 +64,6 @@ pub(super) async fn run(
     let parameters = request.parameters.clone().unwrap_or_default();
     let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
 
-    let started = Instant::now();
     tracker.begin("loading", "loading the ratings", (0.0, 0.03));
     let held_out = split::of_als(&parameters);
     let cuts_path = cut_by_time(leader, &attempt, &dataset, &held_out, tracker).await?;
@@ -83,7 +83,7 @@ pub(super) async fn run(
     for sweep in first..=training.parameters.sweeps {
         training.sweep(record, sweep, tracker).await?;
     }
-    let version = training.publish(record, started, tracker).await?;
+    let version = training.publish(record, tracker).await?;
     commit(leader, &info.job_id, Update::VersionPublished(version.clone())).await?;
     point_latest(leader, MODEL, &version.name).await;
     record.info.get_or_insert_default().model_version = version.name;
@@ -229,7 +229,12 @@ impl Training<'_> {
             metrics = self.evaluate(&path, sweep, tracker).await?;
         }
         (metrics.sweep, metrics.seconds, metrics.work) = (sweep, seconds, Some(work));
-        let committed = SweepCommitted { sweep, checkpoint_path: path.clone(), metrics: Some(metrics) };
+        let committed = SweepCommitted {
+            sweep,
+            checkpoint_path: path.clone(),
+            metrics: Some(metrics),
+            phase_seconds: tracker.phase_seconds(),
+        };
         commit(self.leader, &info.job_id, Update::SweepCommitted(committed)).await?;
         info.committed_sweeps = sweep;
         info.sweeps.push(metrics);
@@ -300,12 +305,7 @@ impl Training<'_> {
     }
 
     /// The version's folder: factors, the files for people, the manifest last.
-    async fn publish(
-        &self,
-        record: &JobRecord,
-        started: Instant,
-        tracker: &mut Tracker,
-    ) -> Result<ModelVersion, JobError> {
+    async fn publish(&self, record: &JobRecord, tracker: &mut Tracker) -> Result<ModelVersion, JobError> {
         let mut info = record.info.clone().unwrap_or_default();
         tracker.begin("publishing", "writing the factors", (SWEEPS_SPAN.1, WRITTEN));
         let path = model::folder_of(&info);
@@ -329,7 +329,7 @@ impl Training<'_> {
             evaluation: Some(evaluation),
             created_unix_ms: info.created_unix_ms,
             job_id: info.job_id.clone(),
-            training_seconds: started.elapsed().as_secs_f64(),
+            training_seconds: tracker.seconds(),
             ..ModelVersion::default()
         };
         for (name, json) in [

@@ -7,7 +7,7 @@ use std::{
 
 use shoal_proto::v1::{LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeRole};
 
-use super::Leader;
+use super::{Leader, Members};
 use crate::state::ClusterState;
 
 /// Makes metadata known when it differs from the last; the revision grows each time.
@@ -22,7 +22,7 @@ impl Publisher {
     }
 
     pub(super) fn publish(&mut self, leader: &Leader, state: &ClusterState) {
-        let mut metadata = build(leader, state);
+        let mut metadata = build(&leader.members, state);
         metadata.leader_term = self.term;
         metadata.revision = self.revision;
         if **leader.metadata.borrow() == metadata {
@@ -37,7 +37,8 @@ impl Publisher {
     }
 }
 
-fn build(leader: &Leader, state: &ClusterState) -> Metadata {
+/// What is served now: as large as that is, however many versions and jobs there have been.
+fn build(members: &Members, state: &ClusterState) -> Metadata {
     let versions: Vec<ModelVersion> = state.wanted_versions().into_iter().cloned().collect();
     let keys: Vec<_> = versions
         .iter()
@@ -47,7 +48,7 @@ fn build(leader: &Leader, state: &ClusterState) -> Metadata {
     let workers = nodes.iter().filter(|node| node.role() == NodeRole::Worker);
     let loaded: HashMap<String, LoadedVersions> = workers
         .filter_map(|node| {
-            let versions = leader.members.last(&node.name)?.loaded?;
+            let versions = members.last(&node.name)?.loaded?;
             Some((node.name.clone(), LoadedVersions { versions }))
         })
         .collect();
@@ -90,4 +91,63 @@ fn components(state: &ClusterState, versions: &[ModelVersion]) -> Vec<ModelVersi
     let sources = versions.iter().flat_map(|version| &version.hybrid).flat_map(|hybrid| &hybrid.sources);
     let names: BTreeSet<&String> = sources.map(|source| &source.version).collect();
     names.into_iter().filter_map(|name| state.versions.get(name).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use shoal_proto::v1::{
+        DatasetInfo, HybridModel, HybridSource, JobInfo, JobRecord, Placement, ServedModel, ShardStats,
+    };
+
+    use super::*;
+
+    /// A live hybrid of the first three versions, and as many versions, data sets and jobs as wanted besides.
+    fn state(records: usize) -> ClusterState {
+        let mut state = ClusterState::new("c");
+        let source = |version: &str| HybridSource { version: version.to_owned(), ..HybridSource::default() };
+        let sources = ["als_0", "als_1", "als_2"].map(source).to_vec();
+        let hybrid = HybridModel { sources, ..HybridModel::default() };
+        for number in 0..records.max(3) {
+            let key = ("films".to_owned(), format!("{number}"));
+            let version = ModelVersion {
+                name: format!("als_{number}"),
+                model: "als".to_owned(),
+                dataset_name: key.0.clone(),
+                dataset_version: key.1.clone(),
+                ..ModelVersion::default()
+            };
+            let user_shards = vec![ShardStats::default(); 16];
+            let (name, version_of) = key.clone();
+            let dataset = DatasetInfo { name, version: version_of, user_shards, ..DatasetInfo::default() };
+            state.datasets.insert(key.clone(), dataset);
+            state.placements.insert(key, Placement::default());
+            let job_id = format!("job-{number:06}");
+            let info = JobInfo { job_id: job_id.clone(), ..JobInfo::default() };
+            state.jobs.insert(job_id, JobRecord { info: Some(info), ..JobRecord::default() });
+            state.versions.insert(version.name.clone(), version);
+        }
+        let blend = ModelVersion {
+            name: "hybrid".to_owned(),
+            hybrid: Some(hybrid),
+            ..state.versions["als_0"].clone()
+        };
+        state.versions.insert(blend.name.clone(), blend);
+        let served = ServedModel { live_version: "hybrid".to_owned(), ..ServedModel::default() };
+        state.served.insert(String::new(), served);
+        state
+    }
+
+    #[test]
+    fn the_history_is_no_part_of_what_is_made_known() {
+        let (few, many) = (build(&Members::default(), &state(3)), build(&Members::default(), &state(10_000)));
+        assert_eq!(few, many);
+        let names = |versions: &[ModelVersion]| -> Vec<String> {
+            versions.iter().map(|version| version.name.clone()).collect()
+        };
+        assert_eq!(names(&many.versions), ["hybrid"]);
+        assert_eq!(names(&many.components), ["als_0", "als_1", "als_2"]);
+        assert_eq!((many.datasets.len(), many.placements.len()), (1, 1));
+        assert!(many.encoded_len() < 1_024, "{}", many.encoded_len());
+    }
 }

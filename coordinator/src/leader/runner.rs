@@ -60,6 +60,10 @@ impl Progress {
             info.phase.clone_from(&progress.phase);
             info.progress = progress.fraction;
             info.phase_seconds = progress.phase_seconds.clone().into_iter().collect();
+            // Once a version is published its seconds stand.
+            if info.model_version.is_empty() {
+                info.seconds = progress.phase_seconds.values().sum();
+            }
         }
         info
     }

@@ -96,7 +96,8 @@ impl CoordinatorService {
 
     async fn create_job(&self, request_id: String, info: JobInfo) -> Result<Response<StartJobReply>, Status> {
         let info = JobInfo { created_unix_ms: self.leader.clock.now_unix_ms(), ..info };
-        let reply = self.command_once(request_id, Command::CreateJob(CreateJob { info: Some(info) })).await?;
+        let create = CreateJob { info: Some(info), counted: true };
+        let reply = self.command_once(request_id, Command::CreateJob(create)).await?;
         Ok(Response::new(StartJobReply { job_id: reply.job_id, ..StartJobReply::default() }))
     }
 

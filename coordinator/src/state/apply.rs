@@ -1,14 +1,13 @@
 //! What each command does to the state.
 
-use std::collections::BTreeSet;
-
+use prost::Message as _;
 use shoal_proto::v1::{
-    AnsweredRequest, AttemptStarted, CommandReply, CreateJob, DatasetInfo, JobCleaned, JobFinished,
-    JobRecord, JobState, ModelVersion, NodeRecord, Placement, PromoteStart, RefusalKind, RegisterVersion,
-    ServedModel, SweepCommitted, UpdateJob, VersionState, metadata_command::Command, update_job::Update,
+    AnsweredRequest, AttemptStarted, CommandReply, DatasetInfo, JobCleaned, JobFinished, JobRecord, JobState,
+    ModelVersion, NodeRecord, Placement, PromoteStart, RefusalKind, RegisterVersion, ServedModel,
+    SweepCommitted, UpdateJob, VersionState, metadata_command::Command, update_job::Update,
 };
 
-use super::{ANSWERS_KEPT, ClusterState, FINISHED_JOBS_KEPT, is_over, refused, replicas_are_distinct};
+use super::{ANSWERS_KEPT, ClusterState, history::spent, is_over, refused, replicas_are_distinct};
 
 impl ClusterState {
     /// Applies one command, unless it is one that was applied before: then its answer is given again.
@@ -43,6 +42,7 @@ impl ClusterState {
                 if let Some(served) = self.promoting(&promote.version) {
                     served.promoting_version.clear();
                     served.promoting_default = false;
+                    self.forget_old_placements();
                 }
                 CommandReply::default()
             }
@@ -57,6 +57,7 @@ impl ClusterState {
             return refused(RefusalKind::Invalid, "a node needs a name".to_owned());
         }
         self.nodes.insert(name, node);
+        self.forget_lost_nodes();
         CommandReply::default()
     }
 
@@ -72,51 +73,6 @@ impl ClusterState {
         CommandReply::default()
     }
 
-    fn create_job(&mut self, index: u64, create: CreateJob) -> CommandReply {
-        let mut info = create.info.unwrap_or_default();
-        if let Some(training) = &info.training
-            && self.dataset(&training.dataset_name, &training.dataset_version).is_none()
-        {
-            let (name, version) = (&training.dataset_name, &training.dataset_version);
-            return refused(
-                RefusalKind::NotFound,
-                format!("there is no data set '{name}' {version}; import it first"),
-            );
-        }
-        // The place in the log is the same on every member and never comes again.
-        let job_id = format!("job-{index:06}");
-        info.job_id.clone_from(&job_id);
-        info.set_state(JobState::Queued);
-        info.created_unix_ms = self.free_second(info.created_unix_ms);
-        let promote_pending = info.training.as_ref().is_some_and(|training| training.promote);
-        self.jobs
-            .insert(job_id.clone(), JobRecord { info: Some(info), promote_pending, ..JobRecord::default() });
-        self.forget_old_jobs();
-        CommandReply { job_id, ..CommandReply::default() }
-    }
-
-    /// The time given, or the first second after it in which nothing was created. Data sets and versions,
-    /// and their folders, are named by the second in which their job was created: two jobs that shared
-    /// one would write over each other.
-    fn free_second(&self, created_unix_ms: i64) -> i64 {
-        let jobs = self.jobs.values().filter_map(|job| job.info.as_ref()).map(|info| info.created_unix_ms);
-        let datasets = self.datasets.values().map(|dataset| dataset.created_unix_ms);
-        let versions = self.versions.values().map(|version| version.created_unix_ms);
-        let second = |unix_ms: i64| unix_ms.div_euclid(1_000);
-        let taken: BTreeSet<i64> = jobs.chain(datasets).chain(versions).map(second).collect();
-        let free = (0_i64..).map(|later| created_unix_ms.saturating_add(later * 1_000));
-        // Finitely many seconds are taken, so a free one is found.
-        free.take(taken.len() + 1).find(|&at| !taken.contains(&second(at))).unwrap_or(created_unix_ms)
-    }
-
-    fn forget_old_jobs(&mut self) {
-        let over = self.jobs_by_age().into_iter().filter(|job| is_over(job));
-        let over: Vec<String> = over.map(job_id).collect();
-        for id in over.iter().take(over.len().saturating_sub(FINISHED_JOBS_KEPT)) {
-            self.jobs.remove(id);
-        }
-    }
-
     fn update_job(&mut self, update: UpdateJob) -> CommandReply {
         let Some(job) = self.jobs.get_mut(&update.job_id) else {
             return refused(RefusalKind::NotFound, format!("there is no job '{}'", update.job_id));
@@ -130,7 +86,7 @@ impl ClusterState {
         let info = job.info.get_or_insert_default();
         match update.update {
             None | Some(Update::Cleaned(JobCleaned {})) => CommandReply::default(),
-            Some(Update::AttemptStarted(AttemptStarted { attempt })) => {
+            Some(Update::AttemptStarted(AttemptStarted { attempt, phase_seconds })) => {
                 if attempt <= info.attempt {
                     return refused(
                         RefusalKind::Precondition,
@@ -139,14 +95,21 @@ impl ClusterState {
                 }
                 info.attempt = attempt;
                 info.set_state(JobState::Running);
+                if !phase_seconds.is_empty() {
+                    info.phase_seconds = phase_seconds;
+                }
                 CommandReply::default()
             }
-            Some(Update::SweepCommitted(SweepCommitted { sweep, checkpoint_path, metrics })) => {
+            Some(Update::SweepCommitted(committed)) => {
+                let SweepCommitted { sweep, checkpoint_path, metrics, phase_seconds } = committed;
                 if sweep <= info.committed_sweeps {
                     return refused(RefusalKind::Precondition, format!("sweep {sweep} is committed already"));
                 }
                 info.committed_sweeps = sweep;
                 info.sweeps.extend(metrics);
+                if !phase_seconds.is_empty() {
+                    info.phase_seconds = phase_seconds;
+                }
                 job.checkpoint_path = checkpoint_path;
                 CommandReply::default()
             }
@@ -168,9 +131,13 @@ impl ClusterState {
         info.error = outcome.error;
         info.finished_unix_ms = outcome.finished_unix_ms;
         info.phase_seconds = outcome.phase_seconds;
+        if info.model_version.is_empty() {
+            info.seconds = spent(&info.phase_seconds);
+        }
         info.progress = if info.state() == JobState::Succeeded { 1.0 } else { info.progress };
         info.phase.clear();
         job.checkpoint_path.clear();
+        job.record_bytes = job.encoded_len() as u64;
         self.forget_old_jobs();
         CommandReply::default()
     }
@@ -216,6 +183,7 @@ impl ClusterState {
         }
         if let Some(info) = info {
             info.model_version.clone_from(&version.name);
+            info.seconds = version.training_seconds;
             // The last sweep is measured with the version that came of it.
             if let (Some(last), Some(metrics)) = (info.sweeps.last_mut(), version.metrics)
                 && last.sweep == metrics.sweep
@@ -373,11 +341,8 @@ impl ClusterState {
                 version.set_state(state);
             }
         }
+        self.forget_old_placements();
     }
-}
-
-fn job_id(job: &JobRecord) -> String {
-    job.info.clone().unwrap_or_default().job_id
 }
 
 /// It is agreed how the job ends: from now on nothing more comes of it. It is over once it is cleaned up.

@@ -13,8 +13,18 @@ impl ClusterState {
     /// As it is kept on disk and sent to members that lag.
     #[must_use]
     pub fn to_snapshot(&self) -> MetadataSnapshot {
-        let Self { cluster_id, nodes, datasets, placements, versions, served, default_model, jobs, answered } =
-            self.clone();
+        let Self {
+            cluster_id,
+            nodes,
+            datasets,
+            placements,
+            versions,
+            served,
+            default_model,
+            jobs,
+            answered,
+            last_job_number,
+        } = self.clone();
         MetadataSnapshot {
             cluster_id,
             nodes: nodes.into_values().collect(),
@@ -28,6 +38,7 @@ impl ClusterState {
             answered: answered.into_values().collect(),
             served: served.into_values().collect(),
             default_model,
+            last_job_number,
         }
     }
 
@@ -49,6 +60,7 @@ impl ClusterState {
             answered,
             served,
             default_model,
+            last_job_number,
         } = MetadataSnapshot::decode(bytes).map_err(|error| RestoreError(error.to_string()))?;
         let name_of = |info: &Option<shoal_proto::v1::NodeInfo>| info.clone().unwrap_or_default().name;
         let id_of = |info: &Option<shoal_proto::v1::JobInfo>| info.clone().unwrap_or_default().job_id;
@@ -79,6 +91,7 @@ impl ClusterState {
             default_model,
             jobs: jobs.into_iter().map(|job| (id_of(&job.info), job)).collect(),
             answered: answered.into_iter().map(|answered| (answered.index, answered)).collect(),
+            last_job_number,
         })
     }
 }

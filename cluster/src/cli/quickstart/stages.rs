@@ -52,10 +52,22 @@ impl Watch {
 
     /// A stage has ended; the next one begins.
     pub(super) fn done(&mut self, stage: &'static str, sentence: &str) {
+        let seconds = self.end(stage);
+        self.say(&format!("{sentence} ({})", output::seconds(seconds)));
+    }
+
+    /// As [`Watch::done`], for a job: the sentence tells the seconds that its record and its version tell.
+    fn done_in(&mut self, stage: &'static str, sentence: &str, job: &JobInfo) {
+        self.end(stage);
+        self.say(&format!("{sentence} ({})", output::seconds(output::job_seconds(job))));
+    }
+
+    /// The seconds of the stage that ends.
+    fn end(&mut self, stage: &'static str) -> f64 {
         let seconds = self.stage.elapsed().as_secs_f64();
         self.seconds.push((stage, seconds));
         self.stage = Instant::now();
-        self.say(&format!("{sentence} ({})", output::seconds(seconds)));
+        seconds
     }
 
     /// A stage was not needed.
@@ -225,7 +237,7 @@ impl Stages<'_> {
                 format!("job {job_id} ended, but the version '{}' is not registered", job.model_version);
             refusal(Exit::Failed, message)
         })?;
-        self.watch.done(stage, &format!("Trained {}{about}", version.name));
+        self.watch.done_in(stage, &format!("Trained {}{about}", version.name), &job);
         Ok(version)
     }
 

@@ -17,10 +17,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use shoal_common::store::{Manifest, checkpoint_path};
 use shoal_proto::v1::{
     DatasetInfo, Evaluation, HybridModel, JobRecord, ModelBaselines, ModelEvaluate, ModelEvaluateDone,
-    ModelFolder, ModelItems, ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters, StartTrainingRequest,
+    ModelFolder, ModelItems, ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters,
     model_parameters::Model, step_event::Event, step_request::Step,
 };
-use tokio::time::Instant;
 
 use super::{JobError, cuts::cut_by_time, evaluation::evaluation, steps::Attempt, tracker::Tracker};
 use crate::{
@@ -38,16 +37,6 @@ pub use same::same_training;
 /// Parts of a job that workers know by a name of their own, after the job's.
 pub(super) const PARTS: [&str; 4] = ["measure", "als", "item_cf", "content"];
 
-/// The folder of models that a request makes.
-pub(super) fn model_of(request: &StartTrainingRequest) -> &'static str {
-    match request.model.as_ref().and_then(|parameters| parameters.model.as_ref()) {
-        None => "als",
-        Some(Model::ItemCf(_)) => "item_cf",
-        Some(Model::Content(_)) => "content_based",
-        Some(Model::Hybrid(_)) => "hybrid",
-    }
-}
-
 /// Trains the model that the request asks for, and publishes it.
 pub(super) async fn run(
     leader: &Leader,
@@ -56,7 +45,6 @@ pub(super) async fn run(
     workers: &[LiveWorker],
     tracker: &mut Tracker,
 ) -> Result<(), JobError> {
-    let started = Instant::now();
     let info = record.info.clone().unwrap_or_default();
     let parameters = info.training.as_ref().and_then(|training| training.model.clone()).unwrap_or_default();
     let split = parameters.split.clone().unwrap_or_default();
@@ -70,7 +58,7 @@ pub(super) async fn run(
         Some(Model::Hybrid(hybrid)) => hybrid::train(&run, hybrid, &split, tracker).await?,
         None => return Err(JobError::Fatal("the request names no model".to_owned())),
     };
-    publish(&run, record, parameters, made, started, tracker).await
+    publish(&run, record, parameters, made, tracker).await
 }
 
 /// What a training has made, before it is published.

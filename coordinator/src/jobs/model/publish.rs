@@ -11,18 +11,19 @@ use shoal_proto::v1::{
     DatasetInfo, Evaluation, HybridModel, JobInfo, JobRecord, ModelParameters, ModelVersion, ModelWrite,
     ObjectEntry, model_parameters::Model, step_request::Step, update_job::Update,
 };
-use tokio::time::Instant;
 
-use super::{Made, Run, model_of};
-use crate::jobs::{JobError, commit, point_latest, tracker::Tracker};
+use super::{Made, Run};
+use crate::{
+    jobs::{JobError, commit, point_latest, tracker::Tracker},
+    state::{model_of, stamp_of, version_name},
+};
 
 /// The short file for people and scripts beside the full one.
 pub(in crate::jobs) const MODEL_INFO_FILE: &str = "model_info.json";
 
 /// The version's name: it follows from the job, so that every attempt writes the same folder.
 pub(in crate::jobs) fn name_of(info: &JobInfo) -> String {
-    let model = info.training.as_ref().map_or("als", model_of);
-    format!("{model}_model_v1_{}", UtcTime::from_unix_ms(info.created_unix_ms).compact())
+    version_name(info.training.as_ref().map_or("als", model_of), &stamp_of(info))
 }
 
 /// The folder that a training writes its version to.
@@ -36,7 +37,6 @@ pub(in crate::jobs) async fn publish(
     record: &mut JobRecord,
     parameters: ModelParameters,
     made: Made,
-    started: Instant,
     tracker: &mut Tracker,
 ) -> Result<(), JobError> {
     tracker.begin("publishing", "publishing", (0.97, 1.0));
@@ -53,7 +53,7 @@ pub(in crate::jobs) async fn publish(
         evaluation: Some(made.evaluation),
         created_unix_ms: info.created_unix_ms,
         job_id: info.job_id.clone(),
-        training_seconds: started.elapsed().as_secs_f64(),
+        training_seconds: tracker.seconds(),
         model_parameters: Some(parameters),
         ..ModelVersion::default()
     };

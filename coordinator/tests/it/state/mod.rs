@@ -1,6 +1,7 @@
 //! The replicated state: what commands do to it, and what holds whatever the commands are.
 
 mod commands;
+mod history;
 mod properties;
 
 use bytes::Bytes;
@@ -112,14 +113,22 @@ fn import_job(name: &str, created_unix_ms: i64) -> Command {
     let import = ImportDatasetRequest { name: name.to_owned(), ..Default::default() };
     let info =
         JobInfo { kind: JobKind::Import.into(), import: Some(import), created_unix_ms, ..Default::default() };
-    Command::CreateJob(CreateJob { info: Some(info) })
+    Command::CreateJob(CreateJob { info: Some(info), counted: true })
+}
+
+/// As the release proposed it that did not count jobs.
+fn not_counted(command: Command) -> Command {
+    match command {
+        Command::CreateJob(create) => Command::CreateJob(CreateJob { counted: false, ..create }),
+        other => other,
+    }
 }
 
 fn training_job(dataset_name: &str, promote: bool) -> Command {
     let training =
         StartTrainingRequest { dataset_name: dataset_name.to_owned(), promote, ..Default::default() };
     let info = JobInfo { kind: JobKind::Training.into(), training: Some(training), ..Default::default() };
-    Command::CreateJob(CreateJob { info: Some(info) })
+    Command::CreateJob(CreateJob { info: Some(info), counted: true })
 }
 
 fn finished(state: JobState) -> Update {

@@ -45,9 +45,12 @@ fn any_job() -> impl Strategy<Value = String> {
 fn any_update() -> impl Strategy<Value = Option<Update>> {
     let metrics = any::<bool>().prop_map(|some| some.then(SweepMetrics::default));
     let update = prop_oneof![
-        1 => (0_u32..5).prop_map(|attempt| Update::AttemptStarted(AttemptStarted { attempt })),
+        1 => (0_u32..5).prop_map(|attempt| {
+            Update::AttemptStarted(AttemptStarted { attempt, ..Default::default() })
+        }),
         1 => (0_u32..5, name("p"), metrics).prop_map(|(sweep, checkpoint_path, metrics)| {
-            Update::SweepCommitted(SweepCommitted { sweep, checkpoint_path, metrics })
+            let phase_seconds = [("sweeps".to_owned(), 0.5)].into();
+            Update::SweepCommitted(SweepCommitted { sweep, checkpoint_path, metrics, phase_seconds })
         }),
         3 => any_dataset().prop_map(Update::DatasetPublished),
         3 => any_version().prop_map(Update::VersionPublished),
@@ -61,8 +64,8 @@ fn any_update() -> impl Strategy<Value = Option<Update>> {
 }
 
 fn any_create() -> impl Strategy<Value = Command> {
-    (any::<bool>(), name("d"), name("1"), any::<bool>(), 0_i64..20_000).prop_map(
-        |(is_import, dataset_name, dataset_version, promote, created_unix_ms)| {
+    (any::<bool>(), name("d"), name("1"), any::<bool>(), 0_i64..20_000, any::<bool>()).prop_map(
+        |(is_import, dataset_name, dataset_version, promote, created_unix_ms, counted)| {
             let (mut import, mut training) = (None, None);
             if is_import {
                 import = Some(ImportDatasetRequest { name: dataset_name, ..Default::default() });
@@ -75,7 +78,7 @@ fn any_create() -> impl Strategy<Value = Command> {
                 });
             }
             let info = JobInfo { import, training, created_unix_ms, ..Default::default() };
-            Command::CreateJob(CreateJob { info: Some(info) })
+            Command::CreateJob(CreateJob { info: Some(info), counted })
         },
     )
 }
@@ -117,18 +120,24 @@ fn any_command() -> impl Strategy<Value = Command> {
 #[derive(Debug, Clone)]
 struct History {
     base: u64,
+    counted: bool,
     commands: Vec<(String, Command)>,
 }
 
 impl History {
+    /// The first jobs are counted or not: a log may begin with the release before.
+    fn create(&self, command: Command) -> Command {
+        if self.counted { command } else { not_counted(command) }
+    }
+
     /// With a data set and two versions of it, so that something can be served.
     fn machine(&self) -> Machine {
         let mut machine = Machine::new();
         machine.index = self.base;
-        let import = machine.accept(import_job("d0", 0)).job_id;
+        let import = machine.accept(self.create(import_job("d0", 0))).job_id;
         machine.update(&import, Update::DatasetPublished(dataset("d0", "10")));
         for name in ["v0", "v1"] {
-            let training = machine.accept(training_job("d0", false)).job_id;
+            let training = machine.accept(self.create(training_job("d0", false))).job_id;
             machine.update(&training, Update::VersionPublished(version(name, "d0", "10")));
         }
         machine
@@ -140,7 +149,7 @@ fn any_history() -> impl Strategy<Value = History> {
     let commands = prop::collection::vec((request_id, any_command()), 1..60);
     // Job numbers grow a digit on the way.
     let base = prop_oneof![Just(1_u64), Just(999_970)];
-    (base, commands).prop_map(|(base, commands)| History { base, commands })
+    (base, any::<bool>(), commands).prop_map(|(base, counted, commands)| History { base, counted, commands })
 }
 
 /// The command, with the id of a job that is there.
@@ -237,6 +246,7 @@ fn every_field_is_in_the_snapshot() {
         cancel_requested: true,
         promote_pending: true,
         outcome: Some(JobFinished { error: "e".into(), ..Default::default() }),
+        record_bytes: 3,
     };
     let reply = CommandReply { refusal: 1, reason: "because".into(), job_id: "job-000002".into() };
     let served = ServedModel {
@@ -260,6 +270,7 @@ fn every_field_is_in_the_snapshot() {
         default_model: "m".into(),
         jobs: [("job-000002".to_owned(), job)].into(),
         answered: [(7, AnsweredRequest { index: 7, request_id: "r".into(), reply: Some(reply) })].into(),
+        last_job_number: 9,
     };
     assert_eq!(ClusterState::from_snapshot(&state.to_snapshot().encode_to_vec()).unwrap(), state);
     assert!(ClusterState::from_snapshot(b"\xff\xff").is_err());
