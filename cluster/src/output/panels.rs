@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::scale::{escaped, round_step, tick_text};
+use super::scale::{escaped, round_step, tick_text_by};
 
 const WIDTH: f64 = 960.0;
 const MARGIN: f64 = 24.0;
@@ -19,15 +19,17 @@ const LEGEND_LINE: f64 = 22.0;
 /// About so many ticks on an axis.
 const TICKS: f64 = 4.0;
 const BAR_WIDTH_MAX: f64 = 40.0;
+/// Least part of the greatest value that an axis which does not begin at 0 shows.
+const SPAN_MIN: f64 = 0.02;
 /// Above so many series their figures would touch each other.
 const LABELS_MAX: usize = 8;
 
 /// Colours that differ also for people who see few of them (Okabe and Ito 2008), on white and on black.
 const STYLE: &str = "\
-.page{fill:#fff}.card{fill:#f7f8fa;stroke:#e2e5ea}text{fill:#1b2430;font-size:12px}.dim{fill:#5b6675}\
+.page{fill:#fff}.card{fill:#f7f8fa;stroke:#e2e5ea}.figure{paint-order:stroke;stroke:#f7f8fa;stroke-width:3px}text{fill:#1b2430;font-size:12px}.dim{fill:#5b6675}\
 .grid{stroke:#dde1e7}.base{stroke:#5b6675;stroke-width:1.5;stroke-dasharray:5 4}\
 .s0{fill:#0072b2}.s1{fill:#e69f00}.s2{fill:#009e73}.s3{fill:#cc79a7}.s4{fill:#d55e00}.s5{fill:#56b4e9}\
-@media(prefers-color-scheme:dark){.page{fill:#12161c}.card{fill:#1b2129;stroke:#2c343f}text{fill:#e6e9ee}\
+@media(prefers-color-scheme:dark){.page{fill:#12161c}.card{fill:#1b2129;stroke:#2c343f}.figure{stroke:#1b2129}text{fill:#e6e9ee}\
 .dim{fill:#9aa4b2}.grid{stroke:#323b47}.base{stroke:#9aa4b2}.s0{fill:#4aa8e0}}";
 const COLOURS: usize = 6;
 
@@ -140,10 +142,10 @@ impl Panels {
                 PANEL_WIDTH - RIGHT,
                 LEFT - 6.0,
                 at + 3.5,
-                tick_text(tick)
+                tick_text_by(tick, range.step)
             );
         }
-        self.draw_values(panel, &up, svg);
+        let labels = self.draw_values(panel, &up, svg);
         if let Some(baseline) = &panel.baseline {
             let at = up(baseline.value);
             // Its figure stands above the plot, where no bar's figure is.
@@ -156,9 +158,13 @@ impl Panels {
                 baseline.value
             );
         }
+        // Last, so that no line goes through a figure.
+        svg.push_str(&labels);
     }
 
-    fn draw_values(&self, panel: &Panel, up: &impl Fn(f64) -> f64, svg: &mut String) {
+    /// Draws bars or points; their figures are returned, to be drawn over everything else.
+    fn draw_values(&self, panel: &Panel, up: &impl Fn(f64) -> f64, svg: &mut String) -> String {
+        let mut labels = String::new();
         let ground = PANEL_HEIGHT - BOTTOM;
         let slot = (PANEL_WIDTH - LEFT - RIGHT) / panel.values.len().max(1) as f64;
         let best = panel.best();
@@ -195,12 +201,13 @@ impl Panels {
             if panel.values.len() <= LABELS_MAX {
                 let weight = if best == Some(*value) { 700 } else { 400 };
                 let _ = writeln!(
-                    svg,
-                    "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\" style=\"font-size:10.5px;font-weight:{weight}\">{value:.3}</text>",
+                    labels,
+                    "<text class=\"figure\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\" style=\"font-size:10.5px;font-weight:{weight}\">{value:.3}</text>",
                     y - if panel.lower_is_better { 10.0 } else { 4.0 }
                 );
             }
         }
+        labels
     }
 }
 
@@ -229,8 +236,14 @@ impl Range {
         let all = panel.values.iter().copied().flatten().chain(base).filter(|value| value.is_finite());
         let (least, most) =
             all.fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
-        let low = if panel.lower_is_better && least < most { least - (most - least) * 0.25 } else { 0.0 };
-        let high = if most > low { most } else { low + 1.0 };
+        // Differences that hardly are any shall not look large.
+        let span = (most - least).max(most * SPAN_MIN);
+        let low = if panel.lower_is_better && least.is_finite() { least - span * 0.25 } else { 0.0 };
+        let high = match panel.lower_is_better {
+            true if most > 0.0 => least + span,
+            false if most > 0.0 => most,
+            _ => low + 1.0,
+        };
         let step = round_step((high - low) / TICKS);
         let floor = if panel.lower_is_better { (low / step).floor() * step } else { 0.0 };
         Self { low: floor.max(0.0), high: (high / step).ceil() * step, step }

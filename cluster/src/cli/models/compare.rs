@@ -215,7 +215,7 @@ impl Comparison<'_> {
         let series = self.versions.iter().enumerate().map(|(place, version)| {
             let state = state_of(version);
             let state = if state == "live" { " (live)" } else { "" };
-            Series { short: Self::letter(place), name: format!("{}  {}{state}", version.model, version.name) }
+            Series { short: Self::letter(place), name: format!("{}{state}", version.name) }
         });
         let mut datasets: Vec<String> = self
             .versions
