@@ -293,6 +293,7 @@ impl AlsArgs {
             seed: self.seed,
             test_ratio: if test_uri.is_some() { 0.0 } else { self.test_ratio },
             test_uri: test_uri.unwrap_or_default(),
+            test_source: None,
             temporal: self.split == SplitKind::Temporal,
             threads: self.threads,
             checkpoint_every_sweeps: self.checkpoint_every,

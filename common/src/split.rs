@@ -8,6 +8,7 @@ pub fn of_als(parameters: &AlsParameters) -> SplitParameters {
     SplitParameters {
         test_ratio: parameters.test_ratio,
         test_uri: parameters.test_uri.clone(),
+        test_source: parameters.test_source.clone(),
         seed: parameters.seed,
         temporal: parameters.temporal,
     }

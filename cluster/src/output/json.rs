@@ -75,6 +75,9 @@ fn report(report: &ImportReport) -> Value {
         "duplicates": report.duplicates,
         "bytes_read": report.bytes_read,
         "files": report.files,
+        "file_count": report.file_count,
+        "rows_not_utf8": report.rows_not_utf8,
+        "characters_replaced": report.characters_replaced,
         "rejections": rejections,
     })
 }

@@ -96,7 +96,7 @@ pub async fn from_data(uri: &str, seed: u64) -> Result<Users, SourcesError> {
     let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
     let options = BTreeMap::new();
     let found = inspect(&source, &options).await?;
-    let (folder, _) = SourceFolder::open(uri, &options)?;
+    let folder = SourceFolder::open(&source, &options)?;
     let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Integer);
     let rules = Rules {
         user_id_kind: kind(found.user_id_kind()),

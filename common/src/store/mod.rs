@@ -262,12 +262,25 @@ impl Store {
     /// # Errors
     /// The store's failure.
     pub async fn list_folder(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
-        let listed = self.objects.list_with_delimiter(Some(&Path::from(folder))).await;
-        let objects = listed.map_err(|e| access("list", folder, e))?.objects;
-        let mut found: Vec<(String, u64)> =
-            objects.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
-        found.sort();
-        Ok(found)
+        Ok(self.list_entries(folder).await?.0)
+    }
+
+    /// As [`Store::list_folder`], and the paths of the folders that lie in `folder`, in path order.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn list_entries(&self, folder: &str) -> Result<(Vec<(String, u64)>, Vec<String>), StoreError> {
+        // A listed name is taken as it is: people call their folders what they like.
+        let location = Path::parse(folder).unwrap_or_else(|_| Path::from(folder));
+        let listed = self.objects.list_with_delimiter(Some(&location)).await;
+        let listed = listed.map_err(|e| access("list", folder, e))?;
+        let mut files: Vec<(String, u64)> =
+            listed.objects.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
+        let mut folders: Vec<String> =
+            listed.common_prefixes.into_iter().map(|prefix| prefix.to_string()).collect();
+        files.sort();
+        folders.sort();
+        Ok((files, folders))
     }
 
     /// Deletes every object below `folder`. Deleting what is not there is no error.

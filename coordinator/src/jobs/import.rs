@@ -12,9 +12,10 @@ use shoal_common::{
     store::{METADATA_FILE, Manifest, dataset_path, join, staging_path},
 };
 use shoal_proto::v1::{
-    DatasetInfo, DatasetSource, ImportReport, IngestBegin, IngestBuild, IngestParse, IngestParseDone,
-    IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry, RejectionCount,
-    ShardStats, SourceFile, SourceFormat, step_event::Event, step_request::Step, update_job::Update,
+    DatasetInfo, DatasetSource, FileContent, ImportReport, IngestBegin, IngestBuild, IngestParse,
+    IngestParseDone, IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry,
+    RejectionCount, ShardStats, SourceFile, SourceFormat, step_event::Event, step_request::Step,
+    update_job::Update,
 };
 use tokio::sync::mpsc;
 
@@ -39,6 +40,9 @@ const RANGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 fn lanes_of(worker: &LiveWorker) -> usize {
     worker.threads.max(1) as usize + 1
 }
+
+/// Names of files kept in the report, which every coordinator has in memory.
+const FILES_KEPT: usize = 100;
 
 /// Examples kept per reason in the report.
 const EXAMPLES_MAX: usize = 5;
@@ -156,8 +160,9 @@ enum Parsed {
 fn ranges(files: &[SourceFile], lanes: usize) -> VecDeque<IngestParse> {
     let mut ranges = VecDeque::new();
     for (number, file) in files.iter().enumerate() {
-        let size = if file.multiline {
-            // A range begins at a line end, which may be inside a quoted field.
+        let size = if file.multiline || file.one_range {
+            // A range begins at a line end, which may be inside a quoted field, and of a packed or transcoded file
+            // only the first byte's place is known.
             file.length_bytes.max(1)
         } else {
             (file.length_bytes / (2 * lanes as u64)).clamp(RANGE_BYTES_MIN, RANGE_BYTES_MAX)
@@ -248,9 +253,10 @@ fn set_multiline(files: &mut [SourceFile], ranges: &[RangeDone]) -> bool {
     any
 }
 
-/// How many rows of a file were read, and rejected.
+/// How many rows of a file were read, and rejected. The parts of one file count together.
 #[derive(Debug, Clone, Default)]
 struct FileRows {
+    content: FileContent,
     name: String,
     read: u64,
     rejected: u64,
@@ -258,11 +264,20 @@ struct FileRows {
 
 /// One report of all ranges, in file order, with line numbers of the file; and the counts of each file.
 fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> (ImportReport, Vec<FileRows>) {
-    let rows = |file: &SourceFile| FileRows { name: file.uri.clone(), ..FileRows::default() };
-    let mut by_file: Vec<FileRows> = files.iter().map(rows).collect();
+    let mut by_file: Vec<FileRows> = Vec::new();
+    let mut of_file = Vec::new();
+    for file in files {
+        let (content, name) = (file.content(), file.uri.clone());
+        let at = by_file.iter().position(|rows| rows.content == content).unwrap_or_else(|| {
+            by_file.push(FileRows { content, name, ..FileRows::default() });
+            by_file.len() - 1
+        });
+        of_file.push(at);
+    }
     ranges.sort_by_key(|range| (range.step.file, range.step.begin));
     let mut merged = ImportReport {
-        files: files.iter().map(|file| file.uri.clone()).collect(),
+        files: files.iter().take(FILES_KEPT).map(|file| file.uri.clone()).collect(),
+        file_count: files.len() as u64,
         ..ImportReport::default()
     };
     let mut counts: BTreeMap<String, RejectionCount> = BTreeMap::new();
@@ -273,11 +288,14 @@ fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> (ImportRep
             lines = u64::from(files[file as usize].header_lines);
         }
         let report = done.report.unwrap_or_default();
-        by_file[file as usize].read += report.rows_read;
-        by_file[file as usize].rejected += report.rows_read - report.rows_accepted;
+        let rows = &mut by_file[of_file[file as usize]];
+        rows.read += report.rows_read;
+        rows.rejected += report.rows_read - report.rows_accepted;
         merged.rows_read += report.rows_read;
         merged.rows_accepted += report.rows_accepted;
         merged.bytes_read += report.bytes_read;
+        merged.rows_not_utf8 += report.rows_not_utf8;
+        merged.characters_replaced += report.characters_replaced;
         for rejection in report.rejections {
             let count = counts.entry(rejection.reason.clone()).or_insert_with(|| RejectionCount {
                 reason: rejection.reason.clone(),

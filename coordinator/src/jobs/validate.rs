@@ -73,7 +73,7 @@ pub fn validate_training(request: &StartTrainingRequest) -> Vec<String> {
 }
 
 pub(super) fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
-    let SplitParameters { test_ratio, test_uri, temporal, seed: _ } = split;
+    let SplitParameters { test_ratio, test_uri, temporal, seed: _, test_source: _ } = split;
     if !(0.0..1.0).contains(test_ratio) {
         problems.push(format!("the test ratio {test_ratio} must be from 0 to below 1"));
     }

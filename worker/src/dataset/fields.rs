@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use encoding_rs::WINDOWS_1252;
+
 /// Splits a line at `delimiter`, honouring double quotes (a doubled quote inside a quoted field is one
 /// quote). `None` when a quote is left open: the field goes on in the next line, which no MovieLens
 /// file has.
@@ -61,13 +63,13 @@ pub fn split_double<'a>(line: &'a [u8], separator: &[u8; 2]) -> Vec<Cow<'a, [u8]
     fields
 }
 
-/// Text as UTF-8, or as Latin-1 where it is not UTF-8 (the titles of MovieLens 100K and 1M).
+/// Text as UTF-8, or as Windows-1252 where it is not UTF-8 (the titles of MovieLens 100K and 1M). That is Latin-1 with
+/// the letters and signs that Windows put in place of rarely used controls.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        // Every Latin-1 byte is the character of the same number.
-        Err(_) => Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect()),
+        Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
     }
 }
 
@@ -248,7 +250,8 @@ mod tests {
     }
 
     #[test]
-    fn latin_1_titles_are_read() {
+    fn titles_of_western_europe_are_read() {
         assert_eq!(decode(b"Mis\xe9rables, Les (1995)"), "Misérables, Les (1995)");
+        assert_eq!(decode(b"\x80 5 \x96 \x93so\x94 \xa9"), "€ 5 – “so” ©");
     }
 }

@@ -154,7 +154,7 @@ pub(super) async fn read_given(
 ) -> Result<Given, TrainError> {
     let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
     let found = inspect(&source, options).await?;
-    let (folder, _) = SourceFolder::open(uri, options)?;
+    let folder = SourceFolder::open(&source, options)?;
     let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Integer);
     let rules = Rules {
         user_id_kind: kind(dataset.user_id_kind()),
@@ -202,8 +202,9 @@ impl Finding {
 }
 
 fn ranges(file: &SourceFile) -> impl Iterator<Item = (&SourceFile, std::ops::Range<u64>)> {
-    let begins = (0..file.length_bytes).step_by(RANGE_BYTES as usize);
-    begins.map(move |begin| (file, begin..file.length_bytes.min(begin + RANGE_BYTES)))
+    let bytes = if file.one_range || file.multiline { file.length_bytes.max(1) } else { RANGE_BYTES };
+    let begins = (0..file.length_bytes).step_by(bytes as usize);
+    begins.map(move |begin| (file, begin..file.length_bytes.min(begin + bytes)))
 }
 
 /// Finds the rows of ratings, and keeps those that are owned here on either side.

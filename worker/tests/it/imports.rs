@@ -377,10 +377,13 @@ async fn lines_without_end_and_files_that_are_no_text_do_not_fill_the_memory() {
     let imported = workers.import(&source(&folder), SHARDS, 1_000_000).await.unwrap();
     assert_eq!(reasons(&imported), [(3, "the line is longer than 1 MiB")]);
     assert_eq!(ratings(&workers, &imported).await, [stored("1", "1", 3.0, 4), stored("2", "2", 3.0, 4)]);
-    for (name, bytes) in [("ratings.csv", &b"u\0s\0e\0r\0"[..]), ("ratings.csv.gz", b"\x1f\x8b")] {
+    for (name, bytes, reason) in [
+        ("ratings.csv", &b"u\0s\0e\0r\0"[..], "not in a format"),
+        ("ratings.csv.gz", b"\x1f\x8b", "cannot unpack"),
+    ] {
         let path = files(&workers, &[(name, bytes)]).join(name);
         let refused = workers.inspect(&source(&path)).await.unwrap_err();
-        assert!(refused.message().contains("unpacked"), "{}", refused.message());
+        assert!(refused.message().contains(reason), "{}", refused.message());
     }
 }
 

@@ -6,5 +6,6 @@ mod jobs;
 mod models;
 mod parquet;
 mod serving;
+mod stored;
 mod support;
 mod training;

@@ -9,6 +9,7 @@ use parquet::{
         Int32Type, Int64Type, Int96, Int96Type,
     },
     file::{
+        metadata::ParquetMetaDataWriter,
         properties::WriterProperties,
         writer::{SerializedColumnWriter, SerializedFileWriter},
     },
@@ -81,6 +82,8 @@ async fn numbers_of_every_width_in_many_row_groups() {
         (Compression::ZSTD(ZstdLevel::default()), "int32"),
         (Compression::GZIP(Default::default()), "int64"),
         (Compression::LZ4_RAW, "float"),
+        (Compression::LZ4, "float"),
+        (Compression::BROTLI(Default::default()), "double"),
     ] {
         let schema = format!(
             "message m {{ required {much} much; optional binary note (UTF8); required int32 who; required int64 what; required int64 when; }}"
@@ -250,4 +253,214 @@ async fn a_folder_of_parquet_files_is_recognised_and_damage_is_said() {
     write(&folder.join("ratings.parquet"), schema, Compression::SNAPPY, 1, &columns);
     let refused = workers.inspect(&source(&folder)).await.unwrap_err();
     assert!(refused.message().contains("'movieId'") && refused.message().contains("BOOLEAN"), "{refused}");
+}
+
+/// Reads a file of one row group of three rows, whose ids and ratings are declared like this (`%` stands for the name).
+async fn with_types(
+    workers: &Workers,
+    declared: [&str; 3],
+    [users, items, ratings_of]: [Column<'_>; 3],
+) -> (Vec<Stored>, Vec<(u64, String)>, (IdKind, IdKind)) {
+    let path = workers.folder.path().join("r.parquet");
+    write_types(&path, declared, [users, items, ratings_of]);
+    ratings(workers, &path).await
+}
+
+fn write_types(path: &Path, declared: [&str; 3], [users, items, ratings_of]: [Column<'_>; 3]) {
+    let names = ["who", "what", "much"];
+    let fields: Vec<String> =
+        declared.iter().zip(names).map(|(kind, name)| format!("{};", kind.replace('%', name))).collect();
+    let schema = format!("message m {{ {} required int64 when; }}", fields.join(" "));
+    let when: Column<'_> = &|column, _| put::<Int64Type>(column, &[978_300_760; 3], None);
+    write(path, &schema, Compression::SNAPPY, 1, &[users, items, ratings_of, when]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_and_ratings_are_what_their_types_say() {
+    const TIME: i64 = 978_300_760;
+    let workers = Workers::start(2, 1).await;
+    let small: Column<'_> = &|column, _| put::<Int32Type>(column, &[1, 2, 3], None);
+    let half = |value: f32| FixedLenByteArray::from(half::f16::from_f32(value).to_le_bytes().to_vec());
+    let halves: Column<'_> =
+        &|column, _| put::<FixedLenByteArrayType>(column, &[half(0.5), half(4.0), half(-1.5)], None);
+    // Above 2^31, where a sign would be.
+    let unsigned: Column<'_> =
+        &|column, _| put::<Int32Type>(column, &[4_000_000_000_u32 as i32, 7, u32::MAX as i32], None);
+    let declared = [
+        "required int32 % (INTEGER(32,false))",
+        "required int32 % (INTEGER(8,true))",
+        "required fixed_len_byte_array(2) % (FLOAT16)",
+    ];
+    let (found, rejected, kinds) = with_types(&workers, declared, [unsigned, small, halves]).await;
+    let expected = [
+        stored("4000000000", "1", 0.5, TIME),
+        stored("4294967295", "3", -1.5, TIME),
+        stored("7", "2", 4.0, TIME),
+    ];
+    assert_eq!((&found[..], kinds), (&expected[..], (IdKind::Integer, IdKind::Integer)));
+    assert!(rejected.is_empty());
+
+    // A yes is a rating of 1; sixteen bytes are a UUID; an id may be a decimal number without a fraction.
+    let uuids: Column<'_> = &|column, _| {
+        let uuid = |first: u8| FixedLenByteArray::from([&[first][..], &[0x5a; 15]].concat());
+        put::<FixedLenByteArrayType>(column, &[uuid(1), uuid(2), uuid(3)], None);
+    };
+    let decimals: Column<'_> = &|column, _| {
+        let decimal = |value: i128| FixedLenByteArray::from(value.to_be_bytes().to_vec());
+        let values = [9_007_199_254_740_993_00, -500, 700].map(decimal);
+        put::<FixedLenByteArrayType>(column, &values, None);
+    };
+    let likes: Column<'_> =
+        &|column, _| put::<parquet::data_type::BoolType>(column, &[true, false, true], None);
+    let declared = [
+        "required fixed_len_byte_array(16) % (UUID)",
+        "required fixed_len_byte_array(16) % (DECIMAL(38,2))",
+        "required boolean %",
+    ];
+    let (found, rejected, kinds) = with_types(&workers, declared, [uuids, decimals, likes]).await;
+    let tail = "5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a";
+    let expected = [
+        stored(&format!("01{tail}"), "9007199254740993", 1.0, TIME),
+        stored(&format!("02{tail}"), "-5", 0.0, TIME),
+        stored(&format!("03{tail}"), "7", 1.0, TIME),
+    ];
+    assert_eq!((&found[..], kinds), (&expected[..], (IdKind::Text, IdKind::Integer)));
+    assert!(rejected.is_empty());
+
+    // Texts by whatever name: with a length, as JSON, as an enumeration, or as bytes.
+    let fixed: Column<'_> = &|column, _| {
+        let text = |text: &str| FixedLenByteArray::from(text.as_bytes().to_vec());
+        put::<FixedLenByteArrayType>(column, &[text("aa"), text("bb"), text("7 ")], None);
+    };
+    let texts: Column<'_> =
+        &|column, _| put::<ByteArrayType>(column, &[text("x"), text("\u{e9}"), text("\"z\"")], None);
+    let numbers: Column<'_> =
+        &|column, _| put::<ByteArrayType>(column, &[text("1.5"), text(" 2 "), text("3e0")], None);
+    for kind in ["required binary % (JSON)", "required binary % (ENUM)", "required binary %"] {
+        let declared = ["required fixed_len_byte_array(2) %", kind, "required binary % (UTF8)"];
+        let (found, rejected, kinds) = with_types(&workers, declared, [fixed, texts, numbers]).await;
+        let expected = [
+            stored("7", "\"z\"", 3.0, TIME),
+            stored("aa", "x", 1.5, TIME),
+            stored("bb", "\u{e9}", 2.0, TIME),
+        ];
+        assert_eq!((&found[..], kinds), (&expected[..], (IdKind::Text, IdKind::Text)));
+        assert!(rejected.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_beyond_64_bits_are_refused_or_kept_as_texts() {
+    let workers = Workers::start(1, 1).await;
+    let wide: Column<'_> = &|column, _| put::<Int64Type>(column, &[u64::MAX as i64, 5, i64::MAX], None);
+    let small: Column<'_> = &|column, _| put::<Int32Type>(column, &[1, 2, 3], None);
+    let much: Column<'_> = &|column, _| put::<FloatType>(column, &[1.0, 2.0, 3.0], None);
+    let declared = ["required int64 % (INTEGER(64,false))", "required int32 %", "required float %"];
+    let (found, rejected, _) = with_types(&workers, declared, [wide, small, much]).await;
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[1].0, i64::MAX.to_string());
+    let [(row, reason)] = &rejected[..] else { panic!("{rejected:?}") };
+    assert!(*row == 1 && reason.contains("9223372036854775807") && reason.contains("--user-ids text"));
+
+    let path = workers.folder.path().join("r.parquet");
+    let mut columns = with_columns(&path, ["who", "what", "much", "when"]);
+    columns.set_user_id_kind(IdKind::Text);
+    let imported = workers.import(&columns, SHARDS, 1_000).await.unwrap();
+    let stored = workers.stored(&imported.info, Side::Users).await;
+    let users: Vec<&str> = stored.iter().map(|rating| rating.0.as_str()).collect();
+    assert_eq!(users, ["18446744073709551615", "5", "9223372036854775807"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn genres_and_tags_may_be_lists_however_they_are_written() {
+    let workers = Workers::start(2, 1).await;
+    let folder = workers.folder.path().join("source");
+    std::fs::create_dir_all(&folder).unwrap();
+    let ids: Column<'_> = &|column, _| put::<Int64Type>(column, &[10, 20, 30, 40], None);
+    let schema = "message m { required int64 userId; required int64 movieId; required float rating; }";
+    let much: Column<'_> = &|column, _| put::<FloatType>(column, &[1.0; 4], None);
+    write(&folder.join("ratings.parquet"), schema, Compression::SNAPPY, 1, &[ids, ids, much]);
+    let titles: Column<'_> =
+        &|column, _| put::<ByteArrayType>(column, &[text("A"), text("B"), text("C"), text("D")], None);
+    // Two, one, none of the list, and no list; with the level of a value that is there in each way to write it.
+    for (list, levels) in [
+        (
+            "optional group % (LIST) { repeated group list { optional binary element (UTF8); } }",
+            [3, 3, 3, 1, 0],
+        ),
+        ("optional group % (LIST) { repeated binary array (UTF8); }", [2, 2, 2, 1, 0]),
+        ("repeated binary % (UTF8)", [1, 1, 1, 0, 0]),
+    ] {
+        let genres: Column<'_> = &|column, _| {
+            let values = [text("Drama"), text("Film-Noir"), text("War")];
+            let typed = column.typed::<ByteArrayType>();
+            typed.write_batch(&values, Some(&levels), Some(&[0, 1, 0, 0, 0])).unwrap();
+        };
+        let list =
+            |name: &str| format!("{}{}", list.replace('%', name), if list.ends_with('}') { "" } else { ";" });
+        let schema = format!(
+            "message m {{ required int64 movieId; required binary title (UTF8); {} }}",
+            list("genres")
+        );
+        write(&folder.join("movies.parquet"), &schema, Compression::SNAPPY, 1, &[ids, titles, genres]);
+        let schema =
+            format!("message m {{ required int64 userId; required int64 movieId; {} }}", list("tag"));
+        write(&folder.join("tags.parquet"), &schema, Compression::SNAPPY, 1, &[ids, ids, genres]);
+        let imported = workers.import(&source(&folder), SHARDS, 1_000).await.unwrap();
+        let catalogue = workers.catalogue(&imported.info).await;
+        let genres = |item: &str| catalogue[item].3.clone();
+        assert_eq!(["10", "20", "30", "40"].map(genres), ["Drama|Film-Noir", "War", "", ""], "{schema}");
+        let tags: Vec<(String, String)> =
+            workers.tags(&imported.info).await.into_iter().map(|tag| (tag.0, tag.2)).collect();
+        let tag = |item: &str, tag: &str| (item.to_owned(), tag.to_owned());
+        assert_eq!(tags, [tag("10", "Drama"), tag("10", "Film-Noir"), tag("20", "War")], "{schema}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dictionary_at_byte_0_is_none() {
+    let workers = Workers::start(1, 1).await;
+    let path = workers.folder.path().join("r.parquet");
+    let whole: Column<'_> = &|column, _| put::<Int64Type>(column, &[1, 2, 3], None);
+    let much: Column<'_> = &|column, _| put::<FloatType>(column, &[1.0, 2.0, 3.0], None);
+    let schema =
+        "message m { required int64 who; required int64 what; required float much; required int64 when; }";
+    let properties = WriterProperties::builder().set_dictionary_enabled(false).build();
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties)).unwrap();
+    for _ in 0..2 {
+        let mut group = writer.next_row_group().unwrap();
+        for column in [whole, whole, much, whole] {
+            let mut next = group.next_column().unwrap().unwrap();
+            column(&mut next, 0);
+            next.close().unwrap();
+        }
+        group.close().unwrap();
+    }
+    let metadata = writer.close().unwrap();
+    // The same with the footer that some writers make.
+    let mut builder = metadata.into_builder();
+    let groups = builder.take_row_groups().into_iter().map(|group| {
+        let columns = group.columns().iter().map(|column| {
+            let column = column.clone().into_builder().set_dictionary_page_offset(Some(0));
+            // Indexes of pages would have to be written again.
+            let column = column.set_offset_index_offset(None).set_offset_index_length(None);
+            column.set_column_index_offset(None).set_column_index_length(None).build().unwrap()
+        });
+        let columns = columns.collect();
+        group.into_builder().set_column_metadata(columns).build().unwrap()
+    });
+    let groups = groups.collect();
+    let metadata = builder.set_row_groups(groups).set_page_index(None).build();
+    let mut footer = Vec::new();
+    ParquetMetaDataWriter::new(&mut footer, &metadata).finish().unwrap();
+    let length = bytes.len() - 8;
+    let old_footer = u32::from_le_bytes(bytes[length..length + 4].try_into().unwrap()) as usize;
+    bytes.truncate(length - old_footer);
+    bytes.extend(footer);
+    std::fs::write(&path, bytes).unwrap();
+    let (found, rejected, _) = ratings(&workers, &path).await;
+    assert_eq!(found, [stored("1", "1", 1.0, 1), stored("2", "2", 2.0, 2), stored("3", "3", 3.0, 3)]);
+    assert!(rejected.is_empty());
 }

@@ -21,18 +21,22 @@ Examples:
   shoal dataset import ./ml-latest-small
   shoal dataset import ./ml-20m --name movies --max-bad-rows 0.5%
   shoal dataset import ratings.csv --user-col customer --item-col sku --rating-col stars
+  shoal dataset import 'logs/2024-*.csv.gz' --name clicks
 
 MovieLens folders are recognised by their files: ratings.csv and movies.csv, rating.csv and movie.csv \
 (Kaggle), ratings.dat and movies.dat (1M), u.data and u.item (100K). Other CSV files (with commas, \
 semicolons, tabs or bars) and Parquet files need their columns named, unless they have MovieLens's names. \
+CSV files may be packed with gzip or zstd, and any file may be a folder of parts, as Spark writes it. \
 The workers read the files, so a path must name the same files on each of them.";
 
 /// Flags of `shoal dataset import`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(in crate::cli) struct Args {
-    /// A folder or a ratings file: a path, file:///… or s3://…
-    source: String,
+    /// A folder, a ratings file or a pattern of files ('logs/2024-*.csv'), as a path, file:///… or s3://…; several files are
+    /// read as one, in this order
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<String>,
     /// Name of the data set; by default that of the folder or file
     #[arg(long)]
     name: Option<String>,
@@ -51,6 +55,10 @@ pub(in crate::cli) struct Args {
     /// Column of the times
     #[arg(long, value_name = "COLUMN", requires = "user_col")]
     time_col: Option<String>,
+    /// Encoding of the text files (utf-16le, windows-1252, shift_jis, …); by default UTF-8, or UTF-16 where a byte-order
+    /// mark says so, and Windows-1252 for rows that are not UTF-8
+    #[arg(long, value_name = "LABEL")]
+    encoding: Option<String>,
     /// What user ids are; by default found out from the first rows
     #[arg(long, value_name = "KIND", value_enum)]
     user_ids: Option<Ids>,
@@ -112,8 +120,15 @@ pub(in crate::cli) fn source_uri(source: &str) -> anyhow::Result<String> {
     if source.contains("://") {
         return Ok(source.to_owned());
     }
-    match std::path::Path::new(source).canonicalize() {
-        Ok(path) => Ok(path.display().to_string()),
+    // Of a pattern only the folders before it are there for sure.
+    let (there, pattern) =
+        match source.find(['*', '?', '[']).filter(|_| !std::path::Path::new(source).exists()) {
+            Some(first) => source.split_at(source[..first].rfind('/').map_or(0, |slash| slash + 1)),
+            None => (source, ""),
+        };
+    match std::path::Path::new(if there.is_empty() { "." } else { there }).canonicalize() {
+        Ok(path) if pattern.is_empty() => Ok(path.display().to_string()),
+        Ok(path) => Ok(path.join(pattern).display().to_string()),
         Err(error) => {
             let message =
                 format!("cannot find '{source}': {error}; give a folder or a ratings file that is there");
@@ -145,12 +160,16 @@ pub(in crate::cli) fn dataset_name(uri: &str) -> String {
 
 impl Args {
     fn request(&self) -> anyhow::Result<ImportDatasetRequest> {
-        let uri = source_uri(&self.source)?;
+        let mut uris = self.sources.iter().map(|source| source_uri(source)).collect::<Result<Vec<_>, _>>()?;
+        // At least one is required.
+        let uri = uris.remove(0);
         let column = |name: &Option<String>| name.clone().unwrap_or_default();
         Ok(ImportDatasetRequest {
             name: self.name.clone().unwrap_or_else(|| dataset_name(&uri)),
             source: Some(DatasetSource {
                 uri,
+                more_uris: uris,
+                encoding: column(&self.encoding),
                 user_column: column(&self.user_col),
                 item_column: column(&self.item_col),
                 rating_column: column(&self.rating_col),
@@ -211,6 +230,24 @@ mod tests {
         assert_eq!(share("0.001").unwrap(), 0.001);
         assert!(share("101%").is_err());
         assert!(share("many").is_err());
+    }
+
+    #[test]
+    fn patterns_become_absolute_with_their_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(path.join("logs")).unwrap();
+        std::fs::write(path.join("logs/a[1].csv"), "x").unwrap();
+        for (source, expected) in [
+            ("logs/../logs/2024-*.csv", "logs/2024-*.csv"),
+            ("log?/x.csv", "log?/x.csv"),
+            ("logs/a[1].csv", "logs/a[1].csv"),
+        ] {
+            let uri = source_uri(&format!("{}/{source}", path.display())).unwrap();
+            assert_eq!(uri, format!("{}/{expected}", path.display()));
+        }
+        assert!(source_uri(&format!("{}/logz/*.csv", path.display())).is_err());
+        assert_eq!(source_uri("s3://b/x-*.csv").unwrap(), "s3://b/x-*.csv");
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl IngestAttempt {
             rating_min: source.rating_min,
             rating_max: source.rating_max,
         };
-        let (folder, _) = SourceFolder::open(&source.uri, &context.store_options)?;
+        let folder = SourceFolder::open(source, &context.store_options)?;
         let position = |node: &str| step.workers.iter().position(|peer| peer.node == node);
         let me = position(&context.node)
             .ok_or_else(|| request(format!("worker '{}' is not among the workers", context.node)))?;

@@ -39,7 +39,7 @@ pub struct Rules {
 }
 
 /// A relevance as it is kept.
-fn relevance(value: f64) -> Result<f32, Reason> {
+pub(super) fn relevance(value: f64) -> Result<f32, Reason> {
     if (0.0..=1.0).contains(&value) { Ok(value as f32) } else { Err(Reason::BadRelevance) }
 }
 
@@ -77,6 +77,10 @@ pub enum Reason {
     UserNotInteger,
     #[error("the movie id is not a whole number as the file's first ids are (--item-ids text takes any)")]
     ItemNotInteger,
+    #[error("the user id is above 9223372036854775807 (--user-ids text takes any)")]
+    UserTooLarge,
+    #[error("the movie id is above 9223372036854775807 (--item-ids text takes any)")]
+    ItemTooLarge,
     #[error("the rating is not a number")]
     RatingNotNumber,
     #[error("the rating is out of range")]
@@ -104,6 +108,11 @@ impl Tally {
     #[must_use]
     pub fn new(name: String) -> Self {
         Self { name, report: ImportReport::default() }
+    }
+
+    /// Counts a row's text if it is not UTF-8.
+    fn look_at(&mut self, text: &[u8]) {
+        self.report.rows_not_utf8 += u64::from(!text.is_ascii() && std::str::from_utf8(text).is_err());
     }
 
     /// Counts a row; `line` is its number, from 1.
@@ -259,6 +268,7 @@ impl RowReader {
             self.lines += 1;
             return Some(length);
         }
+        self.tally.look_at(line);
         let mut outcome = self.parser.parse(line, |row| on_row(row, position));
         if outcome == Err(Reason::OpenQuote) && self.parser.goes_over_lines() {
             match quoted_row_end(bytes, self.parser.delimiter(), last) {

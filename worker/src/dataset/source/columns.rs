@@ -41,6 +41,11 @@ impl<'a> Columns<'a> {
         Ok(Self::new(fields.iter().map(|field| decode(field).trim().to_owned()).collect(), file))
     }
 
+    /// The names, in the file's order.
+    pub(super) fn into_names(self) -> Vec<String> {
+        self.names
+    }
+
     /// How many columns there are.
     pub(super) fn count(&self) -> u32 {
         u32::try_from(self.names.len()).unwrap_or(u32::MAX)

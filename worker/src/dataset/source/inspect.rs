@@ -2,35 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use shoal_common::ids::IdKind;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use shoal_common::{ids::IdKind, store::join};
 use shoal_proto::v1::{DatasetSource, FileContent, InspectSourceReply, SourceFile, SourceFormat};
 
-use super::{SourceError, SourceFolder, columns::Columns, parquet::ParquetFile};
+use super::{
+    SourceError, SourceFolder,
+    columns::Columns,
+    files::{self, Found, extension, layout_name},
+    parquet::ParquetFile,
+};
 use crate::dataset::{fields, parse};
 
-/// Bytes at the start of a file that decide its header and its kind of ids.
-const SAMPLE_BYTES: u64 = 256 * 1024;
+/// Parts that are looked at at the same time.
+const LOOKS: usize = 16;
 
 /// Ids are texts if more than one in so many is not a whole number.
 const ROWS_PER_TEXT_ID: u32 = 100;
-
-/// Names under which a file of each content is looked for, in order of preference.
-const NAMES: [(FileContent, &[&str]); 5] = [
-    (FileContent::Ratings, &["ratings.csv", "rating.csv", "ratings.dat", "u.data", "ratings.parquet"]),
-    (FileContent::Movies, &["movies.csv", "movie.csv", "movies.dat", "u.item", "movies.parquet"]),
-    (FileContent::Tags, &["tags.csv", "tag.csv", "tags.dat"]),
-    (FileContent::GenomeScores, &["genome-scores.csv", "genome_scores.csv"]),
-    (FileContent::GenomeTags, &["genome-tags.csv", "genome_tags.csv"]),
-];
-
-/// Endings of files that are packed, which are not read.
-const PACKED: [&str; 7] = ["gz", "zip", "bz2", "xz", "zst", "7z", "tar"];
 
 /// A file, and the kinds of the ids in its first two columns.
 struct Described {
     file: SourceFile,
     kinds: (IdKind, IdKind),
+    /// Names of its columns, where it has a header.
+    columns: Vec<String>,
 }
 
 /// Looks at a source.
@@ -41,45 +36,18 @@ pub async fn inspect(
     source: &DatasetSource,
     options: &BTreeMap<String, String>,
 ) -> Result<InspectSourceReply, SourceError> {
-    let (folder, file) = SourceFolder::open(&source.uri, options)?;
-    let store_error = |error| SourceError::Store { uri: source.uri.clone(), source: Box::new(error) };
-    let listed: BTreeMap<String, u64> =
-        folder.store.list_folder("").await.map_err(store_error)?.into_iter().collect();
-    let mut files = Vec::new();
-    for (content, names) in NAMES {
-        let name = match (&file, content) {
-            (Some(file), FileContent::Ratings) => Some(file.clone()),
-            // A single file comes without a catalogue, unless the layout's own file lies beside it.
-            _ => names.iter().find(|name| listed.contains_key(**name)).map(|name| (*name).to_owned()),
-        };
-        let Some((name, length)) = name.and_then(|name| listed.get(&name).map(|length| (name, *length)))
-        else {
-            continue;
-        };
-        if length == 0 {
-            return Err(SourceError::Empty(format!("{}/{name}", folder.uri)));
-        }
-        let mut file =
-            SourceFile { uri: name, content: content.into(), length_bytes: length, ..SourceFile::default() };
-        let kinds = if extension(&file.uri) == "parquet" {
-            describe_parquet(source, &folder, &mut file).await?
-        } else {
-            describe_text(source, &folder, &mut file).await?
-        };
-        files.push(Described { file, kinds });
+    let (folder, asked) = SourceFolder::open_asked(source, options)?;
+    let mut files: Vec<Described> = Vec::new();
+    for found in files::find(&folder, &asked).await? {
+        files.extend(describe(source, &folder, found).await?);
     }
-    let ratings = files.iter().find(|found| found.file.content() == FileContent::Ratings);
-    let Some(Described { kinds, .. }) = ratings else {
-        return Err(SourceError::NoRatings {
-            uri: source.uri.clone(),
-            looked_for: NAMES[0].1.join(", "),
-            found: if listed.is_empty() {
-                "nothing".to_owned()
-            } else {
-                listed.keys().take(12).cloned().collect::<Vec<_>>().join(", ")
-            },
-        });
-    };
+    // The ratings come first.
+    let ratings = files.iter().filter(|found| found.file.content() == FileContent::Ratings);
+    let kinds = ratings.map(|found| found.kinds).reduce(|all, kinds| {
+        let either = |a, b| if a == IdKind::Text { a } else { b };
+        (either(all.0, kinds.0), either(all.1, kinds.1))
+    });
+    let kinds = kinds.ok_or_else(|| SourceError::Empty(folder.uri.clone()))?;
     let user_id_kind = IdKind::from_proto(source.user_id_kind()).unwrap_or(kinds.0);
     let item_id_kind = IdKind::from_proto(source.item_id_kind()).unwrap_or(kinds.1);
     Ok(InspectSourceReply {
@@ -90,40 +58,91 @@ pub async fn inspect(
     })
 }
 
-fn extension(name: &str) -> &str {
-    name.rsplit_once('.').map_or("", |(_, extension)| extension)
+/// Looks at a file or at the parts of one, which have to have the same columns. Parts without any text are left out.
+async fn describe(
+    source: &DatasetSource,
+    folder: &SourceFolder,
+    found: Found,
+) -> Result<Vec<Described>, SourceError> {
+    let content = found.content;
+    let first_name = found.parts.first().map(|(name, _)| join(&folder.uri, name)).unwrap_or_default();
+    let looks = found.parts.into_iter().map(|(uri, length_bytes)| async move {
+        let mut file = SourceFile { uri, content: content.into(), length_bytes, ..SourceFile::default() };
+        if extension(&file.uri) == "parquet" {
+            describe_parquet(source, folder, file).await.map(Some)
+        } else {
+            describe_text(source, folder, &mut file).await
+        }
+    });
+    let described: Vec<Option<Described>> = stream::iter(looks).buffered(LOOKS).try_collect().await?;
+    let described: Vec<Described> = described.into_iter().flatten().collect();
+    let Some(first) = described.first() else { return Err(SourceError::Empty(first_name)) };
+    let sorted = |columns: &[String]| {
+        let mut columns = columns.to_vec();
+        columns.sort();
+        columns
+    };
+    let names = sorted(&first.columns);
+    if let Some(other) = described.iter().find(|other| sorted(&other.columns) != names) {
+        let name = |described: &Described| join(&folder.uri, &described.file.uri);
+        return Err(SourceError::PartsDiffer {
+            first: name(first),
+            first_columns: listed(&first.columns),
+            other: name(other),
+            other_columns: listed(&other.columns),
+        });
+    }
+    Ok(described)
 }
 
-/// Fills in what a text file's first bytes say.
+/// Some columns, as a message has them.
+fn listed(columns: &[String]) -> String {
+    const SHOWN: usize = 20;
+    match columns {
+        [] => "not named".to_owned(),
+        _ if columns.len() <= SHOWN => columns.join(", "),
+        _ => format!("{} and {} more", columns[..SHOWN].join(", "), columns.len() - SHOWN),
+    }
+}
+
+/// Fills in what a text file's first bytes say; `None` for a file without any text.
 async fn describe_text(
     source: &DatasetSource,
     folder: &SourceFolder,
     file: &mut SourceFile,
-) -> Result<(IdKind, IdKind), SourceError> {
-    let uri = format!("{}/{}", folder.uri, file.uri);
+) -> Result<Option<Described>, SourceError> {
+    let uri = join(&folder.uri, &file.uri);
     let content = file.content();
     let named = !source.user_column.is_empty() && content == FileContent::Ratings;
-    let head: Bytes = folder.read_exactly(&file.uri, 0..file.length_bytes.min(SAMPLE_BYTES)).await?;
+    let head = folder.read_head(file, &source.encoding).await?;
+    if head.is_whole && head.text.is_empty() {
+        return Ok(None);
+    }
+    let text = &head.text[..];
     let (format, delimiter) = match (extension(&file.uri), content) {
         ("dat", _) if !named => (SourceFormat::DoubleColon, b':'),
         ("data", FileContent::Ratings) if !named => (SourceFormat::Tab, b'\t'),
+        ("base" | "test", FileContent::Ratings) if !named && is_movielens_100k(&file.uri) => {
+            (SourceFormat::Tab, b'\t')
+        }
         ("item", FileContent::Movies) => (SourceFormat::Pipe, b'|'),
-        (packed, _) if PACKED.contains(&packed) => return Err(SourceError::Format(uri)),
-        // Text has no zeros, but UTF-16 has, and so have files of other kinds.
-        _ if head.contains(&0) => return Err(SourceError::Format(uri)),
-        _ => (SourceFormat::Csv, super::columns::delimiter(&head)),
+        _ => (SourceFormat::Csv, super::columns::delimiter(text)),
     };
     file.set_format(format);
     file.delimiter = u32::from(delimiter);
-    let bom = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    // The first row's place in the text that was read.
+    let mut first_row = 0;
+    let mut names = Vec::new();
     if format == SourceFormat::Csv {
-        let end = memchr::memchr(b'\n', &head).unwrap_or(head.len());
-        let columns = Columns::read(&head[bom..end], delimiter, &uri)?;
+        let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+        let columns = Columns::read(&text[..end], delimiter, &uri)?;
         file.columns = columns.find(source, content)?;
-        file.data_offset = (end as u64 + 1).min(file.length_bytes);
+        first_row = (end + 1).min(text.len());
         (file.header_lines, file.column_count) = (1, columns.count());
+        names = columns.into_names();
         // The long files are read in many ranges, which begin at line ends.
-        file.multiline = !matches!(content, FileContent::Ratings | FileContent::GenomeScores);
+        file.multiline =
+            file.one_range || !matches!(content, FileContent::Ratings | FileContent::GenomeScores);
     } else {
         // Users, items, ratings or tags, and times; or items, titles and genres.
         file.columns = match (content, format) {
@@ -131,34 +150,37 @@ async fn describe_text(
             (_, SourceFormat::Pipe) => vec![0, 1, 5],
             _ => vec![0, 1, 2],
         };
-        file.data_offset = bom as u64;
     }
-    Ok(id_kinds(file, &head))
+    file.data_offset = head.mark_bytes + first_row as u64;
+    let kinds = id_kinds(file, &text[first_row..]);
+    Ok(Some(Described { file: file.clone(), kinds, columns: names }))
+}
+
+/// Whether a file is one of the splits that come with MovieLens 100K: `u1.base`, `ub.test`.
+fn is_movielens_100k(path: &str) -> bool {
+    let stem = layout_name(path).split('.').next();
+    stem.and_then(|stem| stem.strip_prefix('u'))
+        .is_some_and(|split| ["1", "2", "3", "4", "5", "a", "b"].contains(&split))
 }
 
 /// Fills in what a Parquet file's footer says.
 async fn describe_parquet(
     source: &DatasetSource,
     folder: &SourceFolder,
-    file: &mut SourceFile,
-) -> Result<(IdKind, IdKind), SourceError> {
-    let uri = format!("{}/{}", folder.uri, file.uri);
+    mut file: SourceFile,
+) -> Result<Described, SourceError> {
+    let uri = join(&folder.uri, &file.uri);
     let parquet = ParquetFile::open(folder, &file.uri, file.length_bytes).await?;
     let columns = Columns::new(parquet.columns(), &uri);
     file.set_format(SourceFormat::Parquet);
     file.columns = columns.find(source, file.content())?;
-    let mut kinds = Vec::new();
-    for column in file.columns.iter().filter_map(|&column| usize::try_from(column).ok()) {
-        kinds.push(parquet.id_kind(column)?);
-    }
-    // The first two columns are never absent.
-    Ok((kinds[0], kinds[1]))
+    let kinds = parquet.id_kinds(&file)?;
+    Ok(Described { file, kinds, columns: columns.into_names() })
 }
 
 /// The kinds of ids: whole numbers if nearly all of the file's first rows are. The others are bad rows then, where
 /// real text ids, such as ISBNs, have many that are not.
-fn id_kinds(file: &SourceFile, head: &[u8]) -> (IdKind, IdKind) {
-    let rows = &head[(file.data_offset as usize).min(head.len())..];
+fn id_kinds(file: &SourceFile, rows: &[u8]) -> (IdKind, IdKind) {
     let (mut read, mut texts) = (0, [0; 2]);
     let mut lines: Vec<&[u8]> = rows.split(|&byte| byte == b'\n').collect();
     // The last line of the sample may be cut off.

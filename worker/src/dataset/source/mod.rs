@@ -2,10 +2,15 @@
 //!
 //! Recognised are the MovieLens layouts as users have them: Kaggle's (`rating.csv movie.csv …`),
 //! GroupLens's (`ratings.csv movies.csv …`), 1M (`ratings.dat movies.dat`), 100K (`u.data u.item`), and
-//! any CSV or Parquet file whose columns are named ([`inspect()`]). Files are found by listing the
-//! source's folder, so a source can be wherever a store can. Their rows come in byte ranges ([`rows`]).
+//! any CSV or Parquet file whose columns are named ([`inspect()`]), also in parts and packed. Files are found by
+//! listing the source's folder ([`files`]), so a source can be wherever a store can. Their rows come in byte ranges
+//! ([`rows`]), or from one stream where bytes have to be unpacked or transcoded ([`decoding`]).
 
+mod address;
 mod columns;
+mod decoding;
+mod files;
+mod head;
 mod inspect;
 mod parquet;
 pub mod rows;
@@ -13,9 +18,10 @@ pub mod rows;
 use std::{collections::BTreeMap, ops::Range};
 
 use bytes::Bytes;
-use shoal_common::store::{Store, StoreError};
-use shoal_proto::v1::SourceFile;
+use shoal_common::store::{Store, StoreError, join};
+use shoal_proto::v1::{DatasetSource, SourceFile};
 
+use self::address::Asked;
 pub use inspect::inspect;
 
 /// Read of a range at a time.
@@ -65,9 +71,63 @@ pub enum SourceError {
     Changed(String),
     /// The format is not one that is read.
     #[error(
-        "'{0}' is not in a format that can be imported: give a CSV or Parquet file, unpacked, or a MovieLens folder"
+        "'{0}' is not in a format that can be imported: give a CSV or Parquet file (CSV may be packed with gzip or zstd), or a MovieLens folder; UTF-16 without a byte-order mark is read with --encoding utf-16le"
     )]
     Format(String),
+    /// A file is packed in a way that is not read.
+    #[error("'{file}' is packed with {packer}, which is not read: unpack it, or pack it with gzip or zstd")]
+    Packer {
+        /// The file.
+        file: String,
+        /// What packed it.
+        packer: String,
+    },
+    /// A packed file cannot be unpacked.
+    #[error("cannot unpack '{file}': it is damaged or ends too early; fetch it again")]
+    Archive {
+        /// The file.
+        file: String,
+        /// What the unpacker said.
+        source: std::io::Error,
+    },
+    /// There is no such encoding.
+    #[error("there is no encoding '{0}': give a label such as utf-8, utf-16le, windows-1252 or shift_jis")]
+    UnknownEncoding(String),
+    /// A pattern of files makes no sense.
+    #[error("'{pattern}' cannot be read as a pattern of files: {reason}")]
+    Pattern {
+        /// As given, from the first folder on that is part of it.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More files than a source may have.
+    #[error("'{uri}' has {count} files, more than the {most} that are read at once; join some of them")]
+    TooManyFiles {
+        /// The source's folder.
+        uri: String,
+        /// Files that are asked for.
+        count: usize,
+        /// The most.
+        most: usize,
+    },
+    /// Files of one source lie in different stores.
+    #[error("the files '{0}' do not lie in one store: copy them below one folder or bucket")]
+    DifferentStores(String),
+    /// Parts of one file have different columns.
+    #[error(
+        "'{first}' and '{other}' cannot be read as one file: the columns of the first are {first_columns}, those of the other {other_columns}; import them one by one"
+    )]
+    PartsDiffer {
+        /// A part.
+        first: String,
+        /// Its columns.
+        first_columns: String,
+        /// Another part.
+        other: String,
+        /// Its columns.
+        other_columns: String,
+    },
     /// A column's values are of a type that is not read.
     #[error(
         "column '{column}' of '{file}' holds values of type {kind}, which cannot be read as ids, ratings or times"
@@ -100,31 +160,28 @@ pub struct SourceFolder {
 }
 
 impl SourceFolder {
-    /// Opens the folder that holds `uri` (a file), or is `uri`, and says which file was meant, if one was.
+    /// Opens the folder in which everything lies that a source names.
     ///
     /// # Errors
     /// When there is nothing at the address, or it cannot be reached.
-    pub fn open(
-        uri: &str,
+    pub fn open(source: &DatasetSource, options: &BTreeMap<String, String>) -> Result<Self, SourceError> {
+        Ok(Self::open_asked(source, options)?.0)
+    }
+
+    /// As [`SourceFolder::open`], with what the source asks for in the folder.
+    fn open_asked(
+        source: &DatasetSource,
         options: &BTreeMap<String, String>,
-    ) -> Result<(Self, Option<String>), SourceError> {
-        let store_error = |source| SourceError::Store { uri: uri.to_owned(), source: Box::new(source) };
-        let trimmed = uri.trim_end_matches('/');
-        let is_file = match trimmed.split_once("://") {
-            None => std::path::Path::new(trimmed).is_file(),
-            Some(("file", path)) => std::path::Path::new(path).is_file(),
-            // Object stores have no folders: a name with an extension is a file.
-            Some(_) => trimmed.rsplit('/').next().is_some_and(|name| name.contains('.')),
-        };
-        let (folder, file) = match trimmed.rsplit_once('/') {
-            Some((folder, name)) if is_file => {
-                (if folder.is_empty() { "/" } else { folder }, Some(name.to_owned()))
-            }
-            None if is_file => (".", Some(trimmed.to_owned())),
-            _ => (trimmed, None),
-        };
-        let store = Store::open_existing(folder, options).map_err(store_error)?;
-        Ok((Self { store, uri: folder.to_owned() }, file))
+    ) -> Result<(Self, Vec<Asked>), SourceError> {
+        let (uri, asked) = address::resolve(source)?;
+        let store = Store::open_existing(&uri, options)
+            .map_err(|error| SourceError::Store { uri: uri.clone(), source: Box::new(error) })?;
+        Ok((Self { store, uri }, asked))
+    }
+
+    /// A failure of the store at a path of the folder.
+    fn error(&self, path: &str, source: StoreError) -> SourceError {
+        SourceError::Store { uri: join(&self.uri, path), source: Box::new(source) }
     }
 
     /// The next bytes of a file from `position` on, and whether they are the last. Pieces go little beyond `end`, as the
@@ -144,17 +201,21 @@ impl SourceFolder {
         if position >= piece_end {
             return Ok((Bytes::new(), is_last));
         }
-        Ok((self.read_exactly(&file.uri, position..piece_end).await?, is_last))
+        let mut bytes = self.read_exactly(&file.uri, position..piece_end).await?;
+        if file.cr_lines {
+            let mut text = bytes.to_vec();
+            decoding::end_lines_with_feeds(&mut text);
+            bytes = text.into();
+        }
+        Ok((bytes, is_last))
     }
 
     /// Bytes of a file that it has to have.
     async fn read_exactly(&self, name: &str, range: Range<u64>) -> Result<Bytes, SourceError> {
-        let uri = format!("{}/{name}", self.uri);
         let read = self.store.get_range(name, range.clone()).await;
-        let bytes =
-            read.map_err(|source| SourceError::Store { uri: uri.clone(), source: Box::new(source) })?;
+        let bytes = read.map_err(|source| self.error(name, source))?;
         if bytes.len() as u64 != range.end - range.start {
-            return Err(SourceError::Changed(uri));
+            return Err(SourceError::Changed(join(&self.uri, name)));
         }
         Ok(bytes)
     }

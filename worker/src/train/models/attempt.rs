@@ -82,7 +82,8 @@ impl ModelAttempt {
         let sides = load_sides(&context, &cache, &dataset, choice, &step.owners, step.workers).await?;
         let held_out_pairs = sides.held_out_pairs();
         let Sides { manifest, peers, me, users, items, rating_sums } = sides;
-        let done = ModelLoadDone { rating_sums, held_out_pairs, kernel: context.kernel.name().to_owned() };
+        let kernel = context.kernel.name().to_owned();
+        let done = ModelLoadDone { rating_sums, held_out_pairs, kernel, held_out: None };
         let item_of_slot = items.global_rows(peers.len());
         let state = RwLock::default();
         let attempt = Self {

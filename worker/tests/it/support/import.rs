@@ -90,8 +90,11 @@ impl Workers {
         self.on_all(attempt, Step::IngestBegin(begin)).await?;
         let mut steps = Vec::new();
         for (number, file) in found.files.iter().enumerate() {
-            let ranges =
-                if file.multiline { std::iter::once(0..file.length_bytes).collect() } else { cut(file) };
+            let ranges = if file.multiline || file.one_range {
+                std::iter::once(0..file.length_bytes).collect()
+            } else {
+                cut(file)
+            };
             let file = number as u32;
             steps.extend(ranges.into_iter().map(|Range { start: begin, end }| IngestParse {
                 file,

@@ -3,28 +3,37 @@
 
 mod cells;
 mod fetched;
+mod meaning;
+mod rows;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use parquet::{
     errors::ParquetError,
     file::{
-        metadata::RowGroupMetaData,
-        reader::{FileReader as _, SerializedFileReader},
+        metadata::{
+            ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+            page_index::RowGroupPageIndex,
+        },
+        properties::ReaderProperties,
+        reader::RowGroupReader as _,
+        serialized_reader::SerializedRowGroupReader,
     },
+    schema::types::ColumnDescPtr,
 };
-use shoal_common::ids::IdKind;
-use shoal_proto::v1::{FileContent, SourceFile};
+use shoal_common::{ids::IdKind, store::join};
+use shoal_proto::v1::SourceFile;
 
 use self::{
-    cells::{Cell, CellReader, Id, holds_numbers, is_readable},
+    cells::{Cell, CellReader},
     fetched::Fetched,
+    meaning::{id_kind, is_readable, roles},
+    rows::read_row,
 };
 use super::{SourceError, SourceFolder};
 use crate::dataset::{
-    fields,
-    parse::{Reason, Rules, Tally},
-    row::{MovieRow, RatingRow, Row},
+    parse::{Rules, Tally},
+    row::Row,
 };
 
 /// Rows that are decoded at a time.
@@ -33,7 +42,7 @@ const BATCH_ROWS: usize = 4_096;
 /// A file whose footer was read.
 pub(super) struct ParquetFile {
     uri: String,
-    reader: SerializedFileReader<Fetched>,
+    metadata: Arc<ParquetMetaData>,
     footer: Fetched,
 }
 
@@ -47,7 +56,8 @@ pub(super) struct Group {
 /// A row group's columns in memory.
 pub(super) struct GroupBytes {
     uri: String,
-    reader: SerializedFileReader<Fetched>,
+    metadata: Arc<ParquetMetaData>,
+    fetched: Arc<Fetched>,
     group: Group,
     length: u64,
 }
@@ -61,47 +71,92 @@ fn start(group: &RowGroupMetaData) -> u64 {
     starts.min().unwrap_or_default()
 }
 
+/// Takes back what a column says of its dictionary where that is nonsense: some writers put a 0 where there is none.
+fn mended(metadata: ParquetMetaData) -> parquet::errors::Result<ParquetMetaData> {
+    let is_nonsense = |column: &ColumnChunkMetaData| {
+        column
+            .dictionary_page_offset()
+            .is_some_and(|offset| offset <= 0 || offset >= column.data_page_offset())
+    };
+    if !metadata.row_groups().iter().flat_map(|group| group.columns()).any(is_nonsense) {
+        return Ok(metadata);
+    }
+    let mut builder = metadata.into_builder();
+    let mut groups = Vec::new();
+    for group in builder.take_row_groups() {
+        let columns = group.columns().iter().map(|column| {
+            if is_nonsense(column) {
+                column.clone().into_builder().set_dictionary_page_offset(None).build()
+            } else {
+                Ok(column.clone())
+            }
+        });
+        let columns = columns.collect::<parquet::errors::Result<Vec<_>>>()?;
+        groups.push(group.into_builder().set_column_metadata(columns).build()?);
+    }
+    Ok(builder.set_row_groups(groups).build())
+}
+
 impl ParquetFile {
     /// Reads the footer of a file of this length.
     pub(super) async fn open(folder: &SourceFolder, name: &str, length: u64) -> Result<Self, SourceError> {
-        let uri = format!("{}/{name}", folder.uri);
+        let uri = join(&folder.uri, name);
         let footer = Fetched::footer(folder, name, length).await?;
-        let reader = SerializedFileReader::new(footer.clone());
-        let reader = reader.map_err(|source| SourceError::Parquet { file: uri.clone(), source })?;
-        Ok(Self { uri, reader, footer })
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&footer).and_then(mended);
+        let metadata = metadata.map_err(|source| SourceError::Parquet { file: uri.clone(), source })?;
+        Ok(Self { uri, metadata: Arc::new(metadata), footer })
     }
 
-    /// The names of the columns; those of nested ones are empty, as they cannot be read.
+    fn described(&self, column: usize) -> ColumnDescPtr {
+        self.metadata.file_metadata().schema_descr().column(column)
+    }
+
+    /// The names of the columns: of a list the list's own, of what lies in a group both names with a point between, and an
+    /// empty one of what lies in a list's groups and cannot be read.
     pub(super) fn columns(&self) -> Vec<String> {
-        let schema = self.reader.metadata().file_metadata().schema_descr();
-        let name = |column: &parquet::schema::types::ColumnDescPtr| match column.path().parts() {
-            [name] if column.max_rep_level() == 0 => name.clone(),
-            _ => String::new(),
+        let columns = self.metadata.file_metadata().schema_descr().columns();
+        let name = |column: &ColumnDescPtr| {
+            let parts = column.path().parts();
+            let in_list =
+                columns.iter().filter(|other| other.path().parts().first() == parts.first()).count();
+            match column.max_rep_level() {
+                0 => parts.join("."),
+                1 if in_list == 1 => parts.first().cloned().unwrap_or_default(),
+                _ => String::new(),
+            }
         };
-        schema.columns().iter().map(name).collect()
+        columns.iter().map(name).collect()
     }
 
-    /// Whether a column holds whole numbers, texts or something else that is read.
+    /// What the ids in the first two of a file's columns are, if all of its columns can be read as what they are for.
     ///
     /// # Errors
-    /// When its values are of a type that is not.
-    pub(super) fn id_kind(&self, column: usize) -> Result<IdKind, SourceError> {
-        let described = self.reader.metadata().file_metadata().schema_descr().column(column);
-        if !is_readable(&described) {
-            let kind = described.physical_type().to_string();
-            return Err(SourceError::ColumnType {
-                file: self.uri.clone(),
-                column: described.name().to_owned(),
-                kind,
-            });
+    /// When one cannot.
+    pub(super) fn id_kinds(&self, file: &SourceFile) -> Result<(IdKind, IdKind), SourceError> {
+        let mut kinds = Vec::new();
+        for (&column, &role) in file.columns.iter().zip(roles(file.content())) {
+            let Ok(column) = usize::try_from(column) else { continue };
+            let described = self.described(column);
+            if !is_readable(&described, role) {
+                let logical = described.logical_type_ref().map(|logical| format!(" ({logical:?})"));
+                let list = if described.max_rep_level() > 0 { "lists of " } else { "" };
+                let kind = format!("{list}{}{}", described.physical_type(), logical.unwrap_or_default());
+                return Err(SourceError::ColumnType {
+                    file: self.uri.clone(),
+                    column: described.path().string(),
+                    kind,
+                });
+            }
+            kinds.push(id_kind(&described));
         }
-        Ok(if holds_numbers(&described) { IdKind::Integer } else { IdKind::Text })
+        // The first two columns are never absent.
+        Ok((kinds[0], kinds[1]))
     }
 
     /// The row groups that start in a range of the file.
     pub(super) fn groups_in(&self, range: &Range<u64>) -> Vec<Group> {
         let mut first_row = 0;
-        let numbered = self.reader.metadata().row_groups().iter().enumerate().map(|(index, group)| {
+        let numbered = self.metadata.row_groups().iter().enumerate().map(|(index, group)| {
             let numbered = Group { index, first_row };
             first_row += u64::try_from(group.num_rows()).unwrap_or_default();
             (start(group), numbered)
@@ -116,7 +171,7 @@ impl ParquetFile {
         group: Group,
         file: &SourceFile,
     ) -> Result<GroupBytes, SourceError> {
-        let described = self.reader.metadata().row_group(group.index);
+        let described = self.metadata.row_group(group.index);
         let mut fetched = self.footer.clone();
         let mut length = 0;
         for column in file.columns.iter().filter_map(|&column| usize::try_from(column).ok()) {
@@ -133,9 +188,8 @@ impl ParquetFile {
             fetched.add(folder, &file.uri, begin..begin.saturating_add(size)).await?;
             length += size;
         }
-        let reader = SerializedFileReader::new(fetched)
-            .map_err(|source| SourceError::Parquet { file: self.uri.clone(), source })?;
-        Ok(GroupBytes { uri: self.uri.clone(), reader, group, length })
+        let (uri, metadata) = (self.uri.clone(), Arc::clone(&self.metadata));
+        Ok(GroupBytes { uri, metadata, fetched: Arc::new(fetched), group, length })
     }
 }
 
@@ -154,11 +208,17 @@ impl GroupBytes {
         mut on_row: impl FnMut(&Row<'_>, u64) -> Result<(), E>,
     ) -> Result<(), E> {
         let broken = |source| SourceError::Parquet { file: self.uri.clone(), source };
-        let group = self.reader.get_row_group(self.group.index).map_err(broken)?;
+        let group = SerializedRowGroupReader::new(
+            Arc::clone(&self.fetched),
+            self.metadata.row_group(self.group.index),
+            RowGroupPageIndex::new(self.group.index, None),
+            Arc::new(ReaderProperties::builder().build()),
+        );
+        let group = group.map_err(broken)?;
         let mut columns = Vec::new();
         for &column in &file.columns {
             columns.push(match usize::try_from(column) {
-                Ok(column) => Some(CellReader::new(group.as_ref(), column).map_err(broken)?),
+                Ok(column) => Some(CellReader::new(&group, column).map_err(broken)?),
                 Err(_) => None,
             });
         }
@@ -175,7 +235,11 @@ impl GroupBytes {
                     .map(|column| column.as_mut().map_or(Cell::Null, CellReader::next))
                     .collect();
                 let mut taken = Ok(());
-                let outcome = read_row(file, rules, &cells, |row| taken = on_row(row, number));
+                let outcome = read_row(file, rules, &cells, |row| {
+                    if taken.is_ok() {
+                        taken = on_row(row, number);
+                    }
+                });
                 taken?;
                 number += 1;
                 tally.count(outcome, number);
@@ -184,33 +248,4 @@ impl GroupBytes {
         }
         Ok(())
     }
-}
-
-fn read_row(
-    file: &SourceFile,
-    rules: &Rules,
-    cells: &[Cell<'_>],
-    on_row: impl FnOnce(&Row<'_>),
-) -> Result<(), Reason> {
-    let cell = |role: usize| cells.get(role).unwrap_or(&Cell::Null);
-    let item = |role| Id::read(cell(role), rules.item_id_kind, Reason::EmptyItem, Reason::ItemNotInteger);
-    if file.content() == FileContent::Movies {
-        let (item, title) = (item(0)?, cell(1).text());
-        let title = title.trim();
-        let row = MovieRow {
-            item: item.borrow(),
-            title: title.into(),
-            year: fields::title_year(title),
-            genres: fields::genres(&cell(2).text()),
-        };
-        on_row(&Row::Movie(row));
-        return Ok(());
-    }
-    let user = Id::read(cell(0), rules.user_id_kind, Reason::EmptyUser, Reason::UserNotInteger)?;
-    let item = item(1)?;
-    let rating = rules.accept(cell(2).number().ok_or(Reason::RatingNotNumber)?)?;
-    let has_times = file.columns.get(3).is_some_and(|&column| column >= 0);
-    let timestamp = if has_times { cell(3).seconds().ok_or(Reason::BadTimestamp)? } else { 0 };
-    on_row(&Row::Rating(RatingRow { user: user.borrow(), item: item.borrow(), rating, timestamp }));
-    Ok(())
 }
