@@ -157,8 +157,9 @@ impl ModelAttempt {
             let rows = self.items.shards.shard_rows(owned.shard);
             let mut peers = PeerPairs::open(self, owned.shard, false).await?;
             let mut neighbours = Neighbours::default();
-            let mut next = peers.next_block().await?;
             let blocks = blocks(rows, co_ratings.raters.items(), co_ratings.raters.width());
+            // A shard without items has no block, and nobody sends one.
+            let mut next = if blocks.is_empty() { Vec::new() } else { peers.next_block().await? };
             for (number, block) in blocks.iter().enumerate() {
                 let (co_ratings, totals, block) =
                     (Arc::clone(&co_ratings), Arc::clone(&totals), block.clone());
