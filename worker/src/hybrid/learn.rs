@@ -1,9 +1,9 @@
 //! Weights by pattern search (Hooke and Jeeves 1961, "Direct Search Solution of Numerical and Statistical
 //! Problems"): the objective, a mean over lists, moves in steps and has no gradient. No chance is involved.
 
-use super::Candidates;
-
 use rayon::prelude::*;
+
+use super::{Candidates, UNKNOWN};
 
 /// The first step of a weight.
 const STEP_FIRST: f64 = 0.25;
@@ -23,33 +23,44 @@ pub struct Weights {
     pub worth: f64,
 }
 
-/// The weights under which the users' mean NDCG is highest, by the search below. Users run on the threads of the
-/// current rayon pool; their scores are added in their order.
+/// The weights under which the users' mean NDCG is highest, by the search below. A source that knows nothing for any of the
+/// users has none, unless no source knows anything. Users run on the threads of the current rayon pool; their scores are
+/// added in their order.
 #[must_use]
 pub fn learn_weights(users: &[Candidates], sources: usize) -> Weights {
-    search(sources, |weights| {
+    let knows = |source: usize| {
+        let mut levels = users.iter().flat_map(|user| user.levels.iter().skip(source).step_by(sources));
+        levels.any(|level| *level != UNKNOWN)
+    };
+    let mut known: Vec<usize> = (0..sources).filter(|&source| knows(source)).collect();
+    if known.is_empty() {
+        known = (0..sources).collect();
+    }
+    search(sources, &known, |weights| {
         let scores: Vec<f64> = users.par_iter().map(|user| user.ndcg(weights)).collect();
         scores.iter().sum::<f64>() / users.len().max(1) as f64
     })
 }
 
-/// Starts at the best of: all alike, each source alone. Then moves one weight at a time up or down, the best
-/// move first, and halves the step when no move gains. So it ends no lower than the best source alone.
-fn search(sources: usize, objective: impl Fn(&[f64]) -> f64) -> Weights {
+/// Weights of the `known` sources. Starts at the best of: all alike, each source alone. Then moves one weight at a time up
+/// or down, the best move first, and halves the step when no move gains. So it ends no lower than the best source alone.
+fn search(sources: usize, known: &[usize], objective: impl Fn(&[f64]) -> f64) -> Weights {
     let judged = |of_sources: Vec<f64>| {
         let worth = objective(&of_sources);
         Weights { of_sources, worth }
     };
     let alone = |source: usize| (0..sources).map(|other| f64::from(u8::from(other == source))).collect();
-    let mut best = judged(vec![1.0 / sources as f64; sources]);
-    for start in (0..sources).map(alone).map(judged) {
+    let even = 1.0 / known.len() as f64;
+    let alike = (0..sources).map(|source| if known.contains(&source) { even } else { 0.0 });
+    let mut best = judged(alike.collect());
+    for start in known.iter().copied().map(alone).map(judged) {
         if start.worth > best.worth {
             best = start;
         }
     }
     let mut step = STEP_FIRST;
     while step >= STEP_LEAST {
-        let moves = (0..sources).flat_map(|source| [(source, step), (source, -step)]);
+        let moves = known.iter().flat_map(|&source| [(source, step), (source, -step)]);
         let moved = moves.filter_map(|(source, by)| nudge(&best.of_sources, source, by)).map(judged);
         // Of equals the first.
         let next = moved.reduce(|a, b| if b.worth > a.worth { b } else { a });
@@ -101,12 +112,25 @@ mod tests {
         }
 
         #[test]
+        fn a_source_that_knows_nothing_has_no_weight(
+            mut users in prop::collection::vec(candidates(), 0..6),
+            ignorant in 0_usize..3,
+        ) {
+            for user in &mut users {
+                user.levels.iter_mut().skip(ignorant).step_by(3).for_each(|level| *level = UNKNOWN);
+            }
+            let learned = learn_weights(&users, 3).of_sources;
+            prop_assert!((learned.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            prop_assert!(users.is_empty() || learned[ignorant] == 0.0, "{learned:?}");
+        }
+
+        #[test]
         fn finds_the_top_of_a_hill(peak in [0.05_f64..1.0, 0.05_f64..1.0, 0.05_f64..1.0, 0.05_f64..1.0]) {
             let sum: f64 = peak.iter().sum();
             let distance = |weights: &[f64]| {
                 weights.iter().zip(&peak).map(|(weight, peak)| (weight - peak / sum).powi(2)).sum::<f64>()
             };
-            let found = search(4, |weights| 1.0 - distance(weights));
+            let found = search(4, &[0, 1, 2, 3], |weights| 1.0 - distance(weights));
             prop_assert!(distance(&found.of_sources) < 0.003, "{found:?} for {peak:?}");
         }
     }

@@ -74,7 +74,8 @@ impl Blended {
     pub(super) fn levels(&self, sources: &[Vec<f32>], row: usize) -> [f32; SOURCES.len()] {
         let mut levels = [0.0; SOURCES.len()];
         for (at, (level, scores)) in levels.iter_mut().zip(sources).enumerate() {
-            *level = self.blend.level(at, scores[row]);
+            // Of a source that knows nothing of the item there is nothing to add.
+            *level = self.blend.level(at, scores[row]).max(0.0);
         }
         levels
     }

@@ -6,6 +6,7 @@ mod jobs;
 mod models;
 mod parquet;
 mod serving;
+mod small_data;
 mod stored;
 mod support;
 mod training;

@@ -133,14 +133,17 @@ impl Models {
         ]
     }
 
-    /// Σ weight · level; `None` where no source knows anything.
+    /// Σ weight · level over the sources with a weight; where none of them knows anything by popularity, behind all others;
+    /// `None` for what nobody has rated.
     fn blended(&self, scores: Scores) -> Option<f64> {
-        let levels = scores
-            .iter()
-            .zip(&self.sources)
-            .map(|(score, (weight, knots))| score.map_or(0.0, |score| weight * level(knots, score)));
-        let sum: f64 = levels.sum();
-        (sum > 0.0).then_some(sum)
+        let sources = scores.iter().zip(&self.sources).filter(|(_, (weight, _))| *weight > 0.0);
+        let known: Vec<f64> = sources
+            .filter_map(|(score, (weight, knots))| score.map(|score| weight * level(knots, score)))
+            .collect();
+        match known[..] {
+            [] => scores[3].map(|score| level(&self.sources[3].1, score) - 1.0),
+            _ => Some(known.iter().sum()),
+        }
     }
 
     fn score(&self, model: &str, user: i64, movie: i64) -> Option<f64> {

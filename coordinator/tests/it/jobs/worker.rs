@@ -295,6 +295,7 @@ impl Service {
             Step::HybridLearn(_) => Event::HybridLearnDone(HybridLearnDone {
                 weights: vec![0.5, 0.25, 0.125, 0.125],
                 ndcg_at_20: 0.3,
+                users: 40,
             }),
             Step::ModelEvaluate(_) => Event::ModelEvaluateDone(ModelEvaluateDone {
                 shards: users.iter().map(|&shard| evaluated(shard)).collect(),

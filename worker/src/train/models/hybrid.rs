@@ -239,8 +239,9 @@ impl ModelAttempt {
             let file = self.read_part(&step.path, entry).await?;
             users.extend(read_candidates(&file, sources)?);
         }
+        let count = users.len() as u64;
         let learned = self.context.compute.run(move || learn_weights(&users, sources)).await?;
-        Ok(HybridLearnDone { weights: learned.of_sources, ndcg_at_20: learned.worth })
+        Ok(HybridLearnDone { weights: learned.of_sources, ndcg_at_20: learned.worth, users: count })
     }
 }
 
@@ -277,7 +278,7 @@ fn candidates(items: &[(u32, Vec<f32>)], sources: usize, relevant: Vec<u32>) -> 
     let mut kept: Vec<usize> = Vec::new();
     for source in 0..sources {
         let mut top = TopK::new(CANDIDATES_PER_SOURCE);
-        let known = items.iter().enumerate().filter(|(_, (_, levels))| levels[source] > 0.0);
+        let known = items.iter().enumerate().filter(|(_, (_, levels))| levels[source] != UNKNOWN);
         known.for_each(|(at, (_, levels))| top.push(levels[source], at));
         kept.extend(top.into_sorted().into_iter().map(|(_, at)| at));
     }
@@ -385,7 +386,9 @@ mod tests {
     #[test]
     fn candidates_are_the_best_of_each_source() {
         let items: Vec<(u32, Vec<f32>)> = (0..300_u32)
-            .map(|row| (row, vec![row as f32 / 300.0, if row < 2 { 1.0 - row as f32 / 10.0 } else { 0.0 }]))
+            .map(|row| {
+                (row, vec![row as f32 / 300.0, if row < 2 { 1.0 - row as f32 / 10.0 } else { UNKNOWN }])
+            })
             .collect();
         let found = candidates(&items, 2, vec![5]);
         let expected: Vec<u32> = (0..2).chain(200..300).collect();

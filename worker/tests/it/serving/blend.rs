@@ -65,17 +65,21 @@ fn scores(world: &World, user: &TrueRow, item: &TrueRow) -> [Option<f32>; 4] {
     [trained.then_some(by_factors), listed, listed, trained.then_some(item.train_count as f32)]
 }
 
-fn levels(scores: [Option<f32>; 4]) -> [f32; 4] {
-    let mut levels = [0.0; 4];
+fn levels(scores: [Option<f32>; 4]) -> [Option<f32>; 4] {
+    let mut levels = [None; 4];
     for ((level, score), knots) in levels.iter_mut().zip(scores).zip(KNOTS) {
         let calibration = Calibration::from_knots(knots.to_vec()).unwrap();
-        *level = score.map_or(0.0, |score| calibration.level(score));
+        *level = score.map(|score| calibration.level(score));
     }
     levels
 }
 
-fn blended(levels: [f32; 4], weights: [f64; 4]) -> f32 {
-    levels.iter().zip(weights).map(|(level, weight)| f64::from(*level) * weight).sum::<f64>() as f32
+/// By the sources with a weight; behind those that they know by popularity; `None` for what is not listed.
+fn blended(levels: [Option<f32>; 4], weights: [f64; 4]) -> Option<f32> {
+    let weighted = levels.iter().zip(weights).filter(|(_, weight)| *weight > 0.0);
+    let known: Vec<f64> =
+        weighted.filter_map(|(level, weight)| level.map(|level| f64::from(level) * weight)).collect();
+    if known.is_empty() { levels[3].map(|level| level - 1.0) } else { Some(known.iter().sum::<f64>() as f32) }
 }
 
 #[tokio::test]
@@ -91,17 +95,17 @@ async fn a_blend_adds_the_weighted_levels_of_its_sources() {
             let reply = client.top_items(request(&versions.blend, user, 200)).await.unwrap().into_inner();
             let hits: Vec<_> = reply.shards.into_iter().flat_map(|shard| shard.hits).collect();
             let unseen = world.items.iter().filter(|item| user.rated.iter().all(|of| of.0 != item.row));
-            let expected: BTreeMap<u32, [f32; 4]> =
+            let expected: BTreeMap<u32, [Option<f32>; 4]> =
                 unseen.map(|item| (item.row, levels(scores(&world, user, item)))).collect();
-            let listed = expected.values().filter(|levels| blended(**levels, weights) > 0.0).count();
-            assert_eq!(hits.len(), listed, "whatever some source with a weight knows, and nothing else");
+            let listed = expected.values().filter(|levels| blended(**levels, weights).is_some()).count();
+            assert_eq!(hits.len(), listed, "whatever some source with a weight or popularity knows");
             unlisted += expected.len() - listed;
             for hit in hits {
                 let item = world.items.iter().find(|item| item.row == hit.row).unwrap();
                 let found = vector_of::<f32>(&hit.levels);
-                let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+                let close = |(a, b): (&f32, &Option<f32>)| (a - b.unwrap_or(0.0)).abs() < 1e-6;
                 assert!(found.iter().zip(&expected[&hit.row]).all(close), "{found:?} for {expected:?}");
-                assert!((hit.score - blended(expected[&hit.row], weights)).abs() < 1e-6);
+                assert!((hit.score - blended(expected[&hit.row], weights).unwrap()).abs() < 1e-6);
                 assert_eq!(hit.predicted_rating, Some(predicted(user, item)), "by the ALS version");
                 assert!(hit.parts.is_empty());
             }
