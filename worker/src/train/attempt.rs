@@ -63,6 +63,8 @@ pub struct TrainAttempt {
     pub(super) me: usize,
     pub(super) users: TrainingSide,
     pub(super) items: TrainingSide,
+    /// The least and the greatest rating of the data set.
+    pub(super) scale: [f64; 2],
     settings: RwLock<Settings>,
     user_factors: RwLock<Factors>,
     item_factors: RwLock<Factors>,
@@ -106,7 +108,7 @@ impl TrainAttempt {
             kernel: context.kernel.name().to_owned(),
             held_out: None,
         };
-        let Loaded { settings, peers, me, users, items, user_factors, item_factors, .. } = loaded;
+        let Loaded { settings, peers, me, users, items, scale, user_factors, item_factors, .. } = loaded;
         let exchange = Exchange {
             routed: false,
             receivers: [vec![None; peers.len()], vec![None; peers.len()]],
@@ -122,6 +124,7 @@ impl TrainAttempt {
             me,
             users,
             items,
+            scale,
             settings: RwLock::new(settings),
             user_factors: RwLock::new(user_factors),
             item_factors: RwLock::new(item_factors),

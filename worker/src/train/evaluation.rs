@@ -1,5 +1,8 @@
 //! Held-out metrics of written factors: the owned users against every item, whose factors are read
 //! from the store one shard at a time.
+//!
+//! The figures mean what those of a version mean ([`super::models`]): predicted ratings are kept within the data set's
+//! scale, as they are served, and lists are judged for users with a training rating.
 
 use std::{ops::Range, sync::Arc};
 
@@ -122,21 +125,22 @@ impl TrainAttempt {
     }
 
     /// The users in `users` with held-out pairs; of about `users_max` of all (0: all), chosen by a hash of their id, the list
-    /// is judged too.
+    /// is judged too, unless they have no training rating.
     fn judged_users(&self, users: Range<usize>, users_max: u32) -> Vec<Judged> {
         let share = match users_max {
             0 => 1.0,
             most => f64::from(most) / f64::from(self.users.shards.rows()).max(1.0),
         };
         let ranked = self.settings().ranking(Side::Users).is_some() || self.settings().rating().is_some();
-        let held_out = self.users.held_out();
+        let (held_out, ratings) = (self.users.held_out(), self.users.rating_rows());
         let owned = self.users.owned.iter();
         let rows = owned.flat_map(|owned| {
             owned.rows.clone().map(move |row| (row, owned.ids.hash64(row - owned.rows.start)))
         });
         rows.filter(|&(row, _)| users.contains(&row) && !held_out.row(row).0.is_empty())
             .map(|(row, id_hash)| {
-                let list = ranked && unit_interval(mix64(id_hash)) < share;
+                let is_newcomer = ratings.row(row).slots.is_empty();
+                let list = ranked && !is_newcomer && unit_interval(mix64(id_hash)) < share;
                 Judged { row, sums: RatingSums::default(), top: list.then(|| TopK::new(LIST_LENGTH)) }
             })
             .collect()
@@ -233,7 +237,9 @@ impl TrainAttempt {
         let begin = items.partition_point(|&item| item < rows.start);
         let end = items.partition_point(|&item| item < rows.end);
         for (&item, &rating) in items[begin..end].iter().zip(&ratings[begin..end]) {
-            user.sums.add(predicted((item - rows.start) as usize), rating);
+            let [least, greatest] = self.scale;
+            let predicted = predicted((item - rows.start) as usize);
+            user.sums.add(predicted.max(least).min(greatest), rating);
         }
     }
 

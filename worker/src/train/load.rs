@@ -21,6 +21,8 @@ pub(super) struct Loaded {
     pub(super) items: TrainingSide,
     /// Training ratings per owned user shard.
     pub(super) rating_sums: Vec<ShardRatingSum>,
+    /// The least and the greatest rating of the data set.
+    pub(super) scale: [f64; 2],
     pub(super) user_factors: Factors,
     pub(super) item_factors: Factors,
 }
@@ -76,7 +78,8 @@ pub(super) async fn load(
             restore(&context.store, &step.checkpoint_path, &manifest, &settings, side, factors).await?;
         }
     }
-    Ok(Loaded { settings, peers, me, users, items, rating_sums, user_factors, item_factors })
+    let scale = [dataset.rating_min, dataset.rating_max];
+    Ok(Loaded { settings, peers, me, users, items, rating_sums, scale, user_factors, item_factors })
 }
 
 /// Reads a checkpoint's rows of the owned shards.

@@ -44,8 +44,6 @@ pub(super) struct Judged {
     pub(super) row: usize,
     /// Of the model's predicted ratings.
     pub(super) rating: RatingSums,
-    /// The same without keeping predictions within the scale.
-    unclamped: RatingSums,
     /// Of what is expected of anybody.
     baseline: RatingSums,
     /// Set for users whose list is judged.
@@ -57,7 +55,6 @@ struct Scored {
     row: usize,
     outcome: Option<(UserOutcome, Vec<u32>)>,
     rating: RatingSums,
-    unclamped: RatingSums,
     baseline: RatingSums,
 }
 
@@ -131,8 +128,8 @@ impl ModelAttempt {
             .map(|row| {
                 let list = unit_interval(mix64(self.user_hash(row))) < share;
                 let top = list.then(|| TopK::new(LIST_LENGTH));
-                let [rating, unclamped, baseline] = Default::default();
-                Judged { row, rating, unclamped, baseline, top }
+                let [rating, baseline] = Default::default();
+                Judged { row, rating, baseline, top }
             })
             .collect()
     }
@@ -176,7 +173,6 @@ impl ModelAttempt {
             if shard.scores[0].predicts_ratings() {
                 let predicted = shard.scores[0].predict(viewer, item, shard.baselines).unwrap_or(expected);
                 user.rating.add(self.clamped(predicted), rating);
-                user.unclamped.add(predicted, rating);
             }
         }
     }
@@ -208,8 +204,8 @@ impl ModelAttempt {
                 let judged = JudgedUser { hash: self.user_hash(user.row), trained: &rated.items, relevant };
                 (catalogue.judge(&list, judged, |a, b| genres.similarity(a, b)), list)
             });
-            let Judged { row, rating, unclamped, baseline, .. } = user;
-            Scored { row, outcome, rating, unclamped, baseline }
+            let Judged { row, rating, baseline, .. } = user;
+            Scored { row, outcome, rating, baseline }
         };
         let scored: Vec<Scored> = judged.into_par_iter().map_init(RatedItems::default, score).collect();
         let mut exposure = Exposure::new(self.item_rows());
@@ -294,10 +290,12 @@ struct SweepSums {
 }
 
 impl SweepSums {
-    /// Adds a user; newcomers are like the others here.
+    /// Adds a user; the list of one without training ratings is no model's.
     fn add(&mut self, user: &Scored) {
-        self.rating.merge(&user.unclamped);
-        let Some((outcome, _)) = &user.outcome else { return };
+        self.rating.merge(&user.rating);
+        let Some((outcome, _)) = user.outcome.as_ref().filter(|(outcome, _)| !outcome.newcomer) else {
+            return;
+        };
         self.users += 1;
         for (sums, lists) in [(&mut self.model, &outcome.model), (&mut self.popularity, &outcome.popularity)]
         {
