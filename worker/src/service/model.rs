@@ -22,7 +22,7 @@ fn empty() -> Event {
 }
 
 fn written(objects: Vec<ObjectEntry>) -> Event {
-    Event::ObjectsWritten(ObjectsWritten { objects })
+    Event::ObjectsWritten(ObjectsWritten { objects, ..ObjectsWritten::default() })
 }
 
 #[tonic::async_trait]
@@ -48,7 +48,7 @@ impl Attempt for Model {
                     self.0.find_item_cf_neighbours(step, on_done).await?;
                     empty()
                 }
-                Step::ContentCensus(step) => written(self.0.write_census(step).await?),
+                Step::ContentCensus(step) => Event::ObjectsWritten(self.0.write_census(step).await?),
                 Step::ContentVectors(step) => written(self.0.write_vectors(step).await?),
                 Step::ContentNeighbours(step) => {
                     progress.set_total(self.0.item_shards());

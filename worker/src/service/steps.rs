@@ -160,7 +160,7 @@ impl Attempt for Import {
             Step::IngestBuild(step) => {
                 context.progress.set_total(self.0.owned_shards().len() as u64);
                 let objects = self.0.build(step, on_done(&context)).await?;
-                Ok(Event::IngestBuildDone(ObjectsWritten { objects }))
+                Ok(Event::IngestBuildDone(ObjectsWritten { objects, ..ObjectsWritten::default() }))
             }
             other => Err(wrong_kind(step_name(&other))),
         }
@@ -223,7 +223,8 @@ impl Attempt for Training {
                 Ok(Event::TrainHalfStepDone(self.0.half_step(step, context.cancelled, on_rows).await?))
             }
             Step::TrainWrite(step) => {
-                Ok(Event::TrainWriteDone(ObjectsWritten { objects: self.0.write(&step.path).await? }))
+                let objects = self.0.write(&step.path).await?;
+                Ok(Event::TrainWriteDone(ObjectsWritten { objects, ..ObjectsWritten::default() }))
             }
             Step::TrainEvaluate(step) => Ok(Event::TrainEvaluateDone(self.0.evaluate(step).await?)),
             other => Err(wrong_kind(step_name(&other))),

@@ -48,6 +48,8 @@ pub(super) struct PairSplit<'a> {
     pub(super) other_hashes: Vec<u64>,
     /// The pairs that a held-out file names.
     pub(super) given: Option<&'a GivenRows>,
+    /// Whether the users that an item's training ratings lack are kept, of items.
+    pub(super) keeps_untrained: bool,
 }
 
 /// A set of rows of a side: one bit each.
@@ -114,7 +116,8 @@ impl RatingFile {
         self.0.vector(RATINGS).unwrap_or_default()
     }
 
-    /// For each held-out rating, row after row, the global row of the other side, ascending within a row.
+    /// For each held-out rating, row after row, the global row of the other side, ascending within a row; of items for
+    /// each rating that is not trained on, where they are kept.
     pub(super) fn held_items(&self) -> &[u32] {
         self.0.vector(HELD_ITEMS).unwrap_or_default()
     }
@@ -198,7 +201,7 @@ impl Blocks {
                                 needed.insert(index);
                             }
                             Fate::HeldOut => held += 1,
-                            Fate::LeftOut => {}
+                            Fate::LeftOut => held += u64::from(split.keeps_untrained),
                         }
                     }
                     (trained, held)
@@ -223,7 +226,7 @@ impl Blocks {
 
     /// The second pass: writes `path` and maps it. `slot` gives the slot of a needed row of the other
     /// side. Held-out ratings are kept for users only; they are those of `given`, which `counted` then counts, or else
-    /// those of the blocks.
+    /// those of the blocks. Of items the users are kept whose ratings are not trained on, where the split says so.
     pub(super) fn write(
         &self,
         path: &Path,
@@ -234,13 +237,14 @@ impl Blocks {
     ) -> Result<RatingFile, TensorFileError> {
         let last = |indptr: &[u64]| indptr.last().copied().unwrap_or_default() as usize;
         let trained = last(&counted.indptr);
-        let held = if self.side == Side::Users { last(&counted.held_indptr) } else { 0 };
-        let keeps_held_out = self.side == Side::Users && given.is_none();
+        let of_users = self.side == Side::Users;
+        let held = if of_users || split.keeps_untrained { last(&counted.held_indptr) } else { 0 };
+        let keeps_held_out = if of_users { given.is_none() } else { split.keeps_untrained };
         let vectors = [
             Vector::new::<u32>(SLOTS, trained),
             Vector::new::<f32>(RATINGS, trained),
             Vector::new::<u32>(HELD_ITEMS, held),
-            Vector::new::<f32>(HELD_RATINGS, held),
+            Vector::new::<f32>(HELD_RATINGS, if of_users { held } else { 0 }),
         ];
         let pieces = TensorPieces::create(path, &vectors)?;
         let write_given = || {
@@ -256,7 +260,8 @@ impl Blocks {
             let mut slots = VectorWriter::new(&pieces, SLOTS, at);
             let mut ratings = VectorWriter::new(&pieces, RATINGS, at);
             let mut held_items = VectorWriter::new(&pieces, HELD_ITEMS, held_at);
-            let mut held_ratings = VectorWriter::new(&pieces, HELD_RATINGS, held_at);
+            let ratings_at = if of_users { held_at } else { 0 };
+            let mut held_ratings = VectorWriter::new(&pieces, HELD_RATINGS, ratings_at);
             let (indices, values) = (block.indices(), block.ratings());
             for row in 0..block.rows() {
                 let global_row = first_global + row as u32;
@@ -279,8 +284,11 @@ impl Blocks {
                         }
                         Fate::HeldOut if keeps_held_out => {
                             held_items.push(index)?;
-                            held_ratings.push(rating)?;
+                            if of_users {
+                                held_ratings.push(rating)?;
+                            }
                         }
+                        Fate::LeftOut if split.keeps_untrained => held_items.push(index)?,
                         Fate::HeldOut | Fate::LeftOut => {}
                     }
                 }

@@ -63,6 +63,11 @@ impl Cuts {
         Cut { time, hash: pair_hash(user_hash, item_hash, self.seed) } >= self.users[user as usize]
     }
 
+    /// Whether a time in seconds is that of the user's first held-out rating or later, from the user's global row.
+    pub(super) fn is_behind(&self, user: u32, time: i64) -> bool {
+        time >= self.users[user as usize].time
+    }
+
     /// Reads what all workers have written below `path`, about the users of these shards.
     pub(super) async fn read(
         store: &Store,

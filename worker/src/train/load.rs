@@ -42,9 +42,10 @@ pub(super) async fn load(
         seed: parameters.seed,
         cuts_path: step.cuts_path,
         validation_ratio: step.validation_ratio,
+        for_tags: false,
     };
     let sides = load_sides(context, cache, &dataset, choice, &step.owners, step.workers).await?;
-    let Sides { manifest: _, peers, me, users, items, rating_sums } = sides;
+    let Sides { manifest: _, peers, me, users, items, rating_sums, known_tags: _ } = sides;
     if let Some(available) = context.memory_bytes {
         let extent = Extent {
             user_slots: users.table.slots(),

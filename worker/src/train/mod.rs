@@ -18,6 +18,7 @@ mod extent;
 mod given;
 mod given_rows;
 mod half_step;
+mod known_tags;
 mod load;
 pub mod models;
 mod settings;

@@ -74,6 +74,13 @@ impl TrainingSide {
         }
     }
 
+    /// Global rows of the users whose ratings of an own item are not trained on, ascending. Of items only, and where they
+    /// were kept.
+    pub(super) fn untrained_users(&self, row: usize) -> &[u32] {
+        let range = self.held_indptr[row] as usize..self.held_indptr[row + 1] as usize;
+        self.file.held_items().get(range).unwrap_or_default()
+    }
+
     /// Training ratings of each row in `rows`.
     pub(super) fn train_counts(&self, rows: Range<usize>) -> Vec<u32> {
         self.indptr[rows.start..=rows.end]

@@ -18,6 +18,7 @@ use super::{
     cut::{Blocks, PairSplit},
     cuts::Cuts,
     given::{Directory, Given, read_given},
+    known_tags::KnownTags,
     side::{OwnedShard, TrainingSide},
     split::{Split, Test},
 };
@@ -43,6 +44,18 @@ pub(super) struct SplitChoice {
     pub(super) cuts_path: String,
     /// Above 0: of the training pairs this share is held out instead, and the test pairs are in neither part.
     pub(super) validation_ratio: f64,
+    /// Whether the tags that may be known have to be told from the others.
+    pub(super) for_tags: bool,
+}
+
+impl SplitChoice {
+    /// Whether any pair may be kept out of training.
+    pub(super) fn holds_out(&self) -> bool {
+        self.test_ratio > 0.0
+            || self.validation_ratio > 0.0
+            || !self.test_uri.is_empty()
+            || !self.cuts_path.is_empty()
+    }
 }
 
 /// The ratings of both sides' owned shards.
@@ -56,6 +69,8 @@ pub(super) struct Sides {
     pub(super) items: TrainingSide,
     /// Training ratings per owned user shard: how many, and their sum in row order.
     pub(super) rating_sums: Vec<ShardRatingSum>,
+    /// Unset where every tag may be known, or nobody asks.
+    pub(super) known_tags: Option<KnownTags>,
 }
 
 /// What is read of: the store and one data set in it.
@@ -98,13 +113,20 @@ pub(super) async fn load_sides(
         [Vec::new(), Vec::new()]
     };
     let (folder, count) = (context.folder.clone(), workers.len());
+    let for_tags = choice.for_tags && choice.holds_out();
+    let user_ids = if for_tags { Some(source.ids(Side::Users).await?) } else { None };
     let cutting = context.compute.run(move || {
-        let (users, items) = cut(blocks, hashes, &split, given.as_ref(), &folder, count, me)?;
+        let places = Places { folder: &folder, workers: count, me, keeps_untrained: for_tags };
+        let (users, items) = cut(blocks, hashes, &split, given.as_ref(), &places)?;
         let rating_sums = rating_sums(&users);
-        Ok::<_, TrainError>((users, items, rating_sums))
+        let known_tags = user_ids.map(|ids| {
+            let user_of_slot = users.global_rows(count);
+            KnownTags::new(&users.shards, ids, user_of_slot, split.test, given.map(|given| given.items))
+        });
+        Ok::<_, TrainError>((users, items, rating_sums, known_tags))
     });
-    let (users, items, rating_sums) = cutting.await??;
-    Ok(Sides { manifest: source.manifest, peers: workers, me, users, items, rating_sums })
+    let (users, items, rating_sums, known_tags) = cutting.await??;
+    Ok(Sides { manifest: source.manifest, peers: workers, me, users, items, rating_sums, known_tags })
 }
 
 /// This worker's place among the workers of an attempt.
@@ -224,18 +246,36 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Where what is cut goes.
+struct Places<'a> {
+    folder: &'a Path,
+    /// How many workers there are, and this one's place among them.
+    workers: usize,
+    me: usize,
+    /// Whether the users are kept whose ratings of an item are not trained on.
+    keeps_untrained: bool,
+}
+
 /// Slots and training ratings of both sides. The blocks are let go of.
 fn cut(
     [users, items]: [Blocks; 2],
     [user_hashes, item_hashes]: [Vec<u64>; 2],
     split: &Split,
     given: Option<&Given>,
-    folder: &Path,
-    workers: usize,
-    me: usize,
+    &Places { folder, workers, me, keeps_untrained }: &Places<'_>,
 ) -> Result<(TrainingSide, TrainingSide), TrainError> {
-    let of_users = PairSplit { split, other_hashes: item_hashes, given: given.map(|given| &given.users) };
-    let of_items = PairSplit { split, other_hashes: user_hashes, given: given.map(|given| &given.items) };
+    let of_users = PairSplit {
+        split,
+        other_hashes: item_hashes,
+        given: given.map(|given| &given.users),
+        keeps_untrained: false,
+    };
+    let of_items = PairSplit {
+        split,
+        other_hashes: user_hashes,
+        given: given.map(|given| &given.items),
+        keeps_untrained,
+    };
     let mut user_counts = users.count(&of_users, u64::from(items.shards.rows()));
     // Where validation is measured on, the test pairs are not.
     let measured = given.filter(|_| split.validation.is_none());

@@ -4,6 +4,7 @@
 mod imports;
 mod jobs;
 mod models;
+mod no_future;
 mod parquet;
 mod serving;
 mod small_data;

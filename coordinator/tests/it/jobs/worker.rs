@@ -310,7 +310,7 @@ impl Service {
         let path = format!("{}.bin", self.name);
         let bytes = Bytes::copy_from_slice(self.name.as_bytes());
         let entry = self.stage.store.put(&format!("{folder}/{path}"), bytes).await.unwrap();
-        ObjectsWritten { objects: vec![ObjectEntry { path, ..entry }] }
+        ObjectsWritten { objects: vec![ObjectEntry { path, ..entry }], ..ObjectsWritten::default() }
     }
 }
 

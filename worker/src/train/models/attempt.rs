@@ -14,6 +14,7 @@ use crate::{
     tensor_file::TensorFile,
     train::{
         TrainContext, TrainError,
+        known_tags::KnownTags,
         side::TrainingSide,
         sides::{Sides, SplitChoice, load_sides},
     },
@@ -34,6 +35,8 @@ pub struct ModelAttempt {
     pub(super) items: TrainingSide,
     /// The global item row of each slot that users' ratings name.
     item_of_slot: Vec<u32>,
+    /// Unset where every tag may be known.
+    pub(super) known_tags: Option<KnownTags>,
     state: RwLock<State>,
 }
 
@@ -78,10 +81,11 @@ impl ModelAttempt {
             seed: split.seed,
             cuts_path: step.cuts_path,
             validation_ratio: step.validation_ratio,
+            for_tags: dataset.tags > 0,
         };
         let sides = load_sides(&context, &cache, &dataset, choice, &step.owners, step.workers).await?;
         let held_out_pairs = sides.held_out_pairs();
-        let Sides { manifest, peers, me, users, items, rating_sums } = sides;
+        let Sides { manifest, peers, me, users, items, rating_sums, known_tags } = sides;
         let kernel = context.kernel.name().to_owned();
         let done = ModelLoadDone { rating_sums, held_out_pairs, kernel, held_out: None };
         let item_of_slot = items.global_rows(peers.len());
@@ -97,6 +101,7 @@ impl ModelAttempt {
             users,
             items,
             item_of_slot,
+            known_tags,
             state,
         };
         Ok((Arc::new(attempt), done))

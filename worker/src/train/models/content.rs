@@ -9,7 +9,7 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentSlopeDone, ContentVectors,
-    ModelFolder, ObjectEntry, ShardSlopeSums, Side,
+    ModelFolder, ObjectEntry, ObjectsWritten, ShardSlopeSums, Side,
 };
 
 use super::{attempt::ModelAttempt, facts::ShardFacts};
@@ -48,10 +48,11 @@ impl ModelAttempt {
     ///
     /// # Errors
     /// When the data set cannot be read or the store cannot be written.
-    pub async fn write_census(self: &Arc<Self>, step: ContentCensus) -> Result<Vec<ObjectEntry>, TrainError> {
-        let mut entries = Vec::new();
+    pub async fn write_census(self: &Arc<Self>, step: ContentCensus) -> Result<ObjectsWritten, TrainError> {
+        let (mut entries, mut tags_left_out) = (Vec::new(), 0);
         for owned in &self.items.owned {
-            let facts = self.shard_facts(owned.shard).await?;
+            let facts = self.shard_facts(owned).await?;
+            tags_left_out += facts.tags_left_out;
             let rows = owned.rows.len();
             let counting = self.context.compute.run(move || {
                 let mut census = Census::default();
@@ -63,7 +64,7 @@ impl ModelAttempt {
             let entry = self.context.store.put(&join(&step.path, &name), Bytes::from(json)).await?;
             entries.push(ObjectEntry { path: name, ..entry });
         }
-        Ok(entries)
+        Ok(ObjectsWritten { objects: entries, tags_left_out })
     }
 
     /// Makes the vectors of the owned items from the counts of all, and writes them.
@@ -78,7 +79,7 @@ impl ModelAttempt {
         let vocabulary = Arc::new(Vocabulary::new(&census, &settings(&step.parameters.unwrap_or_default())));
         let (mut entries, mut made) = (Vec::new(), Vec::new());
         for owned in &self.items.owned {
-            let facts = self.shard_facts(owned.shard).await?;
+            let facts = self.shard_facts(owned).await?;
             let (vocabulary, rows) = (Arc::clone(&vocabulary), owned.rows.len());
             let making = self.context.compute.run(move || shard_vectors(&vocabulary, &facts, rows));
             let vectors = Arc::new(making.await?);

@@ -21,7 +21,7 @@ use crate::{
     },
     id_column::IdColumn,
     tensor_file::TensorFile,
-    train::TrainError,
+    train::{TrainError, side::OwnedShard},
 };
 
 /// What is known of the items of one shard, by row.
@@ -31,6 +31,8 @@ pub(super) struct ShardFacts {
     years: Vec<Option<i32>>,
     /// Terms with how many users gave them.
     tags: Vec<Vec<(String, u32)>>,
+    /// Tags that may not be known: see [`crate::train::known_tags`].
+    pub(super) tags_left_out: u64,
     genome: Genome,
 }
 
@@ -63,17 +65,19 @@ impl GenreSets {
 }
 
 impl ModelAttempt {
-    /// Everything known of a shard's items.
-    pub(super) async fn shard_facts(self: &Arc<Self>, shard: u32) -> Result<ShardFacts, TrainError> {
-        let ids = self.shard_ids(Side::Items, shard).await?;
+    /// Everything known of an own shard's items.
+    pub(super) async fn shard_facts(self: &Arc<Self>, owned: &OwnedShard) -> Result<ShardFacts, TrainError> {
+        let (shard, first, ids) = (owned.shard, owned.rows.start, owned.ids.clone());
         let catalogue = self.data_object(&catalogue_part(shard)).await?;
         let tags = self.data_object(&tags_part(shard)).await?;
         let genome = self.data_object(&genome_part(shard)).await?;
+        let attempt = Arc::clone(self);
         let reading = self.context.compute.run(move || {
             let mut facts = ShardFacts {
                 genres: vec![Vec::new(); ids.len()],
                 years: vec![None; ids.len()],
                 tags: vec![Vec::new(); ids.len()],
+                tags_left_out: 0,
                 genome: Genome::default(),
             };
             if let Some((path, bytes)) = catalogue {
@@ -91,6 +95,13 @@ impl ModelAttempt {
                 let mut users: BTreeMap<(usize, String), BTreeSet<EntityId>> = BTreeMap::new();
                 for tag in tags {
                     let row = row_of(&ids, &tag.item, &path)?;
+                    let may_be_known = attempt.known_tags.as_ref().is_none_or(|known| {
+                        known.may_be_known(&attempt.items, first + row, &tag.user, tag.timestamp)
+                    });
+                    if !may_be_known {
+                        facts.tags_left_out += 1;
+                        continue;
+                    }
                     if let Some(term) = clean_tag(&tag.tag) {
                         users.entry((row, term)).or_default().insert(tag.user);
                     }
