@@ -32,6 +32,12 @@ pub fn is_alike(one: &SplitParameters, other: &SplitParameters) -> bool {
     decisive(one) == decisive(other)
 }
 
+/// Whether anything is to be held out.
+#[must_use]
+pub fn holds_out(split: &SplitParameters) -> bool {
+    split.test_ratio > 0.0 || !split.test_uri.is_empty()
+}
+
 /// How the ratings that are held out are chosen: "random", "temporal" or "given".
 #[must_use]
 pub fn kind(split: &SplitParameters) -> &'static str {

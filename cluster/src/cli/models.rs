@@ -265,6 +265,7 @@ async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
         Some(evaluation) => output::evaluation_lines(evaluation),
         None => version.metrics.iter().flat_map(output::metrics_lines).collect(),
     });
+    lines.extend(version.remarks.iter().map(|remark| format!("remark      {remark}")));
     output::print(&lines.join("\n"))?;
     Ok(Exit::Done)
 }

@@ -172,6 +172,7 @@ pub fn model(version: &ModelVersion) -> Value {
         "dataset_version": version.dataset_version,
         "parameters": parameters_of(version),
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
+        "remarks": version.remarks,
         "sources": version.hybrid.as_ref().map(sources),
         "metrics": version.metrics.as_ref().map(sweep_metrics),
         "rating_mean": version.rating_mean,

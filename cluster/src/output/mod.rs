@@ -19,7 +19,7 @@ pub use table::{Align, Cell, Table};
 pub use text::{
     bytes, count, decimal, evaluation_lines, genre_list, metrics_lines, seconds, to_the_second, work_line,
 };
-pub use worth::worth;
+pub use worth::{remarks, worth};
 
 /// Prints text and a newline to standard output, without its colours where they are not wanted. A reader that has gone away (`shoal … | head`) is no error.
 ///

@@ -47,3 +47,11 @@ pub fn worth<'a>(versions: impl IntoIterator<Item = (&'a ModelVersion, bool)>) -
     }
     table
 }
+
+/// What is to be said of versions in words, a line each.
+pub fn remarks<'a>(versions: impl IntoIterator<Item = &'a ModelVersion>) -> Vec<String> {
+    let of_version = |version: &'a ModelVersion| {
+        version.remarks.iter().map(|remark| format!("{}: {remark}", version.model))
+    };
+    versions.into_iter().flat_map(of_version).collect()
+}

@@ -13,6 +13,7 @@ mod cuts;
 mod evaluation;
 mod import;
 mod model;
+mod remarks;
 mod steps;
 mod sweeps;
 mod tracker;
@@ -55,6 +56,9 @@ pub(crate) enum JobError {
     /// Another attempt would fail alike.
     #[error("{0}")]
     Fatal(String),
+    /// Everything is held out. Another attempt would fail alike.
+    #[error("no rating is left to train on; hold out fewer")]
+    NothingToTrainOn,
     /// Another coordinator leads now, and goes on.
     #[error("leadership was lost")]
     LeadershipLost,
@@ -120,6 +124,7 @@ pub async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
         Err(JobError::Cancelled) => (JobState::Cancelled, String::new()),
         Err(JobError::LeadershipLost) => return,
         Err(JobError::Fatal(reason)) => (JobState::Failed, reason),
+        Err(error @ JobError::NothingToTrainOn) => (JobState::Failed, error.to_string()),
         Err(JobError::Transient(reason)) => (
             JobState::Failed,
             format!("{FRUITLESS_ATTEMPTS_MAX} attempts failed, the last because: {reason}"),

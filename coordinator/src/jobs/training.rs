@@ -20,7 +20,7 @@ use super::{
     conventions::{confidence_name, scaling_name, solver_name},
     cuts::cut_by_time,
     evaluation::evaluation,
-    model, point_latest,
+    model, point_latest, remarks,
     steps::{self, Attempt},
     sweeps::{add_work, metrics, metrics_json},
     tracker::Tracker,
@@ -332,6 +332,10 @@ impl Training<'_> {
             training_seconds: tracker.seconds(),
             ..ModelVersion::default()
         };
+        version
+            .remarks
+            .extend(remarks::of_measuring(&version, split::holds_out(&split::of_als(&self.parameters))));
+        version.remarks.extend(remarks::of_lists(&version, &self.dataset));
         for (name, json) in [
             (METADATA_FILE, self.readable(&version, &info)),
             (model::MODEL_INFO_FILE, model::model_info(&version, &self.dataset)),
@@ -385,6 +389,7 @@ impl Training<'_> {
             "rating_mean": version.rating_mean,
             "metrics": info.sweeps.last().map(metrics_json),
             "evaluation": version.evaluation.as_ref().map(evaluation_json),
+            "remarks": version.remarks,
             "sweeps": info.sweeps.iter().map(metrics_json).collect::<Vec<_>>(),
             "created": UtcTime::from_unix_ms(version.created_unix_ms).iso_8601(),
             "training_seconds": version.training_seconds,

@@ -1,12 +1,13 @@
 //! CONTENT: counts, vectors, neighbours, slope, measure.
 
+use shoal_common::store::Manifest;
 use shoal_proto::v1::{
     ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentVectors, ModelFolder,
     ModelWrite, ShardSlopeSums, SplitParameters, step_event::Event, step_request::Step,
 };
 
 use super::{Made, Run};
-use crate::jobs::{JobError, tracker::Tracker};
+use crate::jobs::{JobError, remarks, tracker::Tracker};
 
 /// Pairs of cosine 1 and no effect that the slope starts with, so that little evidence moves it little.
 const SLOPE_PRIOR_PAIRS: f64 = 10.0;
@@ -20,29 +21,40 @@ pub(super) async fn train(
     tracker.begin("loading", "loading the ratings", (0.0, 0.1));
     let rating_mean = run.prepare(split, 0.0, tracker).await?;
     tracker.begin("neighbours", "finding similar items", (0.1, 0.6));
-    let mut folder = neighbours(run, parameters, tracker).await?;
+    let (mut folder, tags_left_out) = neighbours(run, parameters, tracker).await?;
     tracker.begin("slope", "learning what likeness is worth", (0.6, 0.8));
     folder.rating_slope = slope(run, &folder.path, tracker).await?;
     tracker.begin("evaluating", "evaluating", (0.8, 0.97));
     let rating_slope = folder.rating_slope;
     let evaluation = run.evaluate(vec![folder], None, split.seed, tracker).await?;
-    Ok(Made { rating_mean, rating_slope, evaluation, ..Made::default() })
+    let remarks = remarks::of_tags(tags_left_out, &run.dataset).into_iter().collect();
+    Ok(Made { rating_mean, rating_slope, evaluation, remarks, ..Made::default() })
 }
 
-/// Makes the vectors of all items, finds their neighbours, and writes both to a folder.
+/// Makes the vectors of all items, finds their neighbours, and writes both to a folder. Also returns how many tags do not
+/// count because of what is held out.
 pub(super) async fn neighbours(
     run: &Run<'_>,
     parameters: &ContentParameters,
     tracker: &mut Tracker,
-) -> Result<ModelFolder, JobError> {
-    let census_path = run.written(|path| Step::ContentCensus(ContentCensus { path }), tracker).await?;
+) -> Result<(ModelFolder, u64), JobError> {
+    let census_path = run.new_folder();
+    let (mut objects, mut tags_left_out) = (Vec::new(), 0);
+    for event in run.on_all(Step::ContentCensus(ContentCensus { path: census_path.clone() }), tracker).await?
+    {
+        if let Event::ObjectsWritten(written) = event {
+            objects.extend(written.objects);
+            tags_left_out += written.tags_left_out;
+        }
+    }
+    Manifest::new("checkpoint", objects).write(&run.leader.store, &census_path).await?;
     let vectors =
         |path| Step::ContentVectors(ContentVectors { parameters: Some(*parameters), census_path, path });
     let vectors_path = run.written(vectors, tracker).await?;
     let neighbours = ContentNeighbours { vectors_path, neighbours: parameters.neighbours };
     run.on_all(Step::ContentNeighbours(neighbours), tracker).await?;
     let path = run.written(|path| Step::ModelWrite(ModelWrite { path }), tracker).await?;
-    Ok(ModelFolder { model: "content_based".to_owned(), path, ..ModelFolder::default() })
+    Ok((ModelFolder { model: "content_based".to_owned(), path, ..ModelFolder::default() }, tags_left_out))
 }
 
 /// By how much a cosine of 1 raises a predicted rating: least squares over all training ratings, added in shard

@@ -2,24 +2,34 @@
 //!
 //! Weights must not be learned from models that know the answers. So the models are trained anew on the
 //! training ratings less a share of them, with the parameters of the versions that are blended, and weights
-//! are learned on that share. With the weights given none of this is needed.
+//! are learned on that share. Vectors of items are made anew too where there are tags: the tags of that share tell what it
+//! is. With the weights given none of this is needed.
+//!
+//! A source that knows nothing, as content without a catalogue, gets no weight.
 
 use shoal_common::store::Manifest;
 use shoal_proto::v1::{
-    HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn, HybridModel, HybridParameters,
-    HybridSource, ModelFolder, ModelVersion, SplitParameters, model_parameters::Model, step_event::Event,
-    step_request::Step,
+    HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn, HybridLearnDone, HybridModel,
+    HybridParameters, HybridSource, ModelFolder, ModelVersion, SplitParameters, model_parameters::Model,
+    step_event::Event, step_request::Step,
 };
 
-use super::{Made, Run, item_cf};
+use super::{Made, Run, content, item_cf};
 use crate::jobs::{
-    JobError,
+    JobError, remarks,
     tracker::Tracker,
     training::{InnerTraining, train_inner},
 };
 
+/// Said of a blend whose weights no user could teach.
+const NOT_LEARNED: &str = "No weight was learned: no user has ratings both to train on and to learn from, so the sources count \
+     alike.";
+
 /// Where a source is named in the blend.
 const POPULARITY: &str = "popularity";
+
+/// ALS, item CF, content and popularity.
+const SOURCES: usize = 4;
 
 /// The versions that are blended, in the order of the sources.
 struct Components([ModelVersion; 3]);
@@ -81,20 +91,50 @@ pub(super) async fn train(
 ) -> Result<Made, JobError> {
     let components = Components::find(run, parameters)?;
     let weights_given = !parameters.weights.is_empty();
-    let weights = if weights_given {
+    let mut said = Vec::new();
+    let mut weights = if weights_given {
         let sum: f64 = parameters.weights.iter().sum();
         parameters.weights.iter().map(|weight| weight / sum).collect()
     } else {
-        learn(run, &components, parameters, split, tracker).await?
+        let learned = match learn(run, &components, parameters, split, tracker).await {
+            // The share to learn from is all that there is.
+            Err(JobError::NothingToTrainOn) => HybridLearnDone::default(),
+            learned => learned?,
+        };
+        if learned.users > 0 {
+            learned.weights
+        } else {
+            said.push(NOT_LEARNED.to_owned());
+            vec![1.0 / SOURCES as f64; SOURCES]
+        }
     };
     tracker.begin("calibrating", "loading the ratings", (0.7, 0.75));
     let rating_mean = run.prepare(split, 0.0, tracker).await?;
     tracker.begin("calibrating", "calibrating scores", (0.75, 0.85));
     let sources = calibrations(run, &components.folders(), parameters, tracker).await?;
+    if !weights_given {
+        weights = without_ignorant(&weights, &sources);
+    }
     let hybrid = components.blend(sources, &weights, weights_given);
+    said.extend(remarks::of_sources(&hybrid));
     tracker.begin("evaluating", "evaluating", (0.85, 0.97));
     let evaluation = run.evaluate(components.folders(), Some(hybrid.clone()), split.seed, tracker).await?;
-    Ok(Made { rating_mean, hybrid: Some(hybrid), evaluation, ..Made::default() })
+    Ok(Made { rating_mean, hybrid: Some(hybrid), evaluation, remarks: said, ..Made::default() })
+}
+
+/// Weights of 1 together, without those of sources that know nothing; popularity's alone where that leaves none.
+fn without_ignorant(weights: &[f64], sources: &[HybridSource]) -> Vec<f64> {
+    let knows = sources.iter().map(|source| !source.knots.is_empty());
+    let kept: Vec<f64> =
+        weights.iter().zip(knows).map(|(&weight, knows)| if knows { weight } else { 0.0 }).collect();
+    if kept == weights {
+        return kept;
+    }
+    let sum: f64 = kept.iter().sum();
+    if sum > 0.0 {
+        return kept.into_iter().map(|weight| weight / sum).collect();
+    }
+    (1..=weights.len()).map(|source| f64::from(u8::from(source == weights.len()))).collect()
 }
 
 /// Weights learned on a share of the training ratings that models trained on the rest have not seen.
@@ -104,7 +144,7 @@ async fn learn(
     parameters: &HybridParameters,
     split: &SplitParameters,
     tracker: &mut Tracker,
-) -> Result<Vec<f64>, JobError> {
+) -> Result<HybridLearnDone, JobError> {
     let ratio = parameters.validation_ratio;
     let [als, item_cf, content] = &components.0;
     tracker.begin("learning", "learning weights: ALS without a share of the ratings", (0.0, 0.3));
@@ -133,8 +173,7 @@ async fn learn(
         return Err(JobError::Fatal(format!("version '{}' has no parameters", item_cf.name)));
     };
     folders.push(item_cf::neighbours(&part, item_cf, split, tracker).await?);
-    // Vectors are made of what items are, not of ratings: the version's serve.
-    folders.push(ModelFolder { rating_slope: 0.0, ..folder(content) });
+    folders.push(learning_content(&part, content, tracker).await?);
 
     tracker.begin("learning", "learning weights", (0.5, 0.7));
     let sources = calibrations(&part, &folders, parameters, tracker).await?;
@@ -145,9 +184,26 @@ async fn learn(
     let learned = part.on_one(Step::HybridLearn(HybridLearn { path, sources: count }), tracker).await?;
     part.release().await;
     match learned {
-        Event::HybridLearnDone(done) => Ok(done.weights),
+        Event::HybridLearnDone(done) => Ok(done),
         _ => Err(JobError::Fatal("a worker has learned no weights".to_owned())),
     }
+}
+
+/// A content version's folder to learn from.
+async fn learning_content(
+    part: &Run<'_>,
+    version: &ModelVersion,
+    tracker: &mut Tracker,
+) -> Result<ModelFolder, JobError> {
+    if part.dataset.tags == 0 {
+        // Vectors are made of what items are, not of ratings: the version's serve.
+        return Ok(ModelFolder { rating_slope: 0.0, ..folder(version) });
+    }
+    let model = version.model_parameters.as_ref().and_then(|parameters| parameters.model.as_ref());
+    let Some(Model::Content(parameters)) = model else {
+        return Err(JobError::Fatal(format!("version '{}' has no parameters", version.name)));
+    };
+    Ok(content::neighbours(part, parameters, tracker).await?.0)
 }
 
 /// Calibrations of the scores of some folders, and of popularity.
@@ -164,5 +220,28 @@ async fn calibrations(
     match run.on_one(Step::HybridCalibrate(HybridCalibrate { path }), tracker).await? {
         Event::HybridCalibrateDone(done) => Ok(done.sources),
         _ => Err(JobError::Fatal("a worker has calibrated nothing".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_knows_nothing_has_no_weight() {
+        let sources = |knows: [bool; 4]| {
+            knows.map(|knows| HybridSource {
+                knots: vec![Default::default(); usize::from(knows)],
+                ..HybridSource::default()
+            })
+        };
+        let weights = [0.5, 0.25, 0.125, 0.125];
+        assert_eq!(without_ignorant(&weights, &sources([true; 4])), weights);
+        let without = without_ignorant(&[0.25, 0.25, 0.5, 0.0], &sources([true, true, false, true]));
+        assert_eq!(without, [0.5, 0.5, 0.0, 0.0]);
+        assert_eq!(
+            without_ignorant(&[0.0, 0.0, 1.0, 0.0], &sources([true, true, false, true])),
+            [0.0, 0.0, 0.0, 1.0]
+        );
     }
 }

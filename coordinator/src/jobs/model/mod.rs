@@ -68,6 +68,8 @@ pub(super) struct Made {
     pub(super) rating_slope: f64,
     pub(super) hybrid: Option<HybridModel>,
     pub(super) evaluation: Evaluation,
+    /// What the steps have left out or fallen back to, in words.
+    pub(super) remarks: Vec<String>,
 }
 
 /// One attempt of a job, or a part of it.
@@ -223,7 +225,7 @@ pub(super) fn rating_mean(mut sums: Vec<ShardRatingSum>) -> Result<f64, JobError
     sums.sort_by_key(|sum| sum.shard);
     let ratings: u64 = sums.iter().map(|sum| sum.ratings).sum();
     if ratings == 0 {
-        return Err(JobError::Fatal("no rating is left to train on; hold out fewer".to_owned()));
+        return Err(JobError::NothingToTrainOn);
     }
     Ok(sums.iter().map(|sum| sum.sum).sum::<f64>() / ratings as f64)
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use shoal_common::{
     clock::UtcTime,
     readable::{evaluation_json, parameters_json},
+    split,
     store::{METADATA_FILE, Manifest, join, model_path},
 };
 use shoal_proto::v1::{
@@ -14,7 +15,7 @@ use shoal_proto::v1::{
 
 use super::{Made, Run};
 use crate::{
-    jobs::{JobError, commit, point_latest, tracker::Tracker},
+    jobs::{JobError, commit, point_latest, remarks, tracker::Tracker},
     state::{model_of, stamp_of, version_name},
 };
 
@@ -41,6 +42,7 @@ pub(in crate::jobs) async fn publish(
 ) -> Result<(), JobError> {
     tracker.begin("publishing", "publishing", (0.97, 1.0));
     let info = record.info.clone().unwrap_or_default();
+    let holds_out = parameters.split.as_ref().is_some_and(split::holds_out);
     let mut version = ModelVersion {
         name: name_of(&info),
         model: info.training.as_ref().map_or("als", model_of).to_owned(),
@@ -57,6 +59,9 @@ pub(in crate::jobs) async fn publish(
         model_parameters: Some(parameters),
         ..ModelVersion::default()
     };
+    version.remarks = made.remarks;
+    version.remarks.extend(remarks::of_measuring(&version, holds_out));
+    version.remarks.extend(remarks::of_lists(&version, &run.dataset));
     // A blend keeps nothing per shard: what it blends is in the folders of its versions.
     let mut objects = match version.hybrid {
         Some(_) => Vec::new(),
@@ -96,6 +101,7 @@ fn metadata(version: &ModelVersion, dataset: &DatasetInfo, workers: usize) -> Va
         "rating_slope": is_content.then_some(version.rating_slope),
         "sources": version.hybrid.as_ref().map(sources_json),
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
+        "remarks": version.remarks,
         "created": UtcTime::from_unix_ms(version.created_unix_ms).iso_8601(),
         "training_seconds": version.training_seconds,
         "workers": workers,
