@@ -11,6 +11,7 @@ mod failure;
 mod jobs;
 mod listen;
 mod local_args;
+mod model_failures;
 mod models;
 mod parent;
 mod progress;

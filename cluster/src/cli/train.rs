@@ -12,6 +12,7 @@ use super::{
     connection::{ClusterArgs, find_dataset, find_version, newest},
     dataset::source_uri,
     failure::{Exit, refusal},
+    model_failures::{ModelFailure, exit_with},
     progress::{Followed, Style, View, follow, succeeded},
     signals::Signals,
 };
@@ -33,7 +34,8 @@ Examples:
   shoal train --models hybrid --weights als=.6,item_cf=.2,content=.2
   shoal train --models als,item_cf --split temporal --test-ratio 0.1
 
-A model that was trained before from the same data with the same parameters is not trained again without --force.
+A model that was trained before from the same data with the same parameters is not trained again without --force. \
+One that fails does not keep the others from being trained; the exit code is 1 then.
 
 Ctrl-C asks whether to cancel the job or only to stop watching it.";
 
@@ -87,6 +89,14 @@ enum Kind {
 }
 
 impl Kind {
+    /// As the command line has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            other => other.model(),
+        }
+    }
+
     /// As versions have it.
     fn model(self) -> &'static str {
         match self {
@@ -125,44 +135,87 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
             refusal(Exit::NotFound, "there is no data set yet; `shoal dataset import PATH` reads one")
         })?,
     };
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    let mut default_model = None;
+    let mut trained = Trained::default();
     for kind in args.models.iter().copied() {
-        let request = request(kind, &args, test.clone(), dataset, &outcomes, &client).await?;
-        let started = match args.force {
-            true => Started::Job(client.start_training(request).await?),
-            false => client.start_or_reuse(request).await?,
-        };
-        let job = match started {
-            Started::Existing(name) => {
-                let version = version_of(&client, &name).await?;
-                if !args.json {
-                    output::print(&format!("{name} was trained alike before; --force trains it again."))?;
-                }
-                default_model = make_live(&client, &name, &args).await?.or(default_model);
-                outcomes.push(Outcome { kind, version, job: None });
-                continue;
-            }
-            Started::Job(job_id) if args.detach => return detached(&client, &job_id, args.json).await,
-            Started::Job(job_id) => job_id,
-        };
-        let job = match follow_trained(&client, &job, args.json, &mut signals).await? {
-            Ended::Trained(job) => *job,
-            Ended::Left(exit) => return Ok(exit),
-        };
-        default_model = make_live(&client, &job.model_version, &args).await?.or(default_model);
-        let version = version_of(&client, &job.model_version).await?;
-        if !args.json {
-            output::print(&describe(&job))?;
-            // Those of a model with sweeps are told with the last of them.
-            let evaluation = version.evaluation.as_ref().filter(|_| job.sweeps.is_empty());
-            for line in evaluation.map(output::evaluation_lines).unwrap_or_default() {
-                output::print(&format!("  {line}"))?;
+        let step = train_one(kind, &args, test.clone(), dataset, &mut trained, &client, &mut signals).await;
+        match step {
+            Ok(None) => {}
+            Ok(Some(exit)) => return Ok(exit),
+            Err(error) if args.models.len() == 1 => return Err(error),
+            Err(error) => {
+                let failure = ModelFailure::of(kind.name(), error)?;
+                eprintln!("shoal: {}", failure.line());
+                trained.failures.push(failure);
             }
         }
-        outcomes.push(Outcome { kind, version, job: Some(job) });
     }
-    report(&outcomes, default_model.as_deref(), args.json)
+    report(&trained, args.json)
+}
+
+/// What has come of the models so far.
+#[derive(Default)]
+struct Trained {
+    outcomes: Vec<Outcome>,
+    failures: Vec<ModelFailure>,
+    /// Which answers queries that name none, where versions are made live.
+    default_model: Option<String>,
+}
+
+/// Trains one model, or finds the version that was trained alike; an exit code where the command is over with that.
+async fn train_one(
+    kind: Kind,
+    args: &Args,
+    test: Option<String>,
+    dataset: &DatasetInfo,
+    trained: &mut Trained,
+    client: &ClusterClient,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<Exit>> {
+    let request = request(kind, args, test, dataset, trained, client).await?;
+    let started = match args.force {
+        true => Started::Job(client.start_training(request).await?),
+        false => client.start_or_reuse(request).await?,
+    };
+    let outcome = match started {
+        Started::Existing(name) => {
+            if !args.json {
+                output::print(&format!("{name} was trained alike before; --force trains it again."))?;
+            }
+            Outcome { kind, version: version_of(client, &name).await?, job: None }
+        }
+        Started::Job(job_id) if args.detach => return detached(client, &job_id, args.json).await.map(Some),
+        Started::Job(job_id) => match follow_trained(client, &job_id, args.json, signals).await? {
+            Ended::Trained(job) => {
+                Outcome { kind, version: version_of(client, &job.model_version).await?, job: Some(*job) }
+            }
+            Ended::Left(exit) => return Ok(Some(exit)),
+        },
+    };
+    if !args.json {
+        print_outcome(&outcome)?;
+    }
+    let name = outcome.version.name.clone();
+    // A blend is made of it, live or not.
+    trained.outcomes.push(outcome);
+    if let Some(default_model) = make_live(client, &name, args).await? {
+        trained.default_model = Some(default_model);
+    }
+    Ok(None)
+}
+
+/// What came of a training, for people.
+fn print_outcome(Outcome { version, job, .. }: &Outcome) -> anyhow::Result<()> {
+    let Some(job) = job else { return Ok(()) };
+    output::print(&describe(job))?;
+    // Those of a model with sweeps are told with the last of them.
+    let evaluation = version.evaluation.as_ref().filter(|_| job.sweeps.is_empty());
+    for line in evaluation.map(output::evaluation_lines).unwrap_or_default() {
+        output::print(&format!("  {line}"))?;
+    }
+    for remark in &version.remarks {
+        output::print(&format!("  {remark}"))?;
+    }
+    Ok(())
 }
 
 /// Promotes a version where that was asked for; the model that then answers queries which name none.
@@ -179,7 +232,7 @@ async fn request(
     args: &Args,
     test: Option<String>,
     dataset: &DatasetInfo,
-    outcomes: &[Outcome],
+    trained: &Trained,
     client: &ClusterClient,
 ) -> anyhow::Result<StartTrainingRequest> {
     let als = args.als.parameters(dataset, test);
@@ -189,7 +242,7 @@ async fn request(
         Kind::ItemCf => Some(args.others.item_cf(held_out)),
         Kind::Content => Some(args.others.content(held_out)),
         Kind::Hybrid => {
-            let components = components(outcomes, dataset, &held_out, &client.models().await?)?;
+            let components = components(trained, dataset, &held_out, &client.models().await?)?;
             Some(args.others.hybrid(held_out, &components))
         }
     };
@@ -205,13 +258,13 @@ async fn request(
 
 /// What a blend is made of: the versions of this run, else the newest with the same data and split.
 fn components(
-    outcomes: &[Outcome],
+    trained: &Trained,
     dataset: &DatasetInfo,
     held_out: &SplitParameters,
     versions: &[ModelVersion],
 ) -> anyhow::Result<Components> {
     let find = |kind: Kind| {
-        if let Some(outcome) = outcomes.iter().find(|outcome| outcome.kind == kind) {
+        if let Some(outcome) = trained.outcomes.iter().find(|outcome| outcome.kind == kind) {
             return Ok(outcome.version.name.clone());
         }
         let fits = versions.iter().filter(|version| {
@@ -221,8 +274,17 @@ fn components(
                 && split::of_version(version) == *held_out
         });
         let newest = fits.max_by_key(|version| version.created_unix_ms);
+        let has_failed = trained.failures.iter().any(|failure| failure.model == kind.name());
+        if let Some(version) = newest.filter(|_| has_failed) {
+            eprintln!("shoal: the hybrid blends {} of before, since {} failed", version.name, kind.name());
+        }
         newest.map(|version| version.name.clone()).ok_or_else(|| {
             let model = kind.model();
+            if has_failed {
+                let missing = ModelFailure::of_blend([kind.name()]);
+                // One that is missing makes a failure.
+                return refusal(Exit::NotFound, missing.map(|missing| missing.reason).unwrap_or_default());
+            }
             refusal(
                 Exit::NotFound,
                 format!("a hybrid needs a version of '{model}' with the same data and held-out ratings; train it too"),
@@ -246,26 +308,39 @@ async fn detached(client: &ClusterClient, job_id: &str, json: bool) -> anyhow::R
 }
 
 /// One model's job, or that it was skipped; for several models all of them, and a table for people.
-fn report(outcomes: &[Outcome], default_model: Option<&str>, json: bool) -> anyhow::Result<Exit> {
+fn report(trained: &Trained, json: bool) -> anyhow::Result<Exit> {
+    let Trained { outcomes, failures, default_model } = trained;
+    let exit = exit_with(failures);
     if json {
-        let documents: Vec<Value> = outcomes.iter().map(outcome_json).collect();
+        let failed = failures.iter().map(ModelFailure::json);
+        let documents: Vec<Value> = outcomes.iter().map(outcome_json).chain(failed).collect();
         match &documents[..] {
             [only] => output::print_json(only)?,
             _ => output::print_json(&json!({"models": documents, "default_model": default_model}))?,
         }
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
-    if outcomes.len() > 1 {
+    if outcomes.len() + failures.len() > 1 {
         let kept = |outcome: &Outcome| outcome.job.is_none();
         let versions = outcomes.iter().map(|outcome| (&outcome.version, kept(outcome)));
         output::print(&format!("\n{}", output::worth(versions)))?;
+        for line in output::remarks(outcomes.iter().map(|outcome| &outcome.version)) {
+            output::print(&line)?;
+        }
+        for failure in failures {
+            output::print(&failure.line())?;
+        }
+    } else if let [Outcome { version, job: None, .. }] = &outcomes[..] {
+        for remark in &version.remarks {
+            output::print(&format!("  {remark}"))?;
+        }
     }
     if let Some(default_model) = default_model {
-        let is_only = matches!(outcomes, [only] if only.kind.model() != default_model);
+        let is_only = matches!(&outcomes[..], [only] if only.kind.model() != default_model);
         let remedy = if is_only { "; `--promote --default` lets this one answer them" } else { "" };
         output::print(&format!("Live. Queries that name no model go to {default_model}{remedy}."))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 fn outcome_json(outcome: &Outcome) -> Value {
@@ -274,6 +349,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
     json["model_version"] = json!(outcome.version.name);
     json["skipped"] = json!(outcome.job.is_none());
     json["evaluation"] = outcome.version.evaluation.as_ref().map_or(Value::Null, evaluation_json);
+    json["remarks"] = json!(outcome.version.remarks);
     json
 }
 

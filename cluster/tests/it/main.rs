@@ -17,6 +17,7 @@ mod models;
 mod new_movies;
 mod quickstart;
 mod simulate;
+mod small_catalogues;
 mod spark;
 mod support;
 mod switching;

@@ -8,11 +8,14 @@ mod stages;
 
 use super::{
     dataset::{readable_source, source_uri},
-    failure::Exit,
+    failure::{Exit, refusal},
     local_args::{self, LocalArgs, Running, Start},
+    model_failures::{ModelFailure, exit_with},
     signals::Signals,
 };
+use serde_json::Value;
 use shoal_common::split;
+use shoal_proto::v1::{AlsParameters, DatasetInfo, ModelVersion};
 
 use crate::{
     client::ClusterClient,
@@ -22,7 +25,7 @@ use crate::{
     recommender::Recommender,
 };
 
-use report::Report;
+use report::{Models, Report};
 use stages::{Stages, Watch};
 
 const EXAMPLE: &str = "\
@@ -33,8 +36,12 @@ Examples:
   shoal quickstart --workers 5 --coordinators 1 --http 127.0.0.1:8080 --dir ./my-cluster
 
 Starts coordinators, workers and a router as processes of their own, imports the data, trains all four models, \
-makes them live, prints what was measured and keeps serving until Ctrl-C. ALS answers where no model is named. A second \
-start with the same --dir and data serves at once.";
+makes them live, prints what was measured and keeps serving until Ctrl-C. ALS answers where no model is named. A model \
+that fails does not keep the others from being trained; the exit code is 1 then. A second start with the same --dir and \
+data serves at once.";
+
+/// What a hybrid is made of.
+const BLENDED: [&str; 3] = ["als", "item_cf", "content"];
 
 /// Flags of `shoal quickstart`.
 #[derive(Debug, clap::Args)]
@@ -119,27 +126,59 @@ async fn prepare(
     };
     let dataset = stages.dataset(&uri, &name).await?;
     let parameters = args.als.parameters(&dataset, test);
-    let version = stages.als(&dataset, &parameters).await?;
-    stages.promote(&version).await?;
-    // The first answers come before the other models are there.
-    let answer = stages.answer(&dataset, &version).await?;
-    let held_out = split::of_als(&parameters);
-    let item_cf = stages.other("item_cf", &dataset, others.item_cf(held_out.clone())).await?;
-    let content = stages.other("content", &dataset, others.content(held_out.clone())).await?;
-    let components = Components {
-        als: version.name.clone(),
-        item_cf: item_cf.name.clone(),
-        content: content.name.clone(),
-    };
-    let hybrid = stages.other("hybrid", &dataset, others.hybrid(held_out, &components)).await?;
-    let others = [("item_cf", item_cf), ("content", content), ("hybrid", hybrid)];
-    // Workers that were started again load one version after the other.
-    for (model, version) in &others {
-        stages.is_served(model, version, &answer["user_id"]).await?;
-    }
-    let others = others.map(|(_, version)| version);
+    let models = models(&mut stages, &dataset, &parameters, others).await?;
     let dir = running.plan().dir.display().to_string();
-    Ok(Report { dataset, version, others, answer, http, dir, seconds: watch.seconds() })
+    Ok(Report { dataset, models, http, dir, seconds: watch.seconds() })
+}
+
+/// Every model that can be trained, live, with an answer of ALS.
+async fn models(
+    stages: &mut Stages<'_>,
+    dataset: &DatasetInfo,
+    parameters: &AlsParameters,
+    others: &ModelArgs,
+) -> anyhow::Result<Models> {
+    let mut models = Models::default();
+    // The first answers come before the other models are there.
+    match first_answer(stages, dataset, parameters).await {
+        Ok((version, answer)) => (models.answer, models.versions) = (answer, vec![("als", version)]),
+        Err(error) => models.failures.push(ModelFailure::of("als", error)?),
+    }
+    let held_out = split::of_als(parameters);
+    models.keep("item_cf", stages.other("item_cf", dataset, others.item_cf(held_out.clone())).await)?;
+    models.keep("content", stages.other("content", dataset, others.content(held_out.clone())).await)?;
+    let missing = BLENDED.into_iter().filter(|model| models.name_of(model).is_empty());
+    match ModelFailure::of_blend(missing) {
+        Some(failure) => models.failures.push(failure),
+        None => {
+            let [als, item_cf, content] = BLENDED.map(|model| models.name_of(model).to_owned());
+            let hybrid = others.hybrid(held_out, &Components { als, item_cf, content });
+            models.keep("hybrid", stages.other("hybrid", dataset, hybrid).await)?;
+        }
+    }
+    if models.versions.is_empty() {
+        let lines: Vec<String> = models.failures.iter().map(ModelFailure::line).collect();
+        return Err(refusal(Exit::Failed, format!("no model could be trained. {}", lines.join(". "))));
+    }
+    if !models.answer.is_null() {
+        // Workers that were started again load one version after the other.
+        for (model, version) in models.versions.iter().filter(|(model, _)| *model != "als") {
+            stages.is_served(model, version, &models.answer["user_id"]).await?;
+        }
+    }
+    Ok(models)
+}
+
+/// The live ALS version, and its answer for one user.
+async fn first_answer(
+    stages: &mut Stages<'_>,
+    dataset: &DatasetInfo,
+    parameters: &AlsParameters,
+) -> anyhow::Result<(ModelVersion, Value)> {
+    let version = stages.als(dataset, parameters).await?;
+    stages.promote(&version).await?;
+    let answer = stages.answer(dataset, &version).await?;
+    Ok((version, answer))
 }
 
 async fn serve(args: &Args, report: &Report, signals: &mut Signals) -> anyhow::Result<Exit> {
@@ -151,5 +190,5 @@ async fn serve(args: &Args, report: &Report, signals: &mut Signals) -> anyhow::R
     if !args.exit {
         signals.received().await;
     }
-    Ok(Exit::Done)
+    Ok(exit_with(&report.models.failures))
 }

@@ -4,22 +4,51 @@ use serde_json::{Map, Value, json};
 use shoal_common::readable::evaluation_json;
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
-use crate::{cli::query, output};
+use crate::{
+    cli::{model_failures::ModelFailure, query},
+    output,
+};
 
 /// Everything there is to say.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) dataset: DatasetInfo,
-    /// Of ALS, which answers where no model is named.
-    pub(super) version: ModelVersion,
-    /// Of the other models.
-    pub(super) others: [ModelVersion; 3],
-    /// The router's answer for one user.
-    pub(super) answer: Value,
+    pub(super) models: Models,
     pub(super) http: String,
     pub(super) dir: String,
     /// Seconds per stage, in order.
     pub(super) seconds: Vec<(&'static str, f64)>,
+}
+
+/// What was trained, and what could not be.
+#[derive(Debug, Default)]
+pub(super) struct Models {
+    /// By the name on the command line. The first of them answers where no model is named.
+    pub(super) versions: Vec<(&'static str, ModelVersion)>,
+    pub(super) failures: Vec<ModelFailure>,
+    /// The router's answer for one user by ALS; null without it.
+    pub(super) answer: Value,
+}
+
+impl Models {
+    /// Keeps what came of one model.
+    pub(super) fn keep(
+        &mut self,
+        model: &'static str,
+        trained: anyhow::Result<ModelVersion>,
+    ) -> anyhow::Result<()> {
+        match trained {
+            Ok(version) => self.versions.push((model, version)),
+            Err(error) => self.failures.push(ModelFailure::of(model, error)?),
+        }
+        Ok(())
+    }
+
+    /// The name of a model's version; empty without one.
+    pub(super) fn name_of(&self, model: &str) -> &str {
+        let version = self.versions.iter().find(|(of, _)| *of == model);
+        version.map_or("", |(_, version)| &version.name)
+    }
 }
 
 impl Report {
@@ -27,44 +56,47 @@ impl Report {
     pub(super) fn json(&self) -> Value {
         let seconds: Map<String, Value> =
             self.seconds.iter().map(|(stage, seconds)| ((*stage).to_owned(), (*seconds).into())).collect();
+        let Models { versions, failures, answer } = &self.models;
+        let first = versions.first().map(|(_, version)| version);
+        let failed = failures.iter().map(ModelFailure::json);
         json!({
             "dataset": output::dataset(&self.dataset),
-            "version": self.version.name,
-            "parameters": self.version.parameters.as_ref().map(output::parameters),
-            "metrics": self.version.metrics.as_ref().map(output::sweep_metrics),
-            "models": self.versions().map(model_json).collect::<Vec<_>>(),
+            "version": first.map(|version| &version.name),
+            "parameters": first.and_then(|version| version.parameters.as_ref()).map(output::parameters),
+            "metrics": first.and_then(|version| version.metrics.as_ref()).map(output::sweep_metrics),
+            "models": versions.iter().map(|(_, version)| model_json(version)).chain(failed).collect::<Vec<_>>(),
             "seconds": seconds,
-            "sample_answer": self.answer,
+            "sample_answer": answer,
             "http": self.http,
             "dir": self.dir,
         })
     }
 
-    fn versions(&self) -> impl Iterator<Item = &ModelVersion> {
-        std::iter::once(&self.version).chain(&self.others)
-    }
-
     /// A page for people; `serving` says how it goes on.
     pub(super) fn text(&self, serving: bool) -> String {
         let mut text = String::new();
-        let metrics = self.version.metrics.as_ref().map(output::metrics_lines).unwrap_or_default();
+        let Models { versions, failures, answer } = &self.models;
+        let metrics = versions.first().and_then(|(_, version)| version.metrics.as_ref());
+        let metrics = metrics.map(output::metrics_lines).unwrap_or_default();
         if !metrics.is_empty() {
             text.push_str("\nMeasured on what was held out:\n");
             for line in metrics {
                 text.push_str(&format!("  {line}\n"));
             }
         }
-        let versions = self.versions().map(|version| (version, false));
-        text.push_str(&format!("\nThe models beside each other:\n{}", output::worth(versions)));
-        let user = &self.answer["user_id"];
-        text.push_str(&format!(
-            "\nThe top ten for user {}:\n{}",
-            plain(user),
-            query::recommendations(&self.answer)
-        ));
-        text.push_str("\nTry:\n");
-        for line in self.curl_lines() {
-            text.push_str(&format!("  {line}\n"));
+        let rows = versions.iter().map(|(_, version)| (version, false));
+        text.push_str(&format!("\nThe models beside each other:\n{}", output::worth(rows)));
+        let remarks = output::remarks(versions.iter().map(|(_, version)| version));
+        for line in remarks.into_iter().chain(failures.iter().map(ModelFailure::line)) {
+            text.push_str(&format!("{line}\n"));
+        }
+        if !answer.is_null() {
+            let user = plain(&answer["user_id"]);
+            text.push_str(&format!("\nThe top ten for user {user}:\n{}", query::recommendations(answer)));
+            text.push_str("\nTry:\n");
+            for line in self.curl_lines(answer) {
+                text.push_str(&format!("  {line}\n"));
+            }
         }
         if serving {
             text.push_str(&format!("\nServing on {} until Ctrl-C.", self.http));
@@ -72,9 +104,9 @@ impl Report {
         text
     }
 
-    fn curl_lines(&self) -> [String; 4] {
-        let (http, user) = (&self.http, &self.answer["user_id"]);
-        let movie = &self.answer["recommendations"][0]["movie_id"];
+    fn curl_lines(&self, answer: &Value) -> [String; 4] {
+        let (http, user) = (&self.http, &answer["user_id"]);
+        let movie = &answer["recommendations"][0]["movie_id"];
         let body = format!(r#"{{"user_id": {user}, "movie_id": {movie}}}"#);
         [
             format!("curl '{http}/recommendations/recommend/{}?n=5'", plain(user)),
@@ -90,6 +122,7 @@ fn model_json(version: &ModelVersion) -> Value {
         "model": version.model,
         "version": version.name,
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
+        "remarks": version.remarks,
     })
 }
 

@@ -1,0 +1,79 @@
+//! Models that could not be trained while others were: one that fails does not keep the others from being trained.
+
+use serde_json::{Value, json};
+
+use super::failure::{Exit, exit_of, sentence};
+
+/// A model of which there is no version, or none that is live as was asked for.
+#[derive(Debug)]
+pub(super) struct ModelFailure {
+    /// As it is called on the command line.
+    pub(super) model: &'static str,
+    /// One sentence.
+    pub(super) reason: String,
+}
+
+impl ModelFailure {
+    /// The failure of one model, if the others may do better.
+    ///
+    /// # Errors
+    /// The error itself when it would be theirs too: the cluster is out of reach, the request is wrong, or somebody wants to
+    /// stop.
+    pub(super) fn of(model: &'static str, error: anyhow::Error) -> anyhow::Result<Self> {
+        match exit_of(&error) {
+            Exit::Failed | Exit::NotFound => Ok(Self { model, reason: sentence(&error) }),
+            Exit::Done | Exit::Usage | Exit::Unavailable | Exit::Cancelled | Exit::Interrupted => Err(error),
+        }
+    }
+
+    /// That a blend cannot be made because of earlier failures, unless there is none.
+    pub(super) fn of_blend<'a>(missing: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let missing: Vec<&str> = missing.into_iter().collect();
+        let reason = format!(
+            "it blends als, item_cf and content, and there is no version of {}",
+            missing.join(" and ")
+        );
+        (!missing.is_empty()).then_some(Self { model: "hybrid", reason })
+    }
+
+    /// For people.
+    pub(super) fn line(&self) -> String {
+        format!("Failed: {}: {}", self.model, self.reason)
+    }
+
+    /// For scripts.
+    pub(super) fn json(&self) -> Value {
+        json!({"model": self.model, "error": self.reason})
+    }
+}
+
+/// The exit code of a command with these failures.
+pub(super) fn exit_with(failures: &[ModelFailure]) -> Exit {
+    if failures.is_empty() { Exit::Done } else { Exit::Failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::failure::refusal, *};
+
+    #[test]
+    fn what_only_one_model_suffers_from_is_kept_and_the_rest_ends_the_command() {
+        for (exit, goes_on) in [
+            (Exit::Failed, true),
+            (Exit::NotFound, true),
+            (Exit::Usage, false),
+            (Exit::Unavailable, false),
+            (Exit::Cancelled, false),
+        ] {
+            let failure = ModelFailure::of("als", refusal(exit, "job 3 failed: no"));
+            assert_eq!(failure.is_ok(), goes_on, "{exit:?}");
+        }
+        let failure = ModelFailure::of("als", refusal(Exit::Failed, "job 3 failed: no")).unwrap();
+        assert_eq!(failure.line(), "Failed: als: job 3 failed: no");
+        assert_eq!(failure.json(), json!({"model": "als", "error": "job 3 failed: no"}));
+        assert_eq!((exit_with(&[]), exit_with(&[failure])), (Exit::Done, Exit::Failed));
+        assert!(ModelFailure::of_blend([]).is_none());
+        let blend = ModelFailure::of_blend(["als", "content"]).unwrap();
+        assert!(blend.line().ends_with("there is no version of als and content"));
+    }
+}
