@@ -4,7 +4,12 @@
 //! inside a dataset a row is a global `u32`: the rows of the shards before its own plus its place
 //! among its shard's ids in ascending order.
 
-use std::{cmp::Ordering, fmt, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    num::{IntErrorKind, ParseIntError},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use shoal_proto::v1;
@@ -33,8 +38,23 @@ pub enum IdKind {
 
 /// The text is not an id of the kind its dataset has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a whole number, and this data set's ids are")]
-pub struct NotAnInteger(pub String);
+pub enum NotAnInteger {
+    /// It is no number, or one with a fraction.
+    #[error("'{0}' is not a whole number, and this data set's ids are")]
+    NotWhole(String),
+    /// It is a whole number that an `i64` cannot hold.
+    #[error("{0} is too large: this data set's ids are whole numbers from −2⁶³ to 2⁶³ − 1")]
+    TooLarge(String),
+}
+
+impl NotAnInteger {
+    fn new(text: &str, error: &ParseIntError) -> Self {
+        match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Self::TooLarge(text.to_owned()),
+            _ => Self::NotWhole(text.to_owned()),
+        }
+    }
+}
 
 impl EntityId {
     /// Reads an id of the given kind from text, as a URL or a CSV field has it.
@@ -43,7 +63,9 @@ impl EntityId {
     /// When the kind is [`IdKind::Integer`] and the text is not an `i64`.
     pub fn parse(text: &str, kind: IdKind) -> Result<Self, NotAnInteger> {
         match kind {
-            IdKind::Integer => text.parse().map(Self::Integer).map_err(|_| NotAnInteger(text.to_owned())),
+            IdKind::Integer => {
+                text.parse().map(Self::Integer).map_err(|error| NotAnInteger::new(text, &error))
+            }
             IdKind::Text => Ok(Self::Text(text.into())),
         }
     }
@@ -174,7 +196,11 @@ mod tests {
         let text = EntityId::parse("42", IdKind::Text).unwrap();
         assert_ne!(integer, text);
         assert_eq!(integer.to_string(), text.to_string());
-        assert!(EntityId::parse("tt42", IdKind::Integer).is_err());
+        let refused = |text: &str| EntityId::parse(text, IdKind::Integer).unwrap_err().to_string();
+        assert!(refused("tt42").contains("'tt42' is not a whole number"));
+        assert!(refused("").contains("'' is not a whole number"));
+        assert!(refused("-9223372036854775809").contains("too large"));
+        assert_eq!(EntityId::parse("-9223372036854775808", IdKind::Integer), Ok(EntityId::Integer(i64::MIN)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod exposure;
 pub mod hash;
 pub mod ids;
 pub mod model_name;
+pub mod letter_case;
 pub mod net;
 pub mod profile;
 pub mod readable;

@@ -5,6 +5,7 @@ mod behind;
 mod channels;
 mod deadline;
 mod leader;
+mod reason;
 mod refusal;
 mod server;
 
@@ -12,7 +13,8 @@ pub use behind::Behind;
 pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};
 pub use deadline::{remaining, timeout_of, with_deadline};
 pub use leader::{LEADER_KEY, LeaderClient, not_leader, wrong_cluster};
+pub use reason::{REASON_BYTES_MAX, shortened};
 pub use refusal::{
     RETRY_AFTER_MS_KEY, VERSION_MISSING_KEY, is_version_missing, queue_full, retry_after, version_missing,
 };
-pub use server::{MESSAGE_BYTES_MAX, tuned_server};
+pub use server::{MESSAGE_BYTES_MAX, TunedServer, tuned_server};

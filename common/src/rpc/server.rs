@@ -2,15 +2,25 @@
 
 use std::time::Duration;
 
-use tonic::transport::Server;
+use http::Response;
+use tonic::{body::Body, transport::Server};
+use tower::{
+    layer::util::{Identity, Stack},
+    util::MapResponseLayer,
+};
+
+use super::reason::{BoundedBody, bounded};
 
 /// The largest message that is parsed. Bulk data travels in chunks of about 1 MiB; metadata and
 /// job messages stay far below; anything larger is a mistake or an attack.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A server with windows sized for factor rows and dead peers noticed within seconds.
+/// A server that cuts the messages of its statuses to what travels.
+pub type TunedServer = Server<Stack<MapResponseLayer<fn(Response<Body>) -> Response<BoundedBody>>, Identity>>;
+
+/// A server with windows sized for factor rows, dead peers noticed within seconds, and no reason lost on its way.
 #[must_use]
-pub fn tuned_server() -> Server {
+pub fn tuned_server() -> TunedServer {
     Server::builder()
         .tcp_nodelay(true)
         .initial_stream_window_size(8 * 1024 * 1024)
@@ -18,4 +28,5 @@ pub fn tuned_server() -> Server {
         .max_frame_size(1024 * 1024)
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+        .layer(MapResponseLayer::new(bounded as fn(Response<Body>) -> Response<BoundedBody>))
 }
