@@ -24,16 +24,27 @@ pub enum Answers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CannotRank {
     /// Nothing that the user has named came with a rating.
-    #[error("no movie was given with a rating to predict others from; rank by 'ranking'")]
+    #[error("no movie was given with a rating to predict others from; give one, or rank by 'ranking'")]
     NoRating,
-    /// The version was trained for the other objective.
-    #[error("there are no {asked} factors to rank by; rank by '{other}'")]
-    NoFactors {
-        /// The way that was asked for.
-        asked: &'static str,
-        /// The way that there is.
-        other: &'static str,
-    },
+    /// The same, of a version that was trained for ratings alone.
+    #[error("no movie was given with a rating, and the version ranks by ratings alone; give one")]
+    NothingToRankBy,
+    /// The version was not trained for ratings.
+    #[error(
+        "the version was trained without the explicit objective and predicts no ratings; rank by 'ranking', or train \
+         with --objective both"
+    )]
+    NoRatingFactors,
+}
+
+/// What a list is ordered by, as answers name it.
+#[must_use]
+pub fn ranked_by(request: &TopItemsRequest) -> &'static str {
+    match request.score() {
+        ScoreKind::Rating => "rating",
+        ScoreKind::Popularity => "popularity",
+        _ => "ranking",
+    }
 }
 
 /// How to score for somebody with this side of the query, and the list's source. A version of content that ranks by
@@ -58,16 +69,15 @@ pub fn score_request(
         return Ok((popular, SOURCE_FALLBACK));
     }
     let request = match answers {
-        Answers::ByNeighbours => {
-            let by_rating = rank_by == RankBy::Rating;
-            if by_rating && !has_ratings(user) {
-                return Err(CannotRank::NoRating);
-            }
-            let score = if by_rating { ScoreKind::Rating } else { ScoreKind::Neighbours }.into();
-            TopItemsRequest { score, ..neighbours_request(user) }
-        }
+        Answers::ByFactors => factors_request(user, rank_by)?,
+        Answers::ByNeighbours if rank_by != RankBy::Rating => neighbours_request(user),
         Answers::ByBlend if rank_by != RankBy::Rating => blend_request(user),
-        Answers::ByBlend | Answers::ByFactors => factors_request(user, rank_by)?,
+        // Where its ALS version predicts no ratings, a blend's item CF version does, as for a single item.
+        Answers::ByBlend if !user.rating_factors.is_empty() => factors_request(user, rank_by)?,
+        Answers::ByBlend | Answers::ByNeighbours if !has_ratings(user) => return Err(CannotRank::NoRating),
+        Answers::ByBlend | Answers::ByNeighbours => {
+            TopItemsRequest { score: ScoreKind::Rating.into(), ..neighbours_request(user) }
+        }
     };
     Ok((TopItemsRequest { exclude_rows, ..request }, SOURCE_MODEL))
 }
@@ -96,17 +106,17 @@ fn blend_request(user: &LookupUserReply) -> TopItemsRequest {
     }
 }
 
-/// How to score by factors.
+/// How to score by factors. A version that was trained for ratings alone has no order but theirs.
 fn factors_request(user: &LookupUserReply, rank_by: RankBy) -> Result<TopItemsRequest, CannotRank> {
     let (has_ranking, has_rating) = (!user.ranking_factors.is_empty(), !user.rating_factors.is_empty());
-    let by_rating = match rank_by {
-        RankBy::Rating => true,
-        RankBy::Ranking => false,
-        RankBy::Unspecified => !has_ranking,
-    };
-    if !(if by_rating { has_rating } else { has_ranking }) {
-        let (asked, other) = if by_rating { ("rating", "ranking") } else { ("ranking", "rating") };
-        return Err(CannotRank::NoFactors { asked, other });
+    let by_rating = rank_by == RankBy::Rating || !has_ranking;
+    if by_rating && !has_rating {
+        // Ratings come with somebody whose row was solved for the query.
+        return Err(match (user.ratings.is_empty() || has_ratings(user), has_ranking) {
+            (true, _) => CannotRank::NoRatingFactors,
+            (false, true) => CannotRank::NoRating,
+            (false, false) => CannotRank::NothingToRankBy,
+        });
     }
     Ok(TopItemsRequest {
         score: if by_rating { ScoreKind::Rating } else { ScoreKind::Ranking }.into(),
@@ -156,9 +166,34 @@ mod tests {
             score_request(Answers::ByFactors, &user, rank_by, true).map(|(ask, _)| ask.score())
         };
         assert_eq!(ask(&[1.0], &[1.0], RankBy::Unspecified), Ok(ScoreKind::Ranking));
-        assert_eq!(ask(&[], &[1.0], RankBy::Unspecified), Ok(ScoreKind::Rating));
-        let refused = CannotRank::NoFactors { asked: "rating", other: "ranking" };
-        assert_eq!(ask(&[1.0], &[], RankBy::Rating), Err(refused));
+        for rank_by in [RankBy::Unspecified, RankBy::Ranking, RankBy::Rating] {
+            assert_eq!(ask(&[], &[1.0], rank_by), Ok(ScoreKind::Rating));
+        }
+        assert_eq!(ask(&[1.0], &[], RankBy::Rating), Err(CannotRank::NoRatingFactors));
+    }
+
+    #[test]
+    fn somebody_who_has_rated_nothing_hears_what_is_missing() {
+        let ask = |ranking: &[f32], answers| {
+            let ranking_factors = floats(ranking);
+            let user = LookupUserReply { ranking_factors, ratings: floats(&[f32::NAN]), ..known() };
+            score_request(answers, &user, RankBy::Rating, true).unwrap_err()
+        };
+        assert_eq!(ask(&[1.0], Answers::ByFactors), CannotRank::NoRating);
+        assert_eq!(ask(&[], Answers::ByFactors), CannotRank::NothingToRankBy);
+        assert_eq!(ask(&[1.0], Answers::ByBlend), CannotRank::NoRating);
+    }
+
+    #[test]
+    fn a_blend_ranks_by_the_ratings_of_whichever_version_predicts_some() {
+        let ask = |rating: &[f32]| {
+            let user =
+                LookupUserReply { rating_factors: floats(rating), ratings: floats(&[4.0, 1.0]), ..known() };
+            let (ask, _) = score_request(Answers::ByBlend, &user, RankBy::Rating, true).unwrap();
+            (ranked_by(&ask), ask.rating_query.len(), ask.rated_rows.len())
+        };
+        assert_eq!(ask(&[1.0, 2.0]), ("rating", 8, 0));
+        assert_eq!(ask(&[]), ("rating", 0, 8));
     }
 
     #[test]

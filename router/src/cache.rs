@@ -175,9 +175,11 @@ mod tests {
             recommendations: vec![movie],
             model_version: "v1".to_owned(),
             source: SOURCE_MODEL,
+            ranked_by: "ranking",
             shards: ShardsAnswered::default(),
             next_cursor: None,
             unknown: Vec::new(),
+            unknown_genres: Vec::new(),
         })
     }
 

@@ -38,7 +38,16 @@ async fn answers_have_the_fields_that_clients_are_written_against() {
     let answer = http.get(&format!("/recommendations/recommend/{user}")).await.ok();
     assert_eq!(
         fields(&answer),
-        ["model_version", "next_cursor", "recommendations", "shards", "source", "timestamp", "user_id"]
+        [
+            "model_version",
+            "next_cursor",
+            "ranked_by",
+            "recommendations",
+            "shards",
+            "source",
+            "timestamp",
+            "user_id"
+        ]
     );
     let movies = answer["recommendations"].as_array().unwrap();
     assert_eq!(movies.len(), 10, "ten by default");

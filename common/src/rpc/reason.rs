@@ -103,10 +103,41 @@ fn bound_message(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
     use proptest::prelude::*;
     use tonic::Status;
 
     use super::*;
+
+    /// The message of a status in these headers.
+    fn message(headers: &HeaderMap) -> String {
+        Status::from_header_map(headers).unwrap().message().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_status_is_bounded_in_headers_and_in_trailers() {
+        let reason = format!("column 'a' {} name them with --user-col", "is not known, ".repeat(100_000));
+        let mut headers = HeaderMap::new();
+        Status::invalid_argument(&reason).add_header(&mut headers).unwrap();
+        let trailers = headers.clone();
+        let body = Full::new(Bytes::from_static(b"some rows")).with_trailers(async { Some(Ok(trailers)) });
+        let mut response = Response::new(Body::new(body));
+        *response.headers_mut() = headers;
+        let (parts, body) = bounded(response).into_parts();
+        let body = body.collect().await.unwrap();
+        for headers in [&parts.headers, body.trailers().unwrap()] {
+            let message = message(headers);
+            assert!(
+                message.starts_with("column 'a' is not known, ") && message.len() < REASON_BYTES_MAX,
+                "{message}"
+            );
+            assert!(
+                message.contains(" characters left out) …") && message.ends_with("name them with --user-col")
+            );
+            assert_eq!(Status::from_header_map(headers).unwrap().code(), tonic::Code::InvalidArgument);
+        }
+        assert_eq!(body.to_bytes(), "some rows");
+    }
 
     proptest! {
         #[test]

@@ -132,7 +132,7 @@ pub async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
     };
     tracing::info!(job = info.job_id, ?state, error, "the job is over");
     let now = leader.clock.now_unix_ms();
-    let command = finished(&info.job_id, state, error, now, tracker.finish());
+    let command = finished(&info.job_id, state, &error, now, tracker.finish());
     if let Err(error) = leader.command(command).await {
         // The job stays open: whoever leads next finds what was published and ends it.
         tracing::warn!(job = info.job_id, %error, "the job's end was not recorded");
@@ -178,17 +178,16 @@ async fn attempt(
 }
 
 /// The workers that can be given work; waits until there is one. After a failed attempt each of them
-/// has been heard of since: one that was lost is waited for until it beats again or its lease expires,
+/// has beaten since: one that was lost is waited for until it beats again or its lease expires,
 /// however long that is, or attempts would fail one after the other because of it.
 async fn wait_for_workers(leader: &Leader, failed_at: Option<Instant>) -> Vec<LiveWorker> {
-    let heard_since = |worker: &LiveWorker| {
-        let beat = leader.members.last(&worker.name);
-        failed_at.is_none_or(|failed_at| beat.is_some_and(|beat| beat.at > failed_at))
+    let has_beaten = |worker: &LiveWorker| {
+        failed_at.is_none_or(|failed_at| leader.members.has_beaten_since(&worker.name, failed_at))
     };
     loop {
         let state = leader.raft.view().borrow().clone();
         let workers = leader.members.live_workers(&state, leader.config.lease);
-        if !workers.is_empty() && workers.iter().all(heard_since) {
+        if !workers.is_empty() && workers.iter().all(has_beaten) {
             return workers;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

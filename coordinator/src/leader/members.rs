@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use shoal_common::rpc::shortened;
 use shoal_proto::v1::{HeartbeatRequest, LoadedVersion, NodeHealth, NodeInfo, NodeRole};
 use tokio::{sync::Notify, time::Instant};
 
@@ -27,10 +28,20 @@ pub struct LiveWorker {
 pub struct Beat {
     /// When.
     pub at: Instant,
+    /// When the one before came; `None` for the first.
+    pub previous_at: Option<Instant>,
     /// Its shards of each version, ready to be queried; `None` until it has said so to this leader.
     pub loaded: Option<Vec<LoadedVersion>>,
     /// Why it cannot load a version.
     pub load_errors: BTreeMap<String, String>,
+}
+
+/// The longest reason that is kept of a version that a worker cannot load.
+const LOAD_ERROR_BYTES_MAX: usize = 2 * 1024;
+
+/// A version and why it cannot be loaded, as it is kept.
+fn kept((version, reason): (&String, &String)) -> (String, String) {
+    (version.clone(), shortened(reason, LOAD_ERROR_BYTES_MAX).into_owned())
 }
 
 /// Everyone's last heartbeat.
@@ -43,12 +54,13 @@ pub struct Members {
 impl Members {
     /// Notes a heartbeat; wakes the controllers when it says something new.
     pub fn beat(&self, request: &HeartbeatRequest) {
+        let mut beats = self.lock();
         let beat = Beat {
             at: Instant::now(),
+            previous_at: beats.get(&request.node).map(|beat| beat.at),
             loaded: Some(request.loaded.clone()),
-            load_errors: request.load_errors.clone().into_iter().collect(),
+            load_errors: request.load_errors.iter().map(kept).collect(),
         };
-        let mut beats = self.lock();
         let is_news = beats
             .get(&request.node)
             .is_none_or(|known| known.loaded != beat.loaded || known.load_errors != beat.load_errors);
@@ -70,7 +82,8 @@ impl Members {
         beats.clear();
         for (name, record) in &state.nodes {
             if record.info.as_ref().is_some_and(|info| info.health() == NodeHealth::Up) {
-                let beat = Beat { at: Instant::now(), loaded: None, load_errors: BTreeMap::new() };
+                let (at, load_errors) = (Instant::now(), BTreeMap::new());
+                let beat = Beat { at, previous_at: None, loaded: None, load_errors };
                 beats.insert(name.clone(), beat);
             }
         }
@@ -79,6 +92,13 @@ impl Members {
     /// Whether a node has been heard of within its lease.
     pub fn has_lease(&self, node: &str, lease: Duration) -> bool {
         self.lock().get(node).is_some_and(|beat| beat.at.elapsed() < lease)
+    }
+
+    /// Whether a node has surely sent a heartbeat after a moment. One that comes after it may have been on its way; the next
+    /// was sent after that one was answered.
+    pub fn has_beaten_since(&self, node: &str, moment: Instant) -> bool {
+        let previous_at = self.lock().get(node).and_then(|beat| beat.previous_at);
+        previous_at.is_some_and(|at| at > moment)
     }
 
     /// What a node said last.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use shoal_common::shutdown::Shutdown;
+use shoal_common::{rpc::shortened, shutdown::Shutdown};
 use shoal_proto::v1::{
     JobFinished, JobInfo, JobKind, JobState, UpdateJob, metadata_command::Command, update_job::Update,
 };
@@ -151,15 +151,19 @@ impl Runner {
     }
 }
 
-/// The command that ends a job.
+/// The longest error that is kept of a job: the registry is in the memory of every coordinator.
+const JOB_ERROR_BYTES_MAX: usize = 8 * 1024;
+
+/// The command that ends a job. An error that is too long to be kept is cut in its middle.
 pub(crate) fn finished(
     job_id: &str,
     state: JobState,
-    error: String,
+    error: &str,
     finished_unix_ms: i64,
     phase_seconds: BTreeMap<String, f64>,
 ) -> Command {
     let phase_seconds = phase_seconds.into_iter().collect();
+    let error = shortened(error, JOB_ERROR_BYTES_MAX).into_owned();
     let update = JobFinished { state: state.into(), error, finished_unix_ms, phase_seconds };
     Command::UpdateJob(UpdateJob { job_id: job_id.to_owned(), update: Some(Update::Finished(update)) })
 }

@@ -33,8 +33,8 @@ const TIME_IS_UP: &str = "the query's time is up";
 pub enum ShardAnswer<T> {
     /// An answer.
     Answered(T),
-    /// None; another replica may have one.
-    Retryable(String),
+    /// None, for the worker does not have the shard; another replica may.
+    Absent(String),
     /// None; any replica would say the same.
     Final(String),
 }
@@ -158,14 +158,21 @@ impl FanOut {
                 answers
             }
             Err(status) => {
+                let unreachable =
+                    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
                 match status.code() {
-                    Code::Unavailable | Code::Unknown | Code::Cancelled => call.unreachable(),
+                    _ if unreachable => call.unreachable(),
                     // It is there but slow, which the end of the call notes.
                     Code::DeadlineExceeded => drop(call),
                     _ => call.refused(),
                 }
-                result.stale |= shoal_common::rpc::is_version_missing(&status);
-                let outcome = if is_retryable(&status) { Outcome::Retryable } else { Outcome::Final };
+                let missing = shoal_common::rpc::is_version_missing(&status);
+                result.stale |= missing;
+                let outcome = match is_retryable(&status) {
+                    true if unreachable || missing => Outcome::Absent,
+                    true => Outcome::Retryable,
+                    false => Outcome::Final,
+                };
                 result.failure = Some(status);
                 let outcomes: Vec<_> = attempt.shards.iter().map(|&shard| (shard, outcome)).collect();
                 return machine.reply(attempt.id, &outcomes).1;
@@ -179,10 +186,10 @@ impl FanOut {
                     outcomes.push((shard, Outcome::Answered));
                     values.insert(shard, value);
                 }
-                ShardAnswer::Retryable(reason) => {
+                ShardAnswer::Absent(reason) => {
                     result.failure = Some(Status::unavailable(reason));
                     result.stale = true;
-                    outcomes.push((shard, Outcome::Retryable));
+                    outcomes.push((shard, Outcome::Absent));
                 }
                 ShardAnswer::Final(reason) => {
                     result.failure = Some(Status::internal(reason));

@@ -2,7 +2,8 @@
 //! driver's.
 //!
 //! One attempt per worker carries all the shards it was chosen for. A failed shard is tried once more
-//! on a replica that was not asked for it yet; an attempt that is late may get a twin, one for each shard
+//! on a replica that was not asked for it yet; one that is not where it was looked for (the worker is gone, or has not
+//! loaded it) is looked for on the next replica whatever was tried before, which costs no worker anything. An attempt that is late may get a twin, one for each shard
 //! at most; one that has used up half of the time counts as failed, but may answer all the same. A shard
 //! contributes at most one answer, whoever gives it first.
 
@@ -54,6 +55,8 @@ pub enum Outcome {
     Answered,
     /// Without, and another replica may have one.
     Retryable,
+    /// The worker is out of reach, or does not have the shard.
+    Absent,
     /// Without, and any replica would say the same.
     Final,
 }
@@ -74,6 +77,13 @@ struct Shard {
     under_way: usize,
     retried: bool,
     hedged: bool,
+}
+
+impl Shard {
+    /// Whether there is somebody who was not asked.
+    fn has_candidate(&self) -> bool {
+        self.candidates.iter().any(|candidate| !candidate.1)
+    }
 }
 
 /// One fan-out.
@@ -104,7 +114,7 @@ impl Machine {
         if !std::mem::replace(&mut self.open[attempt], false) {
             return (Vec::new(), Vec::new());
         }
-        let (mut accepted, mut failed) = (Vec::new(), Vec::new());
+        let (mut accepted, mut failed, mut absent) = (Vec::new(), Vec::new(), Vec::new());
         for shard in self.attempts[attempt].shards.clone() {
             // What an answer does not mention it has not answered.
             let outcome = outcomes
@@ -122,15 +132,21 @@ impl Machine {
                 (State::Pending, _) if state.under_way > 0 => {}
                 (State::Pending, Outcome::Final) => state.state = State::Failed,
                 (State::Pending, Outcome::Retryable) => failed.push(shard),
+                (State::Pending, Outcome::Absent) => absent.push(shard),
                 _ => {}
             }
         }
         let (again, lost): (Vec<u32>, Vec<u32>) =
             failed.into_iter().partition(|shard| self.may_retry(*shard));
-        for shard in lost {
+        let (elsewhere, nowhere): (Vec<u32>, Vec<u32>) =
+            absent.into_iter().partition(|shard| self.shards[shard].has_candidate());
+        for shard in lost.into_iter().chain(nowhere) {
             self.fail(shard);
         }
-        (accepted, self.retry(&again))
+        for shard in &again {
+            self.note_retry(*shard);
+        }
+        (accepted, self.ask(&[again, elsewhere].concat(), Kind::Retry))
     }
 
     /// Half of the time is gone: whatever nobody has answered gets its retry now, while there is time for it.
@@ -138,16 +154,16 @@ impl Machine {
         let pending = self.shards.iter().filter(|(_, shard)| shard.state == State::Pending);
         let again: Vec<u32> =
             pending.map(|(shard, _)| *shard).filter(|shard| self.may_retry(*shard)).collect();
-        self.retry(&again)
+        for shard in &again {
+            self.note_retry(*shard);
+        }
+        self.ask(&again, Kind::Retry)
     }
 
-    fn retry(&mut self, again: &[u32]) -> Vec<Attempt> {
-        for shard in again {
-            if let Some(state) = self.shards.get_mut(shard) {
-                state.retried = true;
-            }
+    fn note_retry(&mut self, shard: u32) {
+        if let Some(state) = self.shards.get_mut(&shard) {
+            state.retried = true;
         }
-        self.ask(again, Kind::Retry)
     }
 
     /// Whether [`Machine::hedge`] would make an attempt.
@@ -172,9 +188,7 @@ impl Machine {
     fn late(&self) -> Vec<u32> {
         let can_be_hedged = |shard: &u32| {
             let state = &self.shards[shard];
-            state.state == State::Pending
-                && !state.hedged
-                && state.candidates.iter().any(|candidate| !candidate.1)
+            state.state == State::Pending && !state.hedged && state.has_candidate()
         };
         let open = self.attempts.iter().zip(&self.open).filter(|(_, open)| **open);
         open.map(|(attempt, _)| attempt.shards.iter().copied().filter(can_be_hedged).collect::<Vec<u32>>())
@@ -215,7 +229,7 @@ impl Machine {
 
     fn may_retry(&self, shard: u32) -> bool {
         let shard = &self.shards[&shard];
-        !shard.retried && shard.candidates.iter().any(|candidate| !candidate.1)
+        !shard.retried && shard.has_candidate()
     }
 
     /// One attempt per worker, each shard to the first of its candidates that was not asked.
@@ -267,6 +281,26 @@ mod tests {
         machine.reply(3, &outcomes(&retries[1], Outcome::Retryable));
         assert!(machine.is_done());
         assert_eq!(machine.failed(), 1);
+    }
+
+    #[test]
+    fn what_is_not_there_is_looked_for_everywhere_and_costs_no_retry() {
+        let (mut machine, first) = Machine::start([(0, vec![1, 2, 3, 4]), (1, vec![1, 4])]);
+        let whom = |attempts: &[Attempt]| -> Vec<(Worker, Vec<u32>)> {
+            attempts.iter().map(|attempt| (attempt.worker, attempt.shards.clone())).collect()
+        };
+        let (_, second) = machine.reply(0, &outcomes(&first[0], Outcome::Absent));
+        assert_eq!(whom(&second), [(2, vec![0]), (4, vec![1])]);
+        // Nobody else has the one; the other failed where it is, and is tried once more, and looked for once more.
+        let (_, none) = machine.reply(2, &outcomes(&second[1], Outcome::Absent));
+        assert!(none.is_empty());
+        let (_, third) = machine.reply(1, &outcomes(&second[0], Outcome::Retryable));
+        assert_eq!(whom(&third), [(3, vec![0])]);
+        let (_, fourth) = machine.reply(3, &outcomes(&third[0], Outcome::Absent));
+        assert_eq!(whom(&fourth), [(4, vec![0])]);
+        assert!(machine.reply(4, &outcomes(&fourth[0], Outcome::Retryable)).1.is_empty());
+        assert!(machine.is_done());
+        assert_eq!(machine.failed(), 2);
     }
 
     #[test]
@@ -326,12 +360,12 @@ mod tests {
         #[test]
         fn every_shard_ends_with_one_answer_or_none(
             candidates in prop::collection::vec(prop::collection::btree_set(0_usize..5, 0..4), 1..8),
-            script in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..5), 0..40),
+            script in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..6), 0..40),
         ) {
             let shards = candidates.iter().enumerate().map(|(shard, workers)| (shard as u32, workers.iter().copied().collect()));
             let (mut machine, mut attempts) = Machine::start(shards);
             let mut answers = vec![0; candidates.len()];
-            let mut per_shard = vec![0; candidates.len()];
+            let (mut per_shard, mut absent) = (vec![0; candidates.len()], vec![0; candidates.len()]);
             for (pick, action) in script {
                 let more = match action {
                     0 => machine.hedge(),
@@ -340,7 +374,11 @@ mod tests {
                     _ if attempts.is_empty() => Vec::new(),
                     _ => {
                         let attempt = attempts[pick.index(attempts.len())].clone();
-                        let outcome = [Outcome::Answered, Outcome::Retryable, Outcome::Final][action as usize % 3];
+                        let outcome = [Outcome::Answered, Outcome::Retryable, Outcome::Final, Outcome::Absent]
+                            [action as usize % 4];
+                        if outcome == Outcome::Absent && machine.open[attempt.id] {
+                            attempt.shards.iter().for_each(|&shard| absent[shard as usize] += 1);
+                        }
                         let (accepted, more) = machine.reply(attempt.id, &outcomes(&attempt, outcome));
                         accepted.iter().for_each(|&shard| answers[shard as usize] += 1);
                         more
@@ -353,8 +391,10 @@ mod tests {
             for attempt in &attempts {
                 attempt.shards.iter().for_each(|&shard| per_shard[shard as usize] += 1);
             }
-            // The first, a retry, and a hedge.
-            prop_assert!(per_shard.iter().all(|&count| count <= 3), "{:?}", per_shard);
+            // The first, a retry, and a hedge; one more for each time that it was not there. Nobody twice.
+            for (shard, &count) in per_shard.iter().enumerate() {
+                prop_assert!(count <= 3 + absent[shard] && count <= candidates[shard].len(), "{:?}", per_shard);
+            }
             prop_assert!(answers.iter().all(|&count| count <= 1), "{:?}", answers);
             prop_assert_eq!(answers.iter().filter(|&&count| count == 0).count(), machine.failed());
         }

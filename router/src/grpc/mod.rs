@@ -159,6 +159,8 @@ impl RecommenderService {
             shards: Some(found.shards),
             next_cursor: found.next_cursor.clone().unwrap_or_default(),
             unknown_movies: found.unknown.iter().cloned().map(Into::into).collect(),
+            ranked_by: found.ranked_by.to_owned(),
+            unknown_genres: found.unknown_genres.clone(),
         }
     }
 }
@@ -212,12 +214,14 @@ impl Recommender for RecommenderService {
             user_id: some_id(of.user.clone()),
             recommendations: of.recommendations.iter().map(recommendation).collect(),
             source: of.source.to_owned(),
+            ranked_by: of.ranked_by.to_owned(),
         });
         Ok(Response::new(RecommendBatchReply {
             results: results.collect(),
             timestamp: self.queries.timestamp(),
             model_version: found.model_version.clone(),
             shards: Some(found.shards),
+            unknown_genres: found.unknown_genres,
         }))
     }
 
@@ -253,6 +257,7 @@ impl Recommender for RecommenderService {
             timestamp: self.queries.timestamp(),
             model_version: found.model_version,
             shards: Some(found.shards),
+            unknown_genres: found.unknown_genres,
         }))
     }
 

@@ -143,7 +143,7 @@ fn recommendations(movies: &[Recommendation]) -> Vec<RecommendationBody> {
         "genres": ["Action", "Adventure", "Sci-Fi"], "predicted_rating": 4.62, "score": 0.97, "rank": 1, "model": "als"
     }],
     "timestamp": "2026-11-24T10:15:00.123Z", "model_version": "als_model_v1_20261124_101500",
-    "source": "model", "shards": { "total": 16, "ok": 16, "failed": 0 }
+    "source": "model", "ranked_by": "ranking", "shards": { "total": 16, "ok": 16, "failed": 0 }
 }))]
 pub(super) struct RecommendAnswer {
     /// Null for somebody who is no user.
@@ -156,6 +156,9 @@ pub(super) struct RecommendAnswer {
     model_version: String,
     /// `model`, `cache` (the model's, kept from an earlier query) or `fallback_popular`.
     source: &'static str,
+    /// What the list is ordered by: `ranking` (the model's own order), `rating` (predicted ratings) or, in a fallback,
+    /// `popularity`.
+    ranked_by: &'static str,
     shards: Shards,
     /// Hand it back as `cursor` for what follows; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,6 +168,10 @@ pub(super) struct RecommendAnswer {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     unknown_movies: Vec<Id>,
+    /// Genres that the filter names and no movie has of the shards that answered; absent when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    unknown_genres: Vec<String>,
 }
 
 impl RecommendAnswer {
@@ -175,9 +182,11 @@ impl RecommendAnswer {
             timestamp,
             model_version: found.model_version.clone(),
             source: found.source,
+            ranked_by: found.ranked_by,
             shards: found.shards.into(),
             next_cursor: found.next_cursor.clone(),
             unknown_movies: found.unknown.iter().map(Into::into).collect(),
+            unknown_genres: found.unknown_genres.clone(),
         }
     }
 }
@@ -190,6 +199,9 @@ pub(super) struct UserRecommendationsBody {
     recommendations: Vec<RecommendationBody>,
     /// `model` or `fallback_popular`.
     source: &'static str,
+    /// What the list is ordered by: `ranking` (the model's own order), `rating` (predicted ratings) or, in a fallback,
+    /// `popularity`.
+    ranked_by: &'static str,
 }
 
 /// The answer to a batch.
@@ -202,6 +214,10 @@ pub(super) struct BatchAnswer {
     /// The version that answered.
     model_version: String,
     shards: Shards,
+    /// Genres that the filter names and no movie has of the shards that answered; absent when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    unknown_genres: Vec<String>,
 }
 
 impl BatchAnswer {
@@ -210,12 +226,14 @@ impl BatchAnswer {
             user_id: (&of.user).into(),
             recommendations: recommendations(&of.recommendations),
             source: of.source,
+            ranked_by: of.ranked_by,
         });
         Self {
             results: results.collect(),
             timestamp,
             model_version: found.model_version.clone(),
             shards: found.shards.into(),
+            unknown_genres: found.unknown_genres.clone(),
         }
     }
 }
@@ -292,6 +310,10 @@ pub(super) struct PopularAnswer {
     /// The version whose data set the list is of.
     model_version: String,
     shards: Shards,
+    /// Genres that the filter names and no movie has of the shards that answered; absent when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    unknown_genres: Vec<String>,
 }
 
 impl PopularAnswer {
@@ -308,6 +330,7 @@ impl PopularAnswer {
             timestamp,
             model_version: found.model_version.clone(),
             shards: found.shards.into(),
+            unknown_genres: found.unknown_genres.clone(),
         }
     }
 }

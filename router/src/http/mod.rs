@@ -15,9 +15,9 @@ use axum::{
         DefaultBodyLimit, Path, RawQuery, Request, State,
         rejection::{PathRejection, StringRejection},
     },
-    http::{HeaderValue, Method, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
-    response::{IntoResponse, Json, Response},
+    response::{IntoResponse, Json, Redirect, Response},
 };
 use tokio::time::Instant;
 use tower_http::{
@@ -65,13 +65,18 @@ struct Api {
 /// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any.
 pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String]) -> Router {
     let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(root))
         .routes(routes!(index))
         .routes(routes!(health))
+        .routes(routes!(short_health))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
         .routes(routes!(recommend))
-        .routes(routes!(recommend_for_items))
+        .routes(routes!(recommend_named, recommend_for_items))
         .routes(routes!(recommend_batch))
         .routes(routes!(popular))
         .routes(routes!(similar))
+        .routes(routes!(similar_named))
         .routes(routes!(predict))
         .routes(routes!(render_metrics))
         .split_for_parts();
@@ -98,11 +103,12 @@ pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String])
 /// `GET /path` of every route that is described.
 fn index_of(description: &utoipa::openapi::OpenApi) -> Arc<[String]> {
     let paths = description.paths.paths.iter();
-    let route = |(path, item): (&String, &utoipa::openapi::PathItem)| {
-        let method = if item.post.is_some() { "POST" } else { "GET" };
-        format!("{method} {path}")
+    let routes = |(path, item): (&String, &utoipa::openapi::PathItem)| {
+        let methods = [("GET", item.get.is_some()), ("POST", item.post.is_some())];
+        let taken = methods.into_iter().filter(|(_, taken)| *taken);
+        taken.map(|(method, _)| format!("{method} {path}")).collect::<Vec<String>>()
     };
-    paths.map(route).chain([format!("GET {DOCS_PATH}"), format!("GET {OPENAPI_PATH}")]).collect()
+    paths.flat_map(routes).chain([format!("GET {DOCS_PATH}"), format!("GET {OPENAPI_PATH}")]).collect()
 }
 
 fn cors(origins: &[String]) -> Option<CorsLayer> {
@@ -117,6 +123,23 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     Some(CorsLayer::new().allow_origin(allowed).allow_methods(methods).allow_headers(Any))
 }
 
+/// For browsers the page to try the routes on; for others what this service is and which routes it has.
+#[utoipa::path(
+    get, path = "/", tag = "service",
+    responses((status = 200, body = IndexAnswer), (status = 307, description = "To the page, where `Accept` has `text/html`")),
+)]
+async fn root(state: State<Api>, query: RawQuery, headers: HeaderMap) -> Result<Response, HttpError> {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_browser =
+        accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"));
+    let answer = if is_browser {
+        Redirect::temporary(DOCS_PATH).into_response()
+    } else {
+        index(state, query).await?.into_response()
+    };
+    Ok(([(header::VARY, HeaderValue::from_static("accept"))], answer).into_response())
+}
+
 /// What this service is and which routes it has.
 #[utoipa::path(
     get, path = "/recommendations/", tag = "service",
@@ -128,7 +151,8 @@ async fn index(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json
     Ok(Json(IndexAnswer { service: "shoal", version, routes: api.index.to_vec() }))
 }
 
-/// Whether and how well queries can be answered.
+/// Whether and how well queries can be answered. The status is 200 for as long as the process answers, whatever it says:
+/// see `/readyz` for a check of readiness.
 #[utoipa::path(
     get, path = "/recommendations/health", tag = "service",
     responses((status = 200, body = HealthAnswer)),
@@ -136,6 +160,33 @@ async fn index(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json
 async fn health(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
     Parameters::none(query.as_deref())?;
     Ok(Json(api.queries.health().into()))
+}
+
+/// As `/recommendations/health`.
+#[utoipa::path(get, path = "/health", tag = "service", responses((status = 200, body = HealthAnswer)))]
+async fn short_health(state: State<Api>, query: RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
+    health(state, query).await
+}
+
+/// As `/recommendations/health`: a check of liveness.
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = HealthAnswer)))]
+async fn healthz(state: State<Api>, query: RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
+    health(state, query).await
+}
+
+/// The same, with 503 while no query can be answered: a check of readiness.
+#[utoipa::path(
+    get, path = "/readyz", tag = "service",
+    responses(
+        (status = 200, body = HealthAnswer),
+        (status = 503, body = HealthAnswer, description = "No model is live, or none of its shards can be asked for"),
+    ),
+)]
+async fn readyz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
+    Parameters::none(query.as_deref())?;
+    let health = api.queries.health();
+    let status = if health.model_loaded { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(HealthAnswer::from(health))).into_response())
 }
 
 /// The best movies for a user; for one whom the model does not know, what is popular.
@@ -152,17 +203,55 @@ async fn recommend(
     user_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, HttpError> {
+    let parameters = Parameters::read(query.as_deref())?;
+    api.recommend(path_id(user_id)?, parameters).await
+}
+
+/// The same for any user: an id that is empty, `.` or `..` has no path of its own.
+#[utoipa::path(
+    get, path = "/recommendations/recommend", tag = "recommendations",
+    params(
+        ("user_id" = String, Query, description = "The user's id", example = "1"),
+        ListQuery, ModelQuery, SingleQuery, UserQuery, CallQuery,
+    ),
+    responses((status = 200, body = RecommendAnswer), Refusals, NotFound),
+)]
+async fn recommend_named(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
     let mut parameters = Parameters::read(query.as_deref())?;
-    let queries = api.for_call(&mut parameters)?;
-    let request = Recommend {
-        user: path_id(user_id)?,
-        options: parameters.single_options()?,
-        use_cache: parameters.flag("use_cache", true)?,
-        cursor: parameters.text("cursor"),
-    };
-    parameters.finish()?;
-    let found = queries.recommend(&request).await?;
-    Ok(sourced(found.source, RecommendAnswer::new(&found, api.queries.timestamp())))
+    let user = parameters.id("user_id")?;
+    api.recommend(user, parameters).await
+}
+
+impl Api {
+    async fn recommend(&self, user: GivenId, mut parameters: Parameters) -> Result<Response, HttpError> {
+        let queries = self.for_call(&mut parameters)?;
+        let request = Recommend {
+            user,
+            options: parameters.single_options()?,
+            use_cache: parameters.flag("use_cache", true)?,
+            cursor: parameters.text("cursor")?,
+        };
+        parameters.finish()?;
+        let found = queries.recommend(&request).await?;
+        Ok(sourced(found.source, RecommendAnswer::new(&found, self.queries.timestamp())))
+    }
+
+    async fn similar(
+        &self,
+        movie: GivenId,
+        mut parameters: Parameters,
+    ) -> Result<Json<SimilarAnswer>, HttpError> {
+        let queries = self.for_call(&mut parameters)?;
+        let request = Similar {
+            movie,
+            n: parameters.count("n", SIMILAR_COUNT)?,
+            complete: parameters.flag("complete", false)?,
+            model: parameters.model()?,
+        };
+        parameters.finish()?;
+        let found = queries.similar(&request).await?;
+        Ok(Json(SimilarAnswer::new(&found, self.queries.timestamp())))
+    }
 }
 
 /// The best movies for somebody who is no user, from what was rated or looked at.
@@ -237,7 +326,7 @@ async fn popular(
         complete: parameters.flag("complete", false)?,
         ..Popular::default()
     };
-    request.filter.genres.extend(parameters.text("genre"));
+    request.filter.genres.extend(parameters.text("genre")?);
     parameters.finish()?;
     let found = queries.popular(&request).await?;
     Ok(Json(PopularAnswer::new(&found, api.queries.timestamp())))
@@ -258,17 +347,27 @@ async fn similar(
     movie_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<SimilarAnswer>, HttpError> {
+    let parameters = Parameters::read(query.as_deref())?;
+    api.similar(path_id(movie_id)?, parameters).await
+}
+
+/// The same for any movie: an id that is empty, `.` or `..` has no path of its own.
+#[utoipa::path(
+    get, path = "/recommendations/similar", tag = "recommendations",
+    params(
+        ("movie_id" = String, Query, description = "The movie's id", example = "260"),
+        ("n" = Option<u32>, Query, description = "How many movies", minimum = 1, maximum = 50, example = 10),
+        ModelQuery, CallQuery,
+    ),
+    responses((status = 200, body = SimilarAnswer), Refusals, NotFound),
+)]
+async fn similar_named(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<SimilarAnswer>, HttpError> {
     let mut parameters = Parameters::read(query.as_deref())?;
-    let queries = api.for_call(&mut parameters)?;
-    let request = Similar {
-        movie: path_id(movie_id)?,
-        n: parameters.count("n", SIMILAR_COUNT)?,
-        complete: parameters.flag("complete", false)?,
-        model: parameters.model()?,
-    };
-    parameters.finish()?;
-    let found = queries.similar(&request).await?;
-    Ok(Json(SimilarAnswer::new(&found, api.queries.timestamp())))
+    let movie = parameters.id("movie_id")?;
+    api.similar(movie, parameters).await
 }
 
 /// The rating that a user would give a movie.
@@ -368,7 +467,7 @@ fn route_name(method: &Method, path: &str) -> &'static str {
         Some("popular") => "popular",
         Some("similar") => "similar",
         Some("predict") => "predict",
-        Some("health") => "health",
+        Some("health" | "healthz" | "readyz") => "health",
         Some("metrics") => "metrics",
         Some("docs" | "openapi.json") => "docs",
         Some("") => "index",

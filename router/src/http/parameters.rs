@@ -1,6 +1,9 @@
 //! Query parameters, read strictly: an unknown or malformed one is an error that names it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use shoal_proto::v1::RankBy;
 
@@ -12,22 +15,26 @@ pub(super) const TIMEOUT_MS_MAX: u64 = 60_000;
 
 /// Between the values of a list.
 const SEPARATOR: char = ',';
+/// Around a value of a list that has separators or white space of its own; twice inside of one it is itself.
+const QUOTE: char = '"';
 
 /// The parameters of a query string, taken one by one; what is left is unknown.
 #[derive(Debug)]
-pub(super) struct Parameters(BTreeMap<String, String>);
+pub(super) struct Parameters {
+    given: BTreeMap<String, Vec<String>>,
+    /// Those that were asked for: all that the route has, in the end.
+    known: BTreeSet<&'static str>,
+}
 
 impl Parameters {
     pub(super) fn read(query: Option<&str>) -> Result<Self, HttpError> {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default())
             .map_err(|error| HttpError::bad_request(format!("the query string cannot be read: {error}")))?;
-        let mut parameters = BTreeMap::new();
+        let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in pairs {
-            if parameters.insert(name.clone(), value).is_some() {
-                return Err(HttpError::invalid(&name, "it is given twice"));
-            }
+            given.entry(name).or_default().push(value);
         }
-        Ok(Self(parameters))
+        Ok(Self { given, known: BTreeSet::new() })
     }
 
     /// For a route that has no parameters.
@@ -35,14 +42,27 @@ impl Parameters {
         Self::read(query)?.finish()
     }
 
+    /// All values of a parameter, in their order.
+    fn values(&mut self, name: &'static str) -> Vec<String> {
+        self.known.insert(name);
+        self.given.remove(name).unwrap_or_default()
+    }
+
+    /// The value of a parameter that may be given once.
+    fn value(&mut self, name: &'static str) -> Result<Option<String>, HttpError> {
+        let mut values = self.values(name);
+        let value = values.pop();
+        if values.is_empty() { Ok(value) } else { Err(HttpError::invalid(name, "it is given twice")) }
+    }
+
     /// A count; whether it is in range is the query's to check.
-    pub(super) fn count(&mut self, name: &str, range: CountRange) -> Result<Option<i64>, HttpError> {
-        let Some(text) = self.0.remove(name) else { return Ok(None) };
+    pub(super) fn count(&mut self, name: &'static str, range: CountRange) -> Result<Option<i64>, HttpError> {
+        let Some(text) = self.value(name)? else { return Ok(None) };
         text.parse().map(Some).map_err(|_| range.wrong(&format!("'{text}'")).into())
     }
 
-    pub(super) fn flag(&mut self, name: &str, default: bool) -> Result<bool, HttpError> {
-        match self.0.remove(name).as_deref() {
+    pub(super) fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, HttpError> {
+        match self.value(name)?.as_deref() {
             None => Ok(default),
             Some("false" | "0") => Ok(false),
             Some("true" | "1") => Ok(true),
@@ -52,7 +72,7 @@ impl Parameters {
 
     /// Which model is asked.
     pub(super) fn model(&mut self) -> Result<Option<Model>, HttpError> {
-        match self.0.remove("model") {
+        match self.value("model")? {
             None => Ok(None),
             Some(name) if name.is_empty() => Err(HttpError::invalid("model", "it is empty")),
             Some(name) => Ok(Model::parse(&name)?),
@@ -60,7 +80,7 @@ impl Parameters {
     }
 
     fn rank_by(&mut self) -> Result<RankBy, HttpError> {
-        match self.0.remove("rank_by").as_deref() {
+        match self.value("rank_by")?.as_deref() {
             None => Ok(RankBy::Unspecified),
             Some("ranking") => Ok(RankBy::Ranking),
             Some("rating") => Ok(RankBy::Rating),
@@ -72,7 +92,7 @@ impl Parameters {
 
     /// The `order` of a popular list.
     pub(super) fn order(&mut self) -> Result<PopularOrder, HttpError> {
-        match self.0.remove("order").as_deref() {
+        match self.value("order")?.as_deref() {
             None | Some("popular") => Ok(PopularOrder::Popular),
             Some("trending") => Ok(PopularOrder::Trending),
             Some("latest") => Ok(PopularOrder::Latest),
@@ -85,36 +105,50 @@ impl Parameters {
 
     /// A `window` such as `30d`, in days.
     pub(super) fn window_days(&mut self) -> Result<Option<i64>, HttpError> {
-        let Some(text) = self.0.remove("window") else { return Ok(None) };
+        let Some(text) = self.value("window")? else { return Ok(None) };
         let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
         let reason = || format!("'{text}' is not a number of days from 1d to 36500d");
         days.map(Some).ok_or_else(|| HttpError::invalid("window", &reason()))
     }
 
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, HttpError> {
+        self.value(name)
     }
 
-    /// Values between commas; an empty text is an empty list.
-    pub(super) fn list(&mut self, name: &str) -> Option<Vec<String>> {
-        let text = self.0.remove(name)?;
-        let values = text.split(SEPARATOR).map(str::trim).filter(|value| !value.is_empty());
-        Some(values.map(str::to_owned).collect())
+    /// An id that no path can carry.
+    pub(super) fn id(&mut self, name: &'static str) -> Result<GivenId, HttpError> {
+        let id = self.value(name)?.map(GivenId::Text);
+        id.ok_or_else(|| HttpError::invalid(name, "it is missing"))
     }
 
-    fn ids(&mut self, name: &str) -> Option<Vec<GivenId>> {
-        Some(self.list(name)?.into_iter().map(GivenId::Text).collect())
+    /// The values of a parameter that may be given many times, each time with many values between commas; given with an empty
+    /// text it is an empty list.
+    fn list(&mut self, name: &'static str) -> Result<Option<Vec<String>>, HttpError> {
+        let texts = self.values(name);
+        if texts.is_empty() {
+            return Ok(None);
+        }
+        let values = texts.iter().map(|text| split_list(text)).collect::<Option<Vec<_>>>();
+        let reason = "a value that begins with a quotation mark must end with one, with a comma or nothing after it; write \
+                      a mark that is part of a value twice";
+        let values = values.ok_or_else(|| HttpError::invalid(name, reason))?;
+        Ok(Some(values.into_iter().flatten().collect()))
     }
 
-    fn year(&mut self, name: &str) -> Result<Option<i32>, HttpError> {
-        let Some(text) = self.0.remove(name) else { return Ok(None) };
+    fn ids(&mut self, name: &'static str) -> Result<Option<Vec<GivenId>>, HttpError> {
+        let ids = self.list(name)?;
+        Ok(ids.map(|ids| ids.into_iter().map(GivenId::Text).collect()))
+    }
+
+    fn year(&mut self, name: &'static str) -> Result<Option<i32>, HttpError> {
+        let Some(text) = self.value(name)? else { return Ok(None) };
         let year = text.parse().ok().filter(|year| (0..=9_999).contains(year));
         let reason = || format!("'{text}' is not a year from 0 to 9999");
         year.map(Some).ok_or_else(|| HttpError::invalid(name, &reason()))
     }
 
     fn diversity(&mut self) -> Result<f32, HttpError> {
-        let Some(text) = self.0.remove("diversity") else { return Ok(0.0) };
+        let Some(text) = self.value("diversity")? else { return Ok(0.0) };
         let diversity = text.parse().ok().filter(|diversity| (0.0..=1.0).contains(diversity));
         let reason = || format!("'{text}' is not a number from 0 to 1");
         diversity.ok_or_else(|| HttpError::invalid("diversity", &reason()))
@@ -122,7 +156,7 @@ impl Parameters {
 
     /// How long the query may take, where it is not as long as usual.
     pub(super) fn timeout(&mut self) -> Result<Option<Duration>, HttpError> {
-        let Some(text) = self.0.remove("timeout_ms") else { return Ok(None) };
+        let Some(text) = self.value("timeout_ms")? else { return Ok(None) };
         let timeout_ms = text.parse().ok().filter(|timeout_ms| (1..=TIMEOUT_MS_MAX).contains(timeout_ms));
         let reason = || format!("'{text}' is not a number of milliseconds from 1 to {TIMEOUT_MS_MAX}");
         let timeout_ms = timeout_ms.ok_or_else(|| HttpError::invalid("timeout_ms", &reason()))?;
@@ -132,12 +166,12 @@ impl Parameters {
     /// Which movies may be listed.
     pub(super) fn filter(&mut self) -> Result<Filter, HttpError> {
         Ok(Filter {
-            genres: self.list("genres").unwrap_or_default(),
-            exclude_genres: self.list("exclude_genres").unwrap_or_default(),
+            genres: self.list("genres")?.unwrap_or_default(),
+            exclude_genres: self.list("exclude_genres")?.unwrap_or_default(),
             year_min: self.year("year_min")?,
             year_max: self.year("year_max")?,
-            exclude_ids: self.ids("exclude_ids").unwrap_or_default(),
-            allow_ids: self.ids("allow_ids"),
+            exclude_ids: self.ids("exclude_ids")?.unwrap_or_default(),
+            allow_ids: self.ids("allow_ids")?,
         })
     }
 
@@ -149,21 +183,101 @@ impl Parameters {
             complete: self.flag("complete", false)?,
             exclude_seen: self.flag("exclude_seen", true)?,
             filter: self.filter()?,
+            diversity: self.diversity()?,
             model: self.model()?,
             ..Options::default()
         })
     }
 
-    /// The same for one list, which may be made diverse and explained.
+    /// The same for one list, which may be explained.
     pub(super) fn single_options(&mut self) -> Result<Options, HttpError> {
-        let (diversity, explain) = (self.diversity()?, self.flag("explain", false)?);
-        Ok(Options { diversity, explain, ..self.options()? })
+        Ok(Options { explain: self.flag("explain", false)?, ..self.options()? })
     }
 
     pub(super) fn finish(self) -> Result<(), HttpError> {
-        match self.0.keys().next() {
-            None => Ok(()),
-            Some(unknown) => Err(HttpError::invalid(unknown, "there is no such parameter here")),
+        let Some(unknown) = self.given.keys().next() else { return Ok(()) };
+        let known: Vec<&str> = self.known.into_iter().collect();
+        Err(HttpError::invalid(unknown, &format!("there is no such parameter here; {}", there_are(&known))))
+    }
+}
+
+/// Of a route's parameters, or of a body's fields.
+pub(super) fn there_are(names: &[&str]) -> String {
+    match names {
+        [] => "there are none".to_owned(),
+        [name] => format!("there is only '{name}'"),
+        names => format!("there are '{}'", names.join("', '")),
+    }
+}
+
+/// The values between commas, without the white space around them; one between quotation marks as it stands there. Empty
+/// ones count only between quotation marks. `None` where a mark has no other.
+fn split_list(text: &str) -> Option<Vec<String>> {
+    let mut values = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let after = if let Some(quoted) = rest.strip_prefix(QUOTE) {
+            let (value, after) = take_quoted(quoted)?;
+            values.push(value);
+            let after = after.trim_start();
+            if !after.is_empty() && !after.starts_with(SEPARATOR) {
+                return None;
+            }
+            after
+        } else {
+            let (value, after) = rest.split_at(rest.find(SEPARATOR).unwrap_or(rest.len()));
+            values.extend(Some(value.trim_end().to_owned()).filter(|value| !value.is_empty()));
+            after
+        };
+        rest = after.strip_prefix(SEPARATOR).unwrap_or(after).trim_start();
+    }
+    Some(values)
+}
+
+/// What stands before the next single quotation mark, doubled ones made single, and what stands after it.
+fn take_quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut rest = text;
+    loop {
+        let (before, after) = rest.split_once(QUOTE)?;
+        value.push_str(before);
+        match after.strip_prefix(QUOTE) {
+            Some(more) => {
+                value.push(QUOTE);
+                rest = more;
+            }
+            None => return Some((value, after)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lists_are_split_at_commas_outside_of_quotation_marks() {
+        let split = |text: &str| split_list(text).map(|values| values.join("|"));
+        assert_eq!(split(" a, b c ,,d,").as_deref(), Some("a|b c|d"));
+        assert_eq!(
+            split(r#""Action, Drama" , "say ""no""",x"y"#).as_deref(),
+            Some(r#"Action, Drama|say "no"|x"y"#)
+        );
+        assert_eq!(split_list(r#""", " a ""#), Some(vec![String::new(), " a ".to_owned()]));
+        assert_eq!(split_list(""), Some(Vec::new()));
+        for torn in [r#"""#, r#""a"#, r#""a"b"#, r#"b,"a""#, r#""a""""#] {
+            assert_eq!(split_list(torn).is_some(), torn == r#"b,"a""#, "{torn}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_can_be_named(values in prop::collection::vec("[\\PC\n\t\",]{0,6}", 0..5)) {
+            let quoted: Vec<String> =
+                values.iter().map(|value| format!("\"{}\"", value.replace('"', "\"\""))).collect();
+            prop_assert_eq!(split_list(&quoted.join(",")), Some(values));
         }
     }
 }

@@ -1,7 +1,12 @@
 //! Which movies may be listed, as clients say it.
 
-use shoal_common::ids::{EntityId, IdKind};
-use shoal_proto::v1::{EntityIds, ItemFilter};
+use std::collections::HashSet;
+
+use shoal_common::{
+    ids::{EntityId, IdKind},
+    letter_case::fold_case,
+};
+use shoal_proto::v1::{EntityIds, ItemFilter, KnownGenres};
 
 use super::{GivenId, QueryError};
 
@@ -13,7 +18,7 @@ pub const FILTER_GENRES_MAX: usize = 50;
 /// Conditions, all of which have to hold.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
-    /// At least one of these genres; any when empty.
+    /// At least one of these genres, compared without regard to letter case; any when empty.
     pub genres: Vec<String>,
     /// None of these genres.
     pub exclude_genres: Vec<String>,
@@ -55,11 +60,42 @@ impl Filter {
             },
         }))
     }
+
+    /// Those of these genres that the filter names, as it names them and in its order.
+    pub(super) fn as_given(&self, genres: &[String]) -> Vec<String> {
+        let mut wanted: HashSet<String> = genres.iter().map(|name| fold_case(name)).collect();
+        let named = self.genres.iter().chain(&self.exclude_genres);
+        named.filter(|name| wanted.remove(&fold_case(name))).cloned().collect()
+    }
+}
+
+/// The genres that the filter names and no item has of the shards that say so, each once; none where a shard does not say,
+/// as a worker of an earlier build.
+pub(super) fn unknown_genres<'a>(
+    filter: Option<&ItemFilter>,
+    of_shards: impl Iterator<Item = Option<&'a KnownGenres>>,
+) -> Vec<String> {
+    let Some(filter) = filter else { return Vec::new() };
+    let mut named: Vec<(&String, bool)> =
+        filter.genres.iter().chain(&filter.exclude_genres).map(|name| (name, false)).collect();
+    for known in of_shards {
+        let Some(known) = known else { return Vec::new() };
+        for position in &known.positions {
+            if let Some((_, known)) = named.get_mut(*position as usize) {
+                *known = true;
+            }
+        }
+    }
+    let mut unknown: Vec<String> =
+        named.into_iter().filter(|(_, known)| !known).map(|(name, _)| name.clone()).collect();
+    unknown.sort_unstable();
+    unknown.dedup();
+    unknown
 }
 
 fn genres(parameter: &'static str, names: &[String]) -> Result<Vec<String>, QueryError> {
     at_most(parameter, names.len(), FILTER_GENRES_MAX)?;
-    let mut names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let mut names: Vec<String> = names.iter().map(|name| fold_case(name)).collect();
     names.sort_unstable();
     names.dedup();
     Ok(names)

@@ -38,10 +38,12 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn recommend_for_items(&self, request: &RecommendForItems) -> Result<Recommended, QueryError> {
-        self.run(Target::model(request.options.model), |query| async move {
+        let answer = self.run(Target::model(request.options.model), |query| async move {
             query.recommend_for_items(request).await
-        })
-        .await
+        });
+        let answer = answer.await?;
+        let unknown_genres = request.options.filter.as_given(&answer.unknown_genres);
+        Ok(Recommended { unknown_genres, ..answer })
     }
 }
 

@@ -28,6 +28,40 @@ pub(super) struct List {
     /// Whether something follows.
     pub(super) more: bool,
     pub(super) shards: ShardsAnswered,
+    pub(super) unknown_genres: Vec<String>,
+}
+
+impl Page<'_> {
+    /// What to ask workers for, so that [`Page::cut`] can make the page of it.
+    pub(super) fn request(self, request: TopItemsRequest) -> TopItemsRequest {
+        let diverse = self.options.diversity > 0.0;
+        let end = self.offset + self.options.n;
+        TopItemsRequest {
+            // One more tells whether something follows.
+            n: if diverse { (end * POOL_FACTOR).min(POOL_MAX) } else { (end + 1).min(REACH) },
+            filter: self.options.filter.clone(),
+            with_factors: diverse,
+            ..request
+        }
+    }
+
+    /// The page, and whether something follows.
+    pub(super) fn cut(self, model: Model, mut hits: Vec<Hit>) -> (Vec<Hit>, bool) {
+        let Page { offset, options } = self;
+        let end = (offset + options.n) as usize;
+        let more = hits.len() > end;
+        if options.diversity > 0.0 {
+            let scores: Vec<f32> = hits.iter().map(|hit| hit.hit.score).collect();
+            let pool: Vec<Representation> = hits.iter().map(|hit| representation(model, &hit.hit)).collect();
+            let likeness = |a: usize, b: usize| pool[a].likeness(&pool[b]);
+            let chosen = diversify(&scores, likeness, options.n as usize, options.diversity);
+            hits = chosen.into_iter().map(|at| hits[at].clone()).collect();
+        } else {
+            hits.truncate(end);
+            hits.drain(..hits.len().min(offset as usize));
+        }
+        (hits, more)
+    }
 }
 
 impl Query {
@@ -37,33 +71,16 @@ impl Query {
         page: Page<'_>,
         explained: bool,
     ) -> Result<List, QueryError> {
-        let Page { offset, options } = page;
-        let model = self.live()?.model();
-        let diverse = options.diversity > 0.0;
+        let live = self.live()?;
         // Scores are explained by what hits carry of their items, or have their parts with them.
-        let with_explained = explained && (!self.live()?.has_neighbours() || !request.profile.is_empty());
-        let end = offset + options.n;
-        let request = TopItemsRequest {
-            // One more tells whether something follows.
-            n: if diverse { (end * POOL_FACTOR).min(POOL_MAX) } else { (end + 1).min(REACH) },
-            filter: options.filter.clone(),
-            with_factors: diverse || with_explained,
-            with_parts: explained,
-            ..request
-        };
-        let Best { mut hits, failed, total } = self.best_items(request, options.complete).await?;
-        let more = hits.len() > end as usize;
-        if diverse {
-            let scores: Vec<f32> = hits.iter().map(|hit| hit.hit.score).collect();
-            let pool: Vec<Representation> = hits.iter().map(|hit| representation(model, &hit.hit)).collect();
-            let likeness = |a: usize, b: usize| pool[a].likeness(&pool[b]);
-            let chosen = diversify(&scores, likeness, options.n as usize, options.diversity);
-            hits = chosen.into_iter().map(|at| hits[at].clone()).collect();
-        } else {
-            hits.truncate(end as usize);
-            hits.drain(..hits.len().min(offset as usize));
-        }
-        Ok(List { hits, more, shards: shards_answered(total, failed) })
+        let with_explained = explained && (!live.has_neighbours() || !request.profile.is_empty());
+        let mut request = page.request(request);
+        request.with_factors |= with_explained;
+        request.with_parts = explained;
+        let found = self.best_items(request, page.options.complete).await?;
+        let Best { hits, failed, total, unknown_genres } = found;
+        let (hits, more) = page.cut(live.model(), hits);
+        Ok(List { hits, more, shards: shards_answered(total, failed), unknown_genres })
     }
 }
 

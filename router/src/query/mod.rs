@@ -228,6 +228,8 @@ pub enum GivenId {
     Text(String),
     /// From a JSON number or a gRPC integer.
     Integer(i64),
+    /// From a JSON number that is whole and beyond 64 bits: as it was written.
+    LongNumber(String),
 }
 
 impl GivenId {
@@ -239,7 +241,7 @@ impl GivenId {
         match self {
             Self::Integer(value) if kind == IdKind::Integer => Ok(EntityId::Integer(*value)),
             Self::Integer(value) => Ok(EntityId::Text(value.to_string().into())),
-            Self::Text(text) => parse_id(text, kind, parameter),
+            Self::Text(text) | Self::LongNumber(text) => parse_id(text, kind, parameter),
         }
     }
 }

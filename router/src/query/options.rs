@@ -13,7 +13,7 @@ pub const RECOMMEND_COUNT: CountRange = CountRange { default: 10, max: 100 };
 pub struct Options {
     /// How many, 1 to 100; 10 by default.
     pub n: Option<i64>,
-    /// By which scores.
+    /// By which scores: the model's own where it is not said.
     pub rank_by: RankBy,
     /// Rather no answer than one without some shards.
     pub complete: bool,
@@ -66,7 +66,8 @@ impl Options {
         }
         Ok(CheckedOptions {
             n: RECOMMEND_COUNT.check(self.n)?,
-            rank_by: self.rank_by,
+            // What is not said is the model's own order.
+            rank_by: if self.rank_by == RankBy::Rating { RankBy::Rating } else { RankBy::Ranking },
             complete: self.complete,
             exclude_seen: self.exclude_seen,
             filter: self.filter.resolve(live.item_id_kind)?,

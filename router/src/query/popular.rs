@@ -63,6 +63,8 @@ pub struct PopularMovies {
     pub model_version: String,
     /// Item shards asked.
     pub shards: ShardsAnswered,
+    /// Genres of the filter that no item has of the shards that answered, as the filter names them.
+    pub unknown_genres: Vec<String>,
 }
 
 impl Queries {
@@ -113,6 +115,7 @@ impl Query {
             movies: list.hits.into_iter().zip(1..).map(movie).collect(),
             model_version: self.live()?.version.name.clone(),
             shards: list.shards,
+            unknown_genres: filter.as_given(&list.unknown_genres),
         })
     }
 }

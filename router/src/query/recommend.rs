@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use shoal_common::ids::EntityId;
-pub use shoal_common::user_query::{SOURCE_FALLBACK, SOURCE_MODEL};
-use shoal_proto::v1::{LookupUserReply, RecommendRequest, ScoreKind, ShardsAnswered};
+use shoal_common::{ids::EntityId, user_query::ranked_by};
+use shoal_proto::v1::{LookupUserReply, RecommendRequest, ScoreKind, ShardsAnswered, TopItemsRequest};
 
 use super::{
     CheckedOptions, GivenId, Model, Options, Queries, Query, QueryError, Target,
@@ -64,12 +64,16 @@ pub struct Recommended {
     pub model_version: String,
     /// [`SOURCE_MODEL`], [`SOURCE_CACHE`] or [`SOURCE_FALLBACK`].
     pub source: &'static str,
+    /// What the list is ordered by: `ranking`, `rating` or, in a fallback, `popularity`.
+    pub ranked_by: &'static str,
     /// Item shards asked.
     pub shards: ShardsAnswered,
     /// Asks for what follows, if something does.
     pub next_cursor: Option<String>,
     /// Movies that were named and that the version does not know.
     pub unknown: Vec<EntityId>,
+    /// Genres of the filter that no item has of the shards that answered, as the filter names them.
+    pub unknown_genres: Vec<String>,
 }
 
 impl Recommended {
@@ -93,7 +97,9 @@ impl Recommended {
                 + explained
                 + sources
         };
-        size_of_val(self) + self.recommendations.iter().map(of_movie).sum::<usize>()
+        size_of_val(self)
+            + text(&self.unknown_genres)
+            + self.recommendations.iter().map(of_movie).sum::<usize>()
     }
 
     fn is_whole(&self) -> bool {
@@ -162,7 +168,10 @@ impl Queries {
         if request.use_cache {
             if let Some(kept) = self.cache.get(&checked.key(&live.version.name)) {
                 tracing::debug!(%user, n, "cache HIT");
-                return Ok(Arc::new(Recommended { source: SOURCE_CACHE, ..Recommended::clone(&kept) }));
+                // Who asked first may have named the same genres in other letters.
+                let unknown_genres = request.options.filter.as_given(&kept.unknown_genres);
+                let kept = Recommended::clone(&kept);
+                return Ok(Arc::new(Recommended { source: SOURCE_CACHE, unknown_genres, ..kept }));
             }
             tracing::debug!(%user, n, "cache MISS");
         }
@@ -171,7 +180,9 @@ impl Queries {
             let checked = Checked::new(request, cursor.as_ref(), query.live()?)?;
             query.recommend(&checked).await
         });
-        let answer = Arc::new(answer.await?);
+        let mut answer = answer.await?;
+        answer.unknown_genres = request.options.filter.as_given(&answer.unknown_genres);
+        let answer = Arc::new(answer);
         let keep = request.use_cache && answer.is_whole();
         if keep && self.cache.put(checked.key(&answer.model_version), Arc::clone(&answer)) {
             tracing::debug!(%user, n, "cache SET");
@@ -218,13 +229,13 @@ impl Query {
             Some(rated) if by_rating && live.model() == Model::Content => {
                 self.explain_by_profile(&list.hits, rated, &floats(&request.profile)).await?
             }
-            Some(_) if source == SOURCE_MODEL && live.has_neighbours() => {
+            Some(_) if source == SOURCE_MODEL && scored_by_items(live, &request) => {
                 self.explain_by_neighbours(&list.hits, by_rating).await?
             }
             Some(rated) if source == SOURCE_MODEL => self.explain(&list.hits, rated, by_rating).await?,
             _ => Vec::new(),
         };
-        let mut recommendations = self.recommendations(list.hits, page.offset, ranked_by(live, source));
+        let mut recommendations = self.recommendations(list.hits, page.offset, model_of_list(live, source));
         for (movie, explanation) in recommendations.iter_mut().zip(explanations) {
             movie.explanation = Some(explanation);
         }
@@ -233,10 +244,12 @@ impl Query {
             recommendations,
             model_version: live.version.name.clone(),
             source,
+            ranked_by: ranked_by(&request),
             shards: list.shards,
             // Made into one by who knows the query.
             next_cursor: list.more.then(String::new),
             unknown: Vec::new(),
+            unknown_genres: list.unknown_genres,
         })
     }
 
@@ -268,6 +281,14 @@ impl Query {
 }
 
 /// What ranked a list of this source.
-pub(super) fn ranked_by(live: &Live, source: &str) -> &'static str {
+pub(super) fn model_of_list(live: &Live, source: &str) -> &'static str {
     if source == SOURCE_FALLBACK { POPULARITY } else { live.model().name() }
+}
+
+/// Whether scores are sums over the neighbours of items: of a version of neighbours, and of a blend that ranks by the
+/// ratings which its item CF version predicts.
+fn scored_by_items(live: &Live, request: &TopItemsRequest) -> bool {
+    let by_factors = !request.rating_query.is_empty();
+    live.has_neighbours()
+        || (live.model() == Model::Hybrid && request.score() == ScoreKind::Rating && !by_factors)
 }

@@ -78,7 +78,7 @@ impl Query {
             Model::Hybrid => likeness(found),
         };
         let top_items = TopItemsRequest { n, ..top_items };
-        let Best { hits, failed, total } = self.best_items(top_items, request.complete).await?;
+        let Best { hits, failed, total, .. } = self.best_items(top_items, request.complete).await?;
         let ranks = 1..;
         let similar = hits.into_iter().zip(ranks).map(|(hit, rank)| SimilarMovie {
             movie: hit.item,

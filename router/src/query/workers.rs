@@ -12,7 +12,7 @@ use shoal_common::{
     rpc::{MESSAGE_BYTES_MAX, with_deadline},
 };
 use shoal_proto::v1::{
-    FoldInReply, FoldInRequest, ItemFactsRequest, ItemHit, LookupItemReply, LookupItemRequest,
+    FoldInReply, FoldInRequest, Hits, ItemFactsRequest, ItemHit, LookupItemReply, LookupItemRequest,
     LookupItemsRequest, LookupUserReply, LookupUserRequest, LookupUsersRequest, ProfileRequest, ShardFacts,
     ShardHits, ShardHitsMany, ShardItems, ShardProfile, ShardUsers, Side, TopItemsManyRequest,
     TopItemsRequest, worker_serving_client::WorkerServingClient,
@@ -20,7 +20,7 @@ use shoal_proto::v1::{
 use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
 
-use super::{Query, QueryError, explain::RatedRows, facts::ItemFacts};
+use super::{Query, QueryError, explain::RatedRows, facts::ItemFacts, filter::unknown_genres};
 use crate::{
     fanout::{Answers, ShardAnswer},
     merge::{Hit, merge},
@@ -35,6 +35,15 @@ pub(super) struct Best {
     pub(super) hits: Vec<Hit>,
     pub(super) failed: usize,
     pub(super) total: usize,
+    /// Of the genres that the filter names those that no shard's items have, which contributed.
+    pub(super) unknown_genres: Vec<String>,
+}
+
+/// The same for many queries of one filter.
+pub(super) struct BestOfMany {
+    pub(super) lists: Vec<Vec<Hit>>,
+    pub(super) failed: usize,
+    pub(super) unknown_genres: Vec<String>,
 }
 
 impl Query {
@@ -110,7 +119,10 @@ impl Query {
             async move {
                 let reply = client?.top_items(request).await?.into_inner();
                 same_version(&worker, &version, &reply.version)?;
-                let answer = |hits: ShardHits| (hits.shard, answer_of(hits.hits, hits.error, hits.retryable));
+                let answer = |of: ShardHits| {
+                    let found = Hits { hits: of.hits, known_genres: of.known_genres };
+                    (of.shard, answer_of(found, of.error, of.retryable))
+                };
                 Ok(reply.shards.into_iter().map(answer).collect())
             }
         };
@@ -119,16 +131,18 @@ impl Query {
         metrics::histogram!("shoal_router_call_seconds", "call" => "top_items").record(started.elapsed());
         let answers = self.enough(Side::Items, answers, total, complete)?;
         let failed = total - answers.len();
-        let lists: Vec<Vec<ItemHit>> = answers.into_iter().map(|(_, hits)| hits).collect();
-        Ok(Best { hits: merge(lists, request.n as usize), failed, total })
+        let known = answers.iter().map(|(_, found)| found.known_genres.as_ref());
+        let unknown_genres = unknown_genres(request.filter.as_ref(), known);
+        let lists: Vec<Vec<ItemHit>> = answers.into_iter().map(|(_, found)| found.hits).collect();
+        Ok(Best { hits: merge(lists, request.n as usize), failed, total, unknown_genres })
     }
 
-    /// The best items of every item shard for each of the queries, merged; and how many shards failed.
+    /// The best items of every item shard for each of the queries, merged. All of them have the same filter.
     pub(super) async fn best_items_many(
         &self,
         queries: Vec<TopItemsRequest>,
         complete: bool,
-    ) -> Result<(Vec<Vec<Hit>>, usize), QueryError> {
+    ) -> Result<BestOfMany, QueryError> {
         let request = TopItemsManyRequest { version: self.version()?, queries, shards: Vec::new() };
         let all = self.all_items()?;
         let total = all.len();
@@ -148,6 +162,9 @@ impl Query {
         let answers = self.queries.fanout.run(all, self.deadline, ask).await;
         let answers = self.enough(Side::Items, answers, total, complete)?;
         let failed = total - answers.len();
+        let known = answers.iter().map(|(_, found)| found.first()?.known_genres.as_ref());
+        let filter = request.queries.first().and_then(|query| query.filter.as_ref());
+        let unknown_genres = unknown_genres(filter, known);
         let mut lists: Vec<Vec<Vec<ItemHit>>> = vec![Vec::with_capacity(total); request.queries.len()];
         for (_, queries) in answers {
             for (list, hits) in lists.iter_mut().zip(queries) {
@@ -155,7 +172,8 @@ impl Query {
             }
         }
         let merged = lists.into_iter().zip(&request.queries);
-        Ok((merged.map(|(lists, query)| merge(lists, query.n as usize)).collect(), failed))
+        let lists = merged.map(|(lists, query)| merge(lists, query.n as usize)).collect();
+        Ok(BestOfMany { lists, failed, unknown_genres })
     }
 
     /// What is known of each of these users, in their order.
@@ -406,7 +424,7 @@ impl Query {
 fn answer_of<T>(value: T, error: String, retryable: bool) -> ShardAnswer<T> {
     match (error.is_empty(), retryable) {
         (true, _) => ShardAnswer::Answered(value),
-        (false, true) => ShardAnswer::Retryable(error),
+        (false, true) => ShardAnswer::Absent(error),
         (false, false) => ShardAnswer::Final(error),
     }
 }

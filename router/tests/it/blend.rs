@@ -8,7 +8,7 @@ use shoal_proto::v1::{
 
 use crate::fixture::{
     Cluster, Setup, V1, V2,
-    answers::{rating_by_profile, rating_of},
+    answers::{rating_by_neighbours, rating_by_profile, rating_of},
     world::{self, BLEND_WEIGHTS, RATING_MEAN, Row},
 };
 
@@ -136,10 +136,49 @@ async fn lists_of_a_blend_are_ranked_by_all_of_its_sources() {
     for (number, score) in listed(&rated["recommendations"], "score") {
         assert_eq!(score, world::predicted(V2, user, cluster.world.item(number)));
     }
+    assert_eq!(rated["ranked_by"], "rating");
     let held_out = get(&cluster, &format!("{RECOMMEND}/7?model=hybrid")).await;
     assert_eq!(
         (&held_out["source"], &held_out["recommendations"][0]["model"]),
         (&"fallback_popular".into(), &"popularity".into())
+    );
+}
+
+#[tokio::test]
+async fn a_blend_whose_als_version_predicts_no_ratings_ranks_by_those_of_item_cf() {
+    let cluster = cluster("hybrid", "hybrid").await;
+    cluster.workers.iter().for_each(|worker| worker.behave(|behaviour| behaviour.lacks.rating = true));
+    let user = cluster.world.user(1);
+    let seen = cluster.world.seen(user);
+    let rated: Vec<(u32, f32)> = seen.iter().map(|row| (*row, rating_of(user, *row))).collect();
+    let unseen = cluster.world.items.iter().filter(|item| !seen.contains(&item.row));
+    let mut expected: Vec<(i64, f32)> =
+        unseen.filter_map(|item| Some((item.number, rating_by_neighbours(&rated, item)?))).collect();
+    expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    assert!(expected.len() > 10, "the case has something to list");
+    let path = format!("{RECOMMEND}/1?model=hybrid&rank_by=rating&n=100");
+    let answer = get(&cluster, &path).await;
+    assert_eq!((&answer["ranked_by"], &answer["source"]), (&"rating".into(), &"model".into()));
+    assert_eq!(listed(&answer["recommendations"], "score"), expected);
+    // Each of them is what predict says, and its parts are explained as item CF's are.
+    let explained = get(&cluster, &format!("{path}&explain=true")).await;
+    for (movie, (number, rating)) in explained["recommendations"].as_array().unwrap().iter().zip(&expected) {
+        let body = json!({"user_id": 1, "movie_id": number});
+        let predicted = post(&cluster, &format!("{PREDICT}?model=hybrid"), &body).await;
+        assert_eq!(predicted["predicted_rating"].as_f64().unwrap() as f32, rating.clamp(0.5, 5.0));
+        assert_eq!(predicted["source"], "model");
+        assert!(!movie["explanation"]["items"].as_array().unwrap().is_empty(), "{movie}");
+    }
+    let path = "/recommendations/batch?model=hybrid&rank_by=rating&n=100";
+    let batch = post(&cluster, path, &json!({"user_ids": [1]})).await;
+    assert_eq!(batch["results"][0]["recommendations"], answer["recommendations"]);
+    // Somebody who has rated nothing has nothing to predict from.
+    let looked_at = json!({"items": [{"movie_id": 5}]}).to_string();
+    let path = format!("{RECOMMEND}?model=hybrid&rank_by=rating");
+    let answer = cluster.router.send(Method::POST, &path, Some(&looked_at)).await;
+    answer.refused(
+        reqwest::StatusCode::BAD_REQUEST,
+        &["'rank_by'", "rating to predict others from", "'ranking'"],
     );
 }
 

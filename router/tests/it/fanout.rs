@@ -73,7 +73,7 @@ fn run(
                     Does::Lacks => Ok(shards
                         .iter()
                         .map(|&shard| match shard % 2 {
-                            0 => (shard, ShardAnswer::Retryable("not here".to_owned())),
+                            0 => (shard, ShardAnswer::Absent("not here".to_owned())),
                             _ => (shard, ShardAnswer::Answered(worker)),
                         })
                         .collect()),
@@ -125,7 +125,13 @@ proptest! {
             let distinct: BTreeSet<usize> = asked.iter().map(|call| call.worker).collect();
             prop_assert_eq!(distinct.len(), asked.len(), "nobody is asked twice for a shard");
             prop_assert!(distinct.is_subset(candidates));
-            prop_assert!(asked.len() <= 2 + usize::from(hedge), "the first, a retry and a hedge at most");
+            let is_absent = |worker: &usize| match workers[*worker].does {
+                Does::Lacks => shard % 2 == 0,
+                does => does == Does::Fails(Code::Unavailable),
+            };
+            let absent = distinct.iter().filter(|worker| is_absent(worker)).count();
+            let most = 2 + usize::from(hedge) + absent;
+            prop_assert!(asked.len() <= most, "the first, a retry, a hedge, and one more where it is not there");
             prop_assert!(asked.iter().all(|call| call.at < DEADLINE));
             // Only what has failed or is late is asked again.
             if let [first, again, ..] = asked[..] {
@@ -140,6 +146,10 @@ proptest! {
                 Does::Fails(code) => code == Code::Unavailable && workers[*worker].after_ms < 60,
                 Does::Lacks => false,
             };
+            let (has, lacks): (Vec<usize>, Vec<usize>) = candidates.iter().partition(|worker| quick(worker));
+            if !has.is_empty() && lacks.iter().all(|worker| is_absent(worker) && workers[*worker].after_ms < 60) {
+                prop_assert!(answered.contains_key(&shard), "it was looked for until it was found");
+            }
             if candidates.len() == 2 && candidates.iter().any(quick) && candidates.iter().all(can_be_replaced) {
                 prop_assert!(answered.contains_key(&shard), "the other replica was tried");
             }

@@ -69,13 +69,14 @@ async fn recommend_answers_with_every_field_of_the_contract() {
         let answer = cluster.router.get(&format!("/recommendations/recommend/1{query}")).await;
         assert_eq!(answer.headers["content-type"], "application/json");
         let answer = answer.ok();
-        let mut fields = vec!["model_version", "recommendations", "shards", "source", "timestamp", "user_id"];
+        let mut fields =
+            vec!["model_version", "ranked_by", "recommendations", "shards", "source", "timestamp", "user_id"];
         if n < 48 {
             fields.insert(1, "next_cursor");
         }
         assert_eq!(keys(&answer), fields);
         assert_eq!((&answer["user_id"], &answer["model_version"]), (&json!(1), &json!(V1)));
-        assert_eq!(answer["source"], "model");
+        assert_eq!((&answer["source"], &answer["ranked_by"]), (&json!("model"), &json!("ranking")));
         assert_timestamp(&answer);
         assert_all_shards(&answer);
         let list = &answer["recommendations"];
@@ -102,6 +103,7 @@ async fn rank_by_rating_orders_by_the_unclamped_prediction() {
     assert!(expected[0].0 > 5.0, "the case has predictions beyond the scale");
     assert_list(&answer["recommendations"], "score", &expected);
     assert_eq!(answer["recommendations"][0]["predicted_rating"], 5.0);
+    assert_eq!(answer["ranked_by"], "rating");
 }
 
 #[tokio::test]
@@ -110,7 +112,7 @@ async fn unknown_users_get_what_is_popular() {
     let popular = |without: &[u32]| cluster.world.best(10, without, world::popularity);
     let answer = cluster.router.get("/recommendations/recommend/99999").await.ok();
     assert_eq!(answer["source"], "fallback_popular");
-    assert_eq!(answer["user_id"], 99_999);
+    assert_eq!((&answer["user_id"], &answer["ranked_by"]), (&json!(99_999), &json!("popularity")));
     assert_list(&answer["recommendations"], "score", &popular(&[]));
     assert_eq!(answer["recommendations"][0]["predicted_rating"], Value::Null);
     assert_all_shards(&answer);
@@ -229,17 +231,22 @@ async fn every_wrong_parameter_is_named_with_its_range() {
         (recommend, "n=5&n=6", &["'n'", "twice"]),
         (recommend, "rank_by=age", &["'rank_by'", "'age'", "'ranking'", "'rating'"]),
         (recommend, "complete=perhaps", &["'complete'", "'perhaps'", "true", "false"]),
-        (recommend, "limit=5", &["'limit'", "no such parameter"]),
+        (recommend, "limit=5", &["'limit'", "no such parameter", "'allow_ids', ", "'n', ", "'year_min'"]),
         (recommend, "N=5", &["'N'", "no such parameter"]),
         (similar, "n=0", &["'n'", "from 1 to 50"]),
         (similar, "n=51", &["'n'", "it is 51", "from 1 to 50"]),
         (similar, "n=x", &["'n'", "'x'", "from 1 to 50"]),
-        (similar, "rank_by=rating", &["'rank_by'", "no such parameter"]),
-        ("/recommendations/health", "verbose=1", &["'verbose'"]),
+        (similar, "rank_by=rating", &["'rank_by'", "there are 'complete', 'model', 'n', 'timeout_ms'"]),
+        (recommend, "year_min=1990&year_min=1991", &["'year_min'", "twice"]),
+        (recommend, "genres=%22Comedy", &["'genres'", "quotation mark"]),
+        (recommend, "exclude_ids=%22a%22b", &["'exclude_ids'", "quotation mark"]),
+        ("/recommendations/health", "verbose=1", &["'verbose'", "there are none"]),
+        ("/recommendations/recommend", "n=5", &["'user_id'", "missing"]),
+        ("/recommendations/similar", "n=5", &["'movie_id'", "missing"]),
         ("/recommendations/", "page=2", &["'page'"]),
         ("/recommendations/recommend/one", "", &["'user_id'", "'one'"]),
         ("/recommendations/recommend/1.5", "", &["'user_id'", "'1.5'"]),
-        ("/recommendations/recommend/99999999999999999999", "", &["'user_id'"]),
+        ("/recommendations/recommend/99999999999999999999", "", &["'user_id'", "too large"]),
         ("/recommendations/similar/tt0114709", "", &["'movie_id'", "'tt0114709'"]),
         ("/recommendations/recommend/%ff", "", &[]),
     ];
@@ -260,11 +267,21 @@ async fn every_wrong_body_is_refused() {
         (r#"{"user_id":1}"#, &["'movie_id'", "missing"]),
         (r#"{"movie_id":1}"#, &["'user_id'", "missing"]),
         (r#"{"user_id":1.5,"movie_id":1}"#, &["'user_id'", "1.5"]),
-        (r#"{"user_id":99999999999999999999,"movie_id":1}"#, &["'user_id'"]),
+        (
+            r#"{"user_id":99999999999999999999,"movie_id":1}"#,
+            &["'user_id'", "99999999999999999999 is too large"],
+        ),
+        (
+            r#"{"user_id":1,"movie_id":-9223372036854775809}"#,
+            &["'movie_id'", "-9223372036854775809 is too large"],
+        ),
+        (r#"{"user_id":1e3,"movie_id":1}"#, &["'user_id'", "1e3 is not a whole number"]),
+        (r#"{"user_id":[1],"movie_id":1}"#, &["'user_id'", "number or a string"]),
+        (r#"{"user_id":1,"movie_id":1,"user_id":2}"#, &["'user_id'", "twice"]),
         (r#"{"user_id":true,"movie_id":1}"#, &["'user_id'", "number or a string"]),
         (r#"{"user_id":1,"movie_id":null}"#, &["'movie_id'", "number or a string"]),
         (r#"{"user_id":"one","movie_id":1}"#, &["'user_id'", "'one'"]),
-        (r#"{"user_id":1,"movie_id":1,"n":3}"#, &["'n'", "no such field"]),
+        (r#"{"user_id":1,"movie_id":1,"n":3}"#, &["'n'", "no such field", "there are 'user_id', 'movie_id'"]),
     ];
     for (body, parts) in bad {
         cluster.router.predict(body).await.refused(StatusCode::BAD_REQUEST, parts);
@@ -292,7 +309,7 @@ async fn what_is_not_there_is_404_and_wrong_methods_are_405() {
         let body = format!(r#"{{"user_id":{user},"movie_id":1}}"#);
         router.predict(&body).await.refused(StatusCode::NOT_FOUND, &[&format!("user {user}")]);
     }
-    for path in ["/", "/recommend/1", "/recommendations/recommend/", "/recommendations/recommend/1/2"] {
+    for path in ["/recommend/1", "/recommendations/recommend/", "/recommendations/recommend/1/2"] {
         router.get(path).await.refused(StatusCode::NOT_FOUND, &[path, "GET /recommendations/"]);
     }
     let wrong = [
@@ -343,7 +360,7 @@ async fn text_ids_travel_through_paths_bodies_and_answers() {
 #[tokio::test]
 async fn a_version_without_ratings_ranks_but_does_not_predict() {
     let cluster = Cluster::start(Setup::default()).await;
-    cluster.workers.iter().for_each(|worker| worker.behave(|behaviour| behaviour.ranking_only = true));
+    cluster.workers.iter().for_each(|worker| worker.behave(|behaviour| behaviour.lacks.rating = true));
     cluster.publish(|metadata| {
         let parameters = metadata.versions[0].parameters.get_or_insert_default();
         parameters.set_objective(ObjectiveChoice::Implicit);
@@ -353,9 +370,27 @@ async fn a_version_without_ratings_ranks_but_does_not_predict() {
     assert_list(&answer["recommendations"], "score", &expected);
     assert_eq!(answer["recommendations"][0]["predicted_rating"], Value::Null);
     let answer = cluster.router.get("/recommendations/recommend/1?rank_by=rating").await;
-    answer.refused(StatusCode::BAD_REQUEST, &["'rank_by'", "'ranking'"]);
+    answer.refused(StatusCode::BAD_REQUEST, &["'rank_by'", "'ranking'", "--objective both"]);
     let answer = cluster.router.predict(r#"{"user_id":1,"movie_id":1}"#).await;
     answer.refused(StatusCode::BAD_REQUEST, &["explicit objective", "--objective both"]);
+}
+
+#[tokio::test]
+async fn a_version_of_ratings_alone_ranks_by_them_whatever_it_is_asked_to() {
+    let cluster = Cluster::start(Setup::default()).await;
+    cluster.workers.iter().for_each(|worker| worker.behave(|behaviour| behaviour.lacks.ranking = true));
+    let (world, user) = (&cluster.world, cluster.world.user(3));
+    let expected = world.best(10, &world.seen(user), |item| world::predicted(V1, user, item));
+    for query in ["", "?rank_by=ranking", "?rank_by=rating"] {
+        let answer = cluster.router.get(&format!("/recommendations/recommend/3{query}")).await.ok();
+        assert_eq!(answer["ranked_by"], "rating", "{query}");
+        assert_list(&answer["recommendations"], "score", &expected);
+        let body = Some(r#"{"user_ids":[3]}"#);
+        let batch =
+            cluster.router.send(Method::POST, &format!("/recommendations/batch{query}"), body).await.ok();
+        assert_eq!(batch["results"][0]["ranked_by"], "rating");
+        assert_list(&batch["results"][0]["recommendations"], "score", &expected);
+    }
 }
 
 #[tokio::test]

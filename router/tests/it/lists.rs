@@ -51,6 +51,18 @@ async fn filters_leave_as_many_as_there_are() {
         ("genres=comedy", Box::new(|item| unseen(item) && has(item, "Comedy"))),
         ("genres=Film-Noir,Western", Box::new(|item| unseen(item) && has(item, "Film-Noir"))),
         ("genres=Western", Box::new(|_| false)),
+        (
+            "genres=%22%C3%A9POUVANTE,%20%22%22gore%22%22%20%26%20DR%C3%94LE%22",
+            Box::new(|item| unseen(item) && has(item, world::ODD_GENRE)),
+        ),
+        (
+            "exclude_genres=Film-Noir&exclude_genres=Western,%22e%CC%81pouvante,%20%22%22gore%22%22%20%26%20dr%C3%B4le%22",
+            Box::new(|item| unseen(item) && !has(item, "Comedy")),
+        ),
+        (
+            "exclude_ids=1&exclude_ids=2,3&exclude_ids=",
+            Box::new(|item| unseen(item) && ![1, 2, 3].contains(&item.number)),
+        ),
         ("exclude_genres=COMEDY", Box::new(|item| unseen(item) && !has(item, "Comedy"))),
         (
             "genres=Comedy&exclude_genres=Film-Noir",
@@ -338,7 +350,14 @@ async fn wrong_sessions_and_batches_are_refused() {
 async fn a_batch_has_the_answers_of_each_alone() {
     let cluster = Cluster::start(Setup::default()).await;
     let users: Vec<i64> = (1..=12).chain([99_999, 3, 0]).cycle().take(100).collect();
-    for query in ["n=7", "n=100&exclude_seen=false", "n=5&genres=Comedy&rank_by=rating"] {
+    for query in [
+        "n=7",
+        "n=100&exclude_seen=false",
+        "n=5&genres=Comedy,Western&rank_by=rating",
+        "n=8&diversity=0.4",
+        "n=100&diversity=1&genres=comedy",
+        "n=3&diversity=0.9&rank_by=rating",
+    ] {
         cluster.take_received();
         let batch = post(&cluster, &format!("batch?{query}"), &json!({ "user_ids": users })).await.ok();
         let received = cluster.take_received();
@@ -351,7 +370,8 @@ async fn a_batch_has_the_answers_of_each_alone() {
             let alone = cluster.router.get(&format!("/recommendations/recommend/{user}?{query}")).await.ok();
             assert_eq!(result["user_id"], *user);
             assert_eq!(result["recommendations"], alone["recommendations"]);
-            assert_eq!(result["source"], alone["source"]);
+            assert_eq!((&result["source"], &result["ranked_by"]), (&alone["source"], &alone["ranked_by"]));
+            assert_eq!(batch["unknown_genres"], alone["unknown_genres"]);
             assert_eq!(
                 (&batch["model_version"], &batch["shards"]),
                 (&alone["model_version"], &alone["shards"])

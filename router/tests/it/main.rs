@@ -11,6 +11,7 @@ mod http;
 mod lists;
 mod metadata;
 mod models;
+mod names;
 mod neighbours;
 mod promote;
 mod resilience;

@@ -1,5 +1,7 @@
 //! The service around the queries: its description, its page, compression, origins, limits.
 
+use std::collections::BTreeSet;
+
 use reqwest::{Client, StatusCode, header};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,19 +14,30 @@ async fn the_description_is_openapi_3_1_and_has_every_route_with_examples() {
     let description = cluster.router.get("/openapi.json").await.ok();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
     let expected = [
+        ("/", "get"),
+        ("/health", "get"),
+        ("/healthz", "get"),
         ("/metrics", "get"),
+        ("/readyz", "get"),
         ("/recommendations/", "get"),
         ("/recommendations/batch", "post"),
         ("/recommendations/health", "get"),
         ("/recommendations/popular", "get"),
         ("/recommendations/predict", "post"),
+        ("/recommendations/recommend", "get"),
         ("/recommendations/recommend", "post"),
         ("/recommendations/recommend/{user_id}", "get"),
+        ("/recommendations/similar", "get"),
         ("/recommendations/similar/{movie_id}", "get"),
     ];
     let paths = description["paths"].as_object().unwrap();
-    let found: Vec<&String> = paths.keys().collect();
-    assert_eq!(found, expected.map(|(path, _)| path));
+    let methods = |(path, item): (&String, &Value)| {
+        let of_path = item.as_object().unwrap().keys();
+        of_path.map(|method| (path.clone(), method.clone())).collect::<Vec<_>>()
+    };
+    let mut found: Vec<(String, String)> = paths.iter().flat_map(methods).collect();
+    found.sort();
+    assert_eq!(found, expected.map(|(path, method)| (path.to_owned(), method.to_owned())));
     for (path, method) in expected {
         let operation = &paths[path][method];
         assert!(operation["summary"].is_string(), "{path} has a summary");
@@ -40,7 +53,7 @@ async fn the_description_is_openapi_3_1_and_has_every_route_with_examples() {
                 "{name} has an example"
             );
         }
-        if path.contains("recommend") && path != "/recommendations/" && path != "/recommendations/health" {
+        if operation["tags"][0] == "recommendations" {
             assert!(
                 operation["responses"]["400"].is_object() && operation["responses"]["503"].is_object(),
                 "{path}"
@@ -59,22 +72,67 @@ async fn described_parameters_are_those_that_are_taken() {
         query.map(|of| (of["name"].as_str().unwrap().to_owned(), of["example"].clone())).collect()
     };
     for (path, called) in [
-        ("/recommendations/recommend/{user_id}", "/recommendations/recommend/1"),
-        ("/recommendations/similar/{movie_id}", "/recommendations/similar/1"),
-        ("/recommendations/popular", "/recommendations/popular"),
+        ("/recommendations/recommend/{user_id}", "/recommendations/recommend/1?"),
+        ("/recommendations/similar/{movie_id}", "/recommendations/similar/1?"),
+        ("/recommendations/recommend", "/recommendations/recommend?user_id=1&"),
+        ("/recommendations/similar", "/recommendations/similar?movie_id=1&"),
+        ("/recommendations/popular", "/recommendations/popular?"),
     ] {
         let described = parameters(path);
         assert!(described.len() >= 3);
-        for (name, example) in described {
-            let value = match &example {
+        // Those that are described are those that a refusal lists.
+        let refusal = cluster.router.get(&format!("{called}what_is_not_there=1")).await.json();
+        let (_, known) = refusal["detail"].as_str().unwrap().split_once("there are '").unwrap();
+        let known: BTreeSet<&str> = known.trim_end_matches('\'').split("', '").collect();
+        assert_eq!(known, described.iter().map(|(name, _)| &**name).collect(), "{path}");
+        for (name, example) in &described {
+            let value = match example {
                 Value::String(text) => text.clone(),
+                Value::Array(values) => values[0].as_str().unwrap().to_owned(),
                 Value::Null if name == "cursor" => continue,
                 Value::Null => "true".to_owned(),
                 other => other.to_string(),
             };
-            cluster.router.get(&format!("{called}?{name}={value}")).await.ok();
+            if !called.contains(&format!("{name}=")) {
+                cluster.router.get(&format!("{called}{name}={value}")).await.ok();
+            }
         }
     }
+}
+
+#[tokio::test]
+async fn the_root_leads_to_the_page_and_checks_of_health_have_the_usual_paths() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let root = format!("http://{}/", cluster.router.http);
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let answer = client.get(&root).header(header::ACCEPT, browser).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(answer.headers()[header::LOCATION], "/docs");
+    let answer = cluster.router.get("/docs").await;
+    assert_eq!(answer.status, StatusCode::OK, "where it leads is a page");
+    let answer = client.get(&root).header(header::ACCEPT, "*/*").send().await.unwrap();
+    assert_eq!(answer.headers()[header::VARY], "accept");
+    let index: Value = answer.json().await.unwrap();
+    assert_eq!(index, cluster.router.get("/recommendations/").await.ok());
+
+    let without_time = |mut health: Value| {
+        health["timestamp"] = Value::Null;
+        health
+    };
+    let expected = without_time(cluster.router.get("/recommendations/health").await.ok());
+    for path in ["/health", "/healthz", "/readyz"] {
+        assert_eq!(without_time(cluster.router.get(path).await.ok()), expected, "{path}");
+        cluster.router.get(&format!("{path}?x=1")).await.refused(StatusCode::BAD_REQUEST, &["'x'"]);
+    }
+    // A live process that cannot answer queries is alive and not ready.
+    let cluster = Cluster::start(Setup { live: "", ..Setup::default() }).await;
+    assert_eq!(cluster.router.get("/healthz").await.ok()["status"], "no_model");
+    let answer = cluster.router.get("/readyz").await;
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"no_model".into())
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use shoal_common::letter_case::fold_case;
+
 /// What the catalogue says of one item; empty for one that it does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Description {
@@ -20,6 +22,8 @@ pub struct Descriptions {
     titles: Vec<Box<str>>,
     years: Vec<Option<i32>>,
     genre_names: Vec<Box<str>>,
+    /// The numbers of the genres that have a name but for letter case, by the name's case-folded form.
+    genres_named: HashMap<String, Vec<u32>>,
     /// Rows + 1 offsets into `genre_numbers`.
     spans: Vec<u32>,
     genre_numbers: Vec<u32>,
@@ -42,6 +46,9 @@ impl Descriptions {
             }
             // A part of the catalogue is far from 2³² mentions of genres: it was read from one file into memory.
             all.spans.push(all.genre_numbers.len() as u32);
+        }
+        for (number, name) in (0..).zip(&all.genre_names) {
+            all.genres_named.entry(fold_case(name)).or_default().push(number);
         }
         all
     }
@@ -77,9 +84,16 @@ impl Descriptions {
         &self.genre_numbers[self.spans[row] as usize..self.spans[row + 1] as usize]
     }
 
-    /// For each genre of the shard, whether it is among `names`.
+    /// For each genre of the shard, whether it is among `names`, which are case-folded.
     pub(super) fn marks(&self, names: &[String]) -> Vec<bool> {
-        let is_named = |genre: &str| names.iter().any(|name| name.eq_ignore_ascii_case(genre));
-        self.genre_names.iter().map(|genre| is_named(genre)).collect()
+        let mut marks = vec![false; self.genre_names.len()];
+        let named = names.iter().filter_map(|name| self.genres_named.get(name)).flatten();
+        named.for_each(|number| marks[*number as usize] = true);
+        marks
+    }
+
+    /// Whether some row has a genre of this case-folded name.
+    pub(super) fn has_genre(&self, name: &str) -> bool {
+        self.genres_named.contains_key(name)
     }
 }

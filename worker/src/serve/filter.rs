@@ -2,7 +2,10 @@
 //! only for rows whose score would enter the list. Because it acts before the selection, a list has as
 //! many items as were asked for whenever that many pass.
 
-use shoal_common::ids::{EntityId, MissingId};
+use shoal_common::{
+    ids::{EntityId, MissingId},
+    letter_case::fold_case,
+};
 use shoal_proto::v1;
 
 use super::descriptions::Descriptions;
@@ -11,9 +14,9 @@ use crate::id_column::IdColumn;
 /// The conditions of a query, all of which have to hold.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ItemFilter {
-    /// At least one of these; any when empty.
+    /// At least one of these, case-folded; any when empty.
     pub genres: Vec<String>,
-    /// None of these.
+    /// None of these, case-folded.
     pub exclude_genres: Vec<String>,
     /// First release year.
     pub year_min: Option<i32>,
@@ -30,9 +33,10 @@ impl TryFrom<v1::ItemFilter> for ItemFilter {
 
     fn try_from(filter: v1::ItemFilter) -> Result<Self, MissingId> {
         let ids = |ids: Vec<v1::EntityId>| ids.into_iter().map(EntityId::try_from).collect();
+        let folded = |names: Vec<String>| names.iter().map(|name| fold_case(name)).collect();
         Ok(Self {
-            genres: filter.genres,
-            exclude_genres: filter.exclude_genres,
+            genres: folded(filter.genres),
+            exclude_genres: folded(filter.exclude_genres),
             year_min: filter.year_min,
             year_max: filter.year_max,
             exclude_ids: ids(filter.exclude_ids)?,
@@ -42,6 +46,15 @@ impl TryFrom<v1::ItemFilter> for ItemFilter {
 }
 
 impl ItemFilter {
+    /// Which of the genres that the filter names some row of a shard has: positions among `genres`, which
+    /// `exclude_genres` follow. `None` where the filter names no genre.
+    #[must_use]
+    pub fn known_genres(&self, descriptions: &Descriptions) -> Option<Vec<u32>> {
+        let named = self.genres.iter().chain(&self.exclude_genres);
+        let known = (0..).zip(named.clone()).filter(|(_, name)| descriptions.has_genre(name));
+        named.clone().next().is_some().then(|| known.map(|(at, _)| at).collect())
+    }
+
     /// The filter as the rows of one shard are asked. Ids of other shards say nothing here.
     #[must_use]
     pub fn of_shard<'a>(&self, ids: &IdColumn, descriptions: &'a Descriptions) -> RowFilter<'a> {
@@ -102,10 +115,13 @@ mod tests {
     use super::*;
     use crate::serve::descriptions::Description;
 
-    const GENRES: [&str; 4] = ["Comedy", "Drama", "Film-Noir", "(no genres listed)"];
+    const GENRES: [&str; 6] =
+        ["Comedy", "Action, Drama", "Épouvante", "(no genres listed)", "comedy", "Straßenfilm"];
+    const NAMES: [&str; 6] =
+        ["COMEDY", "action, drama", "e\u{301}pouvante", "(No Genres Listed)", "Western", "STRASSENFILM"];
 
     fn names() -> impl Strategy<Value = Vec<String>> {
-        prop::collection::vec(prop::sample::select(&GENRES[..]).prop_map(str::to_ascii_uppercase), 0..3)
+        prop::collection::vec(prop::sample::select(&NAMES[..]).prop_map(str::to_owned), 0..3)
     }
 
     fn some_ids() -> impl Strategy<Value = Vec<EntityId>> {
@@ -120,24 +136,39 @@ mod tests {
             year_max in prop::option::of(1990..2000),
             exclude_ids in some_ids(),
             allow_ids in prop::option::of(some_ids()),
-        ) -> ItemFilter {
-            ItemFilter { genres, exclude_genres, year_min, year_max, exclude_ids, allow_ids }
+        ) -> v1::ItemFilter {
+            let wire = |ids: Vec<EntityId>| ids.into_iter().map(Into::into).collect();
+            v1::ItemFilter {
+                genres,
+                exclude_genres,
+                year_min,
+                year_max,
+                exclude_ids: wire(exclude_ids),
+                allow_ids: allow_ids.map(|allowed| v1::EntityIds { ids: wire(allowed) }),
+            }
         }
     }
 
+    /// Whether a genre has a name, by the tables above: what stands at the same place, and `comedy` is `Comedy`.
+    fn is_named(genre: &str, name: &str) -> bool {
+        let at = |texts: &[&str], text: &str| texts.iter().position(|other| *other == text).unwrap();
+        let genre = if genre == "comedy" { "Comedy" } else { genre };
+        at(&GENRES, genre) == at(&NAMES, name)
+    }
+
     /// The conditions as their documentation words them.
-    fn admits(filter: &ItemFilter, id: i64, description: &Description) -> bool {
+    fn admits(filter: &v1::ItemFilter, id: i64, description: &Description) -> bool {
         let has = |names: &[String]| {
-            description.genres.iter().any(|genre| names.iter().any(|name| name.eq_ignore_ascii_case(genre)))
+            description.genres.iter().any(|genre| names.iter().any(|name| is_named(genre, name)))
         };
-        let id = EntityId::Integer(id);
+        let id = v1::EntityId::from(EntityId::Integer(id));
         let year = description.year;
         (filter.genres.is_empty() || has(&filter.genres))
             && !has(&filter.exclude_genres)
             && filter.year_min.is_none_or(|min| year.is_some_and(|year| year >= min))
             && filter.year_max.is_none_or(|max| year.is_some_and(|year| year <= max))
             && !filter.exclude_ids.contains(&id)
-            && filter.allow_ids.as_ref().is_none_or(|allowed| allowed.contains(&id))
+            && filter.allow_ids.as_ref().is_none_or(|allowed| allowed.ids.contains(&id))
     }
 
     proptest! {
@@ -157,7 +188,12 @@ mod tests {
             let mut ids = IdColumn::empty(IdKind::Integer);
             (0..rows.len()).for_each(|row| ids.push(&EntityId::Integer(row as i64 + 3)));
             let descriptions = Descriptions::new(rows.clone());
-            let resolved = filter.of_shard(&ids, &descriptions);
+            let read = ItemFilter::try_from(filter.clone()).unwrap();
+            let named: Vec<&String> = filter.genres.iter().chain(&filter.exclude_genres).collect();
+            let has = |name: &str| rows.iter().any(|row| row.genres.iter().any(|genre| is_named(genre, name)));
+            let known: Vec<u32> = (0..).zip(&named).filter(|(_, name)| has(name)).map(|(at, _)| at).collect();
+            prop_assert_eq!(read.known_genres(&descriptions), (!named.is_empty()).then_some(known));
+            let resolved = read.of_shard(&ids, &descriptions);
             for (row, description) in rows.iter().enumerate() {
                 prop_assert_eq!(resolved.admits(row), admits(&filter, row as i64 + 3, description), "row {}", row);
             }

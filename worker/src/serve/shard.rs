@@ -225,7 +225,9 @@ impl ItemShard {
             ScoreKind::Cosine => query.objective,
             _ => Objective::Ranking,
         };
-        let factors = self.factors.factors(first).or_else(|| self.factors.factors(Objective::Rating));
+        // A blend may rank by ratings that its ALS version, whose factors these are, does not predict.
+        let others = [Objective::Rating, Objective::Ranking];
+        let factors = [first].into_iter().chain(others).find_map(|objective| self.factors.factors(objective));
         factors.map_or(&[], |factors| factors.row(row))
     }
 
@@ -396,9 +398,10 @@ impl ItemShard {
     /// each adds. Of a rating that is predicted from neighbours all that it is the mean of.
     #[must_use]
     pub fn parts(&self, query: &ItemQuery, row: usize, rating_mean: f64) -> Vec<(u32, f32)> {
-        match (&self.neighbours, query.score) {
-            (Some(lists), ScoreKind::Neighbours) => lists.parts(row, &query.rated),
-            (Some(lists), ScoreKind::Rating) => {
+        let predicting = self.lists().filter(|_| self.predicts_by_items());
+        match (query.score, &self.neighbours, predicting) {
+            (ScoreKind::Neighbours, Some(lists), _) => lists.parts(row, &query.rated),
+            (ScoreKind::Rating, _, Some(lists)) => {
                 lists.prediction_parts(row, &query.rated, rating_mean + f64::from(query.rating_bias))
             }
             _ => Vec::new(),

@@ -94,8 +94,8 @@ impl WorkerServing for Serving {
         let scored = self.score(Work { version, shards, queries: vec![query] }, deadline).await?;
         let hits = |(shard, lists): (u32, Option<Vec<Hits>>)| match lists {
             Some(lists) => {
-                let hits = lists.into_iter().next().unwrap_or_default().hits;
-                ShardHits { shard, hits, ..ShardHits::default() }
+                let Hits { hits, known_genres } = lists.into_iter().next().unwrap_or_default();
+                ShardHits { shard, hits, known_genres, ..ShardHits::default() }
             }
             None => {
                 let error = not_loaded(&request.version, shard);

@@ -1,5 +1,7 @@
 //! Imports.
 
+use tonic::Status;
+
 use super::{
     worker::{Act, Seen},
     *,
@@ -74,6 +76,31 @@ async fn too_many_bad_rows_are_refused_with_examples_and_leave_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reason_of_a_megabyte_reaches_the_job_with_its_beginning_and_its_end() {
+    let world = World::start(1, 2).await;
+    world.stage.play(|seen| match &seen.step {
+        Step::IngestParse(_) => {
+            let columns = "'colonne é', ".repeat(80_000);
+            Act::Refuse(Status::invalid_argument(format!(
+                "no column is 'userid' among {columns}; name it with --user-col"
+            )))
+        }
+        _ => Act::Do,
+    });
+    let job = world.import("films").await;
+    let job = world.cluster.over(&job).await;
+    assert_eq!(job.state(), JobState::Failed);
+    let error = &job.error;
+    assert!(error.contains("': no column is 'userid' among 'colonne é', "), "{error}");
+    assert!(
+        error.contains(" characters left out) …") && error.ends_with("; name it with --user-col"),
+        "{error}"
+    );
+    assert!((2_000..=8 * 1024).contains(&error.len()), "{} bytes", error.len());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_lost_in_an_import_makes_it_begin_anew() {
     let mut world = World::start(1, 3).await;
     world.stage.play(|seen| {
@@ -81,7 +108,19 @@ async fn a_worker_that_is_lost_in_an_import_makes_it_begin_anew() {
     });
     let job = world.import("films").await;
     world.reached("it sorts", |seen| matches!(seen.step, Step::IngestSort(_))).await;
-    world.workers.retain(|worker| worker.name != "worker-2");
+    let lost = world.workers.remove(1);
+    let beat = lost.beat.clone();
+    drop(lost);
+    // What it sent last may come after the leader has noticed the loss.
+    eventually_async("the attempt has failed", || async {
+        (world.cluster.job(&job).await.phase == "waiting for workers").then_some(())
+    })
+    .await;
+    let late = world.cluster.ask(|mut leader| {
+        let beat = beat.clone();
+        async move { leader.heartbeat(beat).await }
+    });
+    late.await.unwrap();
     let job = world.cluster.over(&job).await;
     assert_eq!((job.state(), job.attempt), (JobState::Succeeded, 2), "{}", job.error);
     let second: Vec<Seen> = world.stage.seen().into_iter().filter(|seen| seen.attempt == 2).collect();

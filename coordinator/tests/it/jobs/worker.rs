@@ -114,6 +114,7 @@ impl Stage {
 /// with it.
 pub(super) struct FakeWorker {
     pub(super) name: String,
+    pub(super) beat: HeartbeatRequest,
     loaded: watch::Sender<(Vec<LoadedVersion>, BTreeMap<String, String>)>,
     runtime: Option<Runtime>,
 }
@@ -147,12 +148,12 @@ impl FakeWorker {
             threads: 2,
             ..Default::default()
         };
-        let coordinators = coordinators.clone();
+        let (coordinators, beats) = (coordinators.clone(), beat.clone());
         tokio::spawn(async move {
             loop {
                 let (loaded, load_errors) = reported.borrow().clone();
                 let load_errors = load_errors.into_iter().collect();
-                let beat = HeartbeatRequest { loaded, load_errors, ..beat.clone() };
+                let beat = HeartbeatRequest { loaded, load_errors, ..beats.clone() };
                 // One that finds no leader now finds it with the next beat.
                 let _ = coordinators
                     .call(BEAT, |mut leader| {
@@ -164,7 +165,7 @@ impl FakeWorker {
             }
         });
         drop(entered);
-        Self { name: name.to_owned(), loaded, runtime: Some(runtime) }
+        Self { name: name.to_owned(), beat, loaded, runtime: Some(runtime) }
     }
 
     /// Says from now on that it has these shards of a version ready, on both sides.

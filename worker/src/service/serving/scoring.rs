@@ -10,7 +10,7 @@ use std::sync::{
 
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use shoal_common::{compute::ComputeError, topk::TopK};
-use shoal_proto::v1::{Hits, ItemHit, ScoreKind};
+use shoal_proto::v1::{Hits, ItemHit, KnownGenres, ScoreKind};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -159,7 +159,11 @@ impl Work {
     fn hits(&self, shard: &ItemShard, lists: &[Vec<Hit>], floors: &[f32]) -> Vec<Hits> {
         let of_query = |((query, hits), floor): ((&ItemQuery, &Vec<Hit>), &f32)| {
             let hits = hits.iter().filter(|hit| hit.score >= *floor);
-            Hits { hits: hits.map(|hit| item_hit(shard, query, hit, self.version.rating_mean)).collect() }
+            let known = query.filter.as_ref().and_then(|filter| filter.known_genres(shard.descriptions()));
+            Hits {
+                hits: hits.map(|hit| item_hit(shard, query, hit, self.version.rating_mean)).collect(),
+                known_genres: known.map(|positions| KnownGenres { positions }),
+            }
         };
         self.queries.iter().zip(lists).zip(floors).map(of_query).collect()
     }
