@@ -17,6 +17,8 @@ use shoal_proto::v1::{
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
+use crate::recommender::innermost;
+
 /// How long a leader is looked for: longer than an election takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one answer may take, but for those that wait for workers.
@@ -89,7 +91,9 @@ impl ClusterClient {
     fn error(&self, status: Status) -> ClientError {
         let no_leader = status.metadata().contains_key(shoal_common::rpc::LEADER_KEY);
         if no_leader || matches!(status.code(), Code::Unavailable | Code::Cancelled) {
-            let reason = innermost(&status);
+            // A status that was made here says how a connection broke, its cause why.
+            let cause = std::error::Error::source(&status);
+            let reason = cause.map_or_else(|| status.message().to_owned(), |cause| innermost(cause));
             return ClientError::Unreachable { addresses: self.addresses.clone(), reason };
         }
         ClientError::Refused(status)
@@ -400,15 +404,4 @@ fn timed<T>(message: T, limit: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(limit);
     request
-}
-
-/// The innermost cause of a status: "Connection refused" rather than "transport error".
-fn innermost(status: &Status) -> String {
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
-    let mut text = status.message().to_owned();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
-    text
 }

@@ -58,7 +58,9 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<RecommenderError>() {
         return Some(match error {
             RecommenderError::Address(_) => Exit::Usage,
-            RecommenderError::Unreachable { .. } => Exit::Unavailable,
+            RecommenderError::Unreachable { .. }
+            | RecommenderError::Late { .. }
+            | RecommenderError::NoRouter { .. } => Exit::Unavailable,
             RecommenderError::Refused { status, .. } => match status.as_u16() {
                 400 | 422 => Exit::Usage,
                 404 => Exit::NotFound,

@@ -75,9 +75,16 @@ impl Client {
 
     /// Asks, and checks the answer.
     pub async fn ask(&self, question: &Question) -> Outcome {
-        let path = question.path();
-        let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-        let url = self.service.url(&segments, &self.asked.query(question));
+        let (route, query) = (question.endpoint().name(), self.asked.query(question));
+        let url = match question {
+            Question::Recommend { user, .. } => {
+                self.service.url_about(route, "user_id", &user.to_string(), &query)
+            }
+            Question::Similar { movie } => {
+                self.service.url_about(route, "movie_id", &movie.to_string(), &query)
+            }
+            Question::Predict { .. } => self.service.url(route, &query),
+        };
         let request = match question {
             Question::Predict { user, movie } => {
                 let body = serde_json::json!({"user_id": id_json(user), "movie_id": id_json(movie)});

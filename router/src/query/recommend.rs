@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prost::Message as _;
-use shoal_common::ids::EntityId;
+pub use shoal_common::user_query::{SOURCE_FALLBACK, SOURCE_MODEL};
 use shoal_common::{ids::EntityId, user_query::ranked_by};
 use shoal_proto::v1::{LookupUserReply, RecommendRequest, ScoreKind, ShardsAnswered, TopItemsRequest};
 
@@ -19,6 +19,7 @@ use crate::{cache::CacheKey, merge::Hit, snapshot::Live};
 
 /// `source` of an answer by the model that was kept from an earlier query.
 pub const SOURCE_CACHE: &str = "cache";
+
 /// What to recommend to whom.
 #[derive(Debug, Clone)]
 pub struct Recommend {
