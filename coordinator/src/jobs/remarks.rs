@@ -5,6 +5,9 @@ use shoal_proto::v1::{DatasetInfo, HybridModel, ListEvaluation, ListMetrics, Mod
 /// Ratings per user below which there is little to learn a user's taste from.
 const FEW_RATINGS: f64 = 20.0;
 
+/// Ratings per user below which hardly anybody has rated what another has.
+const TOO_FEW_RATINGS: f64 = 3.0;
+
 /// Whether its lists are worth something, and if not what could help.
 pub(super) fn of_lists(version: &ModelVersion, dataset: &DatasetInfo) -> Option<String> {
     let evaluation = version.evaluation.as_ref()?;
@@ -32,6 +35,9 @@ fn advice(version: &ModelVersion, dataset: &DatasetInfo) -> String {
     let few = per_user < FEW_RATINGS;
     let sparse =
         || format!("The data set has {per_user:.1} ratings per user, which is little to learn from; ");
+    if per_user < TOO_FEW_RATINGS && matches!(version.model.as_str(), "als" | "item_cf") {
+        return format!("{}until there are more, the most rated items or content serve better.", sparse());
+    }
     let explicit = version.parameters.as_ref().map(|als| als.objective() == ObjectiveChoice::Explicit);
     match (version.model.as_str(), explicit) {
         ("als", Some(true)) => "The explicit objective predicts ratings and does not rank: train with \
@@ -119,6 +125,9 @@ mod tests {
         let said = of_lists(&version("als", 0.0028, 0.0163), &few).unwrap();
         assert!(said.contains("ndcg@20 0.0028 against 0.0163 (290 users)"), "{said}");
         assert!(said.contains("4.1 ratings per user") && said.contains("item_cf"), "{said}");
+        let hardly_any = DatasetInfo { ratings: 110, ..few.clone() };
+        let said = of_lists(&version("item_cf", 0.0, 0.0163), &hardly_any).unwrap();
+        assert!(said.contains("1.1 ratings per user") && said.contains("until there are more"), "{said}");
         let dense = of_lists(&version("als", 0.0028, 0.0163), &many).unwrap();
         assert!(
             !dense.contains("per user")

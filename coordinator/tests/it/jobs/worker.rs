@@ -272,6 +272,7 @@ impl Service {
                     .collect(),
                 held_out_pairs: 50 * users.len() as u64,
                 kernel: "scripted".into(),
+                held_out: None,
             }),
             Step::ModelItems(ModelItems { path, .. })
             | Step::ModelWrite(ModelWrite { path })
