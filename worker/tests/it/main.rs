@@ -6,6 +6,7 @@ mod jobs;
 mod models;
 mod no_future;
 mod parquet;
+mod parquet_corpus;
 mod serving;
 mod small_data;
 mod stored;

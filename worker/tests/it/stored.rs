@@ -1,91 +1,13 @@
 //! Sources as they are stored: encodings, archives, line ends, parts, patterns. Whatever the form, the rows are the same.
 
-use std::{collections::BTreeMap, io::Write as _, ops::Range, path::Path};
+use std::{collections::BTreeMap, io::Write as _};
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use shoal_common::{
-    compute::{Compute, ComputeError},
-    ids::IdKind,
-};
-use shoal_proto::v1::{DatasetSource, FileContent, ImportReport, SourceFile};
-use shoal_worker::dataset::{
-    parse::Rules,
-    row::Row,
-    source::{SourceError, SourceFolder, inspect, rows::RowSink},
-};
+use shoal_proto::v1::DatasetSource;
+use shoal_worker::dataset::source::inspect;
 
-/// Why a source was not read.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error(transparent)]
-    Compute(#[from] ComputeError),
-}
-
-/// Keeps rows as texts, with their positions.
-struct Kept(Vec<(u64, String)>);
-
-impl RowSink for Kept {
-    type Error = Failure;
-
-    fn take(&mut self, row: &Row<'_>, position: u64) -> Result<(), Failure> {
-        self.0.push((position, format!("{row:?}")));
-        Ok(())
-    }
-}
-
-/// What was read of a source.
-#[derive(Debug, Default)]
-struct Read {
-    files: Vec<SourceFile>,
-    /// Of ratings, in the order of the files.
-    rows: Vec<String>,
-    reports: Vec<ImportReport>,
-}
-
-fn sum(read: &Read, of: fn(&ImportReport) -> u64) -> u64 {
-    read.reports.iter().map(of).sum()
-}
-
-/// Reads the ratings of a source, in ranges of so many bytes where a file has ranges.
-fn read(source: &DatasetSource, range_bytes: u64) -> Result<Read, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let compute = Compute::new("test", 2).unwrap();
-        let found = inspect(source, &BTreeMap::new()).await?;
-        let folder = SourceFolder::open(source, &BTreeMap::new())?;
-        let rules = Rules {
-            user_id_kind: IdKind::from_proto(found.user_id_kind()).unwrap(),
-            item_id_kind: IdKind::from_proto(found.item_id_kind()).unwrap(),
-            rating_min: 0.0,
-            rating_max: 0.0,
-        };
-        let mut read = Read::default();
-        for file in found.files.iter().filter(|file| file.content() == FileContent::Ratings) {
-            let whole = file.one_range || file.multiline;
-            let size = if whole { file.length_bytes } else { range_bytes };
-            let mut last = None;
-            for begin in (0..file.length_bytes).step_by(size as usize) {
-                let range: Range<u64> = begin..(begin + size).min(file.length_bytes);
-                let range = folder.read_range(file, rules, range, &compute, Kept(Vec::new()), |_| {}).await?;
-                for (position, row) in range.sink.0 {
-                    assert!(last < Some(position), "positions of '{}' do not ascend", file.uri);
-                    last = Some(position);
-                    read.rows.push(row);
-                }
-                read.reports.push(range.report);
-            }
-            read.files.push(file.clone());
-        }
-        Ok(read)
-    })
-}
-
-fn source(path: &Path) -> DatasetSource {
-    DatasetSource { uri: path.to_str().unwrap().to_owned(), ..DatasetSource::default() }
-}
+use crate::support::reading::{Failure, ReadRow, read, source};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -167,12 +89,12 @@ enum Naming {
 type Rating = (String, i64, u8, u32);
 
 /// The rows as they come out of the source.
-fn expected(ratings: &[Rating]) -> Vec<String> {
-    let row = |(user, item, rating, time): &Rating| {
-        format!(
-            "Rating(RatingRow {{ user: Text({user:?}), item: Integer({item}), rating: {:?}, timestamp: {time} }})",
-            f32::from(*rating) / 2.0
-        )
+fn expected(ratings: &[Rating]) -> Vec<ReadRow> {
+    let row = |(user, item, rating, time): &Rating| ReadRow {
+        user: user.clone(),
+        item: item.to_string(),
+        rating: f32::from(*rating) / 2.0,
+        timestamp: i64::from(*time),
     };
     ratings.iter().map(row).collect()
 }
@@ -232,11 +154,11 @@ proptest! {
         }
         let found = read(&source, range_bytes).unwrap();
         prop_assert_eq!(&found.rows, &expected(&ratings));
-        prop_assert_eq!(sum(&found, |report| report.rows_read), ratings.len() as u64);
+        prop_assert_eq!(found.sum(|report| report.rows_read), ratings.len() as u64);
         // What was not UTF-8 is counted.
         let guessed = if encoding == Encoding::Windows1252 { ratings.len() as u64 } else { 0 };
-        prop_assert_eq!(sum(&found, |report| report.rows_not_utf8), guessed);
-        prop_assert_eq!(sum(&found, |report| report.characters_replaced), 0);
+        prop_assert_eq!(found.sum(|report| report.rows_not_utf8), guessed);
+        prop_assert_eq!(found.sum(|report| report.characters_replaced), 0);
     }
 
     #[test]
@@ -281,7 +203,7 @@ proptest! {
                 let first = u64::from(several);
                 // The header of the second member is a row that is rejected.
                 prop_assert!(flip.is_some(), "a cut archive was read");
-                prop_assert_eq!(sum(&found, |report| report.rows_accepted), u64::from(rows) + first);
+                prop_assert_eq!(found.sum(|report| report.rows_accepted), u64::from(rows) + first);
             }
         }
     }
@@ -296,7 +218,8 @@ fn parts_need_the_same_columns_in_any_order() {
     write("2024-03.csv", "");
     let found = read(&source(&folder.path().join("2024-*.csv")), 100).unwrap();
     assert_eq!(found.rows.len(), 2);
-    assert!(found.rows[1].contains("user: Integer(5), item: Integer(6), rating: 4.0"), "{:?}", found.rows);
+    let second = ReadRow { user: "5".into(), item: "6".into(), rating: 4.0, timestamp: 0 };
+    assert_eq!(found.rows[1], second);
     write("2024-04.csv", "userId,movieId,stars\n1,2,3\n");
     let error = read(&source(folder.path()), 100).unwrap_err().to_string();
     for part in ["2024-01.csv'", "2024-04.csv'", "userId, movieId, rating", "userId, movieId, stars"] {
@@ -345,8 +268,8 @@ fn characters_that_an_encoding_does_not_have_are_counted() {
     bytes.extend("b,4,5\n".encode_utf16().flat_map(u16::to_le_bytes));
     std::fs::write(&path, bytes).unwrap();
     let found = read(&source(&path), 100).unwrap();
-    assert_eq!((found.rows.len(), sum(&found, |report| report.characters_replaced)), (2, 1));
-    assert!(found.rows[1].contains("b\u{fffd}b"), "{:?}", found.rows);
+    assert_eq!((found.rows.len(), found.sum(|report| report.characters_replaced)), (2, 1));
+    assert_eq!(found.rows[1].user, "b\u{fffd}b");
 }
 
 #[test]
@@ -357,6 +280,7 @@ fn the_splits_of_movielens_100k_are_read_as_they_are() {
         std::fs::write(&path, "37\t17\t3\t880037017\n37\t25\t4\t880037025\n").unwrap();
         let found = read(&source(&path), 10).unwrap();
         assert_eq!(found.rows.len(), 2, "{name}");
-        assert!(found.rows[1].contains("Integer(37), item: Integer(25), rating: 4.0, timestamp: 880037025"));
+        let second = ReadRow { user: "37".into(), item: "25".into(), rating: 4.0, timestamp: 880_037_025 };
+        assert_eq!(found.rows[1], second);
     }
 }
