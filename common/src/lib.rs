@@ -11,6 +11,7 @@ pub mod config;
 pub mod exposure;
 pub mod hash;
 pub mod ids;
+pub mod import_report;
 pub mod letter_case;
 pub mod model_name;
 pub mod net;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use shoal_proto::v1::{
-    Evaluation, ListEvaluation, ModelParameters, RatingMetrics, Similarity, model_parameters::Model,
+    Evaluation, HeldOutReport, ListEvaluation, ModelParameters, RatingMetrics, Similarity,
+    model_parameters::Model,
 };
 
 use crate::split;
@@ -20,6 +21,60 @@ pub fn evaluation_json(evaluation: &Evaluation) -> Value {
         "coverage": evaluation.coverage,
         "gini": evaluation.gini,
     })
+}
+
+/// What became of a held-out file.
+#[must_use]
+pub fn held_out_json(report: &HeldOutReport) -> Value {
+    let read = report.read.clone().unwrap_or_default();
+    let rejections = read.rejections.iter().map(|rejection| {
+        let first =
+            rejection.examples.iter().map(|example| json!({"file": example.file, "line": example.line}));
+        json!({"reason": rejection.reason, "count": rejection.count, "examples": first.collect::<Vec<_>>()})
+    });
+    json!({
+        "files": read.files,
+        "file_count": read.file_count,
+        "rows_read": read.rows_read,
+        "rows_accepted": read.rows_accepted,
+        "rows_without_time": read.rows_without_time,
+        "rows_not_utf8": read.rows_not_utf8,
+        "characters_replaced": read.characters_replaced,
+        "rejections": rejections.collect::<Vec<_>>(),
+        "unknown_user_rows": report.unknown_user_rows,
+        "unknown_item_rows": report.unknown_item_rows,
+        "duplicates": read.duplicates,
+        "pairs": report.pairs,
+        "pairs_in_dataset": report.pairs_in_dataset,
+    })
+}
+
+/// The same in lines for people.
+#[must_use]
+pub fn held_out_lines(report: &HeldOutReport) -> Vec<String> {
+    let read = report.read.clone().unwrap_or_default();
+    let mut lines = vec![format!(
+        "{} rows read, {} pairs are measured on; {} of them are in the data set too, and were not trained on",
+        read.rows_read, report.pairs, report.pairs_in_dataset,
+    )];
+    for (count, what) in [
+        (report.unknown_user_rows, "rows are of users that the data set does not have"),
+        (report.unknown_item_rows, "rows are of items that the data set does not have"),
+        (read.duplicates, "rows are of pairs that came before, with which was done what the import did"),
+        (read.rows_without_time, "rows have no time"),
+        (read.rows_not_utf8, "rows were not UTF-8 and were read as Windows-1252"),
+        (read.characters_replaced, "characters are none in the file's encoding and became \u{fffd}"),
+    ] {
+        if count > 0 {
+            lines.push(format!("{count} {what}"));
+        }
+    }
+    for rejection in &read.rejections {
+        let places = rejection.examples.iter().map(|example| format!("{}:{}", example.file, example.line));
+        let places = places.collect::<Vec<_>>().join(", ");
+        lines.push(format!("{} rejected × {} ({places})", rejection.count, rejection.reason));
+    }
+    lines
 }
 
 fn rating_json(rating: &RatingMetrics) -> Value {

@@ -5,7 +5,7 @@ mod files;
 mod import;
 
 use serde_json::{Value, json};
-use shoal_common::readable::parameters_json;
+use shoal_common::readable::{held_out_lines, parameters_json};
 use shoal_proto::v1::{HybridModel, HybridSource, ModelVersion, ObjectiveChoice, PromoteReply};
 
 use super::{
@@ -266,6 +266,8 @@ async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
         None => version.metrics.iter().flat_map(output::metrics_lines).collect(),
     });
     lines.extend(version.remarks.iter().map(|remark| format!("remark      {remark}")));
+    let test_file = version.held_out.as_ref().map(held_out_lines).unwrap_or_default();
+    lines.extend(test_file.into_iter().map(|line| format!("test file   {line}")));
     output::print(&lines.join("\n"))?;
     Ok(Exit::Done)
 }

@@ -1,13 +1,19 @@
 //! `shoal train`: starts a training and follows it.
 
+mod test_reading;
+
 use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
-use shoal_common::{readable::evaluation_json, split};
+use shoal_common::{
+    readable::{evaluation_json, held_out_json, held_out_lines},
+    split,
+};
 use shoal_proto::v1::{
     DatasetInfo, JobInfo, ModelVersion, PromoteReply, SplitParameters, StartTrainingRequest,
 };
 
+use self::test_reading::TestReading;
 use super::{
     connection::{ClusterArgs, find_dataset, find_version, newest},
     dataset::source_uri,
@@ -51,6 +57,8 @@ pub(super) struct Args {
     models: Vec<Kind>,
     #[command(flatten)]
     als: AlsArgs,
+    #[command(flatten)]
+    test_reading: TestReading,
     #[command(flatten)]
     others: ModelArgs,
     /// Make the versions live when they are trained, each of its own model
@@ -193,6 +201,12 @@ async fn train_one(
     };
     if !args.json {
         print_outcome(&outcome)?;
+        // All models of a run are measured on the same file.
+        if trained.outcomes.is_empty() {
+            for line in outcome.version.held_out.as_ref().map(held_out_lines).unwrap_or_default() {
+                output::print(&format!("  test file: {line}"))?;
+            }
+        }
     }
     let name = outcome.version.name.clone();
     // A blend is made of it, live or not.
@@ -235,7 +249,8 @@ async fn request(
     trained: &Trained,
     client: &ClusterClient,
 ) -> anyhow::Result<StartTrainingRequest> {
-    let als = args.als.parameters(dataset, test);
+    let mut als = args.als.parameters(dataset, test);
+    als.test_source = args.test_reading.source(dataset);
     let held_out = split::of_als(&als);
     let model = match kind {
         Kind::Als => None,
@@ -348,6 +363,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
     json["model"] = json!(outcome.kind.model());
     json["model_version"] = json!(outcome.version.name);
     json["skipped"] = json!(outcome.job.is_none());
+    json["test_file"] = outcome.version.held_out.as_ref().map_or(Value::Null, held_out_json);
     json["evaluation"] = outcome.version.evaluation.as_ref().map_or(Value::Null, evaluation_json);
     json["remarks"] = json!(outcome.version.remarks);
     json

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use shoal_common::{
     clock::UtcTime,
-    readable::{evaluation_json, parameters_json},
+    readable::{evaluation_json, held_out_json, parameters_json},
     split,
 };
 use shoal_proto::v1::{
@@ -173,6 +173,7 @@ pub fn model(version: &ModelVersion) -> Value {
         "parameters": parameters_of(version),
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
         "remarks": version.remarks,
+        "test_file": version.held_out.as_ref().map(held_out_json),
         "sources": version.hybrid.as_ref().map(sources),
         "metrics": version.metrics.as_ref().map(sweep_metrics),
         "rating_mean": version.rating_mean,

@@ -11,6 +11,7 @@
 mod conventions;
 mod cuts;
 mod evaluation;
+mod held_out;
 mod import;
 mod model;
 mod remarks;

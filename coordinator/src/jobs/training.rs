@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use shoal_common::{
     clock::UtcTime,
-    readable::evaluation_json,
+    readable::{evaluation_json, held_out_json},
     split,
     store::{METADATA_FILE, Manifest, checkpoint_path, join},
 };
 use shoal_proto::v1::{
-    AlsParameters, DatasetInfo, Evaluation, ExchangeFormat, JobInfo, JobRecord, ModelFolder, ModelVersion,
-    ObjectEntry, ObjectiveChoice, Side, SweepCommitted, SweepMetrics, SweepOrder, SweepWork, TrainEvaluate,
-    TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
+    AlsParameters, DatasetInfo, Evaluation, ExchangeFormat, HeldOutReport, JobInfo, JobRecord, ModelFolder,
+    ModelVersion, ObjectEntry, ObjectiveChoice, Side, SweepCommitted, SweepMetrics, SweepOrder, SweepWork,
+    TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
     update_job::Update,
 };
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use super::{
     conventions::{confidence_name, scaling_name, solver_name},
     cuts::cut_by_time,
     evaluation::evaluation,
-    model, point_latest, remarks,
+    held_out, model, point_latest, remarks,
     steps::{self, Attempt},
     sweeps::{add_work, metrics, metrics_json},
     tracker::Tracker,
@@ -76,6 +76,7 @@ pub(super) async fn run(
         cuts_path,
         rating_mean: 0.0,
         kernel: String::new(),
+        held_out: None,
     };
     let committed = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
     training.prepare(&record.checkpoint_path, committed, tracker).await?;
@@ -102,6 +103,8 @@ struct Training<'a> {
     cuts_path: String,
     rating_mean: f64,
     kernel: String,
+    /// What became of the held-out file, where one is measured on.
+    held_out: Option<HeldOutReport>,
 }
 
 /// A training that is part of another model's, and publishes nothing.
@@ -133,6 +136,7 @@ pub(super) async fn train_inner(
         cuts_path,
         rating_mean: 0.0,
         kernel: String::new(),
+        held_out: None,
     };
     training.prepare("", 0, tracker).await?;
     let sweeps = training.parameters.sweeps;
@@ -163,13 +167,15 @@ impl Training<'_> {
             validation_ratio: self.validation_ratio,
             cuts_path: self.cuts_path.clone(),
         };
-        let mut sums = Vec::new();
+        let (mut sums, mut reports) = (Vec::new(), Vec::new());
         for event in self.on_all(Step::TrainLoad(load), tracker).await? {
             if let Event::TrainLoadDone(done) = event {
                 sums.extend(done.rating_sums);
+                reports.extend(done.held_out);
                 self.kernel = done.kernel;
             }
         }
+        self.held_out = held_out::combined(reports, &self.parameters.test_uri)?;
         self.rating_mean = model::rating_mean(sums)?;
         let route = TrainRoute {
             rating_mean: self.rating_mean,
@@ -327,6 +333,7 @@ impl Training<'_> {
             rating_mean: self.served_mean(),
             metrics: info.sweeps.last().copied(),
             evaluation: Some(evaluation),
+            held_out: self.held_out.clone(),
             created_unix_ms: info.created_unix_ms,
             job_id: info.job_id.clone(),
             training_seconds: tracker.seconds(),
@@ -390,6 +397,7 @@ impl Training<'_> {
             "metrics": info.sweeps.last().map(metrics_json),
             "evaluation": version.evaluation.as_ref().map(evaluation_json),
             "remarks": version.remarks,
+            "test_file": version.held_out.as_ref().map(held_out_json),
             "sweeps": info.sweeps.iter().map(metrics_json).collect::<Vec<_>>(),
             "created": UtcTime::from_unix_ms(version.created_unix_ms).iso_8601(),
             "training_seconds": version.training_seconds,

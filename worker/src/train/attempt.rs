@@ -106,7 +106,7 @@ impl TrainAttempt {
             test_pairs: loaded.users.held_out().items.len() as u64,
             memory_bytes: loaded.memory_bytes(),
             kernel: context.kernel.name().to_owned(),
-            held_out: None,
+            held_out: loaded.held_out.take(),
         };
         let Loaded { settings, peers, me, users, items, scale, user_factors, item_factors, .. } = loaded;
         let exchange = Exchange {

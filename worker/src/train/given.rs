@@ -1,8 +1,8 @@
 //! The pairs that a held-out file names, by own row of each side.
 //!
-//! The file is read in ranges, several at a time. Ids become row numbers as they are read, so that of a pair that
-//! concerns nobody here nothing is kept, and of the others what each side needs. Then they are put in order
-//! ([`RowBlocks`]).
+//! The file is read as an import reads one, and every worker reads all of it: in ranges, several at a time. Ids become
+//! row numbers as they are read, so that of a pair that concerns nobody here nothing is kept, and of the others what
+//! each side needs. Then they are put in order ([`RowBlocks`]). What was read, and what could not be, is counted.
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +10,11 @@ use std::{
 };
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use shoal_common::{compute::Compute, ids::IdKind};
-use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent, SourceFile};
+use shoal_common::{compute::Compute, ids::IdKind, import_report::ReportSum};
+use shoal_proto::v1::{
+    DatasetInfo, DatasetSource, DuplicateRule, FileContent, HeldOutReport, ImportReport, SourceFile,
+    SourceFormat,
+};
 
 use super::{
     TrainError,
@@ -50,6 +53,16 @@ pub(super) struct Given {
     pub(super) items: GivenRows,
     /// One per pair of the users.
     pub(super) ratings: Vec<f32>,
+    /// Rows of the whole file, and pairs of the own users.
+    pub(super) report: HeldOutReport,
+}
+
+/// A rating, and when it was made.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rated {
+    rating: f64,
+    /// Seconds since the epoch.
+    timestamp: i64,
 }
 
 /// Where the ids of one side are, and which of them are owned here.
@@ -74,7 +87,7 @@ type Place = (usize, usize);
 struct Pair {
     user: u32,
     item: u32,
-    rating: f32,
+    rated: Rated,
 }
 
 impl Directory {
@@ -142,28 +155,34 @@ struct Finding {
     spare: Mutex<Vec<Vec<Pair>>>,
 }
 
-/// The pairs of a held-out file, by own user row and by own item row. Lines that are no ratings, and ids that the
-/// data set does not have, are passed over: the file is checked like any other source when it is imported. Of a
-/// pair that comes again the first rating counts.
+/// How a held-out file is read: as was said, or else as the data set's own files were.
+pub(super) fn test_source(uri: &str, said: Option<&DatasetSource>, dataset: &DatasetInfo) -> DatasetSource {
+    let as_imported =
+        || DatasetSource { more_uris: Vec::new(), ..dataset.source.clone().unwrap_or_default() };
+    DatasetSource { uri: uri.to_owned(), ..said.cloned().unwrap_or_else(as_imported) }
+}
+
+/// The pairs of a held-out file, by own user row and by own item row. Rows that are no ratings are rejected as an import
+/// rejects them; ids that the data set does not have are counted; with a pair that comes again is done what the import did.
 pub(super) async fn read_given(
-    uri: &str,
+    source: &DatasetSource,
     options: &BTreeMap<String, String>,
     dataset: &DatasetInfo,
     compute: &Compute,
     [users, items]: [Directory; 2],
 ) -> Result<Given, TrainError> {
-    let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
-    let found = inspect(&source, options).await?;
-    let folder = SourceFolder::open(&source, options)?;
+    let mut found = inspect(source, options).await?;
+    found.files.retain(|file| file.content() == FileContent::Ratings);
+    let folder = &SourceFolder::open(source, options)?;
     let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Integer);
     let rules = Rules {
         user_id_kind: kind(dataset.user_id_kind()),
         item_id_kind: kind(dataset.item_id_kind()),
-        rating_min: 0.0,
-        rating_max: 0.0,
+        rating_min: source.rating_min,
+        rating_max: source.rating_max,
     };
-    let ratings = || found.files.iter().filter(|file| file.content() == FileContent::Ratings);
-    let pairs = (ratings().map(|file| file.length_bytes).sum::<u64>() / PAIR_BYTES) as usize;
+    let rule = dataset.report.as_ref().map(|report| report.duplicate_rule()).unwrap_or_default();
+    let pairs = (found.files.iter().map(|file| file.length_bytes).sum::<u64>() / PAIR_BYTES) as usize;
     let finding = Arc::new(Finding {
         user_blocks: RowBlocks::new(users.own_rows, pairs),
         item_blocks: RowBlocks::new(items.own_rows, pairs),
@@ -171,28 +190,81 @@ pub(super) async fn read_given(
         items,
         spare: Mutex::default(),
     });
-    let folder = &folder;
-    let reading: Vec<_> = ratings()
-        .flat_map(ranges)
-        .map(|(file, range)| {
-            let finding = Arc::clone(&finding);
-            async move {
-                let sink = Finder { pairs: finding.spare_pairs(), finding, last: [None; 2] };
-                let read = folder.read_range(file, rules, range, compute, sink, |_| {}).await?;
-                Ok::<_, TrainError>(compute.run(move || read.sink.divide()).await?)
+    let mut report = ReportSum::new(&found.files);
+    let (mut of_users, mut of_items, mut unknown) = (Vec::new(), Vec::new(), [0; 2]);
+    loop {
+        // Where quotes were left open ranges may have begun inside of fields: those files are read again in one piece.
+        let mut any_open = false;
+        let ranges: Vec<(usize, std::ops::Range<u64>)> =
+            found.files.iter().enumerate().flat_map(ranges).collect();
+        let reading: Vec<_> = ranges
+            .iter()
+            .cloned()
+            .map(|(number, range)| {
+                let (finding, file) = (Arc::clone(&finding), &found.files[number]);
+                async move {
+                    let sink = Finder::new(finding, rule == DuplicateRule::Count);
+                    let read = folder.read_range(file, rules, range, compute, sink, |_| {}).await?;
+                    let (sink, report) = (read.sink, read.report);
+                    let unknown = sink.unknown;
+                    let divided = compute.run(move || sink.divide()).await?;
+                    Ok::<_, TrainError>((divided, unknown, report, read.lines, read.open_quotes))
+                }
+            })
+            .collect();
+        // While some are being parsed the bytes of others come in.
+        let pieces: Vec<_> = stream::iter(reading).buffered(2 * compute.threads()).try_collect().await?;
+        for ((number, _), (divided, unknown_rows, read, lines, open_quotes)) in ranges.into_iter().zip(pieces)
+        {
+            let file = &mut found.files[number];
+            if open_quotes > 0 && file.format() == SourceFormat::Csv && !file.multiline {
+                (file.multiline, any_open) = (true, true);
             }
-        })
-        .collect();
-    // While some are being parsed the bytes of others come in.
-    let pieces: Vec<_> = stream::iter(reading).buffered(2 * compute.threads()).try_collect().await?;
+            of_users.push(divided.0);
+            of_items.push(divided.1);
+            report.add(number, read, lines);
+            for (sum, rows) in unknown.iter_mut().zip(unknown_rows) {
+                *sum += rows;
+            }
+        }
+        if !any_open {
+            break;
+        }
+        (report, of_users, of_items, unknown) =
+            (ReportSum::new(&found.files), Vec::new(), Vec::new(), [0; 2]);
+    }
+    let mut report = HeldOutReport {
+        read: Some(ImportReport { duplicate_rule: rule.into(), look: found.look, ..report.finish() }),
+        unknown_user_rows: unknown[0],
+        unknown_item_rows: unknown[1],
+        ..HeldOutReport::default()
+    };
     let sorting = move || {
-        let (of_users, of_items): (Vec<Divided<f32>>, Vec<Divided<()>>) = pieces.into_iter().unzip();
-        let (users, ratings) = finding.user_blocks.sort(&of_users);
+        let own_rows = of_users.iter().map(Divided::len).sum::<usize>();
+        let (users, rated) = finding.user_blocks.sort(&of_users, |kept, later| again(rule, kept, later));
         drop(of_users);
-        let (items, _) = finding.item_blocks.sort(&of_items);
-        Given { users, items, ratings }
+        let (items, _) = finding.item_blocks.sort(&of_items, |_, ()| {});
+        report.pairs = rated.len() as u64;
+        if let Some(read) = &mut report.read {
+            read.duplicates = (own_rows - rated.len()) as u64;
+        }
+        let ratings = rated.into_iter().map(|rated| rated.rating as f32).collect();
+        Given { users, items, ratings, report }
     };
     Ok(compute.run(sorting).await?)
+}
+
+/// Takes what came of a pair again into what came before.
+fn again(rule: DuplicateRule, kept: &mut Rated, later: Rated) {
+    match rule {
+        DuplicateRule::Unspecified | DuplicateRule::Last => {
+            if later.timestamp >= kept.timestamp {
+                *kept = later;
+            }
+        }
+        // Each row of those that are counted has a rating of 1.
+        DuplicateRule::Count | DuplicateRule::Sum => kept.rating += later.rating,
+    }
 }
 
 impl Finding {
@@ -201,10 +273,14 @@ impl Finding {
     }
 }
 
-fn ranges(file: &SourceFile) -> impl Iterator<Item = (&SourceFile, std::ops::Range<u64>)> {
-    let bytes = if file.one_range || file.multiline { file.length_bytes.max(1) } else { RANGE_BYTES };
-    let begins = (0..file.length_bytes).step_by(bytes as usize);
-    begins.map(move |begin| (file, begin..file.length_bytes.min(begin + bytes)))
+/// The ranges of a file, with its number.
+fn ranges(
+    (number, file): (usize, &SourceFile),
+) -> impl Iterator<Item = (usize, std::ops::Range<u64>)> + use<> {
+    let length = file.length_bytes;
+    let bytes = if file.one_range || file.multiline { length.max(1) } else { RANGE_BYTES };
+    let begins = (0..length).step_by(bytes as usize);
+    begins.map(move |begin| (number, begin..length.min(begin + bytes)))
 }
 
 /// Finds the rows of ratings, and keeps those that are owned here on either side.
@@ -212,15 +288,23 @@ struct Finder {
     finding: Arc<Finding>,
     last: [Option<Place>; 2],
     pairs: Vec<Pair>,
+    /// Rows of users and of items that the data set does not have.
+    unknown: [u64; 2],
+    /// Whether each row counts 1, whatever its rating.
+    counts: bool,
 }
 
 impl Finder {
+    fn new(finding: Arc<Finding>, counts: bool) -> Self {
+        Self { pairs: finding.spare_pairs(), finding, last: [None; 2], unknown: [0; 2], counts }
+    }
+
     /// What was found, by blocks of each side.
-    fn divide(self) -> (Divided<f32>, Divided<()>) {
+    fn divide(self) -> (Divided<Rated>, Divided<()>) {
         let Self { finding, mut pairs, .. } = self;
         let Finding { users, items, user_blocks, item_blocks, spare } = &*finding;
         let of_users = user_blocks.divide(&pairs, |pair| {
-            users.own_row(pair.user).map(|row| Cell { row, other: pair.item, value: pair.rating })
+            users.own_row(pair.user).map(|row| Cell { row, other: pair.item, value: pair.rated })
         });
         // Ratings are measured with users alone.
         let of_items = item_blocks.divide(&pairs, |pair| {
@@ -238,10 +322,14 @@ impl RowSink for Finder {
     fn take(&mut self, row: &Row<'_>, _position: u64) -> Result<(), TrainError> {
         let Row::Rating(row) = row else { return Ok(()) };
         let (Finding { users, items, .. }, [last_user, last_item]) = (&*self.finding, &mut self.last);
-        if let (Some(user), Some(item)) = (users.find(row.user, last_user), items.find(row.item, last_item))
+        let (user, item) = (users.find(row.user, last_user), items.find(row.item, last_item));
+        self.unknown[0] += u64::from(user.is_none());
+        self.unknown[1] += u64::from(item.is_none());
+        if let (Some(user), Some(item)) = (user, item)
             && (users.own_row(user).is_some() || items.own_row(item).is_some())
         {
-            self.pairs.push(Pair { user, item, rating: row.rating });
+            let rating = if self.counts { 1.0 } else { f64::from(row.rating) };
+            self.pairs.push(Pair { user, item, rated: Rated { rating, timestamp: row.timestamp } });
         }
         Ok(())
     }

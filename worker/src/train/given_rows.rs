@@ -50,6 +50,11 @@ pub(super) struct Divided<V> {
 }
 
 impl<V> Divided<V> {
+    /// Cells of all blocks.
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
     fn of_block(&self, block: usize) -> &[Cell<V>] {
         &self.cells[self.begins[block]..self.begins[block + 1]]
     }
@@ -99,8 +104,13 @@ impl RowBlocks {
         Divided { begins, cells }
     }
 
-    /// All pieces' pairs, and what is kept of each. Of cells of the same rows the first counts.
-    pub(super) fn sort<V: Copy + Default + Send + Sync>(self, pieces: &[Divided<V>]) -> (GivenRows, Vec<V>) {
+    /// All pieces' pairs, and what is kept of each. Into the first of cells of the same rows the later ones are taken by
+    /// `again`, in the order of the file.
+    pub(super) fn sort<V: Copy + Default + Send + Sync>(
+        self,
+        pieces: &[Divided<V>],
+        again: impl Fn(&mut V, V) + Sync,
+    ) -> (GivenRows, Vec<V>) {
         let count_of = |block| pieces.iter().map(|piece| piece.of_block(block).len()).sum();
         let counts: Vec<usize> = (0..self.count()).map(count_of).collect();
         let cells = counts.iter().sum();
@@ -110,7 +120,7 @@ impl RowBlocks {
             .enumerate()
             .map(|(block, (others, values))| {
                 let pieces: Vec<&[Cell<V>]> = pieces.iter().map(|piece| piece.of_block(block)).collect();
-                sort(self.block(block), &pieces, others, values)
+                sort(self.block(block), &pieces, others, values, &again)
             })
             .collect();
         // Where pairs came again there are gaps behind the blocks.
@@ -144,6 +154,7 @@ fn sort<V: Copy + Default>(
     pieces: &[&[Cell<V>]],
     others: &mut [u32],
     values: &mut [V],
+    again: &impl Fn(&mut V, V),
 ) -> Vec<usize> {
     let mut begins = vec![0; rows.len() + 1];
     for cell in pieces.iter().copied().flatten() {
@@ -151,7 +162,7 @@ fn sort<V: Copy + Default>(
     }
     add_up(&mut begins);
     let mut next = begins.clone();
-    // Rows of the other side, and after them places, which ascend in the file: the first of equal ones stays in front.
+    // Rows of the other side, and after them places, which ascend in the file: equal ones stay in its order.
     let mut keys = vec![0; others.len()];
     let mut placed = vec![V::default(); others.len()];
     for piece in pieces {
@@ -173,6 +184,8 @@ fn sort<V: Copy + Default>(
                 others[end] = other;
                 values[end] = placed[at as usize];
                 end += 1;
+            } else {
+                again(&mut values[end - 1], placed[at as usize]);
             }
         }
         end - begin
@@ -211,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_have_every_own_pair_once_with_its_first_rating(
+        fn rows_have_every_own_pair_once_with_all_that_came_of_it(
             rows in 0_u32..9,
             // Of one block, of blocks of some rows, and of a block for each.
             pairs in prop::sample::select(vec![0, 4 * BLOCK_PAIRS, 100 * BLOCK_PAIRS]),
@@ -220,12 +233,15 @@ mod tests {
                 0..5,
             ),
         ) {
-            let mut first = BTreeMap::new();
+            // Digit by digit, so that the order is seen.
+            let again = |kept: &mut f64, later: f64| *kept = 10.0 * *kept + later;
+            let mut all = BTreeMap::new();
             for &(row, other, rating) in pieces.iter().flatten().filter(|pair| pair.0 < rows) {
-                first.entry((row, other)).or_insert(f32::from(rating));
+                let rating = f64::from(rating);
+                all.entry((row, other)).and_modify(|kept| again(kept, rating)).or_insert(rating);
             }
             let blocks = RowBlocks::new(rows as usize, pairs);
-            let divided: Vec<Divided<f32>> = pieces
+            let divided: Vec<Divided<f64>> = pieces
                 .iter()
                 .map(|piece| {
                     blocks.divide(piece, |&(row, other, rating)| {
@@ -233,10 +249,10 @@ mod tests {
                     })
                 })
                 .collect();
-            let (given, ratings) = blocks.sort(&divided);
+            let (given, ratings) = blocks.sort(&divided, again);
             let found = (0..rows).flat_map(|row| given.row(row as usize).iter().map(move |&other| (row, other)));
-            let found: Vec<((u32, u32), f32)> = found.zip(ratings.iter().copied()).collect();
-            prop_assert_eq!(found, first.into_iter().collect::<Vec<_>>());
+            let found: Vec<((u32, u32), f64)> = found.zip(ratings.iter().copied()).collect();
+            prop_assert_eq!(found, all.into_iter().collect::<Vec<_>>());
             prop_assert_eq!(given.indptr.len(), rows as usize + 1);
             prop_assert_eq!(given.others.len(), ratings.len());
         }

@@ -1,7 +1,7 @@
 //! The first step: the owned blocks, the split, the slots and the starting factors.
 
 use shoal_common::store::{LocalCache, Manifest, PartKind, Store, StoreError, part};
-use shoal_proto::v1::{ShardRatingSum, ShardStats, Side, SweepOrder, TrainLoad, WorkerPeer};
+use shoal_proto::v1::{HeldOutReport, ShardRatingSum, ShardStats, Side, SweepOrder, TrainLoad, WorkerPeer};
 
 use super::{
     TrainContext, TrainError,
@@ -23,6 +23,8 @@ pub(super) struct Loaded {
     pub(super) rating_sums: Vec<ShardRatingSum>,
     /// The least and the greatest rating of the data set.
     pub(super) scale: [f64; 2],
+    /// What became of the held-out file, where one is measured on.
+    pub(super) held_out: Option<HeldOutReport>,
     pub(super) user_factors: Factors,
     pub(super) item_factors: Factors,
 }
@@ -39,13 +41,14 @@ pub(super) async fn load(
     let choice = SplitChoice {
         test_ratio: parameters.test_ratio,
         test_uri: parameters.test_uri.clone(),
+        test_source: parameters.test_source.clone(),
         seed: parameters.seed,
         cuts_path: step.cuts_path,
         validation_ratio: step.validation_ratio,
         for_tags: false,
     };
     let sides = load_sides(context, cache, &dataset, choice, &step.owners, step.workers).await?;
-    let Sides { manifest: _, peers, me, users, items, rating_sums, known_tags: _ } = sides;
+    let Sides { manifest: _, peers, me, users, items, rating_sums, known_tags: _, held_out } = sides;
     if let Some(available) = context.memory_bytes {
         let extent = Extent {
             user_slots: users.table.slots(),
@@ -80,7 +83,7 @@ pub(super) async fn load(
         }
     }
     let scale = [dataset.rating_min, dataset.rating_max];
-    Ok(Loaded { settings, peers, me, users, items, rating_sums, scale, user_factors, item_factors })
+    Ok(Loaded { settings, peers, me, users, items, rating_sums, scale, held_out, user_factors, item_factors })
 }
 
 /// Reads a checkpoint's rows of the owned shards.

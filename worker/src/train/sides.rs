@@ -11,13 +11,15 @@ use shoal_common::{
     hash::mix64,
     store::{LocalCache, Manifest, PartKind, Store, ids_part, join, part, verify},
 };
-use shoal_proto::v1::{DatasetInfo, ObjectEntry, ShardOwner, ShardRatingSum, Side, WorkerPeer};
+use shoal_proto::v1::{
+    DatasetInfo, DatasetSource, HeldOutReport, ObjectEntry, ShardOwner, ShardRatingSum, Side, WorkerPeer,
+};
 
 use super::{
     TrainContext, TrainError,
     cut::{Blocks, PairSplit},
     cuts::Cuts,
-    given::{Directory, Given, read_given},
+    given::{Directory, Given, read_given, test_source},
     known_tags::KnownTags,
     side::{OwnedShard, TrainingSide},
     split::{Split, Test},
@@ -39,6 +41,8 @@ pub(super) struct SplitChoice {
     pub(super) test_ratio: f64,
     /// A held-out file instead; empty for none.
     pub(super) test_uri: String,
+    /// How that file is read; as the data set's own files were where nothing is said.
+    pub(super) test_source: Option<DatasetSource>,
     pub(super) seed: u64,
     /// The folder of all users' cuts, where the newest ratings are held out; else empty.
     pub(super) cuts_path: String,
@@ -71,6 +75,8 @@ pub(super) struct Sides {
     pub(super) rating_sums: Vec<ShardRatingSum>,
     /// Unset where every tag may be known, or nobody asks.
     pub(super) known_tags: Option<KnownTags>,
+    /// What became of the held-out file, where one is measured on: the pairs are those of the owned users.
+    pub(super) held_out: Option<HeldOutReport>,
 }
 
 /// What is read of: the store and one data set in it.
@@ -102,7 +108,10 @@ pub(super) async fn load_sides(
     let finding = async {
         match choice.test_uri.as_str() {
             "" => Ok(None),
-            uri => source.given(&shards, uri, me).await.map(Some),
+            uri => {
+                let test = test_source(uri, choice.test_source.as_ref(), dataset);
+                source.given(&shards, &test, me).await.map(Some)
+            }
         }
     };
     // Neither needs the other: where one waits for a disk there is the other to compute.
@@ -117,16 +126,20 @@ pub(super) async fn load_sides(
     let user_ids = if for_tags { Some(source.ids(Side::Users).await?) } else { None };
     let cutting = context.compute.run(move || {
         let places = Places { folder: &folder, workers: count, me, keeps_untrained: for_tags };
-        let (users, items) = cut(blocks, hashes, &split, given.as_ref(), &places)?;
+        let (users, items, pairs_in_dataset) = cut(blocks, hashes, &split, given.as_ref(), &places)?;
         let rating_sums = rating_sums(&users);
+        let is_measured = split.validation.is_none();
+        let report = given.as_ref().filter(|_| is_measured).map(|given| given.report.clone());
+        let held_out = report.map(|report| HeldOutReport { pairs_in_dataset, ..report });
         let known_tags = user_ids.map(|ids| {
             let user_of_slot = users.global_rows(count);
             KnownTags::new(&users.shards, ids, user_of_slot, split.test, given.map(|given| given.items))
         });
-        Ok::<_, TrainError>((users, items, rating_sums, known_tags))
+        Ok::<_, TrainError>((users, items, rating_sums, known_tags, held_out))
     });
-    let (users, items, rating_sums, known_tags) = cutting.await??;
-    Ok(Sides { manifest: source.manifest, peers: workers, me, users, items, rating_sums, known_tags })
+    let (users, items, rating_sums, known_tags, held_out) = cutting.await??;
+    let manifest = source.manifest;
+    Ok(Sides { manifest, peers: workers, me, users, items, rating_sums, known_tags, held_out })
 }
 
 /// This worker's place among the workers of an attempt.
@@ -236,13 +249,13 @@ impl<'a> Source<'a> {
     async fn given(
         &self,
         [users, items]: &[SideShards; 2],
-        uri: &str,
+        test: &DatasetSource,
         me: usize,
     ) -> Result<Given, TrainError> {
         let (user_ids, item_ids) = futures::try_join!(self.ids(Side::Users), self.ids(Side::Items))?;
         let directories = [Directory::new(users, user_ids, me), Directory::new(items, item_ids, me)];
         let TrainContext { store_options, compute, .. } = self.context;
-        read_given(uri, store_options, self.dataset, compute, directories).await
+        read_given(test, store_options, self.dataset, compute, directories).await
     }
 }
 
@@ -256,14 +269,15 @@ struct Places<'a> {
     keeps_untrained: bool,
 }
 
-/// Slots and training ratings of both sides. The blocks are let go of.
+/// Slots and training ratings of both sides, and how many pairs of a held-out file the own users' blocks have. The
+/// blocks are let go of.
 fn cut(
     [users, items]: [Blocks; 2],
     [user_hashes, item_hashes]: [Vec<u64>; 2],
     split: &Split,
     given: Option<&Given>,
     &Places { folder, workers, me, keeps_untrained }: &Places<'_>,
-) -> Result<(TrainingSide, TrainingSide), TrainError> {
+) -> Result<(TrainingSide, TrainingSide, u64), TrainError> {
     let of_users = PairSplit {
         split,
         other_hashes: item_hashes,
@@ -277,6 +291,7 @@ fn cut(
         keeps_untrained,
     };
     let mut user_counts = users.count(&of_users, u64::from(items.shards.rows()));
+    let in_blocks = user_counts.held_indptr.last().copied().unwrap_or_default();
     // Where validation is measured on, the test pairs are not.
     let measured = given.filter(|_| split.validation.is_none());
     if let Some(given) = measured {
@@ -293,6 +308,7 @@ fn cut(
     Ok((
         TrainingSide::new(users, user_table, user_counts, user_file),
         TrainingSide::new(items, item_table, item_counts, item_file),
+        in_blocks,
     ))
 }
 

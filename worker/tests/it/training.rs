@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use shoal_common::split::of_als;
-use shoal_proto::v1::{AlsParameters, AlsSolver, ExchangeFormat, ExplicitParameters, ObjectiveChoice};
+use shoal_proto::v1::{
+    AlsParameters, AlsSolver, ExchangeFormat, ExplicitParameters, HeldOutReport, ObjectiveChoice,
+};
 use shoal_worker::dataset::generate::{GenerateSpec, generate};
 
 use crate::support::{
@@ -139,10 +141,11 @@ async fn a_held_out_file_is_measured_on_and_not_trained_on() {
         let (header, rows) = ratings.split_once('\n').unwrap();
         let held_out: Vec<&str> = rows.lines().step_by(97).collect();
         // A user and an item that the data set does not have are nothing to measure on.
-        // Of a pair that comes again the first rating counts.
-        let again = held_out[0].split(',').take(2).collect::<Vec<_>>().join(",");
-        let strangers = "999999,1,3.5,1\n1,999999,3.5,1";
-        let text = format!("{header}\n{}\n{strangers}\n{again},0.25,1\n", held_out.join("\n"));
+        // Of a pair that comes again the last rating counts, whichever stands first.
+        let pair = |row: &str| row.split(',').take(2).collect::<Vec<_>>().join(",");
+        let again = format!("{},0.25,1\n{},0.25,4000000000", pair(held_out[0]), pair(held_out[1]));
+        let strangers = "999999,1,3.5,1\n1,999999,3.5,1\nnobody,1,3.5,1";
+        let text = format!("{header}\n{}\n{strangers}\n{again}\n", held_out.join("\n"));
         let file = workers.folder.path().join("held-out.csv");
         std::fs::write(&file, text).unwrap();
         let parameters =
@@ -152,8 +155,30 @@ async fn a_held_out_file_is_measured_on_and_not_trained_on() {
         let used: u64 =
             trained.loads.iter().flat_map(|load| &load.user_shards).map(|shard| shard.ratings).sum();
         assert_eq!((pairs, used), (held_out.len() as u64, SAMPLE.ratings - held_out.len() as u64));
-        let sum: f64 =
-            held_out.iter().map(|row| row.split(',').nth(2).unwrap().parse::<f64>().unwrap()).sum();
+        let rating = |row: &str| row.split(',').nth(2).unwrap().parse::<f64>().unwrap();
+        let sum: f64 = held_out.iter().map(|row| rating(row)).sum::<f64>() - rating(held_out[1]) + 0.25;
+        let rows = held_out.len() as u64;
+        let reports: Vec<&HeldOutReport> =
+            trained.loads.iter().map(|load| load.held_out.as_ref().unwrap()).collect();
+        let summed = |of: fn(&HeldOutReport) -> u64| reports.iter().map(|report| of(report)).sum::<u64>();
+        let again = summed(|report| report.read.as_ref().unwrap().duplicates);
+        assert_eq!(
+            (summed(|report| report.pairs), summed(|report| report.pairs_in_dataset), again),
+            (rows, rows, 2)
+        );
+        for report in reports {
+            // Every worker reads the whole file.
+            let read = report.read.as_ref().unwrap();
+            assert_eq!((read.rows_read, read.rows_accepted), (rows + 5, rows + 4));
+            assert_eq!((report.unknown_user_rows, report.unknown_item_rows), (1, 1));
+            let [rejection] = &read.rejections[..] else { panic!("{:?}", read.rejections) };
+            let first = &rejection.examples[0];
+            assert!(
+                first.file.ends_with("held-out.csv") && rejection.reason.contains("user id"),
+                "{rejection:?}"
+            );
+            assert_eq!(first.line, rows + 4);
+        }
         assert_eq!(trained.metrics.iter().map(|sums| sums.rating).sum::<f64>(), sum);
         assert!(trained.rmse() < 0.9, "rmse {}", trained.rmse());
         written.push((trained.factors, trained.metrics));

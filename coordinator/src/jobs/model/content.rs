@@ -6,7 +6,7 @@ use shoal_proto::v1::{
     ModelWrite, ShardSlopeSums, SplitParameters, step_event::Event, step_request::Step,
 };
 
-use super::{Made, Run};
+use super::{Made, Prepared, Run};
 use crate::jobs::{JobError, remarks, tracker::Tracker};
 
 /// Pairs of cosine 1 and no effect that the slope starts with, so that little evidence moves it little.
@@ -19,7 +19,7 @@ pub(super) async fn train(
     tracker: &mut Tracker,
 ) -> Result<Made, JobError> {
     tracker.begin("loading", "loading the ratings", (0.0, 0.1));
-    let rating_mean = run.prepare(split, 0.0, tracker).await?;
+    let Prepared { rating_mean, held_out } = run.prepare(split, 0.0, tracker).await?;
     tracker.begin("neighbours", "finding similar items", (0.1, 0.6));
     let (mut folder, tags_left_out) = neighbours(run, parameters, tracker).await?;
     tracker.begin("slope", "learning what likeness is worth", (0.6, 0.8));
@@ -28,7 +28,7 @@ pub(super) async fn train(
     let rating_slope = folder.rating_slope;
     let evaluation = run.evaluate(vec![folder], None, split.seed, tracker).await?;
     let remarks = remarks::of_tags(tags_left_out, &run.dataset).into_iter().collect();
-    Ok(Made { rating_mean, rating_slope, evaluation, remarks, ..Made::default() })
+    Ok(Made { rating_mean, rating_slope, evaluation, held_out, remarks, ..Made::default() })
 }
 
 /// Makes the vectors of all items, finds their neighbours, and writes both to a folder. Also returns how many tags do not

@@ -14,7 +14,7 @@ use shoal_proto::v1::{
     step_event::Event, step_request::Step,
 };
 
-use super::{Made, Run, content, item_cf};
+use super::{Made, Prepared, Run, content, item_cf};
 use crate::jobs::{
     JobError, remarks,
     tracker::Tracker,
@@ -109,7 +109,7 @@ pub(super) async fn train(
         }
     };
     tracker.begin("calibrating", "loading the ratings", (0.7, 0.75));
-    let rating_mean = run.prepare(split, 0.0, tracker).await?;
+    let Prepared { rating_mean, held_out } = run.prepare(split, 0.0, tracker).await?;
     tracker.begin("calibrating", "calibrating scores", (0.75, 0.85));
     let sources = calibrations(run, &components.folders(), parameters, tracker).await?;
     if !weights_given {
@@ -119,7 +119,7 @@ pub(super) async fn train(
     said.extend(remarks::of_sources(&hybrid));
     tracker.begin("evaluating", "evaluating", (0.85, 0.97));
     let evaluation = run.evaluate(components.folders(), Some(hybrid.clone()), split.seed, tracker).await?;
-    Ok(Made { rating_mean, hybrid: Some(hybrid), evaluation, remarks: said, ..Made::default() })
+    Ok(Made { rating_mean, hybrid: Some(hybrid), evaluation, held_out, remarks: said, ..Made::default() })
 }
 
 /// Weights of 1 together, without those of sources that know nothing; popularity's alone where that leaves none.

@@ -5,7 +5,7 @@ use shoal_proto::v1::{
     SplitParameters, step_request::Step,
 };
 
-use super::{Made, Run};
+use super::{Made, Prepared, Run};
 use crate::jobs::{JobError, tracker::Tracker};
 
 pub(super) async fn train(
@@ -15,12 +15,12 @@ pub(super) async fn train(
     tracker: &mut Tracker,
 ) -> Result<Made, JobError> {
     tracker.begin("loading", "loading the ratings", (0.0, 0.1));
-    let rating_mean = run.prepare(split, 0.0, tracker).await?;
+    let Prepared { rating_mean, held_out } = run.prepare(split, 0.0, tracker).await?;
     tracker.begin("neighbours", "finding similar items", (0.1, 0.8));
     let folder = neighbours(run, parameters, split, tracker).await?;
     tracker.begin("evaluating", "evaluating", (0.8, 0.97));
     let evaluation = run.evaluate(vec![folder], None, split.seed, tracker).await?;
-    Ok(Made { rating_mean, evaluation, ..Made::default() })
+    Ok(Made { rating_mean, evaluation, held_out, ..Made::default() })
 }
 
 /// Finds the neighbours of all items from what is loaded, and writes them to a folder.

@@ -16,12 +16,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use shoal_common::store::{Manifest, checkpoint_path};
 use shoal_proto::v1::{
-    DatasetInfo, Evaluation, HybridModel, JobRecord, ModelBaselines, ModelEvaluate, ModelEvaluateDone,
-    ModelFolder, ModelItems, ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters,
+    DatasetInfo, Evaluation, HeldOutReport, HybridModel, JobRecord, ModelBaselines, ModelEvaluate,
+    ModelEvaluateDone, ModelFolder, ModelItems, ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters,
     model_parameters::Model, step_event::Event, step_request::Step,
 };
 
-use super::{JobError, cuts::cut_by_time, evaluation::evaluation, steps::Attempt, tracker::Tracker};
+use super::{
+    JobError, cuts::cut_by_time, evaluation::evaluation, held_out, steps::Attempt, tracker::Tracker,
+};
 use crate::{
     leader::{Leader, LiveWorker},
     placement::owners,
@@ -70,6 +72,16 @@ pub(super) struct Made {
     pub(super) evaluation: Evaluation,
     /// What the steps have left out or fallen back to, in words.
     pub(super) remarks: Vec<String>,
+    /// What became of the held-out file, where one is measured on.
+    pub(super) held_out: Option<HeldOutReport>,
+}
+
+/// What is known when the ratings are loaded.
+pub(super) struct Prepared {
+    /// Of the training ratings.
+    pub(super) rating_mean: f64,
+    /// What became of the held-out file, where one is measured on.
+    pub(super) held_out: Option<HeldOutReport>,
 }
 
 /// One attempt of a job, or a part of it.
@@ -154,13 +166,13 @@ impl<'a> Run<'a> {
         Ok(path)
     }
 
-    /// Everything before a model's own steps. Returns the mean of the training ratings.
+    /// Everything before a model's own steps.
     pub(super) async fn prepare(
         &self,
         split: &SplitParameters,
         validation_ratio: f64,
         tracker: &mut Tracker,
-    ) -> Result<f64, JobError> {
+    ) -> Result<Prepared, JobError> {
         let load = ModelLoad {
             dataset: Some(self.dataset.clone()),
             split: Some(split.clone()),
@@ -169,16 +181,18 @@ impl<'a> Run<'a> {
             workers: self.attempt.peers(),
             cuts_path: self.cuts_path.clone(),
         };
-        let mut sums = Vec::new();
+        let (mut sums, mut reports) = (Vec::new(), Vec::new());
         for event in self.on_all(Step::ModelLoad(load), tracker).await? {
             if let Event::ModelLoadDone(done) = event {
                 sums.extend(done.rating_sums);
+                reports.extend(done.held_out);
             }
         }
+        let held_out = held_out::combined(reports, &split.test_uri)?;
         let rating_mean = rating_mean(sums)?;
         let path = self.written(|path| Step::ModelItems(ModelItems { path, rating_mean }), tracker).await?;
         self.on_all(Step::ModelBaselines(ModelBaselines { path }), tracker).await?;
-        Ok(rating_mean)
+        Ok(Prepared { rating_mean, held_out })
     }
 
     /// Measures models on what is held out: one folder, or the blend of several.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shoal_common::{
     clock::UtcTime,
-    readable::{evaluation_json, parameters_json},
+    readable::{evaluation_json, held_out_json, parameters_json},
     split,
     store::{METADATA_FILE, Manifest, join, model_path},
 };
@@ -53,6 +53,7 @@ pub(in crate::jobs) async fn publish(
         rating_slope: made.rating_slope,
         hybrid: made.hybrid,
         evaluation: Some(made.evaluation),
+        held_out: made.held_out,
         created_unix_ms: info.created_unix_ms,
         job_id: info.job_id.clone(),
         training_seconds: tracker.seconds(),
@@ -102,6 +103,7 @@ fn metadata(version: &ModelVersion, dataset: &DatasetInfo, workers: usize) -> Va
         "sources": version.hybrid.as_ref().map(sources_json),
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
         "remarks": version.remarks,
+        "test_file": version.held_out.as_ref().map(held_out_json),
         "created": UtcTime::from_unix_ms(version.created_unix_ms).iso_8601(),
         "training_seconds": version.training_seconds,
         "workers": workers,

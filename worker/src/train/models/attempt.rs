@@ -78,6 +78,7 @@ impl ModelAttempt {
         let choice = SplitChoice {
             test_ratio: split.test_ratio,
             test_uri: split.test_uri,
+            test_source: split.test_source,
             seed: split.seed,
             cuts_path: step.cuts_path,
             validation_ratio: step.validation_ratio,
@@ -85,9 +86,9 @@ impl ModelAttempt {
         };
         let sides = load_sides(&context, &cache, &dataset, choice, &step.owners, step.workers).await?;
         let held_out_pairs = sides.held_out_pairs();
-        let Sides { manifest, peers, me, users, items, rating_sums, known_tags } = sides;
+        let Sides { manifest, peers, me, users, items, rating_sums, known_tags, held_out } = sides;
         let kernel = context.kernel.name().to_owned();
-        let done = ModelLoadDone { rating_sums, held_out_pairs, kernel, held_out: None };
+        let done = ModelLoadDone { rating_sums, held_out_pairs, kernel, held_out };
         let item_of_slot = items.global_rows(peers.len());
         let state = RwLock::default();
         let attempt = Self {

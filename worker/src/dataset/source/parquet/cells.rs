@@ -348,8 +348,11 @@ fn big_endian(bytes: &[u8]) -> Option<i128> {
 /// As [`big_endian`], rounded, for numbers of any length; NaN for one without a byte.
 fn wide_big_endian(bytes: &[u8]) -> f64 {
     let Some(&first) = bytes.first() else { return f64::NAN };
-    let value = bytes.iter().fold(0.0, |value, &byte| value * 256.0 + f64::from(byte));
-    if first & 0x80 == 0 { value } else { value - 256_f64.powi(bytes.len() as i32) }
+    let is_negative = first & 0x80 != 0;
+    // Of a negative number all bits are turned, which leaves it a small one.
+    let turned = if is_negative { 0xff } else { 0 };
+    let value = bytes.iter().fold(0.0, |value, &byte| value * 256.0 + f64::from(byte ^ turned));
+    if is_negative { -value - 1.0 } else { value }
 }
 
 /// Sixteen bytes as a UUID is written.
@@ -380,7 +383,7 @@ mod tests {
             let longer = [&[sign; 9][..], &bytes].concat();
             assert_eq!(big_endian(&longer), Some(value));
             let rounded = wide_big_endian(&longer);
-            assert!((rounded - value as f64).abs() <= value as f64 * 1e-12, "{rounded} for {value}");
+            assert!((rounded - value as f64).abs() <= (value as f64).abs() * 1e-12, "{rounded} for {value}");
         }
         let too_long = [&[1][..], &[0; 16]].concat();
         assert_eq!((big_endian(&too_long), wide_big_endian(&too_long)), (None, 2_f64.powi(128)));
