@@ -106,7 +106,7 @@ impl Fields {
     }
 
     fn id(&mut self, name: &'static str) -> Result<GivenId, HttpError> {
-        id(name, &*self.needed(name)?)
+        id(name, &self.needed(name)?)
     }
 
     fn list(&mut self, name: &'static str) -> Result<Vec<Box<RawValue>>, HttpError> {
