@@ -78,7 +78,7 @@ pub struct Sides {
     /// Training ratings per owned user shard: how many, and their sum in row order.
     pub(super) rating_sums: Vec<ShardRatingSum>,
     /// Unset where every tag may be known, or nobody asks.
-    pub(super) known_tags: Option<KnownTags>,
+    pub(super) known_tags: Option<Arc<KnownTags>>,
     /// What became of the held-out file, where one is measured on: the pairs are those of the owned users.
     pub(super) held_out: Option<HeldOutReport>,
 }
@@ -149,7 +149,7 @@ pub(super) async fn load_sides(
             let user_of_slot = users.global_rows(count);
             KnownTags::new(&users.shards, ids, user_of_slot, split.test, given.map(|given| given.items))
         });
-        Ok::<_, TrainError>((users, items, rating_sums, known_tags, held_out))
+        Ok::<_, TrainError>((users, items, rating_sums, known_tags.map(Arc::new), held_out))
     });
     let (users, items, rating_sums, known_tags, held_out) = cutting.await??;
     let (users, items) = (Arc::new(users), Arc::new(items));

@@ -37,7 +37,7 @@ pub struct ModelAttempt {
     /// The global item row of each slot that users' ratings name.
     item_of_slot: Vec<u32>,
     /// Unset where every tag may be known.
-    pub(super) known_tags: Option<KnownTags>,
+    pub(super) known_tags: Option<Arc<KnownTags>>,
     state: RwLock<State>,
 }
 
@@ -84,7 +84,8 @@ impl ModelAttempt {
             seed: split.seed,
             cuts_path: step.cuts_path,
             validation_ratio: step.validation_ratio,
-            for_tags: dataset.tags > 0,
+            // What shares ratings only measures, and looks at no tags.
+            for_tags: dataset.tags > 0 && step.kept_by.is_empty(),
         };
         let origin = Origin {
             dataset_path: dataset.path.clone(),
