@@ -3,6 +3,8 @@
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each. Two of them depend on the
 //! data set, because no number suits both it and one of a hundred times as many users.
 
+use std::str::FromStr;
+
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, Confidence, DatasetInfo, ExchangeFormat, ExplicitParameters,
     ImplicitParameters, ObjectiveChoice, RegularizationScaling, SweepOrder,
@@ -258,9 +260,10 @@ pub struct AlsArgs {
     /// A checkpoint every so many sweeps
     #[arg(long, default_value_t = 1, value_name = "SWEEPS", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub checkpoint_every: u32,
-    /// Users whose lists are measured after each sweep; 0 means all
-    #[arg(long, default_value_t = 0, value_name = "USERS")]
-    pub ranking_users: u32,
+    /// Users that are measured, after each sweep and at the end, for every model: a number, all, or auto for as many as
+    /// cost little beside the training
+    #[arg(long, default_value = "auto", value_name = "USERS")]
+    pub ranking_users: RankingUsers,
 }
 
 impl AlsArgs {
@@ -297,7 +300,7 @@ impl AlsArgs {
             temporal: self.split == SplitKind::Temporal,
             threads: self.threads,
             checkpoint_every_sweeps: self.checkpoint_every,
-            ranking_users_max: self.ranking_users,
+            ranking_users_max: self.ranking_users.0,
             exchange: match self.exchange {
                 Exchange::F32 => ExchangeFormat::F32,
                 Exchange::Bf16 => ExchangeFormat::Bf16,
@@ -347,6 +350,25 @@ impl AlsArgs {
             regularization_exponent: self.reg_exponent,
             confidence: confidence.into(),
             scaling: scaling.into(),
+        }
+    }
+}
+
+/// How many users are measured, as requests say it: 0 for as many as the cost allows, the largest number for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RankingUsers(pub u32);
+
+impl FromStr for RankingUsers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(0)),
+            // 0 has always stood for all.
+            "all" | "0" => Ok(Self(u32::MAX)),
+            number => {
+                number.parse().map(Self).map_err(|_| "it must be a number of users, all, or auto".to_owned())
+            }
         }
     }
 }
@@ -439,6 +461,17 @@ mod tests {
         assert_eq!((implicit.regularization, implicit.alpha), (0.01, 40.0));
         assert_eq!(implicit.scaling(), RegularizationScaling::None);
         assert_eq!(implicit.confidence(), Confidence::Implicit);
+    }
+
+    #[test]
+    fn users_to_measure_are_a_number_all_or_what_the_cost_allows() {
+        let asked = |flags: &[&str]| parameters(flags).ranking_users_max;
+        assert_eq!(asked(&[]), 0);
+        assert_eq!(asked(&["--ranking-users", "500"]), 500);
+        assert_eq!([asked(&["--ranking-users", "all"]), asked(&["--ranking-users", "0"])], [u32::MAX; 2]);
+        for bad in ["-1", "some", "5000000000", ""] {
+            assert!(bad.parse::<RankingUsers>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -86,6 +86,8 @@ fn rating_json(rating: &RatingMetrics) -> Value {
 fn list_json(lists: &ListEvaluation) -> Value {
     let mut json = json!({
         "users": lists.users,
+        // A build that did not say measured all of them.
+        "users_in_all": lists.users_in_all.max(lists.users),
         "novelty": lists.novelty,
         "diversity": lists.diversity,
     });
@@ -98,6 +100,17 @@ fn list_json(lists: &ListEvaluation) -> Value {
             ("mrr", at.mrr),
         ] {
             json[format!("{name}_at_{}", at.k)] = json!(value);
+        }
+        // Of all users nothing is left to chance.
+        let Some(half) = &at.half_widths else { continue };
+        for (name, value) in [
+            ("precision", half.precision),
+            ("recall", half.recall),
+            ("ndcg", half.ndcg),
+            ("map", half.map),
+            ("mrr", half.mrr),
+        ] {
+            json[format!("{name}_at_{}_half_width", at.k)] = json!(value);
         }
     }
     json
@@ -154,19 +167,34 @@ fn similarity_name(similarity: Similarity) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use shoal_proto::v1::{ItemCfParameters, ListMetrics, SplitParameters};
+    use shoal_proto::v1::{ItemCfParameters, ListHalfWidths, ListMetrics, SplitParameters};
 
     use super::*;
 
     #[test]
     fn metrics_are_named_by_their_length() {
-        let at = [10, 20].map(|k| ListMetrics { k, ndcg: f64::from(k), ..ListMetrics::default() });
-        let lists = ListEvaluation { users: 3, at: at.to_vec(), ..ListEvaluation::default() };
+        let at = |half_widths| {
+            [10, 20].map(|k| ListMetrics { k, ndcg: f64::from(k), half_widths, ..ListMetrics::default() })
+        };
+        let half_widths = ListHalfWidths { ndcg: 0.5, ..ListHalfWidths::default() };
+        let of_some = ListEvaluation {
+            users: 3,
+            users_in_all: 9,
+            at: at(Some(half_widths)).to_vec(),
+            ..ListEvaluation::default()
+        };
+        let some = list_json(&of_some);
+        assert_eq!((&some["users_in_all"], &some["ndcg_at_20_half_width"]), (&json!(9), &json!(0.5)));
+        let lists = ListEvaluation { users: 3, at: at(None).to_vec(), ..ListEvaluation::default() };
         let rating = RatingMetrics { rmse: 0.9, ..RatingMetrics::default() };
         let evaluation =
             Evaluation { model: Some(lists), rating: Some(rating), gini: 0.25, ..Evaluation::default() };
         let json = evaluation_json(&evaluation);
         assert_eq!(json["lists"]["ndcg_at_20"], 20.0);
+        assert_eq!(
+            (&json["lists"]["users_in_all"], &json["lists"]["ndcg_at_20_half_width"]),
+            (&json!(3), &Value::Null)
+        );
         assert_eq!((&json["rating"]["rmse"], &json["gini"]), (&json!(0.9), &json!(0.25)));
         assert_eq!(json["rating_baseline"], Value::Null);
     }

@@ -2,7 +2,7 @@
 
 use shoal_proto::v1::{JobInfo, JobState};
 
-use super::{connection::ClusterArgs, failure::Exit, signals::Signals, train};
+use super::{connection::ClusterArgs, failure::Exit, progress::with_remaining, signals::Signals, train};
 use crate::{
     client::is_over,
     output::{self, Align, Cell, Table, style},
@@ -151,7 +151,8 @@ fn describe(job: &JobInfo) -> String {
     ];
     if !is_over(job) {
         let done = format!("progress  {:.0} %, attempt {}", share_done(job) * 100.0, job.attempt);
-        lines.push(if job.phase.is_empty() { done } else { format!("{done}: {}", job.phase) });
+        let phase = with_remaining(&job.phase, job.remaining_seconds);
+        lines.push(if phase.is_empty() { done } else { format!("{done}: {phase}") });
     }
     if job.finished_unix_ms != 0 {
         lines.push(format!("finished  {}", text("finished")));

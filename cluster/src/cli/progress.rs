@@ -46,6 +46,8 @@ pub(super) struct View {
     bar: ProgressBar,
     style: Style,
     sweeps_told: usize,
+    /// The largest share shown: what another attempt or another leader does again moves nothing back.
+    share: f64,
 }
 
 impl View {
@@ -59,7 +61,7 @@ impl View {
         if let Ok(shape) = ProgressStyle::with_template(template) {
             bar.set_style(shape.progress_chars("=> "));
         }
-        Self { bar, style, sweeps_told: 0 }
+        Self { bar, style, sweeps_told: 0, share: 0.0 }
     }
 
     /// Sets the bar to a share from 0 to 1.
@@ -90,8 +92,22 @@ impl View {
             self.say(&sweep_line(metrics, total));
             self.sweeps_told += 1;
         }
-        let queued = job.state() == JobState::Queued;
-        self.set(job.progress, if queued { "waiting for the jobs before it" } else { &job.phase });
+        self.share = self.share.max(job.progress);
+        let phase = match job.state() {
+            JobState::Queued => "waiting for the jobs before it".to_owned(),
+            _ => with_remaining(&job.phase, job.remaining_seconds),
+        };
+        self.set(self.share, &phase);
+    }
+}
+
+/// What a job is doing, and how long the rest takes where that is known.
+pub(super) fn with_remaining(phase: &str, remaining_seconds: Option<f64>) -> String {
+    match remaining_seconds {
+        // Tenths would only flicker.
+        Some(seconds) if seconds < 60.0 => format!("{phase}, about {:.0} s left", seconds.max(1.0)),
+        Some(seconds) => format!("{phase}, about {} left", output::seconds(seconds)),
+        None => phase.to_owned(),
     }
 }
 
@@ -109,6 +125,10 @@ fn sweep_line(metrics: &SweepMetrics, total: u32) -> String {
     }
     if let Some(ranking) = &metrics.ranking {
         line.push_str(&format!("  recall@20 {:.4}  ndcg@20 {:.4}", ranking.recall_at_20, ranking.ndcg_at_20));
+        if ranking.users < ranking.users_in_all {
+            let of = output::users_measured(ranking.users, ranking.users_in_all);
+            line.push_str(&format!(" ± {:.4} (of {of})", ranking.ndcg_at_20_half_width));
+        }
     }
     line
 }
@@ -161,5 +181,43 @@ pub(super) fn succeeded(job: JobInfo) -> anyhow::Result<JobInfo> {
         JobState::Succeeded => Ok(job),
         JobState::Cancelled => Err(refusal(Exit::Cancelled, format!("job {} was cancelled", job.job_id))),
         _ => Err(refusal(Exit::Failed, format!("job {} failed: {}", job.job_id, job.error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::v1::RankingMetrics;
+
+    use super::*;
+
+    #[test]
+    fn a_sweep_says_of_how_many_users_its_figures_are() {
+        let line = |users, users_in_all| {
+            let ranking = RankingMetrics {
+                users,
+                users_in_all,
+                ndcg_at_20: 0.25,
+                ndcg_at_20_half_width: 0.0125,
+                ..RankingMetrics::default()
+            };
+            sweep_line(&SweepMetrics { sweep: 2, ranking: Some(ranking), ..SweepMetrics::default() }, 8)
+        };
+        assert!(line(1_000, 5_000).ends_with("ndcg@20 0.2500 ± 0.0125 (of 1,000 of 5,000 users)"));
+        assert!(line(610, 610).ends_with("ndcg@20 0.2500"));
+    }
+
+    #[test]
+    fn a_bar_goes_forward_only_and_tells_the_rest() {
+        let mut view = View::new(Style::Silent, "train");
+        let mut shown = Vec::new();
+        for progress in [0.25, 0.5, 0.125, 0.75] {
+            let state = JobState::Running.into();
+            view.show(&JobInfo { progress, state, phase: "p".to_owned(), ..JobInfo::default() });
+            shown.push(view.bar.position());
+        }
+        assert_eq!(shown, [250, 500, 500, 750]);
+        assert_eq!(with_remaining("measuring", Some(12.4)), "measuring, about 12 s left");
+        assert_eq!(with_remaining("measuring", Some(245.2)), "measuring, about 4 min 05 s left");
+        assert_eq!(with_remaining("measuring", None), "measuring");
     }
 }

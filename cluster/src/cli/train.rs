@@ -192,12 +192,14 @@ async fn train_one(
             Outcome { kind, version: version_of(client, &name).await?, job: None }
         }
         Started::Job(job_id) if args.detach => return detached(client, &job_id, args.json).await.map(Some),
-        Started::Job(job_id) => match follow_trained(client, &job_id, args.json, signals).await? {
-            Ended::Trained(job) => {
-                Outcome { kind, version: version_of(client, &job.model_version).await?, job: Some(*job) }
+        Started::Job(job_id) => {
+            match follow_trained(client, &job_id, &title(kind, args), args.json, signals).await? {
+                Ended::Trained(job) => {
+                    Outcome { kind, version: version_of(client, &job.model_version).await?, job: Some(*job) }
+                }
+                Ended::Left(exit) => return Ok(Some(exit)),
             }
-            Ended::Left(exit) => return Ok(Some(exit)),
-        },
+        }
     };
     if !args.json {
         print_outcome(&outcome)?;
@@ -267,6 +269,7 @@ async fn request(
         parameters: (kind == Kind::Als).then_some(als),
         model,
         promote: args.promote,
+        ranking_users_max: args.als.ranking_users.0,
         ..StartTrainingRequest::default()
     })
 }
@@ -369,6 +372,15 @@ fn outcome_json(outcome: &Outcome) -> Value {
     json
 }
 
+/// What stands before the bar: which model is trained, and which of how many it is.
+fn title(kind: Kind, args: &Args) -> String {
+    let place = args.models.iter().position(|model| *model == kind).map_or(1, |place| place + 1);
+    match args.models.len() {
+        0 | 1 => format!("train {}", kind.model()),
+        count => format!("train {} ({place} of {count})", kind.model()),
+    }
+}
+
 /// How following a training ended.
 enum Ended {
     Trained(Box<JobInfo>),
@@ -382,7 +394,7 @@ pub(super) async fn follow_to_the_end(
     json: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<Exit> {
-    let job = match follow_trained(client, job_id, json, signals).await? {
+    let job = match follow_trained(client, job_id, "train", json, signals).await? {
         Ended::Trained(job) => job,
         Ended::Left(exit) => return Ok(exit),
     };
@@ -401,11 +413,12 @@ pub(super) async fn follow_to_the_end(
 async fn follow_trained(
     client: &ClusterClient,
     job_id: &str,
+    title: &str,
     json: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<Ended> {
     loop {
-        let followed = follow(client, job_id, Style::choose(json), "train", signals).await?;
+        let followed = follow(client, job_id, Style::choose(json), title, signals).await?;
         let Followed::Over(job) = followed else {
             match ask_what_to_do(signals).await {
                 Wish::Watch => continue,

@@ -103,6 +103,9 @@ pub fn sweep_metrics(metrics: &SweepMetrics) -> Value {
             "ndcg_at_20": ranking.ndcg_at_20,
             "popularity_recall_at_20": ranking.popularity_recall_at_20,
             "popularity_ndcg_at_20": ranking.popularity_ndcg_at_20,
+            "users_in_all": ranking.users_in_all.max(ranking.users),
+            "recall_at_20_half_width": ranking.recall_at_20_half_width,
+            "ndcg_at_20_half_width": ranking.ndcg_at_20_half_width,
         })),
     })
 }
@@ -215,6 +218,7 @@ pub fn job(info: &JobInfo) -> Value {
         "attempt": info.attempt,
         "phase": info.phase,
         "progress": info.progress,
+        "remaining_seconds": info.remaining_seconds,
         "error": text(&info.error),
         "created": iso_time(info.created_unix_ms),
         "finished": iso_time(info.finished_unix_ms),

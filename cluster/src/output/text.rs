@@ -57,6 +57,22 @@ pub fn bytes(value: u64) -> String {
     if unit == "B" { format!("{value} B") } else { format!("{scaled:.2} {unit}") }
 }
 
+/// A figure, with half of its interval where it comes of a sample.
+#[must_use]
+pub fn unsure(value: f64, half_width: f64) -> String {
+    if half_width > 0.0 { format!("{value:.4} ± {half_width:.4}") } else { decimal(value) }
+}
+
+/// Of how many users a figure is: "610 users", "20,081 of 138,468 users".
+#[must_use]
+pub fn users_measured(measured: u64, in_all: u64) -> String {
+    if measured < in_all {
+        format!("{} of {} users", count(measured), count(in_all))
+    } else {
+        format!("{} users", count(measured))
+    }
+}
+
 /// The metrics of a sweep, a line per objective; no line when nothing was held out.
 #[must_use]
 pub fn metrics_lines(metrics: &SweepMetrics) -> Vec<String> {
@@ -72,12 +88,12 @@ pub fn metrics_lines(metrics: &SweepMetrics) -> Vec<String> {
     }
     if let Some(ranking) = &metrics.ranking {
         lines.push(format!(
-            "lists    recall@20 {:.4}  ndcg@20 {:.4}  (popularity: {:.4} and {:.4}; {} users)",
-            ranking.recall_at_20,
-            ranking.ndcg_at_20,
+            "lists    recall@20 {}  ndcg@20 {}  (popularity: {:.4} and {:.4}; {})",
+            unsure(ranking.recall_at_20, ranking.recall_at_20_half_width),
+            unsure(ranking.ndcg_at_20, ranking.ndcg_at_20_half_width),
             ranking.popularity_recall_at_20,
             ranking.popularity_ndcg_at_20,
-            count(ranking.users)
+            users_measured(ranking.users, ranking.users_in_all)
         ));
     }
     lines
@@ -104,26 +120,33 @@ pub fn evaluation_lines(evaluation: &Evaluation) -> Vec<String> {
             let of = |other: &Option<ListEvaluation>| {
                 other.as_ref().and_then(|lists| lists.at.get(place)).map_or(0.0, |at| at.ndcg)
             };
+            let half = at.half_widths.unwrap_or_default();
             lines.push(format!(
-                "lists@{}  ndcg {:.4}  recall {:.4}  precision {:.4}  map {:.4}  mrr {:.4}  (ndcg of popularity {:.4}, of chance {:.4})",
+                "lists@{}  ndcg {}  recall {}  precision {}  map {}  mrr {}  (ndcg of popularity {:.4}, of chance {:.4})",
                 at.k,
-                at.ndcg,
-                at.recall,
-                at.precision,
-                at.map,
-                at.mrr,
+                unsure(at.ndcg, half.ndcg),
+                unsure(at.recall, half.recall),
+                unsure(at.precision, half.precision),
+                unsure(at.map, half.map),
+                unsure(at.mrr, half.mrr),
                 of(&evaluation.popularity),
                 of(&evaluation.random)
             ));
         }
         lines.push(format!(
-            "spread   coverage {:.4}  gini {:.4}  novelty {:.2}  diversity {:.4}  ({} users)",
+            "spread   coverage {:.4}  gini {:.4}  novelty {:.2}  diversity {:.4}  ({})",
             evaluation.coverage,
             evaluation.gini,
             lists.novelty,
             lists.diversity,
-            count(lists.users)
+            users_measured(lists.users, lists.users_in_all)
         ));
+        if lists.users < lists.users_in_all {
+            lines.push(
+                "sample   figures are of these users; ± is the 95 % interval in which the figure of all users is"
+                    .to_owned(),
+            );
+        }
     }
     if let Some(newcomers) = &evaluation.newcomers {
         lines.push(format!(
@@ -162,6 +185,11 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.416, 12.34, 245.2].map(seconds), ["0.42 s", "12.3 s", "4 min 05 s"]);
         assert_eq!(to_the_second("2026-11-24T10:15:00.250Z"), "2026-11-24 10:15:00");
+        assert_eq!([unsure(0.25, 0.0), unsure(0.25, 0.0031)], ["0.2500", "0.2500 ± 0.0031"]);
+        assert_eq!(users_measured(610, 610), "610 users");
+        // A build that did not say counted all of them.
+        assert_eq!(users_measured(610, 0), "610 users");
+        assert_eq!(users_measured(20_081, 138_468), "20,081 of 138,468 users");
         assert_eq!([999, 1_000, 12_345_678].map(bytes), ["999 B", "1.00 kB", "12.35 MB"]);
     }
 }

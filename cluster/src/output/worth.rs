@@ -4,7 +4,7 @@ use serde_json::Value;
 use shoal_common::readable::evaluation_json;
 use shoal_proto::v1::ModelVersion;
 
-use super::{Align, Cell, Table, decimal, seconds, style};
+use super::{Align, Cell, Table, count, decimal, seconds, style};
 
 /// What each version is worth on held-out ratings, and how long its training took unless it was kept from before.
 #[must_use]
@@ -16,6 +16,7 @@ pub fn worth<'a>(versions: impl IntoIterator<Item = (&'a ModelVersion, bool)>) -
         ("NDCG@20", Align::Right),
         ("RECALL@20", Align::Right),
         ("COVERAGE", Align::Right),
+        ("USERS", Align::Right),
         ("TIME", Align::Right),
         ("VERSION", Align::Left),
     ]);
@@ -41,6 +42,11 @@ pub fn worth<'a>(versions: impl IntoIterator<Item = (&'a ModelVersion, bool)>) -
             metric("/lists/ndcg_at_20", f64::max),
             metric("/lists/recall_at_20", f64::max),
             metric("/coverage", f64::max),
+            version
+                .evaluation
+                .as_ref()
+                .and_then(|evaluation| evaluation.model.as_ref())
+                .map_or_else(Cell::default, |lists| count(lists.users).into()),
             took.into(),
             version.name.clone().into(),
         ]);

@@ -4,11 +4,11 @@ use std::array::from_fn;
 
 use shoal_common::exposure::Exposure;
 use shoal_proto::v1::{
-    Evaluation, ListEvaluation, ListMetrics, ListScoreSums, ListSums, ModelEvaluateDone, RatingMetrics,
-    RatingSums, ShardEvaluationSums,
+    Evaluation, ListEvaluation, ListHalfWidths, ListMetrics, ListScoreSums, ListSums, ModelEvaluateDone,
+    RatingMetrics, RatingSums, ShardEvaluationSums,
 };
 
-use super::JobError;
+use super::{JobError, sample::half_width};
 
 /// The evaluation that all workers' sums give over a catalogue of `items`.
 pub(super) fn evaluation(done: Vec<ModelEvaluateDone>, items: u64) -> Result<Evaluation, JobError> {
@@ -70,12 +70,25 @@ fn list_evaluation(shards: &[&ListSums]) -> Option<ListEvaluation> {
     if users == 0 {
         return None;
     }
+    let users_in_all = shards.iter().map(|sums| sums.users_in_all).sum::<u64>().max(users);
     let count = users as f64;
     let mean = |of: fn(&ListSums) -> f64| shards.iter().map(|sums| of(sums)).sum::<f64>() / count;
     let lengths = shards.iter().map(|sums| sums.at.len()).max().unwrap_or_default();
     let at = (0..lengths).map(|place| {
         let scores: Vec<&ListScoreSums> = shards.iter().filter_map(|sums| sums.at.get(place)).collect();
-        let mean = |of: fn(&ListScoreSums) -> f64| scores.iter().map(|sums| of(sums)).sum::<f64>() / count;
+        let squares: Vec<&ListScoreSums> = shards.iter().filter_map(|sums| sums.squares.get(place)).collect();
+        let sum = |of: fn(&ListScoreSums) -> f64| scores.iter().map(|sums| of(sums)).sum::<f64>();
+        let mean = |of| sum(of) / count;
+        let unsure = |of: fn(&ListScoreSums) -> f64| {
+            half_width(sum(of), squares.iter().map(|sums| of(sums)).sum(), users, users_in_all)
+        };
+        let half_widths = unsure(|sums| sums.ndcg).map(|ndcg| ListHalfWidths {
+            precision: unsure(|sums| sums.precision).unwrap_or_default(),
+            recall: unsure(|sums| sums.recall).unwrap_or_default(),
+            ndcg,
+            map: unsure(|sums| sums.average_precision).unwrap_or_default(),
+            mrr: unsure(|sums| sums.reciprocal_rank).unwrap_or_default(),
+        });
         ListMetrics {
             k: scores.first().map_or(0, |sums| sums.k),
             precision: mean(|sums| sums.precision),
@@ -83,6 +96,7 @@ fn list_evaluation(shards: &[&ListSums]) -> Option<ListEvaluation> {
             ndcg: mean(|sums| sums.ndcg),
             map: mean(|sums| sums.average_precision),
             mrr: mean(|sums| sums.reciprocal_rank),
+            half_widths,
         }
     });
     Some(ListEvaluation {
@@ -90,6 +104,7 @@ fn list_evaluation(shards: &[&ListSums]) -> Option<ListEvaluation> {
         at: at.collect(),
         novelty: mean(|sums| sums.novelty),
         diversity: mean(|sums| sums.diversity),
+        users_in_all,
     })
 }
 
@@ -100,7 +115,16 @@ mod tests {
     fn sums(shard: u32, users: u64, ndcg: f64) -> ShardEvaluationSums {
         let at =
             [10, 20].map(|k| ListScoreSums { k, ndcg, precision: ndcg / 2.0, ..ListScoreSums::default() });
-        let model = ListSums { users, at: at.to_vec(), novelty: 3.0 * users as f64, diversity: 0.0 };
+        // Each user's score is the mean.
+        let squares = at.map(|sums| ListScoreSums { ndcg: ndcg * ndcg / users as f64, ..sums });
+        let model = ListSums {
+            users,
+            at: at.to_vec(),
+            novelty: 3.0 * users as f64,
+            squares: squares.to_vec(),
+            users_in_all: 2 * users,
+            ..ListSums::default()
+        };
         let rating = RatingSums {
             pairs: 2,
             squared_error: 0.5,
@@ -131,6 +155,9 @@ mod tests {
             lists.at.iter().map(|at| (at.k, at.ndcg, at.precision)).collect::<Vec<_>>(),
             [(10, 0.5, 0.25), (20, 0.5, 0.25)]
         );
+        // Four scores of 0.5, of eight users.
+        let half_widths = lists.at[0].half_widths.unwrap();
+        assert_eq!((lists.users_in_all, half_widths.ndcg), (8, 0.0));
         let rating = found.rating.unwrap();
         assert_eq!((rating.pairs, rating.mse, rating.rmse, rating.mae), (4, 0.25, 0.5, 0.5));
         // The ratings' variance is 12.5 - 3.5² = 0.25: no better than their mean.

@@ -15,6 +15,7 @@ mod held_out;
 mod import;
 mod model;
 mod remarks;
+mod sample;
 mod steps;
 mod sweeps;
 mod tracker;

@@ -46,6 +46,7 @@ impl Attempt {
         step: Step,
         tracker: &mut Tracker,
     ) -> Result<Vec<Event>, JobError> {
+        tracker.step();
         let (reports, mut progress) = mpsc::unbounded_channel();
         let mut running: FuturesUnordered<_> = self
             .workers

@@ -5,6 +5,8 @@ use shoal_proto::v1::{
     step_event::Event,
 };
 
+use super::sample::half_width;
+
 /// Sums of every user shard as metrics, added in shard order.
 pub(super) fn metrics(mut shards: Vec<ShardMetricSums>, choice: ObjectiveChoice) -> SweepMetrics {
     shards.sort_by_key(|sums| sums.shard);
@@ -19,6 +21,10 @@ pub(super) fn metrics(mut shards: Vec<ShardMetricSums>, choice: ObjectiveChoice)
         let r2 = if variance > 0.0 { 1.0 - mse / variance } else { 0.0 };
         RatingMetrics { pairs, rmse: mse.sqrt(), mae: total(|sums| sums.absolute_error) / count, mse, r2 }
     });
+    let in_all: u64 = shards.iter().map(|sums| sums.users_in_all).sum();
+    let unsure = |of: fn(&ShardMetricSums) -> f64, squares: fn(&ShardMetricSums) -> f64| {
+        half_width(total(of), total(squares), ranked, in_all).unwrap_or_default()
+    };
     let ranking = (ranked > 0).then(|| {
         let users = ranked as f64;
         RankingMetrics {
@@ -27,6 +33,9 @@ pub(super) fn metrics(mut shards: Vec<ShardMetricSums>, choice: ObjectiveChoice)
             ndcg_at_20: total(|sums| sums.ndcg_at_20) / users,
             popularity_recall_at_20: total(|sums| sums.popularity_recall_at_20) / users,
             popularity_ndcg_at_20: total(|sums| sums.popularity_ndcg_at_20) / users,
+            users_in_all: in_all.max(ranked),
+            recall_at_20_half_width: unsure(|sums| sums.recall_at_20, |sums| sums.squared_recall_at_20),
+            ndcg_at_20_half_width: unsure(|sums| sums.ndcg_at_20, |sums| sums.squared_ndcg_at_20),
         }
     });
     SweepMetrics { rating, ranking, ..SweepMetrics::default() }
@@ -67,6 +76,9 @@ pub(super) fn metrics_json(metrics: &SweepMetrics) -> serde_json::Value {
             "ndcg_at_20": ranking.ndcg_at_20,
             "popularity_recall_at_20": ranking.popularity_recall_at_20,
             "popularity_ndcg_at_20": ranking.popularity_ndcg_at_20,
+            "users_in_all": ranking.users_in_all,
+            "recall_at_20_half_width": ranking.recall_at_20_half_width,
+            "ndcg_at_20_half_width": ranking.ndcg_at_20_half_width,
         })),
     })
 }

@@ -21,6 +21,7 @@ use super::{
     cuts::cut_by_time,
     evaluation::evaluation,
     held_out, model, point_latest, remarks,
+    sample::after_a_sweep,
     steps::{self, Attempt},
     sweeps::{add_work, metrics, metrics_json},
     tracker::Tracker,
@@ -35,11 +36,17 @@ use crate::{
 const MODEL: &str = "als";
 
 /// Share of the job's bar before the first sweep, and up to the end of the last.
-const SWEEPS_SPAN: (f64, f64) = (0.05, 0.9);
+const SWEEPS_SPAN: (f64, f64) = (0.08, 0.85);
 
 /// Share of the job's bar up to the version's factors, and up to the end of the last measuring.
-const WRITTEN: f64 = 0.92;
+const WRITTEN: f64 = 0.87;
 const MEASURED: f64 = 0.98;
+
+/// Where in a sweep's share of the bar its half-steps, its checkpoint and its measuring end.
+const SWEEP_PARTS: [f64; 4] = [0.42, 0.84, 0.9, 1.0];
+
+/// What the steps of [`Training::prepare`] weigh.
+const PREPARE_STEPS: [f64; 3] = [4.0, 1.0, 1.0];
 
 pub(super) async fn run(
     leader: &Leader,
@@ -64,7 +71,9 @@ pub(super) async fn run(
     let parameters = request.parameters.clone().unwrap_or_default();
     let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
 
-    tracker.begin("loading", "loading the ratings", (0.0, 0.03));
+    tracker.begin("loading", "loading the ratings", (0.0, SWEEPS_SPAN.0));
+    let cutting = Some(1.0).filter(|_| parameters.temporal);
+    tracker.steps(cutting.into_iter().chain(PREPARE_STEPS));
     let held_out = split::of_als(&parameters);
     let cuts_path = cut_by_time(leader, &attempt, &dataset, &held_out, tracker).await?;
     let mut training = Training {
@@ -75,6 +84,7 @@ pub(super) async fn run(
         validation_ratio: 0.0,
         cuts_path,
         rating_mean: 0.0,
+        held_out_users: 0,
         kernel: String::new(),
         held_out: None,
     };
@@ -102,6 +112,7 @@ struct Training<'a> {
     /// The folder of the users' cuts, empty unless the split is by time.
     cuts_path: String,
     rating_mean: f64,
+    held_out_users: u64,
     kernel: String,
     /// What became of the held-out file, where one is measured on.
     held_out: Option<HeldOutReport>,
@@ -135,17 +146,20 @@ pub(super) async fn train_inner(
         validation_ratio,
         cuts_path,
         rating_mean: 0.0,
+        held_out_users: 0,
         kernel: String::new(),
         held_out: None,
     };
-    training.prepare("", 0, tracker).await?;
     let sweeps = training.parameters.sweeps;
+    // Before the sweeps, two half-steps of each, and the factors.
+    let half_steps = std::iter::repeat_n(3.0, 2 * sweeps as usize);
+    tracker.steps(PREPARE_STEPS.into_iter().chain(half_steps).chain([1.0]));
+    training.prepare("", 0, tracker).await?;
     for sweep in 1..=sweeps {
         for side in training.order() {
             let step = TrainHalfStep { sweep, side: side.into(), solve: true };
             training.on_all(Step::TrainHalfStep(step), tracker).await?;
         }
-        tracker.done(f64::from(sweep) / f64::from(sweeps));
     }
     let objects = training.write(path, sweeps, tracker).await?;
     Ok((objects, training.served_mean()))
@@ -173,6 +187,7 @@ impl Training<'_> {
                 sums.extend(done.rating_sums);
                 reports.extend(done.held_out);
                 self.kernel = done.kernel;
+                self.held_out_users += done.held_out_users;
             }
         }
         self.held_out = held_out::combined(reports, &self.parameters.test_uri)?;
@@ -210,10 +225,11 @@ impl Training<'_> {
         let mut work = SweepWork::default();
         let share = (SWEEPS_SPAN.1 - SWEEPS_SPAN.0) / f64::from(sweeps);
         let begin = SWEEPS_SPAN.0 + share * f64::from(sweep - 1);
-        for (side, part) in self.order().into_iter().zip([(0.0, 0.4), (0.4, 0.8)]) {
+        let [first, second, third, fourth] = SWEEP_PARTS.map(|part| begin + share * part);
+        for (side, span) in self.order().into_iter().zip([(begin, first), (first, second)]) {
             let name = side_name(side);
-            let span = (begin + share * part.0, begin + share * part.1);
             tracker.begin("sweeps", &format!("sweep {sweep} of {sweeps}: {name}"), span);
+            tracker.steps([1.0]);
             let step = TrainHalfStep { sweep, side: side.into(), solve: true };
             let done = self.on_all(Step::TrainHalfStep(step), tracker).await?;
             add_work(&mut work, &done);
@@ -223,15 +239,15 @@ impl Training<'_> {
             return Ok(());
         }
         let seconds = started.elapsed().as_secs_f64();
-        let span = (begin + share * 0.8, begin + share);
-        tracker.begin("checkpoints", &format!("sweep {sweep} of {sweeps}: checkpoint"), span);
+        tracker.begin("checkpoints", &format!("sweep {sweep} of {sweeps}: checkpoint"), (second, third));
         let info = record.info.get_or_insert_default();
         let path = checkpoint_path(&info.job_id, info.attempt, sweep);
         let objects = self.write(&path, sweep, tracker).await?;
         Manifest::new("checkpoint", objects).write(&self.leader.store, &path).await?;
         let mut metrics = SweepMetrics::default();
         if !is_last {
-            tracker.begin("evaluating", &format!("sweep {sweep} of {sweeps}: evaluating"), span);
+            tracker.begin("evaluating", &format!("sweep {sweep} of {sweeps}: evaluating"), (third, fourth));
+            tracker.steps([1.0]);
             metrics = self.evaluate(&path, sweep, tracker).await?;
         }
         (metrics.sweep, metrics.seconds, metrics.work) = (sweep, seconds, Some(work));
@@ -258,8 +274,8 @@ impl Training<'_> {
         sweep: u32,
         tracker: &mut Tracker,
     ) -> Result<SweepMetrics, JobError> {
-        let ranking_users_max = self.parameters.ranking_users_max;
-        let evaluate = TrainEvaluate { path: path.to_owned(), sweep, ranking_users_max };
+        let sample = after_a_sweep(&self.dataset, &self.parameters, self.held_out_users);
+        let evaluate = TrainEvaluate { path: path.to_owned(), sweep, sample: Some(sample) };
         let mut sums = Vec::new();
         for event in self.on_all(Step::TrainEvaluate(evaluate), tracker).await? {
             if let Event::TrainEvaluateDone(done) = event {
@@ -292,10 +308,15 @@ impl Training<'_> {
         tracker: &mut Tracker,
     ) -> Result<(Evaluation, SweepMetrics), JobError> {
         tracker.begin("evaluating", "evaluating", (WRITTEN, MEASURED));
+        tracker.steps(model::PREPARE_STEPS.into_iter().chain([10.0]));
         let (attempt, dataset) = (self.attempt.clone(), self.dataset.clone());
-        let run = model::Run::new(self.leader, attempt, dataset, self.cuts_path.clone()).part("measure");
         let parameters = &self.parameters;
-        run.prepare(&split::of_als(parameters), 0.0, tracker).await?;
+        let (cuts_path, users_max) = (self.cuts_path.clone(), parameters.ranking_users_max);
+        let run = model::Run::new(self.leader, attempt, dataset, cuts_path, users_max).part("measure");
+        let run = run.with_the_trainings_ratings();
+        let sample = run.prepare(&split::of_als(parameters), 0.0, tracker).await?.sample;
+        // The ratings are shared; the factors are read from the store.
+        steps::release(self.leader, &self.attempt.job_id).await;
         let folder = ModelFolder {
             model: MODEL.to_owned(),
             path: record.checkpoint_path.clone(),
@@ -303,7 +324,7 @@ impl Training<'_> {
             als: Some(parameters.clone()),
             ..ModelFolder::default()
         };
-        let done = run.sums(vec![folder], None, parameters.seed, tracker).await?;
+        let done = run.sums(vec![folder], None, sample, tracker).await?;
         run.release().await;
         let of_sweep = done.iter().flat_map(|done| &done.shards).filter_map(|shard| shard.sweep);
         let metrics = metrics(of_sweep.collect(), parameters.objective());
@@ -316,8 +337,6 @@ impl Training<'_> {
         tracker.begin("publishing", "writing the factors", (SWEEPS_SPAN.1, WRITTEN));
         let path = model::folder_of(&info);
         let mut objects = self.write(&path, self.parameters.sweeps, tracker).await?;
-        // Measuring loads the ratings too: workers are not to hold them twice.
-        steps::release(self.leader, &self.attempt.job_id).await;
         let (evaluation, measured) = self.measure(record, tracker).await?;
         if let Some(last) = info.sweeps.last_mut() {
             (last.rating, last.ranking) = (measured.rating, measured.ranking);

@@ -25,6 +25,8 @@ pub struct JobProgress {
     pub phase: String,
     /// Of the whole job, 0 to 1.
     pub fraction: f64,
+    /// How long the rest takes, once that can be told.
+    pub remaining_seconds: Option<f64>,
     /// Seconds spent per phase.
     pub phase_seconds: BTreeMap<String, f64>,
 }
@@ -59,6 +61,7 @@ impl Progress {
         {
             info.phase.clone_from(&progress.phase);
             info.progress = progress.fraction;
+            info.remaining_seconds = progress.remaining_seconds;
             info.phase_seconds = progress.phase_seconds.clone().into_iter().collect();
             // Once a version is published its seconds stand.
             if info.model_version.is_empty() {

@@ -92,6 +92,8 @@ pub struct ListSums {
     pub users: u64,
     /// Their scores at each of [`CUTOFFS`].
     pub at: [RankingScore; CUTOFFS.len()],
+    /// The squares of their scores, from which intervals follow.
+    pub squares: [RankingScore; CUTOFFS.len()],
     /// Σ novelty.
     pub novelty: f64,
     /// Σ diversity.
@@ -102,8 +104,9 @@ impl ListSums {
     /// Adds a user's list.
     pub fn add(&mut self, outcome: &ListOutcome) {
         self.users += 1;
-        for (sum, score) in self.at.iter_mut().zip(&outcome.at) {
+        for ((sum, squares), score) in self.at.iter_mut().zip(&mut self.squares).zip(&outcome.at) {
             sum.add(score);
+            squares.add(&score.squared());
         }
         self.novelty += outcome.novelty;
         self.diversity += outcome.diversity;
@@ -161,5 +164,7 @@ mod tests {
         // The newcomer is served the most rated item, which is the one held out.
         assert_eq!(sums.newcomers.at[0].reciprocal_rank, 1.0);
         assert_eq!(sums.model.diversity, 1.0);
+        // The square of a reciprocal rank of a half.
+        assert_eq!(sums.popularity.squares[0].reciprocal_rank, 0.25);
     }
 }

@@ -30,6 +30,18 @@ impl RankingScore {
         self.average_precision += other.average_precision;
         self.reciprocal_rank += other.reciprocal_rank;
     }
+
+    /// Each score times itself.
+    #[must_use]
+    pub fn squared(&self) -> Self {
+        Self {
+            precision: self.precision * self.precision,
+            recall: self.recall * self.recall,
+            ndcg: self.ndcg * self.ndcg,
+            average_precision: self.average_precision * self.average_precision,
+            reciprocal_rank: self.reciprocal_rank * self.reciprocal_rank,
+        }
+    }
 }
 
 /// Judges a list (rows, best first) against the relevant rows (ascending, at least one), at each of

@@ -12,10 +12,14 @@ pub mod baselines;
 pub mod judge;
 pub mod lists;
 mod panels;
+mod ranked;
+mod sample;
 
 use shoal_common::topk::TopK;
 
 pub use panels::{ItemPanels, USERS_TOGETHER};
+pub use ranked::{RankedItems, RankedUser, USERS_AT_ONCE};
+pub use sample::Sample;
 
 /// Length of the lists that are judged.
 pub const LIST_LENGTH: usize = 20;

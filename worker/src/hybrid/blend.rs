@@ -1,5 +1,7 @@
 //! The blend of several sources' scores for the items of a shard.
 
+use shoal_common::topk::TopK;
+
 use super::Calibration;
 
 /// The score of an item of which a source knows nothing for a user: it is in no list of the source's.
@@ -32,6 +34,17 @@ impl Blend {
         if score == UNKNOWN { UNKNOWN } else { self.sources[source].0.level(score) }
     }
 
+    /// A score of a source below which none has this level; −∞ for a level that is not above 0.
+    ///
+    /// # Panics
+    /// When there is no such source.
+    #[must_use]
+    pub fn score_below(&self, source: usize, level: f32) -> f32 {
+        // Of levels, and of sums of them, the last bits may be off.
+        let level = (f64::from(level) * BELOW) as f32;
+        if level > 0.0 { self.sources[source].0.score_below(level) } else { UNKNOWN }
+    }
+
     /// Replaces what `blended` holds by the [`rank`] of each item of a shard, from the scores of the models and the items'
     /// training counts.
     ///
@@ -39,15 +52,102 @@ impl Blend {
     /// When a model with a weight has not a score for each item.
     pub fn scores(&self, models: &[impl AsRef<[f32]>], train_counts: &[u32], blended: &mut Vec<f32>) {
         blended.clear();
-        blended.extend((0..train_counts.len()).map(|item| {
-            let score = |source: usize| {
-                let of_model = models.get(source).map(|scores| scores.as_ref()[item]);
-                of_model.unwrap_or_else(|| popularity(train_counts[item]))
-            };
-            rank(self.weights(), |source| self.level(source, score(source)))
-        }));
+        blended.extend((0..train_counts.len()).map(|item| self.score(models, train_counts, item)));
+    }
+
+    fn score(&self, models: &[impl AsRef<[f32]>], train_counts: &[u32], item: usize) -> f32 {
+        let score = |source: usize| {
+            let of_model = models.get(source).map(|scores| scores.as_ref()[item]);
+            of_model.unwrap_or_else(|| popularity(train_counts[item]))
+        };
+        rank(self.weights(), |source| self.level(source, score(source)))
+    }
+
+    /// Offers the items of a shard, less `exclude` (global rows, ascending), to a list, with the scores of
+    /// [`Blend::scores`]. Few of them are computed: a weighted mean of levels reaches no more than the highest of
+    /// them, so an item that no source lifts to what the list asks for is passed over. `models` are as there; scores of
+    /// excluded items are overwritten. `first_row` is the global row of the first item.
+    ///
+    /// # Panics
+    /// As [`Blend::scores`].
+    pub fn offer(
+        &self,
+        models: &mut [impl AsRef<[f32]> + AsMut<[f32]>],
+        train_counts: &[u32],
+        first_row: u32,
+        exclude: &[u32],
+        top: &mut TopK<u32>,
+    ) {
+        let rows = first_row..first_row + train_counts.len() as u32;
+        let excluded = exclude.partition_point(|&row| row < rows.start)..;
+        let excluded = &exclude[excluded.start..exclude.partition_point(|&row| row < rows.end)];
+        // What a user knows scores high: once out of the way it is not looked at again and again.
+        for scores in models.iter_mut() {
+            excluded.iter().for_each(|&row| scores.as_mut()[(row - first_row) as usize] = UNKNOWN);
+        }
+        let models = &*models;
+        let mut threshold = f32::NAN;
+        let mut bars: Vec<(&[f32], f32)> = Vec::with_capacity(models.len());
+        let mut popular_from = f32::NEG_INFINITY;
+        for begin in (0..train_counts.len()).step_by(CHUNK) {
+            let end = (begin + CHUNK).min(train_counts.len());
+            // A list that is not full has another threshold than the last one only when it becomes full.
+            if threshold.to_bits() != top.threshold().to_bits() {
+                threshold = top.threshold();
+                popular_from = self.bars(models, threshold, &mut bars);
+            }
+            let mut lifted = [false; CHUNK];
+            for (lifted, &count) in lifted.iter_mut().zip(&train_counts[begin..end]) {
+                *lifted = count as f32 >= popular_from;
+            }
+            for (scores, bar) in &bars {
+                for (lifted, score) in lifted.iter_mut().zip(&scores[begin..end]) {
+                    *lifted |= score >= bar;
+                }
+            }
+            if !lifted.contains(&true) {
+                continue;
+            }
+            for item in (begin..end).filter(|item| lifted[item - begin]) {
+                let row = first_row + item as u32;
+                let score = self.score(models, train_counts, item);
+                // A tie with the worst kept entry loses, because rows come in ascending order.
+                if score > top.threshold() && excluded.binary_search(&row).is_err() {
+                    top.push(score, row);
+                }
+            }
+        }
+    }
+
+    /// For each model with a weight its scores and what one of them must be, unless a popularity of what is returned
+    /// is there, for an item to reach the threshold.
+    fn bars<'a>(
+        &self,
+        models: &'a [impl AsRef<[f32]>],
+        threshold: f32,
+        bars: &mut Vec<(&'a [f32], f32)>,
+    ) -> f32 {
+        let weights: f64 = self.weights().sum();
+        let level = (f64::from(threshold) / weights) as f32;
+        let bar = |source: usize| self.score_below(source, level);
+        bars.clear();
+        if level.is_nan() || level <= 0.0 {
+            // Also what no source with a weight knows may be listed.
+            return f32::NEG_INFINITY;
+        }
+        let weighted = |source: usize| self.sources.get(source).is_some_and(|source| source.1 > 0.0);
+        for (source, scores) in models.iter().enumerate().filter(|(source, _)| weighted(*source)) {
+            bars.push((scores.as_ref(), bar(source)));
+        }
+        if weighted(models.len()) { bar(models.len()) } else { f32::INFINITY }
     }
 }
+
+/// Items that are compared at once with what a list asks for.
+const CHUNK: usize = 64;
+
+/// A little less than 1.
+const BELOW: f64 = 1.0 - 1e-5;
 
 /// What a blend ranks an item by, from the weight of every source and the item's level there ([`UNKNOWN`] where the source
 /// knows nothing of it), popularity last: Σ weight · level over the sources with a weight. An item of which none of these
@@ -73,10 +173,53 @@ pub fn popularity(train_count: u32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn source(weight: f64, knots: &[(f32, f32)]) -> (Calibration, f64) {
         (Calibration::from_knots(knots.to_vec()).unwrap(), weight)
+    }
+
+    proptest! {
+        #[test]
+        fn lists_are_those_of_all_scores(
+            items in prop::collection::vec((0_u8..12, 0_u8..12, 0_u8..12, 0_u32..6), 0..300),
+            weights in [0_u8..4, 0_u8..4, 0_u8..4, 0_u8..4],
+            exclude in prop::collection::btree_set(0_u32..330, 0..80),
+            first in 0_usize..300,
+            length in 1_usize..25,
+            unit in prop::sample::select(&[0.25_f32, 1.0 / 3.0][..]),
+        ) {
+            let knots = |top: f32| vec![(0.5, 0.0), (1.0, 0.125), (1.5, 0.3), (2.0, 0.31), (2.5, 0.6), (3.0, top)];
+            let calibration = |top| Calibration::from_knots(knots(top)).unwrap();
+            let of_source = |source: usize| (calibration(0.7 + 0.05 * source as f32), f64::from(weights[source]) / 7.0);
+            let blend = Blend::new((0..4).map(of_source).collect());
+            // A score of 0 stands for what the source does not know.
+            let score = |number: u8| if number == 0 { UNKNOWN } else { f32::from(number) * unit };
+            let models: [Vec<f32>; 3] = [
+                items.iter().map(|item| score(item.0)).collect(),
+                items.iter().map(|item| score(item.1)).collect(),
+                items.iter().map(|item| score(item.2)).collect(),
+            ];
+            let counts: Vec<u32> = items.iter().map(|item| item.3).collect();
+            let exclude: Vec<u32> = exclude.into_iter().collect();
+            let mut all = Vec::new();
+            blend.scores(&models, &counts, &mut all);
+            let (mut expected, mut found) = (TopK::new(length), TopK::new(length));
+            for (row, &score) in (0_u32..).zip(&all) {
+                if score != UNKNOWN && !exclude.contains(&row) {
+                    expected.push(score, row);
+                }
+            }
+            // In two shards: the second finds a list that is full, or nearly so.
+            let first = first.min(items.len());
+            for rows in [0..first, first..items.len()] {
+                let mut of_shard = models.clone().map(|scores| scores[rows.clone()].to_vec());
+                blend.offer(&mut of_shard, &counts[rows.clone()], rows.start as u32, &exclude, &mut found);
+            }
+            prop_assert_eq!(found.into_sorted(), expected.into_sorted());
+        }
     }
 
     #[test]

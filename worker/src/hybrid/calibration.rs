@@ -123,6 +123,13 @@ impl Calibration {
         &self.knots
     }
 
+    /// A score below which no score reaches a level; a little lower than need be.
+    #[must_use]
+    pub fn score_below(&self, level: f32) -> f32 {
+        let at = self.knots.partition_point(|knot| knot.1 < level);
+        at.checked_sub(1).map_or(f32::NEG_INFINITY, |below| self.knots[below].0)
+    }
+
     /// The level of a score, 0 to 1.
     #[must_use]
     pub fn level(&self, score: f32) -> f32 {

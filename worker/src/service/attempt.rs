@@ -84,6 +84,12 @@ impl Progress {
         self.done.fetch_add(done, Ordering::Relaxed);
     }
 
+    /// Says how much is done of how much.
+    pub fn set(&self, done: u64, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+        self.done.fetch_max(done, Ordering::Relaxed);
+    }
+
     /// As the leader is told.
     #[must_use]
     pub fn report(&self) -> StepProgress {

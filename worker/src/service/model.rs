@@ -10,7 +10,7 @@ use shoal_proto::v1::{
 
 use super::{
     attempt::{Attempt, Pairs, StepContext, StepError, step_name},
-    steps::wrong_kind,
+    steps::{on_share, wrong_kind},
 };
 use crate::train::models::ModelAttempt;
 
@@ -28,6 +28,7 @@ fn written(objects: Vec<ObjectEntry>) -> Event {
 #[tonic::async_trait]
 impl Attempt for Model {
     async fn step(&self, step: Step, context: StepContext) -> Result<Event, StepError> {
+        let on_share = on_share(&context);
         let progress = context.progress;
         let on_done = |done| progress.add(done);
         // What a step that is cancelled has begun in the pool ends there, and its result is dropped.
@@ -67,10 +68,7 @@ impl Attempt for Model {
                 }
                 Step::HybridLearn(step) => Event::HybridLearnDone(self.0.learn(step).await?),
                 Step::ModelWrite(step) => written(self.0.write(step).await?),
-                Step::ModelEvaluate(step) => {
-                    progress.set_total(self.0.item_shards());
-                    Event::ModelEvaluateDone(self.0.evaluate(step, on_done).await?)
-                }
+                Step::ModelEvaluate(step) => Event::ModelEvaluateDone(self.0.evaluate(step, on_share).await?),
                 other => return Err(wrong_kind(step_name(&other))),
             })
         };

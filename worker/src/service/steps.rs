@@ -1,7 +1,11 @@
 //! The work behind the steps: which attempt a job's first step makes, and how its steps and errors
 //! become those of the job service.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use shoal_common::{
     compute::Compute,
@@ -27,7 +31,7 @@ use crate::{
     exchange::push::PushError,
     memory::available_bytes,
     tensor_file::TensorFileError,
-    train::{TrainAttempt, TrainContext, TrainError, models::ModelAttempt, write_cuts},
+    train::{OnShare, Sides, TrainAttempt, TrainContext, TrainError, models::ModelAttempt, write_cuts},
 };
 
 /// What jobs work with on this worker.
@@ -54,6 +58,8 @@ pub struct JobContext {
 pub struct Steps {
     context: JobContext,
     kernel: Kernel,
+    /// The ratings of trainings that are here, by job, each with its attempt.
+    kept: Mutex<HashMap<String, (u32, Weak<Sides>)>>,
 }
 
 /// The step does not belong to this kind of job.
@@ -67,7 +73,20 @@ impl Steps {
     /// Works with `context`, computing with the fastest kernel that this machine has.
     #[must_use]
     pub fn new(context: JobContext) -> Self {
-        Self { context, kernel: Kernel::detect() }
+        Self { context, kernel: Kernel::detect(), kept: Mutex::default() }
+    }
+
+    /// Remembers the ratings of a training for as long as it is here.
+    fn keep(&self, job: String, attempt: u32, sides: &Arc<Sides>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, (_, sides)| sides.strong_count() > 0);
+        kept.insert(job, (attempt, Arc::downgrade(sides)));
+    }
+
+    /// The ratings of a training, if this attempt of it is here.
+    fn kept(&self, job: &str, attempt: u32) -> Option<Arc<Sides>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(job).filter(|(of_attempt, _)| *of_attempt == attempt).and_then(|(_, sides)| sides.upgrade())
     }
 
     fn folder(&self, context: &StepContext) -> PathBuf {
@@ -118,12 +137,16 @@ impl Runner for Steps {
             }
             Step::TrainLoad(step) => {
                 let train = self.train_context(folder);
+                let job = context.job.clone();
                 let (attempt, done) = TrainAttempt::load(train, context.job, context.attempt, step).await?;
+                self.keep(job, context.attempt, attempt.sides());
                 Ok((Arc::new(Training(attempt)), Event::TrainLoadDone(done)))
             }
             Step::ModelLoad(step) => {
                 let train = self.train_context(folder);
-                let (attempt, done) = ModelAttempt::load(train, context.job, context.attempt, step).await?;
+                let kept = self.kept(&step.kept_by, context.attempt);
+                let loading = ModelAttempt::load(train, context.job, context.attempt, step, kept);
+                let (attempt, done) = loading.await?;
                 Ok((Arc::new(Model(attempt)), Event::ModelLoadDone(done)))
             }
             other => Err(wrong_kind(step_name(&other))),
@@ -139,6 +162,12 @@ pub(super) fn wrong_kind(step: &'static str) -> StepError {
 fn on_done(context: &StepContext) -> OnDone {
     let progress = Arc::clone(&context.progress);
     Arc::new(move |done| progress.add(done))
+}
+
+/// Says how far a step is.
+pub(super) fn on_share(context: &StepContext) -> OnShare {
+    let progress = Arc::clone(&context.progress);
+    Arc::new(move |done, total| progress.set(done, total))
 }
 
 /// An import's attempt.
@@ -226,7 +255,9 @@ impl Attempt for Training {
                 let objects = self.0.write(&step.path).await?;
                 Ok(Event::TrainWriteDone(ObjectsWritten { objects, ..ObjectsWritten::default() }))
             }
-            Step::TrainEvaluate(step) => Ok(Event::TrainEvaluateDone(self.0.evaluate(step).await?)),
+            Step::TrainEvaluate(step) => {
+                Ok(Event::TrainEvaluateDone(self.0.evaluate(step, on_share(&context)).await?))
+            }
             other => Err(wrong_kind(step_name(&other))),
         }
     }

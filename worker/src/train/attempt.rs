@@ -18,9 +18,11 @@ use shoal_proto::v1::{
 
 use super::{
     TrainError,
+    evaluation::held_out_users,
     load::{Loaded, load},
     settings::Settings,
     side::{Factors, TrainingSide},
+    sides::Sides,
 };
 use crate::{
     als::kernel::Kernel,
@@ -61,8 +63,9 @@ pub struct TrainAttempt {
     pub(super) attempt: u32,
     pub(super) peers: Vec<WorkerPeer>,
     pub(super) me: usize,
-    pub(super) users: TrainingSide,
-    pub(super) items: TrainingSide,
+    pub(super) users: Arc<TrainingSide>,
+    pub(super) items: Arc<TrainingSide>,
+    sides: Arc<Sides>,
     /// The least and the greatest rating of the data set.
     pub(super) scale: [f64; 2],
     settings: RwLock<Settings>,
@@ -99,16 +102,18 @@ impl TrainAttempt {
         step: TrainLoad,
     ) -> Result<(Arc<Self>, TrainLoadDone), TrainError> {
         let cache = LocalCache::open(context.folder.clone())?;
-        let mut loaded = load(&context, &cache, step).await?;
+        let loaded = load(&context, &cache, step).await?;
         let done = TrainLoadDone {
             user_shards: loaded.user_stats(),
-            rating_sums: std::mem::take(&mut loaded.rating_sums),
-            test_pairs: loaded.users.held_out().items.len() as u64,
+            rating_sums: loaded.sides.rating_sums.clone(),
+            test_pairs: loaded.sides.users.held_out().items.len() as u64,
             memory_bytes: loaded.memory_bytes(),
             kernel: context.kernel.name().to_owned(),
-            held_out: loaded.held_out.take(),
+            held_out: loaded.sides.held_out.clone(),
+            held_out_users: held_out_users(loaded.sides.users.held_out()),
         };
-        let Loaded { settings, peers, me, users, items, scale, user_factors, item_factors, .. } = loaded;
+        let Loaded { settings, sides, scale, user_factors, item_factors } = loaded;
+        let Sides { peers, me, users, items, .. } = sides.clone();
         let exchange = Exchange {
             routed: false,
             receivers: [vec![None; peers.len()], vec![None; peers.len()]],
@@ -125,12 +130,19 @@ impl TrainAttempt {
             users,
             items,
             scale,
+            sides: Arc::new(sides),
             settings: RwLock::new(settings),
             user_factors: RwLock::new(user_factors),
             item_factors: RwLock::new(item_factors),
             exchange: Mutex::new(exchange),
         };
         Ok((Arc::new(attempt), done))
+    }
+
+    /// The ratings, for a measuring of what was trained on them.
+    #[must_use]
+    pub fn sides(&self) -> &Arc<Sides> {
+        &self.sides
     }
 
     /// Tells every peer which of its rows this worker needs.

@@ -1,7 +1,9 @@
 //! The first step: the owned blocks, the split, the slots and the starting factors.
 
+use std::sync::Arc;
+
 use shoal_common::store::{LocalCache, Manifest, PartKind, Store, StoreError, part};
-use shoal_proto::v1::{HeldOutReport, ShardRatingSum, ShardStats, Side, SweepOrder, TrainLoad, WorkerPeer};
+use shoal_proto::v1::{ShardStats, Side, SweepOrder, TrainLoad};
 
 use super::{
     TrainContext, TrainError,
@@ -15,16 +17,9 @@ use crate::{id_column::IdColumn, tensor_file::TensorFile};
 /// What the step makes.
 pub(super) struct Loaded {
     pub(super) settings: Settings,
-    pub(super) peers: Vec<WorkerPeer>,
-    pub(super) me: usize,
-    pub(super) users: TrainingSide,
-    pub(super) items: TrainingSide,
-    /// Training ratings per owned user shard.
-    pub(super) rating_sums: Vec<ShardRatingSum>,
+    pub(super) sides: Sides,
     /// The least and the greatest rating of the data set.
     pub(super) scale: [f64; 2],
-    /// What became of the held-out file, where one is measured on.
-    pub(super) held_out: Option<HeldOutReport>,
     pub(super) user_factors: Factors,
     pub(super) item_factors: Factors,
 }
@@ -48,7 +43,7 @@ pub(super) async fn load(
         for_tags: false,
     };
     let sides = load_sides(context, cache, &dataset, choice, &step.owners, step.workers).await?;
-    let Sides { manifest: _, peers, me, users, items, rating_sums, known_tags: _, held_out } = sides;
+    let (users, items) = (Arc::clone(&sides.users), Arc::clone(&sides.items));
     if let Some(available) = context.memory_bytes {
         let extent = Extent {
             user_slots: users.table.slots(),
@@ -58,7 +53,7 @@ pub(super) async fn load(
         };
         extent.check(&settings, available)?;
     }
-    let ((users, items), (mut user_factors, mut item_factors)) = {
+    let (mut user_factors, mut item_factors) = {
         let settings = settings.clone();
         let solved_first =
             if parameters.order() == SweepOrder::ItemsFirst { Side::Items } else { Side::Users };
@@ -71,19 +66,18 @@ pub(super) async fn load(
                     Factors::initial(side, &settings)
                 }
             };
-            let factors = (start(&users), start(&items));
-            ((users, items), factors)
+            (start(&users), start(&items))
         };
         context.compute.run(fill).await?
     };
     if !step.checkpoint_path.is_empty() {
         let manifest = Manifest::read(&context.store, &step.checkpoint_path, "").await?;
-        for (side, factors) in [(&users, &mut user_factors), (&items, &mut item_factors)] {
+        for (side, factors) in [(&sides.users, &mut user_factors), (&sides.items, &mut item_factors)] {
             restore(&context.store, &step.checkpoint_path, &manifest, &settings, side, factors).await?;
         }
     }
     let scale = [dataset.rating_min, dataset.rating_max];
-    Ok(Loaded { settings, peers, me, users, items, rating_sums, scale, held_out, user_factors, item_factors })
+    Ok(Loaded { settings, sides, scale, user_factors, item_factors })
 }
 
 /// Reads a checkpoint's rows of the owned shards.
@@ -120,7 +114,7 @@ async fn restore(
 impl Loaded {
     /// Rows and training ratings per owned user shard.
     pub(super) fn user_stats(&self) -> Vec<ShardStats> {
-        let users = &self.users;
+        let users = &self.sides.users;
         let stats = |owned: &OwnedShard| ShardStats {
             shard: owned.shard,
             rows: owned.rows.len() as u64,
@@ -131,7 +125,7 @@ impl Loaded {
 
     /// Bytes of ratings and factors in memory.
     pub(super) fn memory_bytes(&self) -> u64 {
-        let sides = self.users.memory_bytes() + self.items.memory_bytes();
+        let sides = self.sides.users.memory_bytes() + self.sides.items.memory_bytes();
         (sides + self.user_factors.memory_bytes() + self.item_factors.memory_bytes()) as u64
     }
 }

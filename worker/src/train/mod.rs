@@ -15,6 +15,7 @@ mod cut;
 mod cuts;
 mod evaluation;
 mod extent;
+mod factor_items;
 mod given;
 mod given_rows;
 mod half_step;
@@ -39,8 +40,10 @@ use crate::{
 
 pub use attempt::{TrainAttempt, TrainContext};
 pub use cuts::write_cuts;
+pub use evaluation::OnShare;
 pub use half_step::OnRows;
 pub(crate) use settings::Settings;
+pub use sides::Sides;
 pub use write::FactorValues;
 
 /// What can go wrong in a training step.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -35,7 +36,7 @@ use crate::{
 const OBJECTS_AT_ONCE: usize = 16;
 
 /// How pairs are split.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct SplitChoice {
     /// Share held out, 0 for none.
     pub(super) test_ratio: f64,
@@ -62,21 +63,34 @@ impl SplitChoice {
     }
 }
 
-/// The ratings of both sides' owned shards.
-pub(super) struct Sides {
+/// The ratings of both sides' owned shards, shared by all who work with them.
+#[derive(Debug, Clone)]
+pub struct Sides {
+    /// What they were cut out of.
+    pub(super) origin: Origin,
     /// Objects of the data set.
     pub(super) manifest: Manifest,
     pub(super) peers: Vec<WorkerPeer>,
     /// This worker's place among the peers.
     pub(super) me: usize,
-    pub(super) users: TrainingSide,
-    pub(super) items: TrainingSide,
+    pub(super) users: Arc<TrainingSide>,
+    pub(super) items: Arc<TrainingSide>,
     /// Training ratings per owned user shard: how many, and their sum in row order.
     pub(super) rating_sums: Vec<ShardRatingSum>,
     /// Unset where every tag may be known, or nobody asks.
-    pub(super) known_tags: Option<KnownTags>,
+    pub(super) known_tags: Option<Arc<KnownTags>>,
     /// What became of the held-out file, where one is measured on: the pairs are those of the owned users.
     pub(super) held_out: Option<HeldOutReport>,
+}
+
+/// Of which data and shards ratings are, and how they were cut: alike, they are the same.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Origin {
+    pub(super) dataset_path: String,
+    pub(super) manifest_checksum: String,
+    pub(super) choice: SplitChoice,
+    pub(super) owners: Vec<ShardOwner>,
+    pub(super) workers: Vec<WorkerPeer>,
 }
 
 /// What is read of: the store and one data set in it.
@@ -135,11 +149,19 @@ pub(super) async fn load_sides(
             let user_of_slot = users.global_rows(count);
             KnownTags::new(&users.shards, ids, user_of_slot, split.test, given.map(|given| given.items))
         });
-        Ok::<_, TrainError>((users, items, rating_sums, known_tags, held_out))
+        Ok::<_, TrainError>((users, items, rating_sums, known_tags.map(Arc::new), held_out))
     });
     let (users, items, rating_sums, known_tags, held_out) = cutting.await??;
+    let (users, items) = (Arc::new(users), Arc::new(items));
+    let origin = Origin {
+        dataset_path: dataset.path.clone(),
+        manifest_checksum: dataset.manifest_checksum.clone(),
+        choice,
+        owners: owners.to_vec(),
+        workers: workers.clone(),
+    };
     let manifest = source.manifest;
-    Ok(Sides { manifest, peers: workers, me, users, items, rating_sums, known_tags, held_out })
+    Ok(Sides { origin, manifest, peers: workers, me, users, items, rating_sums, known_tags, held_out })
 }
 
 /// This worker's place among the workers of an attempt.

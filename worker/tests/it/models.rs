@@ -3,9 +3,10 @@
 use shoal_common::{
     hash::{is_held_out, pair_hash},
     ids::EntityId,
+    split::of_als,
     store::{PartKind, ids_part, part},
 };
-use shoal_proto::v1::*;
+use shoal_proto::v1::{step_request::Step, *};
 use shoal_worker::{
     dataset::{
         blocks::RatingBlock,
@@ -18,7 +19,7 @@ use shoal_worker::{
 };
 
 use crate::support::{
-    Workers,
+    JOB, Workers,
     import::source,
     models::{ModelRun, Parts, content, item_cf, split},
     train::parameters,
@@ -318,5 +319,71 @@ async fn a_movie_that_nobody_has_rated_is_like_others_and_is_listed() {
     assert!(!near.is_empty() && similarities[0] > 0.999, "{similarities:?}");
     let (_, exposure) = run.evaluate(vec![folder], None).await.unwrap();
     assert!(exposure[rows_before as usize + row] > 0, "nobody was recommended the new movie");
+    workers.release().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_is_the_same_users_for_every_model_and_any_workers() {
+    let sample = UserSample { share: 0.3, seed: 5 };
+    let mut measured = Vec::new();
+    for count in [1, 3] {
+        let (workers, dataset) = start(count, 1).await;
+        let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+        let item_cf = run.item_cf(item_cf(Similarity::Cosine)).await.unwrap();
+        let content = run.content(content()).await.unwrap();
+        for folder in [item_cf, content] {
+            let (all, _) = run.evaluate(vec![folder.clone()], None).await.unwrap();
+            let (some, exposure) = run.evaluate_some(vec![folder], None, Some(sample)).await.unwrap();
+            let users = |shards: &[ShardEvaluationSums], of: fn(&ListSums) -> u64| -> Vec<u64> {
+                shards.iter().map(|shard| of(shard.model.as_ref().unwrap())).collect()
+            };
+            let in_all = users(&all, |sums| sums.users);
+            assert_eq!(users(&some, |sums| sums.users_in_all), in_all);
+            let of_some = users(&some, |sums| sums.users);
+            let (few, many) = (of_some.iter().sum::<u64>() as f64, in_all.iter().sum::<u64>() as f64);
+            assert!((few / many - 0.3).abs() < 0.06, "{few} of {many}");
+            assert!(exposure.iter().sum::<u32>() <= 20 * few as u32);
+            let pairs: Vec<u64> = some.iter().map(|shard| shard.rating.unwrap().pairs).collect();
+            measured.push((of_some, pairs));
+        }
+        workers.release().await;
+    }
+    assert!(measured.iter().all(|of_model| *of_model == measured[0]), "{measured:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_measuring_shares_the_ratings_of_the_training_that_it_follows() {
+    let (workers, dataset) = start(2, 1).await;
+    let attempt = workers.next_attempt();
+    let parameters = parameters(4, 1);
+    let owners = workers.owners(dataset.shard_count);
+    let load = TrainLoad {
+        dataset: Some(dataset.clone()),
+        parameters: Some(parameters.clone()),
+        owners: owners.clone(),
+        workers: workers.peers.clone(),
+        ..TrainLoad::default()
+    };
+    workers.on_all(attempt, Step::TrainLoad(load)).await.unwrap();
+    let of_measuring = |split: SplitParameters, kept_by: &str| {
+        Step::ModelLoad(ModelLoad {
+            dataset: Some(dataset.clone()),
+            split: Some(split),
+            owners: owners.clone(),
+            workers: workers.peers.clone(),
+            kept_by: kept_by.to_owned(),
+            ..ModelLoad::default()
+        })
+    };
+    let held_out = of_als(&parameters);
+    let loaded = workers.on_all_of("loaded", attempt, of_measuring(held_out.clone(), "")).await.unwrap();
+    // From now on nothing can be loaded.
+    workers.store.delete_folder(&dataset.path).await.unwrap();
+    let shared = workers.on_all_of("shared", attempt, of_measuring(held_out.clone(), JOB)).await.unwrap();
+    assert_eq!(shared, loaded);
+    // What is cut in another way, or kept by nobody, would have to be.
+    let other = SplitParameters { seed: held_out.seed + 1, ..held_out.clone() };
+    assert!(workers.on_all_of("other", attempt, of_measuring(other, JOB)).await.is_err());
+    assert!(workers.on_all_of("nobody", attempt, of_measuring(held_out, "nobody")).await.is_err());
     workers.release().await;
 }

@@ -44,6 +44,10 @@ struct Measure {
     drawn: bool,
 }
 
+/// Where an evaluation has the users that its figures are of, and how many there are.
+const MEASURED: &str = "/lists/users";
+const IN_ALL: &str = "/lists/users_in_all";
+
 const BIASES: &str = "biases";
 const POPULARITY: &str = "popularity";
 
@@ -110,17 +114,49 @@ pub(in crate::cli) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     output::print(&format!("{}\n{}", comparison.legend(), comparison.table()))?;
-    let data = |version: &ModelVersion| (version.dataset_name.clone(), version.dataset_version.clone());
-    if versions.iter().any(|version| data(version) != data(versions[0])) {
-        output::print(
-            "The versions were trained from different data: the figures cannot be held against each other.",
-        )?;
-    } else if versions.iter().any(|version| !is_alike(&of_version(version), &of_version(versions[0]))) {
-        output::print(
-            "The versions were measured on different held-out ratings: the figures cannot be held against each other.",
-        )?;
+    for line in cautions(&versions, &evaluations) {
+        output::print(line)?;
     }
     Ok(Exit::Done)
+}
+
+/// What keeps figures from being held against each other, or leaves them to chance.
+fn cautions(versions: &[&ModelVersion], evaluations: &[Value]) -> Vec<&'static str> {
+    let data = |version: &ModelVersion| (version.dataset_name.clone(), version.dataset_version.clone());
+    if versions.iter().any(|version| data(version) != data(versions[0])) {
+        return vec![
+            "The versions were trained from different data: the figures cannot be held against each other.",
+        ];
+    }
+    if versions.iter().any(|version| !is_alike(&of_version(version), &of_version(versions[0]))) {
+        return vec![
+            "The versions were measured on different held-out ratings: the figures cannot be held against each other.",
+        ];
+    }
+    let of_some = |evaluation: &Value| figure(evaluation, MEASURED) < figure(evaluation, IN_ALL);
+    if !evaluations.iter().any(of_some) {
+        return Vec::new();
+    }
+    let first = figure(&evaluations[0], MEASURED);
+    let alike = evaluations.iter().all(|evaluation| figure(evaluation, MEASURED) == first);
+    vec![
+        "± is the 95 % interval in which the figure of all users is; `shoal train --ranking-users all --force` measures them.",
+        if alike {
+            "The versions were measured over the same users: less is left to chance of a difference than of a figure."
+        } else {
+            "The versions were measured over different numbers of users."
+        },
+    ]
+}
+
+fn figure(evaluation: &Value, path: &str) -> Option<f64> {
+    evaluation.pointer(path).and_then(Value::as_f64)
+}
+
+/// Of how many users the figures are.
+fn users(evaluation: &Value) -> String {
+    let count = |path| figure(evaluation, path).unwrap_or_default() as u64;
+    output::users_measured(count(MEASURED), count(IN_ALL))
 }
 
 /// Versions and what each is worth, side by side.
@@ -171,13 +207,12 @@ impl Comparison<'_> {
         for measure in &MEASURES {
             let panel = self.panel(measure);
             let best = panel.best();
-            let figure = |value: &Option<f64>| match *value {
-                None => Cell::default(),
+            let half_width = format!("{}_half_width", measure.path);
+            let cell = |(value, evaluation): (&Option<f64>, &Value)| {
+                let Some(value) = *value else { return Cell::default() };
+                let text = output::unsure(value, figure(evaluation, &half_width).unwrap_or_default());
                 // The mark is there for whoever sees no colours.
-                Some(value) if best == Some(value) => {
-                    Cell::styled(format!("*{}", output::decimal(value)), style::BEST)
-                }
-                Some(value) => output::decimal(value).into(),
+                if best == Some(value) { Cell::styled(format!("*{text}"), style::BEST) } else { text.into() }
             };
             let baseline = panel.baseline.as_ref();
             let baseline = baseline.map(|of| format!("{} {}", output::decimal(of.value), of.name));
@@ -186,18 +221,19 @@ impl Comparison<'_> {
             } else {
                 measure.name.to_owned()
             };
-            let cells = panel.values.iter().map(figure);
+            let cells = panel.values.iter().zip(self.evaluations).map(cell);
             table.row(
                 std::iter::once(Cell::from(name))
                     .chain(cells)
                     .chain([Cell::from(baseline.unwrap_or_default())]),
             );
         }
+        let of = self.evaluations.iter().map(|evaluation| Cell::from(users(evaluation)));
+        table.row(std::iter::once(Cell::from("measured")).chain(of).chain([Cell::default()]));
         table
     }
 
     fn panel(&self, measure: &Measure) -> Panel {
-        let figure = |evaluation: &Value, path: &str| evaluation.pointer(path).and_then(Value::as_f64);
         let baseline = measure.baseline.and_then(|(name, path)| {
             // Baselines are the same for all that were measured on the same ratings.
             let value = self.evaluations.iter().find_map(|evaluation| figure(evaluation, path))?;

@@ -6,11 +6,14 @@ use shoal_proto::v1::{
     ModelWrite, ShardSlopeSums, SplitParameters, step_event::Event, step_request::Step,
 };
 
-use super::{Made, Prepared, Run};
+use super::{Made, PREPARE_STEPS, Prepared, Run};
 use crate::jobs::{JobError, remarks, tracker::Tracker};
 
 /// Pairs of cosine 1 and no effect that the slope starts with, so that little evidence moves it little.
 const SLOPE_PRIOR_PAIRS: f64 = 10.0;
+
+/// What the steps of [`neighbours`] weigh.
+pub(super) const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 6.0, 1.0];
 
 pub(super) async fn train(
     run: &Run<'_>,
@@ -19,14 +22,18 @@ pub(super) async fn train(
     tracker: &mut Tracker,
 ) -> Result<Made, JobError> {
     tracker.begin("loading", "loading the ratings", (0.0, 0.1));
-    let Prepared { rating_mean, held_out } = run.prepare(split, 0.0, tracker).await?;
+    tracker.steps(PREPARE_STEPS);
+    let Prepared { rating_mean, held_out, sample } = run.prepare(split, 0.0, tracker).await?;
     tracker.begin("neighbours", "finding similar items", (0.1, 0.6));
+    tracker.steps(NEIGHBOUR_STEPS);
     let (mut folder, tags_left_out) = neighbours(run, parameters, tracker).await?;
     tracker.begin("slope", "learning what likeness is worth", (0.6, 0.8));
+    tracker.steps([1.0]);
     folder.rating_slope = slope(run, &folder.path, tracker).await?;
     tracker.begin("evaluating", "evaluating", (0.8, 0.97));
+    tracker.steps([1.0]);
     let rating_slope = folder.rating_slope;
-    let evaluation = run.evaluate(vec![folder], None, split.seed, tracker).await?;
+    let evaluation = run.evaluate(vec![folder], None, sample, tracker).await?;
     let remarks = remarks::of_tags(tags_left_out, &run.dataset).into_iter().collect();
     Ok(Made { rating_mean, rating_slope, evaluation, held_out, remarks, ..Made::default() })
 }

@@ -14,7 +14,7 @@ use shoal_proto::v1::{
     step_event::Event, step_request::Step,
 };
 
-use super::{Made, Prepared, Run, content, item_cf};
+use super::{Made, PREPARE_STEPS, Prepared, Run, content, item_cf};
 use crate::jobs::{
     JobError, remarks,
     tracker::Tracker,
@@ -24,6 +24,9 @@ use crate::jobs::{
 /// Said of a blend whose weights no user could teach.
 const NOT_LEARNED: &str = "No weight was learned: no user has ratings both to train on and to learn from, so the sources count \
      alike.";
+
+/// What the steps of [`calibrations`] weigh.
+const CALIBRATION_STEPS: [f64; 2] = [5.0, 1.0];
 
 /// Where a source is named in the blend.
 const POPULARITY: &str = "popularity";
@@ -109,8 +112,10 @@ pub(super) async fn train(
         }
     };
     tracker.begin("calibrating", "loading the ratings", (0.7, 0.75));
-    let Prepared { rating_mean, held_out } = run.prepare(split, 0.0, tracker).await?;
+    tracker.steps(PREPARE_STEPS);
+    let Prepared { rating_mean, held_out, sample } = run.prepare(split, 0.0, tracker).await?;
     tracker.begin("calibrating", "calibrating scores", (0.75, 0.85));
+    tracker.steps(CALIBRATION_STEPS);
     let sources = calibrations(run, &components.folders(), parameters, tracker).await?;
     if !weights_given {
         weights = without_ignorant(&weights, &sources);
@@ -118,7 +123,8 @@ pub(super) async fn train(
     let hybrid = components.blend(sources, &weights, weights_given);
     said.extend(remarks::of_sources(&hybrid));
     tracker.begin("evaluating", "evaluating", (0.85, 0.97));
-    let evaluation = run.evaluate(components.folders(), Some(hybrid.clone()), split.seed, tracker).await?;
+    tracker.steps([1.0]);
+    let evaluation = run.evaluate(components.folders(), Some(hybrid.clone()), sample, tracker).await?;
     Ok(Made { rating_mean, hybrid: Some(hybrid), evaluation, held_out, remarks: said, ..Made::default() })
 }
 
@@ -165,6 +171,9 @@ async fn learn(
         vec![ModelFolder { path, manifest_checksum: String::new(), rating_mean, ..folder(als) }];
 
     tracker.begin("learning", "learning weights: similar items", (0.3, 0.5));
+    // Vectors are made anew where there are tags.
+    let of_content = content::NEIGHBOUR_STEPS.into_iter().filter(|_| run.dataset.tags > 0);
+    tracker.steps(PREPARE_STEPS.into_iter().chain(item_cf::NEIGHBOUR_STEPS).chain(of_content));
     let part = run.part("item_cf");
     part.prepare(split, ratio, tracker).await?;
     let Some(Model::ItemCf(item_cf)) =
@@ -176,6 +185,8 @@ async fn learn(
     folders.push(learning_content(&part, content, tracker).await?);
 
     tracker.begin("learning", "learning weights", (0.5, 0.7));
+    // Then candidates, and the search.
+    tracker.steps(CALIBRATION_STEPS.into_iter().chain([5.0, 4.0]));
     let sources = calibrations(&part, &folders, parameters, tracker).await?;
     let count = sources.len() as u32;
     let users_max = parameters.learning_users_max;

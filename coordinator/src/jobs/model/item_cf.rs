@@ -5,8 +5,11 @@ use shoal_proto::v1::{
     SplitParameters, step_request::Step,
 };
 
-use super::{Made, Prepared, Run};
+use super::{Made, PREPARE_STEPS, Prepared, Run};
 use crate::jobs::{JobError, tracker::Tracker};
+
+/// What the steps of [`neighbours`] weigh.
+pub(super) const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 12.0, 1.0];
 
 pub(super) async fn train(
     run: &Run<'_>,
@@ -15,11 +18,14 @@ pub(super) async fn train(
     tracker: &mut Tracker,
 ) -> Result<Made, JobError> {
     tracker.begin("loading", "loading the ratings", (0.0, 0.1));
-    let Prepared { rating_mean, held_out } = run.prepare(split, 0.0, tracker).await?;
+    tracker.steps(PREPARE_STEPS);
+    let Prepared { rating_mean, held_out, sample } = run.prepare(split, 0.0, tracker).await?;
     tracker.begin("neighbours", "finding similar items", (0.1, 0.8));
+    tracker.steps(NEIGHBOUR_STEPS);
     let folder = neighbours(run, parameters, split, tracker).await?;
     tracker.begin("evaluating", "evaluating", (0.8, 0.97));
-    let evaluation = run.evaluate(vec![folder], None, split.seed, tracker).await?;
+    tracker.steps([1.0]);
+    let evaluation = run.evaluate(vec![folder], None, sample, tracker).await?;
     Ok(Made { rating_mean, evaluation, held_out, ..Made::default() })
 }
 

@@ -18,11 +18,12 @@ use shoal_common::store::{Manifest, checkpoint_path};
 use shoal_proto::v1::{
     DatasetInfo, Evaluation, HeldOutReport, HybridModel, JobRecord, ModelBaselines, ModelEvaluate,
     ModelEvaluateDone, ModelFolder, ModelItems, ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters,
-    model_parameters::Model, step_event::Event, step_request::Step,
+    UserSample, model_parameters::Model, step_event::Event, step_request::Step,
 };
 
 use super::{
-    JobError, cuts::cut_by_time, evaluation::evaluation, held_out, steps::Attempt, tracker::Tracker,
+    JobError, cuts::cut_by_time, evaluation::evaluation, held_out, sample::at_the_end, steps::Attempt,
+    tracker::Tracker,
 };
 use crate::{
     leader::{Leader, LiveWorker},
@@ -53,7 +54,8 @@ pub(super) async fn run(
     let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
     tracker.begin("loading", "loading the ratings", (0.0, 0.0));
     let cuts_path = cut_by_time(leader, &attempt, &dataset, &split, tracker).await?;
-    let run = Run::new(leader, attempt, dataset, cuts_path);
+    let users_max = info.training.as_ref().map_or(0, |training| training.ranking_users_max);
+    let run = Run::new(leader, attempt, dataset, cuts_path, users_max);
     let made = match &parameters.model {
         Some(Model::ItemCf(item_cf)) => item_cf::train(&run, item_cf, &split, tracker).await?,
         Some(Model::Content(content)) => content::train(&run, content, &split, tracker).await?,
@@ -82,7 +84,12 @@ pub(super) struct Prepared {
     pub(super) rating_mean: f64,
     /// What became of the held-out file, where one is measured on.
     pub(super) held_out: Option<HeldOutReport>,
+    /// Who is measured at the end.
+    pub(super) sample: UserSample,
 }
+
+/// What the steps of [`Run::prepare`] weigh.
+pub(super) const PREPARE_STEPS: [f64; 3] = [4.0, 1.0, 1.0];
 
 /// One attempt of a job, or a part of it.
 pub(super) struct Run<'a> {
@@ -93,6 +100,10 @@ pub(super) struct Run<'a> {
     job_id: String,
     /// The folder of the users' cuts, empty unless the split is by time.
     pub(super) cuts_path: String,
+    /// Users that are measured, as requests say it.
+    ranking_users_max: u32,
+    /// The job whose training holds the same ratings; may be empty.
+    kept_by: String,
     /// Folders named so far; those of parts are numbered apart.
     folders: AtomicU32,
 }
@@ -101,10 +112,31 @@ pub(super) struct Run<'a> {
 const FOLDERS_OF_A_PART: u32 = 1_000;
 
 impl<'a> Run<'a> {
-    pub(super) fn new(leader: &'a Leader, attempt: Attempt, dataset: DatasetInfo, cuts_path: String) -> Self {
+    pub(super) fn new(
+        leader: &'a Leader,
+        attempt: Attempt,
+        dataset: DatasetInfo,
+        cuts_path: String,
+        ranking_users_max: u32,
+    ) -> Self {
         // Numbers below are those of sweeps.
         let folders = AtomicU32::new(10 * FOLDERS_OF_A_PART);
-        Self { leader, job_id: attempt.job_id.clone(), attempt, dataset, cuts_path, folders }
+        let job_id = attempt.job_id.clone();
+        Self {
+            leader,
+            job_id,
+            attempt,
+            dataset,
+            cuts_path,
+            ranking_users_max,
+            kept_by: String::new(),
+            folders,
+        }
+    }
+
+    /// Works with the ratings that the job's training has loaded, rather than loads them again.
+    pub(super) fn with_the_trainings_ratings(self) -> Self {
+        Self { kept_by: self.job_id.clone(), ..self }
     }
 
     /// A part of the job with state of its own on workers, one of [`PARTS`].
@@ -117,6 +149,8 @@ impl<'a> Run<'a> {
             dataset: self.dataset.clone(),
             job_id: self.job_id.clone(),
             cuts_path: self.cuts_path.clone(),
+            ranking_users_max: self.ranking_users_max,
+            kept_by: String::new(),
             folders: AtomicU32::new((11 + number) * FOLDERS_OF_A_PART),
         }
     }
@@ -129,6 +163,7 @@ impl<'a> Run<'a> {
     async fn on_one(&self, step: Step, tracker: &mut Tracker) -> Result<Event, JobError> {
         let first = self.attempt.workers.first();
         let worker = first.ok_or_else(|| JobError::Transient("there is no worker".to_owned()))?;
+        tracker.step();
         let event = self.attempt.on_one(self.leader, worker, step, |_, _| {}).await?;
         tracker.done(1.0);
         Ok(event)
@@ -166,7 +201,7 @@ impl<'a> Run<'a> {
         Ok(path)
     }
 
-    /// Everything before a model's own steps.
+    /// Everything before a model's own steps, [`PREPARE_STEPS`].
     pub(super) async fn prepare(
         &self,
         split: &SplitParameters,
@@ -180,19 +215,22 @@ impl<'a> Run<'a> {
             owners: owners(&self.dataset, &self.attempt.names()),
             workers: self.attempt.peers(),
             cuts_path: self.cuts_path.clone(),
+            kept_by: self.kept_by.clone(),
         };
-        let (mut sums, mut reports) = (Vec::new(), Vec::new());
+        let (mut sums, mut reports, mut held_out_users) = (Vec::new(), Vec::new(), 0);
         for event in self.on_all(Step::ModelLoad(load), tracker).await? {
             if let Event::ModelLoadDone(done) = event {
                 sums.extend(done.rating_sums);
                 reports.extend(done.held_out);
+                held_out_users += done.held_out_users;
             }
         }
         let held_out = held_out::combined(reports, &split.test_uri)?;
         let rating_mean = rating_mean(sums)?;
         let path = self.written(|path| Step::ModelItems(ModelItems { path, rating_mean }), tracker).await?;
         self.on_all(Step::ModelBaselines(ModelBaselines { path }), tracker).await?;
-        Ok(Prepared { rating_mean, held_out })
+        let sample = at_the_end(&self.dataset, self.ranking_users_max, held_out_users, split.seed);
+        Ok(Prepared { rating_mean, held_out, sample })
     }
 
     /// Measures models on what is held out: one folder, or the blend of several.
@@ -200,10 +238,10 @@ impl<'a> Run<'a> {
         &self,
         folders: Vec<ModelFolder>,
         hybrid: Option<HybridModel>,
-        seed: u64,
+        sample: UserSample,
         tracker: &mut Tracker,
     ) -> Result<Evaluation, JobError> {
-        evaluation(self.sums(folders, hybrid, seed, tracker).await?, self.dataset.items)
+        evaluation(self.sums(folders, hybrid, sample, tracker).await?, self.dataset.items)
     }
 
     /// What every worker sums when models are measured.
@@ -211,10 +249,10 @@ impl<'a> Run<'a> {
         &self,
         folders: Vec<ModelFolder>,
         hybrid: Option<HybridModel>,
-        seed: u64,
+        sample: UserSample,
         tracker: &mut Tracker,
     ) -> Result<Vec<ModelEvaluateDone>, JobError> {
-        let step = ModelEvaluate { folders, hybrid, ranking_users_max: 0, seed };
+        let step = ModelEvaluate { folders, hybrid, seed: sample.seed, sample: Some(sample) };
         let events = self.on_all(Step::ModelEvaluate(step), tracker).await?;
         let done = events.into_iter().filter_map(|event| match event {
             Event::ModelEvaluateDone(done) => Some(done),

@@ -244,6 +244,7 @@ impl Service {
                 user_shards: stats(&users, 10),
                 rating_sums: sums(150, 525.0),
                 kernel: "scripted".into(),
+                held_out_users: 20 * users.len() as u64,
                 ..Default::default()
             }),
             Step::TrainHalfStep(_) => Event::TrainHalfStepDone(TrainHalfStepDone::default()),
@@ -273,6 +274,7 @@ impl Service {
                 held_out_pairs: 50 * users.len() as u64,
                 kernel: "scripted".into(),
                 held_out: None,
+                held_out_users: 20 * users.len() as u64,
             }),
             Step::ModelItems(ModelItems { path, .. })
             | Step::ModelWrite(ModelWrite { path })
@@ -343,13 +345,17 @@ fn measured(shard: u32) -> ShardMetricSums {
         ndcg_at_20: 3.0,
         popularity_recall_at_20: 2.0,
         popularity_ndcg_at_20: 1.0,
+        users_in_all: 20,
+        // Each user's score is the mean.
+        squared_recall_at_20: 1.6,
+        squared_ndcg_at_20: 0.9,
     }
 }
 
 /// Ten users with lists that are half right.
 fn evaluated(shard: u32) -> ShardEvaluationSums {
     let at = [10, 20].map(|k| ListScoreSums { k, ndcg: 5.0, recall: 4.0, ..ListScoreSums::default() });
-    let lists = ListSums { users: 10, at: at.to_vec(), novelty: 30.0, diversity: 6.0 };
+    let lists = ListSums { users: 10, at: at.to_vec(), novelty: 30.0, diversity: 6.0, ..ListSums::default() };
     let rating = RatingSums {
         pairs: 50,
         squared_error: 32.0,

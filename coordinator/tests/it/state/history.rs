@@ -230,8 +230,17 @@ fn typical_dataset(name: &str, version: &str) -> DatasetInfo {
 }
 
 fn typical_version(name: &str) -> ModelVersion {
-    let at = (0..3).map(|k| ListMetrics { k, precision: 0.1, recall: 0.2, ndcg: 0.3, map: 0.4, mrr: 0.5 });
-    let lists = ListEvaluation { users: 610, at: at.collect(), novelty: 2.5, diversity: 0.7 };
+    let at = (0..3).map(|k| ListMetrics {
+        k,
+        precision: 0.1,
+        recall: 0.2,
+        ndcg: 0.3,
+        map: 0.4,
+        mrr: 0.5,
+        half_widths: None,
+    });
+    let lists =
+        ListEvaluation { users: 610, at: at.collect(), novelty: 2.5, diversity: 0.7, users_in_all: 610 };
     let evaluation = Evaluation {
         rating: Some(RatingMetrics { pairs: 20_339, rmse: 0.85, mae: 0.65, mse: 0.72, r2: 0.33 }),
         rating_baseline: Some(RatingMetrics { pairs: 20_339, rmse: 0.87, mae: 0.66, mse: 0.75, r2: 0.31 }),

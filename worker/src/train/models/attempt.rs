@@ -14,9 +14,10 @@ use crate::{
     tensor_file::TensorFile,
     train::{
         TrainContext, TrainError,
+        evaluation::held_out_users,
         known_tags::KnownTags,
         side::TrainingSide,
-        sides::{Sides, SplitChoice, load_sides},
+        sides::{Origin, Sides, SplitChoice, load_sides},
     },
 };
 
@@ -31,12 +32,12 @@ pub struct ModelAttempt {
     pub(super) dataset: DatasetInfo,
     /// Objects of the data set.
     pub(super) manifest: Manifest,
-    pub(super) users: TrainingSide,
-    pub(super) items: TrainingSide,
+    pub(super) users: Arc<TrainingSide>,
+    pub(super) items: Arc<TrainingSide>,
     /// The global item row of each slot that users' ratings name.
     item_of_slot: Vec<u32>,
     /// Unset where every tag may be known.
-    pub(super) known_tags: Option<KnownTags>,
+    pub(super) known_tags: Option<Arc<KnownTags>>,
     state: RwLock<State>,
 }
 
@@ -61,7 +62,7 @@ pub(super) struct RatedItems {
 }
 
 impl ModelAttempt {
-    /// Loads and cuts the owned blocks.
+    /// Loads and cuts the owned blocks, unless `kept` has them, cut as they are to be.
     ///
     /// # Errors
     /// When the request makes no sense, or a block is missing or damaged.
@@ -70,6 +71,7 @@ impl ModelAttempt {
         job_id: String,
         attempt: u32,
         step: ModelLoad,
+        kept: Option<Arc<Sides>>,
     ) -> Result<(Arc<Self>, ModelLoadDone), TrainError> {
         let cache = LocalCache::open(context.folder.clone())?;
         let missing = |what: &str| TrainError::Request(format!("the {what} is missing"));
@@ -82,13 +84,32 @@ impl ModelAttempt {
             seed: split.seed,
             cuts_path: step.cuts_path,
             validation_ratio: step.validation_ratio,
-            for_tags: dataset.tags > 0,
+            // What shares ratings only measures, and looks at no tags.
+            for_tags: dataset.tags > 0 && step.kept_by.is_empty(),
         };
-        let sides = load_sides(&context, &cache, &dataset, choice, &step.owners, step.workers).await?;
+        let origin = Origin {
+            dataset_path: dataset.path.clone(),
+            manifest_checksum: dataset.manifest_checksum.clone(),
+            choice,
+            owners: step.owners,
+            workers: step.workers,
+        };
+        let sides = match kept.filter(|kept| kept.origin == origin) {
+            Some(kept) => kept.as_ref().clone(),
+            None => {
+                let Origin { choice, owners, workers, .. } = origin;
+                load_sides(&context, &cache, &dataset, choice, &owners, workers).await?
+            }
+        };
         let held_out_pairs = sides.held_out_pairs();
-        let Sides { manifest, peers, me, users, items, rating_sums, known_tags, held_out } = sides;
-        let kernel = context.kernel.name().to_owned();
-        let done = ModelLoadDone { rating_sums, held_out_pairs, kernel, held_out };
+        let Sides { manifest, peers, me, users, items, rating_sums, known_tags, held_out, origin: _ } = sides;
+        let done = ModelLoadDone {
+            rating_sums,
+            held_out_pairs,
+            kernel: context.kernel.name().to_owned(),
+            held_out,
+            held_out_users: held_out_users(users.held_out()),
+        };
         let item_of_slot = items.global_rows(peers.len());
         let state = RwLock::default();
         let attempt = Self {

@@ -1,20 +1,15 @@
-//! Measures models on the held-out pairs of the own users: any model, by the same code.
+//! Measures models on the held-out pairs of the own users, all of them or a sample: any model, by the same code.
 //!
-//! Item shards are gone through one after the other, all own users against each: memory is one shard of each
-//! model, and of each user a list. Sums are per user shard, users in row order. Beside what every model is judged by
-//! stand the sums of a sweep of ALS: so the last sweep is not measured twice.
+//! Item shards are gone through one after the other (of ALS by itself a block of them), all measured users against
+//! each: memory is one shard of each model, and of each user a list. Sums are per user shard, users in row order. Beside
+//! what every model is judged by stand the sums of a sweep of ALS: so the last sweep is not measured twice.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use shoal_common::{
-    exposure::Exposure,
-    hash::{mix64, unit_interval},
-    topk::TopK,
-};
+use shoal_common::{exposure::Exposure, topk::TopK};
 use shoal_proto::v1::{
     self as proto, ListScoreSums, ModelEvaluate, ModelEvaluateDone, ModelFolder, ShardEvaluationSums,
-    ShardMetricSums,
 };
 
 use super::{
@@ -27,14 +22,20 @@ use super::{
 };
 use crate::{
     evaluate::{
-        ItemRows, LIST_LENGTH, RatingSums, USERS_TOGETHER,
-        judge::{Catalogue, JudgedUser, ListSums, RankingSums, UserOutcome},
-        lists::CUTOFFS,
+        ItemRows, LIST_LENGTH, ListScore, RatingSums, Sample, USERS_AT_ONCE, USERS_TOGETHER,
+        judge::{Catalogue, JudgedUser, ListOutcome, ListSums, RankingSums, UserOutcome},
+        lists::{CUTOFFS, RankingScore},
         offer_items, popularity_order,
     },
     exchange::wire,
     hybrid::Blend,
-    train::TrainError,
+    train::{
+        TrainError,
+        evaluation::{OnShare, Share, SweepSums, sample_of},
+        factor_items::{FactorItems, ListedUser, blocks, query, rating_row},
+        settings::Settings,
+        side::{Factors, OwnedShard},
+    },
 };
 
 /// A user under evaluation.
@@ -42,11 +43,11 @@ use crate::{
 pub(super) struct Judged {
     /// Own row.
     pub(super) row: usize,
-    /// Of the model's predicted ratings.
+    /// Of the model's predicted ratings; of ALS by itself also for users who are not of the sample.
     pub(super) rating: RatingSums,
     /// Of what is expected of anybody.
     baseline: RatingSums,
-    /// Set for users whose list is judged.
+    /// Set for users of the sample.
     top: Option<TopK<u32>>,
 }
 
@@ -62,9 +63,7 @@ struct Scored {
 #[derive(Debug, Default)]
 struct Buffers {
     users: ScoredUsers,
-    /// Those of them whose list is judged.
-    listed: Vec<usize>,
-    blended: Vec<f32>,
+    /// One count above 0 for each item.
     everything: Vec<u32>,
 }
 
@@ -76,7 +75,7 @@ impl ModelAttempt {
     pub async fn evaluate(
         self: &Arc<Self>,
         step: ModelEvaluate,
-        on_shards: impl Fn(u64),
+        on_share: OnShare,
     ) -> Result<ModelEvaluateDone, TrainError> {
         let baselines = self.baselines()?;
         let blend = step.hybrid.as_ref().map(|hybrid| blend_of_models(&hybrid.sources, step.folders.len()));
@@ -85,26 +84,20 @@ impl ModelAttempt {
         for folder in &step.folders {
             sources.push(Source::open(self, folder.clone()).await?);
         }
-        let attempt = Arc::clone(self);
-        let users_max = step.ranking_users_max;
-        let mut judged = self.context.compute.run(move || attempt.judged_users(users_max)).await?;
-        for shard in 0..self.items.shards.count() {
-            let mut scores = Vec::with_capacity(sources.len());
-            for source in &sources {
-                scores.push(source.shard(self, shard).await?);
+        let by_factors = if let ([source], None) = (&sources[..], &*blend) { source.factors() } else { None };
+        let (attempt, sample) = (Arc::clone(self), sample_of(step.sample));
+        let everybody = by_factors.is_some();
+        let judging = self.context.compute.run(move || attempt.judged_users(sample, everybody));
+        let mut judged = judging.await?;
+        let listed = judged.iter().filter(|user| user.top.is_some()).count();
+        let share = Arc::new(Share::new(on_share, listed, self.items.shards.rows()));
+        judged = match (by_factors, &sources[..]) {
+            (Some((settings, users)), [source]) => {
+                let by = ByFactors { source, settings, users, baselines: &baselines };
+                self.measure_factors(by, judged, &share).await?
             }
-            let rows = self.items.shards.shard_rows(shard);
-            let (attempt, blend, baselines) = (Arc::clone(self), Arc::clone(&blend), Arc::clone(&baselines));
-            let measuring = self.context.compute.run(move || {
-                let shard = Shard { scores: &scores, blend: (*blend).as_ref(), rows, baselines: &baselines };
-                judged.par_chunks_mut(USERS_TOGETHER).for_each_init(Buffers::default, |buffers, users| {
-                    attempt.measure(&shard, users, buffers);
-                });
-                judged
-            });
-            judged = measuring.await?;
-            on_shards(1);
-        }
+            _ => self.measure_shards(&sources, &blend, &baselines, judged, &share).await?,
+        };
         if let [content] = &step.folders[..]
             && content.rating_slope != 0.0
         {
@@ -115,51 +108,142 @@ impl ModelAttempt {
         Ok(self.context.compute.run(move || attempt.sum_up(judged, &baselines, &genres, step.seed)).await?)
     }
 
-    /// The users with held-out pairs; of about `users_max` of them (0: all), chosen by a hash of their id, the
-    /// list is judged too.
-    fn judged_users(&self, users_max: u32) -> Vec<Judged> {
-        let share = match users_max {
-            0 => 1.0,
-            most => f64::from(most) / f64::from(self.users.shards.rows()).max(1.0),
-        };
+    /// The users of the sample with held-out pairs, or everybody with some.
+    fn judged_users(&self, sample: Sample, everybody: bool) -> Vec<Judged> {
         let held_out = self.users.held_out();
+        let judged = |row: usize| {
+            let of_sample = sample.has(self.user_hash(row));
+            let top = of_sample.then(|| TopK::new(LIST_LENGTH));
+            let [rating, baseline] = Default::default();
+            (of_sample || everybody).then_some(Judged { row, rating, baseline, top })
+        };
         let rows = 0..self.users.table.own_rows();
-        rows.filter(|&row| !held_out.row(row).0.is_empty())
-            .map(|row| {
-                let list = unit_interval(mix64(self.user_hash(row))) < share;
-                let top = list.then(|| TopK::new(LIST_LENGTH));
-                let [rating, baseline] = Default::default();
-                Judged { row, rating, baseline, top }
-            })
-            .collect()
+        rows.filter(|&row| !held_out.row(row).0.is_empty()).filter_map(judged).collect()
+    }
+
+    /// Measures users against every item of ALS by itself.
+    async fn measure_factors(
+        self: &Arc<Self>,
+        by: ByFactors<'_>,
+        mut judged: Vec<Judged>,
+        share: &Arc<Share>,
+    ) -> Result<Vec<Judged>, TrainError> {
+        let ByFactors { source, settings, users, baselines } = by;
+        let (path, manifest) = source.folder();
+        for block in blocks(&self.items.shards, settings) {
+            let shards = &self.items.shards;
+            let items = FactorItems::read(&self.context, path, manifest, shards, block, settings).await?;
+            let (attempt, baselines, share) = (Arc::clone(self), Arc::clone(baselines), Arc::clone(share));
+            let (settings, users) = (settings.clone(), Arc::clone(users));
+            let measuring = self.context.compute.run(move || {
+                judged.par_iter_mut().for_each(|user| {
+                    attempt.predict_by_factors(
+                        user,
+                        &items,
+                        rating_row(&settings, &users, user.row),
+                        &baselines,
+                    );
+                });
+                attempt.rank_by_factors(&mut judged, &items, &settings, &users, &share);
+                judged
+            });
+            judged = measuring.await?;
+        }
+        Ok(judged)
+    }
+
+    /// Offers a block's items to the lists of users.
+    fn rank_by_factors(
+        &self,
+        judged: &mut [Judged],
+        items: &FactorItems,
+        settings: &Settings,
+        users: &Factors,
+        share: &Share,
+    ) {
+        let mut listed: Vec<&mut Judged> = judged.iter_mut().filter(|user| user.top.is_some()).collect();
+        listed.par_chunks_mut(USERS_AT_ONCE).for_each_init(Vec::new, |rated, judged| {
+            rated.resize_with(USERS_AT_ONCE, RatedItems::default);
+            let mut together: Vec<ListedUser<'_>> = Vec::with_capacity(judged.len());
+            for (user, rated) in judged.iter_mut().zip(&mut *rated) {
+                self.rated_by(user.row, rated);
+                let (query, base) = query(settings, users, user.row);
+                let Some(top) = &mut user.top else { continue };
+                together.push(ListedUser { query, base, exclude: &rated.items, top });
+            }
+            items.offer(&mut together, LIST_LENGTH);
+            share.add(together.len(), &items.rows);
+        });
+    }
+
+    /// Predicts a user's held-out ratings of a block's items; `own` is the user's stored row.
+    fn predict_by_factors(&self, user: &mut Judged, block: &FactorItems, own: &[f32], baselines: &Baselines) {
+        let (items, ratings) = self.users.held_out().row(user.row);
+        let held_out = span(items, &block.rows);
+        for (&item, &rating) in items[held_out.clone()].iter().zip(&ratings[held_out]) {
+            if let Some(predicted) = block.predict(self.context.kernel, own, item) {
+                user.rating.add(self.clamped(predicted), rating);
+            }
+            if user.top.is_some() {
+                user.baseline.add(self.clamped(baselines.expected(user.row, item)), rating);
+            }
+        }
+    }
+
+    /// Measures users against every item of models, shard by shard.
+    async fn measure_shards(
+        self: &Arc<Self>,
+        sources: &[Source],
+        blend: &Arc<Option<Blend>>,
+        baselines: &Arc<Baselines>,
+        mut judged: Vec<Judged>,
+        share: &Arc<Share>,
+    ) -> Result<Vec<Judged>, TrainError> {
+        for shard in 0..self.items.shards.count() {
+            let mut scores = Vec::with_capacity(sources.len());
+            for source in sources {
+                scores.push(source.shard(self, shard).await?);
+            }
+            let rows = self.items.shards.shard_rows(shard);
+            let (attempt, blend) = (Arc::clone(self), Arc::clone(blend));
+            let (baselines, share) = (Arc::clone(baselines), Arc::clone(share));
+            let measuring = self.context.compute.run(move || {
+                let shard = Shard { scores: &scores, blend: (*blend).as_ref(), rows, baselines: &baselines };
+                judged.par_chunks_mut(USERS_TOGETHER).for_each_init(Buffers::default, |buffers, users| {
+                    attempt.measure(&shard, users, buffers);
+                    share.add(users.len(), &shard.rows);
+                });
+                judged
+            });
+            judged = measuring.await?;
+        }
+        Ok(judged)
     }
 
     /// Predicts the held-out ratings of some users for a shard's items, and offers its items to their lists.
     fn measure(&self, shard: &Shard<'_>, judged: &mut [Judged], buffers: &mut Buffers) {
-        let Buffers { users, listed, blended, everything } = buffers;
+        let Buffers { users, everything } = buffers;
         users.load(self, judged.iter().map(|user| user.row));
         for (at, user) in judged.iter_mut().enumerate() {
             self.predict(shard, users.viewer(at), user);
         }
-        listed.clear();
-        listed.extend((0..judged.len()).filter(|&at| judged[at].top.is_some()));
-        users.score(shard.scores, listed);
+        let all: Vec<usize> = (0..judged.len()).collect();
+        users.score(shard.scores, &all);
         let rows = shard.rows.start as usize..shard.rows.end as usize;
         // Whether an item can be listed is for its score to say: one without ratings may well be.
         everything.resize(rows.len(), 1);
         let listable = ItemRows { first_row: shard.rows.start, train_counts: &everything[..rows.len()] };
-        for (place, &at) in listed.iter().enumerate() {
-            let Some(top) = &mut judged[at].top else { continue };
-            let (rated, sources) = users.of(at, place);
+        for (at, user) in judged.iter_mut().enumerate() {
+            let Some(top) = &mut user.top else { continue };
+            let (rated, sources) = users.of(at, at);
             let mut sources: Vec<&mut [f32]> = sources.collect();
-            let scores = match shard.blend {
+            match shard.blend {
                 Some(blend) => {
-                    blend.scores(&sources, &shard.baselines.train_counts[rows.clone()], blended);
-                    &mut *blended
+                    let counts = &shard.baselines.train_counts[rows.clone()];
+                    blend.offer(&mut sources, counts, shard.rows.start, &rated.items, top);
                 }
-                None => &mut *sources[0],
-            };
-            offer_items(scores, listable, &rated.items, top);
+                None => offer_items(sources[0], listable, &rated.items, top),
+            }
         }
     }
 
@@ -213,33 +297,54 @@ impl ModelAttempt {
         for owned in &self.users.owned {
             let begin = scored.partition_point(|scored| scored.row < owned.rows.start);
             let end = scored.partition_point(|scored| scored.row < owned.rows.end);
-            let (mut lists, mut sweep) = (RankingSums::default(), SweepSums::default());
-            let [mut rating, mut baseline] = <[RatingSums; 2]>::default();
-            for user in &scored[begin..end] {
-                rating.merge(&user.rating);
-                baseline.merge(&user.baseline);
-                sweep.add(user);
-                if let Some((outcome, list)) = &user.outcome {
-                    lists.add(outcome);
-                    if !outcome.newcomer {
-                        exposure.add(list);
-                    }
-                }
-            }
-            shards.push(ShardEvaluationSums {
-                shard: owned.shard,
-                rating: Some(rating_sums(&rating)),
-                rating_baseline: Some(rating_sums(&baseline)),
-                model: Some(list_sums(&lists.model)),
-                popularity: Some(list_sums(&lists.popularity)),
-                random: Some(list_sums(&lists.random)),
-                newcomers: Some(list_sums(&lists.newcomers)),
-                sweep: Some(sweep.of_shard(owned.shard)),
-            });
+            shards.push(self.shard_sums(owned, &scored[begin..end], &mut exposure));
         }
         // A list has an item once, and users are counted in a u32.
         let counts: Vec<u32> = exposure.counts().iter().map(|&count| count as u32).collect();
         ModelEvaluateDone { shards, exposure: wire::to_bytes(&counts) }
+    }
+
+    /// The sums over the users of a shard, in row order.
+    fn shard_sums(
+        &self,
+        owned: &OwnedShard,
+        scored: &[Scored],
+        exposure: &mut Exposure,
+    ) -> ShardEvaluationSums {
+        let (mut lists, mut sweep) = (RankingSums::default(), SweepSums::default());
+        let [mut rating, mut baseline] = <[RatingSums; 2]>::default();
+        let (ratings, held_out) = (self.users.rating_rows(), self.users.held_out());
+        let is_newcomer = |row: usize| ratings.row(row).slots.is_empty();
+        for user in scored {
+            let of_sweep = user.outcome.as_ref().map(|(outcome, _)| {
+                let [model, popularity] = [&outcome.model, &outcome.popularity].map(whole_list);
+                (model, popularity)
+            });
+            sweep.add(&user.rating, is_newcomer(user.row), of_sweep);
+            if let Some((outcome, list)) = &user.outcome {
+                rating.merge(&user.rating);
+                baseline.merge(&user.baseline);
+                lists.add(outcome);
+                if !outcome.newcomer {
+                    exposure.add(list);
+                }
+            }
+        }
+        let in_all = |newcomers: bool| {
+            let rows = owned.rows.clone().filter(|&row| !held_out.row(row).0.is_empty());
+            rows.filter(|&row| is_newcomer(row) == newcomers).count() as u64
+        };
+        let (known, newcomers) = (in_all(false), in_all(true));
+        ShardEvaluationSums {
+            shard: owned.shard,
+            rating: Some(rating_sums(&rating)),
+            rating_baseline: Some(rating_sums(&baseline)),
+            model: Some(list_sums(&lists.model, known)),
+            popularity: Some(list_sums(&lists.popularity, known)),
+            random: Some(list_sums(&lists.random, known)),
+            newcomers: Some(list_sums(&lists.newcomers, newcomers)),
+            sweep: Some(sweep.of_shard(owned.shard)),
+        }
     }
 
     /// Adds the ratings that profiles predict.
@@ -278,52 +383,20 @@ struct Shard<'a> {
     baselines: &'a Baselines,
 }
 
-/// What is summed after a sweep of ALS: see [`crate::train::TrainAttempt::evaluate`].
-#[derive(Debug, Default)]
-struct SweepSums {
-    rating: RatingSums,
-    users: u64,
-    /// Recall and NDCG of the model's lists.
-    model: [f64; 2],
-    /// The same of the popularity lists.
-    popularity: [f64; 2],
+/// ALS by itself, and what it is measured by.
+struct ByFactors<'a> {
+    source: &'a Source,
+    settings: &'a Settings,
+    /// By own row.
+    users: &'a Arc<Factors>,
+    baselines: &'a Arc<Baselines>,
 }
 
-impl SweepSums {
-    /// Adds a user; the list of one without training ratings is no model's.
-    fn add(&mut self, user: &Scored) {
-        self.rating.merge(&user.rating);
-        let Some((outcome, _)) = user.outcome.as_ref().filter(|(outcome, _)| !outcome.newcomer) else {
-            return;
-        };
-        self.users += 1;
-        for (sums, lists) in [(&mut self.model, &outcome.model), (&mut self.popularity, &outcome.popularity)]
-        {
-            // The last cutoff is the length of the lists.
-            let [.., whole] = &lists.at;
-            sums[0] += whole.recall;
-            sums[1] += whole.ndcg;
-        }
-    }
-
-    fn of_shard(&self, shard: u32) -> ShardMetricSums {
-        let RatingSums { pairs, squared_error, absolute_error, rating, squared_rating } = self.rating;
-        let ([recall_at_20, ndcg_at_20], [popularity_recall_at_20, popularity_ndcg_at_20]) =
-            (self.model, self.popularity);
-        ShardMetricSums {
-            shard,
-            pairs,
-            squared_error,
-            absolute_error,
-            rating,
-            squared_rating,
-            ranked_users: self.users,
-            recall_at_20,
-            ndcg_at_20,
-            popularity_recall_at_20,
-            popularity_ndcg_at_20,
-        }
-    }
+/// What a sweep is judged by: the whole list.
+fn whole_list(outcome: &ListOutcome) -> ListScore {
+    // The last cutoff is the length of the lists.
+    let [.., whole] = &outcome.at;
+    ListScore { recall: whole.recall, ndcg: whole.ndcg }
 }
 
 fn rating_sums(sums: &RatingSums) -> proto::RatingSums {
@@ -331,14 +404,25 @@ fn rating_sums(sums: &RatingSums) -> proto::RatingSums {
     proto::RatingSums { pairs, squared_error, absolute_error, rating, squared_rating }
 }
 
-fn list_sums(sums: &ListSums) -> proto::ListSums {
-    let at = CUTOFFS.iter().zip(&sums.at).map(|(&cutoff, score)| ListScoreSums {
-        k: cutoff as u32,
-        precision: score.precision,
-        recall: score.recall,
-        ndcg: score.ndcg,
-        average_precision: score.average_precision,
-        reciprocal_rank: score.reciprocal_rank,
-    });
-    proto::ListSums { users: sums.users, at: at.collect(), novelty: sums.novelty, diversity: sums.diversity }
+fn list_sums(sums: &ListSums, users_in_all: u64) -> proto::ListSums {
+    let scores = |at: &[RankingScore]| {
+        let pairs = CUTOFFS.iter().zip(at);
+        let score = pairs.map(|(&cutoff, score)| ListScoreSums {
+            k: cutoff as u32,
+            precision: score.precision,
+            recall: score.recall,
+            ndcg: score.ndcg,
+            average_precision: score.average_precision,
+            reciprocal_rank: score.reciprocal_rank,
+        });
+        score.collect()
+    };
+    proto::ListSums {
+        users: sums.users,
+        at: scores(&sums.at),
+        novelty: sums.novelty,
+        diversity: sums.diversity,
+        squares: scores(&sums.squares),
+        users_in_all,
+    }
 }

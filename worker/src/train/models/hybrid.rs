@@ -37,6 +37,41 @@ struct Collected {
     row: usize,
     /// Global item rows, ascending, with the level of each source.
     items: Vec<(u32, Vec<f32>)>,
+    /// Of each source the highest levels among them.
+    best: Vec<TopK<u32>>,
+}
+
+impl Collected {
+    fn new(row: usize, sources: usize) -> Self {
+        Self { row, items: Vec::new(), best: vec![TopK::new(CANDIDATES_PER_SOURCE); sources] }
+    }
+
+    /// Adds those of a shard's best items by each source that can be among the best of all shards.
+    fn add_best(&mut self, blend: &Blend, sources: &[&[f32]], first_row: u32) {
+        let mut rows: Vec<u32> = Vec::new();
+        for (source, scores) in sources.iter().enumerate() {
+            let mut top = TopK::new(CANDIDATES_PER_SOURCE);
+            // What is lower has as many above it as are kept.
+            let floor = blend.score_below(source, self.best[source].threshold());
+            for (row, &score) in (0..).zip(*scores).filter(|(_, score)| **score != UNKNOWN) {
+                if score >= floor && score >= top.threshold() {
+                    top.push(score, row);
+                }
+            }
+            rows.extend(top.into_sorted().into_iter().map(|(_, row)| row));
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        for row in rows {
+            let levels = sources.iter().enumerate();
+            let levels = levels.map(|(source, scores)| blend.level(source, scores[row as usize]));
+            let levels: Vec<f32> = levels.collect();
+            for (best, level) in self.best.iter_mut().zip(&levels) {
+                best.push(*level, first_row + row);
+            }
+            self.items.push((first_row + row, levels));
+        }
+    }
 }
 
 impl ModelAttempt {
@@ -184,7 +219,7 @@ impl ModelAttempt {
         let sources = self.open_all(&step.folders).await?;
         let held_out = |row: &usize| !self.users.held_out().row(*row).0.is_empty();
         let users = self.sampled_users(step.users_max).into_iter().filter(held_out);
-        let mut users: Vec<Collected> = users.map(|row| Collected { row, items: Vec::new() }).collect();
+        let mut users: Vec<Collected> = users.map(|row| Collected::new(row, step.sources.len())).collect();
         for shard in 0..self.items.shards.count() {
             let models = self.open_shard(&sources, shard).await?;
             let (attempt, blend, baselines) = (Arc::clone(self), Arc::clone(&blend), Arc::clone(&baselines));
@@ -198,9 +233,7 @@ impl ModelAttempt {
                         &models,
                         &baselines.train_counts,
                         scored,
-                        |at, sources| {
-                            collect_best(&blend, sources, first, &mut users[at].items);
-                        },
+                        |at, sources| users[at].add_best(&blend, sources, first),
                     );
                 });
                 users
@@ -250,27 +283,6 @@ fn merged(mut all: Vec<ScoreHistogram>, more: Vec<ScoreHistogram>) -> Vec<ScoreH
         sum.merge(histogram);
     }
     all
-}
-
-/// Adds a shard's best items by each source.
-fn collect_best(blend: &Blend, sources: &[&[f32]], first_row: u32, items: &mut Vec<(u32, Vec<f32>)>) {
-    let mut rows: Vec<u32> = Vec::new();
-    for scores in sources {
-        let mut top = TopK::new(CANDIDATES_PER_SOURCE);
-        for (row, &score) in (0..).zip(*scores).filter(|(_, score)| **score != UNKNOWN) {
-            if score >= top.threshold() {
-                top.push(score, row);
-            }
-        }
-        rows.extend(top.into_sorted().into_iter().map(|(_, row)| row));
-    }
-    rows.sort_unstable();
-    rows.dedup();
-    items.extend(rows.into_iter().map(|row| {
-        let levels = sources.iter().enumerate();
-        let levels = levels.map(|(source, scores)| blend.level(source, scores[row as usize]));
-        (first_row + row, levels.collect())
-    }));
 }
 
 /// Of the best items of all shards, the best of all by each source.
@@ -364,6 +376,8 @@ fn read_candidates(file: &TensorFile, sources: usize) -> Result<Vec<Candidates>,
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -381,6 +395,46 @@ mod tests {
         let file = TensorFile::from_bytes("c", &candidates_bytes("c", &users, 2).unwrap()).unwrap();
         assert_eq!(read_candidates(&file, 2).unwrap(), users);
         assert!(read_candidates(&file, 3).is_err());
+    }
+
+    proptest! {
+        /// What is passed over while shards are gone through is not among the best in the end.
+        #[test]
+        fn candidates_are_those_of_every_shards_best(
+            numbers in prop::collection::vec(0_u16..400, 7..60),
+            shards in 1_usize..8,
+            rows in 1_usize..260,
+        ) {
+            let knots = || {
+                let knots = (0..9).map(|knot| (knot as f32 * 40.0, knot as f32 / 9.0));
+                Calibration::from_knots(knots.collect()).unwrap()
+            };
+            let blend = Blend::new(vec![(knots(), 0.5), (knots(), 0.5)]);
+            let score = |at: usize| match numbers[at % numbers.len()] {
+                // Some items are not known to a source.
+                number if number % 11 == 0 => UNKNOWN,
+                number => f32::from(number) + (at % 13) as f32 / 16.0,
+            };
+            let mut collected = Collected::new(0, 2);
+            let mut everything: Vec<(u32, Vec<f32>)> = Vec::new();
+            for shard in 0..shards {
+                let of_source = |source: usize| -> Vec<f32> {
+                    (0..rows).map(|row| score((shard * rows + row) * 3 + source * 17)).collect()
+                };
+                let scores = [of_source(0), of_source(1)];
+                let first = (shard * rows) as u32;
+                collected.add_best(&blend, &[&scores[0], &scores[1]], first);
+                for row in 0..rows {
+                    let levels = (0..2).map(|source| blend.level(source, scores[source][row])).collect();
+                    everything.push((first + row as u32, levels));
+                }
+            }
+            let found = candidates(&collected.items, 2, Vec::new());
+            // By level and then row, of all items.
+            let expected = candidates(&everything, 2, Vec::new());
+            prop_assert_eq!(found.rows, expected.rows);
+            prop_assert_eq!(found.levels, expected.levels);
+        }
     }
 
     #[test]

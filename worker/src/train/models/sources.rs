@@ -163,6 +163,19 @@ impl Source {
         Ok(Self { folder, manifest, kind })
     }
 
+    /// The factors of the own users, by own row, if lists are made by factors.
+    pub(super) fn factors(&self) -> Option<(&Settings, &Arc<Factors>)> {
+        match &self.kind {
+            Kind::Als { settings, users } => Some((settings, users)),
+            Kind::Neighbours { .. } => None,
+        }
+    }
+
+    /// Where the parts are.
+    pub(super) fn folder(&self) -> (&str, &Manifest) {
+        (&self.folder.path, &self.manifest)
+    }
+
     /// Reads the part of an item shard.
     pub(super) async fn shard(&self, attempt: &ModelAttempt, shard: u32) -> Result<ShardScores, TrainError> {
         let rows = attempt.items.shards.shard_rows(shard);

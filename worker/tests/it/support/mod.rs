@@ -46,7 +46,7 @@ pub(crate) struct Workers {
     pub(crate) store: Store,
     /// Bytes that the workers write to each other's sockets.
     pub(crate) counted: Counted,
-    peers: Vec<WorkerPeer>,
+    pub(crate) peers: Vec<WorkerPeer>,
     channels: Vec<Channel>,
     attempt: AtomicU32,
     shutdown: Shutdown,
@@ -95,7 +95,7 @@ impl Workers {
     }
 
     /// Each shard to the workers in turn.
-    fn owners(&self, shards: u32) -> Vec<ShardOwner> {
+    pub(crate) fn owners(&self, shards: u32) -> Vec<ShardOwner> {
         let owner = |side: Side, shard: u32| ShardOwner {
             side: side.into(),
             shard,
@@ -104,13 +104,17 @@ impl Workers {
         (0..shards).flat_map(|shard| [owner(Side::Users, shard), owner(Side::Items, shard)]).collect()
     }
 
-    fn next_attempt(&self) -> u32 {
+    pub(crate) fn next_attempt(&self) -> u32 {
         self.attempt.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     async fn on_one(&self, worker: usize, attempt: u32, step: Step) -> Result<Event, Status> {
+        self.on_one_of(JOB, worker, attempt, step).await
+    }
+
+    async fn on_one_of(&self, job: &str, worker: usize, attempt: u32, step: Step) -> Result<Event, Status> {
         let request =
-            StepRequest { cluster_id: CLUSTER.into(), job_id: JOB.into(), attempt, step: Some(step) };
+            StepRequest { cluster_id: CLUSTER.into(), job_id: job.into(), attempt, step: Some(step) };
         let mut client = WorkerJobsClient::new(self.channels[worker].clone())
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -125,8 +129,14 @@ impl Workers {
     }
 
     /// The same step on every worker at once; results in the workers' order.
-    async fn on_all(&self, attempt: u32, step: Step) -> Result<Vec<Event>, Status> {
+    pub(crate) async fn on_all(&self, attempt: u32, step: Step) -> Result<Vec<Event>, Status> {
         try_join_all((0..self.peers.len()).map(|worker| self.on_one(worker, attempt, step.clone()))).await
+    }
+
+    /// The same step of a part of the job, which workers know by a name of its own.
+    pub(crate) async fn on_all_of(&self, part: &str, attempt: u32, step: Step) -> Result<Vec<Event>, Status> {
+        let workers = 0..self.peers.len();
+        try_join_all(workers.map(|worker| self.on_one_of(part, worker, attempt, step.clone()))).await
     }
 
     /// Lets go of the job on every worker.

@@ -85,6 +85,7 @@ impl<'a> ModelRun<'a> {
             cuts_path,
             owners: workers.owners(dataset.shard_count),
             workers: workers.peers.clone(),
+            kept_by: String::new(),
         };
         let mut sums = Vec::new();
         for event in run.on_all(Step::ModelLoad(load)).await? {
@@ -187,7 +188,17 @@ impl<'a> ModelRun<'a> {
         folders: Vec<ModelFolder>,
         hybrid: Option<HybridModel>,
     ) -> Result<(Vec<ShardEvaluationSums>, Vec<u32>), Status> {
-        let step = ModelEvaluate { folders, hybrid, ranking_users_max: 0, seed: 1 };
+        self.evaluate_some(folders, hybrid, None).await
+    }
+
+    /// The same over a sample of the users.
+    pub(crate) async fn evaluate_some(
+        &self,
+        folders: Vec<ModelFolder>,
+        hybrid: Option<HybridModel>,
+        sample: Option<UserSample>,
+    ) -> Result<(Vec<ShardEvaluationSums>, Vec<u32>), Status> {
+        let step = ModelEvaluate { folders, hybrid, sample, seed: 1 };
         let (mut shards, mut exposure) = (Vec::new(), vec![0; self.dataset.items as usize]);
         for event in self.on_all(Step::ModelEvaluate(step)).await? {
             let Event::ModelEvaluateDone(done) = event else { panic!("{event:?}") };

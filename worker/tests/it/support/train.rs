@@ -109,7 +109,7 @@ impl Workers {
         }
         let manifest = Manifest::new("checkpoint", objects);
         manifest.write(&self.store, &path).await.unwrap();
-        let evaluate = TrainEvaluate { path: path.clone(), sweep: parameters.sweeps, ranking_users_max: 0 };
+        let evaluate = TrainEvaluate { path: path.clone(), sweep: parameters.sweeps, sample: None };
         let mut metrics = Vec::new();
         for event in self.on_all(attempt, Step::TrainEvaluate(evaluate)).await? {
             let Event::TrainEvaluateDone(done) = event else { panic!("{event:?}") };
