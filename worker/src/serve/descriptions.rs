@@ -79,6 +79,17 @@ impl Descriptions {
         self.genre_numbers(row).iter().map(|number| &*self.genre_names[*number as usize])
     }
 
+    /// The genres that some row has, in no particular order.
+    pub fn genre_names(&self) -> impl Iterator<Item = &str> {
+        self.genre_names.iter().map(|genre| &**genre)
+    }
+
+    /// Whether some row has the genre, as a filter names it.
+    #[must_use]
+    pub fn has_genre(&self, name: &str) -> bool {
+        self.marks(&[name.to_owned()]).contains(&true)
+    }
+
     /// The numbers of a row's genres.
     pub(super) fn genre_numbers(&self, row: usize) -> &[u32] {
         &self.genre_numbers[self.spans[row] as usize..self.spans[row + 1] as usize]
