@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use shoal_proto::v1::{
-    EntityId, Evaluation, HeldOutReport, ItemFilter, ListEvaluation, ModelParameters, RatingMetrics, Similarity,
-    entity_id::Kind, model_parameters::Model,
+    EntityId, Evaluation, HeldOutReport, ItemFilter, ListEvaluation, ModelParameters, RatingMetrics,
+    Similarity, entity_id::Kind, model_parameters::Model,
 };
 
 use crate::split;
@@ -75,6 +75,7 @@ pub fn held_out_lines(report: &HeldOutReport) -> Vec<String> {
         lines.push(format!("{} rejected × {} ({places})", rejection.count, rejection.reason));
     }
     lines
+}
 
 /// Which items may be listed; conditions that are not given are left out.
 #[must_use]
