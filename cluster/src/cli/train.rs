@@ -391,10 +391,11 @@ enum Ended {
 pub(super) async fn follow_to_the_end(
     client: &ClusterClient,
     job_id: &str,
+    what: &str,
     json: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<Exit> {
-    let job = match follow_trained(client, job_id, "train", json, signals).await? {
+    let job = match follow_trained(client, job_id, what, json, signals).await? {
         Ended::Trained(job) => job,
         Ended::Left(exit) => return Ok(exit),
     };
@@ -499,6 +500,9 @@ async fn ask_what_to_do(signals: &mut Signals) -> Wish {
 pub(super) fn describe(job: &JobInfo) -> String {
     if let Some(dataset) = &job.dataset {
         return format!("Imported {}", super::dataset::describe(dataset));
+    }
+    if let Some(listed) = &job.listed {
+        return super::lists::describe(job, listed);
     }
     let mut text = format!("Trained {} in {}", job.model_version, output::seconds(output::job_seconds(job)));
     for line in job.sweeps.last().map(output::metrics_lines).unwrap_or_default() {

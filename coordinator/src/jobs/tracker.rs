@@ -33,6 +33,8 @@ pub(super) struct Tracker {
     weights: Vec<f64>,
     /// From when, and from which fraction on, the rate is measured.
     rate_from: (Instant, f64),
+    /// What has come of the attempts so far and outlives them.
+    milestones: u32,
 }
 
 impl Tracker {
@@ -51,7 +53,18 @@ impl Tracker {
             step: (0.0, 0.0),
             weights: Vec::new(),
             rate_from: (now, 0.0),
+            milestones: 0,
         }
+    }
+
+    /// Something is done that a later attempt need not do again.
+    pub(super) fn milestone(&mut self) {
+        self.milestones += 1;
+    }
+
+    /// How often something was.
+    pub(super) fn milestones(&self) -> u32 {
+        self.milestones
     }
 
     /// A phase begins whose share of the job is not known.

@@ -79,6 +79,11 @@ impl Descriptions {
         self.genre_numbers(row).iter().map(|number| &*self.genre_names[*number as usize])
     }
 
+    /// The genres that some row has, in no particular order.
+    pub fn genre_names(&self) -> impl Iterator<Item = &str> {
+        self.genre_names.iter().map(|genre| &**genre)
+    }
+
     /// The numbers of a row's genres.
     pub(super) fn genre_numbers(&self, row: usize) -> &[u32] {
         &self.genre_numbers[self.spans[row] as usize..self.spans[row + 1] as usize]
@@ -93,7 +98,7 @@ impl Descriptions {
     }
 
     /// Whether some row has a genre of this case-folded name.
-    pub(super) fn has_genre(&self, name: &str) -> bool {
+    pub(crate) fn has_genre(&self, name: &str) -> bool {
         self.genres_named.contains_key(name)
     }
 }

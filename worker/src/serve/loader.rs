@@ -77,6 +77,18 @@ impl Loader {
         Self { store, cache, sources: Arc::default(), items, lists }
     }
 
+    /// One with a cache and manifests of its own, for what is not served. What this one's owner holds is shared.
+    #[must_use]
+    pub fn apart(&self, cache: LocalCache) -> Self {
+        Self {
+            store: self.store.clone(),
+            cache,
+            sources: Arc::default(),
+            items: Arc::clone(&self.items),
+            lists: Arc::clone(&self.lists),
+        }
+    }
+
     /// Loads and checks one shard. `components` has the versions that the version blends, if it does.
     ///
     /// # Errors

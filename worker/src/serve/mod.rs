@@ -11,6 +11,7 @@
 //! Caveats: a shard's factors are mapped, so their first pass after a restart reads the disk (the
 //! check at loading is that pass); titles, genres, popularity and what bounds scores are kept on the heap.
 
+mod best;
 mod blended;
 mod catalogue;
 mod descriptions;
@@ -34,6 +35,7 @@ mod source;
 mod top_n;
 mod version;
 
+pub use best::{BestOfShards, Found};
 pub use descriptions::Descriptions;
 pub use desired::{Difference, difference};
 pub use dot::{dot, norm};
@@ -44,7 +46,7 @@ pub use fold_in::{FoldIn, FoldInError, Folded, Rated};
 pub use loader::Loader;
 pub use neighbours::RatedItems;
 pub use query::{ItemQuery, N_MAX, QueryError, check_shards};
-pub(crate) use query::{elements, rated_items};
+pub(crate) use query::{copy, elements, rated_items};
 pub use representation::Representation;
 pub use screen::{Bounds, Screen};
 pub use shard::{Hit, ItemShard, ItemVectors, UserShard, UserVectors};

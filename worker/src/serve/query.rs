@@ -1,5 +1,7 @@
 //! A query for the best items, checked once when it arrives.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use shoal_proto::v1::{Objective, ScoreKind, TopItemsRequest};
 
@@ -107,8 +109,8 @@ pub struct ItemQuery {
     pub exclude: Vec<u32>,
     /// Whether hits carry the predicted rating.
     pub with_predicted_rating: bool,
-    /// What may be listed.
-    pub filter: Option<ItemFilter>,
+    /// What may be listed; queries may share it.
+    pub filter: Option<Arc<ItemFilter>>,
     /// Whether hits carry what items are compared by: their factors, or what takes the place of these.
     pub with_factors: bool,
     /// For popularity the window (0 for all time), for a trend the half-life, in seconds.
@@ -163,7 +165,8 @@ impl ItemQuery {
                 .clone()
                 .map(ItemFilter::try_from)
                 .transpose()
-                .map_err(|_| QueryError::FilterId)?,
+                .map_err(|_| QueryError::FilterId)?
+                .map(Arc::new),
             with_factors: request.with_factors,
             window_seconds: request.window_seconds,
             newest_unix_s: request.newest_unix_s,
@@ -217,6 +220,11 @@ pub fn check_shards(shards: &[u32]) -> Result<(), QueryError> {
 fn finite_vector(field: &'static str, bytes: &Bytes) -> Result<Vec<f32>, QueryError> {
     let vector: Vec<f32> = elements(field, bytes)?;
     if vector.iter().all(|value| value.is_finite()) { Ok(vector) } else { Err(QueryError::NotFinite(field)) }
+}
+
+/// A slice as its little-endian bytes.
+pub(crate) fn copy<T: bytemuck::NoUninit>(values: &[T]) -> Bytes {
+    Bytes::copy_from_slice(bytemuck::cast_slice(values))
 }
 
 /// Little-endian elements, wherever the message's buffer put them.

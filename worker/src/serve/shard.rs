@@ -5,25 +5,27 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
+use bytes::Bytes;
 use shoal_common::ids::EntityId;
-use shoal_proto::v1::{Objective, ScoreKind};
+use shoal_proto::v1::{LookupUserReply, Objective, ScoreKind};
 
 use super::{
     blended::{Blended, SOURCES},
     descriptions::Descriptions,
     factors::FactorPart,
-    filter::RowFilter,
+    filter::{ItemFilter, RowFilter},
     neighbours::{NeighbourLists, RatedItems},
     norm,
     predicted::by_profile,
     profiles::{FeatureVectors, Profile},
-    query::{ItemQuery, QueryError},
+    query::{ItemQuery, QueryError, copy},
     ratings::RatingsPart,
     screen::Screen,
     top_n::{FactorRows, Scoring, Selection, predict_row, rating_base, top_n},
 };
 use crate::{
     als::{gramian::shard_gramian, kernel::Kernel},
+    dataset::row::IdRef,
     popularity::{Decay, Newness, Window, recent, trend},
 };
 
@@ -60,21 +62,68 @@ impl UserShard {
         self.factors.rows()
     }
 
+    /// The id of a row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn id(&self, row: usize) -> IdRef<'_> {
+        self.factors.ids().get_ref(row)
+    }
+
+    /// The row of a user, if the user is of this shard.
+    #[must_use]
+    pub fn row(&self, id: &EntityId) -> Option<usize> {
+        self.factors.ids().find(id)
+    }
+
     /// A user's vectors, if the user is of this shard.
     #[must_use]
     pub fn user(&self, id: &EntityId) -> Option<UserVectors<'_>> {
-        let row = self.factors.ids().find(id)?;
+        Some(self.vectors(self.row(id)?))
+    }
+
+    /// The vectors of a row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn vectors(&self, row: usize) -> UserVectors<'_> {
         let vector = |objective| self.factors.factors(objective).map_or(&[][..], |factors| factors.row(row));
         let biases = self.factors.rating_biases();
         let biases = biases.or_else(|| self.baselines.as_ref().and_then(FactorPart::rating_biases));
-        Some(UserVectors {
+        UserVectors {
             ranking: vector(Objective::Ranking),
             rating: vector(Objective::Rating),
             rating_bias: biases.map_or(0.0, |biases| biases[row]),
             seen_items: self.ratings.rated(row),
             ratings: self.ratings.ratings(row),
             train_count: self.factors.train_counts()[row],
-        })
+        }
+    }
+}
+
+impl UserVectors<'_> {
+    /// The user's side of a query, as a router is told.
+    #[must_use]
+    pub fn to_message(&self, with_ratings: bool) -> LookupUserReply {
+        let of_user = LookupUserReply {
+            seen_items: copy(self.seen_items),
+            ratings: if with_ratings { copy(self.ratings) } else { Bytes::new() },
+            ..LookupUserReply::default()
+        };
+        // All of this user's ratings are held out: the vectors are untrained, so the version knows
+        // no more of the user than what has been seen.
+        if self.train_count == 0 {
+            return of_user;
+        }
+        LookupUserReply {
+            known: true,
+            ranking_factors: copy(self.ranking),
+            rating_factors: copy(self.rating),
+            rating_bias: self.rating_bias,
+            ..of_user
+        }
     }
 }
 
@@ -122,7 +171,7 @@ struct Prepared<'a> {
     query: &'a ItemQuery,
     base: f32,
     predictor: Option<(FactorRows<'a>, &'a [f32])>,
-    filter: Option<RowFilter<'a>>,
+    filter: Option<Arc<RowFilter<'a>>>,
     table: Option<TableScores>,
     /// What ratings are expected to be above an item's bias.
     expected: f64,
@@ -167,6 +216,24 @@ pub(super) struct TableScores {
     pub(super) sources: Vec<Vec<f32>>,
 }
 
+/// Filters as the rows of a shard are asked; one that queries share is resolved once.
+struct ShardFilters<'a> {
+    shard: &'a ItemShard,
+    last: Option<(&'a Arc<ItemFilter>, Arc<RowFilter<'a>>)>,
+}
+
+impl<'a> ShardFilters<'a> {
+    fn of(&mut self, query: &'a ItemQuery) -> Option<Arc<RowFilter<'a>>> {
+        let filter = query.filter.as_ref()?;
+        if let Some((_, resolved)) = self.last.as_ref().filter(|(last, _)| Arc::ptr_eq(last, filter)) {
+            return Some(Arc::clone(resolved));
+        }
+        let resolved = Arc::new(filter.of_shard(self.shard.factors.ids(), &self.shard.descriptions));
+        self.last = Some((filter, Arc::clone(&resolved)));
+        Some(resolved)
+    }
+}
+
 /// An item's side of a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ItemVectors<'a> {
@@ -205,6 +272,15 @@ impl ItemShard {
     #[must_use]
     pub fn id(&self, row: usize) -> EntityId {
         self.factors.ids().get(row)
+    }
+
+    /// The id of a row, borrowed.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn id_ref(&self, row: usize) -> IdRef<'_> {
+        self.factors.ids().get_ref(row)
     }
 
     /// What people see of the rows.
@@ -303,8 +379,11 @@ impl ItemShard {
         rating_mean: f64,
         cancelled: &AtomicBool,
     ) -> Result<Option<Vec<Vec<Hit>>>, QueryError> {
-        let prepared: Vec<Prepared<'_>> =
-            queries.iter().map(|query| self.prepare(query, rating_mean)).collect::<Result<_, _>>()?;
+        let mut filters = ShardFilters { shard: self, last: None };
+        let prepared: Vec<Prepared<'_>> = queries
+            .iter()
+            .map(|query| self.prepare(query, filters.of(query), rating_mean))
+            .collect::<Result<_, _>>()?;
         let selections: Vec<Selection<'_>> = prepared
             .iter()
             .zip(floors)
@@ -318,8 +397,12 @@ impl ItemShard {
     }
 
     /// What is worked out once for a query and this shard.
-    fn prepare<'a>(&'a self, query: &'a ItemQuery, rating_mean: f64) -> Result<Prepared<'a>, QueryError> {
-        let filter = query.filter.as_ref();
+    fn prepare<'a>(
+        &'a self,
+        query: &'a ItemQuery,
+        filter: Option<Arc<RowFilter<'a>>>,
+        rating_mean: f64,
+    ) -> Result<Prepared<'a>, QueryError> {
         let base = rating_base(rating_mean, query.rating_bias);
         let expected = rating_mean + f64::from(query.rating_bias);
         let vectors = self.vectors.as_deref().filter(|_| !query.profile.is_empty());
@@ -328,7 +411,7 @@ impl ItemShard {
             query,
             base,
             predictor: if query.with_predicted_rating { self.predictor(query)? } else { None },
-            filter: filter.map(|filter| filter.of_shard(self.factors.ids(), &self.descriptions)),
+            filter,
             table: self.table_scores(query, base, expected)?,
             expected,
             lists: self.lists().filter(|_| query.with_predicted_rating),
@@ -351,7 +434,7 @@ impl ItemShard {
             counts,
             first_row: self.first_row,
             exclude: &query.exclude,
-            filter: prepared.filter.as_ref(),
+            filter: prepared.filter.as_deref(),
             n: if nothing { 0 } else { query.n },
             floor,
         })

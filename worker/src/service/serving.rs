@@ -11,7 +11,6 @@ mod scoring;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use shoal_common::{
     compute::Compute,
     ids::EntityId,
@@ -29,7 +28,7 @@ use tonic::{Request, Response, Status};
 
 use self::scoring::{AskedShards, Work};
 use super::admission::Admission;
-use crate::serve::{ItemQuery, ItemShard, LoadedModels, LoadedVersion, QueryError, check_shards};
+use crate::serve::{ItemQuery, ItemShard, LoadedModels, LoadedVersion, QueryError, check_shards, copy};
 
 /// The query service of one worker.
 #[derive(Debug)]
@@ -222,11 +221,6 @@ fn shard_missing(version: &str, side: &str, shard: u32) -> Status {
 /// When the caller stops waiting.
 fn deadline_of<T>(request: &Request<T>) -> Option<Instant> {
     timeout_of(request.metadata()).map(|timeout| Instant::now() + timeout)
-}
-
-/// A slice as its little-endian bytes.
-fn copy<T: bytemuck::NoUninit>(values: &[T]) -> Bytes {
-    Bytes::copy_from_slice(bytemuck::cast_slice(values))
 }
 
 fn score_name(score: ScoreKind) -> &'static str {

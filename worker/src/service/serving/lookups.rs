@@ -11,24 +11,7 @@ use super::{copy, describe, entity_ids, invalid, not_loaded};
 use crate::serve::{ItemShard, ItemVectors, LoadedVersion, UserShard, check_shards, elements};
 
 pub(super) fn user(shard: &UserShard, user: &EntityId, with_ratings: bool) -> LookupUserReply {
-    let Some(vectors) = shard.user(user) else { return LookupUserReply::default() };
-    let of_user = LookupUserReply {
-        seen_items: copy(vectors.seen_items),
-        ratings: if with_ratings { copy(vectors.ratings) } else { Default::default() },
-        ..LookupUserReply::default()
-    };
-    // All of this user's ratings are held out: the vectors are untrained, so the version knows
-    // no more of the user than what has been seen.
-    if vectors.train_count == 0 {
-        return of_user;
-    }
-    LookupUserReply {
-        known: true,
-        ranking_factors: copy(vectors.ranking),
-        rating_factors: copy(vectors.rating),
-        rating_bias: vectors.rating_bias,
-        ..of_user
-    }
+    shard.user(user).map_or_else(LookupUserReply::default, |vectors| vectors.to_message(with_ratings))
 }
 
 /// One item, with its neighbours.

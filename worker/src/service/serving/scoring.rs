@@ -9,13 +9,13 @@ use std::sync::{
 };
 
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-use shoal_common::{compute::ComputeError, topk::TopK};
+use shoal_common::compute::ComputeError;
 use shoal_proto::v1::{Hits, ItemHit, KnownGenres, ScoreKind};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::{Serving, copy, describe, invalid};
-use crate::serve::{Hit, ItemQuery, ItemShard, LoadedVersion, QueryError, Representation};
+use crate::serve::{BestOfShards, Hit, ItemQuery, ItemShard, LoadedVersion, QueryError, Representation};
 
 /// Elements of factors in all up to which scoring takes less than handing it to another thread and back would: tens of
 /// microseconds, for which other tasks of this thread can wait.
@@ -115,29 +115,21 @@ impl Work {
     /// Scores every shard, sharing the work out when there is enough of it. The best of all do not depend
     /// on how many threads there are.
     fn score(&self, cancelled: &AtomicBool) -> Result<Scored, Unscored> {
-        let nothing = vec![f32::NEG_INFINITY; self.queries.len()];
-        let mut found: Vec<TopK<()>> = self.queries.iter().map(|query| TopK::new(query.n)).collect();
-        let note = |found: &mut [TopK<()>], lists: &[Vec<Hit>]| {
-            for (found, hits) in found.iter_mut().zip(lists) {
-                hits.iter().for_each(|hit| found.push(hit.score, ()));
-            }
-        };
-        let floors = |found: &[TopK<()>]| -> Vec<f32> { found.iter().map(TopK::threshold).collect() };
-        let mut scored = Vec::with_capacity(self.shards.len());
-        if self.elements() < PARALLEL_ELEMENTS_MIN || rayon::current_num_threads() == 1 {
-            for (_, shard) in &self.shards {
-                let lists = self.score_shard(shard.as_deref(), &floors(&found), cancelled)?;
-                note(&mut found, lists.as_deref().unwrap_or_default());
-                scored.push(lists);
-            }
+        let best = if self.elements() < PARALLEL_ELEMENTS_MIN || rayon::current_num_threads() == 1 {
+            let shards = self.shards.iter().map(|(_, shard)| shard.as_deref());
+            let best = BestOfShards::one_by_one(shards, &self.queries, self.version.rating_mean, cancelled);
+            best.map_err(Unscored::Query)?.ok_or(Unscored::Cancelled)?
         } else {
+            let nothing = vec![f32::NEG_INFINITY; self.queries.len()];
             let score = |(_, shard): &(u32, Option<Arc<ItemShard>>)| {
                 self.score_shard(shard.as_deref(), &nothing, cancelled)
             };
-            scored = self.shards.par_iter().map(score).collect::<Result<_, _>>()?;
-            scored.iter().flatten().for_each(|lists| note(&mut found, lists));
-        }
-        let floors = floors(&found);
+            let lists: Vec<_> = self.shards.par_iter().map(score).collect::<Result<_, _>>()?;
+            let mut best = BestOfShards::new(&self.queries);
+            lists.into_iter().for_each(|lists| best.add(lists));
+            best
+        };
+        let (floors, scored) = (best.floors(), best.into_lists());
         let described = self.shards.iter().zip(scored).map(|((number, shard), lists)| {
             (*number, shard.as_ref().zip(lists).map(|(shard, lists)| self.hits(shard, &lists, &floors)))
         });
