@@ -13,6 +13,8 @@ use shoal_proto::v1::{
     ServedModel, StartListsRequest, StartTrainingRequest, SweepMetrics, VersionState,
 };
 
+use super::import_report::import_report_json;
+
 /// A Unix time as ISO 8601, `null` for none.
 #[must_use]
 pub fn iso_time(unix_ms: i64) -> Value {
@@ -52,33 +54,10 @@ pub fn dataset(info: &DatasetInfo) -> Value {
         "manifest_checksum": info.manifest_checksum,
         "created": iso_time(info.created_unix_ms),
         "source_uri": info.source_uri,
-        "report": info.report.as_ref().map(report),
-    })
-}
-
-fn report(report: &ImportReport) -> Value {
-    let rejections: Vec<Value> = report
-        .rejections
-        .iter()
-        .map(|rejection| {
-            let examples: Vec<Value> = rejection
-                .examples
-                .iter()
-                .map(|line| json!({"file": line.file, "line": line.line, "reason": line.reason}))
-                .collect();
-            json!({"reason": rejection.reason, "count": rejection.count, "examples": examples})
-        })
-        .collect();
-    json!({
-        "rows_read": report.rows_read,
-        "rows_accepted": report.rows_accepted,
-        "duplicates": report.duplicates,
-        "bytes_read": report.bytes_read,
-        "files": report.files,
-        "file_count": report.file_count,
-        "rows_not_utf8": report.rows_not_utf8,
-        "characters_replaced": report.characters_replaced,
-        "rejections": rejections,
+        "report": info
+            .report
+            .as_ref()
+            .map(|report| import_report_json(report, info.user_id_kind(), info.item_id_kind())),
     })
 }
 

@@ -15,6 +15,7 @@ mod held_out;
 mod import;
 mod lists;
 mod model;
+mod preview;
 mod remarks;
 mod sample;
 mod steps;
@@ -43,6 +44,7 @@ use crate::{
 
 pub use conventions::settle;
 pub use model::same_training;
+pub(crate) use preview::preview;
 pub use validate::{validate_import, validate_training};
 pub use validate_lists::settle_lists;
 
