@@ -25,12 +25,18 @@ mod train;
 mod up;
 mod worker;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 
 use crate::output::Colour;
 use failure::Exit;
+
+/// Threads for reading and writing files in a role. More of them do not make a disk faster.
+const ROLE_BLOCKING_THREADS: usize = 12;
+
+/// For how long one of them waits for more to do.
+const ROLE_BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -105,7 +111,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.color.choose();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("shoal: cannot start the async runtime: {error}");
@@ -122,6 +128,17 @@ pub fn main() -> ExitCode {
             failure::exit_of(&error).into()
         }
     }
+}
+
+/// The async runtime of a command. A role stays for weeks, and each thread of its own keeps memory of its own: it has
+/// few threads for files, and those that have nothing to do end soon.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all();
+    if matches!(command, Command::Coordinator(_) | Command::Worker(_) | Command::Router(_)) {
+        builder.max_blocking_threads(ROLE_BLOCKING_THREADS).thread_keep_alive(ROLE_BLOCKING_KEEP_ALIVE);
+    }
+    builder.build()
 }
 
 async fn run(command: Command) -> anyhow::Result<Exit> {

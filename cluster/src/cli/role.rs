@@ -1,6 +1,7 @@
 //! What the three roles share in the foreground: settings from file, environment and flags; logs and
 //! metrics; signals; saying where they listen.
 
+mod memory;
 mod metrics_server;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -151,6 +152,7 @@ impl Node {
         let metrics = telemetry::install_metrics()?;
         let shutdown = Shutdown::new();
         spawn_signals(&shutdown)?;
+        memory::spawn_purge(&shutdown);
         if args.supervised {
             leave_with_parent(shutdown.clone(), ORPHAN_DRAIN_MAX)
                 .context("cannot watch the parent process")?;
