@@ -11,10 +11,14 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use shoal_cluster::local::{Addresses, ClusterFile};
 
+use crate::process::Process;
+
 /// How long a cluster may take to be up.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// More than how long a silent node counts as up.
+const LEASE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A running cluster; stopped when dropped.
@@ -140,27 +144,58 @@ impl Cluster {
         Ok((router, metrics))
     }
 
+    /// The processes of the workers.
+    ///
+    /// # Errors
+    /// When a worker is gone.
+    pub fn workers(&self) -> anyhow::Result<Vec<Process>> {
+        let file = ClusterFile::read(&self.dir)?.context("the cluster's file is gone")?;
+        let process = |name: &str| {
+            let addresses =
+                Addresses::read(&self.dir.join(name))?.with_context(|| format!("'{name}' is not running"))?;
+            Ok(Process::new(addresses.pid))
+        };
+        file.workers.iter().map(|worker| process(&worker.name)).collect()
+    }
+
+    /// Kills the workers and waits until they are up again and have loaded what they serve.
+    ///
+    /// # Errors
+    /// When a worker is gone for good or a version is not served again.
+    pub fn restart_workers(&self) -> anyhow::Result<()> {
+        let before: Vec<Process> = self.workers()?;
+        for worker in &before {
+            let killed = Command::new("kill").args(["-KILL", &worker.pid().to_string()]).status()?;
+            anyhow::ensure!(killed.success(), "process {} cannot be ended", worker.pid());
+        }
+        let give_up_at = Instant::now() + START_PATIENCE;
+        let is_new = |workers: &[Process]| workers.iter().zip(&before).all(|(a, b)| a.pid() != b.pid());
+        // Whoever has not beaten yet is still counted as it was before.
+        let seen_at = Instant::now() + LEASE;
+        loop {
+            if Instant::now() >= seen_at && is_new(&self.workers()?) {
+                let shards = &self.json(&["status"])?["shards"];
+                if shards["total"] == shards["fully_replicated"] {
+                    return Ok(());
+                }
+            }
+            if Instant::now() >= give_up_at {
+                bail!(
+                    "the workers do not serve again after {START_PATIENCE:?}; see '{}'",
+                    self.dir.display()
+                );
+            }
+            pause();
+        }
+    }
+
     /// The most memory that each worker has had resident so far, in bytes.
     ///
     /// # Errors
     /// When a worker is gone or the system does not say.
     pub fn peak_memory_of_workers(&self) -> anyhow::Result<Vec<u64>> {
-        let file = ClusterFile::read(&self.dir)?.context("the cluster's file is gone")?;
-        let peak = |name: &str| {
-            let addresses =
-                Addresses::read(&self.dir.join(name))?.with_context(|| format!("'{name}' is not running"))?;
-            peak_memory(addresses.pid)
-        };
-        file.workers.iter().map(|worker| peak(&worker.name)).collect()
+        self.workers()?.iter().map(Process::peak_bytes).collect()
     }
-}
-
-/// VmHWM of a process, in bytes.
-fn peak_memory(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in status")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib * 1024)
 }
 
 impl Drop for Cluster {

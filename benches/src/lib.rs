@@ -13,6 +13,7 @@ pub mod flags;
 pub mod kernels;
 pub mod machine;
 pub mod peers;
+pub mod process;
 pub mod ratings;
 pub mod results;
 pub mod roofline;
