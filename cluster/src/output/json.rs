@@ -10,7 +10,7 @@ use shoal_common::{
 use shoal_proto::v1::{
     AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind,
     ImportReport, JobInfo, JobKind, JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice,
-    ServedModel, StartTrainingRequest, SweepMetrics, VersionState,
+    Preference, ServedModel, StartTrainingRequest, SweepMetrics, VersionState,
 };
 
 /// A Unix time as ISO 8601, `null` for none.
@@ -138,6 +138,9 @@ pub fn parameters(parameters: &AlsParameters) -> Value {
             "regularization_exponent": implicit.regularization_exponent,
             "scaling": name(implicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),
             "confidence": name(implicit.confidence().as_str_name(), "CONFIDENCE_"),
+            "preference": name(implicit.preference().as_str_name(), "PREFERENCE_"),
+            "rating_least": (implicit.preference() == Preference::Height).then_some(implicit.rating_least),
+            "rating_greatest": (implicit.preference() == Preference::Height).then_some(implicit.rating_greatest),
         })),
     })
 }

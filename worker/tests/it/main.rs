@@ -3,6 +3,7 @@
 
 mod imports;
 mod jobs;
+mod likings;
 mod models;
 mod parquet;
 mod serving;
