@@ -11,7 +11,8 @@ pub const COUNTS_MEAN_SHARE_MAX: f64 = 0.25;
 /// What a rating means as preference: how much of a liking it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum PreferenceForm {
-    /// By height, unless the ratings look like counts: their mean is in the lowest quarter of their scale
+    /// By height, unless the ratings look like counts (their mean is in the lowest quarter of their scale) or like a
+    /// selection of likings (the lowest is more than half of the highest)
     Auto,
     /// From 0.1 for the lowest rating of the data set up to 1 for the highest
     Height,
@@ -21,18 +22,40 @@ pub enum PreferenceForm {
     Observed,
 }
 
-/// The preference of the ratings of a data set where nobody chose it. By their height a rating of one star is hardly a
-/// liking. Of counts the height says little and the lowest is a liking too.
-fn guessed(dataset: &DatasetInfo) -> Preference {
-    let (least, span) = (dataset.rating_min, dataset.rating_max - dataset.rating_min);
-    if span <= 0.0 {
-        Preference::Observed
-    } else if dataset.rating_mean - least > COUNTS_MEAN_SHARE_MAX * span {
-        Preference::Height
-    } else if least > 0.0 {
-        Preference::Observed
-    } else {
-        Preference::Positive
+/// What the ratings of a data set look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Marks of liking. By their height a rating of one star is hardly a liking.
+    Marks,
+    /// All the same, as clicks are.
+    Alike,
+    /// High marks of which the low ones were left out before: the lowest is a liking too.
+    Selected,
+    /// Counts, of which the height says little: the lowest is a liking too, if it is above 0.
+    Counts,
+}
+
+impl Look {
+    fn of(dataset: &DatasetInfo) -> Self {
+        let &DatasetInfo { rating_min: least, rating_max: greatest, rating_mean: mean, .. } = dataset;
+        if greatest <= least {
+            Self::Alike
+        } else if least > greatest / 2.0 && least > 0.0 {
+            Self::Selected
+        } else if mean - least > COUNTS_MEAN_SHARE_MAX * (greatest - least) {
+            Self::Marks
+        } else {
+            Self::Counts
+        }
+    }
+
+    fn preference(self, least: f64) -> Preference {
+        match self {
+            Self::Marks => Preference::Height,
+            Self::Alike | Self::Selected => Preference::Observed,
+            Self::Counts if least > 0.0 => Preference::Observed,
+            Self::Counts => Preference::Positive,
+        }
     }
 }
 
@@ -44,7 +67,7 @@ impl AlsArgs {
             PreferenceForm::Positive => Preference::Positive,
             PreferenceForm::Height if dataset.rating_max > dataset.rating_min => Preference::Height,
             PreferenceForm::Height => Preference::Observed,
-            PreferenceForm::Auto => guessed(dataset),
+            PreferenceForm::Auto => Look::of(dataset).preference(dataset.rating_min),
         };
         match preference {
             Preference::Height => (preference, dataset.rating_min, dataset.rating_max),
@@ -65,30 +88,36 @@ impl AlsArgs {
     /// What the ratings of a data set were taken for, for people; `None` where that was not for the program to say.
     #[must_use]
     pub fn guessed_preference(&self, dataset: &DatasetInfo) -> Option<String> {
-        let DatasetInfo { rating_min: least, rating_max: greatest, rating_mean: mean, .. } = dataset;
-        if self.objective == Objective::Explicit
-            || self.preference_form() != PreferenceForm::Auto
-            || greatest <= least
-        {
+        let &DatasetInfo { rating_min: least, rating_max: greatest, rating_mean: mean, .. } = dataset;
+        if self.objective == Objective::Explicit || self.preference_form() != PreferenceForm::Auto {
             return None;
         }
-        let like_counts = format!(
-            "The mean rating, {}, lies in the lowest quarter of {least} to {greatest}, as that of counts does",
-            two_digits(*mean)
-        );
-        Some(match guessed(dataset) {
-            Preference::Observed => format!(
-                "{like_counts}: ALS takes every rating for a liking (--preference height goes by their height)."
+        let look = Look::of(dataset);
+        let reason = match look {
+            Look::Alike => return None,
+            Look::Marks => {
+                return Some(format!(
+                    "ALS goes by the height of ratings: {least} is a tenth of a liking, {greatest} a whole one \
+                     (--preference observed takes all alike)."
+                ));
+            }
+            Look::Selected => {
+                format!(
+                    "The lowest rating, {least}, is more than half of the highest, {greatest}, as after a selection"
+                )
+            }
+            Look::Counts => format!(
+                "The mean rating, {}, lies in the lowest quarter of {least} to {greatest}, as that of counts does",
+                two_digits(mean)
             ),
-            Preference::Positive => format!(
-                "{like_counts}: ALS takes ratings above 0 for likings, and the others for none (--preference height goes by \
-                 their height)."
-            ),
-            Preference::Unspecified | Preference::Height => format!(
-                "ALS goes by the height of ratings: {least} is a tenth of a liking, {greatest} a whole one (--preference \
-                 observed takes all alike)."
-            ),
-        })
+        };
+        let taken = match look.preference(least) {
+            Preference::Positive => "ratings above 0 for likings, and the others for none",
+            Preference::Unspecified | Preference::Observed | Preference::Height => {
+                "every rating for a liking"
+            }
+        };
+        Some(format!("{reason}: ALS takes {taken} (--preference height goes by their height)."))
     }
 }
 
@@ -117,6 +146,9 @@ mod tests {
         assert_eq!(chosen(rated(1.0, 1.0, 1.0), &[]), observed);
         assert_eq!(chosen(rated(1.0, 1.0, 1.0), &["--preference", "height"]), observed);
         assert_eq!(chosen(rated(1.0, 540.0, 5.3), &[]), observed);
+        assert_eq!(chosen(rated(4.0, 5.0, 4.5), &[]), observed);
+        assert_eq!(chosen(rated(1.0, 2.0, 1.5), &[]), (Preference::Height, 1.0, 2.0));
+        assert_eq!(chosen(rated(-5.0, -1.0, -2.0), &[]), (Preference::Height, -5.0, -1.0));
         assert_eq!(chosen(rated(0.0, 1.0, 0.04), &[]), positive);
         assert_eq!(chosen(rated(0.5, 5.0, 3.5), &["--preference", "observed"]), observed);
         assert_eq!(chosen(rated(0.5, 5.0, 3.5), &["--confidence", "spark"]), positive);
@@ -139,6 +171,7 @@ mod tests {
                 .unwrap()
                 .starts_with("The mean rating, 5.3, lies in the lowest quarter of 1 to 540")
         );
+        assert!(said(rated(4.0, 5.0, 4.5), &[]).unwrap().contains("ALS takes every rating for a liking"));
         assert!(said(rated(0.0, 1.0, 0.04), &[]).unwrap().contains("takes ratings above 0 for likings"));
         // Nothing was guessed.
         assert_eq!(said(rated(1.0, 1.0, 1.0), &[]), None);

@@ -118,7 +118,7 @@ async fn prepare(
         None => stages.sample(args.als.seed).await?,
     };
     let dataset = stages.dataset(&uri, &name).await?;
-    let parameters = args.als.parameters(&dataset, test);
+    let (parameters, guessed) = (args.als.parameters(&dataset, test), args.als.guessed_preference(&dataset));
     let version = stages.als(&dataset, &parameters).await?;
     stages.promote(&version).await?;
     // The first answers come before the other models are there.
@@ -139,7 +139,7 @@ async fn prepare(
     }
     let others = others.map(|(_, version)| version);
     let dir = running.plan().dir.display().to_string();
-    Ok(Report { dataset, version, others, answer, http, dir, seconds: watch.seconds() })
+    Ok(Report { dataset, guessed, version, others, answer, http, dir, seconds: watch.seconds() })
 }
 
 async fn serve(args: &Args, report: &Report, signals: &mut Signals) -> anyhow::Result<Exit> {

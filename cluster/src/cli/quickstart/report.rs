@@ -10,6 +10,8 @@ use crate::{cli::query, output};
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) dataset: DatasetInfo,
+    /// What its ratings were taken for, where that was guessed.
+    pub(super) guessed: Option<String>,
     /// Of ALS, which answers where no model is named.
     pub(super) version: ModelVersion,
     /// Of the other models.
@@ -46,7 +48,7 @@ impl Report {
 
     /// A page for people; `serving` says how it goes on.
     pub(super) fn text(&self, serving: bool) -> String {
-        let mut text = String::new();
+        let mut text = self.guessed.as_ref().map(|guessed| format!("\n{guessed}\n")).unwrap_or_default();
         let metrics = self.version.metrics.as_ref().map(output::metrics_lines).unwrap_or_default();
         if !metrics.is_empty() {
             text.push_str("\nMeasured on what was held out:\n");
