@@ -7,7 +7,7 @@ mod preference;
 
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, Confidence, DatasetInfo, ExchangeFormat, ExplicitParameters,
-    ImplicitParameters, ObjectiveChoice, Preference, RegularizationScaling, SweepOrder,
+    ImplicitParameters, ObjectiveChoice, RegularizationScaling, SweepOrder,
 };
 
 pub use preference::{COUNTS_MEAN_SHARE_MAX, PreferenceForm};
@@ -391,6 +391,7 @@ fn ratio(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use shoal_proto::v1::Preference;
 
     use super::*;
 
