@@ -90,7 +90,12 @@ impl Compressed {
         kept
     }
 
-    fn from_triples(rows: usize, triples: impl Iterator<Item = (u32, u32, f32)> + Clone) -> Self {
+    /// `rows` rows of triples: row, the other side's row, rating. Within a row they stay in their order.
+    ///
+    /// # Panics
+    /// When a row is not below `rows`.
+    #[must_use]
+    pub fn from_triples(rows: usize, triples: impl Iterator<Item = (u32, u32, f32)> + Clone) -> Self {
         let mut indptr = vec![0_u64; rows + 1];
         for (row, ..) in triples.clone() {
             indptr[row as usize + 1] += 1;

@@ -1,6 +1,6 @@
 //! The worker: data shards, the models' maths, training and shard serving.
 //!
-//! `als`, `item_cf`, `content`, `hybrid`, `popularity` and `evaluate` are pure maths over slices.
+//! `als`, `item_cf`, `content`, `hybrid`, `popularity`, `preference` and `evaluate` are pure maths over slices.
 //! `dataset` reads and builds rating blocks, `exchange` moves ratings and factor rows between
 //! workers, `train` runs a job's steps, `serve` holds loaded versions and answers from them, `lists` writes what they
 //! answer for every user, `service` speaks gRPC, and `node` ties one worker process together.
@@ -19,6 +19,7 @@ pub mod model_parts;
 pub mod node;
 pub mod numbers;
 pub mod popularity;
+pub mod preference;
 pub mod serve;
 pub mod service;
 pub mod tensor_file;

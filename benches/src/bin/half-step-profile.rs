@@ -14,14 +14,17 @@ use shoal_benches::{
     roofline::gemm_rate,
 };
 use shoal_common::hash::{mix64, unit_interval};
-use shoal_worker::als::{
-    cost::Form,
-    eigen::decompose,
-    fit::Fit,
-    gramian::shard_gramian,
-    half_step::{HalfStep, Solver},
-    implicit::{Confidence, Scaling, Settings},
-    kernel::Kernel,
+use shoal_worker::{
+    als::{
+        cost::Form,
+        eigen::decompose,
+        fit::Fit,
+        gramian::shard_gramian,
+        half_step::{HalfStep, Solver},
+        implicit::{Confidence, Scaling, Settings},
+        kernel::Kernel,
+    },
+    preference::Preference,
 };
 
 /// Rows solved in one call, as in a training.
@@ -105,6 +108,7 @@ fn side_parts(rows: &Compressed, others: usize, rank: usize, kernel: Kernel) -> 
         regularization: 0.002,
         scaling: Scaling::Ials,
         confidence: Confidence::Ials,
+        preference: Preference::Observed,
         unobserved_weight: 0.1,
         alpha: 0.0,
         regularization_exponent: 1.0,

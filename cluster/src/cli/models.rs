@@ -6,7 +6,9 @@ mod import;
 
 use serde_json::{Value, json};
 use shoal_common::readable::{held_out_lines, parameters_json};
-use shoal_proto::v1::{HybridModel, HybridSource, ModelVersion, ObjectiveChoice, PromoteReply};
+use shoal_proto::v1::{
+    HybridModel, HybridSource, ImplicitParameters, ModelVersion, ObjectiveChoice, Preference, PromoteReply,
+};
 
 use super::{
     connection::{ClusterArgs, find_version, model_name},
@@ -209,14 +211,27 @@ fn describe_parameters(version: &ModelVersion) -> String {
     }
     if let Some(implicit) = parameters.implicit.filter(|_| choice != ObjectiveChoice::Explicit) {
         text.push_str(&format!(
-            "\n  implicit  regularization {}, exponent {}, unobserved weight {}, alpha {}",
+            "\n  implicit  regularization {}, exponent {}, unobserved weight {}, alpha {}{}",
             implicit.regularization,
             implicit.regularization_exponent,
             implicit.unobserved_weight,
-            implicit.alpha
+            implicit.alpha,
+            preference_of(&implicit)
         ));
     }
     text
+}
+
+/// What a rating was taken for. Versions of builds without preferences have that of their confidence, and do not name it.
+fn preference_of(implicit: &ImplicitParameters) -> String {
+    match implicit.preference() {
+        Preference::Unspecified => String::new(),
+        Preference::Observed => ", every rating a liking".to_owned(),
+        Preference::Positive => ", ratings above 0 likings".to_owned(),
+        Preference::Height => {
+            format!(", likings by height from {} to {}", implicit.rating_least, implicit.rating_greatest)
+        }
+    }
 }
 
 /// Where a version comes from.

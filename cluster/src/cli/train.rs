@@ -143,6 +143,10 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
             refusal(Exit::NotFound, "there is no data set yet; `shoal dataset import PATH` reads one")
         })?,
     };
+    let guessed = args.als.guessed_preference(dataset).filter(|_| args.models.contains(&Kind::Als));
+    if let Some(guessed) = guessed.filter(|_| !args.json) {
+        output::print(&guessed)?;
+    }
     let mut trained = Trained::default();
     for kind in args.models.iter().copied() {
         let step = train_one(kind, &args, test.clone(), dataset, &mut trained, &client, &mut signals).await;

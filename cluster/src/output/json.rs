@@ -8,8 +8,8 @@ use shoal_common::{
     split,
 };
 use shoal_proto::v1::{
-    AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind,
-    ImportReport, JobInfo, JobKind, JobState, ListsInfo, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice,
+    AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind, JobInfo,
+    JobKind, JobState, ListsInfo, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, Preference,
     ServedModel, StartListsRequest, StartTrainingRequest, SweepMetrics, VersionState,
 };
 
@@ -123,6 +123,9 @@ pub fn parameters(parameters: &AlsParameters) -> Value {
             "regularization_exponent": implicit.regularization_exponent,
             "scaling": name(implicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),
             "confidence": name(implicit.confidence().as_str_name(), "CONFIDENCE_"),
+            "preference": name(implicit.preference().as_str_name(), "PREFERENCE_"),
+            "rating_least": (implicit.preference() == Preference::Height).then_some(implicit.rating_least),
+            "rating_greatest": (implicit.preference() == Preference::Height).then_some(implicit.rating_greatest),
         })),
     })
 }

@@ -2,7 +2,8 @@
 //! with is on record and does not follow a later default.
 
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, ObjectiveChoice, RegularizationScaling, SweepOrder,
+    AlsParameters, AlsSolver, Confidence, ImplicitParameters, ObjectiveChoice, Preference,
+    RegularizationScaling, SweepOrder,
 };
 
 /// Steps of conjugate gradients in a half-step, as the library `implicit` takes.
@@ -28,6 +29,12 @@ pub fn settle(parameters: &mut AlsParameters) {
         if implicit.confidence() == Confidence::Unspecified {
             implicit.set_confidence(Confidence::Ials);
         }
+        if implicit.preference() == Preference::Unspecified {
+            implicit.set_preference(match implicit.confidence() {
+                Confidence::Unspecified | Confidence::Ials => Preference::Observed,
+                Confidence::Spark | Confidence::Implicit => Preference::Positive,
+            });
+        }
     }
     if parameters.order() == SweepOrder::Unspecified {
         parameters.set_order(SweepOrder::UsersFirst);
@@ -52,6 +59,16 @@ pub(super) fn confidence_name(confidence: Confidence) -> String {
     short_name(confidence.as_str_name(), "CONFIDENCE_")
 }
 
+pub(super) fn preference_name(implicit: &ImplicitParameters) -> String {
+    let name = short_name(implicit.preference().as_str_name(), "PREFERENCE_");
+    match implicit.preference() {
+        Preference::Height => {
+            format!("{name}, from {} to {}", implicit.rating_least, implicit.rating_greatest)
+        }
+        Preference::Unspecified | Preference::Observed | Preference::Positive => name,
+    }
+}
+
 pub(super) fn solver_name(parameters: &AlsParameters) -> String {
     let name = short_name(parameters.solver().as_str_name(), "ALS_SOLVER_");
     match parameters.solver() {
@@ -68,7 +85,7 @@ fn short_name(full: &str, prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use shoal_proto::v1::{ExplicitParameters, ImplicitParameters};
+    use shoal_proto::v1::ExplicitParameters;
 
     use super::*;
 
@@ -87,6 +104,7 @@ mod tests {
         assert_eq!(scaling_name(explicit.scaling()), "ratings");
         assert_eq!(scaling_name(implicit.scaling()), "ials");
         assert_eq!(confidence_name(implicit.confidence()), "spark");
+        assert_eq!(preference_name(&implicit), "positive");
         assert_eq!(parameters.order(), SweepOrder::UsersFirst);
         assert_eq!(solver_name(&parameters), "cholesky");
     }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     JobError, commit,
-    conventions::{confidence_name, scaling_name, solver_name},
+    conventions::{confidence_name, preference_name, scaling_name, solver_name},
     cuts::cut_by_time,
     evaluation::evaluation,
     held_out, model, point_latest, remarks,
@@ -410,6 +410,7 @@ impl Training<'_> {
                     "regularization_exponent": implicit.regularization_exponent,
                     "scaling": scaling_name(implicit.scaling()),
                     "confidence": confidence_name(implicit.confidence()),
+                    "preference": preference_name(&implicit),
                 })),
             },
             "order": format!("{}, then {}, in every sweep", side_name(first), side_name(second)),

@@ -3,7 +3,8 @@
 use shoal_common::split;
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, Confidence, DuplicateRule, ExplicitParameters, ImplicitParameters,
-    ImportDatasetRequest, ObjectiveChoice, RegularizationScaling, SplitParameters, StartTrainingRequest,
+    ImportDatasetRequest, ObjectiveChoice, Preference, RegularizationScaling, SplitParameters,
+    StartTrainingRequest,
 };
 
 use super::model::check_model;
@@ -162,6 +163,14 @@ fn check_implicit(implicit: &ImplicitParameters, problems: &mut Vec<String>) {
             problems.push(format!("the {name}, {value}, must be a number from 0"));
         }
     }
+    let (least, greatest) = (implicit.rating_least, implicit.rating_greatest);
+    if implicit.preference() == Preference::Height
+        && !(greatest - least > 0.0 && (greatest - least).is_finite())
+    {
+        problems.push(format!(
+            "a preference by height needs a scale, whose lowest rating, {least}, is below its highest, {greatest}"
+        ));
+    }
     let convention = match implicit.confidence() {
         Confidence::Unspecified | Confidence::Ials => return,
         Confidence::Spark => "spark",
@@ -207,13 +216,16 @@ mod tests {
                 regularization: 0.1,
                 confidence: Confidence::Spark.into(),
                 unobserved_weight: 0.3,
+                preference: Preference::Height.into(),
+                rating_least: 5.0,
+                rating_greatest: 1.0,
                 ..ImplicitParameters::default()
             }),
             ..AlsParameters::default()
         };
         let request =
             StartTrainingRequest { parameters: Some(conventions), ..StartTrainingRequest::default() };
-        assert_eq!(validate_training(&request).len(), 3);
+        assert_eq!(validate_training(&request).len(), 4);
         let solver = AlsParameters {
             rank: 8,
             sweeps: 1,

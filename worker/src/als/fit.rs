@@ -8,6 +8,7 @@ use super::{
     implicit::{self, Confidence},
     kernel::pack::Rows,
 };
+use crate::preference::Preference;
 
 /// What the rows are fitted to, with the other side's factors.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +90,15 @@ impl<'a> Fit<'a> {
     #[must_use]
     pub fn pulls_are_ratings(&self) -> bool {
         matches!(self, Self::Explicit { settings, .. } if !settings.biases && settings.rating_mean == 0.0)
+    }
+
+    /// Whether w and t are 1 for every rating of every row.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        matches!(self, Self::Implicit { settings, .. }
+            if settings.confidence == Confidence::Ials
+                && settings.alpha == 0.0
+                && settings.preference == Preference::Observed)
     }
 
     /// What is known of all weights of a row.

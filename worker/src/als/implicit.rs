@@ -5,19 +5,21 @@
 //! > Σᵢ∈I(u) (wᵢ (x·qᵢ)² − 2 tᵢ x·qᵢ) + α₀ Σ over every item (x·q)² + ridge ‖x‖²
 //!
 //! Published systems agree on this form (Hu et al. 2008) and differ in wᵢ, tᵢ and the ridge: see
-//! [`Confidence`] and [`Scaling`].
+//! [`Confidence`], [`Preference`] and [`Scaling`].
 
-/// How a rating r becomes the weight w and the pull t of an observed pair.
+use crate::preference::Preference;
+
+/// How a rating r and its preference p become the weight w and the pull t of an observed pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confidence {
-    /// w = t = 1 + α |r|, besides α₀ as for every pair. With α = 0 it is iALS as published (Rendle et al. 2022,
-    /// equations 2–4), where the value of a rating does not matter.
+    /// w = 1 + α |r| and t = p w, besides α₀ as for every pair. With α = 0 and p = 1 it is iALS as published (Rendle et al.
+    /// 2022, equations 2–4), where the value of a rating does not matter.
     Ials,
-    /// w = α |r|, t = 1 + w for r > 0 and 0 otherwise: Spark, whose confidence is c = 1 + α |r|, of which 1 is counted
-    /// with every pair (α₀ = 1).
+    /// w = α |r| and t = p (1 + w): Spark, whose confidence is c = 1 + α |r|, of which 1 is counted with every pair
+    /// (α₀ = 1). Its p is 1 for r > 0, else 0.
     Spark,
-    /// w = |α r| − 1, t = α r for r > 0 and 0 otherwise: the library `implicit`, which takes the stored value
-    /// itself for the confidence (α₀ = 1).
+    /// w = |α r| − 1 and t = p |α r|: the library `implicit`, which takes the stored value itself for the confidence
+    /// (α₀ = 1). Its p is Spark's.
     Implicit,
 }
 
@@ -41,8 +43,10 @@ pub struct Settings {
     pub regularization: f64,
     /// How it is scaled.
     pub scaling: Scaling,
-    /// What a rating means.
+    /// How sure a rating makes.
     pub confidence: Confidence,
+    /// How much of a liking it is.
+    pub preference: Preference,
     /// α₀: the weight of every pair as unobserved.
     pub unobserved_weight: f64,
     /// α: how much a rating's size counts.
@@ -72,11 +76,11 @@ impl Settings {
     #[must_use]
     pub fn weight_and_pull(&self, rating: f32) -> (f64, f64) {
         let size = self.alpha * f64::from(rating.abs());
-        let positive = |pull: f64| if rating > 0.0 { pull } else { 0.0 };
+        let preference = self.preference.of(rating);
         match self.confidence {
-            Confidence::Ials => (1.0 + size, 1.0 + size),
-            Confidence::Spark => (size, positive(1.0 + size)),
-            Confidence::Implicit => (size - 1.0, positive(size)),
+            Confidence::Ials => (1.0 + size, preference * (1.0 + size)),
+            Confidence::Spark => (size, preference * (1.0 + size)),
+            Confidence::Implicit => (size - 1.0, preference * size),
         }
     }
 }

@@ -232,8 +232,7 @@ fn add_ratings(
 pub(super) fn roots_and_pulls(fit: &Fit<'_>, row: Row<'_>, roots: &mut Vec<f32>, pulls: &mut Vec<f32>) {
     roots.clear();
     pulls.clear();
-    if fit.weights(row.ratings) == Weights::One {
-        // And so are the pulls.
+    if fit.is_binary() {
         roots.resize(row.slots.len(), 1.0);
         pulls.resize(row.slots.len(), 1.0);
         return;
@@ -258,7 +257,7 @@ fn add_residual(
     let slots = rotation.places(row.slots, slots);
     weights.clear();
     pulls.clear();
-    if shared.fit.weights(row.ratings) == Weights::One {
+    if shared.fit.is_binary() {
         weights.resize(row.slots.len(), -1.0);
         pulls.resize(row.slots.len(), 1.0);
     } else {

@@ -1,16 +1,7 @@
 //! Scores of a shard's items for a user's list (Deshpande and Karypis 2004, "Item-based top-N
-//! Recommendation Algorithms").
+//! Recommendation Algorithms"). What a rated item counts for is [`crate::preference`]'s to say.
 
 use super::Neighbours;
-
-/// What a rating counts for in lists: a tenth at the low end of the scale, rising to 1 at its high end. That
-/// somebody has chosen an item tells something, however it was rated.
-#[must_use]
-pub fn list_weight(rating: f32, rating_min: f64, rating_max: f64) -> f32 {
-    let span = rating_max - rating_min;
-    let share = if span > 0.0 { ((f64::from(rating) - rating_min) / span).clamp(0.0, 1.0) } else { 1.0 };
-    (0.1 + 0.9 * share) as f32
-}
 
 /// The neighbour lists of a shard, turned round: for each item that a user may have rated, the shard's items
 /// that have it for a neighbour. A user costs their ratings times those, not the whole shard.
@@ -69,12 +60,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn weights_rise_with_the_rating() {
-        assert_eq!([0.5, 2.5, 5.0].map(|rating| list_weight(rating, 0.5, 5.0)), [0.1, 0.5, 1.0]);
-        assert_eq!(list_weight(3.0, 3.0, 3.0), 1.0);
-    }
 
     proptest! {
         #[test]

@@ -67,7 +67,7 @@ impl From<RowError> for FoldInError {
 #[derive(Debug, Clone)]
 pub struct FoldIn {
     settings: Settings,
-    /// What an item that was named without a rating counts as, for the ranking objective.
+    /// Of all ratings: what an item that was named without one may count as, for the ranking objective.
     rating_mean: f32,
     kernel: Kernel,
     /// Of the Gramian that came last: a version's stays the same, and its eigenvectors take longer than a row.
@@ -147,7 +147,8 @@ impl FoldIn {
         let Some(settings) = self.settings.ranking(Side::Users) else { return Ok(None) };
         check("ranking_factors", rated.ranking.len(), rated.ratings.len() * settings.rank)?;
         check("gramian", rated.gramian.len(), settings.rank * settings.rank)?;
-        let ratings = rated.ratings.iter().map(|rating| rating.unwrap_or(self.rating_mean)).collect();
+        let unrated = settings.preference.unrated(self.rating_mean);
+        let ratings = rated.ratings.iter().map(|rating| rating.unwrap_or(unrated)).collect();
         Ok(Some(Ranking { settings, rows: &rated.ranking, gramian: &rated.gramian, ratings }))
     }
 
@@ -252,14 +253,18 @@ fn spread(parts: &[f32], ratings: &[Option<f32>]) -> Vec<f32> {
 mod tests {
     use proptest::prelude::*;
     use shoal_common::hash::{mix64, unit_interval};
-    use shoal_proto::v1::{AlsParameters, ExplicitParameters, ImplicitParameters, ObjectiveChoice};
+    use shoal_proto::v1::{
+        AlsParameters, ExplicitParameters, ImplicitParameters, ObjectiveChoice, Preference as PreferenceKind,
+    };
 
     use super::*;
     use crate::als::{fit::Row, gramian::shard_gramian};
 
     const ITEMS: usize = 50;
 
+    /// Without biases the weights are one and likings go by height, which is what is trained by default.
     fn settings(rank: usize, biases: bool) -> Settings {
+        let preference = if biases { PreferenceKind::Observed } else { PreferenceKind::Height };
         let parameters = AlsParameters {
             objective: ObjectiveChoice::Both.into(),
             rank: rank as u32,
@@ -267,8 +272,11 @@ mod tests {
             implicit: Some(ImplicitParameters {
                 regularization: 0.02,
                 unobserved_weight: 0.1,
-                alpha: 0.3,
+                alpha: if biases { 0.3 } else { 0.0 },
                 regularization_exponent: 1.0,
+                preference: preference.into(),
+                rating_least: 0.5,
+                rating_greatest: 5.0,
                 ..Default::default()
             }),
             ..AlsParameters::default()

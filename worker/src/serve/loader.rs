@@ -32,8 +32,8 @@ use super::{
     version::{LoadedShard, ShardKey},
 };
 use crate::{
-    id_column::IdColumn, model_parts::read_biases, popularity::damped_mean, tensor_file::TensorFile,
-    train::models::blend_of,
+    id_column::IdColumn, model_parts::read_biases, popularity::damped_mean, preference::Preference,
+    tensor_file::TensorFile, train::models::blend_of,
 };
 
 /// A part on this machine's disk, with the object's name for errors.
@@ -233,7 +233,7 @@ impl Loader {
         Ok(ListShape {
             items: u32::try_from(dataset.items).map_err(|_| too_many())?,
             prediction_neighbours: source.prediction_neighbours(),
-            scale: (dataset.rating_min, dataset.rating_max),
+            preference: Preference::by_height(dataset.rating_min, dataset.rating_max),
             biases: Arc::clone(source.item_biases.get_or_try_init(read).await?),
         })
     }

@@ -9,8 +9,9 @@ use shoal_common::topk::better_first;
 
 use super::{error::LoadError, query::QueryError};
 use crate::{
-    item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict, prediction_parts},
+    item_cf::{Centre, ListIndex, Neighbours, Rated, predict, prediction_parts},
     model_parts::read_neighbours,
+    preference::Preference,
     tensor_file::TensorFile,
 };
 
@@ -39,8 +40,8 @@ pub(super) struct ListShape {
     pub(super) items: u32,
     /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none.
     pub(super) prediction_neighbours: usize,
-    /// The lowest and the highest rating.
-    pub(super) scale: (f64, f64),
+    /// What a rated item counts for in lists.
+    pub(super) preference: Preference,
     /// Of every item; not read by a version that predicts no ratings.
     pub(super) biases: Arc<[f32]>,
 }
@@ -86,9 +87,9 @@ impl NeighbourLists {
 
     /// What each of the rated items counts for.
     fn weights(&self, rated: &RatedItems) -> Vec<f32> {
-        let (low, high) = self.shape.scale;
+        let preference = self.shape.preference;
         // What was only looked at counts as if it was liked.
-        let weight = |rating: &f32| if rating.is_nan() { 1.0 } else { list_weight(*rating, low, high) };
+        let weight = |rating: &f32| if rating.is_nan() { 1.0 } else { preference.of(*rating) as f32 };
         rated.ratings.iter().map(weight).collect()
     }
 

@@ -1,13 +1,15 @@
 //! A job's parameters as the solvers take them.
 
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, Objective, ObjectiveChoice, RegularizationScaling, Side,
+    AlsParameters, AlsSolver, Confidence, ImplicitParameters, Objective, ObjectiveChoice,
+    Preference as PreferenceKind, RegularizationScaling, Side,
 };
 
 use super::TrainError;
 use crate::{
     als::{explicit, half_step::Solver, implicit},
     exchange::wire::RowFormat,
+    preference::Preference,
 };
 
 /// Which objectives are trained, and with what.
@@ -55,6 +57,7 @@ impl Settings {
                 regularization: implicit.regularization,
                 scaling: implicit_scaling(implicit.scaling()),
                 confidence: confidence(implicit.confidence()),
+                preference: preference(implicit),
                 unobserved_weight: implicit.unobserved_weight,
                 alpha: implicit.alpha,
                 regularization_exponent: implicit.regularization_exponent,
@@ -143,5 +146,15 @@ fn confidence(confidence: Confidence) -> implicit::Confidence {
         Confidence::Unspecified | Confidence::Ials => implicit::Confidence::Ials,
         Confidence::Spark => implicit::Confidence::Spark,
         Confidence::Implicit => implicit::Confidence::Implicit,
+    }
+}
+
+fn preference(implicit: &ImplicitParameters) -> Preference {
+    match (implicit.preference(), implicit.confidence()) {
+        (PreferenceKind::Observed, _)
+        | (PreferenceKind::Unspecified, Confidence::Unspecified | Confidence::Ials) => Preference::Observed,
+        (PreferenceKind::Positive, _)
+        | (PreferenceKind::Unspecified, Confidence::Spark | Confidence::Implicit) => Preference::Positive,
+        (PreferenceKind::Height, _) => Preference::by_height(implicit.rating_least, implicit.rating_greatest),
     }
 }

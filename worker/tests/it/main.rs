@@ -4,6 +4,7 @@
 mod files;
 mod imports;
 mod jobs;
+mod likings;
 mod models;
 mod no_future;
 mod parquet;

@@ -125,10 +125,10 @@ async fn prepare(
         None => stages.sample(args.als.seed).await?,
     };
     let dataset = stages.dataset(&uri, &name).await?;
-    let parameters = args.als.parameters(&dataset, test);
+    let (parameters, guessed) = (args.als.parameters(&dataset, test), args.als.guessed_preference(&dataset));
     let models = models(&mut stages, &dataset, &parameters, others).await?;
     let dir = running.plan().dir.display().to_string();
-    Ok(Report { dataset, models, http, dir, seconds: watch.seconds() })
+    Ok(Report { dataset, guessed, models, http, dir, seconds: watch.seconds() })
 }
 
 /// Every model that can be trained, live, with an answer of ALS.

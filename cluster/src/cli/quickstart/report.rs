@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) dataset: DatasetInfo,
+    /// What its ratings were taken for, where that was guessed.
+    pub(super) guessed: Option<String>,
     pub(super) models: Models,
     pub(super) http: String,
     pub(super) dir: String,
@@ -74,7 +76,7 @@ impl Report {
 
     /// A page for people; `serving` says how it goes on.
     pub(super) fn text(&self, serving: bool) -> String {
-        let mut text = String::new();
+        let mut text = self.guessed.as_ref().map(|guessed| format!("\n{guessed}\n")).unwrap_or_default();
         let Models { versions, failures, answer } = &self.models;
         let metrics = versions.first().and_then(|(_, version)| version.metrics.as_ref());
         let metrics = metrics.map(output::metrics_lines).unwrap_or_default();

@@ -2,6 +2,8 @@
 
 use shoal_proto::v1::{AlsParameters, ModelVersion, StartTrainingRequest};
 
+use crate::jobs::settle;
+
 /// Whether the version was trained here from the data that the request names, with the same parameters. The
 /// request's parameters have to be settled, and its data set's version to be named.
 #[must_use]
@@ -19,14 +21,21 @@ pub fn same_training(version: &ModelVersion, request: &StartTrainingRequest) -> 
     trained_here && same_data && same_parameters
 }
 
-/// The parameters without what the result does not depend on.
+/// The parameters without what the result does not depend on. Versions of builds that knew fewer conventions are settled
+/// by today's.
 fn decisive(parameters: &AlsParameters) -> AlsParameters {
-    AlsParameters { threads: 0, checkpoint_every_sweeps: 0, ranking_users_max: 0, ..parameters.clone() }
+    let mut parameters =
+        AlsParameters { threads: 0, checkpoint_every_sweeps: 0, ranking_users_max: 0, ..parameters.clone() };
+    settle(&mut parameters);
+    parameters
 }
 
 #[cfg(test)]
 mod tests {
-    use shoal_proto::v1::{ItemCfParameters, ModelParameters, model_parameters::Model};
+    use shoal_proto::v1::{
+        Confidence, ImplicitParameters, ItemCfParameters, ModelParameters, Preference,
+        model_parameters::Model,
+    };
 
     use super::*;
 
@@ -62,5 +71,24 @@ mod tests {
         let trained = ModelVersion { model_parameters: Some(model(20)), ..version };
         assert!(same_training(&trained, &item_cf));
         assert!(!same_training(&ModelVersion { model_parameters: Some(model(21)), ..trained }, &item_cf));
+    }
+
+    #[test]
+    fn a_version_of_a_build_without_preferences_has_that_of_its_confidence() {
+        let by = |preference: Preference| {
+            let implicit = ImplicitParameters {
+                confidence: Confidence::Spark.into(),
+                preference: preference.into(),
+                ..ImplicitParameters::default()
+            };
+            Some(AlsParameters { implicit: Some(implicit), ..AlsParameters::default() })
+        };
+        let version = ModelVersion { parameters: by(Preference::Unspecified), ..ModelVersion::default() };
+        let asked = |preference| StartTrainingRequest {
+            parameters: by(preference),
+            ..StartTrainingRequest::default()
+        };
+        assert!(same_training(&version, &asked(Preference::Positive)));
+        assert!(!same_training(&version, &asked(Preference::Height)));
     }
 }

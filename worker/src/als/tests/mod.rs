@@ -12,6 +12,7 @@ use super::{
     implicit,
     kernel::Kernel,
 };
+use crate::preference::Preference;
 
 mod peers;
 mod solvers;
@@ -88,15 +89,21 @@ fn terms<'a>(fit: &Fit<'a>, slots: &[u32], ratings: &[f32]) -> Terms<'a> {
         }
         Fit::Implicit { settings, gramian, .. } => {
             let alpha = settings.alpha;
+            let preference = |r: f64| match settings.preference {
+                Preference::Observed => 1.0,
+                Preference::Positive => f64::from(u8::from(r > 0.0)),
+                // The scale of the cases here.
+                Preference::Height(_) => 0.1 + 0.9 * (r - 0.5) / 4.5,
+            };
             let pair = |&rating: &f32| {
                 let r = f64::from(rating);
                 match settings.confidence {
-                    implicit::Confidence::Ials => (1.0 + alpha * r.abs(), 1.0 + alpha * r.abs()),
-                    implicit::Confidence::Spark => {
-                        (alpha * r.abs(), if r > 0.0 { 1.0 + alpha * r.abs() } else { 0.0 })
+                    implicit::Confidence::Ials => {
+                        (1.0 + alpha * r.abs(), preference(r) * (1.0 + alpha * r.abs()))
                     }
+                    implicit::Confidence::Spark => (alpha * r.abs(), preference(r) * (1.0 + alpha * r.abs())),
                     implicit::Confidence::Implicit => {
-                        ((alpha * r).abs() - 1.0, if r > 0.0 { alpha * r } else { 0.0 })
+                        ((alpha * r).abs() - 1.0, preference(r) * (alpha * r).abs())
                     }
                 }
             };
@@ -206,6 +213,7 @@ fn implicit(rank: usize, alpha: f64) -> implicit::Settings {
         regularization: 0.01,
         scaling: implicit::Scaling::Ials,
         confidence: implicit::Confidence::Ials,
+        preference: Preference::Observed,
         unobserved_weight: 0.3,
         alpha,
         regularization_exponent: 1.0,
@@ -225,8 +233,12 @@ fn conventions() -> impl Strategy<Value = (implicit::Confidence, implicit::Scali
     ]
 }
 
+fn preferences() -> impl Strategy<Value = Preference> {
+    prop_oneof![Just(Preference::Observed), Just(Preference::Positive), Just(Preference::by_height(0.5, 5.0)),]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn explicit_rows_match_the_oracle(
@@ -247,6 +259,7 @@ proptest! {
         counts in prop::collection::vec(0_usize..150, 1..6),
         alpha in prop_oneof![Just(0.0), 0.1..40.0_f64],
         (confidence, scaling) in conventions(),
+        preference in preferences(),
         seed: u64,
     ) {
         // Weights below zero, of pairs that come more than once here, must not make the system indefinite.
@@ -255,7 +268,7 @@ proptest! {
         if is_signed {
             settings.unobserved_weight = 10.0;
         }
-        (settings.confidence, settings.scaling) = (confidence, scaling);
+        (settings.confidence, settings.scaling, settings.preference) = (confidence, scaling, preference);
         let case = Case::new(&counts, 100, rank, 2.0, seed);
         let gramian = shard_gramian(Kernel::detect(), &case.fixed, rank);
         check(&case, Fit::Implicit { settings: &settings, fixed: &case.fixed, gramian: &gramian }, 5e-4);
@@ -268,10 +281,13 @@ fn large_ranks_match_the_oracle() {
         let settings = explicit(rank, true, explicit::Scaling::Ratings);
         let case = Case::new(&counts, 700, settings.width(), 1.0, rank as u64);
         check(&case, Fit::Explicit { settings: &settings, fixed: &case.fixed }, 2e-4);
-        let settings = implicit(rank, 1.0);
+        let by_height =
+            implicit::Settings { preference: Preference::by_height(0.5, 5.0), ..implicit(rank, 0.0) };
         let case = Case::new(&counts, 700, rank, 1.0, rank as u64);
         let gramian = shard_gramian(Kernel::detect(), &case.fixed, rank);
-        check(&case, Fit::Implicit { settings: &settings, fixed: &case.fixed, gramian: &gramian }, 5e-4);
+        for settings in [implicit(rank, 1.0), by_height] {
+            check(&case, Fit::Implicit { settings: &settings, fixed: &case.fixed, gramian: &gramian }, 5e-4);
+        }
     }
 }
 

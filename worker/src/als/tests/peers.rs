@@ -25,6 +25,7 @@ const SPARK_IMPLICIT: implicit::Settings = implicit::Settings {
     regularization: 0.1,
     scaling: implicit::Scaling::Ratings,
     confidence: implicit::Confidence::Spark,
+    preference: Preference::Positive,
     unobserved_weight: 1.0,
     alpha: 2.0,
     regularization_exponent: 1.0,
@@ -109,6 +110,7 @@ fn implicit_gives_the_same_factors() {
         regularization: 0.05,
         scaling: implicit::Scaling::None,
         confidence: implicit::Confidence::Implicit,
+        preference: Preference::Positive,
         unobserved_weight: 1.0,
         ..implicit(RANK, 2.0)
     };

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use shoal_common::store::{Manifest, PartKind, part};
-use shoal_proto::v1::{ModelFolder, Objective, Side};
+use shoal_proto::v1::{DatasetInfo, ModelFolder, Objective, Side};
 
 use super::{
     attempt::{ModelAttempt, RatedItems},
@@ -17,8 +17,9 @@ use crate::{
     evaluate::ItemPanels,
     hybrid::UNKNOWN,
     id_column::IdColumn,
-    item_cf::{Centre, ListIndex, Neighbours, Rated, list_weight, predict},
+    item_cf::{Centre, ListIndex, Neighbours, Rated, predict},
     model_parts::read_neighbours,
+    preference::Preference,
     tensor_file::TensorFile,
     train::{
         TrainError,
@@ -127,7 +128,7 @@ pub(super) struct ShardScores {
 #[derive(Debug)]
 enum ShardKind {
     Als(AlsShard),
-    Neighbours { index: ListIndex, lists: Neighbours, prediction_neighbours: usize, scale: (f64, f64) },
+    Neighbours { index: ListIndex, lists: Neighbours, prediction_neighbours: usize, preference: Preference },
 }
 
 #[derive(Debug)]
@@ -210,9 +211,10 @@ impl Source {
                     Ok::<_, TrainError>((ListIndex::new(&lists, items as usize), lists))
                 });
                 let (index, lists) = reading.await??;
-                let scale = (attempt.dataset.rating_min, attempt.dataset.rating_max);
+                let DatasetInfo { rating_min, rating_max, .. } = attempt.dataset;
+                let preference = Preference::by_height(rating_min, rating_max);
                 let prediction_neighbours = *prediction_neighbours;
-                ShardKind::Neighbours { index, lists, prediction_neighbours, scale }
+                ShardKind::Neighbours { index, lists, prediction_neighbours, preference }
             }
         };
         Ok(ShardScores { rows, kind })
@@ -257,12 +259,12 @@ impl ShardScores {
         scores.clear();
         match &self.kind {
             ShardKind::Als(shard) => shard.scores(viewers, buffers, scores),
-            ShardKind::Neighbours { index, scale, .. } => {
+            ShardKind::Neighbours { index, preference, .. } => {
                 scores.resize(viewers.len() * self.rows.len(), 0.0);
                 for (viewer, scores) in viewers.iter().zip(scores.chunks_exact_mut(self.rows.len().max(1))) {
                     buffers.weights.clear();
                     let ratings = viewer.rated.ratings.iter();
-                    buffers.weights.extend(ratings.map(|&rating| list_weight(rating, scale.0, scale.1)));
+                    buffers.weights.extend(ratings.map(|&rating| preference.of(rating) as f32));
                     index.add_scores(&viewer.rated.items, &buffers.weights, scores);
                 }
                 // Similarities and weights are above 0: a sum of 0 is a sum over nothing.

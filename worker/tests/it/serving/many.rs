@@ -15,6 +15,7 @@ use shoal_worker::{
         kernel::Kernel,
     },
     popularity::{Decay, Window, recent, trend},
+    preference::Preference,
 };
 use tonic::transport::Channel;
 
@@ -290,6 +291,7 @@ async fn a_folded_in_row_is_the_half_steps() {
         regularization: 0.01,
         scaling: Scaling::Ials,
         confidence: Confidence::Ials,
+        preference: Preference::Observed,
         unobserved_weight: 0.1,
         alpha: 0.5,
         regularization_exponent: 1.0,

@@ -3,12 +3,16 @@
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each. Two of them depend on the
 //! data set, because no number suits both it and one of a hundred times as many users.
 
+mod preference;
+
 use std::str::FromStr;
 
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, Confidence, DatasetInfo, ExchangeFormat, ExplicitParameters,
     ImplicitParameters, ObjectiveChoice, RegularizationScaling, SweepOrder,
 };
+
+pub use preference::{COUNTS_MEAN_SHARE_MAX, PreferenceForm};
 
 /// Elements of a factor row.
 pub const RANK: u32 = 32;
@@ -59,7 +63,7 @@ pub enum Preset {
     Spark,
     /// The library implicit: confidence alpha·r, regularization 0.01 as it is
     Implicit,
-    /// iALS (Rendle et al. 2022): what Shoal does by default
+    /// iALS (Rendle et al. 2022): every rating is a liking; otherwise what Shoal does by default
     Ials,
 }
 
@@ -143,6 +147,7 @@ struct Defaults {
     /// The regularization, unless the data set decides.
     implicit: (Option<f64>, RegularizationScaling),
     confidence: Confidence,
+    preference: PreferenceForm,
     alpha: f64,
     /// Unless the data set decides.
     unobserved_weight: Option<f64>,
@@ -156,23 +161,27 @@ impl Defaults {
             explicit: (EXPLICIT_REGULARIZATION, RegularizationScaling::Ratings),
             implicit: (None, RegularizationScaling::Ials),
             confidence: Confidence::Ials,
+            preference: PreferenceForm::Auto,
             alpha: ALPHA,
             unobserved_weight: None,
         };
         match preset {
-            None | Some(Preset::Ials) => ours,
+            None => ours,
+            Some(Preset::Ials) => Self { preference: PreferenceForm::Observed, ..ours },
             Some(Preset::Spark) => Self {
                 biases: false,
                 order: SweepOrder::ItemsFirst,
                 explicit: (0.1, RegularizationScaling::Ratings),
                 implicit: (Some(0.1), RegularizationScaling::Ratings),
                 confidence: Confidence::Spark,
+                preference: PreferenceForm::Positive,
                 alpha: 1.0,
                 unobserved_weight: Some(1.0),
             },
             Some(Preset::Implicit) => Self {
                 implicit: (Some(0.01), RegularizationScaling::None),
                 confidence: Confidence::Implicit,
+                preference: PreferenceForm::Positive,
                 alpha: 1.0,
                 unobserved_weight: Some(1.0),
                 ..ours
@@ -213,8 +222,12 @@ pub struct AlsArgs {
     /// What a rating means as confidence in the implicit objective [default: ials, or the preset's]
     #[arg(long, value_enum)]
     pub confidence: Option<ConfidenceForm>,
-    /// Confidence that a rating's height adds in the implicit objective; with the ials confidence 0 counts every
-    /// rating alike [default: 0, or 1 with another confidence]
+    /// What a rating means as preference in the implicit objective, how much of a liking it is [default: auto, or
+    /// positive with another confidence than ials, or the preset's]
+    #[arg(long, value_enum)]
+    pub preference: Option<PreferenceForm>,
+    /// Confidence that a rating's height adds in the implicit objective; with the ials confidence 0 makes every rating as
+    /// sure [default: 0, or 1 with another confidence]
     #[arg(long, value_parser = not_negative)]
     pub alpha: Option<f64>,
     /// Regularization of the implicit objective [default: by how sparse the ratings are, or the preset's]
@@ -338,6 +351,7 @@ impl AlsArgs {
             Some(ConfidenceForm::Spark) => (Confidence::Spark, 1.0, Some(1.0)),
             Some(ConfidenceForm::Implicit) => (Confidence::Implicit, 1.0, Some(1.0)),
         };
+        let (preference, rating_least, rating_greatest) = self.chosen_preference(dataset);
         let unobserved_weight = self.unobserved_weight.or(unobserved_weight);
         let unobserved_weight =
             unobserved_weight.unwrap_or_else(|| crate::parameters::unobserved_weight(dataset));
@@ -350,6 +364,9 @@ impl AlsArgs {
             regularization_exponent: self.reg_exponent,
             confidence: confidence.into(),
             scaling: scaling.into(),
+            preference: preference.into(),
+            rating_least,
+            rating_greatest,
         }
     }
 }
@@ -397,21 +414,22 @@ fn ratio(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use shoal_proto::v1::Preference;
 
     use super::*;
 
     #[derive(Debug, clap::Parser)]
-    struct Flags {
+    pub(super) struct Flags {
         #[command(flatten)]
-        als: AlsArgs,
+        pub(super) als: AlsArgs,
     }
 
     /// As many users, items and ratings as `ml-latest-small` has.
-    fn small() -> DatasetInfo {
+    pub(super) fn small() -> DatasetInfo {
         DatasetInfo { users: 610, items: 9_742, ratings: 100_836, ..DatasetInfo::default() }
     }
 
-    fn parameters_for(dataset: &DatasetInfo, flags: &[&str]) -> AlsParameters {
+    pub(super) fn parameters_for(dataset: &DatasetInfo, flags: &[&str]) -> AlsParameters {
         Flags::try_parse_from(["train"].iter().chain(flags)).unwrap().als.parameters(dataset, None)
     }
 
@@ -439,7 +457,9 @@ mod tests {
     #[test]
     fn a_preset_sets_conventions_and_flags_go_before_it() {
         let ours = parameters(&[]);
-        assert_eq!(ours, parameters(&["--preset", "ials"]));
+        let ials = parameters(&["--preset", "ials"]);
+        assert_eq!(ials.implicit.unwrap().preference(), Preference::Observed);
+        assert_eq!(ours, AlsParameters { implicit: ours.implicit, ..ials });
         let (explicit, implicit) = (ours.explicit.unwrap(), ours.implicit.unwrap());
         assert_eq!((explicit.regularization, explicit.biases), (EXPLICIT_REGULARIZATION, true));
         assert_eq!(explicit.scaling(), RegularizationScaling::Ratings);
@@ -451,6 +471,7 @@ mod tests {
 
         let spark = parameters(&["--preset", "spark", "--reg", "0.05"]);
         assert_eq!(spark.order(), SweepOrder::ItemsFirst);
+        assert_eq!(spark.implicit.unwrap().preference(), Preference::Positive);
         let (explicit, implicit) = (spark.explicit.unwrap(), spark.implicit.unwrap());
         assert_eq!((explicit.regularization, explicit.biases), (0.05, false));
         assert_eq!((implicit.regularization, implicit.unobserved_weight, implicit.alpha), (0.1, 1.0, 1.0));
@@ -461,6 +482,7 @@ mod tests {
         assert_eq!((implicit.regularization, implicit.alpha), (0.01, 40.0));
         assert_eq!(implicit.scaling(), RegularizationScaling::None);
         assert_eq!(implicit.confidence(), Confidence::Implicit);
+        assert_eq!(implicit.preference(), Preference::Positive);
     }
 
     #[test]
