@@ -10,8 +10,8 @@ use shoal_common::rpc::{Channels, LeaderClient};
 use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
     JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeHealth,
-    NodeInfo, NodeRole, PromoteReply, PromoteRequest, RegisterModelRequest, RollbackRequest, ServedModel,
-    StartJobReply, StartTrainingRequest, coordinator_client::CoordinatorClient,
+    NodeInfo, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, RegisterModelRequest,
+    RollbackRequest, ServedModel, StartJobReply, StartTrainingRequest, coordinator_client::CoordinatorClient,
     recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
@@ -23,6 +23,9 @@ use crate::recommender::innermost;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one answer may take, but for those that wait for workers.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// How long a worker may take to read the first rows of a source, row groups of a Parquet file among them.
+const PREVIEW_MAX: Duration = Duration::from_secs(120);
 /// How long a promote or rollback may take: workers load a version meanwhile.
 const PROMOTE_MAX: Duration = Duration::from_secs(3_600);
 /// How long routers are waited for that still answer from the version before.
@@ -93,7 +96,7 @@ impl ClusterClient {
         if no_leader || matches!(status.code(), Code::Unavailable | Code::Cancelled) {
             // A status that was made here says how a connection broke, its cause why.
             let cause = std::error::Error::source(&status);
-            let reason = cause.map_or_else(|| status.message().to_owned(), |cause| innermost(cause));
+            let reason = cause.map_or_else(|| status.message().to_owned(), innermost);
             return ClientError::Unreachable { addresses: self.addresses.clone(), reason };
         }
         ClientError::Refused(status)
@@ -302,6 +305,21 @@ impl ClusterClient {
             })
             .await?;
         Ok(reply.job_id)
+    }
+
+    /// What an import would make of its source, by the first rows.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn preview_import(
+        &self,
+        request: ImportDatasetRequest,
+    ) -> Result<PreviewImportReply, ClientError> {
+        self.ask(PATIENCE, |mut client| {
+            let request = timed(request.clone(), PREVIEW_MAX);
+            async move { client.preview_import(request).await }
+        })
+        .await
     }
 
     /// Starts a training; the id of its job.

@@ -2,17 +2,15 @@
 
 mod generate;
 mod import;
+mod reading;
 
-use shoal_proto::v1::{DatasetInfo, ImportReport};
+use shoal_proto::v1::DatasetInfo;
 
 use super::{
     connection::{ClusterArgs, find_dataset},
     failure::Exit,
 };
 use crate::output::{self, Align, Table};
-
-/// Names of files that a report shows.
-const FILES_SHOWN: usize = 6;
 
 pub(super) use generate::Sample;
 pub(super) use import::{dataset_name, readable_source, source_uri};
@@ -23,7 +21,7 @@ pub(super) enum Command {
     /// Make MovieLens-shaped files with known tastes
     Generate(generate::Args),
     /// Read rating files into the cluster
-    Import(import::Args),
+    Import(Box<import::Args>),
     /// Every data set
     #[command(after_help = "Examples:\n  shoal dataset list\n  shoal dataset list --json")]
     List(ListArgs),
@@ -59,7 +57,7 @@ pub(super) struct ShowArgs {
 pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Generate(args) => generate::run(args).await,
-        Command::Import(args) => import::run(args).await,
+        Command::Import(args) => import::run(*args).await,
         Command::List(args) => list(args).await,
         Command::Show(args) => show(args).await,
     }
@@ -133,43 +131,7 @@ pub(super) fn describe(info: &DatasetInfo) -> String {
         text.push_str(&format!("tags     {tags} by users; a tag genome of {genome} items\n"));
     }
     if let Some(report) = &info.report {
-        text.push_str(&describe_report(report));
-    }
-    text
-}
-
-fn describe_report(report: &ImportReport) -> String {
-    let rejected: u64 = report.rejections.iter().map(|rejection| rejection.count).sum();
-    let mut text = format!(
-        "rows     {} read, {} taken, {} came again (the last one counts), {} rejected\n",
-        output::count(report.rows_read),
-        output::count(report.rows_accepted),
-        output::count(report.duplicates),
-        output::count(rejected),
-    );
-    if report.file_count > 1 {
-        let more = report.file_count.saturating_sub(FILES_SHOWN as u64);
-        let shown: Vec<&str> = report.files.iter().take(FILES_SHOWN).map(String::as_str).collect();
-        let more = if more > 0 { format!(" and {} more", output::count(more)) } else { String::new() };
-        text.push_str(&format!("files    {}{more}\n", shown.join(", ")));
-    }
-    if report.rows_not_utf8 > 0 {
-        text.push_str(&format!(
-            "encoding {} rows were not UTF-8 and were read as Windows-1252 (--encoding says otherwise)\n",
-            output::count(report.rows_not_utf8),
-        ));
-    }
-    if report.characters_replaced > 0 {
-        text.push_str(&format!(
-            "encoding {} characters are none in the file's encoding and became \u{fffd}\n",
-            output::count(report.characters_replaced),
-        ));
-    }
-    for rejection in &report.rejections {
-        text.push_str(&format!("  {} × {}\n", output::count(rejection.count), rejection.reason));
-        for line in &rejection.examples {
-            text.push_str(&format!("    {}:{}: {}\n", line.file, line.line, line.reason));
-        }
+        text.push_str(&output::import_report_text(report, info.user_id_kind(), info.item_id_kind()));
     }
     text
 }

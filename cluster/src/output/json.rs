@@ -8,10 +8,12 @@ use shoal_common::{
     split,
 };
 use shoal_proto::v1::{
-    AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind,
-    ImportReport, JobInfo, JobKind, JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice,
-    ServedModel, StartTrainingRequest, SweepMetrics, VersionState,
+    AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind, JobInfo,
+    JobKind, JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, ServedModel,
+    StartTrainingRequest, SweepMetrics, VersionState,
 };
+
+use super::import_report::import_report_json;
 
 /// A Unix time as ISO 8601, `null` for none.
 #[must_use]
@@ -52,33 +54,10 @@ pub fn dataset(info: &DatasetInfo) -> Value {
         "manifest_checksum": info.manifest_checksum,
         "created": iso_time(info.created_unix_ms),
         "source_uri": info.source_uri,
-        "report": info.report.as_ref().map(report),
-    })
-}
-
-fn report(report: &ImportReport) -> Value {
-    let rejections: Vec<Value> = report
-        .rejections
-        .iter()
-        .map(|rejection| {
-            let examples: Vec<Value> = rejection
-                .examples
-                .iter()
-                .map(|line| json!({"file": line.file, "line": line.line, "reason": line.reason}))
-                .collect();
-            json!({"reason": rejection.reason, "count": rejection.count, "examples": examples})
-        })
-        .collect();
-    json!({
-        "rows_read": report.rows_read,
-        "rows_accepted": report.rows_accepted,
-        "duplicates": report.duplicates,
-        "bytes_read": report.bytes_read,
-        "files": report.files,
-        "file_count": report.file_count,
-        "rows_not_utf8": report.rows_not_utf8,
-        "characters_replaced": report.characters_replaced,
-        "rejections": rejections,
+        "report": info
+            .report
+            .as_ref()
+            .map(|report| import_report_json(report, info.user_id_kind(), info.item_id_kind())),
     })
 }
 

@@ -98,6 +98,48 @@ async fn too_many_bad_rows_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_an_import_would_make_and_makes_nothing() {
+    let folder = folder();
+    let cluster = Cluster::start(shape(2)).await;
+    write(folder.path(), "movies.csv", "movieId,title\n1,A\n");
+    let clicks = "user,user_id,item,at\nAnn,1,007,2021-01-02\nBob,2,7,2021-01-03\nAnn,1,007,2021-01-04\n";
+    let file = write(folder.path(), "clicks.csv", clicks);
+    let file = file.to_str().unwrap();
+    let import = ["dataset", "import", file, "--time-col", "at"];
+    let dry = |more: &[&str]| cluster.shoal(&[&import[..], &["--dry-run"], more].concat());
+    dry(&[]).exits_with(0).says(&[
+        "Nothing is imported; of the first 3 rows",
+        "user = 'user_id' (column 2), not 'user'",
+        "time = 'at' (column 4)",
+        "times are dates, in UTC",
+        "each row counts 1",
+        "items are texts: '007' on line 2 would change as a number",
+        "not read: movies.csv (--with-neighbours reads them)",
+        "3 read, 3 taken",
+    ]);
+    let previewed = dry(&["--json"]).exits_with(0).json();
+    assert_eq!(stored(&cluster), Vec::<PathBuf>::new());
+    assert_eq!(cluster.shoal(&["jobs", "list", "--json"]).json(), Value::Array(Vec::new()));
+
+    // An import says the same, and the data set keeps it.
+    let job = cluster.shoal(&[&import[..], &["--json"]].concat()).exits_with(0).json();
+    let shown = cluster.shoal(&["dataset", "show", "clicks", "--json"]).json();
+    for key in ["understood", "item_ids", "not_read", "rows_read", "rejections", "duplicate_rule"] {
+        assert_eq!(job["dataset"]["report"][key], previewed[key], "{key}");
+        assert_eq!(shown["report"][key], previewed[key], "{key}");
+    }
+    assert_eq!((&shown["ratings"], &shown["report"]["duplicates"]), (&2.into(), &1.into()));
+
+    // What an import would refuse a dry run fails for.
+    let bad = write(folder.path(), "bad.csv", "user,item,rating\n1,1,lots\n2,2,3\n");
+    let refused = cluster.shoal(&["dataset", "import", bad.to_str().unwrap(), "--dry-run"]);
+    refused.exits_with(1).says(&["1 of 2 rows", "--max-bad-rows"]);
+    let strange = write(folder.path(), "strange.csv", "who,what\nann,x\n");
+    let refused = cluster.shoal(&["dataset", "import", strange.to_str().unwrap(), "--dry-run"]);
+    refused.exits_with(2).says(&["--user-col COLUMN --item-col COLUMN", "who, what"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fields_of_a_ratings_file_may_go_on_over_lines() {
     let folder = folder();
     let cluster = Cluster::start(shape(2)).await;

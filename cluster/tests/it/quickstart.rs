@@ -155,7 +155,7 @@ fn data_that_cannot_be_used_is_said_before_anything_is_started() {
     let path = empty.path().to_str().unwrap();
     refused(&["--data", path], 3).says(&[path, "no ratings were found", "ratings.csv"]);
     std::fs::write(empty.path().join("ratings.csv"), "user,film,stars\n1,2,3\n").unwrap();
-    refused(&["--data", path], 3).says(&["ratings.csv", "has no column", "user, film, stars"]);
+    refused(&["--data", path], 3).says(&["ratings.csv", "--item-col COLUMN", "user, film, stars"]);
 }
 
 #[test]

@@ -7,12 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::try_join_all;
+use serde_json::json;
 use shoal_common::{
     clock::UtcTime,
     store::{METADATA_FILE, Manifest, dataset_path, join, staging_path},
 };
 use shoal_proto::v1::{
-    DatasetInfo, DatasetSource, FileContent, ImportReport, IngestBegin, IngestBuild, IngestParse,
+    DatasetInfo, DatasetSource, FileContent, FileLook, ImportReport, IngestBegin, IngestBuild, IngestParse,
     IngestParseDone, IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry,
     RejectionCount, ShardStats, SourceFile, SourceFormat, step_event::Event, step_request::Step,
     update_job::Update,
@@ -45,7 +46,7 @@ fn lanes_of(worker: &LiveWorker) -> usize {
 const FILES_KEPT: usize = 100;
 
 /// Examples kept per reason in the report.
-const EXAMPLES_MAX: usize = 5;
+const EXAMPLES_MAX: usize = 3;
 
 pub(super) async fn run(
     leader: &Leader,
@@ -62,7 +63,7 @@ pub(super) async fn run(
     let source = request.source.clone().unwrap_or_default();
     let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
     tracker.begin("inspecting", "looking at the files", (0.0, 0.02));
-    let found = inspect(leader, &workers[0], &source).await?;
+    let found = inspect(leader, &workers[0], &source, false).await?;
 
     let shard_count = if request.shard_count == 0 { SHARDS_DEFAULT } else { request.shard_count };
     let mut begin = IngestBegin {
@@ -92,8 +93,12 @@ pub(super) async fn run(
 
     tracker.begin("sorting", "sorting", (0.6, 0.75));
     let mut dataset = sort(leader, &attempt, tracker).await?;
-    dataset.report =
-        Some(ImportReport { duplicates: dataset.report.take().unwrap_or_default().duplicates, ..report });
+    dataset.report = Some(ImportReport {
+        duplicates: dataset.report.take().unwrap_or_default().duplicates,
+        duplicate_rule: found.duplicates,
+        look: found.look,
+        ..report
+    });
     dataset.name.clone_from(&request.name);
     dataset.version = stamp_of(&info);
     dataset.path = path_of(&info);
@@ -133,20 +138,21 @@ pub(super) fn unpublished_folder(info: &JobInfo) -> Option<String> {
     (info.import.is_some() && info.dataset.is_none()).then(|| path_of(info))
 }
 
-async fn inspect(
+pub(super) async fn inspect(
     leader: &Leader,
     worker: &LiveWorker,
     source: &DatasetSource,
+    preview: bool,
 ) -> Result<InspectSourceReply, JobError> {
-    let request = InspectSourceRequest { source: Some(source.clone()), preview: false };
+    let request = InspectSourceRequest { source: Some(source.clone()), preview };
     let reply = client(leader, worker)?.inspect_source(request).await;
     Ok(reply.map_err(|status| refusal(worker, &status))?.into_inner())
 }
 
 /// A range of a file, and the report on it when it is parsed.
-struct RangeDone {
-    step: IngestParse,
-    done: IngestParseDone,
+pub(super) struct RangeDone {
+    pub(super) step: IngestParse,
+    pub(super) done: IngestParseDone,
 }
 
 /// What a lane says.
@@ -255,7 +261,7 @@ fn set_multiline(files: &mut [SourceFile], ranges: &[RangeDone]) -> bool {
 
 /// How many rows of a file were read, and rejected. The parts of one file count together.
 #[derive(Debug, Clone, Default)]
-struct FileRows {
+pub(super) struct FileRows {
     content: FileContent,
     name: String,
     read: u64,
@@ -263,7 +269,10 @@ struct FileRows {
 }
 
 /// One report of all ranges, in file order, with line numbers of the file; and the counts of each file.
-fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> (ImportReport, Vec<FileRows>) {
+pub(super) fn merge_reports(
+    files: &[SourceFile],
+    mut ranges: Vec<RangeDone>,
+) -> (ImportReport, Vec<FileRows>) {
     let mut by_file: Vec<FileRows> = Vec::new();
     let mut of_file = Vec::new();
     for file in files {
@@ -296,6 +305,7 @@ fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> (ImportRep
         merged.bytes_read += report.bytes_read;
         merged.rows_not_utf8 += report.rows_not_utf8;
         merged.characters_replaced += report.characters_replaced;
+        merged.rows_without_time += report.rows_without_time;
         for rejection in report.rejections {
             let count = counts.entry(rejection.reason.clone()).or_insert_with(|| RejectionCount {
                 reason: rejection.reason.clone(),
@@ -317,7 +327,11 @@ fn merge_reports(files: &[SourceFile], mut ranges: Vec<RangeDone>) -> (ImportRep
 }
 
 /// Refuses an import that has no good row, or a file with too many bad ones, in one sentence with examples.
-fn check_report(report: &ImportReport, files: &[FileRows], source: &DatasetSource) -> Result<(), JobError> {
+pub(super) fn check_report(
+    report: &ImportReport,
+    files: &[FileRows],
+    source: &DatasetSource,
+) -> Result<(), JobError> {
     if report.rows_accepted == 0 {
         return Err(JobError::Fatal(format!("no row of '{}' could be read{}", source.uri, examples(report))));
     }
@@ -378,6 +392,28 @@ async fn sort(leader: &Leader, attempt: &Attempt, tracker: &mut Tracker) -> Resu
     Ok(dataset)
 }
 
+/// What was understood of each file, for people who look into the store.
+fn understood(report: &ImportReport) -> Vec<serde_json::Value> {
+    let look = report.look.clone().unwrap_or_default();
+    let file = |file: &FileLook| {
+        let columns: serde_json::Map<String, serde_json::Value> = file
+            .columns
+            .iter()
+            .map(|column| (column.role.clone(), json!({ "name": column.name, "number": column.number })))
+            .collect();
+        json!({
+            "file": file.file,
+            "delimiter": file.delimiter,
+            "encoding": file.encoding,
+            "header": file.header,
+            "columns": columns,
+            "times": file.times,
+            "notes": file.notes,
+        })
+    };
+    look.files.iter().map(file).collect()
+}
+
 /// Writes the file for people and the manifest, last.
 async fn publish(
     leader: &Leader,
@@ -387,7 +423,7 @@ async fn publish(
     let report = dataset.report.clone().unwrap_or_default();
     let rejections: BTreeMap<&str, u64> =
         report.rejections.iter().map(|rejection| (rejection.reason.as_str(), rejection.count)).collect();
-    let readable = serde_json::json!({
+    let readable = json!({
         "name": dataset.name,
         "version": dataset.version,
         "source": dataset.source_uri,
@@ -400,8 +436,10 @@ async fn publish(
         "genome_items": dataset.genome_items,
         "rating": { "min": dataset.rating_min, "max": dataset.rating_max, "mean": dataset.rating_mean },
         "rows_read": report.rows_read,
+        "rows_without_time": report.rows_without_time,
         "duplicates": report.duplicates,
         "rejected": rejections,
+        "files": understood(&report),
         "created": UtcTime::from_unix_ms(dataset.created_unix_ms).iso_8601(),
         "code_version": env!("CARGO_PKG_VERSION"),
     });

@@ -14,6 +14,7 @@ mod evaluation;
 mod held_out;
 mod import;
 mod model;
+mod preview;
 mod remarks;
 mod steps;
 mod sweeps;
@@ -40,6 +41,7 @@ use crate::{
 
 pub use conventions::settle;
 pub use model::same_training;
+pub(crate) use preview::preview;
 pub use validate::{validate_import, validate_training};
 
 /// Attempts that may fail one after the other without a sweep being committed.

@@ -2,8 +2,8 @@
 
 use shoal_common::split;
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, ExplicitParameters, ImplicitParameters, ImportDatasetRequest,
-    ObjectiveChoice, RegularizationScaling, SplitParameters, StartTrainingRequest,
+    AlsParameters, AlsSolver, Confidence, DuplicateRule, ExplicitParameters, ImplicitParameters,
+    ImportDatasetRequest, ObjectiveChoice, RegularizationScaling, SplitParameters, StartTrainingRequest,
 };
 
 use super::model::check_model;
@@ -44,9 +44,14 @@ pub fn validate_import(request: &ImportDatasetRequest) -> Vec<String> {
             {
                 problems.push("the range of ratings is empty".to_owned());
             }
-            let named = [&source.user_column, &source.item_column, &source.rating_column];
-            if named.iter().any(|name| name.is_empty()) && named.iter().any(|name| !name.is_empty()) {
-                problems.push("name the user, item and rating columns together".to_owned());
+            if source.no_time && !(source.time_column.is_empty() && source.time_format.is_empty()) {
+                problems.push("a time column or format is given, and no time is wanted".to_owned());
+            }
+            if source.no_rating && !source.rating_column.is_empty() {
+                problems.push("a rating column is given, and no rating is wanted".to_owned());
+            }
+            if source.no_rating && source.duplicates() == DuplicateRule::Sum {
+                problems.push("there are no ratings to sum; count the pairs".to_owned());
             }
         }
     }

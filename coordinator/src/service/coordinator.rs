@@ -12,16 +12,16 @@ use shoal_proto::v1::{
     CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateJob,
     HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRecord, JobRequest,
     ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
-    ListModelsRequest, Metadata, NodeHealth, NodeInfo, NodeRecord, PromoteAbort, PromoteReply,
-    PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RegisterVersion,
-    RollbackLive, RollbackRequest, ServedModel, StartJobReply, StartTrainingRequest, WatchMetadataRequest,
-    coordinator_server::Coordinator, metadata_command::Command,
+    ListModelsRequest, Metadata, NodeHealth, NodeInfo, NodeRecord, PreviewImportReply, PromoteAbort,
+    PromoteReply, PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest,
+    RegisterVersion, RollbackLive, RollbackRequest, ServedModel, StartJobReply, StartTrainingRequest,
+    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    jobs::{same_training, settle, validate_import, validate_training},
+    jobs::{JobError, preview, same_training, settle, validate_import, validate_training},
     leader::{CommandError, Leader},
     raft::{ProposeError, ReadError},
     state::{ClusterState, is_over},
@@ -275,6 +275,20 @@ impl Coordinator for CoordinatorService {
         let request_id = import.request_id.clone();
         let info = JobInfo { kind: JobKind::Import.into(), import: Some(import), ..JobInfo::default() };
         self.create_job(request_id, info).await
+    }
+
+    async fn preview_import(
+        &self,
+        request: Request<ImportDatasetRequest>,
+    ) -> Result<Response<PreviewImportReply>, Status> {
+        let import = request.into_inner();
+        invalid(&validate_import(&import))?;
+        self.check_leads()?;
+        let previewed = preview(&self.leader, import).await;
+        previewed.map(Response::new).map_err(|error| match error {
+            JobError::Transient(_) => Status::aborted(error.to_string()),
+            _ => Status::invalid_argument(error.to_string()),
+        })
     }
 
     async fn list_datasets(

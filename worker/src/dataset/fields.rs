@@ -79,35 +79,30 @@ pub fn integer(field: &[u8]) -> Option<i64> {
     std::str::from_utf8(field).ok()?.trim().parse().ok()
 }
 
-/// A number; NaN and infinities parse, and are for the caller to refuse.
+/// A number with a point; NaN and infinities parse, and are for the caller to refuse.
 #[must_use]
 pub fn number(field: &[u8]) -> Option<f64> {
     std::str::from_utf8(field).ok()?.trim().parse().ok()
 }
 
-/// A time in seconds since the epoch: seconds (whole, or with a fraction that is dropped), or
-/// `YYYY-MM-DD HH:MM:SS` (also with a T, without the seconds or the time of day, with a fraction that is
-/// dropped), in UTC unless an offset follows (`Z`, `+02:00`).
+/// A date that begins with its year, and a time of day: `YYYY-MM-DD HH:MM:SS` (also with slashes, with a T, without
+/// the seconds or the time of day, with a fraction that is dropped). In seconds since 1970 as its own clock shows them, and
+/// by how many of them that clock is ahead of UTC, where the text says so (`Z`, `+02:00`).
 #[must_use]
-pub fn timestamp(field: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(field).ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(seconds);
-    }
-    if let Ok(seconds) = text.parse::<f64>() {
-        // The range check keeps the cast exact enough: what is beyond is no time.
-        return (seconds.abs() < 1e15).then_some(seconds as i64);
-    }
+pub fn date_and_time(text: &str) -> Option<(i64, Option<i64>)> {
     let (date, time) = text.split_once([' ', 'T']).unwrap_or((text, "00:00"));
-    let mut date = date.splitn(3, '-').map(whole);
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let separator = if date.contains('/') { '/' } else { '-' };
+    let mut date = date.splitn(3, separator);
+    // A shorter number may be a day.
+    let year = whole(date.next().filter(|year| year.len() == 4)?)?;
+    let (month, day) = (whole(date.next()?)?, whole(date.next()?)?);
     let (time, offset_seconds) = split_offset(time)?;
     let mut time = time.splitn(3, ':');
     let (hour, minute) = (whole(time.next()?)?, whole(time.next()?)?);
     let second = time.next().map_or(Some(0), |second| whole(second.split('.').next()?))?;
     let valid = is_day(year, month, day) && hour < 24 && minute < 60 && second <= 60;
     let local = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    valid.then_some(local - offset_seconds)
+    valid.then_some((local, offset_seconds))
 }
 
 /// A number of a date or time: digits only, few enough for any arithmetic with it.
@@ -116,12 +111,13 @@ fn whole(text: &str) -> Option<i64> {
     if digits { text.parse().ok() } else { None }
 }
 
-/// A time of day, and the seconds by which it is ahead of UTC.
-fn split_offset(time: &str) -> Option<(&str, i64)> {
+/// A time of day, and the seconds by which it is ahead of UTC where it says so.
+#[must_use]
+pub fn split_offset(time: &str) -> Option<(&str, Option<i64>)> {
     if let Some(time) = time.strip_suffix('Z').or_else(|| time.strip_suffix(" UTC")) {
-        return Some((time, 0));
+        return Some((time, Some(0)));
     }
-    let Some(at) = time.find(['+', '-']) else { return Some((time, 0)) };
+    let Some(at) = time.find(['+', '-']) else { return Some((time, None)) };
     let (sign, offset) = (if time.as_bytes()[at] == b'-' { -1 } else { 1 }, &time[at + 1..]);
     let (hours, minutes) = match offset.split_once(':') {
         Some((hours, minutes)) => (whole(hours)?, whole(minutes)?),
@@ -129,7 +125,7 @@ fn split_offset(time: &str) -> Option<(&str, i64)> {
         None => (whole(offset)?, 0),
     };
     let valid = hours < 24 && minutes < 60;
-    valid.then(|| (time[..at].trim_end(), sign * (hours * 3_600 + minutes * 60)))
+    valid.then(|| (time[..at].trim_end(), Some(sign * (hours * 3_600 + minutes * 60))))
 }
 
 /// Whether the proleptic Gregorian calendar has this day.
@@ -167,10 +163,10 @@ pub fn title_year(title: &str) -> Option<i32> {
     ((1800..=2200).contains(&year) && (rest.is_empty() || rest.starts_with(['-', '–']))).then_some(year)
 }
 
-/// Genres of a MovieLens field: separated by `|`; "(no genres listed)" is none.
+/// Genres of a field, separated by `|`; "(no genres listed)" is none.
 #[must_use]
-pub fn genres(field: &str) -> String {
-    let genres = field.split('|').map(str::trim);
+pub fn genres(field: &str, separator: char) -> String {
+    let genres = field.split(separator).map(str::trim);
     let genres: Vec<&str> =
         genres.filter(|genre| !genre.is_empty() && *genre != "(no genres listed)").collect();
     genres.join("|")
@@ -206,26 +202,24 @@ mod tests {
     }
 
     #[test]
-    fn times_in_every_form() {
-        for (text, seconds) in [
-            ("964982703", 964_982_703),
-            ("964982703.9", 964_982_703),
-            ("2004-01-26 03:58:10", 1_075_089_490),
-            ("2004-01-26T03:58:10Z", 1_075_089_490),
-            ("1970-01-01", 0),
-            ("2000-02-29 00:00:00", 951_782_400),
-            ("2004-01-26 05:58:10+02:00", 1_075_089_490),
-            ("2004-01-25T22:28:10.123456-0530", 1_075_089_490),
-            ("2004-01-26 03:58 UTC", 1_075_089_480),
+    fn dates_in_every_form() {
+        for (text, seconds, offset) in [
+            ("2004-01-26 03:58:10", 1_075_089_490, None),
+            ("2004/01/26 03:58:10", 1_075_089_490, None),
+            ("2004-01-26T03:58:10Z", 1_075_089_490, Some(0)),
+            ("1970-01-01", 0, None),
+            ("2000-02-29 00:00:00", 951_782_400, None),
+            ("2004-01-26 05:58:10+02:00", 1_075_096_690, Some(7_200)),
+            ("2004-01-25T22:28:10.123456-0530", 1_075_069_690, Some(-19_800)),
+            ("2004-01-26 03:58 UTC", 1_075_089_480, Some(0)),
         ] {
-            assert_eq!(timestamp(text.as_bytes()), Some(seconds), "{text}");
+            assert_eq!(date_and_time(text), Some((seconds, offset)), "{text}");
         }
         for text in [
             "",
             "yesterday",
             "2004-13-01",
             "2004-01-26 25:00:00",
-            "NaN",
             "2003-02-29",
             "2004-04-31",
             "+2004-01-01",
@@ -233,8 +227,10 @@ mod tests {
             "2004-01-01 1:0+a",
             "2004-01-01 1:0+aéb",
             "99999999-01-01",
+            "04-01-26",
+            "29-01-2021 07:01",
         ] {
-            assert_eq!(timestamp(text.as_bytes()), None, "{text}");
+            assert_eq!(date_and_time(text), None, "{text}");
         }
     }
 
@@ -245,8 +241,9 @@ mod tests {
         assert_eq!(title_year("Das Millionenspiel (1970) "), Some(1970));
         assert_eq!(title_year("Babylon 5"), None);
         assert_eq!(title_year("Nocturnal Animals (uncut)"), None);
-        assert_eq!(genres("(no genres listed)"), "");
-        assert_eq!(genres("Comedy|Drama"), "Comedy|Drama");
+        assert_eq!(genres("(no genres listed)", '|'), "");
+        assert_eq!(genres("Comedy|Drama", '|'), "Comedy|Drama");
+        assert_eq!(genres("Action, Drama,", ','), "Action|Drama");
     }
 
     #[test]

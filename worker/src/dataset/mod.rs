@@ -1,4 +1,4 @@
-//! Data sets: what files a source has ([`source`]), how their lines become rows ([`parse`], [`row`]), how
+//! Data sets: what files a source has ([`source`]), how their lines become rows ([`parse`], [`row`], [`values`]), how
 //! rows become blocks ([`ingest`]), the blocks themselves ([`blocks`]), the catalogue of items
 //! ([`catalogue`]), their tags ([`tags`]) and their genome ([`genome`]). [`generate`] makes MovieLens-shaped files.
 
@@ -13,3 +13,4 @@ pub mod row;
 pub mod source;
 mod table;
 pub mod tags;
+pub mod values;

@@ -148,7 +148,7 @@ pub trait Runner: Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`StepError`].
-    async fn inspect(&self, source: DatasetSource) -> Result<InspectSourceReply, StepError>;
+    async fn inspect(&self, source: DatasetSource, with_rows: bool) -> Result<InspectSourceReply, StepError>;
 
     /// Does the first step of a job: what it made and what it answers.
     ///

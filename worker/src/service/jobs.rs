@@ -116,9 +116,9 @@ impl WorkerJobs for Jobs {
         &self,
         request: Request<InspectSourceRequest>,
     ) -> Result<Response<InspectSourceReply>, Status> {
-        let source = request.into_inner().source;
+        let InspectSourceRequest { source, preview } = request.into_inner();
         let source = source.ok_or_else(|| Status::invalid_argument("the source is missing"))?;
-        let inspected = self.runner.inspect(source).await;
+        let inspected = self.runner.inspect(source, preview).await;
         inspected.map(Response::new).map_err(|error| error.to_status())
     }
 

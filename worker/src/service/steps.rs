@@ -22,7 +22,7 @@ use crate::{
     als::kernel::Kernel,
     dataset::{
         ingest::{IngestAttempt, IngestContext, IngestError, OnDone},
-        source::{SourceError, inspect},
+        source::{PreviewError, SourceError, inspect, preview},
     },
     exchange::push::PushError,
     memory::available_bytes,
@@ -92,8 +92,15 @@ impl Steps {
 
 #[tonic::async_trait]
 impl Runner for Steps {
-    async fn inspect(&self, source: DatasetSource) -> Result<InspectSourceReply, StepError> {
-        inspect(&source, &self.context.store_options).await.map_err(|error| source_error(Box::new(error)))
+    async fn inspect(&self, source: DatasetSource, with_rows: bool) -> Result<InspectSourceReply, StepError> {
+        let options = &self.context.store_options;
+        if !with_rows {
+            return inspect(&source, options).await.map_err(|error| source_error(Box::new(error)));
+        }
+        preview(&source, options, &self.context.compute).await.map_err(|error| match error {
+            PreviewError::Source(error) => source_error(error),
+            PreviewError::Compute(_) => StepError::Failed(Box::new(error)),
+        })
     }
 
     async fn begin(&self, step: Step, context: StepContext) -> Result<(Arc<dyn Attempt>, Event), StepError> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use shoal_proto::v1::{IdKind, Side};
+use shoal_proto::v1::{DuplicateRule, IdKind, Side};
 
 use crate::support::{
     Workers,
@@ -139,6 +139,26 @@ async fn the_last_timestamp_wins_then_the_last_row() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clicks_are_counted_and_amounts_added_up() {
+    let workers = Workers::start(2, 2).await;
+    let clicks = b"user,item,time\n1,1,50\n2,1,10\n1,1,70\n1,1,60\n";
+    let amounts = b"user,item,rating\n1,1,0.5\n2,1,4\n1,1,2\n";
+    for range_bytes in [7, 1_000] {
+        let folder = files(&workers, &[("ratings.csv", clicks)]);
+        let imported = workers.import(&source(&folder), SHARDS, range_bytes).await.unwrap();
+        let counted = [stored("1", "1", 3.0, 70), stored("2", "1", 1.0, 10)];
+        assert_eq!(ratings(&workers, &imported).await, counted);
+        assert_eq!(imported.info.report.unwrap().duplicates, 2);
+        let folder = files(&workers, &[("ratings.csv", amounts)]);
+        let mut added = source(&folder);
+        added.set_duplicates(DuplicateRule::Sum);
+        let imported = workers.import(&added, SHARDS, range_bytes).await.unwrap();
+        let sums = [stored("1", "1", 2.5, 0), stored("2", "1", 4.0, 0)];
+        assert_eq!(ratings(&workers, &imported).await, sums);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_bad_row_is_named_by_file_line_and_reason() {
     let workers = Workers::start(3, 1).await;
     // Enough good rows for the others to be exceptions.
@@ -170,11 +190,14 @@ async fn every_bad_row_is_named_by_file_line_and_reason() {
                     "the user id is not a whole number as the file's first ids are (--user-ids text takes any)"
                 ),
                 (4, "the movie id is empty"),
-                (5, "the rating is not a number"),
+                (5, "the rating is missing"),
                 (7, "the rating is out of range"),
                 (8, "the rating is out of range"),
                 (9, "the rating is not a number"),
-                (10, "the timestamp is neither seconds nor a date"),
+                (
+                    10,
+                    "the time is neither a number nor a date that begins with its year (--time-format reads others, --no-time reads none)"
+                ),
                 (11, "too few columns"),
             ],
             "ranges of {range_bytes} bytes"
@@ -331,7 +354,7 @@ async fn empty_and_foreign_files_are_refused_with_what_to_do() {
     let workers = Workers::start(1, 1).await;
     for (name, bytes, expected) in [
         ("ratings.csv", &b""[..], "is empty"),
-        ("ratings.csv", b"a,b,c\n1,2,3\n", "has no column 'userid'"),
+        ("ratings.csv", b"a,b,c\n1,2,3\n", "--user-col COLUMN --item-col COLUMN"),
         ("notes.txt", b"hello", "no ratings were found"),
     ] {
         let folder = files(&workers, &[(name, bytes)]);
@@ -404,11 +427,12 @@ async fn a_file_is_found_whatever_it_is_called_and_whatever_lies_around_it() {
 async fn ids_are_what_was_said_whatever_they_look_like() {
     let workers = Workers::start(1, 1).await;
     let folder = files(&workers, &[("ratings.csv", b"userId,movieId,rating\n007,1,3\n7,1,4\n")]);
-    let by_number = workers.import(&source(&folder), SHARDS, 100).await.unwrap();
+    let mut as_numbers = source(&folder);
+    as_numbers.set_user_id_kind(IdKind::Integer);
+    let by_number = workers.import(&as_numbers, SHARDS, 100).await.unwrap();
     assert_eq!(ratings(&workers, &by_number).await, [stored("7", "1", 4.0, 0)]);
-    let mut as_texts = source(&folder);
-    as_texts.set_user_id_kind(IdKind::Text);
-    let by_text = workers.import(&as_texts, SHARDS, 100).await.unwrap();
+    // Two ids are not made one unless somebody says so.
+    let by_text = workers.import(&source(&folder), SHARDS, 100).await.unwrap();
     assert_eq!(ratings(&workers, &by_text).await, [stored("007", "1", 3.0, 0), stored("7", "1", 4.0, 0)]);
     assert_eq!(by_text.info.item_id_kind(), IdKind::Integer);
 }

@@ -47,7 +47,7 @@ impl Drop for TestAttempt {
 
 #[tonic::async_trait]
 impl Runner for TestRunner {
-    async fn inspect(&self, source: DatasetSource) -> Result<InspectSourceReply, StepError> {
+    async fn inspect(&self, source: DatasetSource, _: bool) -> Result<InspectSourceReply, StepError> {
         Err(StepError::Invalid(format!("there is nothing at '{}'", source.uri).into()))
     }
 

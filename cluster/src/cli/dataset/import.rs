@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use shoal_proto::v1::{DatasetSource, IdKind, ImportDatasetRequest};
+use shoal_proto::v1::{DatasetSource, ImportDatasetRequest, PreviewImportReply};
 use shoal_worker::dataset::source::inspect;
 
+use super::reading::ReadingArgs;
 use crate::{
     cli::{
         connection::ClusterArgs,
@@ -20,13 +21,18 @@ const EXAMPLE: &str = "\
 Examples:
   shoal dataset import ./ml-latest-small
   shoal dataset import ./ml-20m --name movies --max-bad-rows 0.5%
-  shoal dataset import ratings.csv --user-col customer --item-col sku --rating-col stars
+  shoal dataset import stars.csv --user-col customer --item-col sku --rating-col stars --dry-run
+  shoal dataset import clicks.csv --no-rating --duplicates count --time-unit ms
+  shoal dataset import notes.csv --delimiter ';' --decimal-comma --time-format '%d.%m.%Y %H:%M'
   shoal dataset import 'logs/2024-*.csv.gz' --name clicks
+  shoal dataset import ratings_Beauty.csv --no-header --user-col 1 --item-col 2 --rating-col 3 --time-col 4
 
 MovieLens folders are recognised by their files: ratings.csv and movies.csv, rating.csv and movie.csv \
-(Kaggle), ratings.dat and movies.dat (1M), u.data and u.item (100K). Other CSV files (with commas, \
-semicolons, tabs or bars) and Parquet files need their columns named, unless they have MovieLens's names. \
-CSV files may be packed with gzip or zstd, and any file may be a folder of parts, as Spark writes it. \
+(Kaggle), ratings.dat and movies.dat (1M), u.data and u.item (100K). Of other CSV files (with commas, \
+semicolons, tabs, bars or ::) and Parquet files the columns are found by their names, or named with flags. \
+What is not said is found out from the first rows, and the report says what was found: --dry-run shows it \
+before anything is imported. CSV files may be packed with gzip or zstd, and any file may be a folder of \
+parts, as Spark writes it. docs/files.md has every rule. \
 The workers read the files, so a path must name the same files on each of them.";
 
 /// Flags of `shoal dataset import`.
@@ -43,28 +49,6 @@ pub(in crate::cli) struct Args {
     /// Shards per side
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     shards: u32,
-    /// Column of the user ids, in a file of your own
-    #[arg(long, value_name = "COLUMN", requires_all = ["item_col", "rating_col"])]
-    user_col: Option<String>,
-    /// Column of the item ids
-    #[arg(long, value_name = "COLUMN", requires = "user_col")]
-    item_col: Option<String>,
-    /// Column of the ratings
-    #[arg(long, value_name = "COLUMN", requires = "user_col")]
-    rating_col: Option<String>,
-    /// Column of the times
-    #[arg(long, value_name = "COLUMN", requires = "user_col")]
-    time_col: Option<String>,
-    /// Encoding of the text files (utf-16le, windows-1252, shift_jis, …); by default UTF-8, or UTF-16 where a byte-order
-    /// mark says so, and Windows-1252 for rows that are not UTF-8
-    #[arg(long, value_name = "LABEL")]
-    encoding: Option<String>,
-    /// What user ids are; by default found out from the first rows
-    #[arg(long, value_name = "KIND", value_enum)]
-    user_ids: Option<Ids>,
-    /// What item ids are
-    #[arg(long, value_name = "KIND", value_enum)]
-    item_ids: Option<Ids>,
     /// Share of rejected rows above which nothing is imported
     #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share)]
     max_bad_rows: f64,
@@ -74,6 +58,11 @@ pub(in crate::cli) struct Args {
     /// Reject ratings above this
     #[arg(long, value_name = "RATING", requires = "rating_min", allow_hyphen_values = true)]
     rating_max: Option<f64>,
+    #[command(flatten)]
+    reading: ReadingArgs,
+    /// Read the first rows, say what would be made of the files, and import nothing
+    #[arg(long, conflicts_with = "detach")]
+    dry_run: bool,
     /// Start the job and leave it
     #[arg(long)]
     detach: bool,
@@ -82,26 +71,6 @@ pub(in crate::cli) struct Args {
     json: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
-}
-
-/// What ids are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Ids {
-    /// Whole numbers
-    Integer,
-    /// Any text
-    Text,
-}
-
-impl Ids {
-    fn kind(wanted: Option<Self>) -> i32 {
-        let kind = match wanted {
-            None => IdKind::Unspecified,
-            Some(Self::Integer) => IdKind::Integer,
-            Some(Self::Text) => IdKind::Text,
-        };
-        kind.into()
-    }
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -163,33 +132,51 @@ impl Args {
         let mut uris = self.sources.iter().map(|source| source_uri(source)).collect::<Result<Vec<_>, _>>()?;
         // At least one is required.
         let uri = uris.remove(0);
-        let column = |name: &Option<String>| name.clone().unwrap_or_default();
         Ok(ImportDatasetRequest {
             name: self.name.clone().unwrap_or_else(|| dataset_name(&uri)),
-            source: Some(DatasetSource {
+            source: Some(self.reading.source(DatasetSource {
                 uri,
                 more_uris: uris,
-                encoding: column(&self.encoding),
-                user_column: column(&self.user_col),
-                item_column: column(&self.item_col),
-                rating_column: column(&self.rating_col),
-                time_column: column(&self.time_col),
                 bad_rows_ratio_max: self.max_bad_rows,
                 rating_min: self.rating_min.unwrap_or_default(),
                 rating_max: self.rating_max.unwrap_or_default(),
-                user_id_kind: Ids::kind(self.user_ids),
-                item_id_kind: Ids::kind(self.item_ids),
                 ..DatasetSource::default()
-            }),
+            })),
             shard_count: self.shards,
             ..ImportDatasetRequest::default()
         })
     }
 }
 
+/// Prints what an import would make of the files; fails as it would, as far as the first rows tell.
+fn show_preview(previewed: &PreviewImportReply, json: bool) -> anyhow::Result<Exit> {
+    let report = previewed.report.clone().unwrap_or_default();
+    let (user_ids, item_ids) = (previewed.user_id_kind(), previewed.item_id_kind());
+    if json {
+        let mut value = output::import_report_json(&report, user_ids, item_ids);
+        value["dry_run"] = true.into();
+        value["refusal"] = previewed.refusal.clone().into();
+        output::print_json(&value)?;
+    } else {
+        let rows = output::count(report.rows_read);
+        let text = output::import_report_text(&report, user_ids, item_ids);
+        output::print(&format!(
+            "Nothing is imported; of the first {rows} rows an import would make:\n{text}"
+        ))?;
+    }
+    if previewed.refusal.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(refusal(Exit::Failed, format!("an import would be refused: {}", previewed.refusal)))
+}
+
 pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<Exit> {
     let request = args.request()?;
     let client = args.cluster.connect()?;
+    if args.dry_run {
+        let previewed = client.preview_import(request).await?;
+        return show_preview(&previewed, args.json);
+    }
     let mut signals = Signals::install()?;
     let job_id = client.start_import(request).await?;
     if args.detach {

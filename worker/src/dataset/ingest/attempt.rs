@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use shoal_common::{compute::Compute, ids::IdKind, rpc::Channels, store::Store};
 use shoal_proto::v1::{
-    IngestBegin, IngestParse, IngestParseDone, RecordBatch, RecordKind, Side, SourceFile, WorkerPeer,
+    DuplicateRule, IngestBegin, IngestParse, IngestParseDone, RecordBatch, RecordKind, Side, SourceFile,
+    WorkerPeer,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,8 @@ pub struct IngestAttempt {
     source: SourceFolder,
     files: Vec<SourceFile>,
     pub(super) rules: Rules,
+    /// What is done with pairs that come again.
+    pub(super) duplicates: DuplicateRule,
     shard_count: u32,
     workers: Vec<WorkerPeer>,
     me: usize,
@@ -101,6 +104,7 @@ impl IngestAttempt {
                 })
                 .collect::<Result<Vec<_>, _>>()
         };
+        let duplicates = step.duplicates();
         let owners = [owners_of(Side::Users)?, owners_of(Side::Items)?];
         let spool = Spool::create(context.folder.clone(), spool_keys(&owners, me))?;
         Ok(Self {
@@ -110,6 +114,7 @@ impl IngestAttempt {
             source: folder,
             files: step.files,
             rules,
+            duplicates,
             shard_count: step.shard_count,
             workers: step.workers,
             me,

@@ -96,7 +96,7 @@ impl IngestAttempt {
 
     /// Sorts a shard and keeps it on the disk.
     fn sort_shard(&self, side: Side, shard: u32) -> Result<Sorted, IngestError> {
-        let mut sorter = ShardSorter::new(side, self.kinds(), self.shard_count());
+        let mut sorter = ShardSorter::new(side, self.kinds(), self.shard_count(), self.duplicates);
         sorter.reserve(self.spool.rows((side, shard, RecordKind::Rating)));
         for kind in ITEM_KINDS {
             self.spool.read((side, shard, kind), |batch| sorter.add(kind, batch))?;

@@ -4,7 +4,7 @@
 //! numbers are then brought into the order of rows. Rows of the other side are in the order of their
 //! shards, then ids: that of their global rows, which are not known yet.
 
-use shoal_proto::v1::{RecordKind, Side};
+use shoal_proto::v1::{DuplicateRule, RecordKind, Side};
 
 use super::{
     IngestError,
@@ -33,6 +33,7 @@ pub(super) struct ShardSorter {
     side: Side,
     kinds: Kinds,
     shard_count: u32,
+    duplicates: DuplicateRule,
     own: Numbers,
     others: Numbers,
     cells: Vec<Cell>,
@@ -57,13 +58,14 @@ pub(super) struct SortedShard {
 }
 
 impl ShardSorter {
-    pub(super) fn new(side: Side, kinds: Kinds, shard_count: u32) -> Self {
+    pub(super) fn new(side: Side, kinds: Kinds, shard_count: u32, duplicates: DuplicateRule) -> Self {
         let (own, others) =
             if side == Side::Items { (kinds.item, kinds.user) } else { (kinds.user, kinds.item) };
         Self {
             side,
             kinds,
             shard_count,
+            duplicates,
             own: Numbers::new(own),
             others: Numbers::new(others),
             cells: Vec::new(),
@@ -78,7 +80,8 @@ impl ShardSorter {
 
     /// Takes a batch of rows of one kind.
     pub(super) fn add(&mut self, kind: RecordKind, batch: &[u8]) -> Result<(), IngestError> {
-        let Self { side, own, others, cells, extras, .. } = self;
+        let Self { side, duplicates, own, others, cells, extras, .. } = self;
+        let counts = *duplicates == DuplicateRule::Count;
         records::rows(batch, kind, self.kinds, |row, position| {
             let rating = match row {
                 Row::Rating(rating) => rating,
@@ -91,13 +94,14 @@ impl ShardSorter {
                 }
             };
             let RatingRow { user, item, rating, timestamp } = rating;
+            let rating = if counts { 1.0 } else { rating };
             let (own_id, other_id) = if *side == Side::Items { (item, user) } else { (user, item) };
             cells.push(Cell { row: own.of(own_id), other: others.of(other_id), rating, timestamp, position });
         })
     }
 
     /// Sorts what has arrived. Of several ratings of a pair the one with the last timestamp stays, of
-    /// several with the same the one that stands last in the source.
+    /// several with the same the one that stands last in the source; or their sum does, with the last timestamp.
     pub(super) fn sort(self) -> SortedShard {
         let (ids, row_places) = ordered(self.own.into_ids(), |_| 0);
         let shard_count = self.shard_count;
@@ -109,10 +113,12 @@ impl ShardSorter {
         }
         drop((row_places, other_places));
         let arrived = cells.len();
+        let adds = matches!(self.duplicates, DuplicateRule::Count | DuplicateRule::Sum);
         let begins = group_by_row(&mut cells, ids.len());
         let (mut indptr, mut sorter, mut kept) = (vec![0], RowSorter::default(), 0);
         for row in begins.windows(2) {
-            let pairs = sorter.sort(&mut cells[row[0]..row[1]]);
+            let row_cells = &mut cells[row[0]..row[1]];
+            let pairs = if adds { sorter.sort_and_add(row_cells) } else { sorter.sort(row_cells) };
             if kept < row[0] {
                 cells.copy_within(row[0]..row[0] + pairs, kept);
             }
@@ -163,15 +169,42 @@ struct RowSorter {
 }
 
 impl RowSorter {
-    /// Brings a row into the order of the other side and leaves of each pair the last; returns how many pairs
-    /// there are. What follows them is not defined.
-    fn sort(&mut self, row: &mut [Cell]) -> usize {
+    /// Takes a row, and says in which order its cells are in that of the other side.
+    fn order(&mut self, row: &[Cell]) {
         let Self { keys, cells } = self;
         keys.clear();
         keys.extend(row.iter().enumerate().map(|(at, cell)| u64::from(cell.other) << 32 | at as u64));
         keys.sort_unstable();
         cells.clear();
         cells.extend_from_slice(row);
+    }
+
+    /// Brings a row into the order of the other side and puts in place of each pair the sum of its ratings, in the
+    /// order of the source and in f64, so that either side has the same; returns how many pairs there are. What follows
+    /// them is not defined.
+    fn sort_and_add(&mut self, row: &mut [Cell]) -> usize {
+        self.order(row);
+        let Self { keys, cells } = self;
+        let mut pairs = 0;
+        let mut same: Vec<Cell> = Vec::new();
+        for group in keys.chunk_by(|a, b| a >> 32 == b >> 32) {
+            same.clear();
+            same.extend(group.iter().map(|key| cells[*key as u32 as usize]));
+            same.sort_unstable_by_key(|cell| cell.position);
+            let sum: f64 = same.iter().map(|cell| f64::from(cell.rating)).sum();
+            let timestamp = same.iter().map(|cell| cell.timestamp).max().unwrap_or_default();
+            // A group has at least one.
+            row[pairs] = Cell { rating: sum as f32, timestamp, ..same[0] };
+            pairs += 1;
+        }
+        pairs
+    }
+
+    /// Brings a row into the order of the other side and leaves of each pair the last; returns how many pairs
+    /// there are. What follows them is not defined.
+    fn sort(&mut self, row: &mut [Cell]) -> usize {
+        self.order(row);
+        let Self { keys, cells } = self;
         let mut pairs = 0;
         for key in keys {
             let cell = cells[*key as u32 as usize];
@@ -264,7 +297,7 @@ mod tests {
         for side in [Side::Users, Side::Items] {
             for rotation in 0..rows.len() {
                 // With one shard rows of the other side are in the order of their ids.
-                let mut sorter = ShardSorter::new(side, KINDS, 1);
+                let mut sorter = ShardSorter::new(side, KINDS, 1, DuplicateRule::Last);
                 let mut arrived = rows;
                 arrived.rotate_left(rotation);
                 for row in arrived {
@@ -278,8 +311,33 @@ mod tests {
     }
 
     #[test]
+    fn pairs_are_counted_or_added_whatever_came_first() {
+        // In f32 the sum would depend on the order.
+        let rows = [(1, 7, 16_777_216.0, 30, 0), (1, 7, 1.0, 10, 1), (1, 7, 1.0, 40, 2), (2, 7, 0.5, 5, 3)];
+        for (duplicates, expected) in [
+            (DuplicateRule::Count, vec![(3.0, 40), (1.0, 5)]),
+            (DuplicateRule::Sum, vec![(16_777_218.0, 40), (0.5, 5)]),
+        ] {
+            for side in [Side::Users, Side::Items] {
+                for rotation in 0..rows.len() {
+                    let mut sorter = ShardSorter::new(side, KINDS, 1, duplicates);
+                    let mut arrived = rows;
+                    arrived.rotate_left(rotation);
+                    for row in arrived {
+                        sorter.add(RecordKind::Rating, &batch(&[row])).unwrap();
+                    }
+                    let shard = sorter.sort();
+                    let kept: Vec<(f32, i64)> =
+                        shard.ratings().map(|(_, rating, time)| (rating, time)).collect();
+                    assert_eq!((&kept, shard.duplicates), (&expected, 2));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn items_that_are_only_in_the_catalogue_have_empty_rows() {
-        let mut sorter = ShardSorter::new(Side::Items, KINDS, 3);
+        let mut sorter = ShardSorter::new(Side::Items, KINDS, 3, DuplicateRule::Last);
         sorter.add(RecordKind::Rating, &batch(&[(9, 4, 1.0, 0, 0)])).unwrap();
         let mut movies = Batch::default();
         for (position, item) in [5, 3, 5].into_iter().enumerate() {
@@ -314,7 +372,7 @@ mod tests {
     fn others_are_in_the_order_of_their_shards() {
         let rows: Vec<(i64, i64, f32, i64, u64)> =
             (0..50).map(|item| (1, item, 1.0, 0, item as u64)).collect();
-        let mut sorter = ShardSorter::new(Side::Users, KINDS, 4);
+        let mut sorter = ShardSorter::new(Side::Users, KINDS, 4, DuplicateRule::Last);
         sorter.add(RecordKind::Rating, &batch(&rows)).unwrap();
         let shard = sorter.sort();
         assert!(shard.ratings().map(|(other, ..)| other).eq(0..50));

@@ -2,18 +2,17 @@
 
 use std::borrow::Cow;
 
-use shoal_common::ids::IdKind;
-use shoal_proto::v1::{FileContent, SourceFile, SourceFormat};
+use shoal_proto::v1::{FileContent, Side, SourceFile, SourceFormat};
 
-use super::{Reason, Rules, numeric::NumericLines, plain::PlainLines, relevance};
+use super::{Reason, Rules, Taken, numeric::NumericLines, plain::PlainLines, relevance};
 use crate::dataset::{
     fields,
     row::{GenomeRow, GenomeTagRow, IdRef, MovieRow, RatingRow, Row, TagRow},
+    values::Values,
 };
 
 /// Splits a line of this file; `None` when a quote is left open.
-#[must_use]
-pub fn split_line<'a>(file: &SourceFile, line: &'a [u8]) -> Option<Vec<Cow<'a, [u8]>>> {
+fn split_line<'a>(file: &SourceFile, line: &'a [u8]) -> Option<Vec<Cow<'a, [u8]>>> {
     match file.format() {
         SourceFormat::DoubleColon => Some(fields::split_double(line, b"::")),
         SourceFormat::Tab => Some(line.split(|&byte| byte == b'\t').map(Cow::Borrowed).collect()),
@@ -30,7 +29,7 @@ pub fn trim_line(line: &[u8]) -> &[u8] {
 
 /// Where a row ends that may go on over line ends in quoted fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RowEnd {
+pub(in crate::dataset) enum RowEnd {
     /// At the line end at this place, or at the end of the text.
     At(usize),
     /// Not in this text: a quote is open at its end.
@@ -40,7 +39,7 @@ pub(super) enum RowEnd {
 }
 
 /// Finds the end of the row that `bytes` begin with; no others follow when they are the `last`.
-pub(super) fn quoted_row_end(bytes: &[u8], delimiter: u8, last: bool) -> RowEnd {
+pub(in crate::dataset) fn quoted_row_end(bytes: &[u8], delimiter: u8, last: bool) -> RowEnd {
     enum State {
         FieldBegins,
         Plain,
@@ -91,6 +90,7 @@ const FLAG_GENRES: [&str; 19] = [
 pub struct LineParser {
     file: SourceFile,
     rules: Rules,
+    values: Values,
     numeric: Option<NumericLines>,
     plain: Option<PlainLines>,
 }
@@ -135,9 +135,11 @@ impl LineParser {
     /// A parser for lines of `file`.
     #[must_use]
     pub fn new(file: &SourceFile, rules: Rules) -> Self {
+        let values = Values::new(file);
         Self {
-            numeric: NumericLines::new(file, rules),
-            plain: PlainLines::new(file, rules),
+            numeric: NumericLines::new(file, rules, &values),
+            plain: PlainLines::new(file, rules, &values),
+            values,
             file: file.clone(),
             rules,
         }
@@ -146,7 +148,7 @@ impl LineParser {
     /// A parser that has no short ways.
     #[cfg(test)]
     pub(super) fn the_long_way(file: &SourceFile, rules: Rules) -> Self {
-        Self { numeric: None, plain: None, file: file.clone(), rules }
+        Self { numeric: None, plain: None, values: Values::new(file), file: file.clone(), rules }
     }
 
     /// Whether rows may go on over line ends.
@@ -172,23 +174,31 @@ impl LineParser {
     ///
     /// # Errors
     /// Why it is no row.
-    pub fn parse(&self, line: &[u8], on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+    pub fn parse(&self, line: &[u8], on_row: impl FnOnce(Row<'_>)) -> Result<Taken, Reason> {
         if let Some(row) = self.plain.as_ref().and_then(|plain| plain.read(line)) {
             on_row(row);
-            return Ok(());
+            return Ok(Taken::Whole);
         }
         let fields = split_line(&self.file, line).ok_or(Reason::OpenQuote)?;
         self.parse_fields(fields, on_row)
     }
 
-    /// Reads a row of several lines; true when it was one, with as many columns as the header.
-    pub fn parse_over_lines(&self, lines: &[u8], on_row: impl FnOnce(Row<'_>)) -> bool {
-        let fields = fields::split_quoted(lines, self.delimiter());
-        let fields = fields.filter(|fields| fields.len() == self.file.column_count as usize);
-        fields.is_some_and(|fields| self.parse_fields(fields, on_row).is_ok())
+    /// Reads a row of several lines when it is one, with as many columns as the header.
+    pub fn parse_over_lines(&self, lines: &[u8], on_row: impl FnOnce(Row<'_>)) -> Option<Taken> {
+        let fields = fields::split_quoted(lines, self.delimiter())?;
+        let is_whole = fields.len() == self.file.column_count as usize;
+        if is_whole { self.parse_fields(fields, on_row).ok() } else { None }
     }
 
-    fn parse_fields(&self, fields: Vec<Cow<'_, [u8]>>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+    fn parse_fields(
+        &self,
+        fields: Vec<Cow<'_, [u8]>>,
+        on_row: impl FnOnce(Row<'_>),
+    ) -> Result<Taken, Reason> {
+        let columns = self.file.column_count as usize;
+        if columns > 0 && fields.len() > columns {
+            return Err(Reason::TooManyFields);
+        }
         let fields = Fields { columns: &self.file.columns, fields };
         match self.file.content() {
             FileContent::Movies => self.movie(&fields, on_row),
@@ -197,55 +207,59 @@ impl LineParser {
             FileContent::GenomeTags => {
                 let (tag, name) = (tag_number(&fields, 0)?, tag_text(&fields, 1)?);
                 on_row(Row::GenomeTag(GenomeTagRow { tag, name }));
-                Ok(())
+                Ok(Taken::Whole)
             }
             FileContent::Unspecified | FileContent::Ratings => self.rating(&fields, on_row),
         }
     }
 
-    fn rating(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+    fn rating(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<Taken, Reason> {
         let (user, item) = (fields.text(0)?, fields.text(1)?);
         let (user, item) = (self.user(&user)?, self.item(&item)?);
-        let rating = fields::number(fields.of(2).ok_or(Reason::TooFewColumns)?);
-        let rating = self.rules.accept(rating.ok_or(Reason::RatingNotNumber)?)?;
-        let timestamp = self.timestamp(fields)?;
+        // Of a file without ratings every row counts 1.
+        let rating = match fields.columns.get(2) {
+            Some(0..) => self.values.rating(&fields.text(2)?)?,
+            _ => 1.0,
+        };
+        let rating = self.rules.accept(rating)?;
+        let (timestamp, taken) = self.timestamp(fields)?;
         on_row(Row::Rating(RatingRow { user, item, rating, timestamp }));
-        Ok(())
+        Ok(taken)
     }
 
-    fn tag(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+    fn tag(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<Taken, Reason> {
         let (user, item) = (fields.text(0)?, fields.text(1)?);
         let (user, item) = (self.user(&user)?, self.item(&item)?);
-        let (tag, timestamp) = (tag_text(fields, 2)?, self.timestamp(fields)?);
+        let tag = tag_text(fields, 2)?;
+        let (timestamp, taken) = self.timestamp(fields)?;
         on_row(Row::Tag(TagRow { user, item, tag, timestamp }));
-        Ok(())
+        Ok(taken)
     }
 
-    fn genome(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+    fn genome(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<Taken, Reason> {
         let item = fields.text(0)?;
         let item = self.item(&item)?;
         let tag = tag_number(fields, 1)?;
         let value = fields::number(fields.of(2).ok_or(Reason::TooFewColumns)?);
         let relevance = relevance(value.ok_or(Reason::BadRelevance)?)?;
         on_row(Row::Genome(GenomeRow { item, tag, relevance }));
-        Ok(())
+        Ok(Taken::Whole)
     }
 
-    fn timestamp(&self, fields: &Fields<'_>) -> Result<i64, Reason> {
-        match self.file.columns.get(3) {
-            Some(0..) => {
-                let field = fields.of(3).ok_or(Reason::TooFewColumns)?;
-                fields::timestamp(field).ok_or(Reason::BadTimestamp)
-            }
-            _ => Ok(0),
-        }
+    fn timestamp(&self, fields: &Fields<'_>) -> Result<(i64, Taken), Reason> {
+        let Some(0..) = fields.columns.get(3) else { return Ok((0, Taken::Whole)) };
+        Ok(match self.values.time(&fields.text(3)?)? {
+            Some(timestamp) => (timestamp, Taken::Whole),
+            None => (0, Taken::WithoutTime),
+        })
     }
 
-    fn movie(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<(), Reason> {
+    fn movie(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<Taken, Reason> {
         let item = fields.text(0)?;
         let item = self.item(&item)?;
         let title = self.title(fields)?;
-        let year = fields::title_year(&title);
+        let year = fields.of(3).and_then(|field| self.values.year(&fields::decode(field)));
+        let year = year.or_else(|| fields::title_year(&title));
         let genres = if self.file.format() == SourceFormat::Pipe {
             let flags = fields.fields.iter().skip(5).zip(FLAG_GENRES.iter());
             let set = flags.filter(|(flag, _)| flag.as_ref() == b"1").map(|(_, genre)| *genre);
@@ -256,10 +270,10 @@ impl LineParser {
             } else {
                 fields.of(2)
             };
-            field.map_or_else(String::new, |field| fields::genres(&fields::decode(field)))
+            field.map_or_else(String::new, |field| self.values.genres(&fields::decode(field)))
         };
         on_row(Row::Movie(MovieRow { item, title, year, genres }));
-        Ok(())
+        Ok(Taken::Whole)
     }
 
     fn title<'a>(&self, fields: &'a Fields<'_>) -> Result<Cow<'a, str>, Reason> {
@@ -273,23 +287,16 @@ impl LineParser {
 
     /// Nothing is quoted in `movies.dat`: what is more than three fields belongs to the title.
     fn has_colons_in_titles(&self, fields: &Fields<'_>) -> bool {
-        self.file.format() == SourceFormat::DoubleColon && fields.fields.len() > 3
+        self.file.format() == SourceFormat::DoubleColon
+            && self.file.column_count == 0
+            && fields.fields.len() > 3
     }
 
     fn user<'a>(&self, text: &'a str) -> Result<IdRef<'a>, Reason> {
-        id(text, self.rules.user_id_kind, Reason::EmptyUser, Reason::UserNotInteger)
+        self.values.id(text, self.rules.user_id_kind, Side::Users)
     }
 
     fn item<'a>(&self, text: &'a str) -> Result<IdRef<'a>, Reason> {
-        id(text, self.rules.item_id_kind, Reason::EmptyItem, Reason::ItemNotInteger)
-    }
-}
-
-fn id(text: &str, kind: IdKind, empty: Reason, not_integer: Reason) -> Result<IdRef<'_>, Reason> {
-    let text = text.trim();
-    match kind {
-        _ if text.is_empty() => Err(empty),
-        IdKind::Integer => text.parse().map(IdRef::Integer).map_err(|_| not_integer),
-        IdKind::Text => Ok(IdRef::Text(text)),
+        self.values.id(text, self.rules.item_id_kind, Side::Items)
     }
 }

@@ -14,10 +14,10 @@ use std::ops::Range;
 use shoal_common::ids::IdKind;
 use shoal_proto::v1::{ImportReport, RejectedLine, RejectionCount, SourceFile};
 
-use self::line::{RowEnd, quoted_row_end};
-use super::row::Row;
+use super::{row::Row, values::RATING_MAX};
 
-pub use line::{LineParser, split_line, trim_line};
+pub use line::{LineParser, trim_line};
+pub(super) use line::{RowEnd, quoted_row_end};
 
 /// Rejected lines kept as examples, per reason and range.
 const EXAMPLES_MAX: usize = 3;
@@ -34,7 +34,7 @@ pub struct Rules {
     pub item_id_kind: IdKind,
     /// Lowest rating accepted.
     pub rating_min: f64,
-    /// Highest rating accepted; with both 0, any finite one is.
+    /// Highest rating accepted; with both 0, any that is plausible.
     pub rating_max: f64,
 }
 
@@ -52,9 +52,11 @@ impl Rules {
         if rating.is_nan() {
             return Err(Reason::RatingNotNumber);
         }
-        let any = self.rating_min == 0.0 && self.rating_max == 0.0;
         let kept = rating as f32;
-        let in_range = any || (self.rating_min..=self.rating_max).contains(&rating);
+        if self.rating_min == 0.0 && self.rating_max == 0.0 {
+            return if rating.abs() <= RATING_MAX { Ok(kept) } else { Err(Reason::ImplausibleRating) };
+        }
+        let in_range = (self.rating_min..=self.rating_max).contains(&rating);
         if in_range && kept.is_finite() { Ok(kept) } else { Err(Reason::RatingOutOfRange) }
     }
 }
@@ -69,10 +71,24 @@ pub enum Reason {
     TooLong,
     #[error("too few columns")]
     TooFewColumns,
+    #[error("more fields than the file has columns (is a quote missing, or --decimal-comma?)")]
+    TooManyFields,
     #[error("the user id is empty")]
     EmptyUser,
     #[error("the movie id is empty")]
     EmptyItem,
+    #[error("the user id is a word for no value (--null-values names others)")]
+    MissingUser,
+    #[error("the movie id is a word for no value (--null-values names others)")]
+    MissingItem,
+    #[error(
+        "the user id would change as a number, which the file's first ids do not (--user-ids text keeps it)"
+    )]
+    UserWouldChange,
+    #[error(
+        "the movie id would change as a number, which the file's first ids do not (--item-ids text keeps it)"
+    )]
+    ItemWouldChange,
     #[error("the user id is not a whole number as the file's first ids are (--user-ids text takes any)")]
     UserNotInteger,
     #[error("the movie id is not a whole number as the file's first ids are (--item-ids text takes any)")]
@@ -81,18 +97,39 @@ pub enum Reason {
     UserTooLarge,
     #[error("the movie id is above 9223372036854775807 (--item-ids text takes any)")]
     ItemTooLarge,
+    #[error("the rating is missing")]
+    MissingRating,
     #[error("the rating is not a number")]
     RatingNotNumber,
+    #[error("the rating has a decimal comma (--decimal-comma reads it)")]
+    RatingHasComma,
     #[error("the rating is out of range")]
     RatingOutOfRange,
-    #[error("the timestamp is neither seconds nor a date")]
+    #[error("the rating is beyond a thousand million, which is no rating")]
+    ImplausibleRating,
+    #[error(
+        "the time is neither a number nor a date that begins with its year (--time-format reads others, --no-time reads none)"
+    )]
     BadTimestamp,
+    #[error("the time is not written as --time-format says")]
+    TimeNotInFormat,
+    #[error("the time is before 1970 or after 2199, when nobody rates")]
+    ImplausibleTime,
     #[error("the tag is empty")]
     EmptyTag,
     #[error("the tag's number is not a whole number")]
     TagNotNumber,
     #[error("the relevance is not a number from 0 to 1")]
     BadRelevance,
+}
+
+/// How a row was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// With all that its file has.
+    Whole,
+    /// Without a time, though its file has times.
+    WithoutTime,
 }
 
 /// Counts rows, and why some were not taken.
@@ -116,10 +153,13 @@ impl Tally {
     }
 
     /// Counts a row; `line` is its number, from 1.
-    pub fn count(&mut self, outcome: Result<(), Reason>, line: u64) {
+    pub fn count(&mut self, outcome: Result<Taken, Reason>, line: u64) {
         self.report.rows_read += 1;
         match outcome {
-            Ok(()) => self.report.rows_accepted += 1,
+            Ok(taken) => {
+                self.report.rows_accepted += 1;
+                self.report.rows_without_time += u64::from(taken == Taken::WithoutTime);
+            }
             Err(reason) => self.reject(reason, line),
         }
     }
@@ -241,7 +281,7 @@ impl RowReader {
             && let Some(length) = self.parser.parse_numbers(bytes, |row| on_row(row, position))
         {
             self.lines += 1;
-            self.tally.count(Ok(()), self.lines);
+            self.tally.count(Ok(Taken::Whole), self.lines);
             return Some(length);
         }
         let newline = memchr::memchr(b'\n', bytes);
@@ -274,8 +314,8 @@ impl RowReader {
             match quoted_row_end(bytes, self.parser.delimiter(), last) {
                 RowEnd::At(end) if end < ROW_BYTES_MAX => {
                     let whole = trim_line(&bytes[..end]);
-                    if self.parser.parse_over_lines(whole, |row| on_row(row, position)) {
-                        self.tally.count(Ok(()), self.lines + 1);
+                    if let Some(taken) = self.parser.parse_over_lines(whole, |row| on_row(row, position)) {
+                        self.tally.count(Ok(taken), self.lines + 1);
                         self.lines += 1 + memchr::memchr_iter(b'\n', whole).count() as u64;
                         return Some((end + 1).min(bytes.len()));
                     }
@@ -326,7 +366,7 @@ mod tests {
             content: content.into(),
             format: SourceFormat::Csv.into(),
             columns: columns.to_vec(),
-            column_count: 3,
+            column_count: if content == FileContent::Movies { 3 } else { 4 },
             delimiter: u32::from(b','),
             length_bytes: u64::MAX,
             ..SourceFile::default()
@@ -407,7 +447,13 @@ mod tests {
             ("1,x,3,4", Reason::ItemNotInteger),
             (",2,3,4", Reason::EmptyUser),
             ("1,,3,4", Reason::EmptyItem),
-            ("1,2,NaN,4", Reason::RatingNotNumber),
+            ("1,2,NaN,4", Reason::MissingRating),
+            ("1,2,4,5,964982703", Reason::TooManyFields),
+            ("null,2,3,4", Reason::MissingUser),
+            ("1,07,3,4", Reason::ItemWouldChange),
+            ("1,2,\"3,5\",4", Reason::RatingHasComma),
+            ("1,2,3,-1", Reason::ImplausibleTime),
+            ("1,2,3,9223372036854775807", Reason::ImplausibleTime),
             ("1,2,good,4", Reason::RatingNotNumber),
             ("1,2,inf,4", Reason::RatingOutOfRange),
             ("1,2,7,4", Reason::RatingOutOfRange),
@@ -438,7 +484,7 @@ mod tests {
                     found = Some((item.to_entity(), title.into_owned(), year, genres));
                 }
             });
-            outcome.map(|()| found.unwrap())
+            outcome.map(|_| found.unwrap())
         };
         let movie = |title: &str, year, genres: &str| {
             Ok((EntityId::Integer(11), title.to_owned(), year, genres.to_owned()))
@@ -448,13 +494,14 @@ mod tests {
             read(&csv, b"11,\"American President, The (1995)\",Comedy|Drama"),
             movie("American President, The (1995)", Some(1995), "Comedy|Drama"),
         );
-        let dat = SourceFile { format: SourceFormat::DoubleColon.into(), ..csv.clone() };
+        let dat = SourceFile { format: SourceFormat::DoubleColon.into(), column_count: 0, ..csv.clone() };
         assert_eq!(
             read(&dat, b"11::Mis\xe9rables, Les (1995)::Drama|Musical"),
             movie("Misérables, Les (1995)", Some(1995), "Drama|Musical"),
         );
         assert_eq!(read(&dat, b"11::2::1 (1995)::Drama"), movie("2::1 (1995)", Some(1995), "Drama"));
-        let item = SourceFile { format: SourceFormat::Pipe.into(), columns: vec![0, 1, 5], ..csv };
+        let item =
+            SourceFile { format: SourceFormat::Pipe.into(), columns: vec![0, 1, 5], column_count: 0, ..csv };
         let line = b"11|Seven (Se7en) (1995)|01-Jan-1995||http://x|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|1|0|0";
         assert_eq!(read(&item, line), movie("Seven (Se7en) (1995)", Some(1995), "Crime|Thriller"));
     }

@@ -7,7 +7,10 @@ use shoal_common::ids::IdKind;
 use shoal_proto::v1::{FileContent, SourceFile, SourceFormat};
 
 use super::{Rules, plain::POWERS, relevance};
-use crate::dataset::row::{GenomeRow, IdRef, RatingRow, Row};
+use crate::dataset::{
+    row::{GenomeRow, IdRef, RatingRow, Row},
+    values::{TIME_MAX, Values},
+};
 
 /// Bytes of a word.
 const WORD: usize = size_of::<u64>();
@@ -29,11 +32,16 @@ pub(super) struct NumericLines {
     layout: Layout,
     delimiter: u8,
     rules: Rules,
+    /// How many of the times' unit a second has.
+    per_second: i64,
 }
 
 impl NumericLines {
     /// A reader of this file's lines; `None` when it has other columns, or in another order.
-    pub(super) fn new(file: &SourceFile, rules: Rules) -> Option<Self> {
+    pub(super) fn new(file: &SourceFile, rules: Rules, values: &Values) -> Option<Self> {
+        if values.has_decimal_commas() || values.times.has_format() {
+            return None;
+        }
         let delimiter = match file.format() {
             SourceFormat::Csv => u8::try_from(file.delimiter).ok()?,
             SourceFormat::Tab => b'\t',
@@ -50,15 +58,17 @@ impl NumericLines {
             Layout::Genome => [rules.item_id_kind, IdKind::Integer],
         };
         let ends_numbers = !delimiter.is_ascii_digit() && !b".\r\n".contains(&delimiter);
-        (ends_numbers && integers == [IdKind::Integer; 2]).then_some(Self { layout, delimiter, rules })
+        let per_second = values.times.per_second();
+        let is_read = ends_numbers && integers == [IdKind::Integer; 2];
+        is_read.then_some(Self { layout, delimiter, rules, per_second })
     }
 
     /// Reads the line that `bytes` begin with, and says how long it is with its end; `None`, and no row, when it is not
     /// such a line.
     #[inline]
     pub(super) fn read(&self, bytes: &[u8], on_row: impl FnOnce(Row<'_>)) -> Option<usize> {
-        let (first, at) = integer(bytes, 0)?;
-        let (second, at) = integer(bytes, self.after_delimiter(bytes, at)?)?;
+        let (first, at) = id(bytes, 0)?;
+        let (second, at) = id(bytes, self.after_delimiter(bytes, at)?)?;
         let (value, at) = decimal(bytes, self.after_delimiter(bytes, at)?)?;
         if self.layout == Layout::Genome {
             let (tag, relevance) = (u32::try_from(second).ok()?, relevance(value).ok()?);
@@ -70,6 +80,10 @@ impl NumericLines {
             Layout::TimedRating => integer(bytes, self.after_delimiter(bytes, at)?)?,
             _ => (0, at),
         };
+        let timestamp = if self.per_second == 1 { timestamp } else { timestamp.div_euclid(self.per_second) };
+        if timestamp >= TIME_MAX {
+            return None;
+        }
         let rating = self.rules.accept(value).ok()?;
         let end = after_line(bytes, at)?;
         let (user, item) = (IdRef::Integer(first), IdRef::Integer(second));
@@ -127,6 +141,13 @@ fn integer(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     }
 }
 
+/// A whole number that is written as numbers are: one that begins with a zero may be a text.
+#[inline]
+fn id(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
+    let (value, end) = integer(bytes, at)?;
+    (bytes[at] != b'0' || end == at + 1).then_some((value, end))
+}
+
 /// A decimal number of up to seven digits before and after its point, and where it ends.
 #[inline]
 fn decimal(bytes: &[u8], at: usize) -> Option<(f64, usize)> {
@@ -167,6 +188,7 @@ mod tests {
             content: content.into(),
             format: SourceFormat::Csv.into(),
             columns: columns.to_vec(),
+            column_count: columns.len() as u32,
             delimiter: u32::from(delimiter),
             length_bytes: u64::MAX,
             ..SourceFile::default()
@@ -233,7 +255,10 @@ mod tests {
     #[test]
     fn only_short_numbers_in_order_are_read_here() {
         let read = |content, columns: &[i32], line: &str| {
-            let lines = NumericLines::new(&file(content, columns, b','), rules(IdKind::Integer))?;
+            let lines = {
+                let file = file(content, columns, b',');
+                NumericLines::new(&file, rules(IdKind::Integer), &Values::new(&file))?
+            };
             // What follows a line makes no difference.
             let mut row = String::new();
             let length =
@@ -243,7 +268,7 @@ mod tests {
         };
         for (content, columns, line) in [
             (FileContent::Ratings, RATINGS[0], "1,2,3.5,964982703\n"),
-            (FileContent::Ratings, RATINGS[0], "007,12345678,4,12345678\r\n"),
+            (FileContent::Ratings, RATINGS[0], "70,12345678,4,12345678\r\n"),
             (FileContent::Ratings, RATINGS[0], "123456789012345,1234567,0.1234567,0\n"),
             (FileContent::Ratings, RATINGS[1], "138493,26744,5.\n"),
             (FileContent::Ratings, RATINGS[2], "1,2,3.25\n"),
@@ -265,6 +290,8 @@ mod tests {
             "1,2,3.5,4\r",
             "1234567890123456,2,3.5,4\n",
             "1,2,3.12345678,4\n",
+            "1,02,3.5,4\n",
+            "1,2,3.5,123456789012345\n",
         ] {
             assert_eq!(read(FileContent::Ratings, RATINGS[0], line), None, "{line}");
         }

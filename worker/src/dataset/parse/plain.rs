@@ -9,6 +9,7 @@ use super::{Rules, relevance};
 use crate::dataset::{
     fields::{days_from_civil, is_day},
     row::{GenomeRow, IdRef, RatingRow, Row},
+    values::{Values, plausible_time},
 };
 
 /// What a column holds.
@@ -36,11 +37,17 @@ pub(super) struct PlainLines {
     double: bool,
     quotes: bool,
     rules: Rules,
+    values: Values,
+    /// Fields after the last column that is used; `None` where any number may be.
+    fields_after: Option<usize>,
 }
 
 impl PlainLines {
     /// A reader of this file's lines; `None` when there is none for such.
-    pub(super) fn new(file: &SourceFile, rules: Rules) -> Option<Self> {
+    pub(super) fn new(file: &SourceFile, rules: Rules, values: &Values) -> Option<Self> {
+        if values.has_decimal_commas() || !values.times.are_plain() {
+            return None;
+        }
         let (delimiter, double, quotes) = match file.format() {
             SourceFormat::Csv => (u8::try_from(file.delimiter).ok()?, false, true),
             SourceFormat::Tab => (b'\t', false, false),
@@ -64,7 +71,12 @@ impl PlainLines {
             }
             roles[column] = role;
         }
-        Some(Self { roles, delimiter, double, quotes, rules })
+        if file.content() == FileContent::Ratings && !roles.contains(&Role::Rating) {
+            return None;
+        }
+        let columns = file.column_count as usize;
+        let fields_after = (columns > 0).then(|| columns.saturating_sub(roles.len()));
+        Some(Self { roles, delimiter, double, quotes, rules, values: values.clone(), fields_after })
     }
 
     /// The line's row; `None` when the line is not plain.
@@ -74,11 +86,11 @@ impl PlainLines {
         for role in &self.roles {
             let (field, after) = self.field(rest?)?;
             match role {
-                Role::User => user = Some(id(field, self.rules.user_id_kind)?),
-                Role::Item => item = Some(id(field, self.rules.item_id_kind)?),
+                Role::User => user = Some(self.id(field, self.rules.user_id_kind)?),
+                Role::Item => item = Some(self.id(field, self.rules.item_id_kind)?),
                 Role::Rating => value = Some(self.rules.accept(number(field)?).ok()?),
                 Role::Relevance => value = Some(relevance(number(field)?).ok()?),
-                Role::Time => timestamp = time(field)?,
+                Role::Time => timestamp = self.time(field)?,
                 Role::Tag => tag = Some(u32::try_from(integer(field)?).ok()?),
                 Role::Other => {}
             }
@@ -87,11 +99,38 @@ impl PlainLines {
         if self.quotes && rest.is_some_and(|rest| memchr::memchr(b'"', rest).is_some()) {
             return None;
         }
+        if let (Some(rest), Some(most)) = (rest, self.fields_after)
+            && memchr::memchr_iter(self.delimiter, rest).count() >= most
+        {
+            return None;
+        }
         let (item, value) = (item?, value?);
         Some(match tag {
             Some(tag) => Row::Genome(GenomeRow { item, tag, relevance: value }),
             None => Row::Rating(RatingRow { user: user?, item, rating: value, timestamp }),
         })
+    }
+
+    fn id<'a>(&self, field: &'a [u8], kind: IdKind) -> Option<IdRef<'a>> {
+        match kind {
+            IdKind::Integer => {
+                let digits = field.strip_prefix(b"-").unwrap_or(field);
+                // A number that begins with a zero may be another text than the number's.
+                let is_same = digits.first() != Some(&b'0') || field.len() == 1;
+                if is_same { integer(field).map(IdRef::Integer) } else { None }
+            }
+            IdKind::Text => {
+                let text = std::str::from_utf8(field).ok()?;
+                let is_trimmed = !text.is_empty() && text.trim().len() == text.len();
+                (is_trimmed && !self.values.is_null_word(text)).then_some(IdRef::Text(text))
+            }
+        }
+    }
+
+    fn time(&self, field: &[u8]) -> Option<i64> {
+        let seconds =
+            date(field).or_else(|| integer(field).map(|number| self.values.times.seconds(number)))?;
+        plausible_time(seconds).ok()
     }
 
     /// The first field, and what follows its delimiter (`None` at the end of the line).
@@ -142,16 +181,6 @@ fn integer(text: &[u8]) -> Option<i64> {
     digits(text).map(|value| if negative { -value } else { value })
 }
 
-fn id(field: &[u8], kind: IdKind) -> Option<IdRef<'_>> {
-    match kind {
-        IdKind::Integer => integer(field).map(IdRef::Integer),
-        IdKind::Text => {
-            let text = std::str::from_utf8(field).ok()?;
-            (!text.is_empty() && text.trim().len() == text.len()).then_some(IdRef::Text(text))
-        }
-    }
-}
-
 /// Powers of ten that are exact.
 pub(super) const POWERS: [f64; NUMBER_DIGITS_MAX + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
@@ -177,10 +206,10 @@ fn number(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
-/// Seconds since the epoch, or `YYYY-MM-DD HH:MM:SS`.
-fn time(text: &[u8]) -> Option<i64> {
+/// `YYYY-MM-DD HH:MM:SS` in seconds since 1970.
+fn date(text: &[u8]) -> Option<i64> {
     let &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b' ', h0, h1, b':', n0, n1, b':', s0, s1] = text else {
-        return integer(text);
+        return None;
     };
     let (year, month, day) = (digits(&[y0, y1, y2, y3])?, digits(&[m0, m1])?, digits(&[d0, d1])?);
     let (hour, minute, second) = (digits(&[h0, h1])?, digits(&[n0, n1])?, digits(&[s0, s1])?);
@@ -191,6 +220,8 @@ fn time(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use shoal_proto::v1::{TimeRule, TimeUnit, ValueRules};
 
     use super::*;
     use crate::dataset::parse::{LineParser, Reason};
@@ -205,18 +236,19 @@ mod tests {
             format: format.into(),
             columns: vec![3, 1, 0, 4],
             delimiter: u32::from(delimiter),
+            column_count: 6,
             ..SourceFile::default()
         }
     }
 
     /// The line read both ways.
     fn read(file: &SourceFile, kind: IdKind, line: &str) -> (Option<String>, Result<String, Reason>) {
-        let plain = PlainLines::new(file, rules(kind)).unwrap();
+        let plain = PlainLines::new(file, rules(kind), &Values::new(file)).unwrap();
         let fast = plain.read(line.as_bytes()).map(|row| format!("{row:?}"));
         let slow = LineParser::the_long_way(file, rules(kind));
         let mut row = String::new();
         let outcome = slow.parse(line.as_bytes(), |found| row = format!("{found:?}"));
-        (fast, outcome.map(|()| row))
+        (fast, outcome.map(|_| row))
     }
 
     proptest! {
@@ -229,16 +261,22 @@ mod tests {
                     "[0-9]{4}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-6][0-9]:[0-6][0-9]",
                     "\"[0-9a-z ,]{0,4}\"?\"?",
                     "[ a-z\u{e9}]{0,4}",
+                    "(NULL|nan|0[0-9]{1,3}|-0|1\\.0)",
                 ],
-                3..7,
+                3..9,
             ),
             format in prop::sample::select(vec![(SourceFormat::Csv, ','), (SourceFormat::Csv, ';'), (SourceFormat::Tab, '\t')]),
             text: bool,
             genome: bool,
+            milliseconds: bool,
         ) {
             let line = fields.join(&format.1.to_string());
             let kind = if text { IdKind::Text } else { IdKind::Integer };
             let mut file = file(format.0, format.1 as u8);
+            if milliseconds {
+                let time = TimeRule { unit: TimeUnit::Milliseconds.into(), ..TimeRule::default() };
+                file.values = Some(ValueRules { time: Some(time), ..ValueRules::default() });
+            }
             if genome {
                 file.set_content(FileContent::GenomeScores);
                 file.columns = vec![1, 2, 0];

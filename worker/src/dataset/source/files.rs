@@ -52,28 +52,36 @@ pub(super) struct Found {
     pub(super) empty: usize,
 }
 
-/// Finds the files that are asked for. The first of them are the ratings.
+/// The files of a source.
+#[derive(Debug)]
+pub(super) struct SourceFiles {
+    /// Those that are asked for; the first of them are the ratings.
+    pub(super) asked: Vec<Found>,
+    /// Those of a known layout beside a file that was named by itself.
+    pub(super) beside: Vec<Found>,
+}
+
+/// Finds the files that are asked for, and what lies beside them.
 ///
 /// # Errors
 /// When there are no ratings, or the source cannot be listed.
-pub(super) async fn find(folder: &SourceFolder, asked: &[Asked]) -> Result<Vec<Found>, SourceError> {
+pub(super) async fn find(folder: &SourceFolder, asked: &[Asked]) -> Result<SourceFiles, SourceError> {
     if let [Asked { folder: inside, wanted: Wanted::All }] = asked {
-        return in_folder(folder, inside).await;
+        return Ok(SourceFiles { asked: in_folder(folder, inside).await?, beside: Vec::new() });
     }
     let mut parts = Vec::new();
     for asked in asked {
         parts.extend(parts_of(folder, asked).await?);
     }
     let ratings = not_empty(folder, FileContent::Ratings, parts)?;
-    // A file that was named by itself comes with what lies beside it in its layout.
-    let mut found = vec![ratings];
+    let mut beside = Vec::new();
     if let [Asked { folder: inside, wanted: Wanted::Name(_) }] = asked {
         let here = Listing::read(folder, inside).await?;
         for (content, names) in &NAMES[1..] {
-            found.extend(here.named(folder, *content, names).await?);
+            beside.extend(here.named(folder, *content, names).await?);
         }
     }
-    Ok(found)
+    Ok(SourceFiles { asked: vec![ratings], beside })
 }
 
 /// The name without what a packer added to it, and without folders.

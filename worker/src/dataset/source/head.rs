@@ -29,6 +29,21 @@ pub(super) struct Head {
     pub(super) is_whole: bool,
 }
 
+impl Head {
+    /// How people call the encoding of the file that it is the begin of.
+    pub(super) fn encoding(&self, file: &SourceFile) -> String {
+        if !file.encoding.is_empty() {
+            return file.encoding.clone();
+        }
+        match std::str::from_utf8(&self.text) {
+            // A character may be cut off at the end.
+            Err(error) if error.error_len().is_some() => "UTF-8, and Windows-1252 where it is not".to_owned(),
+            _ if self.mark_bytes > 0 => "UTF-8 with a byte-order mark".to_owned(),
+            _ => "UTF-8".to_owned(),
+        }
+    }
+}
+
 impl SourceFolder {
     /// Reads the first text of a file, and notes in `file` how its bytes become text: how they are packed, in which
     /// encoding they are (`forced`, if that is given) and how lines end.

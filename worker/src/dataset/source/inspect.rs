@@ -4,26 +4,30 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shoal_common::{ids::IdKind, store::join};
-use shoal_proto::v1::{DatasetSource, FileContent, InspectSourceReply, SourceFile, SourceFormat};
+use shoal_proto::v1::{
+    DatasetSource, DuplicateRule, FileContent, FileLook, InspectSourceReply, SourceFile, SourceFormat,
+    SourceLook, TimeRule,
+};
 
 use super::{
     SourceError, SourceFolder,
-    columns::Columns,
-    files::{self, Found, extension, layout_name},
+    files::{self, Found, extension},
+    look::{Columns, IdLook, TextHead, look_at_text, unit_name, value_rules},
     parquet::ParquetFile,
 };
-use crate::dataset::{fields, parse};
+use crate::dataset::values::unit_of;
 
 /// Parts that are looked at at the same time.
 const LOOKS: usize = 16;
 
-/// Ids are texts if more than one in so many is not a whole number.
-const ROWS_PER_TEXT_ID: u32 = 100;
+/// Looks that are told of a source.
+const LOOKS_KEPT: usize = 100;
 
-/// A file, and the kinds of the ids in its first two columns.
+/// A file, what was understood of it, and the kinds of its user and item ids where it has such.
 struct Described {
     file: SourceFile,
-    kinds: (IdKind, IdKind),
+    look: FileLook,
+    ids: [Option<IdLook>; 2],
     /// Names of its columns, where it has a header.
     columns: Vec<String>,
 }
@@ -37,25 +41,67 @@ pub async fn inspect(
     options: &BTreeMap<String, String>,
 ) -> Result<InspectSourceReply, SourceError> {
     let (folder, asked) = SourceFolder::open_asked(source, options)?;
-    let mut files: Vec<Described> = Vec::new();
-    for found in files::find(&folder, &asked).await? {
-        files.extend(describe(source, &folder, found).await?);
+    let (mut files, mut not_read): (Vec<Described>, Vec<String>) = (Vec::new(), Vec::new());
+    let found = files::find(&folder, &asked).await?;
+    for beside in found.beside {
+        // What happens to lie beside a file that was named by itself may belong to another.
+        if source.with_neighbours {
+            files.extend(describe(source, &folder, beside).await?);
+        } else {
+            not_read.extend(beside.parts.into_iter().map(|(name, _)| name).take(1));
+        }
     }
-    // The ratings come first.
-    let ratings = files.iter().filter(|found| found.file.content() == FileContent::Ratings);
-    let kinds = ratings.map(|found| found.kinds).reduce(|all, kinds| {
-        let either = |a, b| if a == IdKind::Text { a } else { b };
-        (either(all.0, kinds.0), either(all.1, kinds.1))
-    });
-    let kinds = kinds.ok_or_else(|| SourceError::Empty(folder.uri.clone()))?;
-    let user_id_kind = IdKind::from_proto(source.user_id_kind()).unwrap_or(kinds.0);
-    let item_id_kind = IdKind::from_proto(source.item_id_kind()).unwrap_or(kinds.1);
+    for asked in found.asked.into_iter().rev() {
+        files.splice(0..0, describe(source, &folder, asked).await?);
+    }
+    let mut ids = [None, None];
+    // The ratings come first. Of parts that differ the one with texts says what ids are.
+    for found in files.iter().filter(|found| found.file.content() == FileContent::Ratings) {
+        for (all, own) in ids.iter_mut().zip(&found.ids) {
+            let is_told = |look: &Option<IdLook>| look.as_ref().is_some_and(|look| look.kind == IdKind::Text);
+            if all.is_none() || (!is_told(all) && is_told(own)) {
+                all.clone_from(own);
+            }
+        }
+    }
+    let ratings = files.first().ok_or_else(|| SourceError::Empty(folder.uri.clone()))?;
+    let duplicates = duplicate_rule(source, &ratings.file);
+    let [users, items] = ids;
+    let users = settled(source.user_id_kind(), users, "--user-ids");
+    let items = settled(source.item_id_kind(), items, "--item-ids");
     Ok(InspectSourceReply {
-        user_id_kind: shoal_proto::v1::IdKind::from(user_id_kind).into(),
-        item_id_kind: shoal_proto::v1::IdKind::from(item_id_kind).into(),
+        user_id_kind: shoal_proto::v1::IdKind::from(users.kind).into(),
+        item_id_kind: shoal_proto::v1::IdKind::from(items.kind).into(),
+        duplicates: duplicates.into(),
+        look: Some(SourceLook {
+            files: files.iter().take(LOOKS_KEPT).map(|found| found.look.clone()).collect(),
+            file_count: files.len() as u64,
+            user_ids_because: users.because,
+            item_ids_because: items.because,
+            not_read,
+        }),
         files: files.into_iter().map(|found| found.file).collect(),
-        ..InspectSourceReply::default()
+        previews: Vec::new(),
     })
+}
+
+/// The kind that was asked for, else the one that was found.
+fn settled(asked: shoal_proto::v1::IdKind, found: Option<IdLook>, flag: &str) -> IdLook {
+    match IdKind::from_proto(asked) {
+        Some(kind) => IdLook { kind, because: format!("{flag} says so") },
+        // A file of ratings has both ids.
+        None => found.unwrap_or_else(|| IdLook { kind: IdKind::Text, because: String::new() }),
+    }
+}
+
+/// What is done with pairs that come again: as was asked for; else rows without ratings are counted, and of ratings the
+/// last one counts.
+fn duplicate_rule(source: &DatasetSource, ratings: &SourceFile) -> DuplicateRule {
+    match source.duplicates() {
+        DuplicateRule::Unspecified if ratings.columns.get(2) == Some(&-1) => DuplicateRule::Count,
+        DuplicateRule::Unspecified => DuplicateRule::Last,
+        asked => asked,
+    }
 }
 
 /// Looks at a file or at the parts of one, which have to have the same columns. Parts without any text are left out.
@@ -67,11 +113,11 @@ async fn describe(
     let content = found.content;
     let first_name = found.parts.first().map(|(name, _)| join(&folder.uri, name)).unwrap_or_default();
     let looks = found.parts.into_iter().map(|(uri, length_bytes)| async move {
-        let mut file = SourceFile { uri, content: content.into(), length_bytes, ..SourceFile::default() };
+        let file = SourceFile { uri, content: content.into(), length_bytes, ..SourceFile::default() };
         if extension(&file.uri) == "parquet" {
             describe_parquet(source, folder, file).await.map(Some)
         } else {
-            describe_text(source, folder, &mut file).await
+            describe_text(source, folder, file).await
         }
     });
     let described: Vec<Option<Described>> = stream::iter(looks).buffered(LOOKS).try_collect().await?;
@@ -105,65 +151,31 @@ fn listed(columns: &[String]) -> String {
     }
 }
 
-/// Fills in what a text file's first bytes say; `None` for a file without any text.
+/// Looks at a text file's first bytes; `None` for a file without any text.
 async fn describe_text(
     source: &DatasetSource,
     folder: &SourceFolder,
-    file: &mut SourceFile,
+    mut file: SourceFile,
 ) -> Result<Option<Described>, SourceError> {
     let uri = join(&folder.uri, &file.uri);
-    let content = file.content();
-    let named = !source.user_column.is_empty() && content == FileContent::Ratings;
-    let head = folder.read_head(file, &source.encoding).await?;
+    let head = folder.read_head(&mut file, &source.encoding).await?;
     if head.is_whole && head.text.is_empty() {
         return Ok(None);
     }
-    let text = &head.text[..];
-    let (format, delimiter) = match (extension(&file.uri), content) {
-        ("dat", _) if !named => (SourceFormat::DoubleColon, b':'),
-        ("data", FileContent::Ratings) if !named => (SourceFormat::Tab, b'\t'),
-        ("base" | "test", FileContent::Ratings) if !named && is_movielens_100k(&file.uri) => {
-            (SourceFormat::Tab, b'\t')
-        }
-        ("item", FileContent::Movies) => (SourceFormat::Pipe, b'|'),
-        _ => (SourceFormat::Csv, super::columns::delimiter(text)),
+    let encoding = head.encoding(&file);
+    let text = TextHead {
+        uri: &uri,
+        text: &head.text,
+        mark_bytes: head.mark_bytes,
+        is_whole: head.is_whole,
+        encoding: &encoding,
     };
-    file.set_format(format);
-    file.delimiter = u32::from(delimiter);
-    // The first row's place in the text that was read.
-    let mut first_row = 0;
-    let mut names = Vec::new();
-    if format == SourceFormat::Csv {
-        let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
-        let columns = Columns::read(&text[..end], delimiter, &uri)?;
-        file.columns = columns.find(source, content)?;
-        first_row = (end + 1).min(text.len());
-        (file.header_lines, file.column_count) = (1, columns.count());
-        names = columns.into_names();
-        // The long files are read in many ranges, which begin at line ends.
-        file.multiline =
-            file.one_range || !matches!(content, FileContent::Ratings | FileContent::GenomeScores);
-    } else {
-        // Users, items, ratings or tags, and times; or items, titles and genres.
-        file.columns = match (content, format) {
-            (FileContent::Ratings | FileContent::Tags, _) => vec![0, 1, 2, 3],
-            (_, SourceFormat::Pipe) => vec![0, 1, 5],
-            _ => vec![0, 1, 2],
-        };
-    }
-    file.data_offset = head.mark_bytes + first_row as u64;
-    let kinds = id_kinds(file, &text[first_row..]);
-    Ok(Some(Described { file: file.clone(), kinds, columns: names }))
+    let understood = look_at_text(source, &text, &mut file)?;
+    let look = FileLook { file: file.uri.clone(), ..understood.look };
+    Ok(Some(Described { look, file, ids: understood.ids, columns: understood.names }))
 }
 
-/// Whether a file is one of the splits that come with MovieLens 100K: `u1.base`, `ub.test`.
-fn is_movielens_100k(path: &str) -> bool {
-    let stem = layout_name(path).split('.').next();
-    stem.and_then(|stem| stem.strip_prefix('u'))
-        .is_some_and(|split| ["1", "2", "3", "4", "5", "a", "b"].contains(&split))
-}
-
-/// Fills in what a Parquet file's footer says.
+/// Looks at a Parquet file's footer.
 async fn describe_parquet(
     source: &DatasetSource,
     folder: &SourceFolder,
@@ -172,37 +184,43 @@ async fn describe_parquet(
     let uri = join(&folder.uri, &file.uri);
     let parquet = ParquetFile::open(folder, &file.uri, file.length_bytes).await?;
     let columns = Columns::new(parquet.columns(), &uri);
+    let found = columns.find(source, file.content())?;
     file.set_format(SourceFormat::Parquet);
-    file.columns = columns.find(source, file.content())?;
-    let kinds = parquet.id_kinds(&file)?;
-    Ok(Described { file, kinds, columns: columns.into_names() })
-}
-
-/// The kinds of ids: whole numbers if nearly all of the file's first rows are. The others are bad rows then, where
-/// real text ids, such as ISBNs, have many that are not.
-fn id_kinds(file: &SourceFile, rows: &[u8]) -> (IdKind, IdKind) {
-    let (mut read, mut texts) = (0, [0; 2]);
-    let mut lines: Vec<&[u8]> = rows.split(|&byte| byte == b'\n').collect();
-    // The last line of the sample may be cut off.
-    if lines.len() > 1 {
-        lines.pop();
-    }
-    for line in lines {
-        let Some(fields) = parse::split_line(file, parse::trim_line(line)) else { continue };
-        let is_text = |column: usize| {
-            file.columns
-                .get(column)
-                .and_then(|&at| fields.get(usize::try_from(at).ok()?))
-                .is_some_and(|field| !field.is_empty() && fields::integer(field).is_none())
+    file.columns.clone_from(&found.positions);
+    let mut rules = value_rules(source);
+    let mut look = FileLook {
+        file: file.uri.clone(),
+        content: file.content,
+        format: file.format,
+        header: true,
+        columns: found.looks,
+        ..FileLook::default()
+    };
+    if let Some(&at @ 0..) = file.columns.get(3)
+        && matches!(file.content(), FileContent::Ratings | FileContent::Tags)
+    {
+        let unit = match parquet.least_integer(at as usize) {
+            Some(least) if source.time_unit == 0 => unit_of(&mut [least]),
+            _ => source.time_unit(),
         };
-        read += 1;
-        for (column, texts) in texts.iter_mut().enumerate() {
-            *texts += u32::from(is_text(column));
-        }
+        look.times = match parquet.least_integer(at as usize) {
+            Some(_) => format!("{} since 1970, kept as seconds", unit_name(unit)),
+            None => "as the column's type says".to_owned(),
+        };
+        rules.time = Some(TimeRule {
+            unit: unit.into(),
+            format: source.time_format.clone(),
+            zone: source.time_zone.clone(),
+        });
     }
-    let [users, items] =
-        texts.map(|texts| if texts * ROWS_PER_TEXT_ID > read { IdKind::Text } else { IdKind::Integer });
-    (users, items)
+    let is_ratings = file.content() == FileContent::Ratings;
+    if is_ratings && file.columns.get(2) == Some(&-1) {
+        look.notes.push("no column is read as the rating: each row counts 1".to_owned());
+    }
+    file.values = Some(rules);
+    let kinds = parquet.id_kinds(&file)?;
+    let of_type = |kind| Some(IdLook { kind, because: "the column's type says so".to_owned() });
+    Ok(Described { file, look, ids: [of_type(kinds.0), of_type(kinds.1)], columns: columns.into_names() })
 }
 
 #[cfg(test)]
@@ -233,7 +251,7 @@ mod tests {
                 SourceFormat::Csv,
             ),
             ("ratings.dat", "1::2::3::4\n", "movies.dat", SourceFormat::DoubleColon),
-            ("u.data", "1\t2\t3\t4\n", "u.item", SourceFormat::Tab),
+            ("u.data", "1\t2\t3\t4\n", "u.item", SourceFormat::Csv),
         ] {
             let found = inspect_files(
                 &[(ratings, row), (movies, "movieId,title,genres\n1,a,b\n")],

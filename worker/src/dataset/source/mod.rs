@@ -7,12 +7,13 @@
 //! ([`rows`]), or from one stream where bytes have to be unpacked or transcoded ([`decoding`]).
 
 mod address;
-mod columns;
 mod decoding;
 mod files;
 mod head;
 mod inspect;
+mod look;
 mod parquet;
+mod preview;
 pub mod rows;
 
 use std::{collections::BTreeMap, ops::Range};
@@ -22,7 +23,10 @@ use shoal_common::store::{Store, StoreError, join};
 use shoal_proto::v1::{DatasetSource, SourceFile};
 
 use self::address::Asked;
+use super::values::TimeRuleError;
+
 pub use inspect::inspect;
+pub use preview::{PreviewError, preview};
 
 /// Read of a range at a time.
 const PIECE_BYTES: u64 = 4 * 1024 * 1024;
@@ -54,15 +58,61 @@ pub enum SourceError {
         found: String,
     },
     /// A file lacks a column.
-    #[error("'{file}' has no column '{column}': its columns are {columns}")]
+    #[error("'{file}' has no column '{column}'{}: its columns are {columns}", named_by(flag))]
     NoColumn {
         /// The file.
         file: String,
         /// The column that was looked for.
         column: String,
+        /// The flag that named it; empty where none did.
+        flag: &'static str,
         /// Those it has.
         columns: String,
     },
+    /// Columns that a file has to have are not recognised.
+    #[error(
+        "the columns of '{file}' are not understood: none is recognised as {missing}; name them with {flags}; its columns are {columns}"
+    )]
+    NotUnderstood {
+        /// The file.
+        file: String,
+        /// What is missing.
+        missing: String,
+        /// The flags that would name it.
+        flags: String,
+        /// Those it has.
+        columns: String,
+    },
+    /// Several columns could be the same.
+    #[error("which column of '{file}' is the {role} cannot be told: it has {candidates}; {remedy}")]
+    Ambiguous {
+        /// The file.
+        file: String,
+        /// What the columns could be.
+        role: &'static str,
+        /// Those columns.
+        candidates: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// No column is recognised as the rating, but some could be it.
+    #[error(
+        "no column of '{file}' is recognised as the rating, but there are numbers in {candidates}: name the rating with --rating-col, or count each row as 1 with --no-rating"
+    )]
+    NoRating {
+        /// The file.
+        file: String,
+        /// Columns of numbers.
+        candidates: String,
+    },
+    /// A delimiter that cannot be one.
+    #[error(
+        "'{0}' cannot stand between fields; give --delimiter ',' ';' '|' tab '::' or another single character"
+    )]
+    Delimiter(String),
+    /// Times cannot be read as was said.
+    #[error(transparent)]
+    Times(#[from] TimeRuleError),
     /// A file has no rows.
     #[error("'{0}' is empty")]
     Empty(String),
@@ -148,6 +198,10 @@ pub enum SourceError {
         /// What the reader said.
         source: ::parquet::errors::ParquetError,
     },
+}
+
+fn named_by(flag: &str) -> String {
+    if flag.is_empty() { String::new() } else { format!(", which {flag} names") }
 }
 
 /// A folder and the store that is opened on it.

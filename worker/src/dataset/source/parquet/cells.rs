@@ -10,9 +10,10 @@ use parquet::{
     file::reader::RowGroupReader,
 };
 use shoal_common::ids::IdKind;
+use shoal_proto::v1::Side;
 
 use super::meaning::{Meaning, meaning};
-use crate::dataset::{fields, parse::Reason, row::IdRef};
+use crate::dataset::{fields, parse::Reason, row::IdRef, values};
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,14 +79,13 @@ impl Cell<'_> {
         }
     }
 
-    /// The value as a time, as [`fields::timestamp`] reads one.
+    /// The value as a time in seconds; a text is one by its file's rules, which are not known here.
     pub(super) fn seconds(&self) -> Option<i64> {
         match self {
-            Self::Null | Self::Large(_) | Self::List(_) => None,
+            Self::Null | Self::Large(_) | Self::List(_) | Self::Text(_) => None,
             Self::Integer(value) | Self::Seconds(value) => Some(*value),
             // As in a text, what is beyond is no time.
             Self::Float(value) => (value.abs() < 1e15).then_some(*value as i64),
-            Self::Text(text) => fields::timestamp(text.as_bytes()),
         }
     }
 }
@@ -101,8 +101,13 @@ impl<'a> Id<'a> {
     pub(super) fn read(
         cell: &'a Cell<'_>,
         kind: IdKind,
-        [empty, not_integer, too_large]: [Reason; 3],
+        side: Side,
+        rules: &values::Values,
     ) -> std::result::Result<Self, Reason> {
+        let (empty, too_large) = match side {
+            Side::Items => (Reason::EmptyItem, Reason::ItemTooLarge),
+            _ => (Reason::EmptyUser, Reason::UserTooLarge),
+        };
         match (cell, kind) {
             (Cell::Null, _) => Err(empty),
             (Cell::Large(_), IdKind::Integer) => Err(too_large),
@@ -112,17 +117,16 @@ impl<'a> Id<'a> {
                 IdKind::Integer => Self::Integer(*id as i64),
                 IdKind::Text => Self::Text((*id as i64).to_string().into()),
             }),
-            _ => {
-                let text = match cell.text() {
-                    Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-                    Cow::Owned(text) => text.into(),
-                };
-                match kind {
-                    _ if text.is_empty() => Err(empty),
-                    IdKind::Integer => text.parse().map(Self::Integer).map_err(|_| not_integer),
-                    IdKind::Text => Ok(Self::Text(text)),
-                }
-            }
+            _ => match cell.text() {
+                Cow::Borrowed(text) => rules.id(text, kind, side).map(|id| match id {
+                    IdRef::Integer(id) => Self::Integer(id),
+                    IdRef::Text(text) => Self::Text(text.into()),
+                }),
+                Cow::Owned(text) => rules.id(&text, kind, side).map(|id| match id {
+                    IdRef::Integer(id) => Self::Integer(id),
+                    IdRef::Text(text) => Self::Text(text.to_owned().into()),
+                }),
+            },
         }
     }
 

@@ -107,3 +107,8 @@ pub(super) fn id_kind(column: &ColumnDescriptor) -> IdKind {
         _ => IdKind::Integer,
     }
 }
+
+/// Whether values of the column are whole numbers that mean nothing else.
+pub(super) fn is_plain_integer(column: &ColumnDescriptor) -> bool {
+    meaning(column) == Meaning::Plain && matches!(column.physical_type(), Type::INT32 | Type::INT64)
+}

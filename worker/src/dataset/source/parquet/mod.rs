@@ -18,6 +18,7 @@ use parquet::{
         properties::ReaderProperties,
         reader::RowGroupReader as _,
         serialized_reader::SerializedRowGroupReader,
+        statistics::Statistics,
     },
     schema::types::ColumnDescPtr,
 };
@@ -27,13 +28,14 @@ use shoal_proto::v1::SourceFile;
 use self::{
     cells::{Cell, CellReader},
     fetched::Fetched,
-    meaning::{id_kind, is_readable, roles},
+    meaning::{id_kind, is_plain_integer, is_readable, roles},
     rows::read_row,
 };
 use super::{SourceError, SourceFolder};
 use crate::dataset::{
     parse::{Rules, Tally},
     row::Row,
+    values::Values,
 };
 
 /// Rows that are decoded at a time.
@@ -153,6 +155,18 @@ impl ParquetFile {
         Ok((kinds[0], kinds[1]))
     }
 
+    /// The least value of a column of plain integers, where the footer tells it of the first row group.
+    pub(super) fn least_integer(&self, column: usize) -> Option<i64> {
+        if !is_plain_integer(&self.described(column)) {
+            return None;
+        }
+        match self.metadata.row_groups().first()?.columns().get(column)?.statistics()? {
+            Statistics::Int64(values) => values.min_opt().copied(),
+            Statistics::Int32(values) => values.min_opt().copied().map(i64::from),
+            _ => None,
+        }
+    }
+
     /// The row groups that start in a range of the file.
     pub(super) fn groups_in(&self, range: &Range<u64>) -> Vec<Group> {
         let mut first_row = 0;
@@ -224,6 +238,7 @@ impl GroupBytes {
         }
         let mut left = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
         let mut number = self.group.first_row;
+        let values = Values::new(file);
         while left > 0 {
             let count = left.min(BATCH_ROWS);
             for column in columns.iter_mut().flatten() {
@@ -235,7 +250,7 @@ impl GroupBytes {
                     .map(|column| column.as_mut().map_or(Cell::Null, CellReader::next))
                     .collect();
                 let mut taken = Ok(());
-                let outcome = read_row(file, rules, &cells, |row| {
+                let outcome = read_row(file, rules, &values, &cells, |row| {
                     if taken.is_ok() {
                         taken = on_row(row, number);
                     }
