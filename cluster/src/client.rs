@@ -96,7 +96,7 @@ impl ClusterClient {
         if no_leader || matches!(status.code(), Code::Unavailable | Code::Cancelled) {
             // A status that was made here says how a connection broke, its cause why.
             let cause = std::error::Error::source(&status);
-            let reason = cause.map_or_else(|| status.message().to_owned(), |cause| innermost(cause));
+            let reason = cause.map_or_else(|| status.message().to_owned(), innermost);
             return ClientError::Unreachable { addresses: self.addresses.clone(), reason };
         }
         ClientError::Refused(status)

@@ -21,7 +21,7 @@ pub(super) enum Command {
     /// Make MovieLens-shaped files with known tastes
     Generate(generate::Args),
     /// Read rating files into the cluster
-    Import(import::Args),
+    Import(Box<import::Args>),
     /// Every data set
     #[command(after_help = "Examples:\n  shoal dataset list\n  shoal dataset list --json")]
     List(ListArgs),
@@ -57,7 +57,7 @@ pub(super) struct ShowArgs {
 pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Generate(args) => generate::run(args).await,
-        Command::Import(args) => import::run(args).await,
+        Command::Import(args) => import::run(*args).await,
         Command::List(args) => list(args).await,
         Command::Show(args) => show(args).await,
     }

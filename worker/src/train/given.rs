@@ -13,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shoal_common::{compute::Compute, ids::IdKind, import_report::ReportSum};
 use shoal_proto::v1::{
     DatasetInfo, DatasetSource, DuplicateRule, FileContent, HeldOutReport, ImportReport, SourceFile,
-    SourceFormat,
+    SourceFormat, SourceLook,
 };
 
 use super::{
@@ -234,7 +234,11 @@ pub(super) async fn read_given(
             (ReportSum::new(&found.files), Vec::new(), Vec::new(), [0; 2]);
     }
     let mut report = HeldOutReport {
-        read: Some(ImportReport { duplicate_rule: rule.into(), look: found.look, ..report.finish() }),
+        read: Some(ImportReport {
+            duplicate_rule: rule.into(),
+            look: look_of_first(found.look),
+            ..report.finish()
+        }),
         unknown_user_rows: unknown[0],
         unknown_item_rows: unknown[1],
         ..HeldOutReport::default()
@@ -252,6 +256,11 @@ pub(super) async fn read_given(
         Given { users, items, ratings, report }
     };
     Ok(compute.run(sorting).await?)
+}
+
+/// What was understood of the first file: the parts of one are alike, and every version keeps this.
+fn look_of_first(look: Option<SourceLook>) -> Option<SourceLook> {
+    look.map(|look| SourceLook { files: look.files.into_iter().take(1).collect(), ..look })
 }
 
 /// Takes what came of a pair again into what came before.

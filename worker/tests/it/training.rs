@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use shoal_common::split::of_als;
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, ExchangeFormat, ExplicitParameters, HeldOutReport, ObjectiveChoice,
+    AlsParameters, AlsSolver, DatasetSource, ExchangeFormat, ExplicitParameters, HeldOutReport,
+    ObjectiveChoice,
 };
 use shoal_worker::dataset::generate::{GenerateSpec, generate};
 
 use crate::support::{
     Workers,
-    import::source,
+    import::{source, with_columns},
     models::ModelRun,
     train::{Trained, parameters},
 };
@@ -184,6 +185,62 @@ async fn a_held_out_file_is_measured_on_and_not_trained_on() {
         written.push((trained.factors, trained.metrics));
     }
     assert!(written[0] == written[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_file_is_read_as_the_data_set_was_unless_something_else_is_said() {
+    use std::io::Write as _;
+
+    let workers = Workers::start(2, 1).await;
+    let folder = workers.folder.path().join("own");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("stars.csv");
+    let rows: String =
+        (0..60).map(|row| format!("u{};i{};{}.5;{row}\n", row % 7, row % 11, row % 4)).collect();
+    std::fs::write(&path, format!("customer;sku;stars;at\n{rows}")).unwrap();
+    let columns = with_columns(&path, ["customer", "sku", "stars", "at"]);
+    let mut dataset = workers.import(&columns, SHARDS, 1_000).await.unwrap().info;
+    dataset.source = Some(columns.clone());
+
+    // The same columns in another order, packed and in another encoding; the first pair is one of the data set's.
+    let text = "at;sku;stars;customer\n1;i1;4;u2\n2;i5;1;u4\n";
+    let units: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(&units).unwrap();
+    let test = folder.join("test.csv.gz");
+    std::fs::write(&test, packed.finish().unwrap()).unwrap();
+    let others = folder.join("others.csv");
+    std::fs::write(&others, "who,what,much\nu1,i2,3\nu9,i2,3\n").unwrap();
+    let strange = DatasetSource {
+        user_column: "who".into(),
+        item_column: "what".into(),
+        rating_column: "much".into(),
+        ..DatasetSource::default()
+    };
+    for (file, said, expected) in [
+        // Pairs, of them in the data set, rows of unknown users.
+        (&test, None, (2, 1, 0)),
+        (&others, Some(strange), (1, 1, 1)),
+    ] {
+        let parameters = AlsParameters {
+            test_uri: file.to_str().unwrap().into(),
+            test_source: said,
+            test_ratio: 0.0,
+            ..parameters(4, 1)
+        };
+        let trained = workers.train(&dataset, &parameters).await.unwrap();
+        let reports: Vec<&HeldOutReport> =
+            trained.loads.iter().filter_map(|load| load.held_out.as_ref()).collect();
+        let sum = |of: fn(&HeldOutReport) -> u64| reports.iter().map(|report| of(report)).sum::<u64>();
+        let unknown = reports[0].unknown_user_rows;
+        assert_eq!((sum(|report| report.pairs), sum(|report| report.pairs_in_dataset), unknown), expected);
+    }
+    // What names other columns is not read by them silently.
+    let parameters =
+        AlsParameters { test_uri: others.to_str().unwrap().into(), test_ratio: 0.0, ..parameters(4, 1) };
+    let refused = workers.train(&dataset, &parameters).await.err().unwrap();
+    assert!(refused.message().contains("customer"), "{refused}");
 }
 
 /// Ratings of every user: time stamp and rating, in the order of the file.
