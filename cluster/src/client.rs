@@ -11,7 +11,7 @@ use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
     JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeHealth,
     NodeInfo, NodeRole, PromoteReply, PromoteRequest, RegisterModelRequest, RollbackRequest, ServedModel,
-    StartJobReply, StartTrainingRequest, coordinator_client::CoordinatorClient,
+    StartJobReply, StartListsRequest, StartTrainingRequest, coordinator_client::CoordinatorClient,
     recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
@@ -321,6 +321,19 @@ impl ClusterClient {
         let reply = self.ask_training(StartTrainingRequest { reuse: true, ..request }).await?;
         let version = Some(reply.existing_version).filter(|version| !version.is_empty());
         Ok(version.map_or(Started::Job(reply.job_id), Started::Existing))
+    }
+
+    /// Starts a job that writes lists; its id.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn start_lists(&self, request: StartListsRequest) -> Result<String, ClientError> {
+        let request = StartListsRequest { request_id: draw_request_id(), ..request };
+        let reply = self.ask(PATIENCE, |mut client| {
+            let request = timed(request.clone(), ANSWER_MAX);
+            async move { client.start_lists(request).await }
+        });
+        Ok(reply.await?.job_id)
     }
 
     async fn ask_training(&self, request: StartTrainingRequest) -> Result<StartJobReply, ClientError> {

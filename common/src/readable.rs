@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use shoal_proto::v1::{
-    Evaluation, HeldOutReport, ListEvaluation, ModelParameters, RatingMetrics, Similarity,
-    model_parameters::Model,
+    EntityId, Evaluation, HeldOutReport, ItemFilter, ListEvaluation, ModelParameters, RatingMetrics,
+    Similarity, entity_id::Kind, model_parameters::Model,
 };
 
 use crate::split;
@@ -75,6 +75,38 @@ pub fn held_out_lines(report: &HeldOutReport) -> Vec<String> {
         lines.push(format!("{} rejected × {} ({places})", rejection.count, rejection.reason));
     }
     lines
+}
+
+/// Which items may be listed; conditions that are not given are left out.
+#[must_use]
+pub fn filter_json(filter: &ItemFilter) -> Value {
+    let ids = |ids: &[EntityId]| -> Value { ids.iter().map(id_json).collect() };
+    let mut json = json!({});
+    for (name, genres) in [("genres", &filter.genres), ("exclude_genres", &filter.exclude_genres)] {
+        if !genres.is_empty() {
+            json[name] = json!(genres);
+        }
+    }
+    for (name, year) in [("year_min", filter.year_min), ("year_max", filter.year_max)] {
+        if let Some(year) = year {
+            json[name] = year.into();
+        }
+    }
+    if !filter.exclude_ids.is_empty() {
+        json["exclude_ids"] = ids(&filter.exclude_ids);
+    }
+    if let Some(allowed) = &filter.allow_ids {
+        json["allow_ids"] = ids(&allowed.ids);
+    }
+    json
+}
+
+fn id_json(id: &EntityId) -> Value {
+    match &id.kind {
+        Some(Kind::Integer(id)) => json!(id),
+        Some(Kind::Text(id)) => json!(id),
+        None => Value::Null,
+    }
 }
 
 fn rating_json(rating: &RatingMetrics) -> Value {

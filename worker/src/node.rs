@@ -112,7 +112,7 @@ where
     };
     tracing::info!(node = identity.node, incarnation = identity.incarnation, "worker starts");
     let loader = Loader::new(store.clone(), cache);
-    spawn_membership(leader, identity, models.clone(), loader, &shutdown);
+    spawn_membership(leader, identity, models.clone(), loader.clone(), &shutdown);
 
     let registry = Registry::default();
     let context = JobContext {
@@ -123,6 +123,7 @@ where
         store_options: config.node.store_options.clone(),
         channels,
         compute: training,
+        loader,
     };
     let cluster_id = config.node.cluster_id;
     let exchange = Exchange::new(cluster_id.clone(), registry.clone(), shutdown.clone());

@@ -59,6 +59,27 @@ pub(super) struct RouterArgs {
     dir: DirArgs,
 }
 
+/// A router, or the coordinators of its cluster.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ServiceArgs {
+    /// Address of a router; by default that of the local cluster
+    #[arg(long, value_name = "URL", env = "SHOAL_URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+impl ServiceArgs {
+    pub(super) fn router(&self) -> anyhow::Result<Recommender> {
+        RouterArgs { url: self.url.clone(), dir: self.cluster.dir.clone() }.connect()
+    }
+
+    pub(super) fn coordinators(&self) -> anyhow::Result<ClusterClient> {
+        self.cluster.connect()
+    }
+}
+
 /// A router, and the cluster behind it where that can be reached.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]

@@ -1,6 +1,6 @@
 //! `shoal jobs`: list, show, cancel.
 
-use shoal_proto::v1::{JobInfo, JobState};
+use shoal_proto::v1::{JobInfo, JobKind, JobState};
 
 use super::{connection::ClusterArgs, failure::Exit, signals::Signals, train};
 use crate::{
@@ -89,6 +89,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
         let result = match (&job.dataset, job.model_version.as_str()) {
             (Some(dataset), _) => format!("{}@{}", dataset.name, dataset.version),
+            (None, "") if job.listed.is_some() => job.listed.clone().unwrap_or_default().uri,
             (None, "") => job.error.lines().next().unwrap_or_default().to_owned(),
             (None, version) => version.to_owned(),
         };
@@ -116,7 +117,12 @@ async fn show(args: ShowArgs) -> anyhow::Result<Exit> {
     let job = client.job(&args.job).await?;
     if args.follow && !is_over(&job) {
         let mut signals = Signals::install()?;
-        return train::follow_to_the_end(&client, &args.job, args.json, &mut signals).await;
+        let what = match job.kind() {
+            JobKind::Import => "import",
+            JobKind::Lists => "lists",
+            JobKind::Training | JobKind::Unspecified => "train",
+        };
+        return train::follow_to_the_end(&client, &args.job, what, args.json, &mut signals).await;
     }
     if args.json {
         output::print_json(&output::job(&job))?;
@@ -145,8 +151,9 @@ async fn cancel(args: CancelArgs) -> anyhow::Result<Exit> {
 fn describe(job: &JobInfo) -> String {
     let json = output::job(job);
     let text = |key: &str| json[key].as_str().unwrap_or_default();
+    let of = job.lists.as_ref().map_or_else(|| text("dataset_name"), |lists| &lists.version);
     let mut lines = vec![
-        format!("{} of {}: {}", text("kind"), text("dataset_name"), text("state")),
+        format!("{} of {of}: {}", text("kind"), text("state")),
         format!("created   {}", text("created")),
     ];
     if !is_over(job) {

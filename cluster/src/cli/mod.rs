@@ -8,8 +8,10 @@ mod connection;
 mod coordinator;
 mod dataset;
 mod failure;
+mod filter_args;
 mod jobs;
 mod listen;
+mod lists;
 mod local_args;
 mod model_failures;
 mod models;
@@ -88,7 +90,7 @@ enum Command {
     /// Look at model versions, choose the live one, check and export files
     #[command(subcommand)]
     Models(models::Command),
-    /// The best movies for a user
+    /// The best movies for a user, or for every user as files
     Recommend(query::RecommendArgs),
     /// The movies most like another
     Similar(query::SimilarArgs),

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    connection::{RouterArgs, model_name},
+    connection::{RouterArgs, ServiceArgs, model_name},
     failure::Exit,
+    filter_args::FilterArgs,
+    lists::{self, Asked, ListsArgs},
 };
 use crate::output::{self, Align, Table};
 
@@ -19,31 +21,35 @@ struct ModelArgs {
 /// Flags of `shoal recommend`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --model item_cf --diversity 0.3\n  shoal recommend 1 --json"
+    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --model item_cf --diversity 0.3\n  shoal recommend 1 --genre Drama --year-min 1990\n  shoal recommend 1 --json\n  shoal recommend --all -n 100 --out ./lists\n  shoal recommend --all --model hybrid --format csv --users users.txt --out s3://bucket/lists"
 )]
 pub(super) struct RecommendArgs {
     /// Id of the user
-    #[arg(allow_hyphen_values = true)]
-    user: String,
-    /// How many movies, 1 to 100
+    #[arg(allow_hyphen_values = true, required_unless_present = "all", conflicts_with = "all")]
+    user: Option<String>,
+    /// How many movies, 1 to 100, or to 1000 with --all
     #[arg(short, long, default_value_t = 10)]
     n: u32,
     /// What the list is ranked by; by default what the version was trained for
     #[arg(long, value_parser = ["ranking", "rating"])]
     rank_by: Option<String>,
     /// How much likeness to the movies before counts against a movie's score, 0 to 1
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", conflicts_with = "all")]
     diversity: f32,
     #[command(flatten)]
     model: ModelArgs,
     /// Fail rather than answer without some shards
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     complete: bool,
-    /// Print the API's JSON
+    /// Print the API's JSON, or with --all the job's
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    router: RouterArgs,
+    filter: FilterArgs,
+    #[command(flatten)]
+    lists: ListsArgs,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 /// Flags of `shoal similar`.
@@ -90,11 +96,18 @@ pub(super) struct PredictArgs {
 }
 
 pub(super) async fn recommend(args: RecommendArgs) -> anyhow::Result<Exit> {
-    let router = args.router.connect()?;
+    let Some(user) = args.user else {
+        let model = args.model.model.unwrap_or_default().to_owned();
+        let RecommendArgs { n, rank_by, filter, json, .. } = args;
+        let asked = Asked { n, model, rank_by, filter, json };
+        return lists::run(args.lists, asked, &args.service.coordinators()?).await;
+    };
+    let router = args.service.router()?;
     let mut parameters = list_parameters(args.n, args.model, args.complete);
     parameters.extend(args.rank_by.map(|by| ("rank_by", by)));
+    parameters.extend(args.filter.parameters()?);
     parameters.push(("diversity", args.diversity.to_string()));
-    let answer = router.recommend(&args.user, &parameters).await?;
+    let answer = router.recommend(&user, &parameters).await?;
     if args.json {
         output::print_json(&answer)?;
     } else {

@@ -192,7 +192,7 @@ async fn train_one(
             Outcome { kind, version: version_of(client, &name).await?, job: None }
         }
         Started::Job(job_id) if args.detach => return detached(client, &job_id, args.json).await.map(Some),
-        Started::Job(job_id) => match follow_trained(client, &job_id, args.json, signals).await? {
+        Started::Job(job_id) => match follow_trained(client, &job_id, "train", args.json, signals).await? {
             Ended::Trained(job) => {
                 Outcome { kind, version: version_of(client, &job.model_version).await?, job: Some(*job) }
             }
@@ -379,10 +379,11 @@ enum Ended {
 pub(super) async fn follow_to_the_end(
     client: &ClusterClient,
     job_id: &str,
+    what: &str,
     json: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<Exit> {
-    let job = match follow_trained(client, job_id, json, signals).await? {
+    let job = match follow_trained(client, job_id, what, json, signals).await? {
         Ended::Trained(job) => job,
         Ended::Left(exit) => return Ok(exit),
     };
@@ -401,11 +402,12 @@ pub(super) async fn follow_to_the_end(
 async fn follow_trained(
     client: &ClusterClient,
     job_id: &str,
+    what: &str,
     json: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<Ended> {
     loop {
-        let followed = follow(client, job_id, Style::choose(json), "train", signals).await?;
+        let followed = follow(client, job_id, Style::choose(json), what, signals).await?;
         let Followed::Over(job) = followed else {
             match ask_what_to_do(signals).await {
                 Wish::Watch => continue,
@@ -486,6 +488,9 @@ async fn ask_what_to_do(signals: &mut Signals) -> Wish {
 pub(super) fn describe(job: &JobInfo) -> String {
     if let Some(dataset) = &job.dataset {
         return format!("Imported {}", super::dataset::describe(dataset));
+    }
+    if let Some(listed) = &job.listed {
+        return super::lists::describe(job, listed);
     }
     let mut text = format!("Trained {} in {}", job.model_version, output::seconds(output::job_seconds(job)));
     for line in job.sweeps.last().map(output::metrics_lines).unwrap_or_default() {

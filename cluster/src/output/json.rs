@@ -4,13 +4,13 @@
 use serde_json::{Map, Value, json};
 use shoal_common::{
     clock::UtcTime,
-    readable::{evaluation_json, held_out_json, parameters_json},
+    readable::{evaluation_json, filter_json, held_out_json, parameters_json},
     split,
 };
 use shoal_proto::v1::{
     AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind,
-    ImportReport, JobInfo, JobKind, JobState, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice,
-    ServedModel, StartTrainingRequest, SweepMetrics, VersionState,
+    ImportReport, JobInfo, JobKind, JobState, ListsInfo, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice,
+    ServedModel, StartListsRequest, StartTrainingRequest, SweepMetrics, VersionState,
 };
 
 /// A Unix time as ISO 8601, `null` for none.
@@ -225,7 +225,40 @@ pub fn job(info: &JobInfo) -> Value {
         "dataset": info.dataset.as_ref().map(dataset),
         "model_version": text(&info.model_version),
         "seconds": job_seconds(info),
+        "lists": info.lists.as_ref().map(lists),
+        "listed": info.listed.as_ref().map(listed),
         "phase_seconds": seconds,
+    })
+}
+
+fn lists(request: &StartListsRequest) -> Value {
+    let parameters = request.parameters.clone().unwrap_or_default();
+    let columns = parameters.columns().map(|column| name(column.as_str_name(), "LISTS_COLUMN_"));
+    json!({
+        "model_version": request.version,
+        "n": parameters.n,
+        "rank_by": name(parameters.rank_by().as_str_name(), "RANK_BY_"),
+        "include_seen": parameters.include_seen,
+        "known_users_only": parameters.known_users_only,
+        "filter": parameters.filter.as_ref().map(filter_json),
+        "users_uri": text(&parameters.users_uri),
+        "out_uri": text(&parameters.out_uri),
+        "format": name(parameters.format().as_str_name(), "LISTS_FORMAT_"),
+        "columns": columns.collect::<Vec<_>>(),
+    })
+}
+
+fn listed(listed: &ListsInfo) -> Value {
+    json!({
+        "uri": listed.uri,
+        "manifest_checksum": listed.manifest_checksum,
+        "users": listed.users,
+        "fallback_users": listed.fallback_users,
+        "left_out_users": listed.left_out_users,
+        "unknown_ids": listed.unknown_ids,
+        "rows": listed.rows,
+        "files": listed.files,
+        "bytes": listed.bytes,
     })
 }
 

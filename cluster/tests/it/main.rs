@@ -13,6 +13,7 @@ mod four_answers;
 mod four_models;
 mod imports;
 mod jobs;
+mod lists;
 mod models;
 mod new_movies;
 mod quickstart;

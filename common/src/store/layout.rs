@@ -14,6 +14,12 @@ pub fn model_path(model: &str, version: &str) -> String {
     format!("models/{model}/{version}")
 }
 
+/// `lists/<job>`: batch lists for which no other folder was named.
+#[must_use]
+pub fn lists_path(job: &str) -> String {
+    format!("lists/{job}")
+}
+
 /// `checkpoints/<job>/<attempt>-<sweep>`: attempts never share a folder, so objects stay immutable.
 #[must_use]
 pub fn checkpoint_path(job: &str, attempt: u32, sweep: u32) -> String {

@@ -28,7 +28,7 @@ use crate::hash::checksum_hex;
 pub use cache::LocalCache;
 pub use layout::{
     PartKind, catalogue_part, census_part, checkpoint_path, dataset_path, genome_part, genome_tags_part,
-    ids_part, model_path, part, staging_path, tags_part,
+    ids_part, lists_path, model_path, part, staging_path, tags_part,
 };
 pub use manifest::{MANIFEST_FILE, METADATA_FILE, Manifest};
 
@@ -281,6 +281,17 @@ impl Store {
         files.sort();
         folders.sort();
         Ok((files, folders))
+    }
+
+    /// Deletes an object. Deleting what is not there is no error.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        match self.objects.delete(&Path::from(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(access("delete", path, error)),
+        }
     }
 
     /// Deletes every object below `folder`. Deleting what is not there is no error.

@@ -1,4 +1,4 @@
-//! Imports and trainings, as the leader runs them.
+//! Imports, trainings and batch lists, as the leader runs them.
 //!
 //! A job is a sequence of steps that every worker does, with a barrier after each. When a worker is
 //! lost the attempt is over: a new one begins with the workers that are there, from the last committed
@@ -13,6 +13,7 @@ mod cuts;
 mod evaluation;
 mod held_out;
 mod import;
+mod lists;
 mod model;
 mod remarks;
 mod steps;
@@ -20,6 +21,7 @@ mod sweeps;
 mod tracker;
 mod training;
 mod validate;
+mod validate_lists;
 
 use std::time::Duration;
 
@@ -41,8 +43,9 @@ use crate::{
 pub use conventions::settle;
 pub use model::same_training;
 pub use validate::{validate_import, validate_training};
+pub use validate_lists::settle_lists;
 
-/// Attempts that may fail one after the other without a sweep being committed.
+/// Attempts that may fail one after the other without anything durable having come of them.
 const FRUITLESS_ATTEMPTS_MAX: u32 = 5;
 
 /// Between attempts.
@@ -108,10 +111,9 @@ pub async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
     let mut fruitless = 0;
     let mut failed_at = None;
     let outcome = loop {
-        let sweeps_before = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
+        let milestones = tracker.milestones();
         let outcome = attempt(&leader, &mut record, &mut tracker, failed_at, &cancel).await;
-        let sweeps = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
-        fruitless = if sweeps > sweeps_before { 0 } else { fruitless + 1 };
+        fruitless = if tracker.milestones() > milestones { 0 } else { fruitless + 1 };
         match outcome {
             Err(JobError::Transient(reason)) if fruitless < FRUITLESS_ATTEMPTS_MAX => {
                 tracing::warn!(job = info.job_id, reason, "the attempt failed, another follows");
@@ -167,6 +169,7 @@ async fn attempt(
         info.attempt = attempt;
         match info.kind() {
             JobKind::Import => import::run(leader, record, &workers, tracker).await,
+            JobKind::Lists => lists::run(leader, record, &workers, tracker).await,
             _ => training::run(leader, record, &workers, tracker).await,
         }
     };
@@ -217,6 +220,7 @@ fn unpublished_folder(info: &JobInfo) -> Option<String> {
 /// Frees what workers hold of a job that has ended, deletes what only it needed, and says that it is over.
 pub async fn clean_up(leader: Leader, record: JobRecord) {
     let info = record.info.unwrap_or_default();
+    let succeeded = record.outcome.is_some_and(|outcome| outcome.state() == JobState::Succeeded);
     let parts = model::PARTS.iter().map(|part| model::part_id(&info.job_id, part));
     let parts = parts.filter(|_| info.training.is_some());
     let held: Vec<String> = std::iter::once(info.job_id.clone()).chain(parts).collect();
@@ -228,6 +232,10 @@ pub async fn clean_up(leader: Leader, record: JobRecord) {
         if let Err(error) = leader.store.delete_folder(&folder).await {
             tracing::warn!(folder, error = with_causes(&error), "a temporary folder was left behind");
         }
+    }
+    if info.lists.is_some() && !succeeded {
+        lists::discard(&leader, &info).await;
+        steps::release(&leader, &info.job_id).await;
     }
     if let Err(error) = commit(&leader, &info.job_id, Update::Cleaned(JobCleaned {})).await {
         // Whoever leads next does it again.

@@ -16,6 +16,8 @@ pub(super) struct Tracker {
     phase: (String, Instant),
     /// Where in the job the phase begins and ends.
     span: (f64, f64),
+    /// What has come of the attempts so far and outlives them.
+    milestones: u32,
 }
 
 impl Tracker {
@@ -30,7 +32,18 @@ impl Tracker {
             known,
             phase: (String::new(), Instant::now()),
             span: (0.0, 0.0),
+            milestones: 0,
         }
+    }
+
+    /// Something is done that a later attempt need not do again.
+    pub(super) fn milestone(&mut self) {
+        self.milestones += 1;
+    }
+
+    /// How often something was.
+    pub(super) fn milestones(&self) -> u32 {
+        self.milestones
     }
 
     /// A phase begins whose share of the job is not known.

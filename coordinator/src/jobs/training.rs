@@ -242,6 +242,7 @@ impl Training<'_> {
             phase_seconds: tracker.phase_seconds(),
         };
         commit(self.leader, &info.job_id, Update::SweepCommitted(committed)).await?;
+        tracker.milestone();
         info.committed_sweeps = sweep;
         info.sweeps.push(metrics);
         let superseded = std::mem::replace(&mut record.checkpoint_path, path);

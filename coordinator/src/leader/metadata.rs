@@ -1,9 +1,6 @@
 //! What workers and routers are told: the state, and who has what ready.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use shoal_proto::v1::{LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeRole};
 
@@ -79,18 +76,11 @@ fn build(members: &Members, state: &ClusterState) -> Metadata {
             .filter(|(key, _)| keys.contains(key))
             .map(|(_, placement)| placement.clone())
             .collect(),
-        components: components(state, &versions),
+        components: state.components(versions.iter()),
         versions,
         nodes,
         loaded,
     }
-}
-
-/// The versions that these are blended from, each once.
-fn components(state: &ClusterState, versions: &[ModelVersion]) -> Vec<ModelVersion> {
-    let sources = versions.iter().flat_map(|version| &version.hybrid).flat_map(|hybrid| &hybrid.sources);
-    let names: BTreeSet<&String> = sources.map(|source| &source.version).collect();
-    names.into_iter().filter_map(|name| state.versions.get(name).cloned()).collect()
 }
 
 #[cfg(test)]

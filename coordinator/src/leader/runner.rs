@@ -1,4 +1,4 @@
-//! Runs the open jobs: one import and one training at a time, oldest first.
+//! Runs the open jobs: one of each kind at a time, oldest first.
 
 use std::{
     collections::{BTreeMap, HashMap},

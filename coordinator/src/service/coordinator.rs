@@ -12,16 +12,16 @@ use shoal_proto::v1::{
     CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateJob,
     HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRecord, JobRequest,
     ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
-    ListModelsRequest, Metadata, NodeHealth, NodeInfo, NodeRecord, PromoteAbort, PromoteReply,
+    ListModelsRequest, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRecord, PromoteAbort, PromoteReply,
     PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RegisterVersion,
-    RollbackLive, RollbackRequest, ServedModel, StartJobReply, StartTrainingRequest, WatchMetadataRequest,
-    coordinator_server::Coordinator, metadata_command::Command,
+    RollbackLive, RollbackRequest, ServedModel, StartJobReply, StartListsRequest, StartTrainingRequest,
+    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    jobs::{same_training, settle, validate_import, validate_training},
+    jobs::{same_training, settle, settle_lists, validate_import, validate_training},
     leader::{CommandError, Leader},
     raft::{ProposeError, ReadError},
     state::{ClusterState, is_over},
@@ -164,6 +164,40 @@ fn promoted(served: ServedModel, state: &ClusterState) -> PromoteReply {
         model: served.model,
         default_model: state.default_model.clone(),
     }
+}
+
+/// The version that lists are asked of: the one that is named, else what is live of a model.
+fn listed_version<'a>(
+    state: &'a ClusterState,
+    lists: &StartListsRequest,
+) -> Result<&'a ModelVersion, Status> {
+    let live = || {
+        let served = if lists.model.is_empty() {
+            Some(state.served_by_default())
+        } else {
+            state.served.get(&lists.model).cloned()
+        };
+        served.unwrap_or_default().live_version
+    };
+    let name = if lists.version.is_empty() { live() } else { lists.version.clone() };
+    if name.is_empty() {
+        let of = if lists.model.is_empty() { String::new() } else { format!(" of model '{}'", lists.model) };
+        return Err(Status::failed_precondition(format!(
+            "no version{of} is live; promote one with `shoal models promote`, or name one with --version"
+        )));
+    }
+    let version = state.versions.get(&name).ok_or_else(|| {
+        Status::not_found(format!(
+            "there is no model version '{name}'; `shoal models list` shows those there are"
+        ))
+    })?;
+    if !lists.model.is_empty() && lists.model != version.model {
+        let (asked, model) = (&lists.model, &version.model);
+        return Err(Status::invalid_argument(format!(
+            "version '{name}' is of model '{model}', not of '{asked}'; name one of the two"
+        )));
+    }
+    Ok(version)
 }
 
 fn stopping() -> Status {
@@ -311,6 +345,27 @@ impl Coordinator for CoordinatorService {
         }
         let request_id = training.request_id.clone();
         let info = JobInfo { kind: JobKind::Training.into(), training: Some(training), ..JobInfo::default() };
+        self.create_job(request_id, info).await
+    }
+
+    async fn start_lists(
+        &self,
+        request: Request<StartListsRequest>,
+    ) -> Result<Response<StartJobReply>, Status> {
+        let mut lists = request.into_inner();
+        let state = self.read().await?;
+        // What is live is settled now, so that a later promotion does not change what an attempt writes.
+        let version = listed_version(&state, &lists)?;
+        lists.version.clone_from(&version.name);
+        lists.model.clone_from(&version.model);
+        let dataset = state.dataset(&version.dataset_name, &version.dataset_version);
+        let dataset = dataset.ok_or_else(|| {
+            Status::failed_precondition(format!("the data set of version '{}' is gone", version.name))
+        })?;
+        let missing = || Status::invalid_argument("the description of the lists is missing");
+        invalid(&settle_lists(lists.parameters.as_mut().ok_or_else(missing)?, dataset))?;
+        let request_id = lists.request_id.clone();
+        let info = JobInfo { kind: JobKind::Lists.into(), lists: Some(lists), ..JobInfo::default() };
         self.create_job(request_id, info).await
     }
 

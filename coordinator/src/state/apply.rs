@@ -115,6 +115,10 @@ impl ClusterState {
             }
             Some(Update::DatasetPublished(dataset)) => self.publish_dataset(&update.job_id, dataset),
             Some(Update::VersionPublished(version)) => self.publish_version(&update.job_id, version),
+            Some(Update::ListsWritten(listed)) => {
+                info.listed = Some(listed);
+                CommandReply::default()
+            }
             Some(Update::Finished(finished)) => finish(job, finished),
         }
     }

@@ -39,6 +39,15 @@ impl ClusterState {
                 format!("there is no data set '{name}' {version}; import it first"),
             );
         }
+        if let Some(lists) = &info.lists
+            && !self.versions.contains_key(&lists.version)
+        {
+            let version = &lists.version;
+            return refused(
+                RefusalKind::NotFound,
+                format!("there is no model version '{version}'; `shoal models list` shows those there are"),
+            );
+        }
         let number = if counted { self.highest_job_number() + 1 } else { index };
         if counted {
             info.stamp = self.free_stamp(&info);

@@ -102,6 +102,14 @@ impl ClusterState {
         names.iter().filter_map(|name| self.versions.get(name)).collect()
     }
 
+    /// The versions that these are blended from, each once.
+    pub fn components<'a>(&self, versions: impl IntoIterator<Item = &'a ModelVersion>) -> Vec<ModelVersion> {
+        let blends = versions.into_iter().filter_map(|version| version.hybrid.as_ref());
+        let names: BTreeSet<&String> =
+            blends.flat_map(|hybrid| &hybrid.sources).map(|source| &source.version).collect();
+        names.into_iter().filter_map(|name| self.versions.get(name).cloned()).collect()
+    }
+
     /// Every job, oldest first.
     #[must_use]
     pub fn jobs_by_age(&self) -> Vec<&JobRecord> {

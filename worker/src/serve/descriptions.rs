@@ -84,12 +84,6 @@ impl Descriptions {
         self.genre_names.iter().map(|genre| &**genre)
     }
 
-    /// Whether some row has the genre, as a filter names it.
-    #[must_use]
-    pub fn has_genre(&self, name: &str) -> bool {
-        self.marks(&[name.to_owned()]).contains(&true)
-    }
-
     /// The numbers of a row's genres.
     pub(super) fn genre_numbers(&self, row: usize) -> &[u32] {
         &self.genre_numbers[self.spans[row] as usize..self.spans[row + 1] as usize]
@@ -104,7 +98,7 @@ impl Descriptions {
     }
 
     /// Whether some row has a genre of this case-folded name.
-    pub(super) fn has_genre(&self, name: &str) -> bool {
+    pub(crate) fn has_genre(&self, name: &str) -> bool {
         self.genres_named.contains_key(name)
     }
 }

@@ -160,7 +160,15 @@ pub trait Runner: Send + Sync + 'static {
 /// Whether the step makes a new attempt rather than going on with one.
 #[must_use]
 pub(super) fn is_first(step: &Step) -> bool {
-    matches!(step, Step::IngestBegin(_) | Step::SplitCuts(_) | Step::TrainLoad(_) | Step::ModelLoad(_))
+    matches!(
+        step,
+        Step::IngestBegin(_)
+            | Step::SplitCuts(_)
+            | Step::TrainLoad(_)
+            | Step::ModelLoad(_)
+            | Step::ListsBegin(_)
+            | Step::ListsDiscard(_)
+    )
 }
 
 /// The step's name in metrics and logs.
@@ -193,5 +201,10 @@ pub(super) fn step_name(step: &Step) -> &'static str {
         Step::HybridCalibrate(_) => "hybrid_calibrate",
         Step::HybridCandidates(_) => "hybrid_candidates",
         Step::HybridLearn(_) => "hybrid_learn",
+        Step::ListsBegin(_) => "lists_begin",
+        Step::ListsClaim(_) => "lists_claim",
+        Step::ListsWrite(_) => "lists_write",
+        Step::ListsFinish(_) => "lists_finish",
+        Step::ListsDiscard(_) => "lists_discard",
     }
 }

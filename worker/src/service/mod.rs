@@ -8,6 +8,7 @@ mod admission;
 mod attempt;
 mod exchange;
 mod jobs;
+mod lists;
 mod model;
 mod registry;
 mod serving;

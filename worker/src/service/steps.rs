@@ -16,6 +16,7 @@ use tonic::Code;
 
 use super::{
     attempt::{Attempt, Pairs, Runner, StepContext, StepError, step_name},
+    lists::{Lists, empty},
     model::Model,
 };
 use crate::{
@@ -25,7 +26,9 @@ use crate::{
         source::{SourceError, inspect},
     },
     exchange::push::PushError,
+    lists::{ListsAttempt, ListsContext, discard},
     memory::available_bytes,
+    serve::Loader,
     tensor_file::TensorFileError,
     train::{TrainAttempt, TrainContext, TrainError, models::ModelAttempt, write_cuts},
 };
@@ -47,9 +50,11 @@ pub struct JobContext {
     pub channels: Channels,
     /// The training pool.
     pub compute: Compute,
+    /// Of what is served, which batch lists share.
+    pub loader: Loader,
 }
 
-/// Runs imports and trainings.
+/// Runs imports, trainings and jobs that write lists.
 #[derive(Debug)]
 pub struct Steps {
     context: JobContext,
@@ -72,6 +77,19 @@ impl Steps {
 
     fn folder(&self, context: &StepContext) -> PathBuf {
         self.context.folder.join(format!("{}-{:03}", context.job, context.attempt))
+    }
+
+    fn lists_context(&self, job: String, folder: PathBuf) -> ListsContext {
+        let shared = self.context.clone();
+        ListsContext {
+            cluster_id: shared.cluster_id,
+            job,
+            folder,
+            store: shared.store,
+            store_options: shared.store_options,
+            loader: shared.loader,
+            compute: shared.compute,
+        }
     }
 
     fn train_context(&self, folder: PathBuf) -> TrainContext {
@@ -126,6 +144,15 @@ impl Runner for Steps {
                 let (attempt, done) = ModelAttempt::load(train, context.job, context.attempt, step).await?;
                 Ok((Arc::new(Model(attempt)), Event::ModelLoadDone(done)))
             }
+            Step::ListsBegin(step) => {
+                let lists = self.lists_context(context.job, folder);
+                let attempt = ListsAttempt::begin(lists, step).await?;
+                Ok((Arc::new(Lists(Some(Arc::new(attempt)))), empty()))
+            }
+            Step::ListsDiscard(step) => {
+                discard(&self.lists_context(context.job, folder), step).await?;
+                Ok((Arc::new(Lists(None)), empty()))
+            }
             other => Err(wrong_kind(step_name(&other))),
         }
     }
@@ -136,7 +163,7 @@ pub(super) fn wrong_kind(step: &'static str) -> StepError {
 }
 
 /// Adds to a step's progress.
-fn on_done(context: &StepContext) -> OnDone {
+pub(super) fn on_done(context: &StepContext) -> OnDone {
     let progress = Arc::clone(&context.progress);
     Arc::new(move |done| progress.add(done))
 }
@@ -303,7 +330,7 @@ fn source_error(error: Box<SourceError>) -> StepError {
 }
 
 /// Whether the store answered, and what it answered will not change.
-fn is_damage(error: &StoreError) -> bool {
+pub(super) fn is_damage(error: &StoreError) -> bool {
     matches!(error, StoreError::Damaged { .. } | StoreError::NotFound(_) | StoreError::Address { .. })
 }
 

@@ -307,7 +307,7 @@ async fn ids_and_ratings_are_what_their_types_say() {
     };
     let decimals: Column<'_> = &|column, _| {
         let decimal = |value: i128| FixedLenByteArray::from(value.to_be_bytes().to_vec());
-        let values = [9_007_199_254_740_993_00, -500, 700].map(decimal);
+        let values = [900_719_925_474_099_300, -500, 700].map(decimal);
         put::<FixedLenByteArrayType>(column, &values, None);
     };
     let likes: Column<'_> =

@@ -2,6 +2,7 @@
 
 mod faults;
 mod imports;
+mod lists;
 mod models;
 mod promotion;
 mod trainings;
@@ -151,6 +152,11 @@ fn word(step: &Step) -> String {
         Step::HybridCalibrate(_) => "calibrate".to_owned(),
         Step::HybridCandidates(_) => "candidates".to_owned(),
         Step::HybridLearn(_) => "learn".to_owned(),
+        Step::ListsBegin(_) => "begin lists".to_owned(),
+        Step::ListsClaim(_) => "claim".to_owned(),
+        Step::ListsWrite(step) => format!("list {}", step.shard),
+        Step::ListsFinish(_) => "finish lists".to_owned(),
+        Step::ListsDiscard(_) => "discard lists".to_owned(),
     }
 }
 

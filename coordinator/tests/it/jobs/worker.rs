@@ -60,6 +60,8 @@ pub(super) struct Stage {
     released: Arc<Mutex<Vec<String>>>,
     script: Arc<Mutex<Script>>,
     hold: watch::Sender<bool>,
+    /// Shards of users whose part of lists is not whole when it is looked for.
+    damaged: Arc<Mutex<Vec<u32>>>,
     /// What the source looks like.
     pub(super) files: Arc<Mutex<Vec<SourceFile>>>,
     store: Store,
@@ -80,6 +82,7 @@ impl Stage {
             released: Arc::default(),
             script: Arc::new(Mutex::new(Box::new(|_| Act::Do))),
             hold: watch::Sender::new(true),
+            damaged: Arc::default(),
             files: Arc::new(Mutex::new(vec![file])),
             store,
         }
@@ -94,6 +97,11 @@ impl Stage {
     /// Lets go of the steps that are held.
     pub(super) fn release(&self) {
         self.hold.send_replace(false);
+    }
+
+    /// From now on the part of lists of a user shard is not whole when it is looked for.
+    pub(super) fn damage(&self, shard: u32) {
+        self.damaged.lock().unwrap().push(shard);
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -252,6 +260,19 @@ impl Service {
                 shards: users.iter().map(|&shard| measured(shard)).collect(),
             }),
             Step::IngestBegin(_) | Step::TrainRoute(_) => Event::EmptyDone(StepEmptyDone {}),
+            Step::ListsClaim(ListsClaim { mut parts }) => {
+                let damaged = self.stage.damaged.lock().unwrap();
+                parts.retain(|part| !damaged.contains(&part.shard));
+                Event::ListsClaimDone(ListsClaimDone { parts })
+            }
+            Step::ListsWrite(ListsWrite { shard }) => Event::ListsWriteDone(listed(shard)),
+            Step::ListsFinish(ListsFinish { parts }) => Event::ListsFinishDone(ListsInfo {
+                users: parts.iter().map(|part| part.users).sum(),
+                rows: parts.iter().map(|part| part.rows).sum(),
+                files: parts.len() as u64,
+                bytes: parts.iter().filter_map(|part| Some(part.object.as_ref()?.length_bytes)).sum(),
+                ..Default::default()
+            }),
             of_model => self.carry_out_of_model(of_model, &users, catalogue).await,
         }
     }
@@ -314,6 +335,13 @@ impl Service {
         let entry = self.stage.store.put(&format!("{folder}/{path}"), bytes).await.unwrap();
         ObjectsWritten { objects: vec![ObjectEntry { path, ..entry }], ..ObjectsWritten::default() }
     }
+}
+
+/// Lists of ten users, ten rows each.
+fn listed(shard: u32) -> ListsPart {
+    let path = format!("part-{shard:05}.parquet");
+    let object = ObjectEntry { path, length_bytes: 1_000, ..Default::default() };
+    ListsPart { shard, object: Some(object), users: 10, rows: 100, ..Default::default() }
 }
 
 /// A range of a thousand lines, the seventh of which is bad.

@@ -22,13 +22,16 @@ use shoal_common::{
     compute::Compute,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
-    store::Store,
+    store::{LocalCache, Store},
 };
 use shoal_proto::v1::{
     step_event::Event, step_request::Step, worker_exchange_server::WorkerExchangeServer,
     worker_jobs_client::WorkerJobsClient, worker_jobs_server::WorkerJobsServer, *,
 };
-use shoal_worker::service::{Exchange, JobContext, Jobs, Registry, Steps};
+use shoal_worker::{
+    serve::Loader,
+    service::{Exchange, JobContext, Jobs, Registry, Steps},
+};
 use tokio::net::TcpListener;
 use tonic::{
     Status,
@@ -71,6 +74,10 @@ impl Workers {
                 store_options: BTreeMap::new(),
                 channels: Channels::new(Arc::new(counted.clone())),
                 compute: Compute::new("test", threads).unwrap(),
+                loader: Loader::new(
+                    store.clone(),
+                    LocalCache::open(folder.path().join(format!("{node}-cache"))).unwrap(),
+                ),
             };
             let jobs =
                 Jobs::new(CLUSTER.into(), Arc::new(Steps::new(context)), registry.clone(), shutdown.clone());

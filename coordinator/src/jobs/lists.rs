@@ -1,0 +1,211 @@
+//! Batch lists: every worker maps the version, then user shards are handed out one by one.
+//!
+//! What is known of a part that was written lies in the job's staging folder, a small object each: a later attempt, or
+//! another leader, has only the others made. A part's bytes do not depend on who makes it.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+
+use futures::future::try_join_all;
+use prost::Message as _;
+use shoal_common::store::join;
+use shoal_proto::v1::{
+    DatasetInfo, JobInfo, JobRecord, ListsBegin, ListsClaim, ListsDiscard, ListsFinish, ListsPart,
+    ListsWrite, step_event::Event, step_request::Step, update_job::Update,
+};
+use tokio::sync::mpsc;
+
+use super::{JobError, commit, steps::Attempt, tracker::Tracker};
+use crate::leader::{Leader, LiveWorker};
+
+/// User shards that a worker has under way: one is written while another is ranked for.
+const LANES: usize = 2;
+
+/// Shares of the job's bar: until the version is mapped, and until the last part is written.
+const LOADED: f64 = 0.05;
+const WRITTEN: f64 = 0.98;
+
+pub(super) async fn run(
+    leader: &Leader,
+    record: &mut JobRecord,
+    workers: &[LiveWorker],
+    tracker: &mut Tracker,
+) -> Result<(), JobError> {
+    let info = record.info.clone().unwrap_or_default();
+    if info.listed.is_some() {
+        // Written by an attempt whose leader was lost before it could say so.
+        return Ok(());
+    }
+    let request = info.lists.clone().unwrap_or_default();
+    let state = leader.raft.view().borrow().clone();
+    let gone = |what: &str, name: &str| JobError::Fatal(format!("{what} '{name}' is gone"));
+    let version = state.versions.get(&request.version).cloned();
+    let version = version.ok_or_else(|| gone("version", &request.version))?;
+    let dataset = state.dataset(&version.dataset_name, &version.dataset_version).cloned();
+    let dataset = dataset.ok_or_else(|| gone("data set", &version.dataset_name))?;
+
+    tracker.begin("loading", "loading the version", (0.0, LOADED));
+    let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
+    let begin = ListsBegin {
+        components: state.components([&version]),
+        version: Some(version),
+        dataset: Some(dataset.clone()),
+        parameters: request.parameters.clone(),
+        created_unix_ms: info.created_unix_ms,
+    };
+    attempt.on_all(leader, Step::ListsBegin(begin), tracker).await?;
+    let parts = ListsClaim { parts: known_parts(leader, &info).await? };
+    let whole = match on_first(leader, &attempt, Step::ListsClaim(parts)).await? {
+        Event::ListsClaimDone(done) => done.parts,
+        _ => Vec::new(),
+    };
+    tracker.begin("writing", "writing the lists", (LOADED, WRITTEN));
+    let parts = write(leader, &info, &attempt, &dataset, whole, tracker).await?;
+    tracker.begin("publishing", "closing the folder", (WRITTEN, 1.0));
+    match on_first(leader, &attempt, Step::ListsFinish(ListsFinish { parts })).await? {
+        Event::ListsFinishDone(listed) => {
+            commit(leader, &info.job_id, Update::ListsWritten(listed.clone())).await?;
+            record.info.get_or_insert_default().listed = Some(listed);
+            Ok(())
+        }
+        _ => Err(JobError::Transient("a worker did not say what it has written".to_owned())),
+    }
+}
+
+/// Does a step on the first worker.
+async fn on_first(leader: &Leader, attempt: &Attempt, step: Step) -> Result<Event, JobError> {
+    let first = attempt.workers.first();
+    let worker = first.ok_or_else(|| JobError::Transient("there is no worker".to_owned()))?;
+    attempt.on_one(leader, worker, step, |_, _| {}).await
+}
+
+/// Where what is known of the parts lies until the job is over.
+fn parts_folder(info: &JobInfo) -> String {
+    format!("staging/{}/lists", info.job_id)
+}
+
+/// The parts that earlier attempts have written.
+async fn known_parts(leader: &Leader, info: &JobInfo) -> Result<Vec<ListsPart>, JobError> {
+    let mut parts = Vec::new();
+    for (path, _) in leader.store.list(&parts_folder(info)).await? {
+        let part = ListsPart::decode(leader.store.get(&path).await?);
+        // One that cannot be read is one that is made again.
+        parts.extend(part.ok());
+    }
+    Ok(parts)
+}
+
+/// What a lane says.
+enum Written {
+    /// Users of its shard that are done so far.
+    Users(usize, u64),
+    Part(ListsPart),
+}
+
+/// Has the user shards written that are not among `parts`; all parts.
+async fn write(
+    leader: &Leader,
+    info: &JobInfo,
+    attempt: &Attempt,
+    dataset: &DatasetInfo,
+    mut parts: Vec<ListsPart>,
+    tracker: &mut Tracker,
+) -> Result<Vec<ListsPart>, JobError> {
+    let users_of = |shard: u32| {
+        dataset.user_shards.iter().find(|stats| stats.shard == shard).map_or(0, |stats| stats.rows)
+    };
+    let is_missing = |shard: &u32| parts.iter().all(|part| part.shard != *shard);
+    let mut missing: Vec<u32> = (0..dataset.shard_count).filter(is_missing).collect();
+    // The longest first, so that no worker is left alone with it.
+    missing.sort_by_key(|shard| (std::cmp::Reverse(users_of(*shard)), *shard));
+    let mut done: u64 = parts.iter().map(|part| users_of(part.shard)).sum();
+    let queue = Mutex::new(VecDeque::from(missing));
+    let lanes: Vec<&LiveWorker> =
+        attempt.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, LANES)).collect();
+    let mut under_way = vec![0; lanes.len()];
+    let (results, mut written) = mpsc::unbounded_channel();
+    let lanes = lanes.into_iter().enumerate().map(|(lane, worker)| {
+        let (queue, results) = (&queue, results.clone());
+        async move {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let Some(shard) = next else { return Ok::<(), JobError>(()) };
+                // The receiver lives as long as the lanes, here and below.
+                let on_users = |done, _| drop(results.send(Written::Users(lane, done)));
+                let step = Step::ListsWrite(ListsWrite { shard });
+                let Event::ListsWriteDone(part) = attempt.on_one(leader, worker, step, on_users).await?
+                else {
+                    let name = &worker.name;
+                    return Err(JobError::Transient(format!(
+                        "worker '{name}' did not say what it has written"
+                    )));
+                };
+                let path = join(&parts_folder(info), &format!("part-{shard:05}.bin"));
+                leader.store.put(&path, part.encode_to_vec().into()).await?;
+                drop(results.send(Written::Part(part)));
+                drop(results.send(Written::Users(lane, 0)));
+            }
+        }
+    });
+    let lanes = try_join_all(lanes);
+    tokio::pin!(lanes);
+    let ended = loop {
+        tokio::select! {
+            // Reports first, so that none is left when the lanes end.
+            biased;
+            Some(news) = written.recv() => {
+                match news {
+                    Written::Users(lane, users) => under_way[lane] = users,
+                    Written::Part(part) => {
+                        done += users_of(part.shard);
+                        parts.push(part);
+                        tracker.milestone();
+                    }
+                }
+                let users = done + under_way.iter().sum::<u64>();
+                tracker.done(users as f64 / dataset.users.max(1) as f64);
+            }
+            ended = &mut lanes => break ended,
+        }
+    };
+    while let Ok(news) = written.try_recv() {
+        if let Written::Part(part) = news {
+            parts.push(part);
+            tracker.milestone();
+        }
+    }
+    ended.map(|_| parts)
+}
+
+/// Has removed what a job has written that came to nothing.
+pub(super) async fn discard(leader: &Leader, info: &JobInfo) {
+    let request = info.lists.clone().unwrap_or_default();
+    let parameters = request.parameters.unwrap_or_default();
+    let state = leader.raft.view().borrow().clone();
+    // Nothing was written before the first attempt.
+    if info.attempt == 0 {
+        return;
+    }
+    let dataset = state.versions.get(&request.version).and_then(|version| {
+        state.dataset(&version.dataset_name, &version.dataset_version).map(|dataset| dataset.shard_count)
+    });
+    let step = Step::ListsDiscard(ListsDiscard {
+        parameters: Some(parameters),
+        shard_count: dataset.unwrap_or_default(),
+        created_unix_ms: info.created_unix_ms,
+    });
+    // The folder is one that workers reach; a coordinator may not.
+    let workers = leader.members.live_workers(&state, leader.config.lease);
+    for worker in &workers {
+        let (job_id, attempt) = (info.job_id.clone(), info.attempt);
+        let attempt = Attempt { job_id, attempt, workers: vec![worker.clone()] };
+        match attempt.on_one(leader, worker, step.clone(), |_, _| {}).await {
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(job = info.job_id, %error, "what was written of lists was left behind")
+            }
+        }
+    }
+}
