@@ -424,8 +424,8 @@ mod tests {
                 let scores = [of_source(0), of_source(1)];
                 let first = (shard * rows) as u32;
                 collected.add_best(&blend, &[&scores[0], &scores[1]], first);
-                for row in 0..rows {
-                    let levels = (0..2).map(|source| blend.level(source, scores[source][row])).collect();
+                for (row, of_row) in scores[0].iter().zip(&scores[1]).enumerate() {
+                    let levels = vec![blend.level(0, *of_row.0), blend.level(1, *of_row.1)];
                     everything.push((first + row as u32, levels));
                 }
             }
