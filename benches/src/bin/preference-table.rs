@@ -88,9 +88,9 @@ fn choices(least: f64, greatest: f64) -> Vec<Choice> {
         of("a star below the user's mean p = 0", Preference::Positive, |rating, mean| {
             Some(if f64::from(rating) >= mean - 1.0 { 1.0 } else { -1.0 })
         }),
-        // Of a scale from 0 to 1 a third is p = 0.4.
-        of("below the user's mean p = 0.4", Preference::by_height(0.0, 1.0), |rating, mean| {
-            Some(if f64::from(rating) >= mean { 1.0 } else { 1.0 / 3.0 })
+        // Of a scale from 0 to 1 four ninths are p = 0.5.
+        of("below the user's mean p = 0.5", Preference::by_height(0.0, 1.0), |rating, mean| {
+            Some(if f64::from(rating) >= mean { 1.0 } else { 4.0 / 9.0 })
         }),
         of(
             "p from 0.1 to 1 by height (--preference height)",
