@@ -10,13 +10,13 @@ use futures::future::try_join_all;
 use serde_json::json;
 use shoal_common::{
     clock::UtcTime,
+    import_report::{ReportSum, rejections_in_a_line},
     store::{METADATA_FILE, Manifest, dataset_path, join, staging_path},
 };
 use shoal_proto::v1::{
     DatasetInfo, DatasetSource, FileContent, FileLook, ImportReport, IngestBegin, IngestBuild, IngestParse,
     IngestParseDone, IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry,
-    RejectionCount, ShardStats, SourceFile, SourceFormat, step_event::Event, step_request::Step,
-    update_job::Update,
+    ShardStats, SourceFile, SourceFormat, step_event::Event, step_request::Step, update_job::Update,
 };
 use tokio::sync::mpsc;
 
@@ -41,12 +41,6 @@ const RANGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 fn lanes_of(worker: &LiveWorker) -> usize {
     worker.threads.max(1) as usize + 1
 }
-
-/// Names of files kept in the report, which every coordinator has in memory.
-const FILES_KEPT: usize = 100;
-
-/// Examples kept per reason in the report.
-const EXAMPLES_MAX: usize = 3;
 
 pub(super) async fn run(
     leader: &Leader,
@@ -284,46 +278,15 @@ pub(super) fn merge_reports(
         of_file.push(at);
     }
     ranges.sort_by_key(|range| (range.step.file, range.step.begin));
-    let mut merged = ImportReport {
-        files: files.iter().take(FILES_KEPT).map(|file| file.uri.clone()).collect(),
-        file_count: files.len() as u64,
-        ..ImportReport::default()
-    };
-    let mut counts: BTreeMap<String, RejectionCount> = BTreeMap::new();
-    let (mut file, mut lines) = (u32::MAX, 0);
+    let mut sum = ReportSum::new(files);
     for RangeDone { step, done } in ranges {
-        if step.file != file {
-            file = step.file;
-            lines = u64::from(files[file as usize].header_lines);
-        }
         let report = done.report.unwrap_or_default();
-        let rows = &mut by_file[of_file[file as usize]];
+        let rows = &mut by_file[of_file[step.file as usize]];
         rows.read += report.rows_read;
         rows.rejected += report.rows_read - report.rows_accepted;
-        merged.rows_read += report.rows_read;
-        merged.rows_accepted += report.rows_accepted;
-        merged.bytes_read += report.bytes_read;
-        merged.rows_not_utf8 += report.rows_not_utf8;
-        merged.characters_replaced += report.characters_replaced;
-        merged.rows_without_time += report.rows_without_time;
-        for rejection in report.rejections {
-            let count = counts.entry(rejection.reason.clone()).or_insert_with(|| RejectionCount {
-                reason: rejection.reason.clone(),
-                ..RejectionCount::default()
-            });
-            count.count += rejection.count;
-            for mut example in rejection.examples {
-                example.line += lines;
-                if count.examples.len() < EXAMPLES_MAX {
-                    count.examples.push(example);
-                }
-            }
-        }
-        lines += done.lines;
+        sum.add(step.file as usize, report, done.lines);
     }
-    merged.rejections = counts.into_values().collect();
-    merged.rejections.sort_by_key(|rejection| std::cmp::Reverse(rejection.count));
-    (merged, by_file)
+    (sum.finish(), by_file)
 }
 
 /// Refuses an import that has no good row, or a file with too many bad ones, in one sentence with examples.
@@ -350,12 +313,8 @@ pub(super) fn check_report(
 }
 
 fn examples(report: &ImportReport) -> String {
-    let lines = report.rejections.iter().map(|rejection| {
-        let first = rejection.examples.first().cloned().unwrap_or_default();
-        format!("{} × {} (first at {} line {})", rejection.count, rejection.reason, first.file, first.line)
-    });
-    let lines: Vec<String> = lines.collect();
-    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
+    let rejected = rejections_in_a_line(report);
+    if rejected.is_empty() { String::new() } else { format!(": {rejected}") }
 }
 
 /// Sorts on every worker and adds up what they found.
