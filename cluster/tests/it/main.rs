@@ -14,6 +14,7 @@ mod four_models;
 mod imports;
 mod jobs;
 mod lists;
+mod memory;
 mod models;
 mod new_movies;
 mod quickstart;
