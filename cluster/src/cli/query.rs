@@ -178,6 +178,11 @@ fn heading(answer: &Value) -> String {
     if answer["shards"]["failed"].as_u64().is_some_and(|failed| failed > 0) {
         line.push_str("; some shards did not answer");
     }
+    let unknown: Vec<String> =
+        list(answer, "unknown_genres").iter().map(|name| format!("'{}'", cell(name))).collect();
+    if !unknown.is_empty() {
+        line.push_str(&format!("; no movie is of the genre {}", unknown.join(" or ")));
+    }
     line.push('\n');
     line
 }
