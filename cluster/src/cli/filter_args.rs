@@ -2,8 +2,6 @@
 
 use shoal_proto::v1::{EntityId, EntityIds, ItemFilter, entity_id::Kind};
 
-use super::failure::{Exit, refusal};
-
 /// Conditions, all of which have to hold.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Which movies")]
@@ -48,28 +46,45 @@ impl FilterArgs {
         (filter != ItemFilter::default()).then_some(filter)
     }
 
-    /// As a router takes it in an address, where commas separate values.
-    pub(super) fn parameters(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
-        let mut parameters = Vec::new();
-        for (name, values) in [
+    /// As a router takes it in an address: each value in quotation marks, so that commas and marks of its own name
+    /// nothing but itself.
+    pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
+        let named = [
             ("genres", &self.genre),
             ("exclude_genres", &self.exclude_genre),
             ("exclude_ids", &self.exclude_id),
             ("allow_ids", &self.allow_id),
-        ] {
-            if let Some(value) = values.iter().find(|value| value.contains(',')) {
-                let message = format!(
-                    "'{value}' has a comma, which cannot be asked for so; post the filter to the API"
-                );
-                return Err(refusal(Exit::Usage, message));
-            }
-            if !values.is_empty() {
-                parameters.push((name, values.join(",")));
-            }
-        }
+        ];
+        let quoted = |value: &String| format!("\"{}\"", value.replace('"', "\"\""));
+        let mut parameters: Vec<(&'static str, String)> = named
+            .into_iter()
+            .flat_map(|(name, values)| values.iter().map(move |value| (name, quoted(value))))
+            .collect();
         let years = [("year_min", self.year_min), ("year_max", self.year_max)];
         parameters.extend(years.into_iter().filter_map(|(name, year)| Some((name, year?.to_string()))));
         parameters.extend(self.include_seen.then(|| ("exclude_seen", "false".to_owned())));
-        Ok(parameters)
+        parameters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_named_whatever_characters_it_has() {
+        let filter = FilterArgs {
+            genre: vec!["Action, Drama".to_owned(), "say \"no\"".to_owned()],
+            exclude_id: vec!["m:a,b".to_owned()],
+            year_min: Some(1990),
+            ..FilterArgs::default()
+        };
+        let expected = [
+            ("genres", "\"Action, Drama\""),
+            ("genres", "\"say \"\"no\"\"\""),
+            ("exclude_ids", "\"m:a,b\""),
+            ("year_min", "1990"),
+        ];
+        assert_eq!(filter.parameters(), expected.map(|(name, value)| (name, value.to_owned())));
     }
 }

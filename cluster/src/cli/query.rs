@@ -105,7 +105,7 @@ pub(super) async fn recommend(args: RecommendArgs) -> anyhow::Result<Exit> {
     let router = args.service.router()?;
     let mut parameters = list_parameters(args.n, args.model, args.complete);
     parameters.extend(args.rank_by.map(|by| ("rank_by", by)));
-    parameters.extend(args.filter.parameters()?);
+    parameters.extend(args.filter.parameters());
     parameters.push(("diversity", args.diversity.to_string()));
     let answer = router.recommend(&user, &parameters).await?;
     if args.json {
