@@ -78,9 +78,13 @@ fn folder(trained: &Trained, parameters: &AlsParameters) -> ModelFolder {
     }
 }
 
+fn plain_cosine() -> ItemCfParameters {
+    ItemCfParameters { shrinkage: 0.0, ..item_cf(Similarity::Cosine) }
+}
+
 /// Of the first ten items of everybody's list, the share that is held out: of those never rated, the ones that are liked.
-async fn liked_share(run: &ModelRun<'_>, folder: ModelFolder) -> f64 {
-    let (shards, _) = run.evaluate(vec![folder], None).await.unwrap();
+async fn liked_share(run: &ModelRun<'_>, folders: Vec<ModelFolder>, hybrid: Option<HybridModel>) -> f64 {
+    let (shards, _) = run.evaluate(folders, hybrid).await.unwrap();
     let lists: Vec<ListSums> = shards.into_iter().filter_map(|shard| shard.model).collect();
     let users: u64 = lists.iter().map(|sums| sums.users).sum();
     assert_eq!(users, USERS);
@@ -99,15 +103,14 @@ async fn lists_are_of_what_people_like_though_most_of_their_ratings_are_dislikes
     let alike = als(Preference::Unspecified, &thumbs.others);
     let trained_alike = workers.train(&dataset, &alike).await.unwrap();
     let run = ModelRun::begin_with(&workers, &dataset, held_out, 0.0).await.unwrap();
-    let share = liked_share(&run, folder(&trained, &by_height)).await;
+    let share = liked_share(&run, vec![folder(&trained, &by_height)], None).await;
     assert!(share > 0.95, "of the lists by height {share} is liked");
     // Versions of builds without preferences mean what they meant: each rating is a liking.
-    let share = liked_share(&run, folder(&trained_alike, &alike)).await;
+    let share = liked_share(&run, vec![folder(&trained_alike, &alike)], None).await;
     assert!(share < 0.7, "of the lists that take ratings alike {share} is liked");
     // Item CF weighs what somebody has rated by the same height.
-    let trained =
-        run.item_cf(ItemCfParameters { shrinkage: 0.0, ..item_cf(Similarity::Cosine) }).await.unwrap();
-    let share = liked_share(&run, trained).await;
+    let trained = run.item_cf(plain_cosine()).await.unwrap();
+    let share = liked_share(&run, vec![trained], None).await;
     assert!(share > 0.95, "of the lists of item CF {share} is liked");
     workers.release().await;
 }
@@ -146,4 +149,29 @@ async fn any_number_of_workers_and_threads_writes_the_same_bytes_by_height() {
         let first = alone.get_or_insert_with(|| trained.factors.clone());
         assert!(*first == trained.factors, "{count} workers with {threads} threads wrote other factors");
     }
+}
+
+/// Weights are learned on held-out dislikes too. What is blended lists likings, and so does the blend.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blend_lists_what_people_like_as_its_sources_do() {
+    let workers = Workers::start(1, 1).await;
+    let thumbs = Thumbs::write(&workers);
+    let dataset = workers.import(&source(&thumbs.folder), SHARDS, 200_000).await.unwrap().info;
+    let partly = AlsParameters { test_ratio: 0.35, ..als(Preference::Height, "") };
+    let trained = workers.train(&dataset, &partly).await.unwrap();
+    let run = ModelRun::begin(&workers, &dataset, 0.2).await.unwrap();
+    let folders = [folder(&trained, &partly), run.item_cf(plain_cosine()).await.unwrap()];
+    let mut sources = run.calibrations(&folders).await.unwrap();
+    let learned = run.weights(&folders, &sources).await.unwrap();
+    for (source, weight) in sources.iter_mut().zip(&learned.weights) {
+        source.weight = *weight;
+    }
+    let wholly = als(Preference::Height, &thumbs.others);
+    let trained = workers.train(&dataset, &wholly).await.unwrap();
+    let held_out = SplitParameters { test_ratio: 0.0, test_uri: thumbs.others.clone(), ..split() };
+    let run = ModelRun::begin_with(&workers, &dataset, held_out, 0.0).await.unwrap();
+    let folders = vec![folder(&trained, &wholly), run.item_cf(plain_cosine()).await.unwrap()];
+    let share = liked_share(&run, folders, Some(HybridModel { sources, weights_given: false })).await;
+    assert!(share > 0.95, "of the lists of the blend {share} is liked, with weights {:?}", learned.weights);
+    workers.release().await;
 }
