@@ -322,7 +322,8 @@ impl Coordinator for CoordinatorService {
         let previewed = preview(&self.leader, import).await;
         previewed.map(Response::new).map_err(|error| match error {
             JobError::Transient(_) => Status::aborted(error.to_string()),
-            _ => Status::invalid_argument(error.to_string()),
+            // As a job that fails, and not as a request that makes no sense.
+            _ => Status::failed_precondition(error.to_string()),
         })
     }
 
