@@ -171,9 +171,10 @@ async fn attempt(
         commit(leader, &info.job_id, Update::AttemptStarted(started)).await?;
         info.attempt = attempt;
         match info.kind() {
-            JobKind::Import => import::run(leader, record, &workers, tracker).await,
-            JobKind::Lists => lists::run(leader, record, &workers, tracker).await,
-            _ => training::run(leader, record, &workers, tracker).await,
+            // On the heap: what waits in one of them is too much for a thread's stack.
+            JobKind::Import => Box::pin(import::run(leader, record, &workers, tracker)).await,
+            JobKind::Lists => Box::pin(lists::run(leader, record, &workers, tracker)).await,
+            _ => Box::pin(training::run(leader, record, &workers, tracker)).await,
         }
     };
     tokio::select! {

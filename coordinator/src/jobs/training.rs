@@ -66,7 +66,7 @@ pub(super) async fn run(
     let dataset =
         dataset.ok_or_else(|| JobError::Fatal(format!("data set '{}' is gone", request.dataset_name)))?;
     if request.model.is_some() {
-        return model::run(leader, record, dataset, workers, tracker).await;
+        return Box::pin(model::run(leader, record, dataset, workers, tracker)).await;
     }
     let parameters = request.parameters.clone().unwrap_or_default();
     let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };

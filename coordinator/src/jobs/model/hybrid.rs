@@ -164,7 +164,7 @@ async fn learn(
         cuts_path: run.cuts_path.clone(),
     };
     let path = part.new_folder();
-    let (objects, rating_mean) = train_inner(inner, &path, tracker).await?;
+    let (objects, rating_mean) = Box::pin(train_inner(inner, &path, tracker)).await?;
     Manifest::new("checkpoint", objects).write(&run.leader.store, &path).await?;
     part.release().await;
     let mut folders =

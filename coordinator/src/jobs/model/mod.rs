@@ -57,9 +57,9 @@ pub(super) async fn run(
     let users_max = info.training.as_ref().map_or(0, |training| training.ranking_users_max);
     let run = Run::new(leader, attempt, dataset, cuts_path, users_max);
     let made = match &parameters.model {
-        Some(Model::ItemCf(item_cf)) => item_cf::train(&run, item_cf, &split, tracker).await?,
-        Some(Model::Content(content)) => content::train(&run, content, &split, tracker).await?,
-        Some(Model::Hybrid(hybrid)) => hybrid::train(&run, hybrid, &split, tracker).await?,
+        Some(Model::ItemCf(item_cf)) => Box::pin(item_cf::train(&run, item_cf, &split, tracker)).await?,
+        Some(Model::Content(content)) => Box::pin(content::train(&run, content, &split, tracker)).await?,
+        Some(Model::Hybrid(hybrid)) => Box::pin(hybrid::train(&run, hybrid, &split, tracker)).await?,
         None => return Err(JobError::Fatal("the request names no model".to_owned())),
     };
     publish(&run, record, parameters, made, tracker).await
