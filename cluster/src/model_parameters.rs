@@ -49,50 +49,50 @@ pub enum SimilarityKind {
 #[command(next_help_heading = "Item CF, content and hybrid")]
 pub struct ModelArgs {
     /// What makes two items alike in item CF
-    #[arg(long, value_enum, default_value = "cosine")]
+    #[arg(long, value_enum, default_value = "cosine", hide_short_help = true)]
     pub similarity: SimilarityKind,
     /// Pairs of items with fewer common users are passed over
-    #[arg(long, default_value_t = COMMON_USERS_MIN, value_name = "USERS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = COMMON_USERS_MIN, value_name = "USERS", value_parser = clap::value_parser!(u32).range(1..), hide_short_help = true)]
     pub min_common_users: u32,
     /// s of n / (n + s), by which a similarity that rests on n common users is multiplied
-    #[arg(long, default_value_t = SHRINKAGE)]
+    #[arg(long, default_value_t = SHRINKAGE, hide_short_help = true)]
     pub shrinkage: f64,
     /// Similar items kept per item, 1 to 10000
     #[arg(long, default_value_t = NEIGHBOURS, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub neighbours: u32,
     /// Of a user with more ratings a seeded sample of so many takes part in pairs of items
-    #[arg(long, default_value_t = USER_RATINGS_MAX, value_name = "RATINGS", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = USER_RATINGS_MAX, value_name = "RATINGS", value_parser = clap::value_parser!(u32).range(2..), hide_short_help = true)]
     pub user_ratings_max: u32,
     /// Rated similar items that a rating is predicted from
-    #[arg(long, default_value_t = PREDICTION_NEIGHBOURS, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = PREDICTION_NEIGHBOURS, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..=10_000), hide_short_help = true)]
     pub prediction_neighbours: u32,
     /// What genres count for in content; 0 leaves them out, here and below
-    #[arg(long, default_value_t = CONTENT_WEIGHTS[0], value_name = "WEIGHT")]
+    #[arg(long, default_value_t = CONTENT_WEIGHTS[0], value_name = "WEIGHT", hide_short_help = true)]
     pub genres_weight: f64,
     /// What the tag genome counts for in content
-    #[arg(long, default_value_t = CONTENT_WEIGHTS[1], value_name = "WEIGHT")]
+    #[arg(long, default_value_t = CONTENT_WEIGHTS[1], value_name = "WEIGHT", hide_short_help = true)]
     pub genome_weight: f64,
     /// What users' tags count for in content
-    #[arg(long, default_value_t = CONTENT_WEIGHTS[2], value_name = "WEIGHT")]
+    #[arg(long, default_value_t = CONTENT_WEIGHTS[2], value_name = "WEIGHT", hide_short_help = true)]
     pub tags_weight: f64,
     /// What the decade of release counts for in content
-    #[arg(long, default_value_t = CONTENT_WEIGHTS[3], value_name = "WEIGHT")]
+    #[arg(long, default_value_t = CONTENT_WEIGHTS[3], value_name = "WEIGHT", hide_short_help = true)]
     pub decade_weight: f64,
     /// Tags on fewer items are passed over
-    #[arg(long, default_value_t = TAG_ITEMS_MIN, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = TAG_ITEMS_MIN, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..), hide_short_help = true)]
     pub tag_items_min: u32,
     /// The tags on the most items that are kept
-    #[arg(long, default_value_t = TAGS_MAX, value_name = "TAGS", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    #[arg(long, default_value_t = TAGS_MAX, value_name = "TAGS", value_parser = clap::value_parser!(u32).range(..=1_000_000), hide_short_help = true)]
     pub tags_max: u32,
     /// Weights of the hybrid, as als=0.6,item_cf=0.2,content=0.2; sources that are not named get 0. Without it weights
     /// are learned
     #[arg(long, value_name = "WEIGHTS")]
     pub weights: Option<BlendWeights>,
     /// Share of the training ratings that weights are learned on
-    #[arg(long, default_value_t = VALIDATION_RATIO, value_name = "RATIO")]
+    #[arg(long, default_value_t = VALIDATION_RATIO, value_name = "RATIO", hide_short_help = true)]
     pub validation_ratio: f64,
     /// Users whose lists weights are learned on; 0 means all
-    #[arg(long, default_value_t = LEARNING_USERS, value_name = "USERS")]
+    #[arg(long, default_value_t = LEARNING_USERS, value_name = "USERS", hide_short_help = true)]
     pub learning_users: u32,
 }
 

@@ -210,17 +210,17 @@ pub struct AlsArgs {
     #[arg(long, value_parser = positive)]
     pub reg: Option<f64>,
     /// Leave out the mean and the user and item biases of the explicit objective
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub no_biases: bool,
     /// How regularizations grow with a row's number of ratings [default: explicit ratings, implicit ials, or the
     /// preset's]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, hide_short_help = true)]
     pub regularization_scaling: Option<Scaling>,
     /// Solve items before users in every sweep, as Spark does
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub items_first: bool,
     /// What a rating means as confidence in the implicit objective [default: ials, or the preset's]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, hide_short_help = true)]
     pub confidence: Option<ConfidenceForm>,
     /// What a rating means as preference in the implicit objective, how much of a liking it is [default: auto, or
     /// positive with another confidence than ials, or the preset's]
@@ -228,29 +228,29 @@ pub struct AlsArgs {
     pub preference: Option<PreferenceForm>,
     /// Confidence that a rating's height adds in the implicit objective; with the ials confidence 0 makes every rating as
     /// sure [default: 0, or 1 with another confidence]
-    #[arg(long, value_parser = not_negative)]
+    #[arg(long, value_parser = not_negative, hide_short_help = true)]
     pub alpha: Option<f64>,
     /// Regularization of the implicit objective [default: by how sparse the ratings are, or the preset's]
     #[arg(long, value_parser = positive)]
     pub implicit_reg: Option<f64>,
     /// Weight of the pairs nobody rated in the implicit objective [default: by how sparse the ratings are, up to 0.3, or
     /// 1 with another confidence than ials, which must have 1]
-    #[arg(long, value_parser = not_negative)]
+    #[arg(long, value_parser = not_negative, hide_short_help = true)]
     pub unobserved_weight: Option<f64>,
     /// How a row is solved: cg and ials++ cost less at large ranks and reach less in a sweep
-    #[arg(long, value_enum, default_value = "cholesky")]
+    #[arg(long, value_enum, default_value = "cholesky", hide_short_help = true)]
     pub solver: Solver,
     /// Steps of cg in a half-step
-    #[arg(long, default_value_t = 3, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 3, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100), hide_short_help = true)]
     pub cg_steps: u32,
     /// Elements of a block of ials++, at most the rank
-    #[arg(long, default_value_t = 64, value_name = "ELEMENTS", value_parser = clap::value_parser!(u32).range(1..=512))]
+    #[arg(long, default_value_t = 64, value_name = "ELEMENTS", value_parser = clap::value_parser!(u32).range(1..=512), hide_short_help = true)]
     pub block_size: u32,
     /// Let no factor be negative, as Spark does on request; without biases
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub nonnegative: bool,
     /// Exponent with which the ials scaling grows with a row's number of ratings
-    #[arg(long, default_value_t = REGULARIZATION_EXPONENT, value_parser = not_negative)]
+    #[arg(long, default_value_t = REGULARIZATION_EXPONENT, value_parser = not_negative, hide_short_help = true)]
     pub reg_exponent: f64,
     /// Seed of the starting factors and of the held-out split
     #[arg(long, default_value_t = SEED)]
@@ -265,17 +265,17 @@ pub struct AlsArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["test_ratio", "split"])]
     pub test: Option<String>,
     /// How factor rows travel between workers and are kept: bf16 halves the bytes and costs accuracy
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_enum, default_value = "f32", hide_short_help = true)]
     pub exchange: Exchange,
     /// Threads of each worker; by default what the worker was given
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    #[arg(long, default_value_t = 0, hide_default_value = true, hide_short_help = true)]
     pub threads: u32,
     /// A checkpoint every so many sweeps
-    #[arg(long, default_value_t = 1, value_name = "SWEEPS", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = 1, value_name = "SWEEPS", value_parser = clap::value_parser!(u32).range(1..=1_000), hide_short_help = true)]
     pub checkpoint_every: u32,
     /// Users that are measured, after each sweep and at the end, for every model: a number, all, or auto for as many as
     /// cost little beside the training
-    #[arg(long, default_value = "auto", value_name = "USERS")]
+    #[arg(long, default_value = "auto", value_name = "USERS", hide_short_help = true)]
     pub ranking_users: RankingUsers,
 }
 

@@ -54,6 +54,15 @@ fn every_command_has_help_with_examples_of_itself() {
 }
 
 #[test]
+fn short_help_is_a_page() {
+    for command in COMMANDS {
+        let help = shoal(&[command, &["-h"]].concat()).exits_with(0).stdout;
+        let lines = help.lines().count();
+        assert!(lines <= 72, "{lines} lines: {help}");
+    }
+}
+
+#[test]
 fn completions_are_made_for_each_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let script = shoal(&["completions", shell]).exits_with(0).stdout;

@@ -6,25 +6,31 @@ use shoal_proto::v1::{DatasetInfo, DatasetSource};
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct TestReading {
     /// Column of the user ids in the file of --test; by default its columns are those that the data set was imported with
-    #[arg(long, value_name = "COLUMN", requires = "test")]
+    #[arg(long, value_name = "COLUMN", requires = "test", hide_short_help = true)]
     test_user_col: Option<String>,
     /// Column of the item ids in the file of --test
-    #[arg(long, value_name = "COLUMN", requires = "test")]
+    #[arg(long, value_name = "COLUMN", requires = "test", hide_short_help = true)]
     test_item_col: Option<String>,
     /// Column of the ratings in the file of --test
-    #[arg(long, value_name = "COLUMN", requires = "test")]
+    #[arg(long, value_name = "COLUMN", requires = "test", hide_short_help = true)]
     test_rating_col: Option<String>,
     /// Column of the times in the file of --test
-    #[arg(long, value_name = "COLUMN", requires = "test")]
+    #[arg(long, value_name = "COLUMN", requires = "test", hide_short_help = true)]
     test_time_col: Option<String>,
     /// How times are written in the file of --test, as of strftime
-    #[arg(long, value_name = "FORMAT", requires = "test")]
+    #[arg(long, value_name = "FORMAT", requires = "test", hide_short_help = true)]
     test_time_format: Option<String>,
     /// What stands between fields in the file of --test
-    #[arg(long, value_name = "DELIMITER", requires = "test", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "DELIMITER",
+        requires = "test",
+        allow_hyphen_values = true,
+        hide_short_help = true
+    )]
     test_delimiter: Option<String>,
     /// Encoding of the file of --test
-    #[arg(long, value_name = "LABEL", requires = "test")]
+    #[arg(long, value_name = "LABEL", requires = "test", hide_short_help = true)]
     test_encoding: Option<String>,
 }
 
