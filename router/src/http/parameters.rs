@@ -267,7 +267,7 @@ mod tests {
         );
         assert_eq!(split_list(r#""", " a ""#), Some(vec![String::new(), " a ".to_owned()]));
         assert_eq!(split_list(""), Some(Vec::new()));
-        for torn in [r#"""#, r#""a"#, r#""a"b"#, r#"b,"a""#, r#""a""""#] {
+        for torn in [r#"""#, r#""a"#, r#""a"b"#, r#"b,"a""#, r#""a"""""#] {
             assert_eq!(split_list(torn).is_some(), torn == r#"b,"a""#, "{torn}");
         }
     }

@@ -96,7 +96,10 @@ async fn grpc_says_the_same() {
 #[tokio::test]
 async fn of_shards_that_do_not_say_nothing_is_said() {
     let cluster = Cluster::start(Setup::default()).await;
-    cluster.workers[0].behave(|behaviour| behaviour.earlier_build = true);
+    // All of them, since a shard's replicas are asked in turn.
+    for worker in &cluster.workers {
+        worker.behave(|behaviour| behaviour.earlier_build = true);
+    }
     let answer = cluster.router.get("/recommendations/recommend/1?genres=Nope").await.ok();
     assert_eq!((&answer["unknown_genres"], &answer["recommendations"]), (&Value::Null, &json!([])));
 }

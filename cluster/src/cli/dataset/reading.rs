@@ -49,8 +49,8 @@ pub(in crate::cli) struct ReadingArgs {
     /// Ratings are written 4,5
     #[arg(long)]
     decimal_comma: bool,
-    /// Words that stand for no value, instead of nan, null, none, na, n/a and \N
-    #[arg(long, value_name = "WORDS", value_delimiter = ',', num_args = 0..=1, default_missing_value = "")]
+    /// Words that stand for no value, instead of nan, null, none, na, n/a and \N; an empty text means no words
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', allow_hyphen_values = true)]
     null_values: Option<Vec<String>>,
     /// What user ids are; by default found out from the first rows
     #[arg(long, value_name = "KIND", value_enum)]
@@ -200,7 +200,6 @@ mod tests {
         let words = |flags: &[&str]| source(flags).null_words.map(|given| given.words);
         assert_eq!(words(&["--null-values", "-,none given"]), Some(vec!["-".into(), "none given".into()]));
         assert_eq!(words(&["--null-values", ""]), Some(vec![]));
-        assert_eq!(words(&["--null-values"]), Some(vec![]));
     }
 
     #[test]
