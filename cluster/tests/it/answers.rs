@@ -146,6 +146,7 @@ async fn grpc_answers_what_http_answers() {
             "source": reply.source,
             "shards": {"total": shards.total, "ok": shards.ok, "failed": shards.failed},
             "next_cursor": reply.next_cursor,
+            "ranked_by": reply.ranked_by,
         });
         let path = format!("/recommendations/recommend/{user}?n=20{flag}&complete=true&use_cache=false");
         let answer = http.get(&path).await.ok();

@@ -181,8 +181,8 @@ async fn queries_from_the_terminal_are_those_of_the_api() {
     assert_eq!(rows.len(), 5, "{table}");
     assert!(rows.iter().zip(titles).all(|(row, title)| row.contains(title)), "{table}");
     assert!(table.contains(version.as_str()), "{table}");
-    let diverse = cluster.shoal(&["recommend", &user_text, "-n", "5", "--diversity", "0.8", "--json"]).json();
-    let expected = http.get(&format!("/recommendations/recommend/{user}?n=5&diversity=0.8")).await.ok();
+    let diverse = cluster.shoal(&["recommend", &user_text, "-n", "5", "--diversity", "1", "--json"]).json();
+    let expected = http.get(&format!("/recommendations/recommend/{user}?n=5&diversity=1")).await.ok();
     assert_eq!(diverse["recommendations"], expected["recommendations"]);
     assert_ne!(diverse["recommendations"], answer["recommendations"]);
 
