@@ -20,25 +20,32 @@ pub(super) struct ListsArgs {
     #[arg(long)]
     pub(super) all: bool,
     /// Folder to write to, which every worker reaches: a path, file:///… or s3://…; by default lists/JOB in the store
-    #[arg(long, value_name = "FOLDER", requires = "all")]
+    #[arg(long, value_name = "FOLDER", requires = "all", conflicts_with = "user")]
     out: Option<String>,
     /// How to write
-    #[arg(long, value_enum, default_value_t = Format::Parquet, requires = "all")]
+    #[arg(long, value_enum, default_value_t = Format::Parquet, requires = "all", conflicts_with = "user")]
     format: Format,
     /// Which columns, in which order; by default all but title
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", requires = "all")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "COLUMN",
+        requires = "all",
+        conflicts_with = "user"
+    )]
     columns: Vec<Column>,
     /// Only the users of this text file, which has an id in each line and which every worker reaches
-    #[arg(long, value_name = "FILE", requires = "all")]
+    #[arg(long, value_name = "FILE", requires = "all", conflicts_with = "user")]
     users: Option<String>,
     /// Leave out users whom the version does not know, who are listed what is popular otherwise
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with = "user")]
     known_users_only: bool,
     /// The version that ranks, live or not; by default the one that is live
-    #[arg(long, value_name = "NAME", requires = "all")]
+    #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "user")]
     version: Option<String>,
     /// Start the job and leave it
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with = "user")]
     detach: bool,
 }
 
