@@ -139,6 +139,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         output::print_json(&versions.iter().map(output::model).collect::<Vec<_>>().into())?;
         return Ok(Exit::Done);
     }
+    // A version's name says when it was made.
     let mut table = Table::new(&[
         ("VERSION", Align::Left),
         ("STATE", Align::Left),
@@ -147,7 +148,6 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("RMSE", Align::Right),
         ("RECALL@20", Align::Right),
         ("NDCG@20", Align::Right),
-        ("CREATED", Align::Left),
     ])
     .flexible(&["DATA SET"]);
     for version in &versions {
@@ -169,7 +169,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn version_cells(version: &ModelVersion, dataset: String) -> [Cell; 8] {
+fn version_cells(version: &ModelVersion, dataset: String) -> [Cell; 7] {
     let json = output::model(version);
     let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
     let number = |path: &str| json.pointer(path).and_then(serde_json::Value::as_f64);
@@ -183,7 +183,6 @@ fn version_cells(version: &ModelVersion, dataset: String) -> [Cell; 8] {
         metric("/evaluation/rating/rmse").into(),
         metric("/evaluation/lists/recall_at_20").into(),
         metric("/evaluation/lists/ndcg_at_20").into(),
-        output::to_the_second(&text("created")).into(),
     ]
 }
 

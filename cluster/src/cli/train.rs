@@ -55,12 +55,6 @@ pub(super) struct Args {
     /// Which models to train
     #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_values = ["als", "item_cf", "content", "hybrid"])]
     models: Vec<Kind>,
-    #[command(flatten)]
-    als: AlsArgs,
-    #[command(flatten)]
-    test_reading: TestReading,
-    #[command(flatten)]
-    others: ModelArgs,
     /// Make the versions live when they are trained, each of its own model
     #[arg(long)]
     promote: bool,
@@ -77,6 +71,12 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    als: AlsArgs,
+    #[command(flatten)]
+    test_reading: TestReading,
+    #[command(flatten)]
+    others: ModelArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }

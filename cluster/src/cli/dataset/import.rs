@@ -58,8 +58,6 @@ pub(in crate::cli) struct Args {
     /// Reject ratings above this
     #[arg(long, value_name = "RATING", requires = "rating_min", allow_hyphen_values = true)]
     rating_max: Option<f64>,
-    #[command(flatten)]
-    reading: ReadingArgs,
     /// Read the first rows, say what would be made of the files, and import nothing
     #[arg(long, conflicts_with = "detach")]
     dry_run: bool,
@@ -69,6 +67,8 @@ pub(in crate::cli) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reading: ReadingArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }

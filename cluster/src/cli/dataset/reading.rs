@@ -31,32 +31,38 @@ pub(in crate::cli) struct ReadingArgs {
     #[arg(long, value_name = "FORMAT")]
     time_format: Option<String>,
     /// Zone of times that name no offset: Europe/Berlin, +02:00; by default UTC
-    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true, hide_short_help = true)]
     time_zone: Option<String>,
     /// What stands between fields: ',' ';' '|' tab '::' or another character; by default found out
     #[arg(long, value_name = "DELIMITER", allow_hyphen_values = true)]
     delimiter: Option<String>,
     /// The first row names the columns
-    #[arg(long, conflicts_with = "no_header")]
+    #[arg(long, conflicts_with = "no_header", hide_short_help = true)]
     header: bool,
     /// The first row is data, and columns have numbers
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     no_header: bool,
     /// Encoding of the text files (utf-16le, windows-1252, shift_jis, …); by default UTF-8, or UTF-16 where a byte-order
     /// mark says so, and Windows-1252 for rows that are not UTF-8
-    #[arg(long, value_name = "LABEL")]
+    #[arg(long, value_name = "LABEL", hide_short_help = true)]
     encoding: Option<String>,
     /// Ratings are written 4,5
     #[arg(long)]
     decimal_comma: bool,
     /// Words that stand for no value, instead of nan, null, none, na, n/a and \N; an empty text means no words
-    #[arg(long, value_name = "WORDS", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        hide_short_help = true
+    )]
     null_values: Option<Vec<String>>,
     /// What user ids are; by default found out from the first rows
-    #[arg(long, value_name = "KIND", value_enum)]
+    #[arg(long, value_name = "KIND", value_enum, hide_short_help = true)]
     user_ids: Option<Ids>,
     /// What item ids are
-    #[arg(long, value_name = "KIND", value_enum)]
+    #[arg(long, value_name = "KIND", value_enum, hide_short_help = true)]
     item_ids: Option<Ids>,
     /// What becomes of a pair that comes again; by default the last rating counts, or the rows where there is no rating
     #[arg(long, value_name = "RULE", value_enum)]
@@ -65,13 +71,13 @@ pub(in crate::cli) struct ReadingArgs {
     #[arg(long)]
     with_neighbours: bool,
     /// Column of the titles in the movies file
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", hide_short_help = true)]
     title_col: Option<String>,
     /// Column of the genres in the movies file
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", hide_short_help = true)]
     genres_col: Option<String>,
     /// Column of the years in the movies file
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", hide_short_help = true)]
     year_col: Option<String>,
 }
 
