@@ -12,7 +12,7 @@ use shoal_proto::v1::{
 use super::{
     SourceError, SourceFolder,
     files::{self, Found, extension},
-    look::{Columns, IdLook, TextHead, look_at_text, unit_name, value_rules},
+    look::{Columns, IdLook, TextHead, look_at_text, numbers_text, value_rules},
     parquet::ParquetFile,
 };
 use crate::dataset::values::unit_of;
@@ -204,7 +204,7 @@ async fn describe_parquet(
             _ => source.time_unit(),
         };
         look.times = match parquet.least_integer(at as usize) {
-            Some(_) => format!("{} since 1970, kept as seconds", unit_name(unit)),
+            Some(_) => numbers_text(unit),
             None => "as the column's type says".to_owned(),
         };
         rules.time = Some(TimeRule {

@@ -13,4 +13,4 @@ mod times;
 pub(super) use columns::Columns;
 pub(super) use ids::IdLook;
 pub(super) use text::{TextHead, look_at_text, value_rules};
-pub(super) use times::unit_name;
+pub(super) use times::numbers_text;

@@ -17,7 +17,7 @@ pub(in crate::dataset::source) enum TimeLook {
 }
 
 /// How people call a unit.
-pub(in crate::dataset::source) fn unit_name(unit: TimeUnit) -> &'static str {
+fn unit_name(unit: TimeUnit) -> &'static str {
     match unit {
         TimeUnit::Unspecified | TimeUnit::Seconds => "seconds",
         TimeUnit::Milliseconds => "milliseconds",
@@ -85,9 +85,14 @@ pub(super) fn look_at_times<'a>(
     if rule.unit() == TimeUnit::Unspecified {
         rule.set_unit(unit_of(&mut numbers));
     }
-    let kept = if rule.unit() == TimeUnit::Seconds { "" } else { ", kept as seconds" };
-    let text = format!("{} since 1970{kept}", unit_name(rule.unit()));
+    let text = numbers_text(rule.unit());
     Ok(TimeLook::Read(rule, text))
+}
+
+/// What numbers of this unit are read as, for the report.
+pub(in crate::dataset::source) fn numbers_text(unit: TimeUnit) -> String {
+    let kept = if unit == TimeUnit::Seconds { "" } else { ", kept as seconds" };
+    format!("{} since 1970{kept}", unit_name(unit))
 }
 
 #[cfg(test)]
