@@ -9,9 +9,9 @@ use std::{
 use shoal_common::rpc::{Channels, LeaderClient};
 use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
-    JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeHealth,
-    NodeInfo, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, RegisterModelRequest,
-    RollbackRequest, ServedModel, StartJobReply, StartListsRequest, StartTrainingRequest,
+    JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeInfo,
+    NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, RegisterModelRequest, RollbackRequest,
+    ServedModel, StartJobReply, StartListsRequest, StartTrainingRequest,
     coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
@@ -278,8 +278,9 @@ impl ClusterClient {
         }
     }
 
+    /// Asks routers that count as down too: on a busy machine one may be late with a heartbeat and still answer.
     async fn is_behind(&self, node: &NodeInfo, switched: &PromoteReply) -> bool {
-        if node.role() != NodeRole::Router || node.health() != NodeHealth::Up {
+        if node.role() != NodeRole::Router {
             return false;
         }
         let Ok(channel) = self.channels.get(&node.address) else { return false };

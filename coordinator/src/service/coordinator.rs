@@ -13,23 +13,20 @@ use shoal_proto::v1::{
     HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRecord, JobRequest,
     ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
     ListModelsRequest, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRecord, PreviewImportReply,
-    PromoteAbort, PromoteReply, PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply,
-    RegisterModelRequest, RegisterVersion, RollbackLive, RollbackRequest, ServedModel, StartJobReply,
-    StartListsRequest, StartTrainingRequest, WatchMetadataRequest, coordinator_server::Coordinator,
-    metadata_command::Command,
+    PromoteReply, PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest,
+    RegisterVersion, RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest,
+    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use super::promotion::promoted;
 use crate::{
     jobs::{JobError, preview, same_training, settle, settle_lists, validate_import, validate_training},
     leader::{CommandError, Leader},
     raft::{ProposeError, ReadError},
     state::{ClusterState, is_over},
 };
-
-/// How long a promote waits for the workers to load the version.
-const PROMOTE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long a read waits for a quorum.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
@@ -40,8 +37,8 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// Answers for one member.
 #[derive(Clone)]
 pub struct CoordinatorService {
-    leader: Leader,
-    shutdown: Shutdown,
+    pub(super) leader: Leader,
+    pub(super) shutdown: Shutdown,
 }
 
 impl CoordinatorService {
@@ -51,7 +48,7 @@ impl CoordinatorService {
         Self { leader, shutdown }
     }
 
-    fn check_leads(&self) -> Result<(), Status> {
+    pub(super) fn check_leads(&self) -> Result<(), Status> {
         let leadership = self.leader.raft.leadership();
         let known = leadership.borrow();
         if known.is_leader {
@@ -71,7 +68,7 @@ impl CoordinatorService {
         if cluster_id == expected { Ok(()) } else { Err(wrong_cluster(expected, cluster_id)) }
     }
 
-    async fn command(&self, command: Command) -> Result<CommandReply, Status> {
+    pub(super) async fn command(&self, command: Command) -> Result<CommandReply, Status> {
         self.command_once(String::new(), command).await
     }
 
@@ -119,52 +116,6 @@ impl CoordinatorService {
         }
         None
     }
-
-    /// Waits until a version is live, or it is clear that it will not be.
-    async fn wait_live(&self, version: &str) -> Result<Response<PromoteReply>, Status> {
-        let give_up_at = Instant::now() + PROMOTE_PATIENCE;
-        let mut states = self.leader.raft.view();
-        loop {
-            let state = Arc::clone(&states.borrow_and_update());
-            let served = state.served_with(version);
-            if served.live_version == version {
-                return Ok(Response::new(promoted(served, &state)));
-            }
-            if served.promoting_version != version {
-                return Err(Status::aborted(format!(
-                    "the promotion of '{version}' was given up or overtaken by another"
-                )));
-            }
-            let errors = self.leader.load_errors(&state, version);
-            if !errors.is_empty() || Instant::now() >= give_up_at {
-                let reason = if errors.is_empty() {
-                    "the workers did not report it loaded in time".to_owned()
-                } else {
-                    errors.join("; ")
-                };
-                self.command(Command::PromoteAbort(PromoteAbort { version: version.to_owned() })).await?;
-                return Err(Status::failed_precondition(format!(
-                    "version '{version}' cannot be served: {reason}; the live version stays"
-                )));
-            }
-            tokio::select! {
-                biased;
-                // Leaving comes first: the next leader goes on with the promotion.
-                () = self.shutdown.requested() => return Err(stopping()),
-                changed = states.changed() => if changed.is_err() { return Err(stopping()) },
-                () = tokio::time::sleep(Duration::from_millis(50)) => self.check_leads()?,
-            }
-        }
-    }
-}
-
-fn promoted(served: ServedModel, state: &ClusterState) -> PromoteReply {
-    PromoteReply {
-        live_version: served.live_version,
-        previous_version: served.previous_version,
-        model: served.model,
-        default_model: state.default_model.clone(),
-    }
 }
 
 /// The version that lists are asked of: the one that is named, else what is live of a model.
@@ -201,7 +152,7 @@ fn listed_version<'a>(
     Ok(version)
 }
 
-fn stopping() -> Status {
+pub(super) fn stopping() -> Status {
     Status::unavailable("this coordinator is stopping")
 }
 
@@ -487,7 +438,8 @@ impl Coordinator for CoordinatorService {
         } else {
             state.served.get(&model).cloned()
         };
-        Ok(Response::new(promoted(served.unwrap_or_default(), &state)))
+        let back = promoted(served.unwrap_or_default(), &state);
+        Ok(Response::new(self.announced(back).await))
     }
 
     async fn status(&self, _: Request<ClusterStatusRequest>) -> Result<Response<ClusterStatus>, Status> {

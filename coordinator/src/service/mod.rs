@@ -1,5 +1,6 @@
 //! The coordinators' gRPC face: conversions and refusals, nothing that decides.
 
 mod coordinator;
+mod promotion;
 
 pub use coordinator::CoordinatorService;

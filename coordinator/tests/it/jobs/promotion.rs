@@ -108,6 +108,23 @@ async fn a_rollback_asked_for_again_is_done_once_whoever_leads() {
     world.end().await;
 }
 
+/// Routers learn of a switch from the metadata, so a caller who was answered must find the switch there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_is_answered_when_the_metadata_shows_it() {
+    let world = World::with_films(1, 1).await;
+    let versions = [world.trained().await, world.trained().await];
+    for version in versions.iter().cycle().take(20) {
+        world.workers[0].has_loaded(version, &[0, 1, 2, 3]);
+        world.promote(version, "").await.unwrap();
+        assert_eq!(&world.live().await, version);
+    }
+    for round in 0..20 {
+        let back = world.roll_back(&format!("r{round}")).await.unwrap();
+        assert_eq!(world.live().await, back.live_version);
+    }
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_training_that_promotes_is_live_when_its_version_is_loaded() {
     let world = World::with_films(1, 1).await;
