@@ -49,6 +49,16 @@ fn run(
     shards: &[BTreeSet<usize>],
     hedge_percent: u32,
 ) -> (Answers<usize>, Vec<Made>, Duration) {
+    let fanout = FanOut::new(HEDGE_AFTER, hedge_percent, 3);
+    run_with(&fanout, workers, shards)
+}
+
+/// As [`run`], by a fan-out that has run before.
+fn run_with(
+    fanout: &FanOut,
+    workers: &[Worker],
+    shards: &[BTreeSet<usize>],
+) -> (Answers<usize>, Vec<Made>, Duration) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -81,7 +91,6 @@ fn run(
                 }
             }
         };
-        let fanout = FanOut::new(HEDGE_AFTER, hedge_percent, 3);
         let answers = fanout.run(candidates.collect(), begun + DEADLINE, call).await;
         let ended = begun.elapsed();
         (answers, made.into_inner().unwrap(), ended)
@@ -223,4 +232,34 @@ fn every_worker_that_hangs_is_hedged() {
     let (answers, _, ended) = run(&workers, &[[0, 2].into(), [1, 3].into(), [0, 3].into()], 100);
     assert_eq!((answers.answers.len(), answers.failed), (3, 0));
     assert!(ended < DEADLINE);
+}
+
+/// Twins before half-time among the calls of many fan-outs, of which every other one is late; calls that were no twins.
+fn hedges_and_calls(fanout: &FanOut, runs: usize) -> (usize, usize) {
+    let late = Worker { does: Does::Answers, after_ms: 200 };
+    let (mut hedges, mut calls) = (0, 0);
+    for _ in 0..runs {
+        let (answers, made, _) = run_with(fanout, &[late, late], &[[0, 1].into()]);
+        assert_eq!((answers.answers.len(), answers.failed), (1, 0));
+        let twins = made.iter().filter(|call| !call.at.is_zero()).count();
+        hedges += twins;
+        calls += made.len() - twins;
+    }
+    (hedges, calls)
+}
+
+#[test]
+fn hedges_are_a_few_and_then_their_share_of_the_calls() {
+    const FREE: usize = 10;
+    for percent in [1, 3, 10] {
+        let fanout = FanOut::new(HEDGE_AFTER, percent, 3);
+        // Calls that nobody has to wait for earn hedges, but no more than the free ones.
+        let quick_ones = [quick(1), quick(1)];
+        (0..5_000).for_each(|_| drop(run_with(&fanout, &quick_ones, &[[0, 1].into()])));
+        // While every call counts as late: their latency is what the estimate settles at.
+        let (hedges, calls) = hedges_and_calls(&fanout, 40);
+        let share = calls * percent as usize / 100;
+        assert!(hedges <= FREE + share + 1, "{hedges} hedges of {calls} calls at {percent} %");
+        assert!(hedges >= FREE, "{hedges} hedges of {calls} calls at {percent} %");
+    }
 }

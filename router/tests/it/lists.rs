@@ -187,6 +187,25 @@ async fn pages_follow_each_other_without_gaps_or_repeats() {
     gone.await.refused(StatusCode::GONE, &[V1, "no longer served"]);
 }
 
+#[tokio::test]
+async fn a_page_that_ends_with_the_last_movie_has_no_next_one() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let all = cluster.world.recommended(V1, cluster.world.user(2), 100).len();
+    for (n, follows) in [(all - 1, true), (all, false), (all + 1, false)] {
+        let answer = cluster.router.get(&format!("/recommendations/recommend/2?n={n}")).await.ok();
+        assert_eq!(answer["next_cursor"].is_string(), follows, "{n} of {all}");
+    }
+    // The same where a page before it was turned.
+    let first = cluster.router.get(&format!("/recommendations/recommend/2?n={}", all / 2)).await.ok();
+    let rest = all - all / 2;
+    for (n, follows) in [(rest - 1, true), (rest, false)] {
+        let cursor = first["next_cursor"].as_str().unwrap();
+        let path = format!("/recommendations/recommend/2?n={n}&cursor={cursor}");
+        let page = cluster.router.get(&path).await.ok();
+        assert_eq!((listed(&page["recommendations"]).len(), page["next_cursor"].is_string()), (n, follows));
+    }
+}
+
 /// Positions in a pool that is in order, chosen by maximal marginal relevance as it is defined.
 pub(crate) fn marginally_relevant(
     scores: &[f32],

@@ -10,7 +10,7 @@ use crate::{
     blend::{RATING_SLOPE, cluster, get, listed, post},
     fixture::{
         Cluster, V2,
-        answers::{rating_by_neighbours, rating_by_profile, rating_of},
+        answers::{numbers, rating_by_neighbours, rating_by_profile, rating_of},
         world::{self, Row},
     },
     grpc::{channel, integer},
@@ -267,6 +267,31 @@ async fn predicted_ratings_are_explained_by_the_ratings_behind_them() {
                 assert!(rated.iter().any(|entry| entry.0 == other.row));
                 assert_eq!(named["title"], world::title(other));
             }
+        }
+    }
+}
+
+/// A sum of floats depends on its order, and the order of answers on the network.
+#[tokio::test]
+async fn a_profile_is_the_sum_of_its_parts_in_the_order_of_shards_whoever_answers_first() {
+    let cluster = cluster("content_based", "content").await;
+    for (n, late) in (5..).zip(&cluster.workers) {
+        cluster.take_received();
+        late.behave(|behaviour| behaviour.hanging = ["profile"].into());
+        let path = format!("{RECOMMEND}/1?model=content&rank_by=rating&n={n}");
+        let others_first = async {
+            // The others answer meanwhile; if the machine is so busy that they do not, the order is another one.
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            late.behave(|behaviour| behaviour.hanging.clear());
+        };
+        let (answer, ()) = tokio::join!(cluster.router.get(&path), others_first);
+        answer.ok();
+        let received = cluster.take_received();
+        let profiles: Vec<_> =
+            received.iter().map(|(_, call)| &call.profile).filter(|profile| !profile.is_empty()).collect();
+        assert!(!profiles.is_empty(), "lists were asked for by the profile");
+        for profile in profiles {
+            assert_eq!(numbers(profile, f32::from_le_bytes)[2], 1.0);
         }
     }
 }

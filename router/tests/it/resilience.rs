@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shoal_common::rpc::queue_full;
 use shoal_proto::v1::NodeHealth;
@@ -355,4 +355,35 @@ async fn shards_that_nobody_holds_any_more_cost_only_themselves() {
     assert_without(&cluster, &cluster.router.get(RECOMMEND).await.ok(), &[1].into());
     let answer = cluster.router.get(&format!("{RECOMMEND}&complete=true")).await;
     answer.refused(StatusCode::SERVICE_UNAVAILABLE, &["1 of 4 item shards", "not here"]);
+}
+
+/// Whatever a query asks of workers, it takes nothing that is of another version.
+#[tokio::test]
+async fn an_answer_from_another_version_is_never_taken() {
+    let batch = json!({ "user_ids": [1, 2, 3] });
+    let session = json!({ "items": [{ "movie_id": 1, "rating": 5 }, { "movie_id": 2, "rating": 1 }] });
+    let queries: [(Method, &str, Option<String>); 4] = [
+        (Method::GET, RECOMMEND, None),
+        (Method::GET, "/recommendations/recommend/1?n=10&explain=true", None),
+        (Method::POST, "/recommendations/batch?n=10", Some(batch.to_string())),
+        (Method::POST, "/recommendations/recommend?n=10", Some(session.to_string())),
+    ];
+    for (method, path, body) in queries {
+        let ask = async |cluster: &Cluster| {
+            let answer = cluster.router.send(method.clone(), path, body.as_deref()).await.ok();
+            assert_eq!(answer["model_version"], V1);
+            let lists = ["recommendations", "results"].map(|field| answer[field].clone());
+            assert!(lists.iter().any(|list| !list.is_null()), "{answer}");
+            lists
+        };
+        let expected = ask(&Cluster::start(Setup::default()).await).await;
+        // Each in turn, so that whichever is asked first is one that is wrong, within some queries.
+        for wrong in 0..3 {
+            let cluster = Cluster::start(Setup::default()).await;
+            cluster.workers[wrong].behave(|behaviour| behaviour.answers_from = Some(V2.to_owned()));
+            for _ in 0..10 {
+                assert_eq!(ask(&cluster).await, expected, "{method} {path}");
+            }
+        }
+    }
 }
