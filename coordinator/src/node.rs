@@ -20,7 +20,7 @@ use tonic::transport::server::Connected;
 
 use crate::{
     leader::{Leader, LeaderConfig},
-    raft::{self, RaftConfig, RaftStartError, ReadError},
+    raft::{self, LocalDisk, RaftConfig, RaftStartError, ReadError},
     service::CoordinatorService,
     state::Metadata,
 };
@@ -72,6 +72,7 @@ where
         tick: config.tick,
         snapshot_every_entries: config.snapshot_every_entries,
         folder: config.node.data_dir.join("raft"),
+        disk: Arc::new(LocalDisk),
         pinned_election_ticks: None,
     };
     // Links and driver outlive the request to stop, so that leadership can be handed over.

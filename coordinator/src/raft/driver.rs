@@ -458,7 +458,7 @@ fn open_node<S: StateMachine>(
         raft_id: config.raft_id,
         voters: config.peers.keys().copied().collect(),
     };
-    let store = LogStore::open(&config.folder, owner, initial)?;
+    let store = LogStore::open(&config.folder, Arc::clone(&config.disk), owner, initial)?;
     let (applied, state) = store.snapshot_state()?;
     machine.restore(&state)?;
     let (election_min, election_max) = match config.pinned_election_ticks {

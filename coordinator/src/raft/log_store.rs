@@ -7,6 +7,7 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use raft::{
@@ -15,6 +16,8 @@ use raft::{
 };
 use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize};
 use shoal_common::store::write_durably;
+
+use super::disk::{Disk, Files};
 
 /// The engine can hold many groups; a coordinator has one.
 const GROUP: u64 = 1;
@@ -107,7 +110,7 @@ struct Position {
 
 /// One member's log. Owned by the driver (through the raft node).
 pub(super) struct LogStore {
-    engine: Engine,
+    engine: Engine<Files>,
     folder: PathBuf,
     hard_state: HardState,
     snapshot: SnapshotMetadata,
@@ -122,7 +125,12 @@ pub(super) struct LogStore {
 impl LogStore {
     /// Opens the log, or founds it: a synthetic snapshot at index 1, term 1 with all voters and the state
     /// `initial`, the same on every member.
-    pub(super) fn open(folder: &Path, owner: Owner, initial: &[u8]) -> Result<Self, LogStoreError> {
+    pub(super) fn open(
+        folder: &Path,
+        disk: Arc<dyn Disk>,
+        owner: Owner,
+        initial: &[u8],
+    ) -> Result<Self, LogStoreError> {
         let config = Config {
             dir: folder.join("log").display().to_string(),
             target_file_size: ReadableSize::mb(4),
@@ -134,11 +142,8 @@ impl LogStore {
             path: folder.to_owned(),
             source,
         })?;
-        let engine = Engine::open(config).map_err(|source| LogStoreError::Engine {
-            action: "open",
-            folder: folder.to_owned(),
-            source,
-        })?;
+        let engine = Engine::open_with_file_system(config, Arc::new(Files(disk)))
+            .map_err(|source| LogStoreError::Engine { action: "open", folder: folder.to_owned(), source })?;
         let mut store = Self {
             engine,
             folder: folder.to_owned(),

@@ -2,13 +2,14 @@
 //!
 //! One task, the [`driver`], owns the raft node, its log and the state machine; everything else
 //! talks to it through a bounded [`inbox`] and sees copies, the [`outlets`]. [`log_store`] is what is on
-//! disk, [`transport`] what goes over the wire, and [`lost_log`] brings back a member that has lost
+//! [`disk`], [`transport`] what goes over the wire, and [`lost_log`] brings back a member that has lost
 //! what it had. Every member founds the group from the same synthetic snapshot, so membership always
 //! comes from snapshot and log.
 //!
 //! Caveats: the driver writes its log from the async task itself (one fsync a turn), so it wants a
 //! runtime with more than one thread; members cannot be added or removed at run time yet.
 
+mod disk;
 mod driver;
 mod inbox;
 mod log_store;
@@ -25,11 +26,15 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::{
+    disk::{Disk, LocalDisk},
+    log_store::LogStoreError,
+    transport::RaftTransportService,
+};
 use self::{
     driver::Driver,
     inbox::{Event, INBOX_EVENTS},
 };
-pub use self::{log_store::LogStoreError, transport::RaftTransportService};
 
 /// A snapshot that the state machine cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +78,8 @@ pub struct RaftConfig {
     pub snapshot_every_entries: u64,
     /// The log's folder, used by this member alone.
     pub folder: PathBuf,
+    /// What the folder is on.
+    pub disk: Arc<dyn Disk>,
     /// Fixes the election timeout, raft's only random choice (for simulation).
     pub pinned_election_ticks: Option<usize>,
 }

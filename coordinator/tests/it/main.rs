@@ -17,6 +17,7 @@
 
 mod group;
 mod jobs;
+mod leases;
 mod log_store;
 mod processes;
 mod simulation;

@@ -19,6 +19,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::support::{
+    disk::FullDisk,
     door::Door,
     eventually,
     group::{CLUSTER, Group, Settings, names},
@@ -173,5 +174,53 @@ async fn a_snapshot_that_was_lost_on_its_way_is_sent_again() {
     eventually("it is sent again and again", || (lossy.heard(MessageType::MsgSnapshot) > 3).then_some(()))
         .await;
     group.commit("meanwhile").await;
+    group.kill_all().await;
+}
+
+/// What a member says to have, it has: a leader counts on it when it calls an entry committed, and a candidate on
+/// the vote when it calls itself elected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_disk_is_full_promises_nothing() {
+    let disk = Arc::new(FullDisk::default());
+    let mut group = Group::found_on(disk.clone(), 3, SETTINGS);
+    group.revive(1);
+    let (leader, other) = (Player::enter(&group, 2, |_| Ok(None)), Player::enter(&group, 3, |_| Ok(None)));
+    let responses = || leader.heard(MessageType::MsgHeartbeatResponse);
+    let is_followed = async |what: &str| {
+        let before = responses();
+        eventually(what, || {
+            leader.say(Message { commit: 1, ..message(MessageType::MsgHeartbeat, 5) });
+            (responses() > before).then_some(())
+        })
+        .await;
+    };
+    is_followed("it follows").await;
+
+    disk.fill(true);
+    // The log begins with a snapshot at index 1, term 1.
+    let entry = Entry { index: 2, term: 5, data: (&b"c"[..]).into(), ..Entry::default() };
+    let append = Message { index: 1, log_term: 1, commit: 1, ..message(MessageType::MsgAppend, 5) };
+    leader.say(Message { entries: vec![entry].into(), ..append });
+    eventually("the entry was not written", || (disk.refused() > 0).then_some(())).await;
+    disk.fill(false);
+    // Messages arrive in order: what it said before it failed is there when it answers again.
+    is_followed("it is back").await;
+    assert_eq!(leader.heard(MessageType::MsgAppendResponse), 0, "it has nothing after the snapshot");
+
+    disk.fill(true);
+    let (refused, index) = (disk.refused(), 9);
+    let mut vote = Message { index, log_term: 5, ..message(MessageType::MsgRequestVote, 6) };
+    // As a leader's hand-over has it; otherwise a member that hears its leader does not vote.
+    vote.context = (&b"CampaignTransfer"[..]).into();
+    other.say(vote);
+    eventually("the vote was not written", || (disk.refused() > refused).then_some(())).await;
+    disk.fill(false);
+    let answers = || other.heard(MessageType::MsgHeartbeatResponse);
+    eventually("it is back again", || {
+        other.say(Message { commit: 1, ..message(MessageType::MsgHeartbeat, 7) });
+        (answers() > 0).then_some(())
+    })
+    .await;
+    assert_eq!(other.heard(MessageType::MsgRequestVoteResponse), 0, "nobody has its vote");
     group.kill_all().await;
 }

@@ -3,6 +3,7 @@
 use tonic::{Code, Status};
 
 use super::*;
+use crate::support::PATIENCE;
 
 impl World {
     pub(super) async fn promote(&self, version: &str, request_id: &str) -> Result<PromoteReply, Status> {
@@ -70,7 +71,9 @@ async fn a_version_that_cannot_be_loaded_is_given_up_with_the_reason() {
     let world = World::with_films(1, 2).await;
     let version = world.trained().await;
     world.workers[1].cannot_load(&version, "part 3 is damaged");
-    let refused = world.promote(&version, "").await.unwrap_err();
+    // A promotion waits for minutes where nobody reports anything; a reason is no reason to wait.
+    let answered = tokio::time::timeout(PATIENCE, world.promote(&version, "")).await;
+    let refused = answered.expect("the reason is known at once").unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     for part in ["worker-2: part 3 is damaged", "the live version stays"] {
         assert!(refused.message().contains(part), "{refused}");

@@ -1,9 +1,9 @@
 //! Restarts, snapshots and compaction.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crate::support::{
-    disk::{self, Disk},
+    disk::{self, Disk, ForgetfulDisk},
     eventually,
     group::{Group, Settings, names},
 };
@@ -48,7 +48,9 @@ async fn a_restart_keeps_everything_acknowledged() {
 async fn power_that_is_lost_right_after_an_answer_loses_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     for snapshot_every in [1_000, 1, 3] {
-        let group = Group::start(1, alone(snapshot_every));
+        let forgetful = Arc::new(ForgetfulDisk::default());
+        let mut group = Group::found_on(forgetful.clone(), 1, alone(snapshot_every));
+        group.revive(1);
         let mut images = Vec::new();
         for number in 0..6 {
             let index = group.commit(&format!("{number}")).await;
@@ -56,7 +58,8 @@ async fn power_that_is_lost_right_after_an_answer_loses_nothing() {
                 snapshot_taken(&group, 1, index).await;
             }
             let image = scratch.path().join(format!("{snapshot_every}-{number}"));
-            copy_quiet(&group, &image).await;
+            be_quiet(&group).await;
+            forgetful.copy(&group.folder_of(1), &image);
             images.push(image);
         }
         let applied = group.agreed().await;
@@ -69,14 +72,19 @@ async fn power_that_is_lost_right_after_an_answer_loses_nothing() {
     }
 }
 
-/// Copies a folder in which nothing happens: everything is acknowledged and applied, and the
-/// snapshot that the last command may have caused is taken.
+/// Copies a folder in which nothing happens.
 pub(super) async fn copy_quiet(group: &Group, to: &Path) {
+    be_quiet(group).await;
+    disk::copy(&group.folder_of(1), to);
+}
+
+/// Waits until nothing happens in a lone member's folder: everything is acknowledged and applied, and the
+/// snapshot that the last command may have caused is taken.
+async fn be_quiet(group: &Group) {
     let folder = group.folder_of(1);
     // The turn that answered is over when the next one, a read's, has begun.
     group.member(1).read().await;
     eventually("one snapshot is left", || (disk::snapshot_files(&folder).len() == 1).then_some(())).await;
-    disk::copy(&folder, to);
 }
 
 /// A group of one on a copied folder.

@@ -10,7 +10,7 @@ use shoal_common::{
 };
 use shoal_coordinator::{
     leader::{Leader, LeaderConfig},
-    raft::{self, RaftConfig},
+    raft::{self, LocalDisk, RaftConfig},
     service::CoordinatorService,
     state::Metadata,
 };
@@ -58,6 +58,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
         tick: Duration::from_millis(100),
         snapshot_every_entries: 20,
         folder: folder.join("raft"),
+        disk: Arc::new(LocalDisk),
         // The crate's only random choice, made once for each member.
         pinned_election_ticks: Some(10 + 3 * raft_id as usize),
     };

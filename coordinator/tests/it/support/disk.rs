@@ -1,8 +1,13 @@
-//! What a member has on disk, looked at and tampered with while the member is away.
+//! What a member has on disk, looked at and tampered with while the member is away; and disks that fail or forget.
 
 use std::{
-    fs,
+    collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use raft::eraftpb::{Entry, HardState, SnapshotMetadata};
@@ -100,7 +105,7 @@ pub(crate) fn snapshot_file(folder: &Path, index: u64) -> PathBuf {
     folder.join(format!("snapshot-{index:020}.bin"))
 }
 
-/// A copy of a member's folder, as a machine that lost power would find it.
+/// A copy of a member's folder, with what is on its way to the disk.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.join("log")).unwrap();
     for folder in ["", "log"] {
@@ -109,5 +114,55 @@ pub(crate) fn copy(from: &Path, to: &Path) {
                 fs::copy(file.path(), to.join(folder).join(file.file_name())).unwrap();
             }
         }
+    }
+}
+
+/// A disk that has, after a loss of power, of each file of the log what was synced last.
+#[derive(Debug, Default)]
+pub(crate) struct ForgetfulDisk(Mutex<BTreeMap<PathBuf, Vec<u8>>>);
+
+impl shoal_coordinator::raft::Disk for ForgetfulDisk {
+    fn synced(&self, file: &Path) {
+        self.0.lock().unwrap().insert(file.to_owned(), fs::read(file).unwrap());
+    }
+}
+
+impl ForgetfulDisk {
+    /// A copy of a member's folder, as its machine would find it after a loss of power.
+    pub(crate) fn copy(&self, from: &Path, to: &Path) {
+        copy(from, to);
+        let synced = self.0.lock().unwrap();
+        for file in log_files(from) {
+            let kept = synced.get(&file).cloned().unwrap_or_default();
+            fs::write(to.join("log").join(file.file_name().unwrap()), kept).unwrap();
+        }
+    }
+}
+
+/// A disk that takes nothing while it is told to.
+#[derive(Debug, Default)]
+pub(crate) struct FullDisk {
+    is_full: AtomicBool,
+    refused: AtomicUsize,
+}
+
+impl FullDisk {
+    pub(crate) fn fill(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::SeqCst);
+    }
+
+    /// Writes that have failed.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
+    }
+}
+
+impl shoal_coordinator::raft::Disk for FullDisk {
+    fn before_write(&self, _: &Path) -> io::Result<()> {
+        if !self.is_full.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        Err(io::Error::other("the disk takes nothing, as the test wants it"))
     }
 }

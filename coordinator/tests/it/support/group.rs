@@ -13,7 +13,7 @@ use shoal_common::{
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
 };
-use shoal_coordinator::raft::{self, ProposeError, RaftConfig, RaftHandle, RaftStartError};
+use shoal_coordinator::raft::{self, Disk, LocalDisk, ProposeError, RaftConfig, RaftHandle, RaftStartError};
 use shoal_proto::v1::raft_server::RaftServer;
 use tempfile::TempDir;
 use tokio::{
@@ -110,6 +110,7 @@ impl Member {
 pub(crate) struct Group {
     folder: TempDir,
     settings: Settings,
+    disk: Arc<dyn Disk>,
     doors: BTreeMap<u64, Door>,
     running: BTreeMap<u64, Member>,
 }
@@ -126,8 +127,12 @@ impl Group {
 
     /// A group of which nobody runs yet.
     pub(crate) fn found(size: u64, settings: Settings) -> Self {
+        Self::found_on(Arc::new(LocalDisk), size, settings)
+    }
+
+    pub(crate) fn found_on(disk: Arc<dyn Disk>, size: u64, settings: Settings) -> Self {
         let doors = (1..=size).map(|id| (id, Door::open())).collect();
-        Self { folder: tempfile::tempdir().unwrap(), settings, doors, running: BTreeMap::new() }
+        Self { folder: tempfile::tempdir().unwrap(), settings, disk, doors, running: BTreeMap::new() }
     }
 
     pub(crate) fn folder_of(&self, id: u64) -> PathBuf {
@@ -135,7 +140,7 @@ impl Group {
     }
 
     pub(crate) fn config_of(&self, id: u64) -> RaftConfig {
-        config(&self.folder_of(id), id, &self.doors, self.settings)
+        config(&self.folder_of(id), Arc::clone(&self.disk), id, &self.doors, self.settings)
     }
 
     pub(crate) fn address_of(&self, id: u64) -> String {
@@ -238,7 +243,13 @@ impl Group {
     }
 }
 
-fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, settings: Settings) -> RaftConfig {
+fn config(
+    folder: &Path,
+    disk: Arc<dyn Disk>,
+    raft_id: u64,
+    doors: &BTreeMap<u64, Door>,
+    settings: Settings,
+) -> RaftConfig {
     RaftConfig {
         cluster_id: CLUSTER.to_owned(),
         raft_id,
@@ -246,6 +257,7 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, settings: Se
         tick: settings.tick,
         snapshot_every_entries: settings.snapshot_every_entries,
         folder: folder.to_owned(),
+        disk,
         pinned_election_ticks: None,
     }
 }
