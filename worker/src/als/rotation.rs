@@ -69,12 +69,16 @@ pub struct Rotation {
     eigenvalues: Vec<f32>,
     /// For each slot, its place among the rotated rows, where not all are.
     places: Option<Vec<u32>>,
+    /// The rotated rows, and perhaps room behind them.
     rows: Numbers,
+    /// Numbers of the rotated rows.
+    count: usize,
 }
 
 impl Rotation {
     /// Rotates rows on the threads of the current pool, so that those which `named` gives, in lists of slots, are among them.
-    /// `unobserved_weight` is α₀, and `uses` says how many slots are in the lists.
+    /// `unobserved_weight` is α₀, and `uses` says how many slots are in the lists. They go into `room` if it is large enough:
+    /// memory that has been used before, since the first touch of each page takes the system longer than the products.
     ///
     /// # Panics
     /// When the basis is of another rank.
@@ -86,6 +90,7 @@ impl Rotation {
         basis: Arc<Eigenbasis>,
         named: impl Iterator<Item = &'a [u32]>,
         uses: usize,
+        room: Numbers,
     ) -> Self {
         let (fixed, rank) = (fit.rows(), basis.rank);
         assert_eq!(rank, fit.rank());
@@ -96,14 +101,25 @@ impl Rotation {
         let mut places = vec![NOT_ROTATED; if is_whole { 0 } else { fixed.count() }];
         // Slots are counted in a u32.
         let slots = if is_whole { (0..fixed.count() as u32).collect() } else { numbered(named, &mut places) };
-        let mut rows =
-            if is_whole { Numbers::zeroed(slots.len() * rank) } else { vec![0.0; slots.len() * rank].into() };
-        rows.par_chunks_mut(ROWS_AT_ONCE * rank)
+        let count = slots.len() * rank;
+        let mut rows = match room {
+            room if room.len() >= count => room,
+            _ if is_whole => Numbers::zeroed(count),
+            _ => vec![0.0; count].into(),
+        };
+        rows[..count]
+            .par_chunks_mut(ROWS_AT_ONCE * rank)
             .zip(slots.par_chunks(ROWS_AT_ONCE))
             .for_each_init(Panels::default, |scratch, (rows, slots)| {
                 kernel.multiply(fixed, slots, &basis.forth, rows, scratch)
             });
-        Self { basis, eigenvalues, places: (!is_whole).then_some(places), rows }
+        Self { basis, eigenvalues, places: (!is_whole).then_some(places), rows, count }
+    }
+
+    /// The memory of the rotated rows, for the next rotation.
+    #[must_use]
+    pub fn into_room(self) -> Numbers {
+        self.rows
     }
 
     /// α₀ Λ.
@@ -115,7 +131,7 @@ impl Rotation {
     /// The rotated rows.
     #[must_use]
     pub fn rows(&self) -> Rows<'_> {
-        Rows::new(&self.rows, self.basis.rank, self.basis.rank)
+        Rows::new(&self.rows[..self.count], self.basis.rank, self.basis.rank)
     }
 
     /// Where the rows of these slots, which have been named, are among [`Rotation::rows`]; `buffer` is for them if they are
@@ -125,6 +141,14 @@ impl Rotation {
         buffer.clear();
         buffer.extend(slots.iter().map(|&slot| places[slot as usize]));
         buffer
+    }
+
+    /// The same, behind what `to` has.
+    pub fn append_places(&self, slots: &[u32], to: &mut Vec<u32>) {
+        match &self.places {
+            Some(places) => to.extend(slots.iter().map(|&slot| places[slot as usize])),
+            None => to.extend(slots),
+        }
     }
 
     /// The same for slots of which some may not have been named: they are left out.

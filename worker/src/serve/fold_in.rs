@@ -10,7 +10,7 @@ use crate::{
         explain::contributions,
         explicit,
         fit::{Fit, RatingRows},
-        half_step::{self, HalfStep, RowError},
+        half_step::{self, HalfStep, Kept, RowError},
         implicit,
         kernel::Kernel,
         rotation::Eigenbasis,
@@ -218,8 +218,8 @@ impl Solver<'_> {
         let (indptr, slots) = self.row();
         let rows = RatingRows { indptr: &indptr, slots: &slots, ratings: self.ratings };
         let mut solution = vec![0.0; self.fit.width()];
-        HalfStep::with_basis(self.kernel, self.fit, self.method, rows, self.basis.clone())
-            .solve(0..1, &mut solution)?;
+        let kept = Kept { basis: self.basis.clone(), ..Kept::default() };
+        HalfStep::with_kept(self.kernel, self.fit, self.method, rows, kept).solve(0..1, &mut solution)?;
         Ok(solution)
     }
 

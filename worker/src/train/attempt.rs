@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use shoal_common::{
@@ -25,11 +25,12 @@ use super::{
     sides::Sides,
 };
 use crate::{
-    als::kernel::Kernel,
+    als::{half_step::Kept, kernel::Kernel},
     exchange::{
         push::{PushError, Receiver},
         wire,
     },
+    numbers::Numbers,
 };
 
 /// What an attempt works with.
@@ -72,6 +73,8 @@ pub struct TrainAttempt {
     user_factors: RwLock<Factors>,
     item_factors: RwLock<Factors>,
     exchange: Mutex<Exchange>,
+    /// Room for the rotated rows of the next half-step; given back with the attempt.
+    rotated: Mutex<Numbers>,
 }
 
 /// What peers have said so far.
@@ -135,6 +138,7 @@ impl TrainAttempt {
             user_factors: RwLock::new(user_factors),
             item_factors: RwLock::new(item_factors),
             exchange: Mutex::new(exchange),
+            rotated: Mutex::default(),
         };
         Ok((Arc::new(attempt), done))
     }
@@ -295,6 +299,20 @@ impl TrainAttempt {
         Ok(receivers.collect())
     }
 
+    /// What the half-step before has kept for the next one.
+    pub(super) fn take_kept(&self) -> Kept {
+        Kept { room: std::mem::take(&mut self.rotated()), ..Kept::default() }
+    }
+
+    /// Keeps the room of a half-step that is over.
+    pub(super) fn keep(&self, room: Numbers) {
+        *self.rotated() = room;
+    }
+
+    fn rotated(&self) -> MutexGuard<'_, Numbers> {
+        self.rotated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn begin_sweep(&self, sweep: u32) {
         self.lock().sweep = sweep;
     }
@@ -324,7 +342,7 @@ impl TrainAttempt {
         position.ok_or_else(|| TrainError::Request(format!("worker '{node}' is not part of this attempt")))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Exchange> {
+    fn lock(&self) -> MutexGuard<'_, Exchange> {
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

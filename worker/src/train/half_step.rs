@@ -12,7 +12,7 @@ use crate::{
     als::{
         fit::Fit,
         gramian::{add_in_order, shard_gramian},
-        half_step::{HalfStep, RowError},
+        half_step::{HalfStep, Kept, RowError},
     },
     exchange::push::{Envelope, Outlet, Pushes, Receiver},
 };
@@ -119,7 +119,11 @@ impl TrainAttempt {
                 _ => return Err(TrainError::Request("the objective is not trained".to_owned())),
             };
             let rating_rows = self.side(side).rating_rows();
-            let solver = step.solve.then(|| HalfStep::new(self.context.kernel, fit, method, rating_rows));
+            let solver = step.solve.then(|| {
+                let is_ranking = objective == Objective::Ranking;
+                let kept = if is_ranking { self.take_kept() } else { Kept::default() };
+                HalfStep::with_kept(self.context.kernel, fit, method, rating_rows, kept)
+            });
             let chunk = if outlets.is_empty() { CHUNK_ROWS_ALONE } else { CHUNK_ROWS };
             for begin in (0..rows).step_by(chunk) {
                 if cancelled.is_cancelled() {
@@ -148,6 +152,7 @@ impl TrainAttempt {
                 outlet.flush().map_err(|_| TrainError::Cancelled)?;
             }
             if objective == Objective::Ranking {
+                self.keep(solver.map(HalfStep::into_room).unwrap_or_default());
                 self.share_gramians(side, &mut outlets)?;
             }
         }

@@ -6,7 +6,7 @@
 //! * `products`: panels into blocks, where the time goes;
 //! * [`blocks`]: how a symmetric matrix is stored;
 //! * [`pack`]: gathering rows into panels;
-//! * [`normal`]: sums of outer products; [`narrow`]: the same of rows that are short;
+//! * [`normal`]: sums of outer products; [`narrow`]: the same of rows that are short; [`grams`]: of rows that are few;
 //! * [`rounded`]: panels and sums in bf16, where the processor is quicker at it;
 //! * [`factor`]: Cholesky factorisation and substitution; [`systems`]: of many small systems at once;
 //! * [`dense`]: what acts on whole rows.
@@ -18,6 +18,7 @@
 pub mod blocks;
 pub mod dense;
 pub mod factor;
+pub mod grams;
 pub mod narrow;
 pub mod normal;
 pub mod pack;

@@ -82,13 +82,14 @@ impl Systems {
 impl Kernel {
     /// Takes A and b from `sums` of rows of this `width` ([`Kernel::add_narrow`]), one after the other: the first [`LANES`]
     /// systems are of that order. With two `sides` they have one order more, and the second side is the last row of A,
-    /// whose diagonal and right-hand side are left to the caller.
+    /// whose diagonal and right-hand side are left to the caller. Without sides the sums are Grams of so many rows
+    /// ([`Kernel::write_gram`]), and b is left to the caller.
     ///
     /// # Panics
     /// When there are not so many sums.
     pub fn fill_systems(self, systems: &mut Systems, width: usize, sides: usize, sums: &[f32]) {
-        assert!((1..=2).contains(&sides) && sums.len() == LANES * sums_len(width, sides));
-        systems.reshape(width + sides - 1);
+        assert!(sides <= 2 && sums.len() == LANES * sums_len(width, sides));
+        systems.reshape(width + sides.saturating_sub(1));
         self.run(Fill { systems, width, sides, sums });
         let order = systems.order;
         systems.reshape(order);

@@ -181,6 +181,45 @@ proptest! {
     }
 
     #[test]
+    fn grams_of_few_rows_match_f64_and_make_systems(
+        orders in prop::collection::vec(1_usize..=NARROW, LANES), width in 1_usize..150, weighted: bool, seed: u64,
+    ) {
+        let fixed = values(40 * width, seed);
+        let rows = Rows::new(&fixed, width, width);
+        let columns = values(width, !seed);
+        let most = *orders.iter().max().unwrap();
+        let length = sums_len(most, 0);
+        for kernel in Kernel::available() {
+            let mut grams = vec![f32::NAN; LANES * length];
+            let mut panels = Panels::default();
+            for (gram, &order) in grams.chunks_exact_mut(length).zip(&orders) {
+                let (slots, scales) = (slots(order, 40, seed), values(order, seed ^ 1));
+                let scales = ColumnScales { columns: Some(&columns), rows: weighted.then_some(&scales), ones: false };
+                kernel.pack_columns(rows, &slots, scales, &mut panels);
+                kernel.write_gram(order, &panels, Ahead { rows, slots: &slots }, gram);
+            }
+            let mut systems = Systems::default();
+            kernel.fill_systems(&mut systems, most, 0, &grams);
+            for (lane, &order) in orders.iter().enumerate() {
+                let (slots, scales) = (slots(order, 40, seed), values(order, seed ^ 1));
+                let number = |at: usize, column: usize| {
+                    let scale = if weighted { f64::from(scales[at]) } else { 1.0 };
+                    f64::from(rows.row(slots[at] as usize)[column]) * f64::from(columns[column]) * scale
+                };
+                for i in 0..most {
+                    for j in 0..=i {
+                        // Beyond its own order a Gram is zero.
+                        let exact: f64 =
+                            if i < order { (0..width).map(|k| number(i, k) * number(j, k)).sum() } else { 0.0 };
+                        let actual = systems.element(i, j)[lane];
+                        prop_assert!(close(actual, exact, width as f64), "{kernel:?} {order} of {most}: {i} {j}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn systems_are_solved_each_by_itself(
         order in 1_usize..=ORDER_MAX, rows in 0_usize..40, broken in 0_usize..LANES, seed: u64,
     ) {

@@ -15,6 +15,7 @@ use super::{
 use crate::preference::Preference;
 
 mod peers;
+mod short;
 mod solvers;
 
 /// A side to be solved: its ratings, and the fixed rows they name.
