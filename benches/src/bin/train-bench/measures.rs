@@ -40,12 +40,13 @@ pub(crate) struct Bench {
 /// A measure and the word by which `--only` finds it.
 type NamedMeasure = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
-const MEASURES: [NamedMeasure; 7] = [
+const MEASURES: [NamedMeasure; 8] = [
     ("kernels", Bench::kernels),
     ("ingest", Bench::ingest),
     ("iteration", Bench::explicit_iteration),
     ("explicit", Bench::explicit_fit),
     ("implicit", Bench::implicit_iterations),
+    ("gradients", Bench::conjugate_gradients),
     ("workers", Bench::two_workers),
     ("exchange", Bench::three_workers),
 ];
