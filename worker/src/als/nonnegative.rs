@@ -79,3 +79,18 @@ fn solve_free(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_that_rounding_takes_for_free_is_not_below_zero() {
+        // The second element's best value is a hundred-billionth below zero: less than counts.
+        let (matrix, right) = ([1.0, 0.5, 0.5, 1.0], [1.0, 0.5 - 1e-11]);
+        let mut free = [0.0; 2];
+        solve_free(&matrix, &right, &[true; 2], &mut free).unwrap();
+        assert!(free[1] < 0.0, "{free:?}");
+        assert!(solve(&matrix, &right).unwrap().iter().all(|value| *value >= 0.0));
+    }
+}

@@ -279,6 +279,7 @@ mod tests {
     fn a_row_is_done_when_its_error_is_small() {
         // A thousandth of the row, twice a thousandth less each time.
         assert_eq!(Progress::new(1.0).is_done(0.9e-6), Ok(true));
+        assert_eq!(Progress::new(1.0).is_done(1.1e-6), Ok(false), "a millionth of the row is the most");
         let mut slow = Progress::new(1.0);
         assert_eq!([1e-4, 0.9e-8].map(|energy| slow.is_done(energy)), [Ok(false), Ok(true)]);
         assert_eq!(Progress::new(0.0).is_done(0.0), Ok(true));

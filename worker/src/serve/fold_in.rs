@@ -341,6 +341,28 @@ mod tests {
         }
 
         #[test]
+        fn an_item_without_a_rating_counts_as_one_of_the_mean(rank in 1_usize..20, biases: bool, seed: u64) {
+            let number = |i: usize| unit_interval(mix64(seed ^ mix64(i as u64)));
+            let count = 6;
+            let items: Vec<f32> = (0..count * rank).map(|i| (number(i) - 0.5) as f32).collect();
+            let fold_in = FoldIn::new(settings(rank, biases), 3.5);
+            let with = |unrated: Option<f32>| {
+                let rated = Rated {
+                    ranking: items.clone(),
+                    rating: items.clone(),
+                    biases: vec![0.0; count],
+                    ratings: (0..count).map(|i| if i % 2 == 0 { Some(4.5) } else { unrated }).collect(),
+                    gramian: shard_gramian(Kernel::detect(), &items, rank),
+                };
+                fold_in.solve(&rated, &[], Objective::Ranking).unwrap().ranking
+            };
+            let unrated = settings(rank, biases).ranking(Side::Users).unwrap().preference.unrated(3.5);
+            prop_assert!(unrated > 0.0, "naming an item is a sign of interest");
+            prop_assert_eq!(with(None), with(Some(unrated)));
+            prop_assert_ne!(with(None), with(Some(0.0)));
+        }
+
+        #[test]
         fn explanations_sum_to_the_score(rank in 1_usize..20, count in 1_usize..20, biases: bool, seed: u64) {
             let number = |i: usize| unit_interval(mix64(seed ^ mix64(i as u64)));
             let rows = |from: usize, count: usize| -> Vec<f32> {

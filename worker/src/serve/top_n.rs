@@ -370,7 +370,10 @@ mod tests {
     use std::cmp::Ordering as Order;
 
     use proptest::prelude::*;
-    use shoal_common::topk::better_first;
+    use shoal_common::{
+        hash::{mix64, unit_interval},
+        topk::better_first,
+    };
 
     use super::*;
     use crate::serve::{norm, screen::Bounds};
@@ -420,6 +423,29 @@ mod tests {
                     },
                 )
         })
+    }
+
+    /// Rows that lie along the query but for some roundings, which then decide who is first: nothing is left between a
+    /// score and its bound but the error that a bound has to allow for.
+    fn parallel_items() -> impl Strategy<Value = (Items, Vec<f32>, Vec<u32>)> {
+        (
+            64_usize..257,
+            1_usize..300,
+            prop::sample::select(&[Bounds::Fastest, Bounds::Norms][..]),
+            any::<u64>(),
+        )
+            .prop_map(|(rank, rows, bounds, seed)| {
+                let number = |i: usize| mix64(seed ^ mix64(i as u64));
+                let query: Vec<f32> = (0..rank).map(|i| (unit_interval(number(i)) - 0.5) as f32).collect();
+                let nearby = |at: usize| {
+                    let value = query[at % rank];
+                    f32::from_bits(value.to_bits() + (number(rank + at) % 3) as u32)
+                };
+                let factors: Vec<f32> = (0..rows * rank).map(nearby).collect();
+                let norms = factors.chunks(rank).map(norm).collect();
+                let (biases, counts, bounds) = (vec![0.0; rows], vec![1; rows], Some(bounds));
+                (Items { rank, factors, biases, counts, norms, bounds }, query, Vec::new())
+            })
     }
 
     impl Items {
@@ -474,7 +500,7 @@ mod tests {
     proptest! {
         #[test]
         fn equals_brute_force_whole_and_in_shards(
-            (items, query, exclude) in items(), kind in 0_u8..4, n in 0_usize..30, shards in 1_usize..5,
+            (items, query, exclude) in prop_oneof![3 => items(), 1 => parallel_items()], kind in 0_u8..4, n in 0_usize..30, shards in 1_usize..5,
             known in prop::bool::ANY,
         ) {
             let rows = items.counts.len();

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use shoal_common::split::of_als;
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, DatasetSource, ExchangeFormat, ExplicitParameters, HeldOutReport,
-    ObjectiveChoice,
+    AlsParameters, AlsSolver, DatasetSource, ExchangeFormat, ExplicitParameters, FactorChunk, GramianPartial,
+    HeldOutReport, ObjectiveChoice, Side, SweepOrder, factor_chunk,
+    worker_exchange_client::WorkerExchangeClient,
 };
 use shoal_worker::dataset::generate::{GenerateSpec, generate};
 
 use crate::support::{
-    Workers,
+    CLUSTER, JOB, Workers,
     import::{source, with_columns},
     models::ModelRun,
     train::{Trained, parameters},
@@ -91,6 +92,57 @@ async fn so_does_every_solver() {
         let (ours, exact) = (alone.rmse(), by_cholesky.rmse());
         assert!(ours < exact + 0.05, "rmse {ours} where {exact} can be had ({other:?})");
     }
+}
+
+/// Factors, biases and both orders: whatever a checkpoint lacked would be begun anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_training_that_goes_on_from_a_checkpoint_writes_the_same_bytes() {
+    let workers = Workers::start(2, 1).await;
+    let sample = workers.folder.path().join("sample");
+    generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+    let dataset = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap().info;
+    for order in [SweepOrder::UsersFirst, SweepOrder::ItemsFirst] {
+        let of = |sweeps| AlsParameters { order: order.into(), ..parameters(12, sweeps) };
+        let whole = workers.train(&dataset, &of(4)).await.unwrap();
+        let half = workers.train(&dataset, &of(2)).await.unwrap();
+        assert!(half.factors != whole.factors);
+        let rest = workers.train_from(&half.path, 2, &dataset, &of(4)).await.unwrap();
+        assert!(rest.factors == whole.factors && rest.metrics == whole.metrics, "{order:?}");
+    }
+}
+
+/// A peer that lags behind, or a message that was long on its way, must not mix sweeps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_peer_sends_of_a_sweep_that_is_over_is_refused() {
+    let workers = Workers::start(2, 1).await;
+    let sample = workers.folder.path().join("sample");
+    generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+    let dataset = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap().info;
+    let parameters = parameters(4, 2);
+    let attempt = workers.next_attempt();
+    workers.load_training(attempt, "", &dataset, &parameters).await.unwrap();
+    workers.sweeps(attempt, 0, &parameters).await.unwrap();
+    let push = async |sweep: u32| {
+        let gramian = GramianPartial { shard: 1, values: vec![0; 8 * 10].into() };
+        let chunk = FactorChunk {
+            cluster_id: CLUSTER.into(),
+            job_id: JOB.into(),
+            attempt,
+            sweep,
+            side: Side::Items.into(),
+            node: workers.peers[1].node.clone(),
+            content: Some(factor_chunk::Content::Gramian(gramian)),
+        };
+        let mut client = WorkerExchangeClient::new(workers.channels[0].clone());
+        client.push_factors(futures::stream::iter([chunk])).await.map(|_| ())
+    };
+    for sweep in [0, 1] {
+        let refused = push(sweep).await.unwrap_err();
+        assert!(refused.message().contains(&format!("sweep {sweep} is over")), "{refused}");
+    }
+    // Of the sweep that is under way everything is taken.
+    push(2).await.unwrap();
+    workers.release().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

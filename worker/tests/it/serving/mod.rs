@@ -344,6 +344,8 @@ async fn parts_that_do_not_belong_together_are_refused() {
 
     let other_manifest = v1::ModelVersion { manifest_checksum: "0".repeat(32), ..world.version.clone() };
     assert!(refusal(&other_manifest, &world.dataset, 0).await.contains("the registry says"));
+    let other_manifest = v1::DatasetInfo { manifest_checksum: "0".repeat(32), ..world.dataset.clone() };
+    assert!(refusal(&world.version, &other_manifest, 0).await.contains("the registry says"));
 
     // Parts whose checksum is right, and whose content is not.
     let rows: Vec<TrueRow> = world.items.iter().filter(|row| row.shard == 3).cloned().collect();

@@ -40,7 +40,7 @@ use tonic::{
 
 pub(crate) use counted::Counted;
 
-const CLUSTER: &str = "test-cluster";
+pub(crate) const CLUSTER: &str = "test-cluster";
 pub(crate) const JOB: &str = "job-000001";
 
 /// Workers over one store. Their folders go with the value.
@@ -50,7 +50,7 @@ pub(crate) struct Workers {
     /// Bytes that the workers write to each other's sockets.
     pub(crate) counted: Counted,
     pub(crate) peers: Vec<WorkerPeer>,
-    channels: Vec<Channel>,
+    pub(crate) channels: Vec<Channel>,
     attempt: AtomicU32,
     shutdown: Shutdown,
 }

@@ -69,37 +69,20 @@ impl Workers {
         dataset: &DatasetInfo,
         parameters: &AlsParameters,
     ) -> Result<Trained, Status> {
+        self.train_from("", 0, dataset, parameters).await
+    }
+
+    /// A training that goes on after `done` sweeps, whose factors are in the folder `checkpoint`.
+    pub(crate) async fn train_from(
+        &self,
+        checkpoint: &str,
+        done: u32,
+        dataset: &DatasetInfo,
+        parameters: &AlsParameters,
+    ) -> Result<Trained, Status> {
         let attempt = self.next_attempt();
-        let (cuts_path, _) = self.cut_by_time(attempt, dataset, &of_als(parameters)).await?;
-        let load = TrainLoad {
-            dataset: Some(dataset.clone()),
-            parameters: Some(parameters.clone()),
-            owners: self.owners(dataset.shard_count),
-            workers: self.peers.clone(),
-            checkpoint_path: String::new(),
-            validation_ratio: 0.0,
-            cuts_path,
-        };
-        let (mut sums, mut loads) = (Vec::new(), Vec::new());
-        for event in self.on_all(attempt, Step::TrainLoad(load)).await? {
-            let Event::TrainLoadDone(done) = event else { panic!("{event:?}") };
-            sums.extend(done.rating_sums.clone());
-            loads.push(done);
-        }
-        sums.sort_by_key(|sum| sum.shard);
-        let ratings: u64 = sums.iter().map(|sum| sum.ratings).sum();
-        let rating_mean = sums.iter().map(|sum| sum.sum).sum::<f64>() / ratings as f64;
-        let route = TrainRoute { rating_mean, users: dataset.users, items: dataset.items };
-        self.on_all(attempt, Step::TrainRoute(route)).await?;
-        let mut work = Vec::new();
-        let send = TrainHalfStep { sweep: 0, side: Side::Items.into(), solve: false };
-        work.extend(self.half_step(attempt, send).await?);
-        for sweep in 1..=parameters.sweeps {
-            for side in [Side::Users, Side::Items] {
-                let solve = TrainHalfStep { sweep, side: side.into(), solve: true };
-                work.extend(self.half_step(attempt, solve).await?);
-            }
-        }
+        let (rating_mean, loads) = self.load_training(attempt, checkpoint, dataset, parameters).await?;
+        let work = self.sweeps(attempt, done, parameters).await?;
         let path = format!("models/test/v{attempt}");
         let mut objects = Vec::new();
         let write = TrainWrite { path: path.clone(), sweep: parameters.sweeps };
@@ -123,6 +106,60 @@ impl Workers {
         }
         self.release().await;
         Ok(Trained { path, rating_mean, factors, work, metrics, loads })
+    }
+
+    /// Everything before the first half-step: the mean of the training ratings, and what workers have loaded.
+    pub(crate) async fn load_training(
+        &self,
+        attempt: u32,
+        checkpoint: &str,
+        dataset: &DatasetInfo,
+        parameters: &AlsParameters,
+    ) -> Result<(f64, Vec<TrainLoadDone>), Status> {
+        let (cuts_path, _) = self.cut_by_time(attempt, dataset, &of_als(parameters)).await?;
+        let load = TrainLoad {
+            dataset: Some(dataset.clone()),
+            parameters: Some(parameters.clone()),
+            owners: self.owners(dataset.shard_count),
+            workers: self.peers.clone(),
+            checkpoint_path: checkpoint.to_owned(),
+            validation_ratio: 0.0,
+            cuts_path,
+        };
+        let (mut sums, mut loads) = (Vec::new(), Vec::new());
+        for event in self.on_all(attempt, Step::TrainLoad(load)).await? {
+            let Event::TrainLoadDone(done) = event else { panic!("{event:?}") };
+            sums.extend(done.rating_sums.clone());
+            loads.push(done);
+        }
+        sums.sort_by_key(|sum| sum.shard);
+        let ratings: u64 = sums.iter().map(|sum| sum.ratings).sum();
+        let rating_mean = sums.iter().map(|sum| sum.sum).sum::<f64>() / ratings as f64;
+        let route = TrainRoute { rating_mean, users: dataset.users, items: dataset.items };
+        self.on_all(attempt, Step::TrainRoute(route)).await?;
+        Ok((rating_mean, loads))
+    }
+
+    /// The sweeps after the first `done`; what each half-step of each worker did.
+    pub(crate) async fn sweeps(
+        &self,
+        attempt: u32,
+        done: u32,
+        parameters: &AlsParameters,
+    ) -> Result<Vec<TrainHalfStepDone>, Status> {
+        let order = match parameters.order() {
+            SweepOrder::ItemsFirst => [Side::Items, Side::Users],
+            _ => [Side::Users, Side::Items],
+        };
+        let send = TrainHalfStep { sweep: done, side: order[1].into(), solve: false };
+        let mut work = self.half_step(attempt, send).await?;
+        for sweep in done + 1..=parameters.sweeps {
+            for side in order {
+                let solve = TrainHalfStep { sweep, side: side.into(), solve: true };
+                work.extend(self.half_step(attempt, solve).await?);
+            }
+        }
+        Ok(work)
     }
 
     /// The folder of the users' cuts, empty for a split that is not by time, and how many ratings have times.
