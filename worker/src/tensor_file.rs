@@ -81,7 +81,9 @@ impl Element for u8 {
 #[derive(Debug)]
 enum Backing {
     Map(Mmap),
-    /// Eight-byte words keep every element type aligned.
+    /// They begin at a multiple of eight bytes, as every element type needs.
+    Bytes(Bytes),
+    /// A copy in eight-byte words, of bytes that begin elsewhere.
     Words(Vec<u64>, usize),
 }
 
@@ -89,6 +91,7 @@ impl Backing {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Map(map) => map,
+            Self::Bytes(bytes) => bytes,
             Self::Words(words, length) => &bytemuck::cast_slice(words)[..*length],
         }
     }
@@ -125,11 +128,14 @@ impl TensorFile {
         Self::parse(name, Backing::Map(map))
     }
 
-    /// Takes the file's bytes; `path` names it in errors.
+    /// Takes the file's bytes, without copying them where they are aligned; `path` names it in errors.
     ///
     /// # Errors
     /// When it is not a safetensors file.
     pub fn from_bytes(path: &str, bytes: &Bytes) -> Result<Self, TensorFileError> {
+        if bytes.as_ptr().align_offset(align_of::<u64>()) == 0 {
+            return Self::parse(path.to_owned(), Backing::Bytes(bytes.clone()));
+        }
         let mut words = vec![0_u64; bytes.len().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
         Self::parse(path.to_owned(), Backing::Words(words, bytes.len()))
@@ -288,7 +294,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part.safetensors");
         std::fs::write(&path, &bytes).unwrap();
-        for file in [TensorFile::map(&path).unwrap(), TensorFile::from_bytes("test", &bytes).unwrap()] {
+        // Wherever bytes begin, the tensors in them are read.
+        let unaligned = |by: usize| Bytes::from([&vec![0; by][..], &bytes].concat()).slice(by..);
+        let read = |bytes: &Bytes| TensorFile::from_bytes("test", bytes).unwrap();
+        let mut files = vec![TensorFile::map(&path).unwrap(), read(&bytes)];
+        files.extend((1..8).map(|by| read(&unaligned(by))));
+        for file in files {
             assert_eq!(file.vector::<i64>("ids").unwrap(), ids);
             assert_eq!(file.matrix::<f32>("factors", 3).unwrap(), (&factors[..], 2));
             assert!(file.matrix::<f32>("factors", 4).is_err());

@@ -4,19 +4,24 @@
 /// that a bin is narrower than 0.2 % of its scores.
 const BIN_BITS: u32 = 18;
 
+/// Bins that lie together. The scores of a source fall into few of all bins: those that differ little.
+const BLOCK_BINS: usize = 512;
+
+const BLOCKS: usize = (1 << BIN_BITS) / BLOCK_BINS;
+
 /// Levels between two knots of a calibration, at least.
 const KNOT_SPACING: f64 = 0.125;
 
 /// How many scores of a source fall in which narrow bin. Those of several workers add up in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScoreHistogram {
-    /// Scores per bin, bins ascending by score.
-    counts: Vec<u64>,
+    /// Scores per bin, bins ascending by score. A block of bins is there from its first score on.
+    blocks: Vec<Option<Box<[u64; BLOCK_BINS]>>>,
 }
 
 impl Default for ScoreHistogram {
     fn default() -> Self {
-        Self { counts: vec![0; 1 << BIN_BITS] }
+        Self { blocks: vec![None; BLOCKS] }
     }
 }
 
@@ -27,8 +32,8 @@ impl ScoreHistogram {
     pub fn from_bins(bins: impl IntoIterator<Item = (u32, u64)>) -> Self {
         let mut histogram = Self::default();
         for (bin, count) in bins {
-            if let Some(sum) = histogram.counts.get_mut(bin as usize) {
-                *sum += count;
+            if bin < 1 << BIN_BITS && count > 0 {
+                *histogram.count_mut(bin) += count;
             }
         }
         histogram
@@ -36,22 +41,37 @@ impl ScoreHistogram {
 
     /// Bins that have scores, with their counts, ascending by score.
     pub fn bins(&self) -> impl DoubleEndedIterator<Item = (u32, u64)> + '_ {
-        (0_u32..1 << BIN_BITS)
-            .zip(&self.counts)
-            .map(|(bin, &count)| (bin, count))
-            .filter(|(_, count)| *count > 0)
+        let filled = (0..BLOCKS).zip(&self.blocks).filter_map(|(at, block)| Some((at, block.as_ref()?)));
+        let bins = filled.flat_map(|(at, block)| {
+            // There are fewer bins than a u32 counts.
+            let first = (at * BLOCK_BINS) as u32;
+            (first..first + BLOCK_BINS as u32).zip(&**block)
+        });
+        bins.map(|(bin, &count)| (bin, count)).filter(|(_, count)| *count > 0)
     }
 
     /// Counts a score.
     pub fn add(&mut self, score: f32) {
-        self.counts[bin(score) as usize] += 1;
+        *self.count_mut(bin(score)) += 1;
     }
 
     /// Adds the counts of other scores.
     pub fn merge(&mut self, other: &Self) {
-        for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
-            *sum += count;
+        for (sums, counts) in self.blocks.iter_mut().zip(&other.blocks) {
+            match (sums, counts) {
+                (_, None) => {}
+                (sums @ None, Some(counts)) => *sums = Some(counts.clone()),
+                (Some(sums), Some(counts)) => {
+                    sums.iter_mut().zip(&**counts).for_each(|(sum, count)| *sum += count);
+                }
+            }
         }
+    }
+
+    fn count_mut(&mut self, bin: u32) -> &mut u64 {
+        let bin = bin as usize;
+        let block = self.blocks[bin / BLOCK_BINS].get_or_insert_with(|| Box::new([0; BLOCK_BINS]));
+        &mut block[bin % BLOCK_BINS]
     }
 }
 
@@ -88,7 +108,7 @@ impl Calibration {
     /// From the scores of a source for many users and items. Without any, every score has level 0.
     #[must_use]
     pub fn new(histogram: &ScoreHistogram) -> Self {
-        let total: u64 = histogram.counts.iter().sum();
+        let total: u64 = histogram.bins().map(|(_, count)| count).sum();
         let mut above = 0;
         let mut points: Vec<(f32, f64)> = Vec::new();
         for (bin, count) in histogram.bins().rev() {

@@ -35,15 +35,23 @@ const CANDIDATES_PER_SOURCE: usize = 100;
 #[derive(Debug)]
 struct Collected {
     row: usize,
-    /// Global item rows, ascending, with the level of each source.
-    items: Vec<(u32, Vec<f32>)>,
+    items: Levels,
     /// Of each source the highest levels among them.
     best: Vec<TopK<u32>>,
 }
 
+/// Items of a user with the level of each source.
+#[derive(Debug, Default)]
+struct Levels {
+    /// Global rows, ascending.
+    rows: Vec<u32>,
+    /// For each row as many as there are sources.
+    levels: Vec<f32>,
+}
+
 impl Collected {
     fn new(row: usize, sources: usize) -> Self {
-        Self { row, items: Vec::new(), best: vec![TopK::new(CANDIDATES_PER_SOURCE); sources] }
+        Self { row, items: Levels::default(), best: vec![TopK::new(CANDIDATES_PER_SOURCE); sources] }
     }
 
     /// Adds those of a shard's best items by each source that can be among the best of all shards.
@@ -63,13 +71,12 @@ impl Collected {
         rows.sort_unstable();
         rows.dedup();
         for row in rows {
-            let levels = sources.iter().enumerate();
-            let levels = levels.map(|(source, scores)| blend.level(source, scores[row as usize]));
-            let levels: Vec<f32> = levels.collect();
-            for (best, level) in self.best.iter_mut().zip(&levels) {
-                best.push(*level, first_row + row);
+            self.items.rows.push(first_row + row);
+            for (source, (scores, best)) in sources.iter().zip(&mut self.best).enumerate() {
+                let level = blend.level(source, scores[row as usize]);
+                best.push(level, first_row + row);
+                self.items.levels.push(level);
             }
-            self.items.push((first_row + row, levels));
         }
     }
 }
@@ -246,9 +253,10 @@ impl ModelAttempt {
         for owned in &self.users.owned {
             let begin = users.partition_point(|user| user.row < owned.rows.start);
             let end = users.partition_point(|user| user.row < owned.rows.end);
-            let of_shard = users[begin..end].iter().map(|user| {
+            let of_shard = users[begin..end].iter_mut().map(|user| {
                 let relevant = self.users.held_out().row(user.row).0.to_vec();
-                candidates(&user.items, count, relevant)
+                // They are many more than the best of them: gone before the next user's are looked at.
+                candidates(&std::mem::take(&mut user.items), count, relevant)
             });
             let of_shard: Vec<Candidates> = of_shard.collect();
             let name = part(PartKind::Candidates, Side::Users, owned.shard);
@@ -286,19 +294,24 @@ fn merged(mut all: Vec<ScoreHistogram>, more: Vec<ScoreHistogram>) -> Vec<ScoreH
 }
 
 /// Of the best items of all shards, the best of all by each source.
-fn candidates(items: &[(u32, Vec<f32>)], sources: usize, relevant: Vec<u32>) -> Candidates {
+fn candidates(items: &Levels, sources: usize, relevant: Vec<u32>) -> Candidates {
+    let levels_of = |at: usize| &items.levels[at * sources..][..sources];
     let mut kept: Vec<usize> = Vec::new();
     for source in 0..sources {
         let mut top = TopK::new(CANDIDATES_PER_SOURCE);
-        let known = items.iter().enumerate().filter(|(_, (_, levels))| levels[source] != UNKNOWN);
-        known.for_each(|(at, (_, levels))| top.push(levels[source], at));
+        for at in 0..items.rows.len() {
+            let level = levels_of(at)[source];
+            if level != UNKNOWN {
+                top.push(level, at);
+            }
+        }
         kept.extend(top.into_sorted().into_iter().map(|(_, at)| at));
     }
     kept.sort_unstable();
     kept.dedup();
     Candidates {
-        rows: kept.iter().map(|&at| items[at].0).collect(),
-        levels: kept.iter().flat_map(|&at| items[at].1.iter().copied()).collect(),
+        rows: kept.iter().map(|&at| items.rows[at]).collect(),
+        levels: kept.iter().flat_map(|&at| levels_of(at)).copied().collect(),
         relevant,
     }
 }
@@ -416,7 +429,7 @@ mod tests {
                 number => f32::from(number) + (at % 13) as f32 / 16.0,
             };
             let mut collected = Collected::new(0, 2);
-            let mut everything: Vec<(u32, Vec<f32>)> = Vec::new();
+            let mut everything = Levels::default();
             for shard in 0..shards {
                 let of_source = |source: usize| -> Vec<f32> {
                     (0..rows).map(|row| score((shard * rows + row) * 3 + source * 17)).collect()
@@ -425,8 +438,8 @@ mod tests {
                 let first = (shard * rows) as u32;
                 collected.add_best(&blend, &[&scores[0], &scores[1]], first);
                 for (row, of_row) in scores[0].iter().zip(&scores[1]).enumerate() {
-                    let levels = vec![blend.level(0, *of_row.0), blend.level(1, *of_row.1)];
-                    everything.push((first + row as u32, levels));
+                    everything.rows.push(first + row as u32);
+                    everything.levels.extend([blend.level(0, *of_row.0), blend.level(1, *of_row.1)]);
                 }
             }
             let found = candidates(&collected.items, 2, Vec::new());
@@ -439,11 +452,11 @@ mod tests {
 
     #[test]
     fn candidates_are_the_best_of_each_source() {
-        let items: Vec<(u32, Vec<f32>)> = (0..300_u32)
-            .map(|row| {
-                (row, vec![row as f32 / 300.0, if row < 2 { 1.0 - row as f32 / 10.0 } else { UNKNOWN }])
-            })
-            .collect();
+        let second = |row: u32| if row < 2 { 1.0 - row as f32 / 10.0 } else { UNKNOWN };
+        let items = Levels {
+            rows: (0..300).collect(),
+            levels: (0..300).flat_map(|row| [row as f32 / 300.0, second(row)]).collect(),
+        };
         let found = candidates(&items, 2, vec![5]);
         let expected: Vec<u32> = (0..2).chain(200..300).collect();
         assert_eq!(found.rows, expected);
