@@ -78,6 +78,8 @@ pub fn import_report_json(report: &ImportReport, user_ids: IdKind, item_ids: IdK
         "user_ids": ids(user_ids, &look.user_ids_because),
         "item_ids": ids(item_ids, &look.item_ids_because),
         "not_read": look.not_read,
+        "empty_files": look.empty_files,
+        "empty_file_count": look.empty_file_count,
         "rejections": rejections,
     })
 }
@@ -166,7 +168,19 @@ fn look_text(look: &SourceLook, user_ids: IdKind, item_ids: IdKind) -> String {
             look.not_read.join(", ")
         ));
     }
+    if look.empty_file_count > 0 {
+        text.push_str(&format!("empty    passed over: {}\n", empty_files(look)));
+    }
     text
+}
+
+/// The first files without anything in them, and how many more there are.
+fn empty_files(look: &SourceLook) -> String {
+    let shown = look.empty_files.iter().take(FILES_SHOWN).map(String::as_str).collect::<Vec<_>>();
+    match look.empty_file_count - shown.len() as u64 {
+        0 => shown.join(", "),
+        more => format!("{} and {} more", shown.join(", "), count(more)),
+    }
 }
 
 fn file_text(file: &FileLook) -> String {
@@ -240,6 +254,8 @@ mod tests {
                 item_ids_because: "the first 4 are whole numbers".into(),
                 not_read: vec!["movies.csv".into()],
                 file_count: 3,
+                empty_files: vec!["part-1.csv".into(), "part-2.csv".into()],
+                empty_file_count: 5,
             }),
             rejections: vec![RejectionCount {
                 reason: reason.clone(),
@@ -262,6 +278,7 @@ mod tests {
             "items are integers: the first 4 are whole numbers",
             "and 2 more",
             "not read: movies.csv (--with-neighbours reads them)",
+            "passed over: part-1.csv, part-2.csv and 3 more\n",
             "5 read, 4 taken, 2 came again (rows of a pair are counted), 1 rejected",
             "missing in 1 rows",
             "1 × the user id is empty\n    /d/clicks.csv:4: the user id is empty\n",
@@ -277,6 +294,7 @@ mod tests {
         assert_eq!(json["user_ids"]["kind"], "text");
         assert_eq!((&json["duplicate_rule"], &json["rows_without_time"]), (&json!("count"), &json!(1)));
         assert_eq!(json["not_read"], json!(["movies.csv"]));
+        assert_eq!((&json["empty_files"][1], &json["empty_file_count"]), (&json!("part-2.csv"), &json!(5)));
         assert_eq!(json["rejections"][0]["examples"][0]["line"], 4);
     }
 }

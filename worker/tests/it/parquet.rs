@@ -10,12 +10,12 @@ use parquet::{
     },
     file::{
         metadata::ParquetMetaDataWriter,
-        properties::WriterProperties,
+        properties::{EnabledStatistics, WriterProperties},
         writer::{SerializedColumnWriter, SerializedFileWriter},
     },
     schema::parser::parse_message_type,
 };
-use shoal_proto::v1::{IdKind, Side};
+use shoal_proto::v1::{DatasetSource, IdKind, Side};
 
 use crate::support::{
     Workers,
@@ -29,7 +29,17 @@ type Column<'a> = &'a dyn Fn(&mut SerializedColumnWriter<'_>, usize);
 
 /// Writes a file of `groups` row groups.
 fn write(path: &Path, schema: &str, compression: Compression, groups: usize, columns: &[Column<'_>]) {
-    let properties = WriterProperties::builder().set_compression(compression).build();
+    let properties = WriterProperties::builder().set_compression(compression);
+    write_with(path, schema, properties.build(), groups, columns);
+}
+
+fn write_with(
+    path: &Path,
+    schema: &str,
+    properties: WriterProperties,
+    groups: usize,
+    columns: &[Column<'_>],
+) {
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let mut writer =
         SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::new(properties)).unwrap();
@@ -266,13 +276,23 @@ async fn with_types(
     ratings(workers, &path).await
 }
 
-fn write_types(path: &Path, declared: [&str; 3], [users, items, ratings_of]: [Column<'_>; 3]) {
+fn write_types(path: &Path, declared: [&str; 3], columns: [Column<'_>; 3]) {
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+    write_types_with(path, declared, properties.build(), columns);
+}
+
+fn write_types_with(
+    path: &Path,
+    declared: [&str; 3],
+    properties: WriterProperties,
+    [users, items, ratings_of]: [Column<'_>; 3],
+) {
     let names = ["who", "what", "much"];
     let fields: Vec<String> =
         declared.iter().zip(names).map(|(kind, name)| format!("{};", kind.replace('%', name))).collect();
     let schema = format!("message m {{ {} required int64 when; }}", fields.join(" "));
     let when: Column<'_> = &|column, _| put::<Int64Type>(column, &[978_300_760; 3], None);
-    write(path, &schema, Compression::SNAPPY, 1, &[users, items, ratings_of, when]);
+    write_with(path, &schema, properties, 1, &[users, items, ratings_of, when]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -350,25 +370,54 @@ async fn ids_and_ratings_are_what_their_types_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ids_beyond_64_bits_are_refused_or_kept_as_texts() {
+async fn ids_beyond_64_bits_make_texts_of_a_column() {
     let workers = Workers::start(1, 1).await;
+    let path = workers.folder.path().join("r.parquet");
     let wide: Column<'_> = &|column, _| put::<Int64Type>(column, &[u64::MAX as i64, 5, i64::MAX], None);
+    let narrow: Column<'_> = &|column, _| put::<Int64Type>(column, &[7, 5, i64::MAX], None);
+    let decimals: Column<'_> = &|column, _| {
+        let decimal = |value: i128| FixedLenByteArray::from(value.to_be_bytes().to_vec());
+        put::<FixedLenByteArrayType>(column, &[1_i128 << 70, 500, -700].map(decimal), None);
+    };
     let small: Column<'_> = &|column, _| put::<Int32Type>(column, &[1, 2, 3], None);
     let much: Column<'_> = &|column, _| put::<FloatType>(column, &[1.0, 2.0, 3.0], None);
-    let declared = ["required int64 % (INTEGER(64,false))", "required int32 %", "required float %"];
-    let (found, rejected, _) = with_types(&workers, declared, [wide, small, much]).await;
-    assert_eq!(found.len(), 2);
-    assert_eq!(found[1].0, i64::MAX.to_string());
-    let [(row, reason)] = &rejected[..] else { panic!("{rejected:?}") };
+    let unsigned = ["required int64 % (INTEGER(64,false))", "required int32 %", "required float %"];
+    let decimal =
+        ["required fixed_len_byte_array(16) % (DECIMAL(38,0))", "required int32 %", "required float %"];
+    let users = async |source: &DatasetSource| {
+        let found = workers.inspect(source).await.unwrap();
+        let imported = workers.import(source, SHARDS, 1_000).await.unwrap();
+        let stored = workers.stored(&imported.info, Side::Users).await;
+        let users: Vec<String> = stored.into_iter().map(|rating| rating.0).collect();
+        (imported.info.user_id_kind(), users, found.look.unwrap().user_ids_because, imported.rejected)
+    };
+    let source = with_columns(&path, ["who", "what", "much", "when"]);
+    for (declared, ids, all) in [
+        (unsigned, wide, ["18446744073709551615", "5", "9223372036854775807"]),
+        (decimal, decimals, ["-700", "1180591620717411303424", "500"]),
+    ] {
+        write_types(&path, declared, [ids, small, much]);
+        let (kind, mut found, because, rejected) = users(&source).await;
+        found.sort();
+        assert_eq!((kind, &found[..], rejected.len()), (IdKind::Text, &all.map(str::to_owned)[..], 0));
+        assert!(because.contains("larger than 9223372036854775807"), "{because}");
+    }
+    // As numbers they are refused one by one.
+    write_types(&path, unsigned, [wide, small, much]);
+    let as_numbers = DatasetSource { user_id_kind: IdKind::Integer.into(), ..source.clone() };
+    let (kind, found, _, rejected) = users(&as_numbers).await;
+    assert_eq!((kind, found.len()), (IdKind::Integer, 2));
+    let [(_, row, reason)] = &rejected[..] else { panic!("{rejected:?}") };
     assert!(*row == 1 && reason.contains("9223372036854775807") && reason.contains("--user-ids text"));
 
-    let path = workers.folder.path().join("r.parquet");
-    let mut columns = with_columns(&path, ["who", "what", "much", "when"]);
-    columns.set_user_id_kind(IdKind::Text);
-    let imported = workers.import(&columns, SHARDS, 1_000).await.unwrap();
-    let stored = workers.stored(&imported.info, Side::Users).await;
-    let users: Vec<&str> = stored.iter().map(|rating| rating.0.as_str()).collect();
-    assert_eq!(users, ["18446744073709551615", "5", "9223372036854775807"]);
+    // Whole numbers that fit stay numbers, where the file says how large they are.
+    write_types(&path, unsigned, [narrow, small, much]);
+    assert_eq!(users(&source).await.0, IdKind::Integer);
+    let silent = WriterProperties::builder().set_statistics_enabled(EnabledStatistics::None).build();
+    write_types_with(&path, unsigned, silent, [narrow, small, much]);
+    let (kind, found, because, _) = users(&source).await;
+    assert_eq!((kind, found.len()), (IdKind::Text, 3));
+    assert!(because.contains("does not say how large"), "{because}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,8 +48,8 @@ pub(super) struct Found {
     pub(super) content: FileContent,
     /// Paths from the source's folder on, and lengths in bytes, which are not 0.
     pub(super) parts: Vec<(String, u64)>,
-    /// Parts without a byte, which were passed over.
-    pub(super) empty: usize,
+    /// Paths of parts without a byte, which are passed over.
+    pub(super) empty: Vec<String>,
 }
 
 /// The files of a source.
@@ -215,7 +215,8 @@ async fn parts_of(folder: &SourceFolder, asked: &Asked) -> Result<Vec<(String, u
     match &asked.wanted {
         Wanted::All => {
             let found = in_folder(folder, &asked.folder).await?;
-            Ok(found.into_iter().next().map(|found| found.parts).unwrap_or_default())
+            let Some(Found { parts, empty, .. }) = found.into_iter().next() else { return Ok(Vec::new()) };
+            Ok(parts.into_iter().chain(empty.into_iter().map(|name| (name, 0))).collect())
         }
         Wanted::Name(name) => {
             let here = Listing::read(folder, &asked.folder).await?;
@@ -279,7 +280,7 @@ async fn matching(
     Ok(files)
 }
 
-/// The parts that hold anything, each once.
+/// The parts that hold anything, each once, and those that do not.
 fn not_empty(
     folder: &SourceFolder,
     content: FileContent,
@@ -293,14 +294,14 @@ fn not_empty(
         });
     }
     let first = parts.first().map(|(name, _)| name.clone()).unwrap_or_default();
-    let (mut held, mut seen, mut empty) = (Vec::new(), HashSet::new(), 0);
+    let (mut held, mut seen, mut empty) = (Vec::new(), HashSet::new(), Vec::new());
     for (name, length) in parts {
         // Addresses may overlap.
         if !seen.insert(name.clone()) {
             continue;
         }
         if length == 0 {
-            empty += 1;
+            empty.push(name);
         } else {
             held.push((name, length));
         }

@@ -23,6 +23,9 @@ const LOOKS: usize = 16;
 /// Looks that are told of a source.
 const LOOKS_KEPT: usize = 100;
 
+/// Names of files without anything in them that are told of a source.
+const EMPTY_KEPT: usize = 20;
+
 /// A file, what was understood of it, and the kinds of its user and item ids where it has such.
 struct Described {
     file: SourceFile,
@@ -41,18 +44,18 @@ pub async fn inspect(
     options: &BTreeMap<String, String>,
 ) -> Result<InspectSourceReply, SourceError> {
     let (folder, asked) = SourceFolder::open_asked(source, options)?;
-    let (mut files, mut not_read): (Vec<Described>, Vec<String>) = (Vec::new(), Vec::new());
+    let (mut files, mut empty, mut not_read) = (Vec::new(), Vec::new(), Vec::new());
     let found = files::find(&folder, &asked).await?;
+    for asked in found.asked {
+        files.extend(describe(source, &folder, asked, &mut empty).await?);
+    }
     for beside in found.beside {
         // What happens to lie beside a file that was named by itself may belong to another.
         if source.with_neighbours {
-            files.extend(describe(source, &folder, beside).await?);
+            files.extend(describe(source, &folder, beside, &mut empty).await?);
         } else {
             not_read.extend(beside.parts.into_iter().map(|(name, _)| name).take(1));
         }
-    }
-    for asked in found.asked.into_iter().rev() {
-        files.splice(0..0, describe(source, &folder, asked).await?);
     }
     let mut ids = [None, None];
     // The ratings come first. Of parts that differ the one with texts says what ids are.
@@ -79,6 +82,8 @@ pub async fn inspect(
             user_ids_because: users.because,
             item_ids_because: items.because,
             not_read,
+            empty_file_count: empty.len() as u64,
+            empty_files: empty.into_iter().take(EMPTY_KEPT).collect(),
         }),
         files: files.into_iter().map(|found| found.file).collect(),
         previews: Vec::new(),
@@ -104,14 +109,18 @@ fn duplicate_rule(source: &DatasetSource, ratings: &SourceFile) -> DuplicateRule
     }
 }
 
-/// Looks at a file or at the parts of one, which have to have the same columns. Parts without any text are left out.
+/// Looks at a file or at the parts of one, which have to have the same columns. Parts without any text are left out, and
+/// their names put to those of the `empty` files.
 async fn describe(
     source: &DatasetSource,
     folder: &SourceFolder,
     found: Found,
+    empty: &mut Vec<String>,
 ) -> Result<Vec<Described>, SourceError> {
     let content = found.content;
     let first_name = found.parts.first().map(|(name, _)| join(&folder.uri, name)).unwrap_or_default();
+    empty.extend(found.empty);
+    let names: Vec<String> = found.parts.iter().map(|(name, _)| name.clone()).collect();
     let looks = found.parts.into_iter().map(|(uri, length_bytes)| async move {
         let file = SourceFile { uri, content: content.into(), length_bytes, ..SourceFile::default() };
         if extension(&file.uri) == "parquet" {
@@ -121,6 +130,8 @@ async fn describe(
         }
     });
     let described: Vec<Option<Described>> = stream::iter(looks).buffered(LOOKS).try_collect().await?;
+    let without_text = names.into_iter().zip(&described).filter(|(_, described)| described.is_none());
+    empty.extend(without_text.map(|(name, _)| name));
     let described: Vec<Described> = described.into_iter().flatten().collect();
     let Some(first) = described.first() else { return Err(SourceError::Empty(first_name)) };
     let sorted = |columns: &[String]| {
@@ -218,9 +229,8 @@ async fn describe_parquet(
         look.notes.push("no column is read as the rating: each row counts 1".to_owned());
     }
     file.values = Some(rules);
-    let kinds = parquet.id_kinds(&file)?;
-    let of_type = |kind| Some(IdLook { kind, because: "the column's type says so".to_owned() });
-    Ok(Described { file, look, ids: [of_type(kinds.0), of_type(kinds.1)], columns: columns.into_names() })
+    let ids = parquet.look_at_ids(&file)?;
+    Ok(Described { file, look, ids, columns: columns.into_names() })
 }
 
 #[cfg(test)]

@@ -37,6 +37,23 @@ fn whole_floats_are_integer_ids() {
 }
 
 #[test]
+fn parts_without_anything_in_them_are_told() {
+    let part = "userId,movieId,rating\n1,2,3\n";
+    let files = [("a.csv", part), ("b.csv", ""), ("c.csv", "\u{feff}"), ("d.csv", part)];
+    for name in ["", "*.csv"] {
+        let found = read(name, &files, DatasetSource::default()).unwrap();
+        let look = found.found.look.as_ref().unwrap();
+        assert_eq!(look.files.iter().map(|file| &*file.file).collect::<Vec<_>>(), ["a.csv", "d.csv"]);
+        assert_eq!(
+            (&look.empty_files[..], look.empty_file_count),
+            (&["b.csv", "c.csv"].map(str::to_owned)[..], 2)
+        );
+    }
+    let found = usual(part);
+    assert_eq!(found.found.look.unwrap().empty_file_count, 0);
+}
+
+#[test]
 fn rows_with_more_fields_than_columns_are_rejected() {
     let found = usual("userId,movieId,rating,timestamp\n1,1,4,0,964982703\n1,2,2,964986303\n1,3,0,5,9\n");
     assert_eq!(found.ratings, [(integer(1), integer(2), 2.0, 964_986_303)]);

@@ -24,7 +24,7 @@ fn shown(id: &str) -> String {
 
 /// The kind of a column, by its first fields and the lines they stand in: whole numbers if nearly all are. The others
 /// are bad rows then, where real text ids, such as ISBNs, have many that are not. One id that would change as a number
-/// makes all of them texts, as `007` and `7` would be one.
+/// makes all of them texts, as `007` and `7` would be one, and so does one that is too large a number.
 pub(super) fn look_at_ids<'a>(fields: impl Iterator<Item = (u64, &'a str)>, values: &Values) -> IdLook {
     let (mut read, mut texts, mut first_text) = (0, 0, None);
     let text = |because| IdLook { kind: IdKind::Text, because };
@@ -37,6 +37,13 @@ pub(super) fn look_at_ids<'a>(fields: impl Iterator<Item = (u64, &'a str)>, valu
             Some(WholeNumber::Same(_)) => {}
             Some(WholeNumber::Changed(_)) => {
                 return text(format!("{} on line {line} would change as a number", shown(field)));
+            }
+            None if is_digits(field) => {
+                return text(format!(
+                    "{} on line {line} is larger than {}, which ids that are numbers can be",
+                    shown(field),
+                    i64::MAX
+                ));
             }
             None => {
                 texts += 1;
@@ -54,6 +61,11 @@ pub(super) fn look_at_ids<'a>(fields: impl Iterator<Item = (u64, &'a str)>, valu
         },
         None => IdLook { kind: IdKind::Integer, because: format!("the first {read} are whole numbers") },
     }
+}
+
+fn is_digits(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -77,12 +89,18 @@ mod tests {
                 "'0943396042' on line 3 would change as a number",
             ),
             (&["7", "tt1"], IdKind::Text, "'tt1' on line 3 is not a whole number"),
-            (&["9223372036854775808"], IdKind::Text, "'9223372036854775808' on line 2 is not a whole number"),
+            (
+                &["9223372036854775807", "9223372036854775808"],
+                IdKind::Text,
+                "'9223372036854775808' on line 3 is larger than 9223372036854775807, which ids that are numbers can be",
+            ),
         ] {
             assert_eq!(look(ids), IdLook { kind, because: because.to_owned() });
         }
         let mut many = vec!["7"; 200];
         many[100] = "x";
         assert_eq!(look(&many).kind, IdKind::Integer);
+        many[101] = "18446744073709551615";
+        assert_eq!(look(&many).kind, IdKind::Text);
     }
 }

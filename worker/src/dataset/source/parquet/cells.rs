@@ -335,7 +335,7 @@ fn fill<T: DataType>(
 const DECIMAL_BYTES_MAX: usize = 16;
 
 /// A big-endian number in two's complement; `None` when it is empty or longer than 128 bits.
-fn big_endian(bytes: &[u8]) -> Option<i128> {
+pub(super) fn big_endian(bytes: &[u8]) -> Option<i128> {
     let fill = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
     // Bytes that only repeat the sign may be as many as they like.
     let longer = bytes.len().saturating_sub(DECIMAL_BYTES_MAX);

@@ -3,6 +3,7 @@
 
 mod cells;
 mod fetched;
+mod ids;
 mod meaning;
 mod rows;
 
@@ -22,16 +23,17 @@ use parquet::{
     },
     schema::types::ColumnDescPtr,
 };
-use shoal_common::{ids::IdKind, store::join};
+use shoal_common::store::join;
 use shoal_proto::v1::SourceFile;
 
 use self::{
     cells::{Cell, CellReader},
     fetched::Fetched,
-    meaning::{id_kind, is_plain_integer, is_readable, roles},
+    ids::look_at_ids,
+    meaning::{Role, is_plain_integer, is_readable, roles},
     rows::read_row,
 };
-use super::{SourceError, SourceFolder};
+use super::{SourceError, SourceFolder, look::IdLook};
 use crate::dataset::{
     parse::{Rules, Tally},
     row::Row,
@@ -130,13 +132,13 @@ impl ParquetFile {
         columns.iter().map(name).collect()
     }
 
-    /// What the ids in the first two of a file's columns are, if all of its columns can be read as what they are for.
+    /// What the ids are in those of a file's first two columns that have ids, if all of its columns can be read as what they are for.
     ///
     /// # Errors
     /// When one cannot.
-    pub(super) fn id_kinds(&self, file: &SourceFile) -> Result<(IdKind, IdKind), SourceError> {
-        let mut kinds = Vec::new();
-        for (&column, &role) in file.columns.iter().zip(roles(file.content())) {
+    pub(super) fn look_at_ids(&self, file: &SourceFile) -> Result<[Option<IdLook>; 2], SourceError> {
+        let mut ids = [None, None];
+        for (at, (&column, &role)) in file.columns.iter().zip(roles(file.content())).enumerate() {
             let Ok(column) = usize::try_from(column) else { continue };
             let described = self.described(column);
             if !is_readable(&described, role) {
@@ -149,10 +151,11 @@ impl ParquetFile {
                     kind,
                 });
             }
-            kinds.push(id_kind(&described));
+            if let (Role::Id, Some(ids)) = (role, ids.get_mut(at)) {
+                *ids = Some(look_at_ids(&described, &self.metadata, column));
+            }
         }
-        // The first two columns are never absent.
-        Ok((kinds[0], kinds[1]))
+        Ok(ids)
     }
 
     /// The least value of a column of plain integers, where the footer tells it of the first row group.
