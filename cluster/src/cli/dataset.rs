@@ -2,7 +2,7 @@
 
 mod generate;
 mod import;
-mod reading;
+pub(super) mod reading;
 
 use shoal_proto::v1::DatasetInfo;
 

@@ -163,7 +163,8 @@ pub(super) fn test_source(uri: &str, said: Option<&DatasetSource>, dataset: &Dat
 }
 
 /// The pairs of a held-out file, by own user row and by own item row. Rows that are no ratings are rejected as an import
-/// rejects them; ids that the data set does not have are counted; with a pair that comes again is done what the import did.
+/// rejects them; ids that the data set does not have are counted; with a pair that comes again is done what was said, or
+/// else what the import did.
 pub(super) async fn read_given(
     source: &DatasetSource,
     options: &BTreeMap<String, String>,
@@ -181,7 +182,12 @@ pub(super) async fn read_given(
         rating_min: source.rating_min,
         rating_max: source.rating_max,
     };
-    let rule = dataset.report.as_ref().map(|report| report.duplicate_rule()).unwrap_or_default();
+    let rule = match source.duplicates() {
+        DuplicateRule::Unspecified => {
+            dataset.report.as_ref().map(|report| report.duplicate_rule()).unwrap_or_default()
+        }
+        said => said,
+    };
     let pairs = (found.files.iter().map(|file| file.length_bytes).sum::<u64>() / PAIR_BYTES) as usize;
     let finding = Arc::new(Finding {
         user_blocks: RowBlocks::new(users.own_rows, pairs),

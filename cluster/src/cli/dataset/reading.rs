@@ -92,7 +92,7 @@ enum Ids {
 
 /// The unit of a number that is a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Unit {
+pub(in crate::cli) enum Unit {
     S,
     Ms,
     Us,
@@ -101,7 +101,7 @@ enum Unit {
 
 /// What becomes of a pair that comes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Duplicates {
+pub(in crate::cli) enum Duplicates {
     /// The rating with the last time counts
     Last,
     /// The rating is how often the pair comes
@@ -120,7 +120,7 @@ impl Ids {
 }
 
 impl Unit {
-    fn unit(self) -> TimeUnit {
+    pub(in crate::cli) fn unit(self) -> TimeUnit {
         match self {
             Self::S => TimeUnit::Seconds,
             Self::Ms => TimeUnit::Milliseconds,
@@ -131,13 +131,18 @@ impl Unit {
 }
 
 impl Duplicates {
-    fn rule(self) -> DuplicateRule {
+    pub(in crate::cli) fn rule(self) -> DuplicateRule {
         match self {
             Self::Last => DuplicateRule::Last,
             Self::Count => DuplicateRule::Count,
             Self::Sum => DuplicateRule::Sum,
         }
     }
+}
+
+/// Words for no value, as a flag has them: an empty one means no word.
+pub(in crate::cli) fn null_words(words: &[String]) -> NullWords {
+    NullWords { words: words.iter().filter(|word| !word.is_empty()).cloned().collect() }
 }
 
 impl ReadingArgs {
@@ -149,9 +154,7 @@ impl ReadingArgs {
             (_, true) => HeaderChoice::Absent,
             _ => HeaderChoice::Unspecified,
         };
-        let null_words = self.null_values.as_ref().map(|words| NullWords {
-            words: words.iter().filter(|word| !word.is_empty()).cloned().collect(),
-        });
+        let null_words = self.null_values.as_deref().map(null_words);
         DatasetSource {
             user_column: text(&self.user_col),
             item_column: text(&self.item_col),
