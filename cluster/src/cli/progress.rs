@@ -57,7 +57,8 @@ impl View {
             Style::Lines | Style::Silent => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(BAR_STEPS), target).with_prefix(what.to_owned());
-        let template = "{prefix} [{bar:30}] {percent:>3} %  {elapsed:>3}  {wide_msg}";
+        // Short enough for a line of 80 columns to have room for what is going on.
+        let template = "{prefix} [{bar:20}] {percent:>3} %  {elapsed:>3}  {wide_msg}";
         if let Ok(shape) = ProgressStyle::with_template(template) {
             bar.set_style(shape.progress_chars("=> "));
         }
@@ -101,12 +102,12 @@ impl View {
     }
 }
 
-/// What a job is doing, and how long the rest takes where that is known.
+/// How long the rest of a job takes where that is known, and what the job is doing: a narrow terminal cuts the end.
 pub(super) fn with_remaining(phase: &str, remaining_seconds: Option<f64>) -> String {
     match remaining_seconds {
         // Tenths would only flicker.
-        Some(seconds) if seconds < 60.0 => format!("{phase}, about {:.0} s left", seconds.max(1.0)),
-        Some(seconds) => format!("{phase}, about {} left", output::seconds(seconds)),
+        Some(seconds) if seconds < 60.0 => format!("about {:.0} s left, {phase}", seconds.max(1.0)),
+        Some(seconds) => format!("about {} left, {phase}", output::seconds(seconds)),
         None => phase.to_owned(),
     }
 }
@@ -216,8 +217,8 @@ mod tests {
             shown.push(view.bar.position());
         }
         assert_eq!(shown, [250, 500, 500, 750]);
-        assert_eq!(with_remaining("measuring", Some(12.4)), "measuring, about 12 s left");
-        assert_eq!(with_remaining("measuring", Some(245.2)), "measuring, about 4 min 05 s left");
+        assert_eq!(with_remaining("measuring", Some(12.4)), "about 12 s left, measuring");
+        assert_eq!(with_remaining("measuring", Some(245.2)), "about 4 min 05 s left, measuring");
         assert_eq!(with_remaining("measuring", None), "measuring");
     }
 }

@@ -129,7 +129,8 @@ pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
         ("GENRES", Align::Left),
         ("SIMILARITY", Align::Right),
         ("MOVIE", Align::Right),
-    ]);
+    ])
+    .flexible(&["TITLE", "GENRES"]);
     for movie in list(&answer, "similar_movies") {
         table.row([
             cell(&movie["rank"]),
@@ -196,7 +197,8 @@ pub(super) fn recommendations(answer: &Value) -> Table {
         ("RATING", Align::Right),
         ("SCORE", Align::Right),
         ("MOVIE", Align::Right),
-    ]);
+    ])
+    .flexible(&["TITLE", "GENRES"]);
     for movie in list(answer, "recommendations") {
         table.row([
             cell(&movie["rank"]),

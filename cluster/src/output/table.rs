@@ -55,6 +55,7 @@ impl From<&str> for Cell {
 pub struct Table {
     columns: Vec<(String, Align)>,
     flexible: Vec<usize>,
+    optional: Vec<usize>,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -63,18 +64,27 @@ impl Table {
     #[must_use]
     pub fn new(columns: &[(&str, Align)]) -> Self {
         let columns = columns.iter().map(|(heading, align)| ((*heading).to_owned(), *align)).collect();
-        Self { columns, flexible: Vec::new(), rows: Vec::new() }
+        Self { columns, flexible: Vec::new(), optional: Vec::new(), rows: Vec::new() }
     }
 
     /// Lets the columns of these headings give way where lines are too long: their cells are cut, and end in "…".
     #[must_use]
     pub fn flexible(mut self, headings: &[&str]) -> Self {
-        let places = self.columns.iter().enumerate();
-        self.flexible = places
-            .filter(|(_, (heading, _))| headings.contains(&heading.as_str()))
-            .map(|(at, _)| at)
-            .collect();
+        self.flexible = self.places(headings);
         self
+    }
+
+    /// Leaves the columns of these headings out where lines would still be too long: for what is said elsewhere too.
+    #[must_use]
+    pub fn optional(mut self, headings: &[&str]) -> Self {
+        self.optional = self.places(headings);
+        self
+    }
+
+    fn places(&self, headings: &[&str]) -> Vec<usize> {
+        let columns = self.columns.iter().enumerate();
+        let wanted = columns.filter(|(_, (heading, _))| headings.contains(&heading.as_str()));
+        wanted.map(|(at, _)| at).collect()
     }
 
     /// Adds a row, one cell a column. Line breaks and control characters become spaces.
@@ -98,25 +108,29 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table in lines of at most `width` columns, as far as flexible columns allow.
+    /// The table in lines of at most `width` columns, as far as flexible and optional columns allow.
     #[must_use]
     pub fn within(&self, width: usize) -> String {
         let widths = self.widths(width);
+        let is_too_wide = whole_width(widths.iter().copied()) > width;
+        let shown: Vec<usize> =
+            (0..widths.len()).filter(|at| !is_too_wide || !self.optional.contains(at)).collect();
         let headings: Vec<Cell> = self.columns.iter().map(|(heading, _)| heading.as_str().into()).collect();
         let mut text = String::new();
         for row in std::iter::once(&headings).chain(&self.rows) {
             let mut line = String::new();
             // Blanks wait for the next cell, so that none stand at a line's end.
             let mut blanks = 0;
-            for (at, cell) in row.iter().enumerate() {
-                let shown = cut(&cell.text, widths[at]);
-                let padding = widths[at] - shown.width();
+            for (place, &at) in shown.iter().enumerate() {
+                let cell = &row[at];
+                let text = cut(&cell.text, widths[at]);
+                let padding = widths[at] - text.width();
                 let right = self.columns[at].1 == Align::Right;
-                blanks += if at > 0 { GAP } else { 0 } + if right { padding } else { 0 };
-                if !shown.is_empty() {
+                blanks += if place > 0 { GAP } else { 0 } + if right { padding } else { 0 };
+                if !text.is_empty() {
                     line.push_str(&" ".repeat(blanks));
                     blanks = 0;
-                    line.push_str(&format!("{}{shown}{:#}", cell.style, cell.style));
+                    line.push_str(&format!("{}{text}{:#}", cell.style, cell.style));
                 }
                 blanks += if right { 0 } else { padding };
             }
@@ -131,8 +145,7 @@ impl Table {
             self.rows.iter().map(|row| row[at].text.width()).chain([heading.width()]).max().unwrap_or(0)
         };
         let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
-        let mut over =
-            (widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)).saturating_sub(most);
+        let mut over = whole_width(widths.iter().copied()).saturating_sub(most);
         // A column at a time, so that the widest gives way first.
         while over > 0
             && let Some(at) = self.flexible.iter().copied().max_by_key(|&at| widths[at])
@@ -143,6 +156,12 @@ impl Table {
         }
         widths
     }
+}
+
+/// Of a line with columns of these widths.
+fn whole_width(widths: impl ExactSizeIterator<Item = usize>) -> usize {
+    let gaps = GAP * widths.len().saturating_sub(1);
+    widths.sum::<usize>() + gaps
 }
 
 /// The text, or its beginning and "…" where it is wider than there is room.
@@ -201,6 +220,19 @@ mod tests {
         }
         assert!(table.within(60).contains('…') && !table.within(300).contains('…'));
         assert!(table.within(60).lines().all(|line| line == line.trim_end()));
+    }
+
+    #[test]
+    fn optional_columns_are_left_out_where_they_do_not_fit() {
+        let mut table =
+            Table::new(&[("MODEL", Align::Left), ("VERSION", Align::Left), ("TIME", Align::Right)])
+                .optional(&["VERSION"]);
+        table.row(["als", "als_model_v1_20261129_101500", "1 s"]);
+        assert_eq!(
+            table.within(43),
+            "MODEL  VERSION                       TIME\nals    als_model_v1_20261129_101500   1 s\n"
+        );
+        assert_eq!(table.within(20), "MODEL  TIME\nals     1 s\n");
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub fn worth<'a>(versions: impl IntoIterator<Item = (&'a ModelVersion, bool)>) -
         ("USERS", Align::Right),
         ("TIME", Align::Right),
         ("VERSION", Align::Left),
-    ]);
+    ])
+    // Each version was named when it was trained.
+    .optional(&["VERSION"]);
     let rows: Vec<_> = versions
         .into_iter()
         .map(|(version, kept)| {
