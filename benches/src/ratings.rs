@@ -57,6 +57,34 @@ pub struct Matrix {
     pub items: Compressed,
 }
 
+impl Matrix {
+    /// The same with the slots of either side in the order of how often they are named: the rows that are read most often lie
+    /// together. Rows of ratings stay in their order, and so do the ratings of a row.
+    #[must_use]
+    pub fn hot_first(mut self) -> Self {
+        let counts = |side: &Compressed| -> Vec<usize> {
+            side.indptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).collect()
+        };
+        // A row of one side is named as often as it has ratings.
+        let (of_users, of_items) = (counts(&self.users), counts(&self.items));
+        self.users.rename(&places_by_count(&of_items));
+        self.items.rename(&places_by_count(&of_users));
+        self
+    }
+}
+
+/// The place of each row when those with the greatest counts come first.
+fn places_by_count(counts: &[usize]) -> Vec<u32> {
+    // Rows are counted in a u32.
+    let mut order: Vec<u32> = (0..counts.len() as u32).collect();
+    order.sort_by_key(|&row| std::cmp::Reverse(counts[row as usize]));
+    let mut places = vec![0; counts.len()];
+    for (place, &row) in (0..).zip(&order) {
+        places[row as usize] = place;
+    }
+    places
+}
+
 /// Rows of ratings, one after the other.
 #[derive(Debug, Default)]
 pub struct Compressed {
@@ -88,6 +116,10 @@ impl Compressed {
             }
         }
         kept
+    }
+
+    fn rename(&mut self, places: &[u32]) {
+        self.slots.iter_mut().for_each(|slot| *slot = places[*slot as usize]);
     }
 
     /// `rows` rows of triples: row, the other side's row, rating. Within a row they stay in their order.
@@ -151,4 +183,25 @@ fn slots(ids: impl Iterator<Item = i64>) -> HashMap<i64, u32> {
     let mut ids: Vec<i64> = distinct.into_iter().collect();
     ids.sort_unstable_by_key(|&id| (EntityId::Integer(id).shard(SHARDS), id));
     ids.into_iter().zip(0..).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_most_often_is_first_and_rows_stay() {
+        let pairs = [(0, 2), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)];
+        let turned = pairs.map(|(user, item)| (item, user));
+        let side = |pairs: [(u32, u32); 6]| {
+            let mut pairs = pairs;
+            pairs.sort_unstable();
+            Compressed::from_triples(3, pairs.map(|(row, slot)| (row, slot, 1.0)).into_iter())
+        };
+        let matrix = Matrix { users: side(pairs), items: side(turned) }.hot_first();
+        // Item 2 has three ratings, item 1 two, item 0 one; so have the users.
+        assert_eq!(matrix.users.slots, [0, 1, 0, 2, 1, 0]);
+        assert_eq!(matrix.users.indptr, [0, 1, 3, 6]);
+        assert_eq!(matrix.items.slots, [0, 1, 0, 2, 1, 0]);
+    }
 }

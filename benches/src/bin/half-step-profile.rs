@@ -42,11 +42,17 @@ struct Args {
     /// Kernels to look at, by name; the fastest if none is given
     #[arg(long, value_delimiter = ',')]
     kernels: Vec<String>,
+    /// Lay the fixed side's rows in the order of how often they are read
+    #[arg(long)]
+    hot_first: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let matrix = matrix(&args.ratings)?;
+    let mut matrix = matrix(&args.ratings)?;
+    if args.hot_first {
+        matrix = matrix.hot_first();
+    }
     let gemm = gemm_rate();
     println!("gemm 1024³ {:.1} GF/s on one core", gemm / 1e9);
     let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
