@@ -1,13 +1,15 @@
 """The package implicit's ALS on a ratings file; prints one JSON object.
 
-Usage: implicit_als.py RATINGS.csv --factors 64 --iterations 4 --threads 2 [--exact] [--alpha 10 --objective]
+Usage: implicit_als.py RATINGS.csv --factors 64 --iterations 4 --threads 2 [--exact] [--alpha 10 --start FACTORS]
 Every row of the file counts as observed: with the confidence 1, or alpha times its rating. The seconds of the first
-iteration are not counted; --objective computes the objective's value after each, which takes no part in the seconds.
+iteration are not counted. With --start it begins from factors as objective.py reads them, and the objective's values are
+those of the start and after each iteration; computing them takes no part in the seconds.
 """
 
 import argparse
 import json
 import sys
+from pathlib import Path
 
 import implicit
 import numpy as np
@@ -26,7 +28,7 @@ def main():
     parser.add_argument("--exact", action="store_true", help="Cholesky instead of 3 steps of CG")
     parser.add_argument("--alpha", type=float)
     parser.add_argument("--regularization", type=float, default=0.01)
-    parser.add_argument("--objective", action="store_true")
+    parser.add_argument("--start", type=Path)
     arguments = parser.parse_args()
 
     # The package's own advice: its threads, not the BLAS's.
@@ -48,12 +50,19 @@ def main():
     )
     ends, values = [], []
 
-    def after(_iteration, elapsed, *_rest):
-        ends.append(elapsed)
-        if arguments.objective:
+    def note_objective():
+        if arguments.start:
             rows = model.user_factors, model.item_factors
             values.append(objective.objective(matrix, *rows, arguments.regularization))
 
+    def after(_iteration, elapsed, *_rest):
+        ends.append(elapsed)
+        note_objective()
+
+    if arguments.start:
+        model.user_factors = objective.factors(arguments.start / "userFactors", users)
+        model.item_factors = objective.factors(arguments.start / "itemFactors", items)
+        note_objective()
     model.fit_callback = after
     model.fit(matrix, show_progress=False)
     json.dump(

@@ -32,7 +32,7 @@ struct Args {
     /// Runs of which the median is taken
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Only the measures whose name has this in it
+    /// Only the measures whose name has this in it; results go to a file of their own
     #[arg(long)]
     only: Option<String>,
     /// Instead of the table: what each solver reaches per second of training at rank 256
@@ -56,10 +56,9 @@ fn main() -> anyhow::Result<()> {
     }
     bench.run(args.only.as_deref())?;
     println!("\n{}", bench.results.table());
-    // A part of the table would overwrite the whole one.
-    if args.only.is_none() {
-        bench.results.write(&flags.out, "train")?;
-        println!("written to '{}'", flags.out.display());
-    }
+    // A part of the table goes to a file of its own: it would overwrite the whole one.
+    let name = args.only.map_or_else(|| "train".to_owned(), |only| format!("train-{only}"));
+    bench.results.write(&flags.out, &name)?;
+    println!("written to '{}'", flags.out.join(format!("{name}.json")).display());
     Ok(())
 }
