@@ -9,8 +9,9 @@ use std::sync::{Arc, atomic::AtomicBool};
 use shoal_common::topk::{TopK, better_first};
 
 use super::{
+    item_shard::ItemShard,
     query::{ItemQuery, QueryError},
-    shard::{Hit, ItemShard},
+    top_items::Hit,
 };
 
 /// Of each shard the lists of each query; `None` for a shard that is not here.

@@ -12,10 +12,11 @@ use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
     factors::FactorPart,
+    item_shard::ItemShard,
     neighbours::{NeighbourLists, RatedItems},
     query::{ItemQuery, QueryError},
-    shard::{ItemShard, TableScores},
     source::{MODEL_ALS, MODEL_CONTENT, MODEL_ITEM_CF},
+    top_items::TableScores,
 };
 use crate::hybrid::{Blend, UNKNOWN, popularity};
 

@@ -21,14 +21,15 @@ use super::{
     error::LoadError,
     factors::{FactorPart, FactorShape},
     held::Held,
+    item_shard::ItemShard,
     neighbours::{ListShape, NeighbourLists},
     profiles::FeatureVectors,
     ratings::RatingsPart,
-    shard::{ItemShard, UserShard},
     source::{
         BlendSource, MODEL_ALS, MODEL_CONTENT, MODEL_HYBRID, MODEL_ITEM_CF, ObjectName, ShardObjects,
         VersionSource,
     },
+    user_shard::UserShard,
     version::{LoadedShard, ShardKey},
 };
 use crate::{

@@ -8,9 +8,10 @@
 use shoal_proto::v1::Objective;
 
 use super::{
+    item_shard::ItemShard,
     profiles::{FeatureVectors, Profile},
     query::{ItemQuery, QueryError},
-    shard::{ItemShard, TableScores},
+    top_items::TableScores,
 };
 
 /// What is predicted from a profile, of an item with this bias.

@@ -7,7 +7,7 @@
 //!   by their lists two of them would be nothing alike. Without a genome a vector is a few features, a fraction of a list;
 //!   with one it is 4 bytes for each genome tag more, about three times a list of the default length.
 
-use super::{query::ItemQuery, shard::ItemShard};
+use super::{item_shard::ItemShard, query::ItemQuery};
 
 /// An item, as it is compared with others.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,157 +1,23 @@
-//! One loaded shard of each side, and what it answers.
+//! The best items of a shard for queries, and what their scores are made of.
 //!
-//! Item rows with no training rating have factors that mean nothing: no list scored by factors has
-//! them. Popularity counts every rating of the data set, held out or not.
+//! Item rows with no training rating have factors that mean nothing: no list scored by factors has them.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use bytes::Bytes;
-use shoal_common::ids::EntityId;
-use shoal_proto::v1::{LookupUserReply, Objective, ScoreKind};
+use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
     blended::{Blended, SOURCES},
-    descriptions::Descriptions,
-    factors::FactorPart,
     filter::{ItemFilter, RowFilter},
-    neighbours::{NeighbourLists, RatedItems},
+    item_shard::ItemShard,
+    neighbours::NeighbourLists,
     norm,
     predicted::by_profile,
     profiles::{FeatureVectors, Profile},
-    query::{ItemQuery, QueryError, copy},
-    ratings::RatingsPart,
-    screen::Screen,
+    query::{ItemQuery, QueryError},
     top_n::{FactorRows, Scoring, Selection, predict_row, rating_base, top_n},
 };
-use crate::{
-    als::{gramian::shard_gramian, kernel::Kernel},
-    dataset::row::IdRef,
-    popularity::{Decay, Newness, Window, recent, trend},
-};
-
-/// A shard of users: their vectors and what they have rated.
-#[derive(Debug)]
-pub struct UserShard {
-    pub(super) factors: FactorPart,
-    pub(super) ratings: RatingsPart,
-    /// Of a blend: biases where its factors have none.
-    pub(super) baselines: Option<FactorPart>,
-}
-
-/// A user's side of a query.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct UserVectors<'a> {
-    /// Empty when the version lacks the objective.
-    pub ranking: &'a [f32],
-    /// Empty when the version lacks the objective.
-    pub rating: &'a [f32],
-    /// 0 when the version lacks the rating objective.
-    pub rating_bias: f32,
-    /// Global item rows the user has rated, ascending.
-    pub seen_items: &'a [u32],
-    /// How, in the same order.
-    pub ratings: &'a [f32],
-    /// Training ratings: with none the vectors mean nothing.
-    pub train_count: u32,
-}
-
-impl UserShard {
-    /// How many users.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.factors.rows()
-    }
-
-    /// The id of a row.
-    ///
-    /// # Panics
-    /// When there is no such row.
-    #[must_use]
-    pub fn id(&self, row: usize) -> IdRef<'_> {
-        self.factors.ids().get_ref(row)
-    }
-
-    /// The row of a user, if the user is of this shard.
-    #[must_use]
-    pub fn row(&self, id: &EntityId) -> Option<usize> {
-        self.factors.ids().find(id)
-    }
-
-    /// A user's vectors, if the user is of this shard.
-    #[must_use]
-    pub fn user(&self, id: &EntityId) -> Option<UserVectors<'_>> {
-        Some(self.vectors(self.row(id)?))
-    }
-
-    /// The vectors of a row.
-    ///
-    /// # Panics
-    /// When there is no such row.
-    #[must_use]
-    pub fn vectors(&self, row: usize) -> UserVectors<'_> {
-        let vector = |objective| self.factors.factors(objective).map_or(&[][..], |factors| factors.row(row));
-        let biases = self.factors.rating_biases();
-        let biases = biases.or_else(|| self.baselines.as_ref().and_then(FactorPart::rating_biases));
-        UserVectors {
-            ranking: vector(Objective::Ranking),
-            rating: vector(Objective::Rating),
-            rating_bias: biases.map_or(0.0, |biases| biases[row]),
-            seen_items: self.ratings.rated(row),
-            ratings: self.ratings.ratings(row),
-            train_count: self.factors.train_counts()[row],
-        }
-    }
-}
-
-impl UserVectors<'_> {
-    /// The user's side of a query, as a router is told.
-    #[must_use]
-    pub fn to_message(&self, with_ratings: bool) -> LookupUserReply {
-        let of_user = LookupUserReply {
-            seen_items: copy(self.seen_items),
-            ratings: if with_ratings { copy(self.ratings) } else { Bytes::new() },
-            ..LookupUserReply::default()
-        };
-        // All of this user's ratings are held out: the vectors are untrained, so the version knows
-        // no more of the user than what has been seen.
-        if self.train_count == 0 {
-            return of_user;
-        }
-        LookupUserReply {
-            known: true,
-            ranking_factors: copy(self.ranking),
-            rating_factors: copy(self.rating),
-            rating_bias: self.rating_bias,
-            ..of_user
-        }
-    }
-}
-
-/// A shard of items: their vectors, popularity, titles and genres. Clones share all of that.
-#[derive(Debug, Clone)]
-pub struct ItemShard {
-    pub(super) first_row: u32,
-    pub(super) factors: Arc<FactorPart>,
-    pub(super) ratings: Arc<RatingsPart>,
-    /// Time of the newest rating.
-    pub(super) newest: i64,
-    /// μ of the data set.
-    pub(super) rating_mean: f64,
-    pub(super) ranking_screen: Option<Arc<Screen>>,
-    pub(super) rating_screen: Option<Arc<Screen>>,
-    pub(super) ranking_norms: Arc<[f64]>,
-    pub(super) rating_norms: Arc<[f64]>,
-    /// All ratings of each row.
-    pub(super) rating_counts: Arc<[u32]>,
-    pub(super) damped_means: Arc<[f32]>,
-    pub(super) descriptions: Arc<Descriptions>,
-    /// Of a version that has them instead of factors.
-    pub(super) neighbours: Option<Arc<NeighbourLists>>,
-    /// Of a version that predicts ratings from them.
-    pub(super) vectors: Option<Arc<FeatureVectors>>,
-    /// Of a blend.
-    pub(super) blended: Option<Blended>,
-}
+use crate::popularity::{Decay, Newness, Window, recent, trend};
 
 /// One item of an answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -234,61 +100,7 @@ impl<'a> ShardFilters<'a> {
     }
 }
 
-/// An item's side of a query.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ItemVectors<'a> {
-    /// Its row in the shard.
-    pub row: usize,
-    /// Empty when the version lacks the objective.
-    pub ranking: &'a [f32],
-    /// Empty when the version lacks the objective.
-    pub rating: &'a [f32],
-    /// 0 when the version lacks the rating objective.
-    pub rating_bias: f32,
-    /// Ratings in the data set.
-    pub ratings: u32,
-    /// Training ratings.
-    pub train_count: u32,
-}
-
 impl ItemShard {
-    /// How many items.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.factors.rows()
-    }
-
-    /// The global number of a row.
-    #[must_use]
-    pub fn global_row(&self, row: usize) -> u32 {
-        // The data set's rows were checked to fit when the shard was loaded.
-        self.first_row + row as u32
-    }
-
-    /// The id of a row.
-    ///
-    /// # Panics
-    /// When there is no such row.
-    #[must_use]
-    pub fn id(&self, row: usize) -> EntityId {
-        self.factors.ids().get(row)
-    }
-
-    /// The id of a row, borrowed.
-    ///
-    /// # Panics
-    /// When there is no such row.
-    #[must_use]
-    pub fn id_ref(&self, row: usize) -> IdRef<'_> {
-        self.factors.ids().get_ref(row)
-    }
-
-    /// What people see of the rows.
-    #[must_use]
-    pub fn descriptions(&self) -> &Descriptions {
-        &self.descriptions
-    }
-
     /// The factors that a query scores a row by, or would if it scored by factors; empty when the version
     /// has none.
     ///
@@ -305,66 +117,6 @@ impl ItemShard {
         let others = [Objective::Rating, Objective::Ranking];
         let factors = [first].into_iter().chain(others).find_map(|objective| self.factors.factors(objective));
         factors.map_or(&[], |factors| factors.row(row))
-    }
-
-    /// An item's vectors, if the item is of this shard.
-    #[must_use]
-    pub fn item(&self, id: &EntityId) -> Option<ItemVectors<'_>> {
-        Some(self.vectors(self.factors.ids().find(id)?))
-    }
-
-    /// The vectors of a global row, if the row is of this shard.
-    #[must_use]
-    pub fn item_of_row(&self, global: u32) -> Option<ItemVectors<'_>> {
-        let row = global.checked_sub(self.first_row)? as usize;
-        (row < self.rows()).then(|| self.vectors(row))
-    }
-
-    fn vectors(&self, row: usize) -> ItemVectors<'_> {
-        let vector = |objective| self.factors.factors(objective).map_or(&[][..], |factors| factors.row(row));
-        ItemVectors {
-            row,
-            ranking: vector(Objective::Ranking),
-            rating: vector(Objective::Rating),
-            rating_bias: self.biases().map_or(0.0, |biases| biases[row]),
-            ratings: self.rating_counts[row],
-            train_count: self.factors.train_counts()[row],
-        }
-    }
-
-    /// The biases of the rating factors, else those of whatever has some.
-    pub(super) fn biases(&self) -> Option<&[f32]> {
-        let of_blend = || self.blended.as_ref().and_then(|blended| blended.baselines.rating_biases());
-        self.factors.rating_biases().or_else(of_blend)
-    }
-
-    /// The neighbours that ratings are predicted from.
-    pub(super) fn lists(&self) -> Option<&NeighbourLists> {
-        let of_blend = || self.blended.as_ref().map(|blended| &*blended.item_cf);
-        self.neighbours.as_deref().or_else(of_blend)
-    }
-
-    /// The part that the shard's items make of the profile of somebody who has rated these.
-    ///
-    /// # Errors
-    /// When the version makes no profiles.
-    pub fn profile_part(&self, rated: &RatedItems) -> Result<Vec<f32>, QueryError> {
-        let vectors = self.vectors.as_ref().ok_or(QueryError::NoVectors)?;
-        Ok(vectors.part(rated, self.first_row))
-    }
-
-    /// Σ q qᵀ over the shard's ranking factors; empty when the version has none.
-    #[must_use]
-    pub fn gramian(&self) -> Vec<f64> {
-        let factors = self.factors.factors(Objective::Ranking);
-        let sum = |factors: FactorRows<'_>| shard_gramian(Kernel::detect(), factors.values(), factors.rank());
-        factors.map(sum).unwrap_or_default()
-    }
-
-    /// Time of the newest rating, seconds since the epoch; 0 when no rating has a time.
-    #[must_use]
-    pub fn newest(&self) -> i64 {
-        self.newest
     }
 
     /// The best items for each of the queries, best first, all in one pass over the rows; `None` when
@@ -488,20 +240,6 @@ impl ItemShard {
                 lists.prediction_parts(row, &query.rated, rating_mean + f64::from(query.rating_bias))
             }
             _ => Vec::new(),
-        }
-    }
-
-    /// Global rows and similarities of an item's neighbours, best first, of a blend what its versions' add to
-    /// likeness; none in a version of factors.
-    #[must_use]
-    pub fn neighbours(&self, row: usize) -> Vec<(u32, f32)> {
-        match (&self.blended, &self.neighbours) {
-            (Some(blended), _) => blended.neighbours(row),
-            (None, Some(lists)) => {
-                let (rows, similarities) = lists.of(row);
-                rows.iter().copied().zip(similarities.iter().copied()).collect()
-            }
-            (None, None) => Vec::new(),
         }
     }
 
