@@ -1,11 +1,12 @@
 //! The best items of several shards for several queries, each shard in one pass: what an answer of one call, and a block
 //! of batch lists, are made of.
 //!
-//! Shards that are gone through one by one know what the ones before had: an item that scores less than a query's n-th
-//! best so far is in no list. Lists do not depend on that, nor on the other queries.
+//! A shard knows what the ones before it had, and the ones beside it so far: an item that scores less than a query's n-th
+//! best is in no list. What is left after [`BestOfShards::floors`] does not depend on that, nor on the other queries.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use shoal_common::topk::{TopK, better_first};
 
 use super::{
@@ -66,12 +67,44 @@ impl BestOfShards {
         Ok(Some(best))
     }
 
+    /// Goes through the shards on all threads of the pool; `None` when `cancelled` was set before the end.
+    ///
+    /// # Errors
+    /// When a query does not fit the version.
+    pub fn side_by_side(
+        shards: &[Option<&ItemShard>],
+        queries: &[ItemQuery],
+        rating_mean: f64,
+        cancelled: &AtomicBool,
+    ) -> Result<Option<Self>, QueryError> {
+        let best = Mutex::new(Self::new(queries));
+        let search = |shard: &Option<&ItemShard>| {
+            let Some(shard) = shard else { return Ok(Some(None)) };
+            let floors = best.lock().unwrap_or_else(PoisonError::into_inner).floors();
+            let lists = shard.top_items(queries, &floors, rating_mean, cancelled)?;
+            if let Some(lists) = &lists {
+                best.lock().unwrap_or_else(PoisonError::into_inner).note(lists);
+            }
+            Ok(lists.map(Some))
+        };
+        let lists = shards.par_iter().map(search).collect::<Result<Option<Lists>, QueryError>>()?;
+        let best = best.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(lists.map(|lists| Self { lists, ..best }))
+    }
+
     /// Adds the lists of the next shard.
-    pub fn add(&mut self, lists: Option<Vec<Vec<Hit>>>) {
-        for (found, hits) in self.found.iter_mut().zip(lists.iter().flatten()) {
-            hits.iter().for_each(|hit| found.push(hit.score, ()));
+    fn add(&mut self, lists: Option<Vec<Vec<Hit>>>) {
+        if let Some(lists) = &lists {
+            self.note(lists);
         }
         self.lists.push(lists);
+    }
+
+    /// Learns what a shard has.
+    fn note(&mut self, lists: &[Vec<Hit>]) {
+        for (found, hits) in self.found.iter_mut().zip(lists) {
+            hits.iter().for_each(|hit| found.push(hit.score, ()));
+        }
     }
 
     /// What an item must score to be in the list of each query.

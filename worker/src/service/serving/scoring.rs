@@ -8,7 +8,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use shoal_common::compute::ComputeError;
 use shoal_proto::v1::{Hits, ItemHit, KnownGenres, ScoreKind};
 use tokio::time::Instant;
@@ -20,8 +19,8 @@ use crate::serve::{BestOfShards, Hit, ItemQuery, ItemShard, LoadedVersion, Query
 /// Elements of factors in all up to which scoring takes less than handing it to another thread and back would: tens of
 /// microseconds, for which other tasks of this thread can wait.
 const HERE_ELEMENTS_MAX: usize = 1 << 20;
-/// Elements in all above which sharing the work out is quicker than what one thread saves by knowing, in each shard,
-/// what the ones before had.
+/// Elements in all above which sharing the work out is quicker than what one thread saves by knowing, in each shard, all
+/// that the ones before had.
 const PARALLEL_ELEMENTS_MIN: usize = 1 << 23;
 
 /// What a row of a query without factors counts for.
@@ -115,37 +114,19 @@ impl Work {
     /// Scores every shard, sharing the work out when there is enough of it. The best of all do not depend
     /// on how many threads there are.
     fn score(&self, cancelled: &AtomicBool) -> Result<Scored, Unscored> {
+        let shards: Vec<Option<&ItemShard>> = self.shards.iter().map(|(_, shard)| shard.as_deref()).collect();
+        let rating_mean = self.version.rating_mean;
         let best = if self.elements() < PARALLEL_ELEMENTS_MIN || rayon::current_num_threads() == 1 {
-            let shards = self.shards.iter().map(|(_, shard)| shard.as_deref());
-            let best = BestOfShards::one_by_one(shards, &self.queries, self.version.rating_mean, cancelled);
-            best.map_err(Unscored::Query)?.ok_or(Unscored::Cancelled)?
+            BestOfShards::one_by_one(shards.into_iter(), &self.queries, rating_mean, cancelled)
         } else {
-            let nothing = vec![f32::NEG_INFINITY; self.queries.len()];
-            let score = |(_, shard): &(u32, Option<Arc<ItemShard>>)| {
-                self.score_shard(shard.as_deref(), &nothing, cancelled)
-            };
-            let lists: Vec<_> = self.shards.par_iter().map(score).collect::<Result<_, _>>()?;
-            let mut best = BestOfShards::new(&self.queries);
-            lists.into_iter().for_each(|lists| best.add(lists));
-            best
+            BestOfShards::side_by_side(&shards, &self.queries, rating_mean, cancelled)
         };
+        let best = best.map_err(Unscored::Query)?.ok_or(Unscored::Cancelled)?;
         let (floors, scored) = (best.floors(), best.into_lists());
         let described = self.shards.iter().zip(scored).map(|((number, shard), lists)| {
             (*number, shard.as_ref().zip(lists).map(|(shard, lists)| self.hits(shard, &lists, &floors)))
         });
         Ok(described.collect())
-    }
-
-    /// The lists of one shard, if it is here.
-    fn score_shard(
-        &self,
-        shard: Option<&ItemShard>,
-        floors: &[f32],
-        cancelled: &AtomicBool,
-    ) -> Result<Option<Vec<Vec<Hit>>>, Unscored> {
-        let Some(shard) = shard else { return Ok(None) };
-        let lists = shard.top_items(&self.queries, floors, self.version.rating_mean, cancelled);
-        lists.map_err(Unscored::Query)?.ok_or(Unscored::Cancelled).map(Some)
     }
 
     fn hits(&self, shard: &ItemShard, lists: &[Vec<Hit>], floors: &[f32]) -> Vec<Hits> {

@@ -205,6 +205,37 @@ async fn many_queries_have_the_answers_of_each_alone() {
     worker.stop().await;
 }
 
+/// So many that threads share the shards.
+#[tokio::test]
+async fn thousands_of_queries_have_the_answers_of_each_alone() {
+    const QUERIES: usize = 5_000;
+    let world = World::new().await;
+    let (_coordinator, worker, mut client) = start(&world).await;
+    let kinds = [ScoreKind::Ranking, ScoreKind::Rating, ScoreKind::Cosine];
+    let different: Vec<TopItemsRequest> = world
+        .users
+        .iter()
+        .zip(kinds.iter().cycle())
+        .zip([1, 2, 3, 4, 5].iter().cycle())
+        .map(|((user, kind), n)| request(*kind, user, world.item(23), *n))
+        .collect();
+    let shards: Vec<u32> = vec![2, 0, 3, 1];
+    let queries: Vec<TopItemsRequest> = different.iter().cycle().take(QUERIES).cloned().collect();
+    let many = TopItemsManyRequest { version: VERSION.to_owned(), shards: shards.clone(), queries };
+    let reply = client.top_items_many(many).await.unwrap().into_inner();
+    for (at, query) in different.iter().enumerate() {
+        let alone = TopItemsRequest { shards: shards.clone(), ..query.clone() };
+        let alone = client.top_items(alone).await.unwrap().into_inner();
+        for (alone, many) in alone.shards.iter().zip(&reply.shards) {
+            assert_eq!(many.queries.len(), QUERIES);
+            for same in many.queries.iter().skip(at).step_by(different.len()) {
+                assert_eq!(same.hits, alone.hits);
+            }
+        }
+    }
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn many_lookups_have_the_answers_of_each_alone() {
     let world = World::new().await;
