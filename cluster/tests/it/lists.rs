@@ -176,7 +176,7 @@ async fn the_rows_are_the_answers_of_every_model_in_every_format() {
     let users = users(&data);
     let out = |name: &str| folder.path().join(name);
     let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let cases: [(&str, &str, &[&str], &str); 7] = [
+    let cases: [(&str, &str, &[&str], &str); 8] = [
         ("als", "parquet", &[], "model=als"),
         ("item_cf", "csv", &[], "model=item_cf"),
         ("content", "jsonl", &[], "model=content"),
@@ -186,6 +186,12 @@ async fn the_rows_are_the_answers_of_every_model_in_every_format() {
             "csv",
             &["--rank-by", "rating", "--include-seen"],
             "model=als&rank_by=rating&exclude_seen=false",
+        ),
+        (
+            "als",
+            "jsonl",
+            &["--exclude-genre", "Drama", "--exclude-id", "7"],
+            "model=als&exclude_genres=Drama&exclude_ids=7",
         ),
         ("content", "parquet", &["--rank-by", "rating"], "model=content&rank_by=rating"),
         (

@@ -7,12 +7,14 @@ use shoal_common::{
     letter_case::fold_case,
     user_query::{Answers, SOURCE_FALLBACK, score_request},
 };
-use shoal_proto::v1::{self, DatasetInfo, ListsColumn, ListsParameters, ModelVersion, RankBy, ScoreKind};
+use shoal_proto::v1::{
+    self, DatasetInfo, ListsColumn, ListsParameters, ModelVersion, Objective, RankBy, ScoreKind,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{ListsError, rows};
 use crate::serve::{
-    BestOfShards, Found, ItemFilter, ItemQuery, ItemShard, RatedItems, UserShard, VersionSource,
+    BestOfShards, Found, ItemFilter, ItemQuery, ItemShard, JoinedItems, RatedItems, UserShard, VersionSource,
 };
 
 /// Users that are ranked for together: they share each pass over the items.
@@ -25,6 +27,8 @@ const GENRES_NAMED_MAX: usize = 30;
 #[derive(Debug)]
 pub(super) struct Ranking {
     items: Vec<Arc<ItemShard>>,
+    /// All of them together, for the queries that it answers.
+    joined: Option<JoinedItems>,
     rating_mean: f64,
     /// The lowest and the highest rating.
     scale: Option<(f32, f32)>,
@@ -82,8 +86,16 @@ impl Ranking {
         check_genres(parameters.filter.as_ref(), &items)?;
         let filter = parameters.filter.clone().map(ItemFilter::try_from).transpose()?;
         let columns = rows::columns(parameters);
+        let join = |objective| JoinedItems::new(&items, objective, filter.as_ref());
+        // As requests choose: a version that was trained for ratings alone has no other order.
+        let joined = match (answers, parameters.rank_by()) {
+            (Answers::ByFactors, RankBy::Rating) => join(Objective::Rating),
+            (Answers::ByFactors, _) => join(Objective::Ranking).or_else(|| join(Objective::Rating)),
+            (Answers::ByNeighbours | Answers::ByBlend, _) => None,
+        };
         Ok(Self {
             items,
+            joined,
             rating_mean: source.empty_version().rating_mean,
             scale: (dataset.ratings > 0).then_some((dataset.rating_min as f32, dataset.rating_max as f32)),
             answers,
@@ -142,15 +154,31 @@ impl Ranking {
             queries.push(query);
             block.lists.push(UserList { row, source, items: Vec::new() });
         }
-        let shards = self.items.iter().map(|shard| Some(&**shard));
-        // A block takes milliseconds: it is between blocks that a step ends early.
-        let never = AtomicBool::new(false);
-        let best = BestOfShards::one_by_one(shards, &queries, self.rating_mean, &never)?;
-        let merged = best.ok_or(ListsError::Cancelled)?.merged(&self.items, &queries);
-        for (list, items) in block.lists.iter_mut().zip(merged) {
+        let ranked = self.ranked(queries)?;
+        for (list, items) in block.lists.iter_mut().zip(ranked) {
             list.items = items;
         }
         Ok(block)
+    }
+
+    /// The list of each query.
+    fn ranked(&self, queries: Vec<ItemQuery>) -> Result<Vec<Vec<Found>>, ListsError> {
+        // A block takes milliseconds: it is between blocks that a step ends early.
+        let never = AtomicBool::new(false);
+        let is_joined = |query: &ItemQuery| self.joined.as_ref().is_some_and(|joined| joined.answers(query));
+        let order: Vec<bool> = queries.iter().map(is_joined).collect();
+        let (of_joined, of_shards): (Vec<_>, Vec<_>) = queries.into_iter().partition(is_joined);
+        let by_joined = match &self.joined {
+            Some(joined) => joined.top_items(&of_joined, self.rating_mean, &never)?,
+            None => Some(Vec::new()),
+        };
+        let shards = self.items.iter().map(|shard| Some(&**shard));
+        let best = BestOfShards::one_by_one(shards, &of_shards, self.rating_mean, &never)?;
+        let by_shards = best.ok_or(ListsError::Cancelled)?.merged(&self.items, &of_shards);
+        let (mut by_joined, mut by_shards) =
+            (by_joined.ok_or(ListsError::Cancelled)?.into_iter(), by_shards.into_iter());
+        let next = |joined: bool| if joined { by_joined.next() } else { by_shards.next() };
+        Ok(order.into_iter().filter_map(next).collect())
     }
 
     /// What somebody has rated as a profile: the shards' parts, added in the order of shards.

@@ -26,7 +26,7 @@ use parquet::{
     data_type::ByteArray,
     errors::ParquetError,
     file::{properties::WriterProperties, writer::SerializedFileWriter},
-    schema::parser::parse_message_type,
+    schema::{parser::parse_message_type, types::ColumnPath},
 };
 use serde::ser::{SerializeMap as _, Serializer as _};
 use shoal_proto::v1::{DatasetInfo, IdKind, ListsColumn, ListsFormat, ListsParameters};
@@ -366,7 +366,15 @@ impl ParquetRows {
         let fields: Vec<String> =
             columns.iter().map(|(column, values)| values.described(name(*column))).collect();
         let schema = Arc::new(parse_message_type(&format!("message lists {{ {} }}", fields.join(" ")))?);
-        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        // Scores hardly ever repeat: a dictionary of them is as long as the column, and thrown away.
+        let floats = [ListsColumn::Score, ListsColumn::PredictedRating];
+        let properties = floats.iter().fold(
+            WriterProperties::builder().set_compression(Compression::SNAPPY),
+            |properties, column| {
+                properties.set_column_dictionary_enabled(ColumnPath::from(name(*column)), false)
+            },
+        );
+        let properties = properties.build();
         let writer = SerializedFileWriter::new(BufWriter::new(file), schema, Arc::new(properties))?;
         Ok(Self { writer, columns, gathered: 0 })
     }
