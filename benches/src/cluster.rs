@@ -112,8 +112,21 @@ impl Cluster {
     /// # Errors
     /// When the import fails.
     pub fn import(&self, source: &Path, name: &str) -> anyhow::Result<(f64, Value)> {
+        self.import_with(source, name, &[])
+    }
+
+    /// The same with the titles, tags and genome that lie beside the ratings.
+    ///
+    /// # Errors
+    /// When the import fails.
+    pub fn import_with_neighbours(&self, source: &Path, name: &str) -> anyhow::Result<(f64, Value)> {
+        self.import_with(source, name, &["--with-neighbours"])
+    }
+
+    fn import_with(&self, source: &Path, name: &str, flags: &[&str]) -> anyhow::Result<(f64, Value)> {
         let started = Instant::now();
-        let job = self.json(&["dataset", "import", &source.display().to_string(), "--name", name])?;
+        let source = source.display().to_string();
+        let job = self.json(&[&["dataset", "import", &source, "--name", name][..], flags].concat())?;
         Ok((started.elapsed().as_secs_f64(), job))
     }
 
@@ -168,25 +181,41 @@ impl Cluster {
             let killed = Command::new("kill").args(["-KILL", &worker.pid().to_string()]).status()?;
             anyhow::ensure!(killed.success(), "process {} cannot be ended", worker.pid());
         }
-        let give_up_at = Instant::now() + START_PATIENCE;
         let is_new = |workers: &[Process]| workers.iter().zip(&before).all(|(a, b)| a.pid() != b.pid());
         // Whoever has not beaten yet is still counted as it was before.
         let seen_at = Instant::now() + LEASE;
-        loop {
-            if Instant::now() >= seen_at && is_new(&self.workers()?) {
-                let shards = &self.json(&["status"])?["shards"];
-                if shards["total"] == shards["fully_replicated"] {
-                    return Ok(());
-                }
-            }
+        self.wait_until(START_PATIENCE, || {
+            Ok(Instant::now() >= seen_at && is_new(&self.workers()?) && self.serves()?)
+        })
+    }
+
+    /// Waits until each shard of what is live is loaded by as many workers as should have it, at most this long.
+    ///
+    /// # Errors
+    /// When it takes longer.
+    pub fn wait_until_served(&self, patience: Duration) -> anyhow::Result<()> {
+        self.wait_until(patience, || self.serves())
+    }
+
+    /// Whether something is served, and each shard of it by as many workers as should.
+    fn serves(&self) -> anyhow::Result<bool> {
+        let shards = &self.json(&["status"])?["shards"];
+        Ok(shards["total"].as_u64() > Some(0) && shards["total"] == shards["fully_replicated"])
+    }
+
+    fn wait_until(
+        &self,
+        patience: Duration,
+        mut is_so: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let give_up_at = Instant::now() + patience;
+        while !is_so()? {
             if Instant::now() >= give_up_at {
-                bail!(
-                    "the workers do not serve again after {START_PATIENCE:?}; see '{}'",
-                    self.dir.display()
-                );
+                bail!("the workers do not serve after {patience:?}; see '{}'", self.dir.display());
             }
             pause();
         }
+        Ok(())
     }
 
     /// The most memory that each worker has had resident so far, in bytes.

@@ -1,4 +1,4 @@
-//! Curves of a quality over time: JSON for comparing, a plot for looking.
+//! Curves of one figure over another: JSON for comparing, a plot for looking.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -7,27 +7,40 @@ use serde_json::{Value, json};
 
 use crate::{machine, results::escape};
 
-/// What one contestant reached, and when.
+/// A contestant's figures.
 #[derive(Debug, Clone)]
 pub struct Curve {
     /// Whose.
     pub name: String,
-    /// Seconds and what was reached by then, in order.
+    /// Places on the horizontal axis and the figure at each, in order.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Several curves of the same quality.
+/// How numbers are spread over both axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spacing {
+    /// Equal differences are equally far apart.
+    Linear,
+    /// Equal ratios are; every number has to be above 0.
+    Logarithmic,
+}
+
+/// Several curves of the same figure.
 #[derive(Debug, Clone)]
 pub struct Curves {
     /// What is plotted, for the heading.
     pub title: String,
+    /// What lies along the horizontal axis.
+    pub along: &'static str,
+    /// Of both axes.
+    pub spacing: Spacing,
     /// What was measured on.
     pub about: Value,
     /// Each contestant's.
     pub curves: Vec<Curve>,
 }
 
-const COLOURS: [&str; 5] = ["#2a7f9e", "#d1603d", "#5b8c3a", "#7d5ba6", "#b08900"];
+const COLOURS: [&str; 6] = ["#2a7f9e", "#d1603d", "#5b8c3a", "#7d5ba6", "#b08900", "#444444"];
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
 /// Room left of and below the axes, and on the other two sides.
@@ -36,28 +49,63 @@ const TICKS: u32 = 5;
 
 /// From numbers to places in the picture.
 struct Frame {
-    seconds_max: f64,
+    spacing: Spacing,
+    along: (f64, f64),
     values: (f64, f64),
 }
 
 impl Frame {
-    fn of(curves: &[Curve]) -> Self {
+    fn of(curves: &[Curve], spacing: Spacing) -> Self {
         let points = || curves.iter().flat_map(|curve| &curve.points);
-        let low = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
-        let high = points().map(|point| point.1).fold(f64::NEG_INFINITY, f64::max);
-        let seconds_max = points().map(|point| point.0).fold(f64::MIN_POSITIVE, f64::max);
+        let span = |number: fn(&(f64, f64)) -> f64| {
+            let numbers = || points().map(number);
+            (numbers().fold(f64::INFINITY, f64::min), numbers().fold(f64::NEG_INFINITY, f64::max))
+        };
+        let (mut along, mut values) = (span(|point| point.0), span(|point| point.1));
+        if spacing == Spacing::Linear {
+            along.0 = 0.0;
+        }
         // Of curves that are flat, or none, a frame can be drawn too.
-        let values = if low < high { (low, high) } else { (0.0, 1.0) };
-        Self { seconds_max, values }
+        for span in [&mut along, &mut values] {
+            if !(span.0 < span.1) {
+                *span = if spacing == Spacing::Linear { (0.0, 1.0) } else { (1.0, 10.0) };
+            }
+        }
+        Self { spacing, along, values }
     }
 
-    fn x(&self, seconds: f64) -> f64 {
-        MARGINS.0 + (WIDTH - MARGINS.0 - MARGINS.1) * seconds / self.seconds_max
+    /// How far along a span a number lies, 0 to 1.
+    fn share(&self, (low, high): (f64, f64), number: f64) -> f64 {
+        match self.spacing {
+            Spacing::Linear => (number - low) / (high - low),
+            Spacing::Logarithmic => (number / low).ln() / (high / low).ln(),
+        }
     }
 
-    fn y(&self, value: f64) -> f64 {
-        let (low, high) = self.values;
-        HEIGHT - MARGINS.0 - (HEIGHT - MARGINS.0 - MARGINS.1) * (value - low) / (high - low)
+    /// The number that lies so far along a span.
+    fn number(&self, (low, high): (f64, f64), share: f64) -> f64 {
+        match self.spacing {
+            Spacing::Linear => low + (high - low) * share,
+            Spacing::Logarithmic => low * (high / low).powf(share),
+        }
+    }
+
+    fn x(&self, number: f64) -> f64 {
+        MARGINS.0 + (WIDTH - MARGINS.0 - MARGINS.1) * self.share(self.along, number)
+    }
+
+    fn y(&self, number: f64) -> f64 {
+        HEIGHT - MARGINS.0 - (HEIGHT - MARGINS.0 - MARGINS.1) * self.share(self.values, number)
+    }
+
+    /// A number beside an axis.
+    fn label(&self, number: f64, decimals: usize) -> String {
+        match self.spacing {
+            Spacing::Linear => format!("{number:.decimals$}"),
+            Spacing::Logarithmic if number >= 1e6 => format!("{:.1} M", number / 1e6),
+            Spacing::Logarithmic if number >= 1e4 => format!("{:.0} k", number / 1e3),
+            Spacing::Logarithmic => format!("{number:.0}"),
+        }
     }
 }
 
@@ -67,13 +115,11 @@ impl Curves {
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&self, folder: &Path, name: &str) -> anyhow::Result<()> {
-        let curves: Vec<Value> = self
-            .curves
-            .iter()
-            .map(|curve| json!({ "name": curve.name, "seconds_and_value": curve.points }))
-            .collect();
+        let curves: Vec<Value> =
+            self.curves.iter().map(|curve| json!({ "name": curve.name, "points": curve.points })).collect();
         let whole = json!({
-            "machine": machine::describe(), "title": self.title, "about": self.about, "curves": curves,
+            "machine": machine::describe(), "title": self.title, "along": self.along, "about": self.about,
+            "curves": curves,
         });
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make '{}'", folder.display()))?;
         std::fs::write(folder.join(format!("{name}.json")), format!("{whole:#}\n"))?;
@@ -82,7 +128,7 @@ impl Curves {
     }
 
     fn plot(&self) -> String {
-        let frame = Frame::of(&self.curves);
+        let frame = Frame::of(&self.curves, self.spacing);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
              font-family=\"sans-serif\" font-size=\"13\">\n\
@@ -90,13 +136,13 @@ impl Curves {
              <text x=\"10\" y=\"20\" font-weight=\"bold\">{}</text>\n",
             escape(&self.title)
         );
-        axes(&frame, &mut svg);
+        axes(&frame, self.along, &mut svg);
         for (place, curve) in self.curves.iter().enumerate() {
             let colour = COLOURS[place % COLOURS.len()];
             let points: Vec<String> = curve
                 .points
                 .iter()
-                .map(|&(seconds, value)| format!("{:.1},{:.1}", frame.x(seconds), frame.y(value)))
+                .map(|&(along, value)| format!("{:.1},{:.1}", frame.x(along), frame.y(value)))
                 .collect();
             // Writing to a string does not fail.
             let _ = writeln!(
@@ -122,13 +168,14 @@ impl Curves {
 }
 
 /// Both axes with their numbers.
-fn axes(frame: &Frame, svg: &mut String) {
+fn axes(frame: &Frame, along: &str, svg: &mut String) {
     let (left, bottom) = (MARGINS.0, HEIGHT - MARGINS.0);
     // Writing to a string does not fail.
     let _ = writeln!(
         svg,
         "<path d=\"M{left} {MARGIN} V{bottom} H{right}\" fill=\"none\" stroke=\"black\"/>\
-         <text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">seconds of training</text>",
+         <text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{}</text>",
+        escape(along),
         MARGIN = MARGINS.1,
         right = WIDTH - MARGINS.1,
         middle = WIDTH / 2.0,
@@ -136,13 +183,14 @@ fn axes(frame: &Frame, svg: &mut String) {
     );
     for tick in 0..=TICKS {
         let share = f64::from(tick) / f64::from(TICKS);
-        let seconds = frame.seconds_max * share;
-        let value = frame.values.0 + (frame.values.1 - frame.values.0) * share;
+        let (along, value) = (frame.number(frame.along, share), frame.number(frame.values, share));
         let _ = writeln!(
             svg,
-            "<text x=\"{x:.1}\" y=\"{under}\" text-anchor=\"middle\">{seconds:.1}</text>\
-             <text x=\"{beside}\" y=\"{y:.1}\" text-anchor=\"end\">{value:.4}</text>",
-            x = frame.x(seconds),
+            "<text x=\"{x:.1}\" y=\"{under}\" text-anchor=\"middle\">{}</text>\
+             <text x=\"{beside}\" y=\"{y:.1}\" text-anchor=\"end\">{}</text>",
+            frame.label(along, 1),
+            frame.label(value, 4),
+            x = frame.x(along),
             under = bottom + 18.0,
             beside = left - 6.0,
             y = frame.y(value) + 4.0,
@@ -155,7 +203,21 @@ mod tests {
     use super::*;
 
     fn curves(curves: Vec<Curve>) -> Curves {
-        Curves { title: "a < b".to_owned(), about: Value::Null, curves }
+        let title = "a < b".to_owned();
+        Curves { title, along: "seconds", spacing: Spacing::Linear, about: Value::Null, curves }
+    }
+
+    #[test]
+    fn equal_ratios_are_equally_far_apart_where_that_is_asked_for() {
+        let points = vec![(10.0, 3.0), (100.0, 30.0), (1_000.0, 300.0)];
+        let frame = Frame::of(&[Curve { name: String::new(), points }], Spacing::Logarithmic);
+        let apart = |place: &dyn Fn(f64) -> f64, numbers: [f64; 3]| {
+            let [a, b, c] = numbers.map(place);
+            ((b - a).abs() - (c - b).abs()).abs() < 1e-9 && (a - c).abs() > 300.0
+        };
+        assert!(apart(&|number| frame.x(number), [10.0, 100.0, 1_000.0]));
+        assert!(apart(&|number| frame.y(number), [3.0, 30.0, 300.0]));
+        assert!((frame.number(frame.along, 0.5) - 100.0).abs() < 1e-9);
     }
 
     #[test]
@@ -187,7 +249,10 @@ mod tests {
     #[test]
     fn flat_or_missing_curves_are_drawn_without_infinite_numbers() {
         let flat = Curve { name: "flat".to_owned(), points: vec![(1.0, 0.5), (2.0, 0.5)] };
-        for drawn in [curves(vec![flat]), curves(Vec::new())] {
+        let spacings = [Spacing::Linear, Spacing::Logarithmic];
+        let drawn = spacings
+            .map(|spacing| [vec![flat.clone()], Vec::new()].map(|drawn| Curves { spacing, ..curves(drawn) }));
+        for drawn in drawn.iter().flatten() {
             let plot = drawn.plot();
             assert!(!plot.contains("NaN") && !plot.contains("inf"), "{plot}");
         }

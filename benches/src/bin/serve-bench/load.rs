@@ -21,6 +21,25 @@ const HALVINGS: usize = 3;
 /// No rate above this is tried.
 const RATE_MAX: f64 = 50_000.0;
 
+/// What is asked in a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// The best movies for users.
+    Recommend,
+    /// Movies like movies that are in users' lists.
+    Similar,
+}
+
+impl Route {
+    /// As in the path.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Recommend => "recommend",
+            Self::Similar => "similar",
+        }
+    }
+}
+
 /// Makes loads.
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -33,6 +52,8 @@ pub(crate) struct Load {
 /// One load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
+    /// What is asked.
+    pub(crate) route: Route,
     pub(crate) rate: f64,
     pub(crate) seconds: u32,
     /// Requests under way at a time.
@@ -55,16 +76,17 @@ impl Load {
         Ok(Self { shoal: shoal.to_owned(), users: list, logs, seconds: seconds.max(1) })
     }
 
-    /// The shape of a load at this rate.
+    /// The shape of a load of recommendations at this rate.
     pub(crate) fn shape(&self, rate: f64) -> Shape {
-        Shape { rate, seconds: self.seconds, concurrency: 256 }
+        Shape { route: Route::Recommend, rate, seconds: self.seconds, concurrency: 256 }
     }
 
-    /// Asks a service for recommendations and returns what the simulator prints.
+    /// Asks a service and returns what the simulator prints.
     pub(crate) fn run(&self, url: &str, shape: Shape, parameters: &[&str]) -> anyhow::Result<Value> {
         let mut command = Command::new(&self.shoal);
         command
-            .args(["simulate", "--json", "--url", url, "--mix", "recommend=1", "--unknown", "0"])
+            .args(["simulate", "--json", "--url", url, "--unknown", "0"])
+            .args(["--mix", &format!("{}=1", shape.route.name())])
             .args(["--popularity", "uniform", "--timeout", "120"])
             .args(["--rate", &shape.rate.to_string(), "--duration", &shape.seconds.to_string()])
             .args(["--concurrency", &shape.concurrency.to_string()])
@@ -73,7 +95,12 @@ impl Load {
             .arg(&self.users)
             // A folder each: loads of the same second would name the same files.
             .arg("--logs")
-            .arg(self.logs.join(format!("{}-{:.0}", url.rsplit(':').next().unwrap_or_default(), shape.rate)))
+            .arg(self.logs.join(format!(
+                "{}-{}-{:.0}",
+                url.rsplit(':').next().unwrap_or_default(),
+                shape.route.name(),
+                shape.rate
+            )))
             .stdin(Stdio::null());
         let output = command.output().with_context(|| format!("cannot run '{}'", self.shoal.display()))?;
         // It exits with 1 when an objective is missed, which is a figure like any other here.
@@ -87,12 +114,14 @@ impl Load {
     pub(crate) fn most(
         &self,
         url: &str,
+        route: Route,
         first: f64,
         parameters: &[&str],
     ) -> anyhow::Result<(f64, Vec<Value>)> {
         let mut tried = Vec::new();
         let mut bears = |rate: f64| -> anyhow::Result<bool> {
-            let found = self.run(url, self.shape(rate.round()), parameters)?;
+            let shape = Shape { route, ..self.shape(rate.round()) };
+            let found = self.run(url, shape, parameters)?;
             let borne = is_borne(&found);
             println!("    {rate:.0}/s: p99 {:.1} ms, {borne}", number(&found, "/latency/p99") * 1e3);
             tried.push(serde_json::json!({
@@ -118,7 +147,8 @@ pub(crate) fn number(found: &Value, path: &str) -> f64 {
     found.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN)
 }
 
-fn is_borne(found: &Value) -> bool {
+/// Whether p99 stays below 50 ms, nearly all answers are right and the rate is kept.
+pub(crate) fn is_borne(found: &Value) -> bool {
     number(found, "/latency/p99") < P99_MAX
         && number(found, "/requests/success_rate") >= SUCCESS_MIN
         && number(found, "/requests/actual_rate") >= RATE_MIN * number(found, "/configuration/rate")

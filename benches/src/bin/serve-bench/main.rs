@@ -3,6 +3,7 @@
 //! ```text
 //! cargo build --release && cargo run --release -p shoal-benches --bin serve-bench
 //! benches/peers/setup.sh DIR && cargo run --release -p shoal-benches --bin serve-bench -- --peers DIR
+//! cargo run --release -p shoal-benches --bin serve-bench -- --peers DIR --sizes 27k,1m,5m    # growing catalogues instead
 //! ```
 //!
 //! Three workers and a router, no cache, factors of rank 64 trained on data of MovieLens 20M's shape; the peers
@@ -12,15 +13,18 @@
 
 mod load;
 mod measures;
+mod sizes;
 mod stages;
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use shoal_benches::{data, flags::Flags, peers::Peers, results::Results};
 
 use load::Load;
 use measures::{Bench, Served};
+use sizes::{Size, Sizes};
 
 /// Measures serving at the size of MovieLens 20M.
 #[derive(Debug, clap::Parser)]
@@ -34,6 +38,16 @@ struct Args {
     /// Seconds of each load
     #[arg(long, default_value_t = 5)]
     seconds: u32,
+    /// Measure recommend and similar over catalogues of these sizes instead, beside faiss; their clusters are kept below
+    /// --work and take up to 10 GB each
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SIZE")]
+    sizes: Vec<Size>,
+    /// Make the catalogues and the indexes of --sizes, measure nothing
+    #[arg(long, requires = "sizes")]
+    prepare: bool,
+    /// Build HNSW of five million items too, which takes half an hour
+    #[arg(long, requires = "sizes")]
+    large_hnsw: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,6 +55,11 @@ fn main() -> anyhow::Result<()> {
     let flags = &args.flags;
     let shoal = flags.shoal()?;
     let peers = args.peers.as_deref().map(Peers::open).transpose()?;
+    if !args.sizes.is_empty() {
+        let peers = peers.as_ref().context("--sizes needs --peers")?;
+        let Args { seconds, large_hnsw, prepare: only_prepare, .. } = args;
+        return Sizes { flags, peers, seconds, large_hnsw, only_prepare }.run(&args.sizes);
+    }
     let work = flags.work()?;
     println!("preparing {} ratings in '{}'", flags.ratings, work.display());
     let files = data::prepare(&work, &flags.data())?;

@@ -15,7 +15,7 @@ use shoal_benches::{
 };
 
 use crate::{
-    load::{Load, Shape, number},
+    load::{Load, Route, Shape, number},
     stages::{Times, stages},
 };
 
@@ -47,7 +47,7 @@ impl Served {
         let settings =
             ["router.cache_entries=0", "node.metrics_listen=\"127.0.0.1:0\"", "worker.training_threads=1"];
         let cluster = Cluster::start_with(shoal, &dir, WORKERS, &settings)?;
-        cluster.import(&files.ratings, "ratings")?;
+        cluster.import_with_neighbours(&files.ratings, "ratings")?;
         let flags = ["--rank", "64", "--iterations", "4", "--test-ratio", "0", "--promote"];
         let job = cluster.train("ratings", &flags)?;
         let version = job["model_version"].as_str().context("the training names no version")?;
@@ -73,11 +73,11 @@ impl Bench {
     pub(crate) fn run(&mut self) -> anyhow::Result<()> {
         let url = self.served.url.clone();
         // Connections, caches and clocks.
-        self.load.run(&url, Shape { rate: 101.0, seconds: 3, concurrency: 256 }, &PARAMETERS)?;
+        self.load.run(&url, Shape { seconds: 3, ..self.load.shape(101.0) }, &PARAMETERS)?;
         println!("\n== latency at {RATE} requests/s");
         self.latency(&url)?;
         println!("\n== the most requests/s with p99 < 50 ms");
-        let (most, tried) = self.load.most(&url, 500.0, &PARAMETERS)?;
+        let (most, tried) = self.load.most(&url, Route::Recommend, 500.0, &PARAMETERS)?;
         self.results.add(
             "requests/s with p99 < 50 ms",
             most,
@@ -100,7 +100,7 @@ impl Bench {
         let after = Times::read(&self.served.metrics)?;
         let detail = json!({
             "requests": found["requests"], "latency": found["latency"], "answers": found["answers"],
-            "stages_us": stages(&before, &after, number(&found, "/latency/mean") * 1e6),
+            "stages_us": stages(&before, &after, Route::Recommend, number(&found, "/latency/mean") * 1e6),
         });
         for (name, path, target) in [
             ("recommend n=10 at 300/s: p50, ms", "/latency/p50", 2.0),
@@ -115,8 +115,8 @@ impl Bench {
     fn numpy(&mut self, peers: &Peers, most: f64) -> anyhow::Result<()> {
         let arguments = [self.served.export.display().to_string(), self.served.movies.display().to_string()];
         let server = peers.serve("fastapi_numpy.py", &arguments.each_ref().map(String::as_str))?;
-        self.load.run(server.url(), Shape { rate: 51.0, seconds: 3, concurrency: 256 }, &[])?;
-        let (theirs, tried) = self.load.most(server.url(), 200.0, &[])?;
+        self.load.run(server.url(), Shape { seconds: 3, ..self.load.shape(51.0) }, &[])?;
+        let (theirs, tried) = self.load.most(server.url(), Route::Recommend, 200.0, &[])?;
         let detail = json!({ "shoal": most, "numpy": theirs, "tried": tried });
         self.results.add(
             "requests/s with p99 < 50 ms over FastAPI and numpy's",
@@ -131,7 +131,7 @@ impl Bench {
     fn spark(&mut self, peers: &Peers, most: f64) -> anyhow::Result<()> {
         let arguments = [self.served.spark.display().to_string(), self.served.movies.display().to_string()];
         let server = peers.serve("fastapi_spark.py", &arguments.each_ref().map(String::as_str))?;
-        let shape = |seconds| Shape { rate: SLOW_RATE, seconds, concurrency: SLOW_CONCURRENCY };
+        let shape = |seconds| Shape { seconds, concurrency: SLOW_CONCURRENCY, ..self.load.shape(SLOW_RATE) };
         // Its compiler warms up.
         self.load.run(server.url(), Shape { rate: 2.0, ..shape(5) }, &[])?;
         let found = self.load.run(server.url(), shape(2 * self.load.shape(SLOW_RATE).seconds), &[])?;

@@ -9,6 +9,8 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use crate::load::Route;
+
 /// The sums and counts of the histograms that are looked at, by name and label.
 #[derive(Debug, Default)]
 pub(crate) struct Times(BTreeMap<String, (f64, f64)>);
@@ -52,18 +54,22 @@ impl Times {
 }
 
 /// The stages of a request between two readings, in microseconds; `client_us` is what clients saw on average.
-pub(crate) fn stages(before: &Times, after: &Times, client_us: f64) -> Value {
+pub(crate) fn stages(before: &Times, after: &Times, route: Route, client_us: f64) -> Value {
     let mean = |name: &str| after.mean_us(before, name);
-    let router = mean("shoal_router_request_seconds/recommend");
+    let router = mean(&format!("shoal_router_request_seconds/{}", route.name()));
     let (lookup, top_items) =
         (mean("shoal_router_call_seconds/lookup"), mean("shoal_router_call_seconds/top_items"));
-    let (worker_lookup, worker_top_items) =
-        (mean("shoal_worker_query_seconds/lookup_user"), mean("shoal_worker_query_seconds/ranking"));
+    let (looking_up, scoring) = match route {
+        Route::Recommend => ("lookup_user", "ranking"),
+        Route::Similar => ("lookup_item", "cosine"),
+    };
+    let worker = |kind: &str| mean(&format!("shoal_worker_query_seconds/{kind}"));
+    let (worker_lookup, worker_top_items) = (worker(looking_up), worker(scoring));
     let parts = [
         ("client, its connection and waiting for its own turn", client_us - router),
         ("router: HTTP, merge and JSON", router - lookup - top_items),
-        ("between router and the user's worker", lookup - worker_lookup),
-        ("worker: looking the user up", worker_lookup),
+        ("between router and the worker of who or what is asked about", lookup - worker_lookup),
+        ("worker: looking that up", worker_lookup),
         ("between router and three workers, the slowest of them", top_items - worker_top_items),
         ("worker: scoring and titles, on average", worker_top_items),
     ];

@@ -1,7 +1,7 @@
 //! What each solver reaches per second of training, at a rank where an exact row is dear.
 
 use serde_json::json;
-use shoal_benches::curves::{Curve, Curves};
+use shoal_benches::curves::{Curve, Curves, Spacing};
 
 use crate::measures::{Bench, THREADS, of_sweeps, solve_seconds};
 
@@ -46,6 +46,8 @@ pub(crate) fn curves(bench: &Bench) -> anyhow::Result<Curves> {
     }
     Ok(Curves {
         title: format!("ndcg@20 over seconds of training, implicit, rank {RANK}"),
+        along: "seconds of training",
+        spacing: Spacing::Linear,
         about: json!({
             "ratings": bench.spec.ratings, "users": bench.spec.users, "items": bench.spec.items,
             "test_ratio": 0.1, "users_measured": USERS, "threads": THREADS,
