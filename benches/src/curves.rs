@@ -67,7 +67,8 @@ impl Frame {
         }
         // Of curves that are flat, or none, a frame can be drawn too.
         for span in [&mut along, &mut values] {
-            if !(span.0 < span.1) {
+            let is_wide = span.0 < span.1;
+            if !is_wide {
                 *span = if spacing == Spacing::Linear { (0.0, 1.0) } else { (1.0, 10.0) };
             }
         }
