@@ -63,21 +63,21 @@ impl Blend {
         rank(self.weights(), |source| self.level(source, score(source)))
     }
 
-    /// Offers the items of a shard, less `exclude` (global rows, ascending), to a list, with the scores of
+    /// Offers those of a shard's items that `admits` (by place in the shard) to a list, with the scores of
     /// [`Blend::scores`]. Few of them are computed: a weighted mean of levels reaches no more than the highest of
     /// them, so an item that no source lifts to what the list asks for is passed over. `models` are as there; scores of
-    /// excluded items are overwritten. `first_row` is the global row of the first item.
+    /// excluded items are overwritten.
     ///
     /// # Panics
     /// As [`Blend::scores`].
     pub fn offer(
         &self,
         models: &mut [impl AsRef<[f32]> + AsMut<[f32]>],
-        train_counts: &[u32],
-        first_row: u32,
-        exclude: &[u32],
+        items: OfferedItems<'_>,
+        admits: impl Fn(usize) -> bool,
         top: &mut TopK<u32>,
     ) {
+        let OfferedItems { first_row, train_counts, exclude, floor } = items;
         let rows = first_row..first_row + train_counts.len() as u32;
         let excluded = exclude.partition_point(|&row| row < rows.start)..;
         let excluded = &exclude[excluded.start..exclude.partition_point(|&row| row < rows.end)];
@@ -92,8 +92,9 @@ impl Blend {
         for begin in (0..train_counts.len()).step_by(CHUNK) {
             let end = (begin + CHUNK).min(train_counts.len());
             // A list that is not full has another threshold than the last one only when it becomes full.
-            if threshold.to_bits() != top.threshold().to_bits() {
-                threshold = top.threshold();
+            let asked = top.threshold().max(floor);
+            if threshold.to_bits() != asked.to_bits() {
+                threshold = asked;
                 popular_from = self.bars(models, threshold, &mut bars);
             }
             let mut lifted = [false; CHUNK];
@@ -112,7 +113,8 @@ impl Blend {
                 let row = first_row + item as u32;
                 let score = self.score(models, train_counts, item);
                 // A tie with the worst kept entry loses, because rows come in ascending order.
-                if score > top.threshold() && excluded.binary_search(&row).is_err() {
+                let is_wanted = score > top.threshold() && score >= floor;
+                if is_wanted && excluded.binary_search(&row).is_err() && admits(item) {
                     top.push(score, row);
                 }
             }
@@ -141,6 +143,19 @@ impl Blend {
         }
         if weighted(models.len()) { bar(models.len()) } else { f32::INFINITY }
     }
+}
+
+/// The items of a shard as they are offered to a list.
+#[derive(Debug, Clone, Copy)]
+pub struct OfferedItems<'a> {
+    /// Global row of the first.
+    pub first_row: u32,
+    /// Training ratings of each.
+    pub train_counts: &'a [u32],
+    /// Global rows that are not listed, ascending.
+    pub exclude: &'a [u32],
+    /// Items that score less are of no interest; −∞ when there are none.
+    pub floor: f32,
 }
 
 /// Items that are compared at once with what a list asks for.
@@ -190,6 +205,8 @@ mod tests {
             first in 0_usize..300,
             length in 1_usize..25,
             unit in prop::sample::select(&[0.25_f32, 1.0 / 3.0][..]),
+            left_out in prop::sample::select(&[2_u32, 3, 1_000][..]),
+            floor_at in prop::option::of(0_usize..40),
         ) {
             let knots = |top: f32| vec![(0.5, 0.0), (1.0, 0.125), (1.5, 0.3), (2.0, 0.31), (2.5, 0.6), (3.0, top)];
             let calibration = |top| Calibration::from_knots(knots(top)).unwrap();
@@ -206,9 +223,15 @@ mod tests {
             let exclude: Vec<u32> = exclude.into_iter().collect();
             let mut all = Vec::new();
             blend.scores(&models, &counts, &mut all);
+            let admits = |row: u32| row % left_out != 1;
+            // What others have found is some item's score, or just what the list asks for in the end.
+            let mut best = TopK::new(all.len() + 1);
+            (0_u32..).zip(&all).filter(|(_, score)| **score != UNKNOWN).for_each(|(row, &score)| best.push(score, row));
+            let best = best.into_sorted();
+            let floor = floor_at.and_then(|at| best.get(at)).map_or(UNKNOWN, |entry| entry.0);
             let (mut expected, mut found) = (TopK::new(length), TopK::new(length));
-            for (row, &score) in (0_u32..).zip(&all) {
-                if score != UNKNOWN && !exclude.contains(&row) {
+            for &(score, row) in &best {
+                if score >= floor && !exclude.contains(&row) && admits(row) {
                     expected.push(score, row);
                 }
             }
@@ -216,7 +239,9 @@ mod tests {
             let first = first.min(items.len());
             for rows in [0..first, first..items.len()] {
                 let mut of_shard = models.clone().map(|scores| scores[rows.clone()].to_vec());
-                blend.offer(&mut of_shard, &counts[rows.clone()], rows.start as u32, &exclude, &mut found);
+                let first_row = rows.start as u32;
+                let items = OfferedItems { first_row, train_counts: &counts[rows], exclude: &exclude, floor };
+                blend.offer(&mut of_shard, items, |at| admits(first_row + at as u32), &mut found);
             }
             prop_assert_eq!(found.into_sorted(), expected.into_sorted());
         }

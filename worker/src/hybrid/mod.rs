@@ -13,7 +13,7 @@ mod calibration;
 mod candidates;
 mod learn;
 
-pub use blend::{Blend, UNKNOWN, popularity, rank};
+pub use blend::{Blend, OfferedItems, UNKNOWN, popularity, rank};
 pub use calibration::{BadCalibration, Calibration, ScoreHistogram};
 pub use candidates::Candidates;
 pub use learn::{Weights, learn_weights};

@@ -7,18 +7,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use shoal_common::topk::better_first;
+use shoal_common::topk::{TopK, better_first};
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
     factors::FactorPart,
+    filter::RowFilter,
     item_shard::ItemShard,
     neighbours::{NeighbourLists, RatedItems},
     query::{ItemQuery, QueryError},
     source::{MODEL_ALS, MODEL_CONTENT, MODEL_ITEM_CF},
     top_items::TableScores,
 };
-use crate::hybrid::{Blend, UNKNOWN, popularity};
+use crate::hybrid::{Blend, OfferedItems, UNKNOWN, popularity};
 
 /// The sources of a blend, as versions name their models, in this order.
 pub(super) const SOURCES: [&str; 4] = [MODEL_ALS, MODEL_ITEM_CF, MODEL_CONTENT, "popularity"];
@@ -61,12 +62,20 @@ impl Blended {
         neighbours
     }
 
-    /// The blend of the sources' scores, and those scores.
-    fn table(&self, mut sources: Vec<Vec<f32>>) -> TableScores {
+    /// The best of the blend of the sources' scores, and those scores: of other items the table says that they are not
+    /// listed.
+    fn table(&self, mut sources: Vec<Vec<f32>>, first_row: u32, wanted: Wanted<'_>) -> TableScores {
         let train_counts = self.baselines.train_counts();
-        let mut scores = Vec::with_capacity(train_counts.len());
-        self.blend.scores(&sources, train_counts, &mut scores);
-        let counts = scores.iter().map(|score| u32::from(*score != UNKNOWN)).collect();
+        let Wanted { exclude, filter, n, floor } = wanted;
+        let mut top = TopK::new(n.min(train_counts.len()));
+        let items = OfferedItems { first_row, train_counts, exclude, floor };
+        let admits = |row| filter.is_none_or(|filter| filter.admits(row));
+        self.blend.offer(&mut sources, items, admits, &mut top);
+        let (mut scores, mut counts) = (vec![0.0; train_counts.len()], vec![0; train_counts.len()]);
+        for (score, row) in top.into_sorted() {
+            let row = (row - first_row) as usize;
+            (scores[row], counts[row]) = (score, 1);
+        }
         sources.push(train_counts.iter().map(|count| popularity(*count)).collect());
         TableScores { scores, counts, sources }
     }
@@ -82,6 +91,19 @@ impl Blended {
     }
 }
 
+/// What is wanted of a shard's items.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// Global rows left out, ascending.
+    pub(super) exclude: &'a [u32],
+    /// Rows that do not pass are left out.
+    pub(super) filter: Option<&'a RowFilter<'a>>,
+    /// How many rows at most.
+    pub(super) n: usize,
+    /// Rows that score less are of no interest.
+    pub(super) floor: f32,
+}
+
 /// By neighbours of what was rated.
 fn listed_scores(lists: &NeighbourLists, rated: &RatedItems) -> Vec<f32> {
     let mut scores = lists.scores(rated);
@@ -92,7 +114,12 @@ fn listed_scores(lists: &NeighbourLists, rated: &RatedItems) -> Vec<f32> {
 
 impl ItemShard {
     /// The scores of a query that only a blend answers.
-    pub(super) fn blended_table(&self, query: &ItemQuery, base: f32) -> Result<TableScores, QueryError> {
+    pub(super) fn blended_table(
+        &self,
+        query: &ItemQuery,
+        base: f32,
+        wanted: Wanted<'_>,
+    ) -> Result<TableScores, QueryError> {
         let blended = self.blended.as_ref().ok_or(QueryError::NoBlend)?;
         if query.score == ScoreKind::BlendLikeness {
             return self.likeness_table(blended, query, base);
@@ -103,7 +130,7 @@ impl ItemShard {
             listed_scores(&blended.item_cf, &query.rated),
             listed_scores(&blended.content, &query.rated),
         ];
-        Ok(blended.table(sources))
+        Ok(blended.table(sources, self.first_row, wanted))
     }
 
     /// As ALS ranks: by ranking factors where it has any, else by the predicted rating. Unknown for somebody of whom

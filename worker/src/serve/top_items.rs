@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
-    blended::{Blended, SOURCES},
+    blended::{Blended, SOURCES, Wanted},
     filter::{ItemFilter, RowFilter},
     item_shard::ItemShard,
     neighbours::NeighbourLists,
@@ -134,7 +134,8 @@ impl ItemShard {
         let mut filters = ShardFilters { shard: self, last: None };
         let prepared: Vec<Prepared<'_>> = queries
             .iter()
-            .map(|query| self.prepare(query, filters.of(query), rating_mean))
+            .zip(floors)
+            .map(|(query, &floor)| self.prepare(query, filters.of(query), rating_mean, floor))
             .collect::<Result<_, _>>()?;
         let selections: Vec<Selection<'_>> = prepared
             .iter()
@@ -154,7 +155,9 @@ impl ItemShard {
         query: &'a ItemQuery,
         filter: Option<Arc<RowFilter<'a>>>,
         rating_mean: f64,
+        floor: f32,
     ) -> Result<Prepared<'a>, QueryError> {
+        let wanted = Wanted { exclude: &query.exclude, filter: filter.as_deref(), n: query.n, floor };
         let base = rating_base(rating_mean, query.rating_bias);
         let expected = rating_mean + f64::from(query.rating_bias);
         let vectors = self.vectors.as_deref().filter(|_| !query.profile.is_empty());
@@ -163,8 +166,8 @@ impl ItemShard {
             query,
             base,
             predictor: if query.with_predicted_rating { self.predictor(query)? } else { None },
+            table: self.table_scores(query, base, expected, wanted)?,
             filter,
-            table: self.table_scores(query, base, expected)?,
             expected,
             lists: self.lists().filter(|_| query.with_predicted_rating),
             profile: profile.filter(|_| query.with_predicted_rating).transpose()?,
@@ -198,6 +201,7 @@ impl ItemShard {
         query: &ItemQuery,
         base: f32,
         expected: f64,
+        wanted: Wanted<'_>,
     ) -> Result<Option<TableScores>, QueryError> {
         match query.score {
             ScoreKind::Rating if self.predicts_by_items() => self.predicted_table(query, expected).map(Some),
@@ -216,7 +220,7 @@ impl ItemShard {
                 }
                 Ok(Some(TableScores { scores, counts, ..TableScores::default() }))
             }
-            ScoreKind::Blend | ScoreKind::BlendLikeness => self.blended_table(query, base).map(Some),
+            ScoreKind::Blend | ScoreKind::BlendLikeness => self.blended_table(query, base, wanted).map(Some),
             _ => Ok(self.timed_scores(query)),
         }
     }

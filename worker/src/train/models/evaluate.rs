@@ -28,7 +28,7 @@ use crate::{
         offer_items, popularity_order,
     },
     exchange::wire,
-    hybrid::Blend,
+    hybrid::{Blend, OfferedItems},
     train::{
         TrainError,
         evaluation::{OnShare, Share, SweepSums, sample_of},
@@ -239,8 +239,13 @@ impl ModelAttempt {
             let mut sources: Vec<&mut [f32]> = sources.collect();
             match shard.blend {
                 Some(blend) => {
-                    let counts = &shard.baselines.train_counts[rows.clone()];
-                    blend.offer(&mut sources, counts, shard.rows.start, &rated.items, top);
+                    let items = OfferedItems {
+                        first_row: shard.rows.start,
+                        train_counts: &shard.baselines.train_counts[rows.clone()],
+                        exclude: &rated.items,
+                        floor: f32::NEG_INFINITY,
+                    };
+                    blend.offer(&mut sources, items, |_| true, top);
                 }
                 None => offer_items(sources[0], listable, &rated.items, top),
             }
