@@ -20,6 +20,8 @@ pub struct PairAccumulator {
     width: usize,
     sums: Vec<i64>,
     touched: Vec<u32>,
+    /// Nobody noted which were touched: all of them have to be looked at.
+    any_touched: bool,
 }
 
 /// Of a catalogue, the part of columns above which walking all of it is cheaper than sorting those touched.
@@ -29,7 +31,7 @@ impl PairAccumulator {
     /// For pairs with each of `items` rows: 8 · `items` · `width` bytes.
     #[must_use]
     pub fn new(items: usize, width: usize) -> Self {
-        Self { width, sums: vec![0; items * width], touched: Vec::new() }
+        Self { width, sums: vec![0; items * width], touched: Vec::new(), any_touched: false }
     }
 
     /// Adds the pairs of `item` over some users.
@@ -45,13 +47,21 @@ impl PairAccumulator {
 
     fn add_pairs<const W: usize>(&mut self, raters: &CoRaters, item: u32) {
         let (sums, _) = self.sums.as_chunks_mut::<W>();
+        if raters.pairs_with(item as usize) >= sums.len() {
+            self.any_touched = true;
+            raters.for_each_pair(item as usize, |column, x, y| {
+                for (sum, value) in sums[column].iter_mut().zip(of_pair(x, y)) {
+                    *sum += value;
+                }
+            });
+            return;
+        }
         raters.for_each_pair(item as usize, |column, x, y| {
-            let of_pair = [1, x * y, x * x, y * y, x, y];
             let target = &mut sums[column];
             if target[0] == 0 {
                 self.touched.push(column as u32);
             }
-            for (sum, value) in target.iter_mut().zip(of_pair) {
+            for (sum, value) in target.iter_mut().zip(of_pair(x, y)) {
                 *sum += value;
             }
         });
@@ -73,31 +83,42 @@ impl PairAccumulator {
         }
     }
 
-    /// Columns touched, ascending.
-    fn columns(&mut self) -> Vec<u32> {
-        let items = self.sums.len() / self.width;
-        let mut columns = std::mem::take(&mut self.touched);
-        if columns.len() * DENSE_SHARE > items {
-            columns.clear();
+    /// Calls `each` with the columns touched, ascending, and their sums; what follows starts from nothing.
+    fn drain<const W: usize>(&mut self, mut each: impl FnMut(u32, &[i64; W])) {
+        let (sums, _) = self.sums.as_chunks_mut::<W>();
+        let mut take = |column: u32, sums: &mut [i64; W]| {
+            each(column, sums);
+            *sums = [0; W];
+        };
+        let columns = &mut self.touched;
+        if std::mem::take(&mut self.any_touched) || columns.len() * DENSE_SHARE > sums.len() {
             // Rows of a side are counted in a u32.
-            columns.extend((0..items as u32).filter(|&at| self.sums[at as usize * self.width] != 0));
+            (0..).zip(sums).filter(|(_, sums)| sums[0] != 0).for_each(|(column, sums)| take(column, sums));
         } else {
             columns.sort_unstable();
+            columns.iter().for_each(|&column| take(column, &mut sums[column as usize]));
         }
-        columns
+        columns.clear();
     }
 
     /// The sums of `item`'s pairs; what follows starts from nothing.
     pub fn take(&mut self, item: u32) -> PairRow {
+        match self.width {
+            1 => self.take_row::<1>(item),
+            2 => self.take_row::<2>(item),
+            4 => self.take_row::<4>(item),
+            _ => self.take_row::<6>(item),
+        }
+    }
+
+    fn take_row<const W: usize>(&mut self, item: u32) -> PairRow {
         let mut row = PairRow::default();
-        for column in self.columns() {
-            let sums = &mut self.sums[column as usize * self.width..][..self.width];
+        self.drain::<W>(|column, sums| {
             if column != item {
                 row.columns.push(column);
                 row.sums.extend_from_slice(sums);
             }
-            sums.fill(0);
-        }
+        });
         row
     }
 
@@ -109,22 +130,41 @@ impl PairAccumulator {
         totals: &ItemTotals,
         settings: &Settings,
     ) -> Vec<(f32, u32)> {
+        match self.width {
+            1 => self.take_best::<1>(item, totals, settings),
+            2 => self.take_best::<2>(item, totals, settings),
+            4 => self.take_best::<4>(item, totals, settings),
+            _ => self.take_best::<6>(item, totals, settings),
+        }
+    }
+
+    fn take_best<const W: usize>(
+        &mut self,
+        item: u32,
+        totals: &ItemTotals,
+        settings: &Settings,
+    ) -> Vec<(f32, u32)> {
         let mut top = TopK::new(settings.neighbours_max);
-        for column in self.columns() {
-            let sums = &mut self.sums[column as usize * self.width..][..self.width];
+        let common_min = i64::from(settings.common_users_min.max(1));
+        let of_item = totals.0[item as usize];
+        self.drain::<W>(|column, sums| {
             let common = sums[0];
-            if column != item && common >= i64::from(settings.common_users_min.max(1)) {
-                let pair = [item, column].map(|row| totals.0[row as usize]);
+            if common >= common_min && column != item {
                 let weight = common as f64 / (common as f64 + settings.shrinkage);
-                let similarity = (weight * settings.measure.similarity(sums, pair[0], pair[1])) as f32;
+                let similarity = settings.measure.similarity(sums, of_item, totals.0[column as usize]);
+                let similarity = (weight * similarity) as f32;
                 if similarity > 0.0 && similarity >= top.threshold() {
                     top.push(similarity, column);
                 }
             }
-            sums.fill(0);
-        }
+        });
         top.into_sorted()
     }
+}
+
+/// What a pair with the values x and y adds to each sum.
+fn of_pair(x: i64, y: i64) -> [i64; 6] {
+    [1, x * y, x * x, y * y, x, y]
 }
 
 #[cfg(test)]
@@ -268,6 +308,42 @@ mod tests {
                         list.iter().map(|entry| (entry.0.to_bits(), entry.1)).collect::<Vec<_>>()
                     };
                     prop_assert_eq!(bits(&found), bits(&expected));
+                }
+            }
+        }
+
+        #[test]
+        fn users_that_are_gathered_give_the_same_bits(
+            users in users(),
+            cut in 0_usize..30,
+            owned in 0..ITEMS as u32,
+            block in 1_usize..8,
+        ) {
+            let bits = |list: Vec<(f32, u32)>| {
+                list.into_iter().map(|entry| (entry.0.to_bits(), entry.1)).collect::<Vec<_>>()
+            };
+            for measure in MEASURES {
+                let settings = settings(measure);
+                let together = raters(&users, 0, &settings);
+                let cut = cut.min(users.len());
+                let (left, right) = users.split_at(cut);
+                let own = raters(right, cut as u64, &settings);
+                let peer = raters(left, 0, &settings);
+                let blocks = (0..cut).step_by(block).map(|begin| {
+                    let of_block = begin..cut.min(begin + block);
+                    (of_block.len(), peer.encode_users(of_block))
+                });
+                let range = owned..ITEMS as u32;
+                let gathered = own.gathered(&blocks.collect::<Vec<_>>(), std::slice::from_ref(&range)).unwrap();
+                let totals = together.totals(0..ITEMS);
+                let rows = owned as usize..ITEMS;
+                prop_assert_eq!(gathered.totals(rows.clone()), together.totals(rows));
+                let mut pairs = PairAccumulator::new(ITEMS, measure.width());
+                for item in range {
+                    pairs.add_users(&together, item);
+                    let expected = bits(pairs.take_neighbours(item, &totals, &settings));
+                    pairs.add_users(&gathered, item);
+                    prop_assert_eq!(bits(pairs.take_neighbours(item, &totals, &settings)), expected);
                 }
             }
         }

@@ -1,10 +1,11 @@
-//! Rows of pairs as bytes between workers.
+//! Rows of pairs, and rows of users' ratings, as bytes between workers.
 //!
-//! A row is the number of its columns, the gaps between them, and then the sums column by column. All
+//! A row is the number of its columns, the gaps between them, and then the sums column by column; of a user the columns are
+//! items and each has one value. All
 //! are numbers of seven bits a byte, the lowest first (LEB128), signed ones with the sign in the lowest bit:
 //! most columns are near, and most counts small.
 
-use super::{ItemTotals, PairRow};
+use super::{ItemTotals, PairRow, raters::Compressed};
 
 /// Rows that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -13,17 +14,33 @@ pub struct BadPairs;
 
 /// Adds a row of `width` sums per column to `bytes`.
 pub fn encode_row(row: &PairRow, width: usize, bytes: &mut Vec<u8>) {
-    put(bytes, row.columns.len() as u64);
-    let mut next = 0;
-    for &column in &row.columns {
-        put(bytes, u64::from(column - next));
-        next = column + 1;
-    }
+    put_columns(&row.columns, bytes);
     for sums in row.sums.chunks_exact(width) {
         for &sum in sums {
             put(bytes, zigzag(sum));
         }
     }
+}
+
+/// Adds a user's row of items and values to `bytes`.
+pub(super) fn encode_user(items: &[u32], values: &[i32], bytes: &mut Vec<u8>) {
+    put_columns(items, bytes);
+    values.iter().for_each(|&value| put(bytes, zigzag(value.into())));
+}
+
+/// Reads the rows of so many users over a catalogue of `items`, which have to be all there is.
+///
+/// # Errors
+/// [`BadPairs`] when the bytes are anything else.
+pub(super) fn decode_users(bytes: &[u8], users: usize, items: usize) -> Result<Compressed, BadPairs> {
+    let (mut rest, mut rows) = (bytes, Compressed::empty());
+    for _ in 0..users {
+        let columns = take_columns(&mut rest, items)?;
+        let value = |_: &u32| i32::try_from(unzigzag(take(&mut rest)?)).map_err(|_| BadPairs);
+        let values = columns.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+        rows.push(columns.into_iter().zip(values));
+    }
+    if rest.is_empty() { Ok(rows) } else { Err(BadPairs) }
 }
 
 /// Reads `rows` rows of `width` sums per column over a catalogue of `items`, which have to be all there is.
@@ -62,19 +79,38 @@ impl ItemTotals {
     }
 }
 
-fn decode_row(bytes: &mut &[u8], width: usize, items: usize) -> Result<PairRow, BadPairs> {
+/// Adds the number of columns and the gaps between them.
+fn put_columns(columns: &[u32], bytes: &mut Vec<u8>) {
+    put(bytes, columns.len() as u64);
+    let mut next = 0;
+    for &column in columns {
+        put(bytes, u64::from(column - next));
+        next = column + 1;
+    }
+}
+
+/// Columns below `items`, ascending.
+fn take_columns(bytes: &mut &[u8], items: usize) -> Result<Vec<u32>, BadPairs> {
     let count = take(bytes)?;
-    // No more columns than items, so that nobody makes us allocate more than a row can hold.
-    let count = usize::try_from(count).ok().filter(|count| *count <= items).ok_or(BadPairs)?;
-    let mut row = PairRow { columns: Vec::with_capacity(count), sums: Vec::with_capacity(count * width) };
+    // No more columns than items, nor than bytes are left, so that nobody makes us allocate more than a row can hold.
+    let most = items.min(bytes.len());
+    let count = usize::try_from(count).ok().filter(|count| *count <= most).ok_or(BadPairs)?;
+    let mut columns = Vec::with_capacity(count);
     let mut next = 0_u64;
     for _ in 0..count {
         let column =
             next.checked_add(take(bytes)?).filter(|column| *column < items as u64).ok_or(BadPairs)?;
         // Items are counted in a u32.
-        row.columns.push(column as u32);
+        columns.push(column as u32);
         next = column + 1;
     }
+    Ok(columns)
+}
+
+fn decode_row(bytes: &mut &[u8], width: usize, items: usize) -> Result<PairRow, BadPairs> {
+    let columns = take_columns(bytes, items)?;
+    let count = columns.len();
+    let mut row = PairRow { columns, sums: Vec::with_capacity(count * width) };
     for _ in 0..count * width {
         row.sums.push(unzigzag(take(bytes)?));
     }
@@ -163,7 +199,36 @@ mod tests {
         }
 
         #[test]
+        fn users_come_back_as_they_were(users in prop::collection::vec(
+            prop::collection::btree_map(0..ITEMS as u32, any::<i32>(), 0..40),
+            0..8,
+        )) {
+            let mut bytes = Vec::new();
+            for user in &users {
+                let (items, values): (Vec<u32>, Vec<i32>) = user.iter().map(|(&item, &value)| (item, value)).unzip();
+                encode_user(&items, &values, &mut bytes);
+            }
+            let decoded = decode_users(&bytes, users.len(), ITEMS).unwrap();
+            for (row, user) in users.iter().enumerate() {
+                let (items, values) = decoded.row(row);
+                prop_assert!(items.iter().eq(user.keys()) && values.iter().eq(user.values()));
+            }
+            prop_assert!(decode_users(&bytes, users.len() + 1, ITEMS).is_err());
+            if let Some((_, cut)) = bytes.split_last() {
+                prop_assert!(decode_users(cut, users.len(), ITEMS).is_err());
+            }
+            bytes.push(0);
+            prop_assert!(decode_users(&bytes, users.len(), ITEMS).is_err());
+        }
+
+        #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(users) = decode_users(&bytes, 3, 50) {
+                for (items, values) in (0..3).map(|row| users.row(row)) {
+                    prop_assert!(items.is_sorted_by(|a, b| a < b) && items.iter().all(|&item| item < 50));
+                    prop_assert_eq!(items.len(), values.len());
+                }
+            }
             for row in decode_rows(&bytes, 3, 2, 50).into_iter().flatten() {
                 prop_assert!(row.columns.is_sorted_by(|a, b| a < b) && row.columns.iter().all(|&c| c < 50));
                 prop_assert_eq!(row.sums.len(), 2 * row.columns.len());

@@ -4,7 +4,9 @@
 //! Two items are alike when the users who rated both rated them alike. Users are spread over workers, so a
 //! pair's users are too: the owner of some users sums over *its* users for every pair with one item
 //! ([`CoRaters`], [`PairAccumulator`]), the owner of that item adds the sums of all and keeps the most
-//! similar items ([`Neighbours`]). One item is looked at at a time: memory is one set of sums per item of
+//! similar items ([`Neighbours`]). Or, where there is room for the ratings of all users ([`CoRaters::gathered`]), the owner
+//! of an item sums over all of them, which is cheaper: there are more pairs than ratings. One item is looked at at a time:
+//! memory is one set of sums per item of
 //! the catalogue and thread, never one per pair.
 //!
 //! **Same bits for any number of workers, threads and shards per worker.** Values are fixed-point

@@ -4,7 +4,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Fixed, ItemTotals, Settings, Totals, sample};
+use super::{
+    BadPairs, Fixed, ItemTotals, Settings, Totals,
+    encode::{decode_users, encode_user},
+    sample,
+};
 
 /// Rows of users: row r has the ratings `indptr[r]..indptr[r + 1]`.
 #[derive(Debug, Clone, Copy)]
@@ -29,15 +33,36 @@ pub struct CoRaters {
 }
 
 /// Rows of (other row, value).
-#[derive(Debug)]
-struct Compressed {
+#[derive(Debug, Clone)]
+pub(super) struct Compressed {
     indptr: Vec<usize>,
     others: Vec<u32>,
     values: Vec<i32>,
 }
 
 impl Compressed {
-    fn row(&self, row: usize) -> (&[u32], &[i32]) {
+    pub(super) fn empty() -> Self {
+        Self { indptr: vec![0], others: Vec::new(), values: Vec::new() }
+    }
+
+    /// Adds another row.
+    pub(super) fn push(&mut self, row: impl IntoIterator<Item = (u32, i32)>) {
+        for (other, value) in row {
+            self.others.push(other);
+            self.values.push(value);
+        }
+        self.indptr.push(self.others.len());
+    }
+
+    /// Adds the rows of another.
+    fn append(&mut self, other: &Self) {
+        let first = self.others.len();
+        self.others.extend_from_slice(&other.others);
+        self.values.extend_from_slice(&other.values);
+        self.indptr.extend(other.indptr[1..].iter().map(|end| first + end));
+    }
+
+    pub(super) fn row(&self, row: usize) -> (&[u32], &[i32]) {
         let range = self.indptr[row]..self.indptr[row + 1];
         (&self.others[range.clone()], &self.values[range])
     }
@@ -46,20 +71,25 @@ impl Compressed {
         self.indptr.len() - 1
     }
 
-    /// The same values by their other row, of which there are `rows`.
-    fn transposed(&self, rows: usize) -> Self {
+    /// The same values by their other row, of which there are `rows`; rows out of `kept` have none.
+    fn transposed(&self, rows: usize, kept: &[Range<u32>]) -> Self {
+        let mut is_kept = vec![false; rows];
+        kept.iter().for_each(|range| is_kept[range.start as usize..range.end as usize].fill(true));
         let mut indptr = vec![0; rows + 1];
         for &other in &self.others {
-            indptr[other as usize + 1] += 1;
+            indptr[other as usize + 1] += usize::from(is_kept[other as usize]);
         }
         for row in 0..rows {
             indptr[row + 1] += indptr[row];
         }
         let mut next = indptr.clone();
-        let (mut others, mut values) = (vec![0; self.others.len()], vec![0; self.values.len()]);
+        let (mut others, mut values) = (vec![0; indptr[rows]], vec![0; indptr[rows]]);
         for row in 0..self.rows() {
             let (columns, row_values) = self.row(row);
             for (&column, &value) in columns.iter().zip(row_values) {
+                if !is_kept[column as usize] {
+                    continue;
+                }
                 let at = next[column as usize];
                 next[column as usize] += 1;
                 // A side's rows are counted in a u32.
@@ -87,14 +117,42 @@ impl CoRaters {
             kept.into_iter().map(value).collect::<Vec<_>>()
         };
         let rows: Vec<Vec<(u32, i32)>> = (0..users.hashes.len()).into_par_iter().map(row).collect();
-        let mut by_user = Compressed { indptr: vec![0], others: Vec::new(), values: Vec::new() };
-        for row in rows {
-            by_user.others.extend(row.iter().map(|entry| entry.0));
-            by_user.values.extend(row.iter().map(|entry| entry.1));
-            by_user.indptr.push(by_user.others.len());
-        }
-        let by_item = by_user.transposed(items);
+        let mut by_user = Compressed::empty();
+        rows.into_iter().for_each(|row| by_user.push(row));
+        // Rows of a side are counted in a u32.
+        let by_item = by_user.transposed(items, &[0..items as u32]);
         Self { by_user, by_item, width: settings.measure.width() }
+    }
+
+    /// These users and others, whose rows are given as [`CoRaters::encode_users`] makes them: blocks with the number of
+    /// their users. Pairs are then those with the items of the ranges alone.
+    ///
+    /// # Errors
+    /// [`BadPairs`] when a block is no rows of as many users.
+    ///
+    /// # Panics
+    /// When a range is not below [`CoRaters::items`].
+    pub fn gathered(&self, others: &[(usize, Vec<u8>)], items: &[Range<u32>]) -> Result<Self, BadPairs> {
+        let decode = |(users, bytes): &(usize, Vec<u8>)| decode_users(bytes, *users, self.items());
+        let blocks: Vec<Compressed> = others.par_iter().map(decode).collect::<Result<_, _>>()?;
+        let mut by_user = self.by_user.clone();
+        blocks.iter().for_each(|block| by_user.append(block));
+        let by_item = by_user.transposed(self.items(), items);
+        Ok(Self { by_user, by_item, width: self.width })
+    }
+
+    /// The rows of some users as they travel.
+    ///
+    /// # Panics
+    /// When there are no such users.
+    #[must_use]
+    pub fn encode_users(&self, users: Range<usize>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for user in users {
+            let (items, values) = self.by_user.row(user);
+            encode_user(items, values, &mut bytes);
+        }
+        bytes
     }
 
     /// Item rows of the whole data set.
@@ -121,6 +179,11 @@ impl CoRaters {
             Totals { raters: values.len() as i64, squares }
         };
         ItemTotals(items.map(totals).collect())
+    }
+
+    /// How often [`CoRaters::for_each_pair`] calls for an item.
+    pub(super) fn pairs_with(&self, item: usize) -> usize {
+        self.by_item.row(item).0.iter().map(|&user| self.by_user.row(user as usize).0.len()).sum()
     }
 
     /// Calls `each` with every rating (item row, its value, the value of `item`) of the users of `item`.

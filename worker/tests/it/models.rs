@@ -88,7 +88,7 @@ async fn everything(count: usize, threads: usize) -> Everything {
         evaluations.push(run.evaluate(vec![folder.clone()], None).await.unwrap());
         parts.push(run.parts(&folder.path).await);
     }
-    let hybrid = HybridModel { sources: sources.clone(), weights_given: false };
+    let hybrid = HybridModel { sources: sources.clone(), ..HybridModel::default() };
     evaluations.push(run.evaluate(folders.to_vec(), Some(hybrid)).await.unwrap());
     workers.release().await;
     Everything { folders: parts, sources, learned, evaluations }
@@ -192,13 +192,17 @@ struct Everybody {
 async fn neighbours_are_those_of_all_users_together() {
     let (workers, dataset) = start(3, 2).await;
     let everybody = everybody(&workers, &dataset).await;
-    for (similarity, measure) in [
+    for ((similarity, measure), gathered) in [
         (Similarity::Cosine, Measure::Cosine),
         (Similarity::AdjustedCosine, Measure::AdjustedCosine),
         (Similarity::Pearson, Measure::Pearson),
         (Similarity::Jaccard, Measure::Jaccard),
-    ] {
-        let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+    ]
+    .into_iter()
+    .flat_map(|measured| [(measured, true), (measured, false)])
+    {
+        let mut run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+        run.gathered = gathered;
         let parameters = item_cf(similarity);
         let folder = run.item_cf(parameters).await.unwrap();
         let parts = run.parts(&folder.path).await;

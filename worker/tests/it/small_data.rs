@@ -126,7 +126,9 @@ async fn everything(case: &Case, workers: usize, threads: usize) -> Option<Every
         return None;
     }
     let trained = workers.train(&dataset, &als).await.unwrap();
-    let run = ModelRun::begin_with(&workers, &dataset, split, 0.0).await.unwrap();
+    let mut run = ModelRun::begin_with(&workers, &dataset, split, 0.0).await.unwrap();
+    // Either way item CF comes to the same.
+    run.gathered = threads == 1;
     let als = ModelFolder {
         model: "als".into(),
         path: trained.path.clone(),
@@ -146,7 +148,7 @@ async fn everything(case: &Case, workers: usize, threads: usize) -> Option<Every
         evaluations.push(run.evaluate(vec![folder.clone()], None).await.unwrap());
         parts.push(run.parts(&folder.path).await);
     }
-    let hybrid = HybridModel { sources: sources.clone(), weights_given: false };
+    let hybrid = HybridModel { sources: sources.clone(), ..HybridModel::default() };
     evaluations.push(run.evaluate(folders.to_vec(), Some(hybrid)).await.unwrap());
     workers.release().await;
     Some(Everything { folders: parts, sources, evaluations })
@@ -241,7 +243,7 @@ async fn check_learning(seed: u64) {
         best = best.max(ndcg(&shards, |shard| &shard.model));
         popularity = ndcg(&shards, |shard| &shard.popularity);
     }
-    let hybrid = HybridModel { sources: sources.clone(), weights_given: false };
+    let hybrid = HybridModel { sources: sources.clone(), ..HybridModel::default() };
     let (shards, _) = run.evaluate(folders.to_vec(), Some(hybrid)).await.unwrap();
     let blended = ndcg(&shards, |shard| &shard.model);
     let about = format!("seed {seed}: {case:?}, weights {:?}", learned.weights);

@@ -11,6 +11,10 @@ use crate::jobs::{JobError, tracker::Tracker};
 /// What the steps of [`neighbours`] weigh.
 pub(super) const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 12.0, 1.0];
 
+/// Ratings up to which every worker takes those of all users, eight bytes each. There are many more pairs than ratings:
+/// to tell each other sums over pairs takes longer than to add them up.
+const GATHERED_RATINGS_MAX: u64 = 1 << 26;
+
 pub(super) async fn train(
     run: &Run<'_>,
     parameters: &ItemCfParameters,
@@ -36,7 +40,11 @@ pub(super) async fn neighbours(
     split: &SplitParameters,
     tracker: &mut Tracker,
 ) -> Result<ModelFolder, JobError> {
-    let prepare = ItemCfPrepare { parameters: Some(*parameters), seed: split.seed };
+    let prepare = ItemCfPrepare {
+        parameters: Some(*parameters),
+        seed: split.seed,
+        gathered: run.dataset.ratings <= GATHERED_RATINGS_MAX,
+    };
     run.on_all(Step::ItemCfPrepare(prepare), tracker).await?;
     let totals_path = run.written(|path| Step::ItemCfTotals(ItemCfTotals { path }), tracker).await?;
     run.on_all(Step::ItemCfNeighbours(ItemCfNeighbours { totals_path }), tracker).await?;

@@ -13,7 +13,7 @@ use shoal_proto::v1::{
 
 use super::{
     attempt::{ModelAttempt, RatedItems},
-    pairs::{PeerPairs, blocks},
+    pairs::{Asked, PeerPairs, blocks, user_blocks},
 };
 use crate::{
     item_cf::{
@@ -24,13 +24,30 @@ use crate::{
     train::TrainError,
 };
 
-/// The own users' ratings laid out for pairs, and what similarities are made by.
+/// Items whose neighbours are looked for between two reports, where no peer is asked.
+const ITEMS_AT_ONCE: usize = 256;
+
+/// Users' ratings laid out for pairs, and what similarities are made by.
 #[derive(Debug)]
 pub(super) struct CoRatings {
     pub(super) raters: CoRaters,
+    /// The first of their users are the own ones.
+    pub(super) own_users: usize,
+    users: Users,
     settings: Settings,
     /// Accumulators that nobody is using: each is as large as the catalogue.
     free: Mutex<Vec<PairAccumulator>>,
+}
+
+/// Whose ratings are laid out on a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Users {
+    /// Those of its own users: peers are asked for sums over pairs with theirs.
+    Own,
+    /// Those of its own users until those of all others are there.
+    ToBeGathered,
+    /// Those of everybody.
+    All,
 }
 
 impl CoRatings {
@@ -92,21 +109,22 @@ impl ModelAttempt {
         let parameters = step.parameters.unwrap_or_default();
         let settings = settings(&parameters, step.seed)?;
         let attempt = Arc::clone(self);
-        let co_ratings = self.context.compute.run(move || attempt.lay_out(settings)).await?;
+        let users = if step.gathered { Users::ToBeGathered } else { Users::Own };
+        let co_ratings = self.context.compute.run(move || attempt.lay_out(settings, users)).await?;
         self.update(|state| state.co_ratings = Some(Arc::new(co_ratings)));
         Ok(())
     }
 
-    fn lay_out(&self, settings: Settings) -> CoRatings {
-        let users = self.users.table.own_rows();
+    fn lay_out(&self, settings: Settings, users: Users) -> CoRatings {
+        let own_users = self.users.table.own_rows();
         let rating_rows = self.users.rating_rows();
         let mut items = Vec::with_capacity(rating_rows.slots.len());
         let mut rated = RatedItems::default();
-        for row in 0..users {
+        for row in 0..own_users {
             self.rated_by(row, &mut rated);
             items.extend_from_slice(&rated.items);
         }
-        let hashes: Vec<u64> = (0..users).map(|row| self.user_hash(row)).collect();
+        let hashes: Vec<u64> = (0..own_users).map(|row| self.user_hash(row)).collect();
         let rows = UserRows {
             indptr: rating_rows.indptr,
             items: &items,
@@ -116,22 +134,65 @@ impl ModelAttempt {
         let (least, greatest) = (self.dataset.rating_min, self.dataset.rating_max);
         let fixed = Fixed::new(settings.measure, least, greatest, self.users.shards.rows());
         let raters = CoRaters::new(rows, self.item_rows(), fixed, &settings);
-        CoRatings { raters, settings, free: Mutex::default() }
+        CoRatings { raters, own_users, users, settings, free: Mutex::default() }
     }
 
-    /// Adds up the totals of the owned items over all workers' users, and writes them.
+    /// Takes the ratings of the peers' users too, where that is to be.
+    async fn gather(self: &Arc<Self>) -> Result<Arc<CoRatings>, TrainError> {
+        let co_ratings = self.co_ratings()?;
+        if co_ratings.users != Users::ToBeGathered {
+            return Ok(co_ratings);
+        }
+        let users_of = |worker| {
+            let shards = self.users.shards.owned_by(worker);
+            shards.map(|shard| self.users.shards.shard_rows(shard).len()).sum::<usize>()
+        };
+        let pulling =
+            PeerPairs::open(self, Asked::UserRatings).await?.streams().into_iter().map(|mut peer| {
+                let users = users_of(peer.worker);
+                async move {
+                    let mut pulled = Vec::new();
+                    for block in user_blocks(users) {
+                        pulled.push((block.len(), peer.next_block().await?));
+                    }
+                    Ok::<_, TrainError>(pulled)
+                }
+            });
+        let others = futures::future::try_join_all(pulling).await?.concat();
+        let shards = self.items.owned.iter().map(|owned| self.items.shards.shard_rows(owned.shard));
+        let items: Vec<Range<u32>> = shards.collect();
+        let gathering = self.context.compute.run(move || {
+            let raters = co_ratings.raters.gathered(&others, &items)?;
+            let (own_users, settings) = (co_ratings.own_users, co_ratings.settings);
+            Ok::<_, BadPairs>(CoRatings {
+                raters,
+                own_users,
+                users: Users::All,
+                settings,
+                free: Mutex::default(),
+            })
+        });
+        let gathered = Arc::new(gathering.await??);
+        self.update(|state| state.co_ratings = Some(Arc::clone(&gathered)));
+        Ok(gathered)
+    }
+
+    /// Adds up the totals of the owned items over all workers' users, and writes them. Before that the ratings of all users
+    /// are gathered, where they are to be.
     ///
     /// # Errors
     /// When a peer cannot be asked or the store cannot be written.
     pub async fn write_totals(self: &Arc<Self>, step: ItemCfTotals) -> Result<Vec<ObjectEntry>, TrainError> {
-        let co_ratings = self.co_ratings()?;
+        let co_ratings = self.gather().await?;
         let mut entries = Vec::new();
         for owned in &self.items.owned {
             let rows = self.items.shards.shard_rows(owned.shard);
             let mut totals = co_ratings.raters.totals(rows.start as usize..rows.end as usize);
-            let mut peers = PeerPairs::open(self, owned.shard, true).await?;
-            for bytes in peers.next_block().await? {
-                totals.merge_bytes(&bytes)?;
+            if co_ratings.users == Users::Own {
+                let mut peers = PeerPairs::open(self, Asked::Totals(owned.shard)).await?;
+                for bytes in peers.next_block().await? {
+                    totals.merge_bytes(&bytes)?;
+                }
             }
             let name = part(PartKind::Totals, Side::Items, owned.shard);
             let bytes = totals_bytes(&name, &totals.0)?;
@@ -155,7 +216,11 @@ impl ModelAttempt {
         let mut found = Vec::with_capacity(self.items.owned.len());
         for owned in &self.items.owned {
             let rows = self.items.shards.shard_rows(owned.shard);
-            let mut peers = PeerPairs::open(self, owned.shard, false).await?;
+            if co_ratings.users == Users::All {
+                found.push(Arc::new(neighbours_of_all(self, &co_ratings, rows, &totals, &on_rows).await?));
+                continue;
+            }
+            let mut peers = PeerPairs::open(self, Asked::Pairs(owned.shard)).await?;
             let mut neighbours = Neighbours::default();
             let blocks = blocks(rows, co_ratings.raters.items(), co_ratings.raters.width());
             // A shard without items has no block, and nobody sends one.
@@ -191,4 +256,24 @@ impl ModelAttempt {
         }
         Ok(totals)
     }
+}
+
+/// The neighbours of a shard's items, where the ratings of all users are here.
+async fn neighbours_of_all(
+    attempt: &ModelAttempt,
+    co_ratings: &Arc<CoRatings>,
+    rows: Range<u32>,
+    totals: &Arc<ItemTotals>,
+    on_rows: impl Fn(u64),
+) -> Result<Neighbours, TrainError> {
+    let mut neighbours = Neighbours::default();
+    for begin in rows.clone().step_by(ITEMS_AT_ONCE) {
+        let (co_ratings, totals) = (Arc::clone(co_ratings), Arc::clone(totals));
+        let block = begin..rows.end.min(begin.saturating_add(ITEMS_AT_ONCE as u32));
+        let computing = attempt.context.compute.run(move || co_ratings.neighbours(block, &[], &totals));
+        let lists = computing.await??;
+        on_rows(lists.len() as u64);
+        lists.iter().for_each(|list| neighbours.push(list));
+    }
+    Ok(neighbours)
 }

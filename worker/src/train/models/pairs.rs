@@ -3,6 +3,8 @@
 //! Rows come in blocks of consecutive items, cut alike everywhere, so that the owner holds one block of each
 //! peer at a time whatever the size of the catalogue. Blocks are made when they are asked for: a stream
 //! that nobody reads costs one block of memory. No thread of the pool ever waits for a peer.
+//!
+//! Where every worker sums over all users it pulls their ratings instead, in blocks of users.
 
 use std::{ops::Range, sync::Arc};
 
@@ -28,6 +30,25 @@ const MESSAGE_BYTES: usize = 1024 * 1024;
 /// Blocks that are made ahead of the one being sent.
 const BLOCKS_AHEAD: usize = 2;
 
+/// Users of a block.
+const BLOCK_USERS: usize = 4_096;
+
+/// What a peer is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked {
+    /// The rows of an item shard's pairs.
+    Pairs(u32),
+    /// The totals of an item shard, in one block.
+    Totals(u32),
+    /// The ratings of its users, in the blocks of [`user_blocks`].
+    UserRatings,
+}
+
+/// The blocks of so many users.
+pub(super) fn user_blocks(users: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..users).step_by(BLOCK_USERS).map(move |begin| begin..users.min(begin + BLOCK_USERS))
+}
+
 /// The blocks of a shard's items: as many at a time as [`BLOCK_BYTES`] hold even if each of them is in a pair
 /// with every item.
 pub(super) fn blocks(rows: Range<u32>, items: usize, width: usize) -> Vec<Range<u32>> {
@@ -37,16 +58,24 @@ pub(super) fn blocks(rows: Range<u32>, items: usize, width: usize) -> Vec<Range<
     starts.map(|start| start..rows.end.min(start.saturating_add(count as u32))).collect()
 }
 
-/// The streams of all peers for one shard.
+/// The streams of all peers.
 pub(super) struct PeerPairs {
-    peers: Vec<(String, Streaming<PairsChunk>)>,
+    peers: Vec<PeerStream>,
+}
+
+/// The stream of one peer.
+pub(super) struct PeerStream {
+    /// Its place among the workers.
+    pub(super) worker: usize,
+    node: String,
+    chunks: Streaming<PairsChunk>,
 }
 
 impl PeerPairs {
-    /// Asks every peer for the rows (or the totals) of an item shard.
-    pub(super) async fn open(attempt: &ModelAttempt, shard: u32, totals: bool) -> Result<Self, TrainError> {
+    /// Asks every peer.
+    pub(super) async fn open(attempt: &ModelAttempt, asked: Asked) -> Result<Self, TrainError> {
         let mut peers = Vec::new();
-        for (_, peer) in attempt.peers.iter().enumerate().filter(|(at, _)| *at != attempt.me) {
+        for (worker, peer) in attempt.peers.iter().enumerate().filter(|(at, _)| *at != attempt.me) {
             let node = peer.node.clone();
             let channel = attempt
                 .context
@@ -58,31 +87,44 @@ impl PeerPairs {
                 cluster_id: attempt.context.cluster_id.clone(),
                 job_id: attempt.job_id.clone(),
                 attempt: attempt.attempt,
-                item_shard: shard,
-                totals,
+                item_shard: match asked {
+                    Asked::Pairs(shard) | Asked::Totals(shard) => shard,
+                    Asked::UserRatings => 0,
+                },
+                totals: matches!(asked, Asked::Totals(_)),
+                user_ratings: matches!(asked, Asked::UserRatings),
             };
             let opened = client.pull_pairs(request).await;
-            let stream = opened.map_err(|status| refused(&node, status))?.into_inner();
-            peers.push((node, stream));
+            let chunks = opened.map_err(|status| refused(&node, status))?.into_inner();
+            peers.push(PeerStream { worker, node, chunks });
         }
         Ok(Self { peers })
     }
 
+    /// Each peer by itself.
+    pub(super) fn streams(self) -> Vec<PeerStream> {
+        self.peers
+    }
+
     /// The next block of every peer, as bytes.
     pub(super) async fn next_block(&mut self) -> Result<Vec<Vec<u8>>, TrainError> {
-        let blocks = self.peers.iter_mut().map(|(node, stream)| next_block(node, stream));
-        futures::future::try_join_all(blocks).await
+        futures::future::try_join_all(self.peers.iter_mut().map(PeerStream::next_block)).await
     }
 }
 
-async fn next_block(node: &str, stream: &mut Streaming<PairsChunk>) -> Result<Vec<u8>, TrainError> {
-    let mut block = Vec::new();
-    loop {
-        let chunk = stream.message().await.map_err(|status| refused(node, status))?;
-        let chunk = chunk.ok_or_else(|| refused(node, Status::aborted("it sent too few rows of pairs")))?;
-        block.extend_from_slice(&chunk.rows);
-        if chunk.last {
-            return Ok(block);
+impl PeerStream {
+    /// Its next block, as bytes.
+    pub(super) async fn next_block(&mut self) -> Result<Vec<u8>, TrainError> {
+        let Self { node, chunks, .. } = self;
+        let mut block = Vec::new();
+        loop {
+            let chunk = chunks.message().await.map_err(|status| refused(node, status))?;
+            let chunk =
+                chunk.ok_or_else(|| refused(node, Status::aborted("it sent too few rows of pairs")))?;
+            block.extend_from_slice(&chunk.rows);
+            if chunk.last {
+                return Ok(block);
+            }
         }
     }
 }
@@ -92,7 +134,7 @@ fn refused(node: &str, status: Status) -> TrainError {
 }
 
 impl ModelAttempt {
-    /// The rows (or the totals) of an item shard's pairs over the own users, for its owner.
+    /// The rows (or the totals) of an item shard's pairs over the own users, for its owner; or what the own users have rated.
     ///
     /// # Errors
     /// When there is no such shard, or the ratings are not laid out yet.
@@ -105,22 +147,37 @@ impl ModelAttempt {
         }
         let co_ratings = self.co_ratings()?;
         let rows = self.items.shards.shard_rows(request.item_shard);
+        let compute = self.context.compute.clone();
+        if request.user_ratings {
+            let blocks = user_blocks(co_ratings.own_users);
+            return Ok(sent(blocks, move |block| {
+                let (compute, co_ratings) = (compute.clone(), Arc::clone(&co_ratings));
+                async move { Ok(compute.run(move || co_ratings.raters.encode_users(block)).await?) }
+            }));
+        }
         if request.totals {
             let totals = co_ratings.raters.totals(rows.start as usize..rows.end as usize).to_bytes();
             let chunks = chunks(0, Ok(totals));
             return Ok(futures::stream::iter(chunks).boxed());
         }
         let blocks = blocks(rows, co_ratings.raters.items(), co_ratings.raters.width());
-        let compute = self.context.compute.clone();
-        let made = futures::stream::iter(blocks)
-            .map(move |block| {
-                let (compute, co_ratings) = (compute.clone(), Arc::clone(&co_ratings));
-                async move { Ok::<_, TrainError>(compute.run(move || block_bytes(&co_ratings, block)).await?) }
-            })
-            .buffered(BLOCKS_AHEAD);
-        let sent = made.enumerate().flat_map(|(number, block)| futures::stream::iter(chunks(number, block)));
-        Ok(sent.boxed())
+        Ok(sent(blocks.into_iter(), move |block| {
+            let (compute, co_ratings) = (compute.clone(), Arc::clone(&co_ratings));
+            async move { Ok(compute.run(move || block_bytes(&co_ratings, block)).await?) }
+        }))
     }
+}
+
+/// Blocks in messages, each made when it is asked for, some ahead.
+fn sent<B, M>(
+    blocks: impl Iterator<Item = B> + Send + 'static,
+    make: impl Fn(B) -> M + Send + 'static,
+) -> BoxStream<'static, Result<PairsChunk, TrainError>>
+where
+    M: Future<Output = Result<Vec<u8>, TrainError>> + Send + 'static,
+{
+    let made = futures::stream::iter(blocks).map(make).buffered(BLOCKS_AHEAD);
+    made.enumerate().flat_map(|(number, block)| futures::stream::iter(chunks(number, block))).boxed()
 }
 
 /// The rows of a block's items over the own users.

@@ -46,6 +46,8 @@ pub(crate) struct ModelRun<'a> {
     folders: AtomicU32,
     pub(crate) rating_mean: f64,
     pub(crate) held_out_pairs: u64,
+    /// Whether each worker takes the ratings of all users for item CF.
+    pub(crate) gathered: bool,
 }
 
 /// Objects by path.
@@ -77,6 +79,7 @@ impl<'a> ModelRun<'a> {
             folders: AtomicU32::new(0),
             rating_mean: 0.0,
             held_out_pairs: 0,
+            gathered: true,
         };
         let load = ModelLoad {
             dataset: Some(dataset.clone()),
@@ -85,7 +88,7 @@ impl<'a> ModelRun<'a> {
             cuts_path,
             owners: workers.owners(dataset.shard_count),
             workers: workers.peers.clone(),
-            kept_by: String::new(),
+            ..ModelLoad::default()
         };
         let mut sums = Vec::new();
         for event in run.on_all(Step::ModelLoad(load)).await? {
@@ -124,7 +127,8 @@ impl<'a> ModelRun<'a> {
 
     /// Trains item CF; its folder.
     pub(crate) async fn item_cf(&self, parameters: ItemCfParameters) -> Result<ModelFolder, Status> {
-        let prepare = ItemCfPrepare { parameters: Some(parameters), seed: split().seed };
+        let prepare =
+            ItemCfPrepare { parameters: Some(parameters), seed: split().seed, gathered: self.gathered };
         self.on_all(Step::ItemCfPrepare(prepare)).await?;
         let totals_path = self.written(|path| Step::ItemCfTotals(ItemCfTotals { path })).await?;
         self.on_all(Step::ItemCfNeighbours(ItemCfNeighbours { totals_path })).await?;
