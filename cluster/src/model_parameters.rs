@@ -30,6 +30,8 @@ pub const TAGS_MAX: u32 = 4_096;
 pub const VALIDATION_RATIO: f64 = 0.2;
 /// Users whose lists weights are learned on.
 pub const LEARNING_USERS: u32 = 5_000;
+/// Ratings that weights are learned on.
+pub const LEARNING_RATINGS: u64 = 4_000_000;
 
 /// A measure of similarity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -94,6 +96,9 @@ pub struct ModelArgs {
     /// Users whose lists weights are learned on; 0 means all
     #[arg(long, default_value_t = LEARNING_USERS, value_name = "USERS", hide_short_help = true)]
     pub learning_users: u32,
+    /// Ratings, about, that weights are learned on, those of a sample of the users where there are more; 0 means all
+    #[arg(long, default_value_t = LEARNING_RATINGS, value_name = "RATINGS", hide_short_help = true)]
+    pub learning_ratings: u64,
 }
 
 /// The versions that a hybrid blends.
@@ -155,6 +160,7 @@ impl ModelArgs {
             weights,
             validation_ratio: if learned { self.validation_ratio } else { 0.0 },
             learning_users_max: self.learning_users,
+            learning_ratings_max: self.learning_ratings,
         };
         ModelParameters { split: Some(split), model: Some(Model::Hybrid(parameters)) }
     }

@@ -178,6 +178,7 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
             "weights_given": !hybrid.weights.is_empty(),
             "validation_ratio": hybrid.validation_ratio,
             "learning_users_max": hybrid.learning_users_max,
+            "learning_ratings_max": hybrid.learning_ratings_max,
         }),
     };
     json["split"] = json!(split::kind(&held_out));

@@ -99,9 +99,21 @@ pub(super) fn of_sources(hybrid: &HybridModel) -> Option<String> {
     })
 }
 
+/// That the weights of a blend were learned on some of the users.
+pub(super) fn of_learning(hybrid: &HybridModel) -> Option<String> {
+    let learning = hybrid.learning.as_ref().filter(|learning| learning.user_share < 1.0)?;
+    Some(format!(
+        "The weights were learned on a sample: the sources were trained for it on {} ratings of {:.1} % of the users, and \
+         the lists of {} of these were ranked; more --learning-ratings take longer.",
+        learning.ratings,
+        learning.user_share * 100.0,
+        learning.users,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
-    use shoal_proto::v1::{AlsParameters, Evaluation, HybridSource};
+    use shoal_proto::v1::{AlsParameters, Evaluation, HybridLearning, HybridSource};
 
     use super::*;
 
@@ -156,8 +168,10 @@ mod tests {
             knots: vec![Default::default(); knots],
             ..HybridSource::default()
         };
-        let mut hybrid =
-            HybridModel { sources: vec![source("als", 2), source("content_based", 0)], weights_given: false };
+        let mut hybrid = HybridModel {
+            sources: vec![source("als", 2), source("content_based", 0)],
+            ..HybridModel::default()
+        };
         assert_eq!(
             of_sources(&hybrid).unwrap(),
             "No score is known by content_based, so there is no weight."
@@ -166,5 +180,12 @@ mod tests {
         assert!(of_sources(&hybrid).unwrap().contains("given"));
         hybrid.sources.pop();
         assert_eq!(of_sources(&hybrid), None);
+        assert_eq!(of_learning(&hybrid), None);
+        hybrid.learning =
+            Some(HybridLearning { users: 4_990, ratings: 3_355_443, user_share: 0.25, ndcg_at_20: 0.2 });
+        let said = of_learning(&hybrid).unwrap();
+        assert!(said.contains("3355443 ratings of 25.0 % of the users") && said.contains("4990"), "{said}");
+        hybrid.learning = Some(HybridLearning { user_share: 1.0, ..HybridLearning::default() });
+        assert_eq!(of_learning(&hybrid), None);
     }
 }

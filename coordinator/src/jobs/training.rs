@@ -81,7 +81,8 @@ pub(super) async fn run(
         attempt,
         dataset,
         parameters,
-        validation_ratio: 0.0,
+        validation: Validation::default(),
+        for_tags: false,
         cuts_path,
         rating_mean: 0.0,
         held_out_users: 0,
@@ -107,8 +108,10 @@ struct Training<'a> {
     attempt: Attempt,
     dataset: DatasetInfo,
     parameters: AlsParameters,
-    /// Of the training pairs, the share that is left out too.
-    validation_ratio: f64,
+    /// The part of the training pairs that is left out too.
+    validation: Validation,
+    /// Whether another model that looks at tags shares the ratings.
+    for_tags: bool,
     /// The folder of the users' cuts, empty unless the split is by time.
     cuts_path: String,
     rating_mean: f64,
@@ -124,10 +127,21 @@ pub(super) struct InnerTraining<'a> {
     pub(super) attempt: Attempt,
     pub(super) dataset: DatasetInfo,
     pub(super) parameters: AlsParameters,
-    /// Of the training pairs, the share that is left out.
-    pub(super) validation_ratio: f64,
+    /// The part of the training pairs that is left out.
+    pub(super) validation: Validation,
+    /// Whether another model that looks at tags shares the ratings.
+    pub(super) for_tags: bool,
     /// The folder of the users' cuts, empty unless the split is by time.
     pub(super) cuts_path: String,
+}
+
+/// The part of the training pairs that is measured on by those who learn, instead of the test pairs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Validation {
+    /// Share of the pairs; 0 for none.
+    pub(super) ratio: f64,
+    /// With that, the share of the users whose pairs take part in what is learned; 0 for all.
+    pub(super) user_share: f64,
 }
 
 /// Trains to the last sweep without checkpoints, and writes the factors below `path`. Returns their parts and
@@ -137,13 +151,14 @@ pub(super) async fn train_inner(
     path: &str,
     tracker: &mut Tracker,
 ) -> Result<(Vec<ObjectEntry>, f64), JobError> {
-    let InnerTraining { leader, attempt, dataset, parameters, validation_ratio, cuts_path } = inner;
+    let InnerTraining { leader, attempt, dataset, parameters, validation, for_tags, cuts_path } = inner;
     let mut training = Training {
         leader,
         attempt,
         dataset,
         parameters,
-        validation_ratio,
+        validation,
+        for_tags,
         cuts_path,
         rating_mean: 0.0,
         held_out_users: 0,
@@ -178,8 +193,10 @@ impl Training<'_> {
             owners: owners(&self.dataset, &self.attempt.names()),
             workers: self.attempt.peers(),
             checkpoint_path: checkpoint.to_owned(),
-            validation_ratio: self.validation_ratio,
+            validation_ratio: self.validation.ratio,
             cuts_path: self.cuts_path.clone(),
+            user_share: self.validation.user_share,
+            for_tags: self.for_tags,
         };
         let (mut sums, mut reports) = (Vec::new(), Vec::new());
         for event in self.on_all(Step::TrainLoad(load), tracker).await? {
@@ -315,7 +332,7 @@ impl Training<'_> {
         let (cuts_path, users_max) = (self.cuts_path.clone(), parameters.ranking_users_max);
         let run = model::Run::new(self.leader, attempt, dataset, cuts_path, users_max).part("measure");
         let run = run.with_the_trainings_ratings();
-        let sample = run.prepare(&split::of_als(parameters), 0.0, tracker).await?.sample;
+        let sample = run.prepare(&split::of_als(parameters), Validation::default(), tracker).await?.sample;
         // The ratings are shared; the factors are read from the store.
         steps::release(self.leader, &self.attempt.job_id).await;
         let folder = ModelFolder {

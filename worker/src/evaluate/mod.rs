@@ -87,7 +87,8 @@ pub fn score_list(list: impl IntoIterator<Item = u32>, relevant: &[u32]) -> List
 }
 
 /// 1 / log₂(place + 2), places counted from 0.
-fn discount(place: usize) -> f64 {
+#[must_use]
+pub fn discount(place: usize) -> f64 {
     1.0 / ((place + 2) as f64).log2()
 }
 

@@ -86,13 +86,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::hybrid::Relevant;
 
     fn candidates() -> impl Strategy<Value = Candidates> {
         let rows = prop::collection::btree_map(0_u32..60, [0.0_f32..1.0, 0.0_f32..1.0, 0.0_f32..1.0], 1..40);
-        (rows, prop::collection::btree_set(0_u32..60, 1..6)).prop_map(|(rows, relevant)| Candidates {
-            levels: rows.values().flatten().copied().collect(),
-            rows: rows.into_keys().collect(),
-            relevant: relevant.into_iter().collect(),
+        (rows, prop::collection::btree_map(0_u32..60, 0.1_f32..=1.0, 1..6)).prop_map(|(rows, relevant)| {
+            Candidates {
+                levels: rows.values().flatten().copied().collect(),
+                rows: rows.into_keys().collect(),
+                relevant: Relevant::new(relevant.keys().copied().collect(), relevant.into_values().collect()),
+            }
         })
     }
 

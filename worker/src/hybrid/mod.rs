@@ -15,5 +15,5 @@ mod learn;
 
 pub use blend::{Blend, OfferedItems, UNKNOWN, popularity, rank};
 pub use calibration::{BadCalibration, Calibration, ScoreHistogram};
-pub use candidates::Candidates;
+pub use candidates::{Candidates, Relevant};
 pub use learn::{Weights, learn_weights};

@@ -202,6 +202,7 @@ impl Blocks {
                             }
                             Fate::HeldOut => held += 1,
                             Fate::LeftOut => held += u64::from(split.keeps_untrained),
+                            Fate::Passed => {}
                         }
                     }
                     (trained, held)
@@ -289,7 +290,7 @@ impl Blocks {
                             }
                         }
                         Fate::LeftOut if split.keeps_untrained => held_items.push(index)?,
-                        Fate::HeldOut | Fate::LeftOut => {}
+                        Fate::HeldOut | Fate::LeftOut | Fate::Passed => {}
                     }
                 }
             }

@@ -40,7 +40,8 @@ pub(super) async fn load(
         seed: parameters.seed,
         cuts_path: step.cuts_path,
         validation_ratio: step.validation_ratio,
-        for_tags: false,
+        user_share: step.user_share,
+        for_tags: step.for_tags && dataset.tags > 0,
     };
     let sides = load_sides(context, cache, &dataset, choice, &step.owners, step.workers).await?;
     let (users, items) = (Arc::clone(&sides.users), Arc::clone(&sides.items));

@@ -23,7 +23,7 @@ use super::{
     given::{Directory, Given, read_given, test_source},
     known_tags::KnownTags,
     side::{OwnedShard, TrainingSide},
-    split::{Split, Test},
+    split::{Split, Test, Validation},
 };
 use crate::{
     dataset::blocks::RatingBlock,
@@ -49,6 +49,8 @@ pub(super) struct SplitChoice {
     pub(super) cuts_path: String,
     /// Above 0: of the training pairs this share is held out instead, and the test pairs are in neither part.
     pub(super) validation_ratio: f64,
+    /// With that, the share of the users whose pairs take part; 0 for all.
+    pub(super) user_share: f64,
     /// Whether the tags that may be known have to be told from the others.
     pub(super) for_tags: bool,
 }
@@ -197,7 +199,11 @@ pub(super) fn side_shards(
 /// What the choice makes of every pair. `users` are the shards of all users.
 async fn split(store: &Store, choice: &SplitChoice, users: &SideShards) -> Result<Split, TrainError> {
     // Pairs that the test holds out must not be those that validation does: another seed.
-    let validation = (choice.validation_ratio > 0.0).then(|| (choice.validation_ratio, mix64(choice.seed)));
+    let validation = (choice.validation_ratio > 0.0).then(|| Validation {
+        ratio: choice.validation_ratio,
+        seed: mix64(choice.seed),
+        user_share: if choice.user_share > 0.0 { choice.user_share } else { 1.0 },
+    });
     let test = if !choice.cuts_path.is_empty() {
         Test::Newest(Cuts::read(store, &choice.cuts_path, users, choice.seed).await?)
     } else if choice.test_uri.is_empty() {

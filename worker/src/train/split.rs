@@ -1,6 +1,6 @@
 //! Which pairs are held out: by a hash of the pair, because they are a user's newest, or because a file names them.
 
-use shoal_common::hash::{is_held_out, pair_hash};
+use shoal_common::hash::{is_held_out, mix64, pair_hash, unit_interval};
 
 use super::cuts::Cuts;
 
@@ -13,15 +13,27 @@ pub(super) enum Fate {
     HeldOut,
     /// Neither: it is held out from those who learn on a part of the training pairs.
     LeftOut,
+    /// Neither: its user takes no part, though what they did may be known.
+    Passed,
+}
+
+/// How weights are learned on a part of the training pairs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Validation {
+    /// Of the training pairs, the share that is measured on instead of the test pairs.
+    pub(super) ratio: f64,
+    /// Of the pairs' hashes.
+    pub(super) seed: u64,
+    /// Share of the users whose pairs take part, by a hash of the id.
+    pub(super) user_share: f64,
 }
 
 /// What becomes of every pair.
 #[derive(Debug, Clone)]
 pub(super) struct Split {
     pub(super) test: Test,
-    /// Of the training pairs, the share that is measured on instead of the test pairs, and the seed of its
-    /// hashes.
-    pub(super) validation: Option<(f64, u64)>,
+    /// Set where a part of the training pairs is measured on instead of the test pairs.
+    pub(super) validation: Option<Validation>,
 }
 
 /// How pairs are held out for the test.
@@ -54,15 +66,23 @@ impl Split {
     /// What becomes of the pair with these id hashes, `named` if a held-out file names it or it is
     /// behind its user's cut.
     pub(super) fn fate(&self, user_hash: u64, item_hash: u64, named: bool) -> Fate {
-        match (named || self.test.is_held_out(user_hash, item_hash), self.validation) {
-            (true, Some(_)) => Fate::LeftOut,
-            (true, None) => Fate::HeldOut,
-            (false, Some((ratio, seed))) if is_held_out(pair_hash(user_hash, item_hash, seed), ratio) => {
-                Fate::HeldOut
+        let of_test = named || self.test.is_held_out(user_hash, item_hash);
+        match self.validation {
+            None if of_test => Fate::HeldOut,
+            None => Fate::Trained,
+            Some(_) if of_test => Fate::LeftOut,
+            Some(validation) if !takes_part(user_hash, validation.user_share) => Fate::Passed,
+            Some(Validation { ratio, seed, .. }) => {
+                let held_out = is_held_out(pair_hash(user_hash, item_hash, seed), ratio);
+                if held_out { Fate::HeldOut } else { Fate::Trained }
             }
-            (false, _) => Fate::Trained,
         }
     }
+}
+
+/// Whether a user is one of this share of all. Of two shares the smaller one's users are among the larger one's.
+pub(super) fn takes_part(user_hash: u64, share: f64) -> bool {
+    unit_interval(mix64(user_hash)) < share
 }
 
 impl Test {
@@ -83,10 +103,19 @@ mod tests {
     fn validation_is_cut_out_of_what_is_trained_on() {
         let test = Test::Ratio { ratio: 0.2, seed: 5 };
         let plain = Split { test: test.clone(), validation: None };
-        let nested = Split { test, validation: Some((0.3, 9)) };
+        let validation = |user_share| Some(Validation { ratio: 0.3, seed: 9, user_share });
+        let nested = Split { test: test.clone(), validation: validation(1.0) };
+        let sampled = Split { test, validation: validation(0.4) };
         let mut held = 0;
         for pair in 0..10_000_u64 {
             let (user, item) = (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15), pair ^ 0x5bd1_e995);
+            // Whoever takes part does so with the same pairs, and nobody else's test pairs are known.
+            match (takes_part(user, 0.4), nested.fate(user, item, false)) {
+                (true, fate) | (false, fate @ Fate::LeftOut) => {
+                    assert_eq!(sampled.fate(user, item, false), fate);
+                }
+                (false, _) => assert_eq!(sampled.fate(user, item, false), Fate::Passed),
+            }
             match (plain.fate(user, item, false), nested.fate(user, item, false)) {
                 (Fate::HeldOut, Fate::LeftOut) | (Fate::Trained, Fate::Trained) => {}
                 (Fate::Trained, Fate::HeldOut) => held += 1,

@@ -171,7 +171,7 @@ async fn a_blend_lists_what_people_like_as_its_sources_do() {
     let held_out = SplitParameters { test_ratio: 0.0, test_uri: thumbs.others.clone(), ..split() };
     let run = ModelRun::begin_with(&workers, &dataset, held_out, 0.0).await.unwrap();
     let folders = vec![folder(&trained, &wholly), run.item_cf(plain_cosine()).await.unwrap()];
-    let share = liked_share(&run, folders, Some(HybridModel { sources, weights_given: false })).await;
+    let share = liked_share(&run, folders, Some(HybridModel { sources, ..HybridModel::default() })).await;
     assert!(share > 0.95, "of the lists of the blend {share} is liked, with weights {:?}", learned.weights);
     workers.release().await;
 }

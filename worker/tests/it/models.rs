@@ -6,7 +6,7 @@ use shoal_common::{
     split::of_als,
     store::{PartKind, ids_part, part},
 };
-use shoal_proto::v1::{step_request::Step, *};
+use shoal_proto::v1::{step_event::Event, step_request::Step, *};
 use shoal_worker::{
     dataset::{
         blocks::RatingBlock,
@@ -390,4 +390,70 @@ async fn a_measuring_shares_the_ratings_of_the_training_that_it_follows() {
     assert!(workers.on_all_of("other", attempt, of_measuring(other, JOB)).await.is_err());
     assert!(workers.on_all_of("nobody", attempt, of_measuring(held_out, "nobody")).await.is_err());
     workers.release().await;
+}
+
+/// Users with held-out pairs, pairs held out, and ratings trained on, of a load of all workers.
+fn loaded(events: &[Event]) -> (u64, u64, u64) {
+    let done = events.iter().map(|event| match event {
+        Event::ModelLoadDone(done) => done,
+        other => panic!("{other:?}"),
+    });
+    done.fold((0, 0, 0), |sum, done| {
+        let ratings: u64 = done.rating_sums.iter().map(|sums| sums.ratings).sum();
+        (sum.0 + done.held_out_users, sum.1 + done.held_out_pairs, sum.2 + ratings)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_learned_on_some_users_takes_all_of_their_ratings_and_loads_them_once() {
+    let mut found = Vec::new();
+    for count in [1, 3] {
+        let (workers, dataset) = start(count, 1).await;
+        let attempt = workers.next_attempt();
+        let owners = workers.owners(dataset.shard_count);
+        let parameters = parameters(4, 1);
+        let load = |user_share: f64, kept_by: &str| {
+            Step::ModelLoad(ModelLoad {
+                dataset: Some(dataset.clone()),
+                split: Some(of_als(&parameters)),
+                validation_ratio: 0.25,
+                user_share,
+                owners: owners.clone(),
+                workers: workers.peers.clone(),
+                kept_by: kept_by.to_owned(),
+                for_tags: true,
+                ..ModelLoad::default()
+            })
+        };
+        let all = loaded(&workers.on_all_of("all", attempt, load(0.0, "")).await.unwrap());
+        let whole = loaded(&workers.on_all_of("whole", attempt, load(1.0, "")).await.unwrap());
+        assert_eq!(all, whole);
+        let some = loaded(&workers.on_all_of("some", attempt, load(0.5, "")).await.unwrap());
+        // About half of the users, and of these as many ratings as they have.
+        let share = some.0 as f64 / all.0 as f64;
+        assert!((0.35..0.65).contains(&share), "{some:?} of {all:?}");
+        let per_user =
+            |(users, held_out, ratings): (u64, u64, u64)| (held_out + ratings) as f64 / users as f64;
+        assert!((per_user(some) / per_user(all) - 1.0).abs() < 0.3, "{some:?} of {all:?}");
+
+        let train = TrainLoad {
+            dataset: Some(dataset.clone()),
+            parameters: Some(parameters.clone()),
+            owners: owners.clone(),
+            workers: workers.peers.clone(),
+            validation_ratio: 0.25,
+            user_share: 0.5,
+            for_tags: true,
+            ..TrainLoad::default()
+        };
+        workers.on_all(attempt, Step::TrainLoad(train)).await.unwrap();
+        // From now on nothing can be loaded.
+        workers.store.delete_folder(&dataset.path).await.unwrap();
+        let shared = workers.on_all_of("shared", attempt, load(0.5, JOB)).await.unwrap();
+        assert_eq!(loaded(&shared), some);
+        assert!(workers.on_all_of("other", attempt, load(0.4, JOB)).await.is_err());
+        workers.release().await;
+        found.push((all, some));
+    }
+    assert_eq!(found[0], found[1]);
 }

@@ -7,7 +7,7 @@ use shoal_proto::v1::{
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run};
-use crate::jobs::{JobError, remarks, tracker::Tracker};
+use crate::jobs::{JobError, remarks, tracker::Tracker, training::Validation};
 
 /// Pairs of cosine 1 and no effect that the slope starts with, so that little evidence moves it little.
 const SLOPE_PRIOR_PAIRS: f64 = 10.0;
@@ -23,7 +23,8 @@ pub(super) async fn train(
 ) -> Result<Made, JobError> {
     tracker.begin("loading", "loading the ratings", (0.0, 0.1));
     tracker.steps(PREPARE_STEPS);
-    let Prepared { rating_mean, held_out, sample } = run.prepare(split, 0.0, tracker).await?;
+    let Prepared { rating_mean, held_out, sample, .. } =
+        run.prepare(split, Validation::default(), tracker).await?;
     tracker.begin("neighbours", "finding similar items", (0.1, 0.6));
     tracker.steps(NEIGHBOUR_STEPS);
     let (mut folder, tags_left_out) = neighbours(run, parameters, tracker).await?;

@@ -5,20 +5,23 @@
 //! are learned on that share. Vectors of items are made anew too where there are tags: the tags of that share tell what it
 //! is. With the weights given none of this is needed.
 //!
+//! Four numbers do not need all ratings of a large data set: they are learned on a sample of the users ([`user_share`]), of whom
+//! all ratings take part, so that somebody's taste is as well known there as it is in use.
+//!
 //! A source that knows nothing, as content without a catalogue, gets no weight.
 
 use shoal_common::store::Manifest;
 use shoal_proto::v1::{
-    HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn, HybridLearnDone, HybridModel,
-    HybridParameters, HybridSource, ModelFolder, ModelVersion, SplitParameters, model_parameters::Model,
-    step_event::Event, step_request::Step,
+    DatasetInfo, HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn, HybridLearning,
+    HybridModel, HybridParameters, HybridSource, ModelFolder, ModelVersion, SplitParameters,
+    model_parameters::Model, step_event::Event, step_request::Step,
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run, content, item_cf};
 use crate::jobs::{
     JobError, remarks,
     tracker::Tracker,
-    training::{InnerTraining, train_inner},
+    training::{InnerTraining, Validation, train_inner},
 };
 
 /// Said of a blend whose weights no user could teach.
@@ -65,7 +68,7 @@ impl Components {
             source.weight = *weight;
             (source.model, source.version) = (model.to_owned(), version.to_owned());
         }
-        HybridModel { sources, weights_given }
+        HybridModel { sources, weights_given, learning: None }
     }
 }
 
@@ -95,34 +98,38 @@ pub(super) async fn train(
     let components = Components::find(run, parameters)?;
     let weights_given = !parameters.weights.is_empty();
     let mut said = Vec::new();
+    let mut learning = None;
     let mut weights = if weights_given {
         let sum: f64 = parameters.weights.iter().sum();
         parameters.weights.iter().map(|weight| weight / sum).collect()
     } else {
         let learned = match learn(run, &components, parameters, split, tracker).await {
             // The share to learn from is all that there is.
-            Err(JobError::NothingToTrainOn) => HybridLearnDone::default(),
-            learned => learned?,
+            Err(JobError::NothingToTrainOn) => None,
+            learned => Some(learned?).filter(|learned| learned.on.users > 0),
         };
-        if learned.users > 0 {
-            learned.weights
+        if let Some(Learned { weights, on }) = learned {
+            learning = Some(on);
+            weights
         } else {
             said.push(NOT_LEARNED.to_owned());
             vec![1.0 / SOURCES as f64; SOURCES]
         }
     };
-    tracker.begin("calibrating", "loading the ratings", (0.7, 0.75));
+    tracker.begin("calibrating", "loading the ratings", (0.5, 0.58));
     tracker.steps(PREPARE_STEPS);
-    let Prepared { rating_mean, held_out, sample } = run.prepare(split, 0.0, tracker).await?;
-    tracker.begin("calibrating", "calibrating scores", (0.75, 0.85));
+    let Prepared { rating_mean, held_out, sample, .. } =
+        run.prepare(split, Validation::default(), tracker).await?;
+    tracker.begin("calibrating", "calibrating scores", (0.58, 0.7));
     tracker.steps(CALIBRATION_STEPS);
     let sources = calibrations(run, &components.folders(), parameters, tracker).await?;
     if !weights_given {
         weights = without_ignorant(&weights, &sources);
     }
-    let hybrid = components.blend(sources, &weights, weights_given);
+    let hybrid = HybridModel { learning, ..components.blend(sources, &weights, weights_given) };
     said.extend(remarks::of_sources(&hybrid));
-    tracker.begin("evaluating", "evaluating", (0.85, 0.97));
+    said.extend(remarks::of_learning(&hybrid));
+    tracker.begin("evaluating", "evaluating", (0.7, 0.97));
     tracker.steps([1.0]);
     let evaluation = run.evaluate(components.folders(), Some(hybrid.clone()), sample, tracker).await?;
     Ok(Made { rating_mean, hybrid: Some(hybrid), evaluation, held_out, remarks: said, ..Made::default() })
@@ -143,6 +150,25 @@ fn without_ignorant(weights: &[f64], sources: &[HybridSource]) -> Vec<f64> {
     (1..=weights.len()).map(|source| f64::from(u8::from(source == weights.len()))).collect()
 }
 
+/// Weights, and what they were learned on.
+struct Learned {
+    weights: Vec<f64>,
+    on: HybridLearning,
+}
+
+/// The share of the users whose ratings take part in learning: so many that there are the ratings asked for, and the users
+/// whose lists are ranked.
+fn user_share(dataset: &DatasetInfo, parameters: &HybridParameters, split: &SplitParameters) -> f64 {
+    let (ratings, users) = (parameters.learning_ratings_max, parameters.learning_users_max);
+    if ratings == 0 || users == 0 {
+        return 1.0;
+    }
+    let trained = dataset.ratings as f64 * (1.0 - split.test_ratio);
+    let of_ratings = ratings as f64 / trained.max(1.0);
+    let of_users = f64::from(users) / (dataset.users as f64).max(1.0);
+    of_ratings.max(of_users).min(1.0)
+}
+
 /// Weights learned on a share of the training ratings that models trained on the rest have not seen.
 async fn learn(
     run: &Run<'_>,
@@ -150,32 +176,34 @@ async fn learn(
     parameters: &HybridParameters,
     split: &SplitParameters,
     tracker: &mut Tracker,
-) -> Result<HybridLearnDone, JobError> {
-    let ratio = parameters.validation_ratio;
+) -> Result<Learned, JobError> {
+    let user_share = user_share(&run.dataset, parameters, split);
+    let validation = Validation { ratio: parameters.validation_ratio, user_share };
     let [als, item_cf, content] = &components.0;
-    tracker.begin("learning", "learning weights: ALS without a share of the ratings", (0.0, 0.3));
-    let part = run.part("als");
+    tracker.begin("learning_als", "learning weights: ALS without a share of the ratings", (0.0, 0.2));
+    let of_als = run.part("als");
     let inner = InnerTraining {
         leader: run.leader,
-        attempt: part.attempt.clone(),
+        attempt: of_als.attempt.clone(),
         dataset: run.dataset.clone(),
         parameters: als.parameters.clone().unwrap_or_default(),
-        validation_ratio: ratio,
+        validation,
+        for_tags: true,
         cuts_path: run.cuts_path.clone(),
     };
-    let path = part.new_folder();
+    let path = of_als.new_folder();
     let (objects, rating_mean) = Box::pin(train_inner(inner, &path, tracker)).await?;
     Manifest::new("checkpoint", objects).write(&run.leader.store, &path).await?;
-    part.release().await;
     let mut folders =
         vec![ModelFolder { path, manifest_checksum: String::new(), rating_mean, ..folder(als) }];
 
-    tracker.begin("learning", "learning weights: similar items", (0.3, 0.5));
+    tracker.begin("learning_item_cf", "learning weights: similar items", (0.2, 0.35));
     // Vectors are made anew where there are tags.
     let of_content = content::NEIGHBOUR_STEPS.into_iter().filter(|_| run.dataset.tags > 0);
     tracker.steps(PREPARE_STEPS.into_iter().chain(item_cf::NEIGHBOUR_STEPS).chain(of_content));
-    let part = run.part("item_cf");
-    part.prepare(split, ratio, tracker).await?;
+    let part = run.part("item_cf").with_the_ratings_of(&of_als);
+    let ratings = part.prepare(split, validation, tracker).await?.ratings;
+    of_als.release().await;
     let Some(Model::ItemCf(item_cf)) =
         item_cf.model_parameters.as_ref().and_then(|parameters| parameters.model.as_ref())
     else {
@@ -184,7 +212,7 @@ async fn learn(
     folders.push(item_cf::neighbours(&part, item_cf, split, tracker).await?);
     folders.push(learning_content(&part, content, tracker).await?);
 
-    tracker.begin("learning", "learning weights", (0.5, 0.7));
+    tracker.begin("learning_weights", "learning weights", (0.35, 0.5));
     // Then candidates, and the search.
     tracker.steps(CALIBRATION_STEPS.into_iter().chain([5.0, 4.0]));
     let sources = calibrations(&part, &folders, parameters, tracker).await?;
@@ -195,7 +223,13 @@ async fn learn(
     let learned = part.on_one(Step::HybridLearn(HybridLearn { path, sources: count }), tracker).await?;
     part.release().await;
     match learned {
-        Event::HybridLearnDone(done) => Ok(done),
+        Event::HybridLearnDone(done) => {
+            let (users, ndcg_at_20) = (done.users, done.ndcg_at_20);
+            Ok(Learned {
+                weights: done.weights,
+                on: HybridLearning { users, ratings, user_share, ndcg_at_20 },
+            })
+        }
         _ => Err(JobError::Fatal("a worker has learned no weights".to_owned())),
     }
 }
@@ -237,6 +271,23 @@ async fn calibrations(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_users_take_part_that_there_are_the_ratings_and_the_users_asked_for() {
+        let share = |ratings: u64, learning_ratings_max, learning_users_max| {
+            let dataset = DatasetInfo { users: 100_000, ratings, ..DatasetInfo::default() };
+            let parameters =
+                HybridParameters { learning_ratings_max, learning_users_max, ..HybridParameters::default() };
+            let split = SplitParameters { test_ratio: 0.2, ..SplitParameters::default() };
+            user_share(&dataset, &parameters, &split)
+        };
+        assert_eq!(share(20_000_000, 4_000_000, 5_000), 0.25);
+        // Few ratings each: for the lists more users are needed than for the ratings.
+        assert_eq!(share(20_000_000, 400_000, 5_000), 0.05);
+        assert_eq!(share(5_000_000, 4_000_000, 5_000), 1.0);
+        // Of builds before, and where all are asked for.
+        assert_eq!((share(20_000_000, 0, 5_000), share(20_000_000, 4_000_000, 0)), (1.0, 1.0));
+    }
 
     #[test]
     fn what_knows_nothing_has_no_weight() {

@@ -6,7 +6,7 @@ use shoal_proto::v1::{
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run};
-use crate::jobs::{JobError, tracker::Tracker};
+use crate::jobs::{JobError, tracker::Tracker, training::Validation};
 
 /// What the steps of [`neighbours`] weigh.
 pub(super) const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 12.0, 1.0];
@@ -23,7 +23,8 @@ pub(super) async fn train(
 ) -> Result<Made, JobError> {
     tracker.begin("loading", "loading the ratings", (0.0, 0.1));
     tracker.steps(PREPARE_STEPS);
-    let Prepared { rating_mean, held_out, sample } = run.prepare(split, 0.0, tracker).await?;
+    let Prepared { rating_mean, held_out, sample, .. } =
+        run.prepare(split, Validation::default(), tracker).await?;
     tracker.begin("neighbours", "finding similar items", (0.1, 0.8));
     tracker.steps(NEIGHBOUR_STEPS);
     let folder = neighbours(run, parameters, split, tracker).await?;

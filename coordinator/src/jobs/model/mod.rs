@@ -23,7 +23,7 @@ use shoal_proto::v1::{
 
 use super::{
     JobError, cuts::cut_by_time, evaluation::evaluation, held_out, sample::at_the_end, steps::Attempt,
-    tracker::Tracker,
+    tracker::Tracker, training::Validation,
 };
 use crate::{
     leader::{Leader, LiveWorker},
@@ -82,6 +82,8 @@ pub(super) struct Made {
 pub(super) struct Prepared {
     /// Of the training ratings.
     pub(super) rating_mean: f64,
+    /// How many there are.
+    pub(super) ratings: u64,
     /// What became of the held-out file, where one is measured on.
     pub(super) held_out: Option<HeldOutReport>,
     /// Who is measured at the end.
@@ -102,8 +104,10 @@ pub(super) struct Run<'a> {
     pub(super) cuts_path: String,
     /// Users that are measured, as requests say it.
     ranking_users_max: u32,
-    /// The job whose training holds the same ratings; may be empty.
+    /// The job, or the part of one, whose training holds the same ratings; may be empty.
     kept_by: String,
+    /// With that, whether they were loaded for one that looks at tags too.
+    for_tags: bool,
     /// Folders named so far; those of parts are numbered apart.
     folders: AtomicU32,
 }
@@ -130,6 +134,7 @@ impl<'a> Run<'a> {
             cuts_path,
             ranking_users_max,
             kept_by: String::new(),
+            for_tags: false,
             folders,
         }
     }
@@ -137,6 +142,11 @@ impl<'a> Run<'a> {
     /// Works with the ratings that the job's training has loaded, rather than loads them again.
     pub(super) fn with_the_trainings_ratings(self) -> Self {
         Self { kept_by: self.job_id.clone(), ..self }
+    }
+
+    /// Works with the ratings that a part's training has loaded for one that looks at tags too.
+    pub(super) fn with_the_ratings_of(self, part: &Self) -> Self {
+        Self { kept_by: part.attempt.job_id.clone(), for_tags: true, ..self }
     }
 
     /// A part of the job with state of its own on workers, one of [`PARTS`].
@@ -151,6 +161,7 @@ impl<'a> Run<'a> {
             cuts_path: self.cuts_path.clone(),
             ranking_users_max: self.ranking_users_max,
             kept_by: String::new(),
+            for_tags: false,
             folders: AtomicU32::new((11 + number) * FOLDERS_OF_A_PART),
         }
     }
@@ -205,17 +216,19 @@ impl<'a> Run<'a> {
     pub(super) async fn prepare(
         &self,
         split: &SplitParameters,
-        validation_ratio: f64,
+        validation: Validation,
         tracker: &mut Tracker,
     ) -> Result<Prepared, JobError> {
         let load = ModelLoad {
             dataset: Some(self.dataset.clone()),
             split: Some(split.clone()),
-            validation_ratio,
+            validation_ratio: validation.ratio,
             owners: owners(&self.dataset, &self.attempt.names()),
             workers: self.attempt.peers(),
             cuts_path: self.cuts_path.clone(),
             kept_by: self.kept_by.clone(),
+            user_share: validation.user_share,
+            for_tags: self.for_tags,
         };
         let (mut sums, mut reports, mut held_out_users) = (Vec::new(), Vec::new(), 0);
         for event in self.on_all(Step::ModelLoad(load), tracker).await? {
@@ -226,11 +239,12 @@ impl<'a> Run<'a> {
             }
         }
         let held_out = held_out::combined(reports, &split.test_uri)?;
+        let ratings = sums.iter().map(|sum| sum.ratings).sum();
         let rating_mean = rating_mean(sums)?;
         let path = self.written(|path| Step::ModelItems(ModelItems { path, rating_mean }), tracker).await?;
         self.on_all(Step::ModelBaselines(ModelBaselines { path }), tracker).await?;
         let sample = at_the_end(&self.dataset, self.ranking_users_max, held_out_users, split.seed);
-        Ok(Prepared { rating_mean, held_out, sample })
+        Ok(Prepared { rating_mean, ratings, held_out, sample })
     }
 
     /// Measures models on what is held out: one folder, or the blend of several.

@@ -9,8 +9,8 @@ use shoal_common::{
     store::{METADATA_FILE, Manifest, join, model_path},
 };
 use shoal_proto::v1::{
-    DatasetInfo, Evaluation, HybridModel, JobInfo, JobRecord, ModelParameters, ModelVersion, ModelWrite,
-    ObjectEntry, model_parameters::Model, step_request::Step, update_job::Update,
+    DatasetInfo, Evaluation, HybridLearning, HybridModel, JobInfo, JobRecord, ModelParameters, ModelVersion,
+    ModelWrite, ObjectEntry, model_parameters::Model, step_request::Step, update_job::Update,
 };
 
 use super::{Made, Run};
@@ -101,6 +101,7 @@ fn metadata(version: &ModelVersion, dataset: &DatasetInfo, workers: usize) -> Va
         "rating_mean": version.rating_mean,
         "rating_slope": is_content.then_some(version.rating_slope),
         "sources": version.hybrid.as_ref().map(sources_json),
+        "learning": version.hybrid.as_ref().and_then(|hybrid| hybrid.learning).map(learning_json),
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
         "remarks": version.remarks,
         "test_file": version.held_out.as_ref().map(held_out_json),
@@ -121,6 +122,11 @@ fn sources_json(hybrid: &HybridModel) -> Value {
         })
     };
     json!(hybrid.sources.iter().map(source).collect::<Vec<_>>())
+}
+
+fn learning_json(learning: HybridLearning) -> Value {
+    let HybridLearning { users, ratings, user_share, ndcg_at_20 } = learning;
+    json!({ "users": users, "ratings": ratings, "user_share": user_share, "ndcg_at_20": ndcg_at_20 })
 }
 
 /// What a version is, in short: the same for everybody who trains it, so without times.

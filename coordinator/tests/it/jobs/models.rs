@@ -123,6 +123,7 @@ async fn a_hybrid_learns_on_models_that_have_not_seen_the_answers() {
             weights: weights.to_vec(),
             validation_ratio: 0.25,
             learning_users_max: 0,
+            learning_ratings_max: 0,
         }))
     };
     world.stage.forget();
@@ -145,6 +146,40 @@ async fn a_hybrid_learns_on_models_that_have_not_seen_the_answers() {
         ratios.collect::<Vec<_>>()
     };
     assert_eq!((ratios(true), ratios(false)), (vec![0.25; 4], vec![0.0; 2]));
+    // The ratings are loaded once for learning: item CF and content share those of ALS.
+    let job = &version.job_id;
+    for seen in world.stage.seen().into_iter().filter(|seen| seen.job_id.contains('.')) {
+        match seen.step {
+            Step::TrainLoad(load) => assert!(load.for_tags),
+            Step::ModelLoad(load) => assert_eq!((load.kept_by, load.for_tags), (format!("{job}.als"), true)),
+            _ => {}
+        }
+    }
+    let learning = sources.learning.unwrap();
+    assert_eq!(learning.user_share, 1.0);
+    assert!(learning.users > 0 && learning.ratings > 0, "{learning:?}");
+
+    // Of a large data set some users are enough, which is said.
+    world.stage.forget();
+    let mut sampled = hybrid(&[]);
+    let Some(Model::Hybrid(parameters)) = &mut sampled.model else { panic!("{sampled:?}") };
+    (parameters.learning_users_max, parameters.learning_ratings_max) = (1, 1);
+    let sampled = world.made(sampled).await;
+    let learning = sampled.hybrid.unwrap().learning.unwrap();
+    assert!(learning.user_share > 0.0 && learning.user_share < 1.0, "{learning:?}");
+    assert!(
+        sampled.remarks.iter().any(|remark| remark.contains("learned on a sample")),
+        "{:?}",
+        sampled.remarks
+    );
+    let shares = world.stage.seen().into_iter().filter_map(|seen| match seen.step {
+        Step::TrainLoad(load) => Some((load.validation_ratio, load.user_share)),
+        Step::ModelLoad(load) => Some((load.validation_ratio, load.user_share)),
+        _ => None,
+    });
+    // What is calibrated and measured is everybody's.
+    let of_learning = (0.25, learning.user_share);
+    assert_eq!(shares.collect::<Vec<_>>(), [[of_learning; 4].to_vec(), vec![(0.0, 0.0); 2]].concat());
 
     world.stage.forget();
     let given = world.made(hybrid(&[2.0, 1.0, 1.0, 0.0])).await.hybrid.unwrap();

@@ -84,8 +84,9 @@ impl ModelAttempt {
             seed: split.seed,
             cuts_path: step.cuts_path,
             validation_ratio: step.validation_ratio,
-            // What shares ratings only measures, and looks at no tags.
-            for_tags: dataset.tags > 0 && step.kept_by.is_empty(),
+            user_share: step.user_share,
+            // What shares the ratings of a training that looks at no tags only measures.
+            for_tags: dataset.tags > 0 && (step.kept_by.is_empty() || step.for_tags),
         };
         let origin = Origin {
             dataset_path: dataset.path.clone(),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use shoal_common::{
-    hash::{mix64, unit_interval},
     store::{Manifest, PartKind, join, part},
     topk::TopK,
 };
@@ -23,9 +22,10 @@ use super::{
 };
 use crate::{
     evaluate::USERS_TOGETHER,
-    hybrid::{Blend, Calibration, Candidates, ScoreHistogram, UNKNOWN, learn_weights, popularity},
+    hybrid::{Blend, Calibration, Candidates, Relevant, ScoreHistogram, UNKNOWN, learn_weights, popularity},
+    preference::Preference,
     tensor_file::{TensorFile, TensorFileError, TensorWriter},
-    train::TrainError,
+    train::{TrainError, settings::Settings, split::takes_part},
 };
 
 /// Items of each source that weights are learned on, per user.
@@ -107,7 +107,7 @@ impl ModelAttempt {
         let ratings = self.users.rating_rows();
         let rows = 0..self.users.table.own_rows();
         let known = rows.filter(|&row| !ratings.row(row).slots.is_empty());
-        known.filter(|&row| unit_interval(mix64(self.user_hash(row))) < share).collect()
+        known.filter(|&row| takes_part(self.user_hash(row), share)).collect()
     }
 
     /// Hands over, for each of some users, the scores of every source for a shard's items: of the models in their order, then
@@ -250,11 +250,14 @@ impl ModelAttempt {
         }
         let mut entries = Vec::new();
         let count = step.sources.len();
+        let preference = self.preference_of(&step.folders)?;
         for owned in &self.users.owned {
             let begin = users.partition_point(|user| user.row < owned.rows.start);
             let end = users.partition_point(|user| user.row < owned.rows.end);
             let of_shard = users[begin..end].iter_mut().map(|user| {
-                let relevant = self.users.held_out().row(user.row).0.to_vec();
+                let (rows, ratings) = self.users.held_out().row(user.row);
+                let gains = ratings.iter().map(|&rating| preference.of(rating) as f32);
+                let relevant = Relevant::new(rows.to_vec(), gains.collect());
                 // They are many more than the best of them: gone before the next user's are looked at.
                 candidates(&std::mem::take(&mut user.items), count, relevant)
             });
@@ -265,6 +268,19 @@ impl ModelAttempt {
             entries.push(ObjectEntry { path: name, ..entry });
         }
         Ok(entries)
+    }
+
+    /// What a held-out rating says of liking: what ratings say to the ALS version that is blended; without one that lists
+    /// are made by, as to the others, by height.
+    fn preference_of(&self, folders: &[ModelFolder]) -> Result<Preference, TrainError> {
+        if let Some(als) = folders.iter().find_map(|folder| folder.als.as_ref()) {
+            let (users, items) = (&self.users.shards, &self.items.shards);
+            let settings = Settings::new(als, u64::from(users.rows()), u64::from(items.rows()))?;
+            if let Some(ranking) = settings.ranking(Side::Users) {
+                return Ok(ranking.preference);
+            }
+        }
+        Ok(Preference::by_height(self.dataset.rating_min, self.dataset.rating_max))
     }
 
     /// The weights under which the candidates of all workers' users make the best lists.
@@ -294,7 +310,7 @@ fn merged(mut all: Vec<ScoreHistogram>, more: Vec<ScoreHistogram>) -> Vec<ScoreH
 }
 
 /// Of the best items of all shards, the best of all by each source.
-fn candidates(items: &Levels, sources: usize, relevant: Vec<u32>) -> Candidates {
+fn candidates(items: &Levels, sources: usize, relevant: Relevant) -> Candidates {
     let levels_of = |at: usize| &items.levels[at * sources..][..sources];
     let mut kept: Vec<usize> = Vec::new();
     for source in 0..sources {
@@ -338,18 +354,21 @@ fn read_histograms(file: &TensorFile) -> Result<Vec<ScoreHistogram>, TensorFileE
     Ok(histograms)
 }
 
-/// `indptr` u64[users + 1], `rows` u32[n], `levels` f32[n, sources], `held_indptr` u64[users + 1], `held` u32[m].
+/// `indptr` u64[users + 1], `rows` u32[n], `levels` f32[n, sources], `held_indptr` u64[users + 1], `held` u32[m], `gains`
+/// f32[m].
 fn candidates_bytes(
     path: &str,
     users: &[Candidates],
     sources: usize,
 ) -> Result<bytes::Bytes, TensorFileError> {
     let (mut indptr, mut held_indptr) = (vec![0_u64], vec![0_u64]);
-    let (mut rows, mut levels, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rows, mut levels, mut held, mut gains) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for user in users {
         rows.extend_from_slice(&user.rows);
         levels.extend_from_slice(&user.levels);
-        held.extend_from_slice(&user.relevant);
+        let (relevant, of_relevant) = user.relevant.parts();
+        held.extend_from_slice(relevant);
+        gains.extend_from_slice(of_relevant);
         indptr.push(rows.len() as u64);
         held_indptr.push(held.len() as u64);
     }
@@ -359,12 +378,14 @@ fn candidates_bytes(
     writer.add("levels", &[rows.len(), sources], &levels);
     writer.add("held_indptr", &[held_indptr.len()], &held_indptr);
     writer.add("held", &[held.len()], &held);
+    writer.add("gains", &[gains.len()], &gains);
     writer.to_bytes(path)
 }
 
 fn read_candidates(file: &TensorFile, sources: usize) -> Result<Vec<Candidates>, TensorFileError> {
     let (indptr, held_indptr) = (file.vector::<u64>("indptr")?, file.vector::<u64>("held_indptr")?);
     let (rows, held) = (file.vector::<u32>("rows")?, file.vector::<u32>("held")?);
+    let gains = file.vector::<f32>("gains")?;
     let (levels, columns) = file.matrix::<f32>("levels", rows.len())?;
     let spans = |indptr: &[u64], length: usize| {
         indptr.first() == Some(&0) && indptr.last() == Some(&(length as u64)) && indptr.is_sorted()
@@ -372,16 +393,20 @@ fn read_candidates(file: &TensorFile, sources: usize) -> Result<Vec<Candidates>,
     if columns != sources || !spans(indptr, rows.len()) || !spans(held_indptr, held.len()) {
         return Err(file.tensor_error("indptr", "the candidates are not those of its users".to_owned()));
     }
+    if gains.len() != held.len() {
+        return Err(file.tensor_error("gains", "there is not one for each held-out item".to_owned()));
+    }
     if indptr.len() != held_indptr.len() {
         return Err(file.tensor_error("held_indptr", "it has another number of users".to_owned()));
     }
     let pairs = indptr.windows(2).zip(held_indptr.windows(2));
     let user = |(of_rows, of_held): (&[u64], &[u64])| {
         let range = of_rows[0] as usize..of_rows[1] as usize;
+        let of_held = of_held[0] as usize..of_held[1] as usize;
         Candidates {
             rows: rows[range.clone()].to_vec(),
             levels: levels[range.start * sources..range.end * sources].to_vec(),
-            relevant: held[of_held[0] as usize..of_held[1] as usize].to_vec(),
+            relevant: Relevant::new(held[of_held.clone()].to_vec(), gains[of_held].to_vec()),
         }
     };
     Ok(pairs.map(user).collect())
@@ -402,8 +427,12 @@ mod tests {
         assert_eq!(read_histograms(&file).unwrap(), histograms);
 
         let users = vec![
-            Candidates { rows: vec![3, 9], levels: vec![0.1, 0.2, 0.3, 0.4], relevant: vec![9] },
-            Candidates { rows: vec![], levels: vec![], relevant: vec![1, 2] },
+            Candidates {
+                rows: vec![3, 9],
+                levels: vec![0.1, 0.2, 0.3, 0.4],
+                relevant: Relevant::new(vec![9], vec![0.5]),
+            },
+            Candidates { relevant: Relevant::new(vec![1, 2], vec![1.0, 0.1]), ..Candidates::default() },
         ];
         let file = TensorFile::from_bytes("c", &candidates_bytes("c", &users, 2).unwrap()).unwrap();
         assert_eq!(read_candidates(&file, 2).unwrap(), users);
@@ -442,9 +471,9 @@ mod tests {
                     everything.levels.extend([blend.level(0, *of_row.0), blend.level(1, *of_row.1)]);
                 }
             }
-            let found = candidates(&collected.items, 2, Vec::new());
+            let found = candidates(&collected.items, 2, Relevant::default());
             // By level and then row, of all items.
-            let expected = candidates(&everything, 2, Vec::new());
+            let expected = candidates(&everything, 2, Relevant::default());
             prop_assert_eq!(found.rows, expected.rows);
             prop_assert_eq!(found.levels, expected.levels);
         }
@@ -457,7 +486,7 @@ mod tests {
             rows: (0..300).collect(),
             levels: (0..300).flat_map(|row| [row as f32 / 300.0, second(row)]).collect(),
         };
-        let found = candidates(&items, 2, vec![5]);
+        let found = candidates(&items, 2, Relevant::default());
         let expected: Vec<u32> = (0..2).chain(200..300).collect();
         assert_eq!(found.rows, expected);
         assert_eq!(found.levels[..4], [0.0, 1.0, 1.0 / 300.0, 0.9]);

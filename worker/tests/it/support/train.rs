@@ -123,8 +123,8 @@ impl Workers {
             owners: self.owners(dataset.shard_count),
             workers: self.peers.clone(),
             checkpoint_path: checkpoint.to_owned(),
-            validation_ratio: 0.0,
             cuts_path,
+            ..TrainLoad::default()
         };
         let (mut sums, mut loads) = (Vec::new(), Vec::new());
         for event in self.on_all(attempt, Step::TrainLoad(load)).await? {
