@@ -120,7 +120,8 @@ impl CoRaters {
         let mut by_user = Compressed::empty();
         rows.into_iter().for_each(|row| by_user.push(row));
         // Rows of a side are counted in a u32.
-        let by_item = by_user.transposed(items, &[0..items as u32]);
+        let all = 0..items as u32;
+        let by_item = by_user.transposed(items, std::slice::from_ref(&all));
         Self { by_user, by_item, width: settings.measure.width() }
     }
 
