@@ -98,7 +98,7 @@ impl<S: StateMachine> Driver<S> {
         loop {
             let tick_at = self.last_tick + self.config.tick;
             let first = tokio::select! {
-                // Stopping comes before work, and work before the clock: ticks are made up for below.
+                // Stopping comes before work, and work before the clock: a late tick is made up for below.
                 biased;
                 () = stop.cancelled() => break,
                 event = self.events.recv() => match event {
@@ -122,11 +122,9 @@ impl<S: StateMachine> Driver<S> {
     }
 
     fn take_events(&mut self, first: Option<Event<S::View>>) {
-        let mut heard = false;
         let mut next = first;
         for _ in 0..TURN_EVENTS {
             let Some(event) = next.take().or_else(|| self.events.try_recv().ok()) else { break };
-            heard |= matches!(event, Event::Message(_));
             self.take_event(event);
         }
         let elapsed = self.last_tick.elapsed();
@@ -135,8 +133,10 @@ impl<S: StateMachine> Driver<S> {
             return;
         }
         self.last_tick = Instant::now();
-        // A slow disk or a paused process must not start an election while the leader is there to be heard.
-        let ticks = if heard { ticks.min(ELECTION_TICKS - 5) } else { ticks.min(ELECTION_TICKS) };
+        // Time in which this process stood still counts as no more than a heartbeat: the leader's messages may
+        // be here and unread, and an election would take its office away. A leader loses nothing by it, because
+        // its next heartbeat is due at once.
+        let ticks = ticks.min(HEARTBEAT_TICKS);
         for _ in 0..ticks {
             self.node.tick();
         }

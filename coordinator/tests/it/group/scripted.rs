@@ -14,7 +14,10 @@ use shoal_proto::v1::{
     raft_client::RaftClient,
     raft_server::{Raft, RaftServer},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -76,6 +79,15 @@ impl Player {
     fn heard(&self, kind: MessageType) -> usize {
         self.heard.lock().unwrap().iter().filter(|message| message.get_msg_type() == kind).count()
     }
+
+    /// How often it was asked whether it would vote for somebody who no longer follows the leader of `term`. Before
+    /// a member has heard that leader it asks for an earlier term.
+    fn elections_after(&self, term: u64) -> usize {
+        let asks = |message: &&Message| {
+            message.get_msg_type() == MessageType::MsgRequestPreVote && message.term > term
+        };
+        self.heard.lock().unwrap().iter().filter(asks).count()
+    }
 }
 
 #[tonic::async_trait]
@@ -100,6 +112,33 @@ fn message(kind: MessageType, term: u64) -> Message {
     message
 }
 
+/// The leader's heartbeats, one each tick, until they are dropped.
+struct Heartbeats {
+    commit: watch::Sender<u64>,
+    task: JoinHandle<()>,
+}
+
+impl Heartbeats {
+    fn of(leader: &Player, term: u64) -> Self {
+        let (commit, committed) = watch::channel(1);
+        let leader = leader.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let commit = *committed.borrow();
+                leader.say(Message { commit, ..message(MessageType::MsgHeartbeat, term) });
+                tokio::time::sleep(SETTINGS.tick).await;
+            }
+        });
+        Self { commit, task }
+    }
+}
+
+impl Drop for Heartbeats {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// A member that was held up for longer than an election takes, by its disk or by its machine, looks at what has come
 /// meanwhile before its clock makes it a candidate.
 #[tokio::test(flavor = "multi_thread")]
@@ -107,27 +146,27 @@ async fn a_member_that_was_slow_starts_no_election() {
     let (mut group, gate) = (Group::found(3, SETTINGS), Gate::default());
     group.revive_behind(1, gate.clone());
     let (leader, other) = (Player::enter(&group, 2, |_| Ok(None)), Player::enter(&group, 3, |_| Ok(None)));
-    let heartbeat = |commit| leader.say(Message { commit, ..message(MessageType::MsgHeartbeat, 5) });
-    heartbeat(1);
+    let heartbeats = Heartbeats::of(&leader, 5);
+    let follows = || leader.heard(MessageType::MsgHeartbeatResponse) > 0;
+    eventually("it follows", || follows().then_some(())).await;
     // The log begins with a snapshot at index 1, term 1.
     let entry = Entry { index: 2, term: 5, data: (&b"c"[..]).into(), ..Entry::default() };
     let append = Message { index: 1, log_term: 1, commit: 2, ..message(MessageType::MsgAppend, 5) };
     gate.shut();
     leader.say(Message { entries: vec![entry].into(), ..append });
     eventually("it is held up", || gate.holds().then_some(())).await;
+    heartbeats.commit.send_replace(2);
 
     // At most 20 ticks pass before a member that hears nothing becomes a candidate.
-    for tick in 0..30 {
-        heartbeat(2);
-        tokio::time::sleep(SETTINGS.tick).await;
-        if tick == 25 {
-            gate.open();
-        }
-    }
+    tokio::time::sleep(25 * SETTINGS.tick).await;
+    gate.open();
     let member = group.member(1);
     eventually("it goes on", || (names(&member.view()) == ["c"]).then_some(())).await;
+    let answered = leader.heard(MessageType::MsgHeartbeatResponse);
+    let goes_on = || leader.heard(MessageType::MsgHeartbeatResponse) > answered + 5;
+    eventually("it follows again", || goes_on().then_some(())).await;
     for player in [&leader, &other] {
-        assert_eq!(player.heard(MessageType::MsgRequestPreVote), 0);
+        assert_eq!(player.elections_after(5), 0);
     }
     assert_eq!(member.handle.leadership().borrow().leader_id, Some(2));
     group.kill_all().await;
