@@ -15,7 +15,7 @@ use shoal_benches::{
     systems::System,
     timing::{contest, fastest},
 };
-use shoal_worker::als::{
+use shoal_engine::als::{
     cost,
     eigen::decompose,
     gramian::shard_gramian,

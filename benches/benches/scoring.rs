@@ -15,17 +15,17 @@ use std::{hint::black_box, path::Path, sync::atomic::AtomicBool, time::Duration}
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use shoal_benches::{machine::median, peers::Peers, roofline::Gemm, timing::contest};
-use shoal_common::{
+use shoal_core::{
     hash::{mix64, unit_interval},
     topk::TopK,
 };
-use shoal_worker::{
+use shoal_engine::{
     als::kernel::{
         Kernel,
         pack::{Panels, Rows},
     },
     evaluate::{ItemPanels, ItemRows, LIST_LENGTH, USERS_TOGETHER, offer_items},
-    serve::{Bounds, FactorRows, Scoring, Screen, Selection, dot, top_n},
+    score::{Bounds, FactorRows, Scoring, Screen, Selection, dot, top_n},
 };
 
 const RANK: usize = 64;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use shoal_common::hash::{hash_bytes, unit_interval};
-use shoal_worker::dataset::generate::{GenerateSpec, generate};
+use shoal_core::hash::{hash_bytes, unit_interval};
+use shoal_dataset::generate::{GenerateSpec, generate};
 
 /// Share of the ratings that is held out.
 pub const TEST_RATIO: f64 = 0.2;

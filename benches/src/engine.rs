@@ -1,21 +1,21 @@
 //! Pieces of the training engine as they are called in a half-step, ready to be measured.
 
-use shoal_worker::{
+use shoal_engine::{
     als::{
         dual, explicit,
         fit::{Fit, RatingRows, Weights},
-        half_step::{Shared, Solver},
+        half_step::{Problem, Solver},
         kernel::Kernel,
         narrow, primal,
     },
-    numbers::Numbers,
+    large_pages::LargePages,
 };
 
 /// Rows of ratings of equal length, whose fixed rows are scattered at random over a matrix.
 #[derive(Debug)]
 pub struct Scattered {
     settings: explicit::Settings,
-    fixed: Numbers,
+    fixed: LargePages,
     indptr: Vec<u64>,
     slots: Vec<u32>,
     ratings: Vec<f32>,
@@ -37,7 +37,7 @@ impl Scattered {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             state >> 33
         };
-        let mut fixed = Numbers::zeroed(others * rank);
+        let mut fixed = LargePages::zeroed(others * rank);
         fixed.fill_with(|| (random() % 1_000) as f32 * 0.001 - 0.5);
         let slots = (0..rows * count).map(|_| (random() % others as u64) as u32).collect();
         let ratings = (0..rows * count).map(|_| (1 + random() % 10) as f32 * 0.5).collect();
@@ -49,20 +49,20 @@ impl Scattered {
         RatingRows { indptr: &self.indptr, slots: &self.slots, ratings: &self.ratings }
     }
 
-    fn shared(&self, kernel: Kernel) -> Shared<'_> {
+    fn problem(&self, kernel: Kernel) -> Problem<'_> {
         let fit = Fit::Explicit { settings: &self.settings, fixed: &self.fixed };
-        Shared::new(kernel, fit, Solver::Cholesky)
+        Problem::new(kernel, fit, Solver::Cholesky)
     }
 
     /// Gathers and sums the normal equations of every row, and solves none.
     pub fn sum_normal_equations(&self, kernel: Kernel, scratch: &mut Buffers) {
-        let shared = self.shared(kernel);
+        let problem = self.problem(kernel);
         for row in 0..self.rows().len() {
             let row = self.rows().row(row);
-            if narrow::applies(&shared) {
-                narrow::sum_part(&shared, row, 0, &mut scratch.narrow_sums, &mut scratch.narrow);
+            if narrow::applies(&problem) {
+                narrow::sum_part(&problem, row, 0, &mut scratch.narrow_sums, &mut scratch.narrow);
             } else {
-                primal::sum_part(&shared, row, Weights::One, 0, &mut scratch.sums, &mut scratch.primal);
+                primal::sum_part(&problem, row, Weights::One, 0, &mut scratch.sums, &mut scratch.primal);
             }
         }
     }
@@ -72,11 +72,11 @@ impl Scattered {
     /// # Panics
     /// When a row cannot be solved, which does not happen.
     pub fn solve_primal(&self, kernel: Kernel, scratch: &mut Buffers) {
-        let shared = self.shared(kernel);
+        let problem = self.problem(kernel);
         let mut solution = vec![0.0; self.settings.rank];
         for row in 0..self.rows().len() {
             let row = self.rows().row(row);
-            assert!(primal::solve(&shared, row, &mut solution, &mut scratch.primal).is_ok());
+            assert!(primal::solve(&problem, row, &mut solution, &mut scratch.primal).is_ok());
         }
     }
 
@@ -85,11 +85,11 @@ impl Scattered {
     /// # Panics
     /// When a row cannot be solved, which does not happen.
     pub fn solve_dual(&self, kernel: Kernel, scratch: &mut Buffers) {
-        let shared = self.shared(kernel);
+        let problem = self.problem(kernel);
         let mut solution = vec![0.0; self.settings.rank];
         for row in 0..self.rows().len() {
             let row = self.rows().row(row);
-            assert!(dual::solve_explicit(&shared, row, &mut solution, &mut scratch.dual).is_ok());
+            assert!(dual::solve_explicit(&problem, row, &mut solution, &mut scratch.dual).is_ok());
         }
     }
 }

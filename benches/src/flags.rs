@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use shoal_worker::dataset::generate::GenerateSpec;
+use shoal_dataset::generate::GenerateSpec;
 
 /// Where things are, and the shape of the data; by default that of MovieLens 20M.
 #[derive(Debug, Clone, clap::Args)]

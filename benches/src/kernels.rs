@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use shoal_worker::als::{
+use shoal_engine::als::{
     cost,
     kernel::{
         Kernel, LANES, blocks,

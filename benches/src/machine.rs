@@ -13,7 +13,7 @@ pub fn describe() -> Value {
     json!({
         "cpu": model.map(|(_, name)| name.trim()),
         "cores": cores,
-        "kernel": shoal_worker::als::kernel::Kernel::detect().name(),
+        "kernel": shoal_engine::als::kernel::Kernel::detect().name(),
         "commit": commit(),
     })
 }

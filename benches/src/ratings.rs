@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use shoal_common::ids::EntityId;
-use shoal_worker::als::fit::RatingRows;
+use shoal_engine::als::fit::RatingRows;
 
 /// Shards of a side, as imports have them by default.
 const SHARDS: u32 = 16;

@@ -1,7 +1,7 @@
 //! What one core of this machine can do at most, measured: multiplications and additions in registers, a large
 //! matrix product, reading from memory.
 
-use shoal_worker::als::kernel::Kernel;
+use shoal_engine::als::kernel::Kernel;
 
 use crate::timing::fastest;
 

@@ -5,7 +5,7 @@ use faer::{
     dyn_stack::{MemBuffer, MemStack},
     linalg::cholesky::llt,
 };
-use shoal_worker::als::kernel::{
+use shoal_engine::als::kernel::{
     Kernel, LANES, blocks,
     factor::Factor,
     padded,

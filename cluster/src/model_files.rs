@@ -6,11 +6,11 @@ use shoal_common::{
     ids::IdKind,
     store::{Manifest, PartKind, Store, StoreError, part},
 };
-use shoal_proto::v1::{DatasetInfo, ModelVersion, ObjectiveChoice, ShardStats, Side};
-use shoal_worker::{
+use shoal_format::{
     id_column::IdColumn,
     tensor_file::{TensorFile, TensorFileError},
 };
+use shoal_proto::v1::{DatasetInfo, ModelVersion, ObjectiveChoice, ShardStats, Side};
 
 /// Both sides, in the order in which they are read.
 pub const SIDES: [Side; 2] = [Side::Users, Side::Items];

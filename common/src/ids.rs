@@ -12,9 +12,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use shoal_core::hash::{hash_bytes, hash_integer};
 use shoal_proto::v1;
-
-use crate::hash::{hash_bytes, hash_integer};
 
 /// One user's or item's id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

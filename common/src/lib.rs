@@ -1,6 +1,5 @@
-//! What two or more of Shoal's roles need: ids and their hashes, the object store, configuration,
-//! RPC channels, selection under the total order, and the seams (clock, compute pool, connector)
-//! that tests and simulation replace.
+//! What two or more of Shoal's roles need: ids, the object store, configuration,
+//! RPC channels, and the seams (clock, compute pool, connector) that tests and simulation replace.
 //!
 //! Nothing here knows a role. Nothing here reads the environment or a global: `cluster` hands in
 //! what it found.
@@ -8,19 +7,15 @@
 pub mod clock;
 pub mod compute;
 pub mod config;
-pub mod exposure;
-pub mod hash;
 pub mod ids;
 pub mod import_report;
 pub mod letter_case;
 pub mod model_name;
 pub mod net;
-pub mod profile;
 pub mod readable;
 pub mod rpc;
 pub mod shutdown;
 pub mod split;
 pub mod store;
 pub mod telemetry;
-pub mod topk;
 pub mod user_query;

@@ -3,7 +3,8 @@
 
 use std::cmp::Ordering;
 
-use shoal_common::{ids::EntityId, topk::better_first};
+use shoal_common::ids::EntityId;
+use shoal_core::topk::better_first;
 use shoal_proto::v1::ItemHit;
 
 /// A hit whose id is there.

@@ -6,10 +6,10 @@ use std::{io, sync::Arc, time::Duration};
 use shoal_common::{
     clock::Clock,
     config::RouterConfig,
-    hash::mix64,
     rpc::{Channels, tuned_server},
     shutdown::Shutdown,
 };
+use shoal_core::hash::mix64;
 use shoal_proto::{FILE_DESCRIPTOR_SET, v1::recommender_server::RecommenderServer};
 use tokio::{net::TcpListener, sync::watch};
 use tonic::{service::Routes, transport::server::TcpIncoming};

@@ -23,11 +23,11 @@ use shoal_common::{
     clock::Clock,
     compute::{Compute, ComputeError},
     config::WorkerConfig,
-    hash::mix64,
     rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::{LocalCache, Store, StoreError},
 };
+use shoal_core::hash::mix64;
 use shoal_proto::v1::{
     WatchMetadataRequest, worker_exchange_server::WorkerExchangeServer, worker_jobs_server::WorkerJobsServer,
     worker_serving_server::WorkerServingServer,

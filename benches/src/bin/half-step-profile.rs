@@ -13,10 +13,10 @@ use shoal_benches::{
     ratings::{Compressed, Matrix, matrix},
     roofline::gemm_rate,
 };
-use shoal_common::hash::{mix64, unit_interval};
-use shoal_worker::{
+use shoal_core::hash::{mix64, unit_interval};
+use shoal_engine::{
     als::{
-        cost::Form,
+        cost::SystemForm,
         eigen::decompose,
         fit::Fit,
         gramian::shard_gramian,
@@ -126,7 +126,7 @@ fn side_parts(rows: &Compressed, others: usize, rank: usize, kernel: Kernel) -> 
     let gramian_seconds = core_seconds(|| gramian = shard_gramian(kernel, &fixed, rank))?;
     let fit = Fit::Implicit { settings: &settings, fixed: &fixed, gramian: &gramian };
     let eigen_seconds = core_seconds(|| drop(std::hint::black_box(decompose(&gramian, rank))))?;
-    let form = |count: usize| Form::cheapest(count, rank, true, kernel.rounds());
+    let form = |count: usize| SystemForm::cheapest(count, rank, true, kernel.rounds());
     let mut parts = vec![
         Part {
             name: "Gramian",
@@ -157,10 +157,10 @@ fn side_parts(rows: &Compressed, others: usize, rank: usize, kernel: Kernel) -> 
         seconds: (rotation_seconds - eigen_seconds).max(1e-9),
     });
     for (wanted, name) in [
-        (Form::Dual, "dual rows"),
-        (Form::RefinedDual, "refined dual rows"),
-        (Form::Primal, "primal rows"),
-        (Form::RefinedPrimal, "refined primal rows"),
+        (SystemForm::Dual, "dual rows"),
+        (SystemForm::RefinedDual, "refined dual rows"),
+        (SystemForm::Primal, "primal rows"),
+        (SystemForm::RefinedPrimal, "refined primal rows"),
     ] {
         let part = rows.filtered(|count| form(count) == wanted);
         let (count, ratings) = (part.rows().len(), part.slots.len());
@@ -184,12 +184,14 @@ fn side_parts(rows: &Compressed, others: usize, rank: usize, kernel: Kernel) -> 
 }
 
 /// Operations that a row needs at least in its form; corrections are not counted.
-fn useful(count: usize, rank: usize, form: Form) -> f64 {
+fn useful(count: usize, rank: usize, form: SystemForm) -> f64 {
     let (n, r) = (count as f64, rank as f64);
     let solve = |order: f64| order * order * order / 3.0 + 2.0 * order * order;
     match form {
-        Form::Dual | Form::RefinedDual => n * (n + 1.0) * r + solve(n) + 2.0 * n * r + 2.0 * r * r,
-        Form::Primal | Form::RefinedPrimal => n * r * (r + 1.0) + solve(r),
+        SystemForm::Dual | SystemForm::RefinedDual => {
+            n * (n + 1.0) * r + solve(n) + 2.0 * n * r + 2.0 * r * r
+        }
+        SystemForm::Primal | SystemForm::RefinedPrimal => n * r * (r + 1.0) + solve(r),
     }
 }
 

@@ -12,11 +12,11 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 use shoal_benches::ratings::Compressed;
-use shoal_common::{
+use shoal_core::{
     hash::{hash_integer, is_held_out, pair_hash},
     topk::TopK,
 };
-use shoal_worker::{
+use shoal_engine::{
     als::{
         fit::{Fit, RatingRows},
         gramian::shard_gramian,

@@ -11,7 +11,7 @@ use parquet::{
     file::{properties::WriterProperties, writer::SerializedFileWriter},
     schema::parser::parse_message_type,
 };
-use shoal_worker::id_column::IdColumn;
+use shoal_format::id_column::IdColumn;
 
 /// The type of the column `id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

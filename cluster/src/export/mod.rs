@@ -20,19 +20,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use columns::IdType;
 use parquet::errors::ParquetError;
 use serde_json::json;
 use shoal_common::ids::IdKind;
+use shoal_format::{id_column::IdColumn, tensor_file::TensorFileError};
 use shoal_proto::v1::{DatasetInfo, ModelVersion, Side};
-use shoal_worker::{id_column::IdColumn, tensor_file::TensorFileError};
+pub use spark::{SparkObjective, export_spark};
 
 use crate::{
     model_files::{ModelFiles, ModelFilesError, Part, SIDES},
     output,
 };
-
-pub use columns::IdType;
-pub use spark::{SparkObjective, export_spark};
 
 /// An export that was not made; nothing is left of it.
 #[derive(Debug, thiserror::Error)]

@@ -12,8 +12,8 @@
 use std::{fs, path::Path};
 
 use serde_json::json;
+use shoal_format::id_column::IdColumn;
 use shoal_proto::v1::{ModelVersion, Side};
-use shoal_worker::id_column::IdColumn;
 
 use super::{
     ExportError, Exported, IdType, Unfinished, columns, failed, refuse_existing, widest_id, write_file,

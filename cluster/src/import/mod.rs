@@ -16,20 +16,19 @@ use shoal_common::{
         METADATA_FILE, Manifest, PartKind, Store, StoreError, dataset_path, ids_part, join, model_path, part,
     },
 };
+use shoal_format::{
+    blocks::BlockValues,
+    id_column::IdColumn,
+    tensor_file::{TensorFile, TensorFileError, TensorWriter},
+};
 use shoal_proto::v1::{
     AlsParameters, DatasetInfo, IdKind, ModelVersion, ObjectEntry, ObjectiveChoice, ShardStats, Side,
 };
-use shoal_worker::{
-    dataset::blocks::BlockValues,
-    id_column::IdColumn,
-    tensor_file::{TensorFile, TensorFileError, TensorWriter},
-    train::FactorValues,
-};
+use shoal_worker::train::FactorValues;
+pub use spark::{ALS_MODEL_CLASS, SparkError, SparkModel, SparkRows};
 
 use self::rows::{PlacedRows, StrangeIds, shards_of};
 use crate::model_files::SIDES;
-
-pub use spark::{ALS_MODEL_CLASS, SparkError, SparkModel, SparkRows};
 
 /// The kind of model, which is also its folder.
 const MODEL: &str = "als";

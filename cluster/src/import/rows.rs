@@ -1,7 +1,7 @@
 //! A model's rows where a data set has them: by shard, in the order of its ids.
 
 use shoal_common::ids::EntityId;
-use shoal_worker::id_column::IdColumn;
+use shoal_format::id_column::IdColumn;
 
 use super::SparkRows;
 

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shoal_common::{
     clock::{Clock, SystemClock},
     config::{ConfigError, RawCoordinator, RawRouter, RawWorker},
-    hash::{hash_bytes, mix64},
 };
+use shoal_core::hash::{hash_bytes, mix64};
 use toml::{Table, Value};
 
 use super::{

@@ -1,6 +1,6 @@
 //! Seeded random numbers: what a simulation draws follows from its seed alone.
 
-use shoal_common::hash::{mix64, unit_interval};
+use shoal_core::hash::{mix64, unit_interval};
 
 /// The increment of SplitMix64 (Steele, Lea and Flood, 2014), which `mix64` finishes.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -9,16 +9,16 @@ use shoal_common::{
     ids::{EntityId, IdKind},
     store::{Manifest, PartKind, Store, StoreError, part},
 };
-use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent, ModelVersion, Side};
-use shoal_worker::{
-    dataset::{
-        blocks::RatingBlock,
-        parse::Rules,
-        row::Row,
-        source::{SourceError, SourceFolder, inspect, rows::RowSink},
-    },
+use shoal_dataset::{
+    parse::Rules,
+    source::{SourceError, SourceFolder, inspect, rows::RowSink},
+};
+use shoal_format::{
+    blocks::RatingBlock,
+    row::Row,
     tensor_file::{TensorFile, TensorFileError},
 };
+use shoal_proto::v1::{DatasetInfo, DatasetSource, FileContent, ModelVersion, Side};
 
 use super::users::{KNOWN_USERS_MAX, KnownUser, Sample};
 use crate::{

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use shoal_common::{hash::mix64, ids::EntityId};
+use shoal_common::ids::EntityId;
+use shoal_core::hash::mix64;
 
 use super::random::Random;
 

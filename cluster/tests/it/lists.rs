@@ -275,7 +275,7 @@ fn checksums(folder: &Path) -> BTreeMap<String, String> {
         objects.map(|object| (text(&object["path"]), text(&object["checksum_xxh3_128"]))).collect();
     for (name, checksum) in &all {
         let bytes = fs::read(folder.join(name)).unwrap();
-        assert_eq!(&shoal_common::hash::checksum_hex(&bytes), checksum, "{name}");
+        assert_eq!(&shoal_core::hash::checksum_hex(&bytes), checksum, "{name}");
     }
     assert!(parts(folder).iter().all(|part| all.contains_key(part.file_name().unwrap().to_str().unwrap())));
     all

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use shoal_core::hash::checksum_hex;
 use shoal_proto::v1::ObjectEntry;
 
 use super::{Store, StoreError, join};
-use crate::hash::checksum_hex;
 
 /// The manifest's name in its folder.
 pub const MANIFEST_FILE: &str = "manifest.json";

@@ -11,26 +11,24 @@ mod manifest;
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
-    io::Write as _,
+    fmt,
+    io::{self, Write as _},
     ops::Range,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem, path::Path};
-use shoal_proto::v1::ObjectEntry;
-
-use crate::hash::checksum_hex;
-
 pub use cache::LocalCache;
+use futures::{StreamExt as _, TryStreamExt as _};
 pub use layout::{
     PartKind, catalogue_part, census_part, checkpoint_path, dataset_path, genome_part, genome_tags_part,
     ids_part, lists_path, model_path, part, staging_path, tags_part,
 };
 pub use manifest::{MANIFEST_FILE, METADATA_FILE, Manifest};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem, path::Path};
+use shoal_core::hash::checksum_hex;
+use shoal_proto::v1::ObjectEntry;
 
 /// What can go wrong between Shoal and its store.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use shoal_common::exposure::Exposure;
+use shoal_core::exposure::Exposure;
 use shoal_proto::v1::{
     Evaluation, ListEvaluation, ListHalfWidths, ListMetrics, ListScoreSums, ListSums, ModelEvaluateDone,
     RatingMetrics, RatingSums, ShardEvaluationSums,

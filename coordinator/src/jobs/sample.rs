@@ -149,8 +149,8 @@ mod tests {
         fn intervals_hold_the_mean_of_all_as_often_as_they_say(seed in 0_u64..1_000) {
             let mut state = seed.wrapping_mul(2).wrapping_add(0x9E37_79B9_7F4A_7C15);
             let mut draw = || {
-                state = shoal_common::hash::mix64(state);
-                shoal_common::hash::unit_interval(state)
+                state = shoal_core::hash::mix64(state);
+                shoal_core::hash::unit_interval(state)
             };
             let all: Vec<f64> = (0..600).map(|_| draw().powi(3)).collect();
             let mean = all.iter().sum::<f64>() / all.len() as f64;

@@ -11,7 +11,8 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use shoal_common::{hash::mix64, rpc::remaining};
+use shoal_common::rpc::remaining;
+use shoal_core::hash::mix64;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 

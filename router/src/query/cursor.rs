@@ -2,7 +2,7 @@
 //! and how many results came before. A page comes from the version that the first one came from, for as long as
 //! that is served, so that no result is listed twice or left out.
 
-use shoal_common::hash::hash_bytes;
+use shoal_core::hash::hash_bytes;
 
 use super::QueryError;
 

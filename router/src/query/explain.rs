@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use shoal_common::{ids::EntityId, profile::weights};
+use shoal_common::ids::EntityId;
+use shoal_core::profile::weights;
 use shoal_proto::v1::{
     FoldInRequest, LookupItemReply, LookupUserReply, Objective, ScoreKind, TopItemsRequest,
 };

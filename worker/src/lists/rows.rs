@@ -29,13 +29,13 @@ use parquet::{
     schema::{parser::parse_message_type, types::ColumnPath},
 };
 use serde::ser::{SerializeMap as _, Serializer as _};
+use shoal_format::row::IdRef;
 use shoal_proto::v1::{DatasetInfo, IdKind, ListsColumn, ListsFormat, ListsParameters};
 
 use super::{
     ListsError,
     ranked::{Ranking, UserList},
 };
-use crate::dataset::row::IdRef;
 
 /// Rows of a row group: some ten megabytes while they are gathered.
 const GROUP_ROWS: usize = 1 << 18;

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-use shoal_common::topk::{TopK, better_first};
+use shoal_core::topk::{TopK, better_first};
 
 use super::{
     item_shard::ItemShard,

@@ -7,7 +7,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use shoal_common::topk::{TopK, better_first};
+use shoal_core::topk::{TopK, better_first};
+use shoal_engine::{
+    hybrid::{Blend, OfferedItems, UNKNOWN, popularity},
+    score::Admits as _,
+};
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
@@ -19,7 +23,6 @@ use super::{
     source::{MODEL_ALS, MODEL_CONTENT, MODEL_ITEM_CF},
     top_items::TableScores,
 };
-use crate::hybrid::{Blend, OfferedItems, UNKNOWN, popularity};
 
 /// The sources of a blend, as versions name their models, in this order.
 pub(super) const SOURCES: [&str; 4] = [MODEL_ALS, MODEL_ITEM_CF, MODEL_CONTENT, "popularity"];

@@ -9,12 +9,12 @@ use parquet::{
     schema::types::Type,
 };
 use shoal_common::ids::EntityId;
+use shoal_format::id_column::IdColumn;
 
 use super::{
     descriptions::{Description, Descriptions},
     error::LoadError,
 };
-use crate::id_column::IdColumn;
 
 /// Between the genres of one item.
 const GENRE_SEPARATOR: char = '|';

@@ -1,8 +1,7 @@
 //! Why a shard of a model version cannot be served.
 
 use shoal_common::store::StoreError;
-
-use crate::tensor_file::TensorFileError;
+use shoal_format::tensor_file::TensorFileError;
 
 /// A shard, or a whole version, that cannot be loaded. Loading is tried again, so none is final.
 #[derive(Debug, thiserror::Error)]

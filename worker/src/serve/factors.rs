@@ -5,19 +5,15 @@
 
 use std::path::Path;
 
-use shoal_proto::v1::{AlsParameters, Objective, ObjectiveChoice};
-
-use super::{
-    error::LoadError,
-    norm,
-    screen::{Bounds, Screen},
-    top_n::FactorRows,
-};
-use crate::{
+use shoal_engine::score::{Bounds, FactorRows, Screen, norm};
+use shoal_format::{
     id_column::IdColumn,
     model_parts::read_biases,
     tensor_file::{TensorFile, TensorFileError},
 };
+use shoal_proto::v1::{AlsParameters, Objective, ObjectiveChoice};
+
+use super::error::LoadError;
 
 const RANKING: &str = "ranking";
 const RATING: &str = "rating";

@@ -6,10 +6,11 @@ use shoal_common::{
     ids::{EntityId, MissingId},
     letter_case::fold_case,
 };
+use shoal_engine::score::Admits;
+use shoal_format::id_column::IdColumn;
 use shoal_proto::v1;
 
 use super::descriptions::Descriptions;
-use crate::id_column::IdColumn;
 
 /// The conditions of a query, all of which have to hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -89,10 +90,8 @@ pub struct RowFilter<'a> {
     allowed: Option<Vec<usize>>,
 }
 
-impl RowFilter<'_> {
-    /// Whether the row may be listed.
-    #[must_use]
-    pub fn admits(&self, row: usize) -> bool {
+impl Admits for RowFilter<'_> {
+    fn admits(&self, row: usize) -> bool {
         let has_one_of = |marks: &[bool]| {
             self.descriptions.genre_numbers(row).iter().any(|number| marks[*number as usize])
         };

@@ -3,20 +3,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use shoal_engine::als::{
+    explain::contributions,
+    explicit,
+    fit::{Fit, RatingRows},
+    half_step::{self, HalfStep, Kept, RowError},
+    implicit,
+    kernel::Kernel,
+    rotation::Eigenbasis,
+};
 use shoal_proto::v1::{Objective, Side};
 
-use crate::{
-    als::{
-        explain::contributions,
-        explicit,
-        fit::{Fit, RatingRows},
-        half_step::{self, HalfStep, Kept, RowError},
-        implicit,
-        kernel::Kernel,
-        rotation::Eigenbasis,
-    },
-    train::Settings,
-};
+use crate::train::Settings;
 
 /// What a user has rated, as the half-step sees it: rows of the items' factors in ascending global row order.
 #[derive(Debug, Clone, Default)]
@@ -252,13 +250,13 @@ fn spread(parts: &[f32], ratings: &[Option<f32>]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shoal_common::hash::{mix64, unit_interval};
+    use shoal_core::hash::{mix64, unit_interval};
+    use shoal_engine::als::{fit::Row, gramian::shard_gramian};
     use shoal_proto::v1::{
         AlsParameters, ExplicitParameters, ImplicitParameters, ObjectiveChoice, Preference as PreferenceKind,
     };
 
     use super::*;
-    use crate::als::{fit::Row, gramian::shard_gramian};
 
     const ITEMS: usize = 50;
 

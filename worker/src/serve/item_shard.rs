@@ -5,6 +5,11 @@
 use std::sync::Arc;
 
 use shoal_common::ids::EntityId;
+use shoal_engine::{
+    als::{gramian::shard_gramian, kernel::Kernel},
+    score::{FactorRows, Screen},
+};
+use shoal_format::row::IdRef;
 use shoal_proto::v1::Objective;
 
 use super::{
@@ -15,12 +20,6 @@ use super::{
     profiles::FeatureVectors,
     query::QueryError,
     ratings::RatingsPart,
-    screen::Screen,
-    top_n::FactorRows,
-};
-use crate::{
-    als::{gramian::shard_gramian, kernel::Kernel},
-    dataset::row::IdRef,
 };
 
 /// A shard of items: their vectors, popularity, titles and genres. Clones share all of that.

@@ -6,6 +6,9 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
+use shoal_engine::score::{
+    Admits as _, Bounds, FactorRows, Scoring, Screen, Selection, predict_row, rating_base, top_n,
+};
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
@@ -13,9 +16,7 @@ use super::{
     filter::ItemFilter,
     item_shard::ItemShard,
     query::{ItemQuery, QueryError},
-    screen::{Bounds, Screen},
     top_items::Hit,
-    top_n::{FactorRows, Scoring, Selection, predict_row, rating_base, top_n},
 };
 
 /// Bytes of factors up to which shards are joined, which takes a copy of them. The shards of a larger catalogue have so

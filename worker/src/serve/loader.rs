@@ -11,6 +11,8 @@ use std::{
 };
 
 use shoal_common::store::{LocalCache, Manifest, Store, StoreError, join};
+use shoal_engine::{popularity::damped_mean, preference::Preference};
+use shoal_format::{id_column::IdColumn, model_parts::read_biases, tensor_file::TensorFile};
 use shoal_proto::v1::{DatasetInfo, HybridSource, ModelVersion, Objective, Side};
 use tokio::sync::OnceCell;
 
@@ -20,7 +22,6 @@ use super::{
     descriptions::{Description, Descriptions},
     error::LoadError,
     factors::{FactorPart, FactorShape},
-    held::Held,
     item_shard::ItemShard,
     neighbours::{ListShape, NeighbourLists},
     profiles::FeatureVectors,
@@ -31,11 +32,9 @@ use super::{
     },
     user_shard::UserShard,
     version::{LoadedShard, ShardKey},
+    weak_cache::WeakCache,
 };
-use crate::{
-    id_column::IdColumn, model_parts::read_biases, popularity::damped_mean, preference::Preference,
-    tensor_file::TensorFile, train::models::blend_of,
-};
+use crate::train::models::blend_of;
 
 /// A part on this machine's disk, with the object's name for errors.
 struct Fetched {
@@ -66,8 +65,8 @@ pub struct Loader {
     store: Store,
     cache: LocalCache,
     sources: Arc<Mutex<HashMap<String, Arc<VersionSource>>>>,
-    items: Arc<Held<ItemShard>>,
-    lists: Arc<Held<NeighbourLists>>,
+    items: Arc<WeakCache<ItemShard>>,
+    lists: Arc<WeakCache<NeighbourLists>>,
 }
 
 impl Loader {

@@ -1,9 +1,8 @@
 //! Loaded versions and the best n of a shard.
 //!
 //! [`Loader`] brings one shard from the store into memory and checks it; [`LoadedModels`] is the
-//! set that queries read; [`difference`] says what a worker should hold. Scoring ([`top_n`],
-//! [`dot`]) is pure, and its results do not depend on the instruction set, the number of threads
-//! or the replica.
+//! set that queries read; [`difference`] says what a worker should hold. Scoring is
+//! [`shoal_engine::score`].
 //!
 //! Who owns what: the node's reconciler is the only one that changes [`LoadedModels`]; shards are
 //! immutable once loaded and live as long as a query holds them.
@@ -15,47 +14,41 @@ mod best;
 mod blended;
 mod catalogue;
 mod descriptions;
-mod desired;
-mod dot;
 mod error;
 mod factors;
 mod filter;
 mod fold_in;
-mod held;
 mod item_shard;
 mod joined;
+mod likeness_data;
 mod loader;
 mod neighbours;
+mod placement_diff;
 mod predicted;
 mod profiles;
 mod query;
 mod ratings;
-mod representation;
-mod screen;
 mod source;
 mod top_items;
-mod top_n;
 mod user_shard;
 mod version;
+mod weak_cache;
 
 pub use best::{BestOfShards, Found};
 pub use descriptions::Descriptions;
-pub use desired::{Difference, difference};
-pub use dot::{dot, norm};
 pub use error::{LoadError, with_causes};
 pub use factors::{FactorPart, FactorShape};
 pub use filter::{ItemFilter, RowFilter};
 pub use fold_in::{FoldIn, FoldInError, Folded, Rated};
 pub use item_shard::{ItemShard, ItemVectors};
 pub use joined::JoinedItems;
+pub use likeness_data::Representation;
 pub use loader::Loader;
 pub use neighbours::RatedItems;
+pub use placement_diff::{Difference, difference};
 pub use query::{ItemQuery, N_MAX, QueryError, check_shards};
 pub(crate) use query::{copy, elements, rated_items};
-pub use representation::Representation;
-pub use screen::{Bounds, Screen};
 pub use source::VersionSource;
 pub use top_items::Hit;
-pub use top_n::{FactorRows, Scoring, Selection, predict_row, predicted_rating, rating_base, top_n};
 pub use user_shard::{UserShard, UserVectors};
 pub use version::{LoadedModels, LoadedShard, LoadedVersion, ShardKey};

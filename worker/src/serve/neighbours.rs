@@ -5,15 +5,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use shoal_common::topk::better_first;
+use shoal_core::topk::better_first;
+use shoal_engine::{
+    item_cf::{Centre, ListIndex, Neighbours, Rated, predict, prediction_parts},
+    preference::Preference,
+};
+use shoal_format::{model_parts::read_neighbours, tensor_file::TensorFile};
 
 use super::{error::LoadError, query::QueryError};
-use crate::{
-    item_cf::{Centre, ListIndex, Neighbours, Rated, predict, prediction_parts},
-    model_parts::read_neighbours,
-    preference::Preference,
-    tensor_file::TensorFile,
-};
 
 /// Rated items named for a score.
 pub(super) const PARTS_MAX: usize = 5;

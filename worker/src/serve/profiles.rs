@@ -1,5 +1,5 @@
 //! What an item shard of a content version predicts ratings from: the vectors of its items' features, by which items
-//! are compared with each other too ([`super::representation`]).
+//! are compared with each other too ([`super::likeness_data`]).
 //!
 //! A predicted rating is what is expected of user and item, and the cosine of item and profile times what a cosine
 //! was learned to be worth: as the version was measured. Where user or item have no features, or the slope is nothing,
@@ -7,14 +7,11 @@
 
 use std::path::Path;
 
-use shoal_common::profile::weights;
+use shoal_core::profile::weights;
+use shoal_engine::content::{ItemVectors, profile::Profiles};
+use shoal_format::{model_parts::read_vectors, tensor_file::TensorFile};
 
 use super::{error::LoadError, neighbours::RatedItems, query::QueryError};
-use crate::{
-    content::{ItemVectors, profile::Profiles},
-    model_parts::read_vectors,
-    tensor_file::TensorFile,
-};
 
 /// The vectors of one shard's items.
 #[derive(Debug)]

@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use super::error::LoadError;
-use crate::{
+use shoal_format::{
     id_column::IdColumn,
     tensor_file::{TensorFile, TensorFileError},
 };
+
+use super::error::LoadError;
 
 const INDPTR: &str = "indptr";
 const INDICES: &str = "indices";

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use shoal_common::store::{Manifest, PartKind, catalogue_part, part};
+use shoal_engine::hybrid::Blend;
 use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side, model_parameters::Model};
 use tokio::sync::OnceCell;
 
 use super::{error::LoadError, factors::FactorShape, fold_in::FoldIn, version::LoadedVersion};
-use crate::{hybrid::Blend, train::Settings};
+use crate::train::Settings;
 
 /// Models by the names that versions have of them: with factors, with neighbours, and blended.
 pub(super) const MODEL_ALS: &str = "als";

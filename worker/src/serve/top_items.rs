@@ -4,6 +4,10 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
+use shoal_engine::{
+    popularity::{Decay, Newness, Window, recent, trend},
+    score::{Admits, FactorRows, Scoring, Selection, norm, predict_row, rating_base, top_n},
+};
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
@@ -11,13 +15,10 @@ use super::{
     filter::{ItemFilter, RowFilter},
     item_shard::ItemShard,
     neighbours::NeighbourLists,
-    norm,
     predicted::by_profile,
     profiles::{FeatureVectors, Profile},
     query::{ItemQuery, QueryError},
-    top_n::{FactorRows, Scoring, Selection, predict_row, rating_base, top_n},
 };
-use crate::popularity::{Decay, Newness, Window, recent, trend};
 
 /// One item of an answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -189,7 +190,7 @@ impl ItemShard {
             counts,
             first_row: self.first_row,
             exclude: &query.exclude,
-            filter: prepared.filter.as_deref(),
+            filter: prepared.filter.as_deref().map(|filter| filter as &dyn Admits),
             n: if nothing { 0 } else { query.n },
             floor,
         })

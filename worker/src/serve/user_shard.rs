@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use shoal_common::ids::EntityId;
+use shoal_format::row::IdRef;
 use shoal_proto::v1::{LookupUserReply, Objective};
 
 use super::{factors::FactorPart, query::copy, ratings::RatingsPart};
-use crate::dataset::row::IdRef;
 
 /// A shard of users: their vectors and what they have rated.
 #[derive(Debug)]

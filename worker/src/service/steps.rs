@@ -12,6 +12,9 @@ use shoal_common::{
     rpc::Channels,
     store::{Store, StoreError},
 };
+use shoal_dataset::source::{PreviewError, SourceError, inspect, preview};
+use shoal_engine::als::kernel::Kernel;
+use shoal_format::tensor_file::TensorFileError;
 use shoal_proto::v1::{
     DatasetSource, FactorChunk, InspectSourceReply, ObjectsWritten, PairsRequest, RecordBatch, StepEmptyDone,
     SubscribeRowsRequest, step_event::Event, step_request::Step,
@@ -24,16 +27,11 @@ use super::{
     model::Model,
 };
 use crate::{
-    als::kernel::Kernel,
-    dataset::{
-        ingest::{IngestAttempt, IngestContext, IngestError, OnDone},
-        source::{PreviewError, SourceError, inspect, preview},
-    },
     exchange::push::PushError,
+    ingest::{IngestAttempt, IngestContext, IngestError, OnDone},
     lists::{ListsAttempt, ListsContext, discard},
     memory::available_bytes,
     serve::Loader,
-    tensor_file::TensorFileError,
     train::{OnShare, Sides, TrainAttempt, TrainContext, TrainError, models::ModelAttempt, write_cuts},
 };
 

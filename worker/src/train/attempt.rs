@@ -11,6 +11,10 @@ use shoal_common::{
     rpc::Channels,
     store::{LocalCache, Store},
 };
+use shoal_engine::{
+    als::{half_step::Kept, kernel::Kernel},
+    large_pages::LargePages,
+};
 use shoal_proto::v1::{
     FactorChunk, FactorRows, Side, SubscribeRowsRequest, TrainLoad, TrainLoadDone, TrainRoute,
     TrainRouteDone, WorkerPeer, factor_chunk::Content, worker_exchange_client::WorkerExchangeClient,
@@ -20,17 +24,13 @@ use super::{
     TrainError,
     evaluation::held_out_users,
     load::{Loaded, load},
+    load_sides::Sides,
     settings::Settings,
-    side::{Factors, TrainingSide},
-    sides::Sides,
+    training_side::{Factors, TrainingSide},
 };
-use crate::{
-    als::{half_step::Kept, kernel::Kernel},
-    exchange::{
-        push::{PushError, Receiver},
-        wire,
-    },
-    numbers::Numbers,
+use crate::exchange::{
+    push::{PushError, Receiver},
+    wire,
 };
 
 /// What an attempt works with.
@@ -74,7 +74,7 @@ pub struct TrainAttempt {
     item_factors: RwLock<Factors>,
     exchange: Mutex<Exchange>,
     /// Room for the rotated rows of the next half-step; given back with the attempt.
-    rotated: Mutex<Numbers>,
+    rotated: Mutex<LargePages>,
 }
 
 /// What peers have said so far.
@@ -305,11 +305,11 @@ impl TrainAttempt {
     }
 
     /// Keeps the room of a half-step that is over.
-    pub(super) fn keep(&self, room: Numbers) {
+    pub(super) fn keep(&self, room: LargePages) {
         *self.rotated() = room;
     }
 
-    fn rotated(&self) -> MutexGuard<'_, Numbers> {
+    fn rotated(&self) -> MutexGuard<'_, LargePages> {
         self.rotated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

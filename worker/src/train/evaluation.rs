@@ -13,17 +13,18 @@ use std::{
 };
 
 use rayon::prelude::*;
-use shoal_common::{store::Manifest, topk::TopK};
+use shoal_common::store::Manifest;
+use shoal_core::topk::TopK;
+use shoal_engine::evaluate::{
+    LIST_LENGTH, ListScore, RatingSums, Sample, USERS_AT_ONCE, popular_list, popularity_order, score_list,
+};
 use shoal_proto::v1::{ShardMetricSums, Side, TrainEvaluate, TrainEvaluateDone, UserSample};
 
 use super::{
     TrainError,
     attempt::TrainAttempt,
     factor_items::{FactorItems, ListedUser, blocks, query, rating_row},
-    side::{HeldOut, OwnedShard},
-};
-use crate::evaluate::{
-    LIST_LENGTH, ListScore, RatingSums, Sample, USERS_AT_ONCE, popular_list, popularity_order, score_list,
+    training_side::{HeldOut, OwnedShard},
 };
 
 /// Is told how much of a measuring is done, and how much there is.

@@ -4,21 +4,21 @@
 use std::ops::Range;
 
 use shoal_common::store::{Manifest, PartKind, part};
+use shoal_engine::{
+    als::{explicit, kernel::Kernel},
+    evaluate::{RankedItems, RankedUser},
+    large_pages::LargePages,
+    score::{Bounds, rating_base},
+};
 use shoal_proto::v1::{Objective, Side};
 
 use super::{
     TrainContext, TrainError,
     settings::Settings,
-    side::Factors,
+    training_side::Factors,
     write::{TRAIN_COUNTS, read_item_part, read_rows},
 };
-use crate::{
-    als::{explicit, kernel::Kernel},
-    evaluate::{RankedItems, RankedUser},
-    exchange::routing::SideShards,
-    numbers::Numbers,
-    serve::{Bounds, rating_base},
-};
+use crate::exchange::routing::SideShards;
 
 /// Bytes of a block's factors, unless one shard has more. The larger a block, the sooner its bounds end a pass.
 const BLOCK_BYTES: usize = 256 * 1024 * 1024;
@@ -53,7 +53,7 @@ pub(super) struct FactorItems {
     pub(super) train_counts: Vec<u32>,
     explicit: Option<explicit::Settings>,
     /// Stored rows of the rating objective, factors and bias.
-    rated: Numbers,
+    rated: LargePages,
     ranked: RankedItems,
 }
 

@@ -3,19 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use rayon::prelude::*;
+use shoal_engine::als::{
+    fit::Fit,
+    gramian::{add_in_order, shard_gramian},
+    half_step::{HalfStep, Kept, RowError},
+};
 use shoal_proto::v1::{Objective, Side, TrainHalfStep, TrainHalfStepDone};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{TrainError, attempt::TrainAttempt};
-use crate::{
-    als::{
-        fit::Fit,
-        gramian::{add_in_order, shard_gramian},
-        half_step::{HalfStep, Kept, RowError},
-    },
-    exchange::push::{Envelope, Outlet, Pushes, Receiver},
-};
+use crate::exchange::push::{Envelope, Outlet, Pushes, Receiver};
 
 /// Rows solved between two looks at cancellation and before they are sent.
 const CHUNK_ROWS: usize = 2_048;
@@ -185,7 +183,8 @@ impl TrainAttempt {
         let owned = &self.side(side).owned;
         let gramians: Vec<Vec<f64>> = {
             let factors = self.factors(side);
-            let rows = |owned: &super::side::OwnedShard| owned.rows.start * rank..owned.rows.end * rank;
+            let rows =
+                |owned: &super::training_side::OwnedShard| owned.rows.start * rank..owned.rows.end * rank;
             let kernel = self.context.kernel;
             owned.par_iter().map(|owned| shard_gramian(kernel, &factors.ranking[rows(owned)], rank)).collect()
         };

@@ -5,9 +5,12 @@
 //! their first held-out rating on. Tags of people without ratings always count: nothing of theirs is held out.
 
 use shoal_common::ids::EntityId;
+use shoal_format::id_column::IdColumn;
 
-use super::{cuts::Cuts, given_rows::GivenRows, side::TrainingSide, split::Test};
-use crate::{exchange::routing::SideShards, id_column::IdColumn};
+use super::{
+    held_out_rows::HeldOutRows, split::Test, temporal_split::SplitTimes, training_side::TrainingSide,
+};
+use crate::exchange::routing::SideShards;
 
 /// What is needed to tell the tags that may be known.
 #[derive(Debug)]
@@ -19,9 +22,9 @@ pub(super) struct KnownTags {
     /// The global row of each slot that items' ratings name.
     user_of_slot: Vec<u32>,
     /// Where the newest ratings are held out.
-    cuts: Option<Cuts>,
+    cuts: Option<SplitTimes>,
     /// The pairs that a held-out file names, by own item row: the data set need not have them.
-    given: Option<GivenRows>,
+    given: Option<HeldOutRows>,
 }
 
 impl KnownTags {
@@ -31,7 +34,7 @@ impl KnownTags {
         user_ids: Vec<IdColumn>,
         user_of_slot: Vec<u32>,
         test: Test,
-        given: Option<GivenRows>,
+        given: Option<HeldOutRows>,
     ) -> Self {
         let firsts = (0..users.count()).map(|shard| users.shard_rows(shard).start).collect();
         let cuts = match test {

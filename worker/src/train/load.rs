@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use shoal_common::store::{LocalCache, Manifest, PartKind, Store, StoreError, part};
+use shoal_format::{id_column::IdColumn, tensor_file::TensorFile};
 use shoal_proto::v1::{ShardStats, Side, SweepOrder, TrainLoad};
 
 use super::{
     TrainContext, TrainError,
-    extent::Extent,
+    load_sides::{Sides, SplitChoice, load_sides},
+    memory_need::MemoryNeed,
     settings::Settings,
-    side::{Factors, OwnedShard, TrainingSide},
-    sides::{Sides, SplitChoice, load_sides},
+    training_side::{Factors, OwnedShard, TrainingSide},
 };
-use crate::{id_column::IdColumn, tensor_file::TensorFile};
 
 /// What the step makes.
 pub(super) struct Loaded {
@@ -46,7 +46,7 @@ pub(super) async fn load(
     let sides = load_sides(context, cache, &dataset, choice, &step.owners, step.workers).await?;
     let (users, items) = (Arc::clone(&sides.users), Arc::clone(&sides.items));
     if let Some(available) = context.memory_bytes {
-        let extent = Extent {
+        let extent = MemoryNeed {
             user_slots: users.table.slots(),
             item_slots: items.table.slots(),
             shards: (users.shards.count() + items.shards.count()) as usize,

@@ -1,7 +1,7 @@
 //! Training on one worker: one attempt of a job, step by step as the leader asks.
 //!
 //! [`TrainAttempt`] owns the attempt's state: the training ratings of the owned shards of both sides
-//! ([`side`], mapped from files of their own: [`cut`]), the factors held here, who needs which of them,
+//! ([`training_side`], mapped from files of their own: [`training_ratings`]), the factors held here, who needs which of them,
 //! and the Gramian partials. The leader
 //! separates half-steps by a barrier: a half-step ends when every row is solved and every push
 //! acknowledged, everywhere. So what arrives during one half-step is only read in the next, and
@@ -11,40 +11,36 @@
 //! ranking.
 
 mod attempt;
-mod cut;
-mod cuts;
 mod evaluation;
-mod extent;
 mod factor_items;
-mod given;
-mod given_rows;
 mod half_step;
+mod held_out_file;
+mod held_out_rows;
 mod known_tags;
 mod load;
+mod load_sides;
+mod memory_need;
 pub mod models;
 mod settings;
-mod side;
-mod sides;
 mod split;
+mod temporal_split;
+mod training_ratings;
+mod training_side;
 mod write;
 
-use shoal_common::{compute::ComputeError, store::StoreError};
-
-use crate::{
-    als::half_step::RowError,
-    dataset::source::SourceError,
-    exchange::{push::PushError, routing::TooManyRows, wire::TornNumbers},
-    item_cf::BadPairs,
-    tensor_file::TensorFileError,
-};
-
 pub use attempt::{TrainAttempt, TrainContext};
-pub use cuts::write_cuts;
 pub use evaluation::OnShare;
 pub use half_step::OnRows;
+pub use load_sides::Sides;
 pub(crate) use settings::Settings;
-pub use sides::Sides;
+use shoal_common::{compute::ComputeError, store::StoreError};
+use shoal_dataset::source::SourceError;
+use shoal_engine::{als::half_step::RowError, item_cf::BadPairs};
+use shoal_format::tensor_file::TensorFileError;
+pub use temporal_split::write_cuts;
 pub use write::FactorValues;
+
+use crate::exchange::{push::PushError, routing::TooManyRows, wire::TornNumbers};
 
 /// What can go wrong in a training step.
 #[derive(Debug, thiserror::Error)]

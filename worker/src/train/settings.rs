@@ -1,16 +1,16 @@
 //! A job's parameters as the solvers take them.
 
+use shoal_engine::{
+    als::{explicit, half_step::Solver, implicit},
+    preference::Preference,
+};
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, Confidence, ImplicitParameters, Objective, ObjectiveChoice,
     Preference as PreferenceKind, RegularizationScaling, Side,
 };
 
 use super::TrainError;
-use crate::{
-    als::{explicit, half_step::Solver, implicit},
-    exchange::wire::RowFormat,
-    preference::Preference,
-};
+use crate::exchange::wire::RowFormat;
 
 /// Which objectives are trained, and with what.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! Which pairs are held out: by a hash of the pair, because they are a user's newest, or because a file names them.
 
-use shoal_common::hash::{is_held_out, mix64, pair_hash, unit_interval};
+use shoal_core::hash::{is_held_out, mix64, pair_hash, unit_interval};
 
-use super::cuts::Cuts;
+use super::temporal_split::SplitTimes;
 
 /// What becomes of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) enum Test {
         seed: u64,
     },
     /// Each user's newest.
-    Newest(Cuts),
+    Newest(SplitTimes),
     /// The pairs that a file names.
     Given,
 }

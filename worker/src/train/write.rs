@@ -8,13 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shoal_common::store::{PartKind, join, part};
-use shoal_proto::v1::{ObjectEntry, Objective, Side};
-
-use super::{TrainContext, TrainError, attempt::TrainAttempt, side::OwnedShard};
-use crate::{
+use shoal_format::{
     id_column::IdColumn,
     tensor_file::{TensorFile, TensorFileError, TensorWriter},
 };
+use shoal_proto::v1::{ObjectEntry, Objective, Side};
+
+use super::{TrainContext, TrainError, attempt::TrainAttempt, training_side::OwnedShard};
 
 /// Parts that are written at once: to write one durably is mostly waiting for the disk.
 const PARTS_AT_ONCE: usize = 4;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use shoal_common::hash::{mix64, unit_interval};
+use shoal_core::hash::{mix64, unit_interval};
 use shoal_proto::v1::*;
 
 use crate::support::{

@@ -1,22 +1,20 @@
 //! Item CF, content and hybrid over workers: the same bits whoever does the work, and what they are worth.
 
 use shoal_common::{
-    hash::{is_held_out, pair_hash},
     ids::EntityId,
     split::of_als,
     store::{PartKind, ids_part, part},
 };
-use shoal_proto::v1::{step_event::Event, step_request::Step, *};
-use shoal_worker::{
-    dataset::{
-        blocks::RatingBlock,
-        generate::{GenerateSpec, generate},
-    },
+use shoal_core::hash::{is_held_out, pair_hash};
+use shoal_dataset::generate::{GenerateSpec, generate};
+use shoal_engine::item_cf::{CoRaters, Fixed, Measure, PairAccumulator, Settings, UserRows};
+use shoal_format::{
+    blocks::RatingBlock,
     id_column::IdColumn,
-    item_cf::{CoRaters, Fixed, Measure, PairAccumulator, Settings, UserRows},
     model_parts::{read_biases, read_neighbours, read_vectors},
     tensor_file::TensorFile,
 };
+use shoal_proto::v1::{step_event::Event, step_request::Step, *};
 
 use crate::support::{
     JOB, Workers,

@@ -4,10 +4,8 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
-use shoal_common::{
-    hash::{is_held_out, mix64, pair_hash},
-    ids::EntityId,
-};
+use shoal_common::ids::EntityId;
+use shoal_core::hash::{is_held_out, mix64, pair_hash};
 use shoal_proto::v1::*;
 
 use crate::support::{

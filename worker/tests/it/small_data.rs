@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
-use shoal_common::hash::mix64;
+use shoal_core::hash::mix64;
 use shoal_proto::v1::*;
 
 use crate::support::{

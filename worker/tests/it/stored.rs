@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, io::Write as _};
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
+use shoal_dataset::source::inspect;
 use shoal_proto::v1::DatasetSource;
-use shoal_worker::dataset::source::inspect;
 
 use crate::support::reading::{Failure, ReadRow, read, source};
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use shoal_common::split::of_als;
+use shoal_dataset::generate::{GenerateSpec, generate};
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, DatasetSource, ExchangeFormat, ExplicitParameters, FactorChunk, GramianPartial,
     HeldOutReport, ObjectiveChoice, Side, SweepOrder, factor_chunk,
     worker_exchange_client::WorkerExchangeClient,
 };
-use shoal_worker::dataset::generate::{GenerateSpec, generate};
 
 use crate::support::{
     CLUSTER, JOB, Workers,

@@ -17,7 +17,8 @@ use shoal_benches::{
     systems::System,
     timing::contest,
 };
-use shoal_worker::{als::kernel::Kernel, dataset::generate::GenerateSpec};
+use shoal_dataset::generate::GenerateSpec;
+use shoal_engine::als::kernel::Kernel;
 
 /// Threads of the one worker that is compared with peers.
 pub(crate) const THREADS: usize = 2;

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::json;
-use shoal_worker::dataset::generate::{GenerateError, GenerateReport, GenerateSpec, generate};
+use shoal_dataset::generate::{GenerateError, GenerateReport, GenerateSpec, generate};
 
 use crate::{
     cli::{

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use shoal_dataset::source::inspect;
 use shoal_proto::v1::{DatasetSource, ImportDatasetRequest, PreviewImportReply};
-use shoal_worker::dataset::source::inspect;
 
 use super::reading::ReadingArgs;
 use crate::{

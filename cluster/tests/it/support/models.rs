@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::Value;
 use shoal_common::ids::EntityId;
-use shoal_worker::{
-    content::ItemVectors,
+use shoal_engine::content::ItemVectors;
+use shoal_format::{
     id_column::IdColumn,
     model_parts::{read_biases, read_neighbours, read_vectors},
     tensor_file::TensorFile,

@@ -3,22 +3,17 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use shoal_common::store::{LocalCache, Manifest, ids_part};
+use shoal_engine::{als::fit::Row, content::ItemVectors, item_cf::Neighbours};
+use shoal_format::{id_column::IdColumn, tensor_file::TensorFile};
 use shoal_proto::v1::{DatasetInfo, ModelLoad, ModelLoadDone, ObjectEntry, Side, WorkerPeer};
 
 use super::{baselines::Baselines, item_cf::CoRatings};
-use crate::{
-    als::fit::Row,
-    content::ItemVectors,
-    id_column::IdColumn,
-    item_cf::Neighbours,
-    tensor_file::TensorFile,
-    train::{
-        TrainContext, TrainError,
-        evaluation::held_out_users,
-        known_tags::KnownTags,
-        side::TrainingSide,
-        sides::{Origin, Sides, SplitChoice, load_sides},
-    },
+use crate::train::{
+    TrainContext, TrainError,
+    evaluation::held_out_users,
+    known_tags::KnownTags,
+    load_sides::{Origin, Sides, SplitChoice, load_sides},
+    training_side::TrainingSide,
 };
 
 /// One attempt of a job that trains or measures a model that is not ALS, on this worker.

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use shoal_common::store::{Manifest, PartKind, join, part};
+use shoal_engine::popularity::baseline::{item_bias, user_bias};
+use shoal_format::model_parts::{biases_bytes, read_biases};
 use shoal_proto::v1::{ModelBaselines, ModelItems, ObjectEntry, Side};
 
 use super::attempt::{ModelAttempt, RatedItems};
-use crate::{
-    model_parts::{biases_bytes, read_biases},
-    popularity::baseline::{item_bias, user_bias},
-    train::TrainError,
-};
+use crate::train::TrainError;
 
 /// Biases and counts of all items, and the biases of the own users.
 #[derive(Debug)]

@@ -1,11 +1,9 @@
 //! Blends as messages have them.
 
+use shoal_engine::hybrid::{BadCalibration, Blend, Calibration};
 use shoal_proto::v1::HybridSource;
 
-use crate::{
-    hybrid::{BadCalibration, Blend, Calibration},
-    train::TrainError,
-};
+use crate::train::TrainError;
 
 /// A source that cannot be blended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,26 +3,24 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shoal_common::{
-    store::{Manifest, PartKind, StoreError, census_part, join, part},
-    topk::TopK,
-};
-use shoal_proto::v1::{
-    ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentSlopeDone, ContentVectors,
-    ModelFolder, ObjectEntry, ObjectsWritten, ShardSlopeSums, Side,
-};
-
-use super::{attempt::ModelAttempt, facts::ShardFacts};
-use crate::{
+use shoal_common::store::{Manifest, PartKind, StoreError, census_part, join, part};
+use shoal_core::topk::TopK;
+use shoal_engine::{
     content::{
         BlockWeights, Census, ItemVectors, Settings, Vocabulary,
         profile::{SlopeSums, cosine_without},
         similar::{Candidates, offer_similar},
     },
     item_cf::Neighbours,
-    model_parts::{read_vectors, vectors_bytes},
-    train::TrainError,
 };
+use shoal_format::model_parts::{read_vectors, vectors_bytes};
+use shoal_proto::v1::{
+    ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentSlopeDone, ContentVectors,
+    ModelFolder, ObjectEntry, ObjectsWritten, ShardSlopeSums, Side,
+};
+
+use super::{attempt::ModelAttempt, facts::ShardFacts};
+use crate::train::TrainError;
 
 fn settings(parameters: &ContentParameters) -> Settings {
     Settings {
@@ -196,7 +194,7 @@ impl ModelAttempt {
                 },
             )
             .await?;
-        let sum_of = |owned: &crate::train::side::OwnedShard| {
+        let sum_of = |owned: &crate::train::training_side::OwnedShard| {
             let mut sums = SlopeSums::default();
             raters[owned.rows.clone()].iter().for_each(|rater| sums.merge(&rater.sums));
             ShardSlopeSums { shard: owned.shard, product: sums.product, square: sums.square }

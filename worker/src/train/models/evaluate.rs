@@ -7,7 +7,16 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use shoal_common::{exposure::Exposure, topk::TopK};
+use shoal_core::{exposure::Exposure, topk::TopK};
+use shoal_engine::{
+    evaluate::{
+        ItemRows, LIST_LENGTH, ListScore, RatingSums, Sample, USERS_AT_ONCE, USERS_TOGETHER,
+        judge::{Catalogue, JudgedUser, ListOutcome, ListSums, RankingSums, UserOutcome},
+        lists::{CUTOFFS, RankingScore},
+        offer_items, popularity_order,
+    },
+    hybrid::{Blend, OfferedItems},
+};
 use shoal_proto::v1::{
     self as proto, ListScoreSums, ModelEvaluate, ModelEvaluateDone, ModelFolder, ShardEvaluationSums,
 };
@@ -21,20 +30,13 @@ use super::{
     sources::{ScoredUsers, ShardScores, Source, Viewer},
 };
 use crate::{
-    evaluate::{
-        ItemRows, LIST_LENGTH, ListScore, RatingSums, Sample, USERS_AT_ONCE, USERS_TOGETHER,
-        judge::{Catalogue, JudgedUser, ListOutcome, ListSums, RankingSums, UserOutcome},
-        lists::{CUTOFFS, RankingScore},
-        offer_items, popularity_order,
-    },
     exchange::wire,
-    hybrid::{Blend, OfferedItems},
     train::{
         TrainError,
         evaluation::{OnShare, Share, SweepSums, sample_of},
         factor_items::{FactorItems, ListedUser, blocks, query, rating_row},
         settings::Settings,
-        side::{Factors, OwnedShard},
+        training_side::{Factors, OwnedShard},
     },
 };
 

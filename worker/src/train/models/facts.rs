@@ -9,20 +9,17 @@ use shoal_common::{
     ids::EntityId,
     store::{StoreError, catalogue_part, genome_part, tags_part},
 };
+use shoal_dataset::{
+    catalogue::{GENRE_SEPARATOR, read_catalogue},
+    genome::Genome,
+    tags::read_tags,
+};
+use shoal_engine::content::{GenomeFacts, ItemFacts, clean_tag};
+use shoal_format::{id_column::IdColumn, tensor_file::TensorFile};
 use shoal_proto::v1::Side;
 
 use super::attempt::ModelAttempt;
-use crate::{
-    content::{GenomeFacts, ItemFacts, clean_tag},
-    dataset::{
-        catalogue::{GENRE_SEPARATOR, read_catalogue},
-        genome::Genome,
-        tags::read_tags,
-    },
-    id_column::IdColumn,
-    tensor_file::TensorFile,
-    train::{TrainError, side::OwnedShard},
-};
+use crate::train::{TrainError, training_side::OwnedShard};
 
 /// What is known of the items of one shard, by row.
 #[derive(Debug, Default)]

@@ -6,10 +6,14 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use shoal_common::{
-    store::{Manifest, PartKind, join, part},
-    topk::TopK,
+use shoal_common::store::{Manifest, PartKind, join, part};
+use shoal_core::topk::TopK;
+use shoal_engine::{
+    evaluate::USERS_TOGETHER,
+    hybrid::{Blend, Calibration, Candidates, Relevant, ScoreHistogram, UNKNOWN, learn_weights, popularity},
+    preference::Preference,
 };
+use shoal_format::tensor_file::{TensorFile, TensorFileError, TensorWriter};
 use shoal_proto::v1::{
     CalibrationKnot, HybridCalibrate, HybridCalibrateDone, HybridCandidates, HybridHistograms, HybridLearn,
     HybridLearnDone, HybridSource, ModelFolder, ObjectEntry, Side,
@@ -20,13 +24,7 @@ use super::{
     blend::blend_of_models,
     sources::{ScoredUsers, ShardScores, Source},
 };
-use crate::{
-    evaluate::USERS_TOGETHER,
-    hybrid::{Blend, Calibration, Candidates, Relevant, ScoreHistogram, UNKNOWN, learn_weights, popularity},
-    preference::Preference,
-    tensor_file::{TensorFile, TensorFileError, TensorWriter},
-    train::{TrainError, settings::Settings, split::takes_part},
-};
+use crate::train::{TrainError, settings::Settings, split::takes_part};
 
 /// Items of each source that weights are learned on, per user.
 const CANDIDATES_PER_SOURCE: usize = 100;

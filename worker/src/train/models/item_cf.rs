@@ -7,6 +7,11 @@ use std::{
 
 use rayon::prelude::*;
 use shoal_common::store::{Manifest, PartKind, join, part};
+use shoal_engine::item_cf::{
+    BadPairs, CoRaters, Fixed, ItemTotals, Measure, Neighbours, PairAccumulator, PairRow, Settings, UserRows,
+    decode_rows,
+};
+use shoal_format::model_parts::{read_totals, totals_bytes};
 use shoal_proto::v1::{
     ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ObjectEntry, Side, Similarity,
 };
@@ -15,14 +20,7 @@ use super::{
     attempt::{ModelAttempt, RatedItems},
     pairs::{Asked, PeerPairs, blocks, user_blocks},
 };
-use crate::{
-    item_cf::{
-        BadPairs, CoRaters, Fixed, ItemTotals, Measure, Neighbours, PairAccumulator, PairRow, Settings,
-        UserRows, decode_rows,
-    },
-    model_parts::{read_totals, totals_bytes},
-    train::TrainError,
-};
+use crate::train::TrainError;
 
 /// Items whose neighbours are looked for between two reports, where no peer is asked.
 const ITEMS_AT_ONCE: usize = 256;

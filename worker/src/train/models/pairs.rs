@@ -12,11 +12,12 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use rayon::prelude::*;
 use shoal_common::rpc::MESSAGE_BYTES_MAX;
+use shoal_engine::item_cf::encode_row;
 use shoal_proto::v1::{PairsChunk, PairsRequest, worker_exchange_client::WorkerExchangeClient};
 use tonic::{Status, Streaming};
 
 use super::{attempt::ModelAttempt, item_cf::CoRatings};
-use crate::{exchange::push::PushError, item_cf::encode_row, train::TrainError};
+use crate::{exchange::push::PushError, train::TrainError};
 
 /// Sums of a block's rows over one worker's users, before they are made bytes, at the most.
 const BLOCK_BYTES: usize = 16 * 1024 * 1024;

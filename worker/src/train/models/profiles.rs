@@ -4,15 +4,16 @@
 use std::{ops::Range, sync::Arc};
 
 use rayon::prelude::*;
-use shoal_common::{profile::weights, store::Manifest};
+use shoal_common::store::Manifest;
+use shoal_core::profile::weights;
+use shoal_engine::{
+    content::{ItemVectors, profile::Profiles},
+    item_cf::Rated,
+};
 use shoal_proto::v1::ModelFolder;
 
 use super::attempt::{ModelAttempt, RatedItems};
-use crate::{
-    content::{ItemVectors, profile::Profiles},
-    item_cf::Rated,
-    train::TrainError,
-};
+use crate::train::TrainError;
 
 /// Bytes of a batch's profiles.
 const BATCH_BYTES: usize = 128 * 1024 * 1024;

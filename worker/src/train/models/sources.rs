@@ -3,30 +3,28 @@
 use std::{ops::Range, sync::Arc};
 
 use shoal_common::store::{Manifest, PartKind, part};
-use shoal_proto::v1::{DatasetInfo, ModelFolder, Objective, Side};
-
-use super::{
-    attempt::{ModelAttempt, RatedItems},
-    baselines::Baselines,
-};
-use crate::{
+use shoal_engine::{
     als::kernel::{
         Kernel,
         pack::{Panels, Rows},
     },
     evaluate::ItemPanels,
     hybrid::UNKNOWN,
-    id_column::IdColumn,
     item_cf::{Centre, ListIndex, Neighbours, Rated, predict},
-    model_parts::read_neighbours,
     preference::Preference,
-    tensor_file::TensorFile,
-    train::{
-        TrainError,
-        settings::Settings,
-        side::Factors,
-        write::{TRAIN_COUNTS, read_rows},
-    },
+};
+use shoal_format::{id_column::IdColumn, model_parts::read_neighbours, tensor_file::TensorFile};
+use shoal_proto::v1::{DatasetInfo, ModelFolder, Objective, Side};
+
+use super::{
+    attempt::{ModelAttempt, RatedItems},
+    baselines::Baselines,
+};
+use crate::train::{
+    TrainError,
+    settings::Settings,
+    training_side::Factors,
+    write::{TRAIN_COUNTS, read_rows},
 };
 
 /// A model's folder, and what of it is kept while its item shards are gone through.

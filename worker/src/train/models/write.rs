@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shoal_common::store::{PartKind, join, part};
+use shoal_format::{
+    model_parts::{biases_bytes, neighbours_bytes, vectors_bytes},
+    tensor_file::TensorFileError,
+};
 use shoal_proto::v1::{ModelWrite, ObjectEntry, Side};
 
 use super::attempt::ModelAttempt;
-use crate::{
-    model_parts::{biases_bytes, neighbours_bytes, vectors_bytes},
-    tensor_file::TensorFileError,
-    train::{TrainError, side::OwnedShard},
-};
+use crate::train::{TrainError, training_side::OwnedShard};
 
 impl ModelAttempt {
     /// Writes the parts of every owned shard: biases of both sides, and of items their neighbours and vectors

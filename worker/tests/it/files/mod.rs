@@ -9,12 +9,12 @@ use shoal_common::{
     compute::{Compute, ComputeError},
     ids::{EntityId, IdKind},
 };
-use shoal_proto::v1::{DatasetSource, FileLook, ImportReport, InspectSourceReply};
-use shoal_worker::dataset::{
+use shoal_dataset::{
     parse::Rules,
-    row::Row,
     source::{SourceError, SourceFolder, inspect, rows::RowSink},
 };
+use shoal_format::row::Row;
+use shoal_proto::v1::{DatasetSource, FileLook, ImportReport, InspectSourceReply};
 
 /// A rating: user, item, rating, time.
 type Rating = (EntityId, EntityId, f32, i64);

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use shoal_common::topk::better_first;
+use shoal_core::topk::better_first;
+use shoal_engine::hybrid::Calibration;
 use shoal_proto::v1::{
     FoldInRequest, ItemFactsRequest, LookupItemRequest, LookupUserRequest, ModelVersion, Objective,
     ObjectiveChoice, ProfileRequest, ScoreKind, TopItemsRequest,
 };
-use shoal_worker::hybrid::Calibration;
 
 use super::{
     bytes_of,

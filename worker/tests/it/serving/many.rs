@@ -2,11 +2,7 @@
 
 use std::collections::HashMap;
 
-use shoal_proto::v1::{
-    EntityIds, FoldInRequest, ItemFactsRequest, ItemFilter, LookupItemsRequest, LookupUsersRequest,
-    TopItemsManyRequest, TopItemsReply,
-};
-use shoal_worker::{
+use shoal_engine::{
     als::{
         fit::{Fit, RatingRows},
         gramian::{add_in_order, shard_gramian},
@@ -16,6 +12,10 @@ use shoal_worker::{
     },
     popularity::{Decay, Window, recent, trend},
     preference::Preference,
+};
+use shoal_proto::v1::{
+    EntityIds, FoldInRequest, ItemFactsRequest, ItemFilter, LookupItemsRequest, LookupUsersRequest,
+    TopItemsManyRequest, TopItemsReply,
 };
 use tonic::transport::Channel;
 

@@ -8,25 +8,27 @@ mod neighbours;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
+use fixture::{NODE, SHARDS, TestCoordinator, TestWorker, TrueRow, World, genres, title};
 use shoal_common::{
     compute::Compute,
     ids::EntityId,
     rpc::{RETRY_AFTER_MS_KEY, is_version_missing, retry_after},
     store::{LocalCache, Manifest, PartKind, part},
-    topk::better_first,
+};
+use shoal_core::topk::better_first;
+use shoal_engine::{
+    popularity::PRIOR_RATINGS,
+    score::{dot, norm},
 };
 use shoal_proto::v1::{
     self, LookupItemRequest, LookupUserRequest, Objective, ScoreKind, Side, TopItemsRequest,
     worker_serving_client::WorkerServingClient, worker_serving_server::WorkerServing,
 };
 use shoal_worker::{
-    popularity::PRIOR_RATINGS,
-    serve::{LoadedModels, Loader, dot, norm},
+    serve::{LoadedModels, Loader},
     service::Serving,
 };
 use tonic::{Code, Request};
-
-use fixture::{NODE, SHARDS, TestCoordinator, TestWorker, TrueRow, World, genres, title};
 
 fn bytes_of<T: bytemuck::NoUninit>(values: &[T]) -> Bytes {
     Bytes::copy_from_slice(bytemuck::cast_slice(values))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use shoal_common::{hash::mix64, topk::better_first};
+use shoal_core::{hash::mix64, topk::better_first};
 use shoal_proto::v1::{
     ItemFilter, LookupItemRequest, LookupUserRequest, Metadata, ModelVersion, ScoreKind, TopItemsRequest,
     worker_serving_client::WorkerServingClient,

@@ -10,8 +10,8 @@ use parquet::{
 use shoal_common::store::{
     Manifest, PartKind, catalogue_part, genome_part, genome_tags_part, part, tags_part,
 };
+use shoal_format::{blocks::RatingBlock, tensor_file::TensorFile};
 use shoal_proto::v1::{step_event::Event, step_request::Step, worker_jobs_client::WorkerJobsClient, *};
-use shoal_worker::{dataset::blocks::RatingBlock, tensor_file::TensorFile};
 use tonic::Status;
 
 use super::Workers;

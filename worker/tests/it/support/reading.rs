@@ -6,12 +6,12 @@ use shoal_common::{
     compute::{Compute, ComputeError},
     ids::IdKind,
 };
-use shoal_proto::v1::{DatasetSource, FileContent, ImportReport};
-use shoal_worker::dataset::{
+use shoal_dataset::{
     parse::Rules,
-    row::Row,
     source::{SourceError, SourceFolder, inspect, rows::RowSink},
 };
+use shoal_format::row::Row;
+use shoal_proto::v1::{DatasetSource, FileContent, ImportReport};
 
 pub(crate) use super::import::source;
 

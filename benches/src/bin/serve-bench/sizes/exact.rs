@@ -8,11 +8,9 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use shoal_common::{hash::mix64, topk::TopK};
-use shoal_worker::{
-    serve::{Bounds, FactorRows, Scoring, Screen, Selection, norm, top_n},
-    tensor_file::TensorFile,
-};
+use shoal_core::{hash::mix64, topk::TopK};
+use shoal_engine::score::{Bounds, FactorRows, Scoring, Screen, Selection, norm, top_n};
+use shoal_format::tensor_file::TensorFile;
 
 /// Items of a list.
 const TOP: usize = 10;

@@ -1,0 +1,118 @@
+//! Rows of a source's files, as they are read: borrowed from the line they stand in.
+
+use std::borrow::Cow;
+
+use shoal_common::ids::{EntityId, shard_of};
+use shoal_core::hash::{hash_bytes, hash_integer};
+
+/// A user's or item's id, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IdRef<'a> {
+    /// A whole number.
+    Integer(i64),
+    /// Any text.
+    Text(&'a str),
+}
+
+impl IdRef<'_> {
+    /// As [`EntityId::hash64`].
+    #[must_use]
+    pub fn hash64(self) -> u64 {
+        match self {
+            Self::Integer(id) => hash_integer(id),
+            Self::Text(text) => hash_bytes(text.as_bytes()),
+        }
+    }
+
+    /// As [`EntityId::shard`].
+    ///
+    /// # Panics
+    /// When `shard_count` is 0.
+    #[must_use]
+    pub fn shard(self, shard_count: u32) -> u32 {
+        shard_of(self.hash64(), shard_count)
+    }
+
+    /// The id, kept.
+    #[must_use]
+    pub fn to_entity(self) -> EntityId {
+        match self {
+            Self::Integer(id) => EntityId::Integer(id),
+            Self::Text(text) => EntityId::Text(text.into()),
+        }
+    }
+}
+
+/// One rating.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RatingRow<'a> {
+    /// Who.
+    pub user: IdRef<'a>,
+    /// What.
+    pub item: IdRef<'a>,
+    /// How good.
+    pub rating: f32,
+    /// Seconds since the epoch; 0 when the source has none.
+    pub timestamp: i64,
+}
+
+/// One row of a movies file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovieRow<'a> {
+    /// The item.
+    pub item: IdRef<'a>,
+    /// As the file has it.
+    pub title: Cow<'a, str>,
+    /// From the end of the title.
+    pub year: Option<i32>,
+    /// Separated by `|`.
+    pub genres: String,
+}
+
+/// One tag that a user gave an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRow<'a> {
+    /// Who.
+    pub user: IdRef<'a>,
+    /// What.
+    pub item: IdRef<'a>,
+    /// As it was written.
+    pub tag: Cow<'a, str>,
+    /// Seconds since the epoch; 0 when the source has none.
+    pub timestamp: i64,
+}
+
+/// How much a tag of the genome applies to an item.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GenomeRow<'a> {
+    /// The item.
+    pub item: IdRef<'a>,
+    /// Number of the tag.
+    pub tag: u32,
+    /// From 0 to 1.
+    pub relevance: f32,
+}
+
+/// A tag of the genome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenomeTagRow<'a> {
+    /// Its number.
+    pub tag: u32,
+    /// Its name.
+    pub name: Cow<'a, str>,
+}
+
+/// One row of any content.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Row<'a> {
+    /// From a ratings file.
+    Rating(RatingRow<'a>),
+    /// From a movies file.
+    Movie(MovieRow<'a>),
+    /// From a tags file.
+    Tag(TagRow<'a>),
+    /// From a file of the genome's scores.
+    Genome(GenomeRow<'a>),
+    /// From a file of the genome's tags.
+    GenomeTag(GenomeTagRow<'a>),
+}

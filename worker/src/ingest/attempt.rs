@@ -1,0 +1,223 @@
+//! One attempt of an import on this worker.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use shoal_common::{compute::Compute, ids::IdKind, rpc::Channels, store::Store};
+use shoal_dataset::{
+    parse::Rules,
+    source::{SourceFolder, rows::RangeRead},
+};
+use shoal_proto::v1::{
+    DuplicateRule, IngestBegin, IngestParse, IngestParseDone, RecordBatch, RecordKind, Side, SourceFile,
+    WorkerPeer,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::ingest::{
+    IngestError,
+    outbox::Outbox,
+    push::RecordStreams,
+    records::Kinds,
+    spool::{Spool, SpoolKey},
+};
+
+/// Told how much more is done: bytes parsed, shards sorted or built.
+pub type OnDone = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// Kinds of rows that come for an item shard; the first of them comes for a user shard, too.
+pub(super) const ITEM_KINDS: [RecordKind; 5] =
+    [RecordKind::Rating, RecordKind::Movie, RecordKind::Tag, RecordKind::Genome, RecordKind::GenomeTag];
+
+/// What an attempt works with.
+#[derive(Debug, Clone)]
+pub struct IngestContext {
+    /// Named in every message to peers.
+    pub cluster_id: String,
+    /// This worker's name.
+    pub node: String,
+    /// The attempt's own folder for what has arrived; removed with it.
+    pub folder: PathBuf,
+    /// Where blocks go.
+    pub store: Store,
+    /// Options of remote sources.
+    pub store_options: BTreeMap<String, String>,
+    /// To peers.
+    pub channels: Channels,
+    /// The training pool.
+    pub compute: Compute,
+}
+
+/// One attempt of an import on this worker.
+#[derive(Debug)]
+pub struct IngestAttempt {
+    pub(super) context: IngestContext,
+    job_id: String,
+    attempt: u32,
+    source: SourceFolder,
+    files: Vec<SourceFile>,
+    pub(super) rules: Rules,
+    /// What is done with pairs that come again.
+    pub(super) duplicates: DuplicateRule,
+    shard_count: u32,
+    workers: Vec<WorkerPeer>,
+    me: usize,
+    /// Position of each shard's owner among the workers: users, then items.
+    owners: [Vec<usize>; 2],
+    pub(super) staging_path: String,
+    pub(super) spool: Spool,
+}
+
+impl IngestAttempt {
+    /// Opens the source and creates the spool.
+    ///
+    /// # Errors
+    /// When the request makes no sense, the source cannot be reached or the disk fails.
+    pub fn begin(
+        context: IngestContext,
+        job_id: String,
+        attempt: u32,
+        step: IngestBegin,
+    ) -> Result<Self, IngestError> {
+        let request = |reason: String| IngestError::Request(reason);
+        let source = step.source.as_ref().ok_or_else(|| request("the source is missing".to_owned()))?;
+        let kind = |kind, side: &str| {
+            IdKind::from_proto(kind).ok_or_else(|| request(format!("the kind of {side} ids is missing")))
+        };
+        let rules = Rules {
+            user_id_kind: kind(step.user_id_kind(), "user")?,
+            item_id_kind: kind(step.item_id_kind(), "item")?,
+            rating_min: source.rating_min,
+            rating_max: source.rating_max,
+        };
+        let folder = SourceFolder::open(source, &context.store_options)?;
+        let position = |node: &str| step.workers.iter().position(|peer| peer.node == node);
+        let me = position(&context.node)
+            .ok_or_else(|| request(format!("worker '{}' is not among the workers", context.node)))?;
+        let owners_of = |side: Side| {
+            let owner = |shard: u32| {
+                let owner = step.owners.iter().find(|owner| owner.side() == side && owner.shard == shard);
+                owner.and_then(|owner| position(&owner.node))
+            };
+            (0..step.shard_count)
+                .map(|shard| {
+                    owner(shard).ok_or_else(|| request(format!("shard {shard} of {side:?} has no owner")))
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let duplicates = step.duplicates();
+        let owners = [owners_of(Side::Users)?, owners_of(Side::Items)?];
+        let spool = Spool::create(context.folder.clone(), spool_keys(&owners, me))?;
+        Ok(Self {
+            context,
+            job_id,
+            attempt,
+            source: folder,
+            files: step.files,
+            rules,
+            duplicates,
+            shard_count: step.shard_count,
+            workers: step.workers,
+            me,
+            owners,
+            staging_path: step.staging_path,
+            spool,
+        })
+    }
+
+    /// Parses a range and sends its rows to the owners; returns when they have taken them.
+    ///
+    /// # Errors
+    /// When the source cannot be read or an owner is lost.
+    pub async fn parse(
+        self: &Arc<Self>,
+        step: IngestParse,
+        cancelled: CancellationToken,
+        on_bytes: OnDone,
+    ) -> Result<IngestParseDone, IngestError> {
+        let file = self.files.get(step.file as usize);
+        let file =
+            file.ok_or_else(|| IngestError::Request(format!("there is no file {}", step.file)))?.clone();
+        let (streams, outlets) = RecordStreams::open(&self.workers, self.me, &self.context.channels)?;
+        let outbox = Outbox::new(Arc::clone(self), outlets, step.file, cancelled);
+        // The outbox goes with the rows, and with it the streams end.
+        let parsed = self.parse_rows(&file, step, outbox, &on_bytes).await;
+        let sent = streams.finish().await;
+        match (parsed, sent) {
+            (Ok(done), Ok(())) => Ok(done),
+            // A broken stream stops the parsing too; its own error says more.
+            (Err(IngestError::Cancelled) | Ok(_), Err(error)) | (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn parse_rows(
+        &self,
+        file: &SourceFile,
+        step: IngestParse,
+        outbox: Outbox,
+        on_bytes: &OnDone,
+    ) -> Result<IngestParseDone, IngestError> {
+        let compute = &self.context.compute;
+        let reading =
+            self.source
+                .read_range(file, self.rules, step.begin..step.end, compute, outbox, |bytes| on_bytes(bytes));
+        let RangeRead { sink, mut report, lines, open_quotes } = reading.await?;
+        // Sending may wait for a slow owner, which async code must not.
+        compute.run(move || sink.finish()).await??;
+        report.bytes_read = step.end.saturating_sub(step.begin);
+        Ok(IngestParseDone { report: Some(report), lines, open_quotes })
+    }
+
+    /// Appends rows that a peer has sent to the spool.
+    ///
+    /// # Errors
+    /// When the shard is not owned here or the disk fails.
+    pub async fn receive(self: &Arc<Self>, batch: RecordBatch) -> Result<(), IngestError> {
+        let attempt = Arc::clone(self);
+        let appending = tokio::task::spawn_blocking(move || {
+            attempt.keep((batch.side(), batch.shard, batch.kind()), &batch.records, batch.count)
+        });
+        appending.await.unwrap_or(Err(IngestError::Cancelled))
+    }
+
+    pub(super) fn keep(&self, key: SpoolKey, batch: &[u8], rows: u64) -> Result<(), IngestError> {
+        self.spool.append(key, batch, rows)
+    }
+
+    pub(super) fn shard_count(&self) -> u32 {
+        self.shard_count
+    }
+
+    /// The position of a shard's owner among the workers.
+    pub(super) fn owner(&self, side: Side, shard: u32) -> usize {
+        self.owners[usize::from(side == Side::Items)][shard as usize]
+    }
+
+    /// What every batch says.
+    pub(super) fn envelope(&self) -> RecordBatch {
+        RecordBatch {
+            cluster_id: self.context.cluster_id.clone(),
+            job_id: self.job_id.clone(),
+            attempt: self.attempt,
+            ..RecordBatch::default()
+        }
+    }
+
+    /// The shards that are sorted and built here: users, then items.
+    #[must_use]
+    pub fn owned_shards(&self) -> Vec<(Side, u32)> {
+        let keys = spool_keys(&self.owners, self.me).filter(|key| key.2 == RecordKind::Rating);
+        keys.map(|(side, shard, _)| (side, shard)).collect()
+    }
+
+    pub(super) fn kinds(&self) -> Kinds {
+        Kinds { user: self.rules.user_id_kind, item: self.rules.item_id_kind }
+    }
+}
+
+fn spool_keys(owners: &[Vec<usize>; 2], me: usize) -> impl Iterator<Item = SpoolKey> + '_ {
+    [Side::Users, Side::Items].into_iter().zip(owners).flat_map(move |(side, owners)| {
+        let owned = owners.iter().enumerate().filter(move |(_, owner)| **owner == me);
+        let kinds = if side == Side::Items { &ITEM_KINDS[..] } else { &ITEM_KINDS[..1] };
+        owned.flat_map(move |(shard, _)| kinds.iter().map(move |&kind| (side, shard as u32, kind)))
+    })
+}

@@ -1,0 +1,352 @@
+//! The owned blocks of both sides, cut into what is trained on and what is held out.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rayon::prelude::*;
+use shoal_common::store::{LocalCache, Manifest, PartKind, Store, ids_part, join, part, verify};
+use shoal_core::hash::mix64;
+use shoal_format::{blocks::RatingBlock, id_column::IdColumn, tensor_file::TensorFile};
+use shoal_proto::v1::{
+    DatasetInfo, DatasetSource, HeldOutReport, ObjectEntry, ShardOwner, ShardRatingSum, Side, WorkerPeer,
+};
+
+use super::{
+    TrainContext, TrainError,
+    held_out_file::{Directory, Given, read_given, test_source},
+    known_tags::KnownTags,
+    split::{Split, Test, Validation},
+    temporal_split::SplitTimes,
+    training_ratings::{Blocks, PairSplit},
+    training_side::{OwnedShard, TrainingSide},
+};
+use crate::exchange::routing::{SideShards, SlotTable};
+
+/// Small objects that are read at once.
+const OBJECTS_AT_ONCE: usize = 16;
+
+/// How pairs are split.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct SplitChoice {
+    /// Share held out, 0 for none.
+    pub(super) test_ratio: f64,
+    /// A held-out file instead; empty for none.
+    pub(super) test_uri: String,
+    /// How that file is read; as the data set's own files were where nothing is said.
+    pub(super) test_source: Option<DatasetSource>,
+    pub(super) seed: u64,
+    /// The folder of all users' cuts, where the newest ratings are held out; else empty.
+    pub(super) cuts_path: String,
+    /// Above 0: of the training pairs this share is held out instead, and the test pairs are in neither part.
+    pub(super) validation_ratio: f64,
+    /// With that, the share of the users whose pairs take part; 0 for all.
+    pub(super) user_share: f64,
+    /// Whether the tags that may be known have to be told from the others.
+    pub(super) for_tags: bool,
+}
+
+impl SplitChoice {
+    /// Whether any pair may be kept out of training.
+    pub(super) fn holds_out(&self) -> bool {
+        self.test_ratio > 0.0
+            || self.validation_ratio > 0.0
+            || !self.test_uri.is_empty()
+            || !self.cuts_path.is_empty()
+    }
+}
+
+/// The ratings of both sides' owned shards, shared by all who work with them.
+#[derive(Debug, Clone)]
+pub struct Sides {
+    /// What they were cut out of.
+    pub(super) origin: Origin,
+    /// Objects of the data set.
+    pub(super) manifest: Manifest,
+    pub(super) peers: Vec<WorkerPeer>,
+    /// This worker's place among the peers.
+    pub(super) me: usize,
+    pub(super) users: Arc<TrainingSide>,
+    pub(super) items: Arc<TrainingSide>,
+    /// Training ratings per owned user shard: how many, and their sum in row order.
+    pub(super) rating_sums: Vec<ShardRatingSum>,
+    /// Unset where every tag may be known, or nobody asks.
+    pub(super) known_tags: Option<Arc<KnownTags>>,
+    /// What became of the held-out file, where one is measured on: the pairs are those of the owned users.
+    pub(super) held_out: Option<HeldOutReport>,
+}
+
+/// Of which data and shards ratings are, and how they were cut: alike, they are the same.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Origin {
+    pub(super) dataset_path: String,
+    pub(super) manifest_checksum: String,
+    pub(super) choice: SplitChoice,
+    pub(super) owners: Vec<ShardOwner>,
+    pub(super) workers: Vec<WorkerPeer>,
+}
+
+/// What is read of: the store and one data set in it.
+pub(super) struct Source<'a> {
+    context: &'a TrainContext,
+    cache: &'a LocalCache,
+    dataset: &'a DatasetInfo,
+    manifest: Manifest,
+}
+
+/// Loads the blocks of the shards that are owned here, and cuts them.
+pub(super) async fn load_sides(
+    context: &TrainContext,
+    cache: &LocalCache,
+    dataset: &DatasetInfo,
+    choice: SplitChoice,
+    owners: &[ShardOwner],
+    workers: Vec<WorkerPeer>,
+) -> Result<Sides, TrainError> {
+    let me = position_of(context, &workers)?;
+    let source = Source::open(context, cache, dataset).await?;
+    let shards_of = |side| side_shards(dataset, side, owners, &workers);
+    let shards = [shards_of(Side::Users)?, shards_of(Side::Items)?];
+    let split = split(&context.store, &choice, &shards[0]).await?;
+    let loading = async {
+        let [users, items] = shards.clone();
+        Ok([source.blocks(Side::Users, users, me).await?, source.blocks(Side::Items, items, me).await?])
+    };
+    let finding = async {
+        match choice.test_uri.as_str() {
+            "" => Ok(None),
+            uri => {
+                let test = test_source(uri, choice.test_source.as_ref(), dataset);
+                source.given(&shards, &test, me).await.map(Some)
+            }
+        }
+    };
+    // Neither needs the other: where one waits for a disk there is the other to compute.
+    let (blocks, given) = futures::try_join!(loading, finding)?;
+    let hashes = if split.needs_hashes() {
+        [source.id_hashes(Side::Users).await?, source.id_hashes(Side::Items).await?]
+    } else {
+        [Vec::new(), Vec::new()]
+    };
+    let (folder, count) = (context.folder.clone(), workers.len());
+    let for_tags = choice.for_tags && choice.holds_out();
+    let user_ids = if for_tags { Some(source.ids(Side::Users).await?) } else { None };
+    let cutting = context.compute.run(move || {
+        let places = Places { folder: &folder, workers: count, me, keeps_untrained: for_tags };
+        let (users, items, pairs_in_dataset) = cut(blocks, hashes, &split, given.as_ref(), &places)?;
+        let rating_sums = rating_sums(&users);
+        let is_measured = split.validation.is_none();
+        let report = given.as_ref().filter(|_| is_measured).map(|given| given.report.clone());
+        let held_out = report.map(|report| HeldOutReport { pairs_in_dataset, ..report });
+        let known_tags = user_ids.map(|ids| {
+            let user_of_slot = users.global_rows(count);
+            KnownTags::new(&users.shards, ids, user_of_slot, split.test, given.map(|given| given.items))
+        });
+        Ok::<_, TrainError>((users, items, rating_sums, known_tags.map(Arc::new), held_out))
+    });
+    let (users, items, rating_sums, known_tags, held_out) = cutting.await??;
+    let (users, items) = (Arc::new(users), Arc::new(items));
+    let origin = Origin {
+        dataset_path: dataset.path.clone(),
+        manifest_checksum: dataset.manifest_checksum.clone(),
+        choice,
+        owners: owners.to_vec(),
+        workers: workers.clone(),
+    };
+    let manifest = source.manifest;
+    Ok(Sides { origin, manifest, peers: workers, me, users, items, rating_sums, known_tags, held_out })
+}
+
+/// This worker's place among the workers of an attempt.
+pub(super) fn position_of(context: &TrainContext, workers: &[WorkerPeer]) -> Result<usize, TrainError> {
+    let position = workers.iter().position(|peer| peer.node == context.node);
+    position.ok_or_else(|| TrainError::Request(format!("worker '{}' is not among the workers", context.node)))
+}
+
+/// Where each shard of a side is, from the leader's assignment.
+pub(super) fn side_shards(
+    dataset: &DatasetInfo,
+    side: Side,
+    owners: &[ShardOwner],
+    workers: &[WorkerPeer],
+) -> Result<SideShards, TrainError> {
+    let stats = if side == Side::Items { &dataset.item_shards } else { &dataset.user_shards };
+    let positions: HashMap<&str, usize> =
+        workers.iter().enumerate().map(|(at, peer)| (peer.node.as_str(), at)).collect();
+    let by_shard: HashMap<u32, &ShardOwner> =
+        owners.iter().filter(|owner| owner.side() == side).map(|owner| (owner.shard, owner)).collect();
+    let owners = stats
+        .iter()
+        .map(|stats| {
+            by_shard
+                .get(&stats.shard)
+                .and_then(|owner| positions.get(owner.node.as_str()).copied())
+                .ok_or_else(|| TrainError::Request(format!("shard {} of {side:?} has no owner", stats.shard)))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(SideShards::new(stats.iter().map(|stats| stats.rows), owners)?)
+}
+
+/// What the choice makes of every pair. `users` are the shards of all users.
+async fn split(store: &Store, choice: &SplitChoice, users: &SideShards) -> Result<Split, TrainError> {
+    // Pairs that the test holds out must not be those that validation does: another seed.
+    let validation = (choice.validation_ratio > 0.0).then(|| Validation {
+        ratio: choice.validation_ratio,
+        seed: mix64(choice.seed),
+        user_share: if choice.user_share > 0.0 { choice.user_share } else { 1.0 },
+    });
+    let test = if !choice.cuts_path.is_empty() {
+        Test::Newest(SplitTimes::read(store, &choice.cuts_path, users, choice.seed).await?)
+    } else if choice.test_uri.is_empty() {
+        Test::Ratio { ratio: choice.test_ratio, seed: choice.seed }
+    } else {
+        Test::Given
+    };
+    Ok(Split { test, validation })
+}
+
+impl<'a> Source<'a> {
+    pub(super) async fn open(
+        context: &'a TrainContext,
+        cache: &'a LocalCache,
+        dataset: &'a DatasetInfo,
+    ) -> Result<Self, TrainError> {
+        let manifest = Manifest::read(&context.store, &dataset.path, &dataset.manifest_checksum).await?;
+        Ok(Self { context, cache, dataset, manifest })
+    }
+
+    /// The owned blocks of a side, mapped and checked.
+    pub(super) async fn blocks(
+        &self,
+        side: Side,
+        shards: SideShards,
+        me: usize,
+    ) -> Result<Blocks, TrainError> {
+        let other_rows = if side == Side::Items { self.dataset.users } else { self.dataset.items };
+        let mut files = Vec::new();
+        for shard in shards.owned_by(me) {
+            let entry = self.manifest.entry(&part(PartKind::Ratings, side, shard))?.clone();
+            let rows = shards.shard_rows(shard).len();
+            // A file of the store is mapped where it is: no copy, on the disk or in memory.
+            let path = match self.context.store.file_path(&join(&self.dataset.path, &entry.path)) {
+                Some(path) => path,
+                None => self.cache.fetch(&self.context.store, &self.dataset.path, &entry).await?,
+            };
+            files.push((shard, rows, path, entry));
+        }
+        let open = move |(shard, rows, path, entry): (u32, usize, PathBuf, ObjectEntry)| {
+            let file = TensorFile::map(&path)?;
+            verify(&entry.path, file.bytes(), &entry)?;
+            let block = RatingBlock::open(file, rows, other_rows)?;
+            block.release();
+            Ok::<_, TrainError>((shard, block))
+        };
+        let opening = move || files.into_par_iter().map(open).collect::<Result<Vec<_>, _>>();
+        Ok(Blocks { side, shards, blocks: self.context.compute.run(opening).await?? })
+    }
+
+    /// The ids of a shard, from the small object that has only them.
+    async fn shard_ids(&self, side: Side, shard: u32) -> Result<IdColumn, TrainError> {
+        let path = ids_part(side, shard);
+        let bytes = self.context.store.get_verified(&self.dataset.path, self.manifest.entry(&path)?).await?;
+        Ok(IdColumn::read(&TensorFile::from_bytes(&path, &bytes)?)?)
+    }
+
+    /// The ids of a side, by shard.
+    async fn ids(&self, side: Side) -> Result<Vec<IdColumn>, TrainError> {
+        let shards: Vec<_> = (0..self.dataset.shard_count).map(|shard| self.shard_ids(side, shard)).collect();
+        stream::iter(shards).buffered(OBJECTS_AT_ONCE).try_collect().await
+    }
+
+    /// The hash of every id of a side, by global row.
+    pub(super) async fn id_hashes(&self, side: Side) -> Result<Vec<u64>, TrainError> {
+        let ids = self.ids(side).await?;
+        Ok(ids.iter().flat_map(|ids| (0..ids.len()).map(|row| ids.hash64(row))).collect())
+    }
+
+    /// The pairs that a held-out file names, by own row of each side.
+    async fn given(
+        &self,
+        [users, items]: &[SideShards; 2],
+        test: &DatasetSource,
+        me: usize,
+    ) -> Result<Given, TrainError> {
+        let (user_ids, item_ids) = futures::try_join!(self.ids(Side::Users), self.ids(Side::Items))?;
+        let directories = [Directory::new(users, user_ids, me), Directory::new(items, item_ids, me)];
+        let TrainContext { store_options, compute, .. } = self.context;
+        read_given(test, store_options, self.dataset, compute, directories).await
+    }
+}
+
+/// Where what is cut goes.
+struct Places<'a> {
+    folder: &'a Path,
+    /// How many workers there are, and this one's place among them.
+    workers: usize,
+    me: usize,
+    /// Whether the users are kept whose ratings of an item are not trained on.
+    keeps_untrained: bool,
+}
+
+/// Slots and training ratings of both sides, and how many pairs of a held-out file the own users' blocks have. The
+/// blocks are let go of.
+fn cut(
+    [users, items]: [Blocks; 2],
+    [user_hashes, item_hashes]: [Vec<u64>; 2],
+    split: &Split,
+    given: Option<&Given>,
+    &Places { folder, workers, me, keeps_untrained }: &Places<'_>,
+) -> Result<(TrainingSide, TrainingSide, u64), TrainError> {
+    let of_users = PairSplit {
+        split,
+        other_hashes: item_hashes,
+        given: given.map(|given| &given.users),
+        keeps_untrained: false,
+    };
+    let of_items = PairSplit {
+        split,
+        other_hashes: user_hashes,
+        given: given.map(|given| &given.items),
+        keeps_untrained,
+    };
+    let mut user_counts = users.count(&of_users, u64::from(items.shards.rows()));
+    let in_blocks = user_counts.held_indptr.last().copied().unwrap_or_default();
+    // Where validation is measured on, the test pairs are not.
+    let measured = given.filter(|_| split.validation.is_none());
+    if let Some(given) = measured {
+        // Among them are pairs that the data set does not have.
+        user_counts.held_indptr.clone_from(&given.users.indptr);
+    }
+    let item_counts = items.count(&of_items, u64::from(users.shards.rows()));
+    let (item_table, item_slots) = SlotTable::build(&items.shards, workers, me, user_counts.needed.iter());
+    let (user_table, user_slots) = SlotTable::build(&users.shards, workers, me, item_counts.needed.iter());
+    let path = |name: &str| folder.join(format!("training-{name}.safetensors"));
+    let user_file =
+        users.write(&path("users"), &of_users, &user_counts, measured, |row| item_slots.slot(row))?;
+    let item_file = items.write(&path("items"), &of_items, &item_counts, None, |row| user_slots.slot(row))?;
+    Ok((
+        TrainingSide::new(users, user_table, user_counts, user_file),
+        TrainingSide::new(items, item_table, item_counts, item_file),
+        in_blocks,
+    ))
+}
+
+fn rating_sums(users: &TrainingSide) -> Vec<ShardRatingSum> {
+    let ratings = users.file.ratings();
+    let sum_of = |owned: &OwnedShard| {
+        let range = users.indptr[owned.rows.start] as usize..users.indptr[owned.rows.end] as usize;
+        let sum = ratings[range.clone()].iter().map(|&rating| f64::from(rating)).sum();
+        ShardRatingSum { shard: owned.shard, ratings: range.len() as u64, sum }
+    };
+    users.owned.par_iter().map(sum_of).collect()
+}
+
+impl Sides {
+    /// Held-out pairs of the owned users.
+    pub(super) fn held_out_pairs(&self) -> u64 {
+        self.users.held_indptr.last().copied().unwrap_or_default()
+    }
+}
