@@ -4,9 +4,9 @@
 //! owner of a user finds the cut, and who owns only items takes it from there, so that both agree on every pair.
 
 use shoal_common::store::{Manifest, checkpoint_path};
-use shoal_proto::v1::{DatasetInfo, SplitCuts, SplitParameters, step_event::Event, step_request::Step};
+use shoal_proto::v1::{DatasetInfo, SplitCuts, SplitParameters};
 
-use super::{JobError, steps::Attempt, tracker::Tracker};
+use super::{JobError, steps::Crew, tracker::Tracker};
 use crate::{leader::Leader, placement::owners};
 
 /// The folder's number among those of an attempt: above every sweep's, below those of a model's steps.
@@ -15,7 +15,7 @@ const FOLDER: u32 = 9_999;
 /// Lets workers find the cuts, and returns the folder that has them; empty if the split is not by time.
 pub(super) async fn cut_by_time(
     leader: &Leader,
-    attempt: &Attempt,
+    crew: &Crew,
     dataset: &DatasetInfo,
     split: &SplitParameters,
     tracker: &mut Tracker,
@@ -23,20 +23,18 @@ pub(super) async fn cut_by_time(
     if !split.temporal {
         return Ok(String::new());
     }
-    let path = checkpoint_path(&attempt.job_id, attempt.attempt, FOLDER);
+    let path = checkpoint_path(&crew.job_id, crew.attempt, FOLDER);
     let step = SplitCuts {
         dataset: Some(dataset.clone()),
         split: Some(split.clone()),
-        owners: owners(dataset, &attempt.names()),
-        workers: attempt.peers(),
+        owners: owners(dataset, &crew.names()),
+        workers: crew.peers(),
         path: path.clone(),
     };
     let (mut objects, mut timed_ratings) = (Vec::new(), 0);
-    for event in attempt.on_all(leader, Step::SplitCuts(step), tracker).await? {
-        if let Event::SplitCutsDone(done) = event {
-            objects.extend(done.objects);
-            timed_ratings += done.timed_ratings;
-        }
+    for done in crew.on_all(leader, step, tracker).await? {
+        objects.extend(done.objects);
+        timed_ratings += done.timed_ratings;
     }
     if timed_ratings == 0 {
         return Err(JobError::Fatal(format!(

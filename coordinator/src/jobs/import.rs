@@ -1,12 +1,8 @@
 //! An import: look at the source, hand out its byte ranges, sort, build, publish.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::future::try_join_all;
 use serde_json::json;
 use shoal_common::{
     clock::UtcTime,
@@ -15,14 +11,15 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     DatasetInfo, DatasetSource, FileContent, FileLook, ImportReport, IngestBegin, IngestBuild, IngestParse,
-    IngestParseDone, IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry,
-    ShardStats, SourceFile, SourceFormat, step_event::Event, step_request::Step, update_job::Update,
+    IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry, ShardStats,
+    SourceFile, SourceFormat, update_job::Update,
 };
-use tokio::sync::mpsc;
 
 use super::{
     JobError, commit,
-    steps::{Attempt, client, refusal},
+    lanes::share_out,
+    shares::Shares,
+    steps::{Crew, client, incomplete, refusal},
     tracker::Tracker,
 };
 use crate::{
@@ -55,7 +52,7 @@ pub(super) async fn run(
     }
     let request = info.import.clone().unwrap_or_default();
     let source = request.source.clone().unwrap_or_default();
-    let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
+    let crew = Crew { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
     tracker.begin("inspecting", "looking at the files", (0.0, 0.02));
     let found = inspect(leader, &workers[0], &source, false).await?;
 
@@ -65,16 +62,16 @@ pub(super) async fn run(
         shard_count,
         user_id_kind: found.user_id_kind,
         item_id_kind: found.item_id_kind,
-        owners: even_owners(shard_count, &attempt.names()),
-        workers: attempt.peers(),
+        owners: even_owners(shard_count, &crew.names()),
+        workers: crew.peers(),
         staging_path: staging_path(&info.job_id, info.attempt),
         files: found.files.clone(),
         duplicates: found.duplicates,
     };
     let ranges = loop {
-        attempt.on_all(leader, Step::IngestBegin(begin.clone()), tracker).await?;
+        crew.on_all(leader, begin.clone(), tracker).await?;
         tracker.begin("parsing", "parsing", (0.02, 0.6));
-        let ranges = parse(leader, &attempt, &begin.files, tracker).await?;
+        let ranges = parse(leader, &crew, &begin.files, tracker).await?;
         // Where quotes were left open ranges may have begun inside of fields: those files are read again,
         // each in one piece, by workers that begin anew.
         if !set_multiline(&mut begin.files, &ranges) {
@@ -86,7 +83,7 @@ pub(super) async fn run(
     check_report(&report, &files, &source)?;
 
     tracker.begin("sorting", "sorting", (0.6, 0.75));
-    let mut dataset = sort(leader, &attempt, tracker).await?;
+    let mut dataset = sort(leader, &crew, shard_count, tracker).await?;
     dataset.report = Some(ImportReport {
         duplicates: dataset.report.take().unwrap_or_default().duplicates,
         duplicate_rule: found.duplicates,
@@ -109,12 +106,8 @@ pub(super) async fn run(
         user_rows: dataset.user_shards.iter().map(|shard| shard.rows).collect(),
         item_rows: dataset.item_shards.iter().map(|shard| shard.rows).collect(),
     };
-    let mut objects = Vec::new();
-    for event in attempt.on_all(leader, Step::IngestBuild(build), tracker).await? {
-        if let Event::IngestBuildDone(done) = event {
-            objects.extend(done.objects);
-        }
-    }
+    let written = crew.on_all(leader, build, tracker).await?;
+    let objects = written.into_iter().flat_map(|written| written.objects).collect();
     tracker.begin("publishing", "publishing", (0.98, 1.0));
     publish(leader, &mut dataset, objects).await?;
     commit(leader, &info.job_id, Update::DatasetPublished(dataset.clone())).await?;
@@ -143,22 +136,19 @@ pub(super) async fn inspect(
     Ok(reply.map_err(|status| refusal(worker, &status))?.into_inner())
 }
 
-/// A range of a file, and the report on it when it is parsed.
+/// A range of a file, and what was in it.
 pub(super) struct RangeDone {
     pub(super) step: IngestParse,
-    pub(super) done: IngestParseDone,
-}
-
-/// What a lane says.
-enum Parsed {
-    /// Bytes of its range that are parsed so far.
-    Bytes(usize, u64),
-    Range(Box<RangeDone>),
+    pub(super) report: ImportReport,
+    /// Lines of the range.
+    pub(super) lines: u64,
+    /// Lines that open a quoted field and do not close it.
+    pub(super) open_quotes: u64,
 }
 
 /// The ranges of all files; the smaller the more are read at once, so that none is the last for long.
-fn ranges(files: &[SourceFile], lanes: usize) -> VecDeque<IngestParse> {
-    let mut ranges = VecDeque::new();
+fn ranges(files: &[SourceFile], lanes: usize) -> Vec<IngestParse> {
+    let mut ranges = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let size = if file.multiline || file.one_range {
             // A range begins at a line end, which may be inside a quoted field, and of a packed or transcoded file
@@ -170,7 +160,7 @@ fn ranges(files: &[SourceFile], lanes: usize) -> VecDeque<IngestParse> {
         let mut begin = 0;
         while begin < file.length_bytes {
             let end = (begin + size).min(file.length_bytes);
-            ranges.push_back(IngestParse { file: number as u32, begin, end });
+            ranges.push(IngestParse { file: number as u32, begin, end });
             begin = end;
         }
     }
@@ -180,62 +170,34 @@ fn ranges(files: &[SourceFile], lanes: usize) -> VecDeque<IngestParse> {
 /// Hands out the ranges to whoever is free.
 async fn parse(
     leader: &Leader,
-    attempt: &Attempt,
+    crew: &Crew,
     files: &[SourceFile],
     tracker: &mut Tracker,
 ) -> Result<Vec<RangeDone>, JobError> {
     let total: u64 = files.iter().map(|file| file.length_bytes).sum();
     let lanes: Vec<&LiveWorker> =
-        attempt.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, lanes_of(worker))).collect();
-    let queue = Arc::new(Mutex::new(ranges(files, lanes.len())));
-    let (results, mut parsed) = mpsc::unbounded_channel();
-    let mut under_way = vec![0; lanes.len()];
-    let lanes = lanes.into_iter().enumerate().map(|(lane, worker)| {
-        let (queue, results) = (Arc::clone(&queue), results.clone());
+        crew.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, lanes_of(worker))).collect();
+    // Bytes of its range that each lane has parsed so far.
+    let shares = &Shares::new(lanes.len());
+    let work = |lane: usize, step: IngestParse| {
+        let worker = lanes[lane];
         async move {
-            loop {
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let Some(step) = next else { return Ok::<(), JobError>(()) };
-                // The receiver lives as long as the lanes, here and below.
-                let on_progress = |done, _| drop(results.send(Parsed::Bytes(lane, done)));
-                let event = attempt.on_one(leader, worker, Step::IngestParse(step), on_progress).await?;
-                if let Event::IngestParseDone(done) = event {
-                    let _ = results.send(Parsed::Range(Box::new(RangeDone { step, done })));
-                    let _ = results.send(Parsed::Bytes(lane, 0));
-                }
-            }
+            let on_progress = |done, total| shares.set(lane, done, total);
+            let done = crew.on_one(leader, worker, step, on_progress).await?;
+            let Some(report) = done.report else { return Err(incomplete(worker, "a report on its rows")) };
+            Ok(RangeDone { step, report, lines: done.lines, open_quotes: done.open_quotes })
         }
-    });
-    let lanes = try_join_all(lanes);
-    tokio::pin!(lanes);
+    };
     let mut done = Vec::new();
     let mut bytes = 0;
-    loop {
-        tokio::select! {
-            // Reports first, so that none is left when the lanes end.
-            biased;
-            Some(parsed) = parsed.recv() => {
-                match parsed {
-                    Parsed::Bytes(lane, parsed) => under_way[lane] = parsed,
-                    Parsed::Range(range) => {
-                        bytes += range.step.end - range.step.begin;
-                        done.push(*range);
-                    }
-                }
-                let parsed = bytes + under_way.iter().sum::<u64>();
-                tracker.done(parsed as f64 / total.max(1) as f64);
-            }
-            ended = &mut lanes => {
-                ended?;
-                break;
-            }
+    let on_news = |range: Option<RangeDone>| {
+        if let Some(range) = range {
+            bytes += range.step.end - range.step.begin;
+            done.push(range);
         }
-    }
-    while let Ok(parsed) = parsed.try_recv() {
-        if let Parsed::Range(range) = parsed {
-            done.push(*range);
-        }
-    }
+        tracker.done((bytes + shares.done()) as f64 / total.max(1) as f64);
+    };
+    share_out(ranges(files, lanes.len()), shares, work, on_news).await?;
     Ok(done)
 }
 
@@ -243,9 +205,9 @@ async fn parse(
 /// end. Whether there are any.
 fn set_multiline(files: &mut [SourceFile], ranges: &[RangeDone]) -> bool {
     let mut any = false;
-    for RangeDone { step, done } in ranges {
+    for RangeDone { step, open_quotes, .. } in ranges {
         let file = &mut files[step.file as usize];
-        if done.open_quotes > 0 && file.format() == SourceFormat::Csv && !file.multiline {
+        if *open_quotes > 0 && file.format() == SourceFormat::Csv && !file.multiline {
             file.multiline = true;
             any = true;
         }
@@ -279,12 +241,11 @@ pub(super) fn merge_reports(
     }
     ranges.sort_by_key(|range| (range.step.file, range.step.begin));
     let mut sum = ReportSum::new(files);
-    for RangeDone { step, done } in ranges {
-        let report = done.report.unwrap_or_default();
+    for RangeDone { step, report, lines, .. } in ranges {
         let rows = &mut by_file[of_file[step.file as usize]];
         rows.read += report.rows_read;
         rows.rejected += report.rows_read - report.rows_accepted;
-        sum.add(step.file as usize, report, done.lines);
+        sum.add(step.file as usize, report, lines);
     }
     (sum.finish(), by_file)
 }
@@ -318,13 +279,17 @@ fn examples(report: &ImportReport) -> String {
 }
 
 /// Sorts on every worker and adds up what they found.
-async fn sort(leader: &Leader, attempt: &Attempt, tracker: &mut Tracker) -> Result<DatasetInfo, JobError> {
+async fn sort(
+    leader: &Leader,
+    crew: &Crew,
+    shard_count: u32,
+    tracker: &mut Tracker,
+) -> Result<DatasetInfo, JobError> {
     let mut dataset =
         DatasetInfo { rating_min: f64::INFINITY, rating_max: f64::NEG_INFINITY, ..DatasetInfo::default() };
     let mut sums = Vec::new();
     let mut duplicates = 0;
-    for event in attempt.on_all(leader, Step::IngestSort(IngestSort {}), tracker).await? {
-        let Event::IngestSortDone(done) = event else { continue };
+    for done in crew.on_all(leader, IngestSort {}, tracker).await? {
         dataset.user_shards.extend(done.user_shards);
         dataset.item_shards.extend(done.item_shards);
         dataset.catalogue_items += done.catalogue_items;
@@ -339,6 +304,12 @@ async fn sort(leader: &Leader, attempt: &Attempt, tracker: &mut Tracker) -> Resu
     dataset.item_shards.sort_by_key(|shard| shard.shard);
     // In shard order, so that the mean does not depend on who summed.
     sums.sort_by_key(|sum| sum.shard);
+    let sides = [&dataset.user_shards, &dataset.item_shards];
+    if !sides.iter().all(|side| side.iter().map(|shard| shard.shard).eq(0..shard_count))
+        || !sums.iter().map(|sum| sum.shard).eq(0..shard_count)
+    {
+        return Err(JobError::Transient("the workers have not sorted every shard once".to_owned()));
+    }
     let rows = |shards: &[ShardStats]| shards.iter().map(|shard| shard.rows).sum();
     dataset.users = rows(&dataset.user_shards);
     dataset.items = rows(&dataset.item_shards);

@@ -3,21 +3,20 @@
 //! What is known of a part that was written lies in the job's staging folder, a small object each: a later attempt, or
 //! another leader, has only the others made. A part's bytes do not depend on who makes it.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
-
-use futures::future::try_join_all;
 use prost::Message as _;
 use shoal_common::store::join;
 use shoal_proto::v1::{
     DatasetInfo, JobInfo, JobRecord, ListsBegin, ListsClaim, ListsDiscard, ListsFinish, ListsPart,
-    ListsWrite, step_event::Event, step_request::Step, update_job::Update,
+    ListsWrite, update_job::Update,
 };
-use tokio::sync::mpsc;
 
-use super::{JobError, commit, steps::Attempt, tracker::Tracker};
+use super::{
+    JobError, commit,
+    lanes::share_out,
+    shares::Shares,
+    steps::{Crew, incomplete},
+    tracker::Tracker,
+};
 use crate::leader::{Leader, LiveWorker};
 
 /// User shards that a worker has under way: one is written while another is ranked for.
@@ -47,7 +46,7 @@ pub(super) async fn run(
     let dataset = dataset.ok_or_else(|| gone("data set", &version.dataset_name))?;
 
     tracker.begin("loading", "loading the version", (0.0, LOADED));
-    let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
+    let crew = Crew { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
     let begin = ListsBegin {
         components: state.components([&version]),
         version: Some(version),
@@ -55,30 +54,16 @@ pub(super) async fn run(
         parameters: request.parameters.clone(),
         created_unix_ms: info.created_unix_ms,
     };
-    attempt.on_all(leader, Step::ListsBegin(begin), tracker).await?;
-    let parts = ListsClaim { parts: known_parts(leader, &info).await? };
-    let whole = match on_first(leader, &attempt, Step::ListsClaim(parts)).await? {
-        Event::ListsClaimDone(done) => done.parts,
-        _ => Vec::new(),
-    };
+    crew.on_all(leader, begin, tracker).await?;
+    let claim = ListsClaim { parts: known_parts(leader, &info).await? };
+    let whole = crew.on_first(leader, claim).await?.parts;
     tracker.begin("writing", "writing the lists", (LOADED, WRITTEN));
-    let parts = write(leader, &info, &attempt, &dataset, whole, tracker).await?;
+    let parts = write(leader, &info, &crew, &dataset, whole, tracker).await?;
     tracker.begin("publishing", "closing the folder", (WRITTEN, 1.0));
-    match on_first(leader, &attempt, Step::ListsFinish(ListsFinish { parts })).await? {
-        Event::ListsFinishDone(listed) => {
-            commit(leader, &info.job_id, Update::ListsWritten(listed.clone())).await?;
-            record.info.get_or_insert_default().listed = Some(listed);
-            Ok(())
-        }
-        _ => Err(JobError::Transient("a worker did not say what it has written".to_owned())),
-    }
-}
-
-/// Does a step on the first worker.
-async fn on_first(leader: &Leader, attempt: &Attempt, step: Step) -> Result<Event, JobError> {
-    let first = attempt.workers.first();
-    let worker = first.ok_or_else(|| JobError::Transient("there is no worker".to_owned()))?;
-    attempt.on_one(leader, worker, step, |_, _| {}).await
+    let listed = crew.on_first(leader, ListsFinish { parts }).await?;
+    commit(leader, &info.job_id, Update::ListsWritten(listed.clone())).await?;
+    record.info.get_or_insert_default().listed = Some(listed);
+    Ok(())
 }
 
 /// Where what is known of the parts lies until the job is over.
@@ -97,18 +82,11 @@ async fn known_parts(leader: &Leader, info: &JobInfo) -> Result<Vec<ListsPart>, 
     Ok(parts)
 }
 
-/// What a lane says.
-enum Written {
-    /// Users of its shard that are done so far.
-    Users(usize, u64),
-    Part(ListsPart),
-}
-
 /// Has the user shards written that are not among `parts`; all parts.
 async fn write(
     leader: &Leader,
     info: &JobInfo,
-    attempt: &Attempt,
+    crew: &Crew,
     dataset: &DatasetInfo,
     mut parts: Vec<ListsPart>,
     tracker: &mut Tracker,
@@ -121,62 +99,33 @@ async fn write(
     // The longest first, so that no worker is left alone with it.
     missing.sort_by_key(|shard| (std::cmp::Reverse(users_of(*shard)), *shard));
     let mut done: u64 = parts.iter().map(|part| users_of(part.shard)).sum();
-    let queue = Mutex::new(VecDeque::from(missing));
     let lanes: Vec<&LiveWorker> =
-        attempt.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, LANES)).collect();
-    let mut under_way = vec![0; lanes.len()];
-    let (results, mut written) = mpsc::unbounded_channel();
-    let lanes = lanes.into_iter().enumerate().map(|(lane, worker)| {
-        let (queue, results) = (&queue, results.clone());
+        crew.workers.iter().flat_map(|worker| std::iter::repeat_n(worker, LANES)).collect();
+    // Users of its shard that each lane has done so far.
+    let shares = &Shares::new(lanes.len());
+    let work = |lane: usize, shard: u32| {
+        let worker = lanes[lane];
         async move {
-            loop {
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let Some(shard) = next else { return Ok::<(), JobError>(()) };
-                // The receiver lives as long as the lanes, here and below.
-                let on_users = |done, _| drop(results.send(Written::Users(lane, done)));
-                let step = Step::ListsWrite(ListsWrite { shard });
-                let Event::ListsWriteDone(part) = attempt.on_one(leader, worker, step, on_users).await?
-                else {
-                    let name = &worker.name;
-                    return Err(JobError::Transient(format!(
-                        "worker '{name}' did not say what it has written"
-                    )));
-                };
-                let path = join(&parts_folder(info), &format!("part-{shard:05}.bin"));
-                leader.store.put(&path, part.encode_to_vec().into()).await?;
-                drop(results.send(Written::Part(part)));
-                drop(results.send(Written::Users(lane, 0)));
+            let on_users = |done, total| shares.set(lane, done, total);
+            let part = crew.on_one(leader, worker, ListsWrite { shard }, on_users).await?;
+            if part.shard != shard {
+                return Err(incomplete(worker, "the lists of the shard that it was given"));
             }
-        }
-    });
-    let lanes = try_join_all(lanes);
-    tokio::pin!(lanes);
-    let ended = loop {
-        tokio::select! {
-            // Reports first, so that none is left when the lanes end.
-            biased;
-            Some(news) = written.recv() => {
-                match news {
-                    Written::Users(lane, users) => under_way[lane] = users,
-                    Written::Part(part) => {
-                        done += users_of(part.shard);
-                        parts.push(part);
-                        tracker.milestone();
-                    }
-                }
-                let users = done + under_way.iter().sum::<u64>();
-                tracker.done(users as f64 / dataset.users.max(1) as f64);
-            }
-            ended = &mut lanes => break ended,
+            let path = join(&parts_folder(info), &format!("part-{shard:05}.bin"));
+            leader.store.put(&path, part.encode_to_vec().into()).await?;
+            Ok(part)
         }
     };
-    while let Ok(news) = written.try_recv() {
-        if let Written::Part(part) = news {
+    let on_news = |part: Option<ListsPart>| {
+        if let Some(part) = part {
+            done += users_of(part.shard);
             parts.push(part);
             tracker.milestone();
         }
-    }
-    ended.map(|_| parts)
+        tracker.done((done + shares.done()) as f64 / dataset.users.max(1) as f64);
+    };
+    share_out(missing, shares, work, on_news).await?;
+    Ok(parts)
 }
 
 /// Has removed what a job has written that came to nothing.
@@ -191,17 +140,17 @@ pub(super) async fn discard(leader: &Leader, info: &JobInfo) {
     let dataset = state.versions.get(&request.version).and_then(|version| {
         state.dataset(&version.dataset_name, &version.dataset_version).map(|dataset| dataset.shard_count)
     });
-    let step = Step::ListsDiscard(ListsDiscard {
+    let step = ListsDiscard {
         parameters: Some(parameters),
         shard_count: dataset.unwrap_or_default(),
         created_unix_ms: info.created_unix_ms,
-    });
+    };
     // The folder is one that workers reach; a coordinator may not.
     let workers = leader.members.live_workers(&state, leader.config.lease);
     for worker in &workers {
         let (job_id, attempt) = (info.job_id.clone(), info.attempt);
-        let attempt = Attempt { job_id, attempt, workers: vec![worker.clone()] };
-        match attempt.on_one(leader, worker, step.clone(), |_, _| {}).await {
+        let crew = Crew { job_id, attempt, workers: vec![worker.clone()] };
+        match crew.on_first(leader, step.clone()).await {
             Ok(_) => return,
             Err(error) => {
                 tracing::warn!(job = info.job_id, %error, "what was written of lists was left behind")

@@ -13,11 +13,13 @@ mod cuts;
 mod evaluation;
 mod held_out;
 mod import;
+mod lanes;
 mod lists;
 mod model;
 mod preview;
 mod remarks;
 mod sample;
+mod shares;
 mod steps;
 mod sweeps;
 mod tracker;
@@ -28,7 +30,7 @@ mod validate_lists;
 use std::time::Duration;
 
 use futures::future::join_all;
-use shoal_common::store::StoreError;
+use shoal_common::{job_steps::WrongAnswer, store::StoreError};
 use shoal_proto::v1::{
     AttemptStarted, JobCleaned, JobInfo, JobKind, JobRecord, JobState, UpdateJob, metadata_command::Command,
     update_job::Update,
@@ -60,6 +62,14 @@ pub(crate) enum JobError {
     /// Another attempt may succeed: a worker or the store was out of reach.
     #[error("{0}")]
     Transient(String),
+    /// A worker has answered something else than it was asked. Another attempt may find a worker that does not.
+    #[error("worker '{worker}' {wrong}")]
+    WrongAnswer {
+        /// Its name.
+        worker: String,
+        /// What was asked and answered.
+        wrong: WrongAnswer,
+    },
     /// Another attempt would fail alike.
     #[error("{0}")]
     Fatal(String),
@@ -72,6 +82,13 @@ pub(crate) enum JobError {
     /// Somebody asked for it.
     #[error("the job was cancelled")]
     Cancelled,
+}
+
+impl JobError {
+    /// Whether another attempt may succeed.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Transient(_) | Self::WrongAnswer { .. })
+    }
 }
 
 impl From<StoreError> for JobError {
@@ -118,8 +135,8 @@ pub async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
         let outcome = attempt(&leader, &mut record, &mut tracker, failed_at, &cancel).await;
         fruitless = if tracker.milestones() > milestones { 0 } else { fruitless + 1 };
         match outcome {
-            Err(JobError::Transient(reason)) if fruitless < FRUITLESS_ATTEMPTS_MAX => {
-                tracing::warn!(job = info.job_id, reason, "the attempt failed, another follows");
+            Err(error) if error.may_pass() && fruitless < FRUITLESS_ATTEMPTS_MAX => {
+                tracing::warn!(job = info.job_id, %error, "the attempt failed, another follows");
                 failed_at = Some(Instant::now());
             }
             other => break other,
@@ -129,12 +146,11 @@ pub async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
         Ok(()) => (JobState::Succeeded, String::new()),
         Err(JobError::Cancelled) => (JobState::Cancelled, String::new()),
         Err(JobError::LeadershipLost) => return,
-        Err(JobError::Fatal(reason)) => (JobState::Failed, reason),
-        Err(error @ JobError::NothingToTrainOn) => (JobState::Failed, error.to_string()),
-        Err(JobError::Transient(reason)) => (
+        Err(error) if error.may_pass() => (
             JobState::Failed,
-            format!("{FRUITLESS_ATTEMPTS_MAX} attempts failed, the last because: {reason}"),
+            format!("{FRUITLESS_ATTEMPTS_MAX} attempts failed, the last because: {error}"),
         ),
+        Err(error) => (JobState::Failed, error.to_string()),
     };
     tracing::info!(job = info.job_id, ?state, error, "the job is over");
     let now = leader.clock.now_unix_ms();

@@ -1,6 +1,6 @@
 //! What an import would make of a source, by its first rows. It is no job: nothing is kept, and one worker reads.
 
-use shoal_proto::v1::{ImportDatasetRequest, ImportReport, IngestParse, IngestParseDone, PreviewImportReply};
+use shoal_proto::v1::{ImportDatasetRequest, ImportReport, IngestParse, PreviewImportReply};
 
 use super::{
     JobError,
@@ -25,7 +25,9 @@ pub(crate) async fn preview(
     let found = inspect(leader, worker, &source, true).await?;
     let ranges = found.previews.iter().enumerate().map(|(file, report)| RangeDone {
         step: IngestParse { file: file as u32, ..IngestParse::default() },
-        done: IngestParseDone { report: Some(report.clone()), ..IngestParseDone::default() },
+        report: report.clone(),
+        lines: 0,
+        open_quotes: 0,
     });
     let (report, files) = merge_reports(&found.files, ranges.collect());
     let refusal = check_report(&report, &files, &source).err().map(|error| error.to_string());

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
-use shoal_common::rpc::MESSAGE_BYTES_MAX;
-use shoal_proto::v1::{
-    ReleaseJobRequest, StepRequest, WorkerPeer, step_event::Event, step_request::Step,
-    worker_jobs_client::WorkerJobsClient,
+use futures::future::{join_all, try_join_all};
+use shoal_common::{
+    job_steps::{StepKind, WrongAnswer},
+    rpc::MESSAGE_BYTES_MAX,
 };
-use tokio::sync::mpsc;
+use shoal_proto::v1::{
+    ReleaseJobRequest, StepRequest, WorkerPeer, step_event::Event, worker_jobs_client::WorkerJobsClient,
+};
 use tonic::{Code, Status, transport::Channel};
 
-use super::{JobError, tracker::Tracker};
+use super::{JobError, shares::Shares, tracker::Tracker};
 use crate::leader::{Leader, LiveWorker};
 
 /// A worker says something at least once a second; after this much silence it counts as lost.
@@ -20,15 +21,16 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How long a worker may take to let go of a job: above the ten seconds in which its steps come to an end.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(12);
 
-/// One attempt of a job, as steps name it.
+/// The workers of one attempt of a job, or of one part of a job.
 #[derive(Debug, Clone)]
-pub(super) struct Attempt {
+pub(super) struct Crew {
+    /// The name by which workers know the job, or the part of it.
     pub(super) job_id: String,
     pub(super) attempt: u32,
     pub(super) workers: Vec<LiveWorker>,
 }
 
-impl Attempt {
+impl Crew {
     pub(super) fn peers(&self) -> Vec<WorkerPeer> {
         let peer =
             |worker: &LiveWorker| WorkerPeer { node: worker.name.clone(), address: worker.address.clone() };
@@ -39,66 +41,59 @@ impl Attempt {
         self.workers.iter().map(|worker| worker.name.clone()).collect()
     }
 
-    /// Does a step on every worker and waits for all; results in the workers' order.
-    pub(super) async fn on_all(
+    /// Does a step on every worker and waits for all; answers in the workers' order.
+    ///
+    /// # Errors
+    /// With the first worker that fails, or that answers something else than it was asked.
+    pub(super) async fn on_all<S: StepKind>(
         &self,
         leader: &Leader,
-        step: Step,
+        step: S,
         tracker: &mut Tracker,
-    ) -> Result<Vec<Event>, JobError> {
+    ) -> Result<Vec<S::Done>, JobError> {
         tracker.step();
-        let (reports, mut progress) = mpsc::unbounded_channel();
-        let mut running: FuturesUnordered<_> = self
-            .workers
-            .iter()
-            .enumerate()
-            .map(|(at, worker)| {
-                let (step, reports) = (step.clone(), reports.clone());
-                async move {
-                    let on_progress = |done, total| {
-                        // The receiver lives as long as the steps.
-                        let _ = reports.send((at, done, total));
-                    };
-                    (at, self.on_one(leader, worker, step, on_progress).await)
-                }
-            })
-            .collect();
-        let mut results: Vec<Option<Event>> = vec![None; self.workers.len()];
-        let mut shares = vec![(0_u64, 0_u64); self.workers.len()];
-        loop {
+        let shares = &Shares::new(self.workers.len());
+        let running = self.workers.iter().enumerate().map(|(at, worker)| {
+            let on_progress = move |done, total| shares.set(at, done, total);
+            self.on_one(leader, worker, step.clone(), on_progress)
+        });
+        let running = try_join_all(running);
+        tokio::pin!(running);
+        let answers = loop {
             tokio::select! {
-                // Results before progress: what is done needs no bar.
+                // Answers before progress: a step that is done needs no bar.
                 biased;
-                next = running.next() => match next {
-                    Some((at, result)) => results[at] = Some(result?),
-                    None => break,
-                },
-                Some((at, done, total)) = progress.recv() => {
-                    shares[at] = (done, total);
-                    let (done, total) = shares.iter().fold((0, 0), |sum, share| (sum.0 + share.0, sum.1 + share.1));
-                    tracker.done(done as f64 / (total as f64).max(1.0));
-                }
+                answers = &mut running => break answers?,
+                () = shares.changed() => tracker.done(shares.fraction()),
             }
-        }
+        };
         tracker.done(1.0);
-        Ok(results.into_iter().flatten().collect())
+        Ok(answers)
     }
 
-    /// Does a step on one worker.
-    pub(super) async fn on_one(
+    /// Does a step on the first worker alone.
+    pub(super) async fn on_first<S: StepKind>(&self, leader: &Leader, step: S) -> Result<S::Done, JobError> {
+        let first = self.workers.first();
+        let worker = first.ok_or_else(|| JobError::Transient("there is no worker".to_owned()))?;
+        self.on_one(leader, worker, step, |_, _| {}).await
+    }
+
+    /// Does a step on one worker. `on_progress` is told how much is done, of how much.
+    pub(super) async fn on_one<S: StepKind>(
         &self,
         leader: &Leader,
         worker: &LiveWorker,
-        step: Step,
+        step: S,
         on_progress: impl Fn(u64, u64),
-    ) -> Result<Event, JobError> {
+    ) -> Result<S::Done, JobError> {
         let request = StepRequest {
             cluster_id: leader.config.cluster_id.clone(),
             job_id: self.job_id.clone(),
             attempt: self.attempt,
-            step: Some(step),
+            step: Some(step.into_step()),
         };
         let lost = |reason: &str| JobError::Transient(format!("worker '{}' {reason}", worker.name));
+        let wrong = |wrong: WrongAnswer| JobError::WrongAnswer { worker: worker.name.clone(), wrong };
         let mut client = client(leader, worker)?;
         let started = client.run_step(request).await;
         let mut events = started.map_err(|status| refusal(worker, &status))?.into_inner();
@@ -108,7 +103,7 @@ impl Attempt {
                 event.map_err(|_| lost("has gone silent"))?.map_err(|status| refusal(worker, &status))?;
             match event.and_then(|event| event.event) {
                 Some(Event::Progress(progress)) => on_progress(progress.done, progress.total),
-                Some(done) => return Ok(done),
+                Some(answer) => return S::from_event(answer).map_err(wrong),
                 None => return Err(lost("ended a step without a result")),
             }
         }
@@ -135,6 +130,11 @@ pub(super) fn refusal(worker: &LiveWorker, status: &Status) -> JobError {
         | Code::FailedPrecondition => JobError::Transient(reason),
         _ => JobError::Fatal(reason),
     }
+}
+
+/// A worker's answer to a step lacks something.
+pub(super) fn incomplete(worker: &LiveWorker, what: &str) -> JobError {
+    JobError::Transient(format!("worker '{}' has answered a step without {what}", worker.name))
 }
 
 /// Tells every worker that can be reached to let go of a job.

@@ -2,7 +2,7 @@
 
 use shoal_proto::v1::{
     ObjectiveChoice, RankingMetrics, RatingMetrics, ShardMetricSums, SweepMetrics, SweepWork,
-    step_event::Event,
+    TrainHalfStepDone,
 };
 
 use super::sample::half_width;
@@ -42,15 +42,13 @@ pub(super) fn metrics(mut shards: Vec<ShardMetricSums>, choice: ObjectiveChoice)
 }
 
 /// Adds a half-step: the seconds of the slowest worker, the bytes of all.
-pub(super) fn add_work(work: &mut SweepWork, half_step: &[Event]) {
+pub(super) fn add_work(work: &mut SweepWork, half_step: &[TrainHalfStepDone]) {
     let (mut solve_seconds, mut wait_seconds) = (0.0_f64, 0.0_f64);
-    for event in half_step {
-        if let Event::TrainHalfStepDone(done) = event {
-            solve_seconds = solve_seconds.max(done.solve_seconds);
-            wait_seconds = wait_seconds.max(done.exchange_wait_seconds);
-            work.bytes_sent += done.bytes_sent;
-            work.bytes_needed += done.bytes_needed;
-        }
+    for done in half_step {
+        solve_seconds = solve_seconds.max(done.solve_seconds);
+        wait_seconds = wait_seconds.max(done.exchange_wait_seconds);
+        work.bytes_sent += done.bytes_sent;
+        work.bytes_needed += done.bytes_needed;
     }
     work.solve_seconds += solve_seconds;
     work.exchange_wait_seconds += wait_seconds;

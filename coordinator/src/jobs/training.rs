@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use shoal_common::{
     clock::UtcTime,
+    job_steps::StepKind,
     readable::{evaluation_json, held_out_json},
     split,
     store::{METADATA_FILE, Manifest, checkpoint_path, join},
@@ -10,8 +11,7 @@ use shoal_common::{
 use shoal_proto::v1::{
     AlsParameters, DatasetInfo, Evaluation, ExchangeFormat, HeldOutReport, JobInfo, JobRecord, ModelFolder,
     ModelVersion, ObjectEntry, ObjectiveChoice, Side, SweepCommitted, SweepMetrics, SweepOrder, SweepWork,
-    TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
-    update_job::Update,
+    TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, update_job::Update,
 };
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use super::{
     evaluation::evaluation,
     held_out, model, point_latest, remarks,
     sample::after_a_sweep,
-    steps::{self, Attempt},
+    steps::{self, Crew},
     sweeps::{add_work, metrics, metrics_json},
     tracker::Tracker,
 };
@@ -69,16 +69,16 @@ pub(super) async fn run(
         return Box::pin(model::run(leader, record, dataset, workers, tracker)).await;
     }
     let parameters = request.parameters.clone().unwrap_or_default();
-    let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
+    let crew = Crew { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
 
     tracker.begin("loading", "loading the ratings", (0.0, SWEEPS_SPAN.0));
     let cutting = Some(1.0).filter(|_| parameters.temporal);
     tracker.steps(cutting.into_iter().chain(PREPARE_STEPS));
     let held_out = split::of_als(&parameters);
-    let cuts_path = cut_by_time(leader, &attempt, &dataset, &held_out, tracker).await?;
+    let cuts_path = cut_by_time(leader, &crew, &dataset, &held_out, tracker).await?;
     let mut training = Training {
         leader,
-        attempt,
+        crew,
         dataset,
         parameters,
         validation: Validation::default(),
@@ -105,7 +105,7 @@ pub(super) async fn run(
 /// One attempt.
 struct Training<'a> {
     leader: &'a Leader,
-    attempt: Attempt,
+    crew: Crew,
     dataset: DatasetInfo,
     parameters: AlsParameters,
     /// The part of the training pairs that is left out too.
@@ -124,7 +124,7 @@ struct Training<'a> {
 /// A training that is part of another model's, and publishes nothing.
 pub(super) struct InnerTraining<'a> {
     pub(super) leader: &'a Leader,
-    pub(super) attempt: Attempt,
+    pub(super) crew: Crew,
     pub(super) dataset: DatasetInfo,
     pub(super) parameters: AlsParameters,
     /// The part of the training pairs that is left out.
@@ -151,10 +151,10 @@ pub(super) async fn train_inner(
     path: &str,
     tracker: &mut Tracker,
 ) -> Result<(Vec<ObjectEntry>, f64), JobError> {
-    let InnerTraining { leader, attempt, dataset, parameters, validation, for_tags, cuts_path } = inner;
+    let InnerTraining { leader, crew, dataset, parameters, validation, for_tags, cuts_path } = inner;
     let mut training = Training {
         leader,
-        attempt,
+        crew,
         dataset,
         parameters,
         validation,
@@ -173,7 +173,7 @@ pub(super) async fn train_inner(
     for sweep in 1..=sweeps {
         for side in training.order() {
             let step = TrainHalfStep { sweep, side: side.into(), solve: true };
-            training.on_all(Step::TrainHalfStep(step), tracker).await?;
+            training.on_all(step, tracker).await?;
         }
     }
     let objects = training.write(path, sweeps, tracker).await?;
@@ -181,8 +181,8 @@ pub(super) async fn train_inner(
 }
 
 impl Training<'_> {
-    async fn on_all(&self, step: Step, tracker: &mut Tracker) -> Result<Vec<Event>, JobError> {
-        self.attempt.on_all(self.leader, step, tracker).await
+    async fn on_all<S: StepKind>(&self, step: S, tracker: &mut Tracker) -> Result<Vec<S::Done>, JobError> {
+        self.crew.on_all(self.leader, step, tracker).await
     }
 
     /// Everything before the first half-step.
@@ -190,8 +190,8 @@ impl Training<'_> {
         let load = TrainLoad {
             dataset: Some(self.dataset.clone()),
             parameters: Some(self.parameters.clone()),
-            owners: owners(&self.dataset, &self.attempt.names()),
-            workers: self.attempt.peers(),
+            owners: owners(&self.dataset, &self.crew.names()),
+            workers: self.crew.peers(),
             checkpoint_path: checkpoint.to_owned(),
             validation_ratio: self.validation.ratio,
             cuts_path: self.cuts_path.clone(),
@@ -199,13 +199,11 @@ impl Training<'_> {
             for_tags: self.for_tags,
         };
         let (mut sums, mut reports) = (Vec::new(), Vec::new());
-        for event in self.on_all(Step::TrainLoad(load), tracker).await? {
-            if let Event::TrainLoadDone(done) = event {
-                sums.extend(done.rating_sums);
-                reports.extend(done.held_out);
-                self.kernel = done.kernel;
-                self.held_out_users += done.held_out_users;
-            }
+        for done in self.on_all(load, tracker).await? {
+            sums.extend(done.rating_sums);
+            reports.extend(done.held_out);
+            self.kernel = done.kernel;
+            self.held_out_users += done.held_out_users;
         }
         self.held_out = held_out::combined(reports, &self.parameters.test_uri)?;
         self.rating_mean = model::rating_mean(sums)?;
@@ -214,10 +212,10 @@ impl Training<'_> {
             users: self.dataset.users,
             items: self.dataset.items,
         };
-        self.on_all(Step::TrainRoute(route), tracker).await?;
+        self.on_all(route, tracker).await?;
         // The first side is solved from the other one's factors as they are.
         let send = TrainHalfStep { sweep, side: self.order()[1].into(), solve: false };
-        self.on_all(Step::TrainHalfStep(send), tracker).await?;
+        self.on_all(send, tracker).await?;
         Ok(())
     }
 
@@ -248,7 +246,7 @@ impl Training<'_> {
             tracker.begin("sweeps", &format!("sweep {sweep} of {sweeps}: {name}"), span);
             tracker.steps([1.0]);
             let step = TrainHalfStep { sweep, side: side.into(), solve: true };
-            let done = self.on_all(Step::TrainHalfStep(step), tracker).await?;
+            let done = self.on_all(step, tracker).await?;
             add_work(&mut work, &done);
         }
         let is_last = sweep == sweeps;
@@ -294,13 +292,8 @@ impl Training<'_> {
     ) -> Result<SweepMetrics, JobError> {
         let sample = after_a_sweep(&self.dataset, &self.parameters, self.held_out_users);
         let evaluate = TrainEvaluate { path: path.to_owned(), sweep, sample: Some(sample) };
-        let mut sums = Vec::new();
-        for event in self.on_all(Step::TrainEvaluate(evaluate), tracker).await? {
-            if let Event::TrainEvaluateDone(done) = event {
-                sums.extend(done.shards);
-            }
-        }
-        Ok(metrics(sums, self.parameters.objective()))
+        let sums = self.on_all(evaluate, tracker).await?.into_iter().flat_map(|done| done.shards);
+        Ok(metrics(sums.collect(), self.parameters.objective()))
     }
 
     async fn write(
@@ -309,14 +302,8 @@ impl Training<'_> {
         sweep: u32,
         tracker: &mut Tracker,
     ) -> Result<Vec<ObjectEntry>, JobError> {
-        let mut objects = Vec::new();
-        let step = TrainWrite { path: path.to_owned(), sweep };
-        for event in self.on_all(Step::TrainWrite(step), tracker).await? {
-            if let Event::TrainWriteDone(done) = event {
-                objects.extend(done.objects);
-            }
-        }
-        Ok(objects)
+        let written = self.on_all(TrainWrite { path: path.to_owned(), sweep }, tracker).await?;
+        Ok(written.into_iter().flat_map(|written| written.objects).collect())
     }
 
     /// Measures the last checkpoint as every model is measured, and as a sweep is.
@@ -327,14 +314,14 @@ impl Training<'_> {
     ) -> Result<(Evaluation, SweepMetrics), JobError> {
         tracker.begin("evaluating", "evaluating", (WRITTEN, MEASURED));
         tracker.steps(model::PREPARE_STEPS.into_iter().chain([10.0]));
-        let (attempt, dataset) = (self.attempt.clone(), self.dataset.clone());
+        let (crew, dataset) = (self.crew.clone(), self.dataset.clone());
         let parameters = &self.parameters;
         let (cuts_path, users_max) = (self.cuts_path.clone(), parameters.ranking_users_max);
-        let run = model::Run::new(self.leader, attempt, dataset, cuts_path, users_max).part("measure");
+        let run = model::Run::new(self.leader, crew, dataset, cuts_path, users_max).part("measure");
         let run = run.with_the_trainings_ratings();
         let sample = run.prepare(&split::of_als(parameters), Validation::default(), tracker).await?.sample;
         // The ratings are shared; the factors are read from the store.
-        steps::release(self.leader, &self.attempt.job_id).await;
+        steps::release(self.leader, &self.crew.job_id).await;
         let folder = ModelFolder {
             model: MODEL.to_owned(),
             path: record.checkpoint_path.clone(),
@@ -439,7 +426,7 @@ impl Training<'_> {
             "sweeps": info.sweeps.iter().map(metrics_json).collect::<Vec<_>>(),
             "created": UtcTime::from_unix_ms(version.created_unix_ms).iso_8601(),
             "training_seconds": version.training_seconds,
-            "workers": self.attempt.workers.len(),
+            "workers": self.crew.workers.len(),
             "kernel": self.kernel,
             "code_version": env!("CARGO_PKG_VERSION"),
         })

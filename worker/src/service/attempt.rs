@@ -10,9 +10,10 @@ use std::sync::{
 };
 
 use futures::stream::BoxStream;
+use shoal_common::job_steps::{StepKind, step_name};
 use shoal_proto::v1::{
-    DatasetSource, FactorChunk, InspectSourceReply, PairsChunk, PairsRequest, RecordBatch, StepProgress,
-    SubscribeRowsRequest, step_event::Event, step_request::Step,
+    DatasetSource, FactorChunk, InspectSourceReply, ObjectEntry, ObjectsWritten, PairsChunk, PairsRequest,
+    RecordBatch, StepEmptyDone, StepProgress, SubscribeRowsRequest, step_event::Event, step_request::Step,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -111,37 +112,71 @@ pub struct StepContext {
 }
 
 /// One attempt of one job on this worker. Dropping it frees its memory and its temporary files.
+///
+/// An attempt refuses whatever is no part of its kind of job: every method that it does not have says so.
 #[tonic::async_trait]
 pub trait Attempt: Send + Sync + 'static {
-    /// Does a step that is not the first.
+    /// Does a step that is not the first. The answer is made with [`StepKind::into_event`] of the step.
     ///
     /// # Errors
     /// See [`StepError`].
-    async fn step(&self, step: Step, context: StepContext) -> Result<Event, StepError>;
+    async fn step(&self, step: Step, _context: StepContext) -> Result<Event, StepError> {
+        Err(wrong_kind(step_name(&step)))
+    }
 
     /// Takes ratings or catalogue rows for a shard that this worker owns (imports).
     ///
     /// # Errors
     /// See [`StepError`].
-    async fn push_records(&self, batch: RecordBatch) -> Result<(), StepError>;
+    async fn push_records(&self, _batch: RecordBatch) -> Result<(), StepError> {
+        Err(wrong_kind("push_records"))
+    }
 
     /// Notes which of this worker's rows a peer needs (trainings).
     ///
     /// # Errors
     /// See [`StepError`].
-    async fn subscribe_rows(&self, request: SubscribeRowsRequest) -> Result<(), StepError>;
+    async fn subscribe_rows(&self, _request: SubscribeRowsRequest) -> Result<(), StepError> {
+        Err(wrong_kind("subscribe_rows"))
+    }
 
     /// Takes a peer's factor rows or Gramian partial (trainings).
     ///
     /// # Errors
     /// See [`StepError`].
-    async fn push_factors(&self, chunk: FactorChunk) -> Result<(), StepError>;
+    async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
+        Err(wrong_kind("push_factors"))
+    }
 
     /// What this worker's users say of the pairs with a peer's items (item CF).
     ///
     /// # Errors
     /// See [`StepError`].
-    async fn pull_pairs(&self, request: PairsRequest) -> Result<Pairs, StepError>;
+    async fn pull_pairs(&self, _request: PairsRequest) -> Result<Pairs, StepError> {
+        Err(wrong_kind("pull_pairs"))
+    }
+}
+
+/// The step does not belong to this kind of job.
+#[derive(Debug, thiserror::Error)]
+#[error("'{step}' is not a step of this kind of job")]
+struct WrongKind {
+    step: &'static str,
+}
+
+/// Refuses what is no part of a kind of job.
+pub(super) fn wrong_kind(step: &'static str) -> StepError {
+    StepError::OutOfTurn(Box::new(WrongKind { step }))
+}
+
+/// The answer to a step of which only is told that it is done.
+pub(super) fn done<S: StepKind<Done = StepEmptyDone>>() -> Event {
+    S::into_event(StepEmptyDone {})
+}
+
+/// The answer to a step that has written objects.
+pub(super) fn written<S: StepKind<Done = ObjectsWritten>>(objects: Vec<ObjectEntry>) -> Event {
+    S::into_event(ObjectsWritten { objects, ..ObjectsWritten::default() })
 }
 
 /// Blocks of pairs, made as they are read.
@@ -175,42 +210,4 @@ pub(super) fn is_first(step: &Step) -> bool {
             | Step::ListsBegin(_)
             | Step::ListsDiscard(_)
     )
-}
-
-/// The step's name in metrics and logs.
-#[must_use]
-pub(super) fn step_name(step: &Step) -> &'static str {
-    match step {
-        Step::IngestBegin(_) => "ingest_begin",
-        Step::IngestParse(_) => "ingest_parse",
-        Step::IngestSort(_) => "ingest_sort",
-        Step::IngestBuild(_) => "ingest_build",
-        Step::SplitCuts(_) => "split_cuts",
-        Step::TrainLoad(_) => "train_load",
-        Step::TrainRoute(_) => "train_route",
-        Step::TrainHalfStep(_) => "train_half_step",
-        Step::TrainWrite(_) => "train_write",
-        Step::TrainEvaluate(_) => "train_evaluate",
-        Step::ModelLoad(_) => "model_load",
-        Step::ModelItems(_) => "model_items",
-        Step::ModelBaselines(_) => "model_baselines",
-        Step::ModelWrite(_) => "model_write",
-        Step::ModelEvaluate(_) => "model_evaluate",
-        Step::ItemCfPrepare(_) => "item_cf_prepare",
-        Step::ItemCfTotals(_) => "item_cf_totals",
-        Step::ItemCfNeighbours(_) => "item_cf_neighbours",
-        Step::ContentCensus(_) => "content_census",
-        Step::ContentVectors(_) => "content_vectors",
-        Step::ContentNeighbours(_) => "content_neighbours",
-        Step::ContentSlope(_) => "content_slope",
-        Step::HybridHistograms(_) => "hybrid_histograms",
-        Step::HybridCalibrate(_) => "hybrid_calibrate",
-        Step::HybridCandidates(_) => "hybrid_candidates",
-        Step::HybridLearn(_) => "hybrid_learn",
-        Step::ListsBegin(_) => "lists_begin",
-        Step::ListsClaim(_) => "lists_claim",
-        Step::ListsWrite(_) => "lists_write",
-        Step::ListsFinish(_) => "lists_finish",
-        Step::ListsDiscard(_) => "lists_discard",
-    }
 }

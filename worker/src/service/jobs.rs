@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use shoal_common::{rpc::wrong_cluster, shutdown::Shutdown};
+use shoal_common::{job_steps::step_name, rpc::wrong_cluster, shutdown::Shutdown};
 use shoal_proto::v1::{
     InspectSourceReply, InspectSourceRequest, ReleaseJobReply, ReleaseJobRequest, StepEvent, StepRequest,
     step_event::Event, step_request::Step, worker_jobs_server::WorkerJobs,
@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Registry,
-    attempt::{Progress, Runner, StepContext, StepError, is_first, step_name},
+    attempt::{Progress, Runner, StepContext, StepError, is_first},
 };
 
 /// The protocol promises progress once a second; twice leaves room for a late tick.

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use shoal_proto::v1::{
-    FactorChunk, PairsRequest, RecordBatch, StepEmptyDone, SubscribeRowsRequest, step_event::Event,
-    step_request::Step,
-};
+use shoal_common::job_steps::{StepKind as _, step_name};
+use shoal_proto::v1::{ListsClaim, ListsFinish, ListsWrite, step_event::Event, step_request::Step};
 
 use super::{
-    attempt::{Attempt, Pairs, StepContext, StepError, step_name},
-    steps::{is_damage, on_done, wrong_kind},
+    attempt::{Attempt, StepContext, StepError, wrong_kind},
+    steps::{is_damage, on_done},
 };
 use crate::{
     lists::{ListsAttempt, ListsError},
@@ -24,37 +22,16 @@ impl Attempt for Lists {
     async fn step(&self, step: Step, context: StepContext) -> Result<Event, StepError> {
         let Some(lists) = &self.0 else { return Err(wrong_kind(step_name(&step))) };
         match step {
-            Step::ListsClaim(step) => Ok(Event::ListsClaimDone(lists.claim(step).await?)),
+            Step::ListsClaim(step) => Ok(ListsClaim::into_event(lists.claim(step).await?)),
             Step::ListsWrite(step) => {
                 context.progress.set_total(lists.users_of(step.shard));
                 let on_users = on_done(&context);
-                Ok(Event::ListsWriteDone(lists.write(step, context.cancelled, on_users).await?))
+                Ok(ListsWrite::into_event(lists.write(step, context.cancelled, on_users).await?))
             }
-            Step::ListsFinish(step) => Ok(Event::ListsFinishDone(lists.finish(step).await?)),
+            Step::ListsFinish(step) => Ok(ListsFinish::into_event(lists.finish(step).await?)),
             other => Err(wrong_kind(step_name(&other))),
         }
     }
-
-    async fn push_records(&self, _batch: RecordBatch) -> Result<(), StepError> {
-        Err(wrong_kind("push_records"))
-    }
-
-    async fn subscribe_rows(&self, _request: SubscribeRowsRequest) -> Result<(), StepError> {
-        Err(wrong_kind("subscribe_rows"))
-    }
-
-    async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
-        Err(wrong_kind("push_factors"))
-    }
-
-    async fn pull_pairs(&self, _request: PairsRequest) -> Result<Pairs, StepError> {
-        Err(wrong_kind("pull_pairs"))
-    }
-}
-
-/// What steps without a result answer.
-pub(super) fn empty() -> Event {
-    Event::EmptyDone(StepEmptyDone {})
 }
 
 impl From<ListsError> for StepError {

@@ -3,27 +3,21 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use shoal_common::job_steps::{StepKind as _, step_name};
 use shoal_proto::v1::{
-    FactorChunk, ObjectEntry, ObjectsWritten, PairsRequest, RecordBatch, StepEmptyDone, SubscribeRowsRequest,
-    step_event::Event, step_request::Step,
+    ContentCensus, ContentNeighbours, ContentSlope, ContentVectors, HybridCalibrate, HybridCandidates,
+    HybridHistograms, HybridLearn, ItemCfNeighbours, ItemCfPrepare, ItemCfTotals, ModelBaselines,
+    ModelEvaluate, ModelItems, ModelWrite, PairsRequest, step_event::Event, step_request::Step,
 };
 
 use super::{
-    attempt::{Attempt, Pairs, StepContext, StepError, step_name},
-    steps::{on_share, wrong_kind},
+    attempt::{Attempt, Pairs, StepContext, StepError, done, written, wrong_kind},
+    steps::on_share,
 };
 use crate::train::models::ModelAttempt;
 
 /// The attempt of a model that is not ALS, or of a measuring.
 pub(super) struct Model(pub(super) Arc<ModelAttempt>);
-
-fn empty() -> Event {
-    Event::EmptyDone(StepEmptyDone {})
-}
-
-fn written(objects: Vec<ObjectEntry>) -> Event {
-    Event::ObjectsWritten(ObjectsWritten { objects, ..ObjectsWritten::default() })
-}
 
 #[tonic::async_trait]
 impl Attempt for Model {
@@ -34,41 +28,41 @@ impl Attempt for Model {
         // What a step that is cancelled has begun in the pool ends there, and its result is dropped.
         let work = async {
             Ok(match step {
-                Step::ModelItems(step) => written(self.0.write_items(step).await?),
+                Step::ModelItems(step) => written::<ModelItems>(self.0.write_items(step).await?),
                 Step::ModelBaselines(step) => {
                     self.0.read_baselines(step).await?;
-                    empty()
+                    done::<ModelBaselines>()
                 }
                 Step::ItemCfPrepare(step) => {
                     self.0.prepare_pairs(step).await?;
-                    empty()
+                    done::<ItemCfPrepare>()
                 }
-                Step::ItemCfTotals(step) => written(self.0.write_totals(step).await?),
+                Step::ItemCfTotals(step) => written::<ItemCfTotals>(self.0.write_totals(step).await?),
                 Step::ItemCfNeighbours(step) => {
                     progress.set_total(self.0.own_items());
                     self.0.find_item_cf_neighbours(step, on_done).await?;
-                    empty()
+                    done::<ItemCfNeighbours>()
                 }
-                Step::ContentCensus(step) => Event::ObjectsWritten(self.0.write_census(step).await?),
-                Step::ContentVectors(step) => written(self.0.write_vectors(step).await?),
+                Step::ContentCensus(step) => ContentCensus::into_event(self.0.write_census(step).await?),
+                Step::ContentVectors(step) => written::<ContentVectors>(self.0.write_vectors(step).await?),
                 Step::ContentNeighbours(step) => {
                     progress.set_total(self.0.item_shards());
                     self.0.find_content_neighbours(step, on_done).await?;
-                    empty()
+                    done::<ContentNeighbours>()
                 }
-                Step::ContentSlope(step) => Event::ContentSlopeDone(self.0.sum_slope(step).await?),
+                Step::ContentSlope(step) => ContentSlope::into_event(self.0.sum_slope(step).await?),
                 Step::HybridHistograms(step) => {
                     progress.set_total(self.0.item_shards());
-                    written(self.0.write_histograms(step, on_done).await?)
+                    written::<HybridHistograms>(self.0.write_histograms(step, on_done).await?)
                 }
-                Step::HybridCalibrate(step) => Event::HybridCalibrateDone(self.0.calibrate(step).await?),
+                Step::HybridCalibrate(step) => HybridCalibrate::into_event(self.0.calibrate(step).await?),
                 Step::HybridCandidates(step) => {
                     progress.set_total(self.0.item_shards());
-                    written(self.0.write_candidates(step, on_done).await?)
+                    written::<HybridCandidates>(self.0.write_candidates(step, on_done).await?)
                 }
-                Step::HybridLearn(step) => Event::HybridLearnDone(self.0.learn(step).await?),
-                Step::ModelWrite(step) => written(self.0.write(step).await?),
-                Step::ModelEvaluate(step) => Event::ModelEvaluateDone(self.0.evaluate(step, on_share).await?),
+                Step::HybridLearn(step) => HybridLearn::into_event(self.0.learn(step).await?),
+                Step::ModelWrite(step) => written::<ModelWrite>(self.0.write(step).await?),
+                Step::ModelEvaluate(step) => ModelEvaluate::into_event(self.0.evaluate(step, on_share).await?),
                 other => return Err(wrong_kind(step_name(&other))),
             })
         };
@@ -78,18 +72,6 @@ impl Attempt for Model {
             outcome = work => outcome,
             () = context.cancelled.cancelled() => Err(StepError::Cancelled),
         }
-    }
-
-    async fn push_records(&self, _batch: RecordBatch) -> Result<(), StepError> {
-        Err(wrong_kind("push_records"))
-    }
-
-    async fn subscribe_rows(&self, _request: SubscribeRowsRequest) -> Result<(), StepError> {
-        Err(wrong_kind("subscribe_rows"))
-    }
-
-    async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
-        Err(wrong_kind("push_factors"))
     }
 
     async fn pull_pairs(&self, request: PairsRequest) -> Result<Pairs, StepError> {

@@ -9,6 +9,7 @@ use std::{
 
 use shoal_common::{
     compute::Compute,
+    job_steps::{StepKind as _, step_name},
     rpc::Channels,
     store::{Store, StoreError},
 };
@@ -16,14 +17,15 @@ use shoal_dataset::source::{PreviewError, SourceError, inspect, preview};
 use shoal_engine::als::kernel::Kernel;
 use shoal_format::tensor_file::TensorFileError;
 use shoal_proto::v1::{
-    DatasetSource, FactorChunk, InspectSourceReply, ObjectsWritten, PairsRequest, RecordBatch, StepEmptyDone,
-    SubscribeRowsRequest, step_event::Event, step_request::Step,
+    DatasetSource, FactorChunk, IngestBegin, IngestBuild, IngestParse, IngestSort, InspectSourceReply,
+    ListsBegin, ListsDiscard, ModelLoad, RecordBatch, SplitCuts, SubscribeRowsRequest, TrainEvaluate,
+    TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, step_event::Event, step_request::Step,
 };
 use tonic::Code;
 
 use super::{
-    attempt::{Attempt, Pairs, Runner, StepContext, StepError, step_name},
-    lists::{Lists, empty},
+    attempt::{Attempt, Runner, StepContext, StepError, done, written, wrong_kind},
+    lists::Lists,
     model::Model,
 };
 use crate::{
@@ -63,13 +65,6 @@ pub struct Steps {
     kernel: Kernel,
     /// The ratings of trainings that are here, by job, each with its attempt.
     kept: Mutex<HashMap<String, (u32, Weak<Sides>)>>,
-}
-
-/// The step does not belong to this kind of job.
-#[derive(Debug, thiserror::Error)]
-#[error("'{step}' is not a step of this kind of job")]
-struct WrongKind {
-    step: &'static str,
 }
 
 impl Steps {
@@ -152,42 +147,38 @@ impl Runner for Steps {
                     compute: shared.compute,
                 };
                 let attempt = IngestAttempt::begin(ingest, context.job, context.attempt, step)?;
-                Ok((Arc::new(Import(Arc::new(attempt))), Event::EmptyDone(StepEmptyDone {})))
+                Ok((Arc::new(Import(Arc::new(attempt))), done::<IngestBegin>()))
             }
             Step::SplitCuts(step) => {
-                let done = write_cuts(self.train_context(folder), step).await?;
-                Ok((Arc::new(Cut), Event::SplitCutsDone(done)))
+                let cuts = write_cuts(self.train_context(folder), step).await?;
+                Ok((Arc::new(Cut), SplitCuts::into_event(cuts)))
             }
             Step::TrainLoad(step) => {
                 let train = self.train_context(folder);
                 let job = context.job.clone();
-                let (attempt, done) = TrainAttempt::load(train, context.job, context.attempt, step).await?;
+                let (attempt, loaded) = TrainAttempt::load(train, context.job, context.attempt, step).await?;
                 self.keep(job, context.attempt, attempt.sides());
-                Ok((Arc::new(Training(attempt)), Event::TrainLoadDone(done)))
+                Ok((Arc::new(Training(attempt)), TrainLoad::into_event(loaded)))
             }
             Step::ModelLoad(step) => {
                 let train = self.train_context(folder);
                 let kept = self.kept(&step.kept_by, context.attempt);
                 let loading = ModelAttempt::load(train, context.job, context.attempt, step, kept);
-                let (attempt, done) = loading.await?;
-                Ok((Arc::new(Model(attempt)), Event::ModelLoadDone(done)))
+                let (attempt, loaded) = loading.await?;
+                Ok((Arc::new(Model(attempt)), ModelLoad::into_event(loaded)))
             }
             Step::ListsBegin(step) => {
                 let lists = self.lists_context(context.job, folder);
                 let attempt = ListsAttempt::begin(lists, step).await?;
-                Ok((Arc::new(Lists(Some(Arc::new(attempt)))), empty()))
+                Ok((Arc::new(Lists(Some(Arc::new(attempt)))), done::<ListsBegin>()))
             }
             Step::ListsDiscard(step) => {
                 discard(&self.lists_context(context.job, folder), step).await?;
-                Ok((Arc::new(Lists(None)), empty()))
+                Ok((Arc::new(Lists(None)), done::<ListsDiscard>()))
             }
             other => Err(wrong_kind(step_name(&other))),
         }
     }
-}
-
-pub(super) fn wrong_kind(step: &'static str) -> StepError {
-    StepError::OutOfTurn(Box::new(WrongKind { step }))
 }
 
 /// Adds to a step's progress.
@@ -212,16 +203,16 @@ impl Attempt for Import {
             Step::IngestParse(step) => {
                 context.progress.set_total(step.end.saturating_sub(step.begin));
                 let (on_done, cancelled) = (on_done(&context), context.cancelled);
-                Ok(Event::IngestParseDone(self.0.parse(step, cancelled, on_done).await?))
+                Ok(IngestParse::into_event(self.0.parse(step, cancelled, on_done).await?))
             }
             Step::IngestSort(_) => {
                 context.progress.set_total(self.0.owned_shards().len() as u64);
-                Ok(Event::IngestSortDone(self.0.sort(on_done(&context)).await?))
+                Ok(IngestSort::into_event(self.0.sort(on_done(&context)).await?))
             }
             Step::IngestBuild(step) => {
                 context.progress.set_total(self.0.owned_shards().len() as u64);
                 let objects = self.0.build(step, on_done(&context)).await?;
-                Ok(Event::IngestBuildDone(ObjectsWritten { objects, ..ObjectsWritten::default() }))
+                Ok(written::<IngestBuild>(objects))
             }
             other => Err(wrong_kind(step_name(&other))),
         }
@@ -230,45 +221,13 @@ impl Attempt for Import {
     async fn push_records(&self, batch: RecordBatch) -> Result<(), StepError> {
         Ok(self.0.receive(batch).await?)
     }
-
-    async fn subscribe_rows(&self, _request: SubscribeRowsRequest) -> Result<(), StepError> {
-        Err(wrong_kind("subscribe_rows"))
-    }
-
-    async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
-        Err(wrong_kind("push_factors"))
-    }
-
-    async fn pull_pairs(&self, _request: PairsRequest) -> Result<Pairs, StepError> {
-        Err(wrong_kind("pull_pairs"))
-    }
 }
 
 /// An attempt whose ratings are cut by time, before the step that loads them begins it anew.
 struct Cut;
 
 #[tonic::async_trait]
-impl Attempt for Cut {
-    async fn step(&self, step: Step, _context: StepContext) -> Result<Event, StepError> {
-        Err(wrong_kind(step_name(&step)))
-    }
-
-    async fn push_records(&self, _batch: RecordBatch) -> Result<(), StepError> {
-        Err(wrong_kind("push_records"))
-    }
-
-    async fn subscribe_rows(&self, _request: SubscribeRowsRequest) -> Result<(), StepError> {
-        Err(wrong_kind("subscribe_rows"))
-    }
-
-    async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
-        Err(wrong_kind("push_factors"))
-    }
-
-    async fn pull_pairs(&self, _request: PairsRequest) -> Result<Pairs, StepError> {
-        Err(wrong_kind("pull_pairs"))
-    }
-}
+impl Attempt for Cut {}
 
 /// A training's attempt.
 struct Training(Arc<TrainAttempt>);
@@ -277,25 +236,21 @@ struct Training(Arc<TrainAttempt>);
 impl Attempt for Training {
     async fn step(&self, step: Step, context: StepContext) -> Result<Event, StepError> {
         match step {
-            Step::TrainRoute(step) => Ok(Event::TrainRouteDone(self.0.route(step).await?)),
+            Step::TrainRoute(step) => Ok(TrainRoute::into_event(self.0.route(step).await?)),
             Step::TrainHalfStep(step) => {
                 context.progress.set_total(self.0.half_step_rows(step.side()));
                 let on_rows = on_done(&context);
-                Ok(Event::TrainHalfStepDone(self.0.half_step(step, context.cancelled, on_rows).await?))
+                Ok(TrainHalfStep::into_event(self.0.half_step(step, context.cancelled, on_rows).await?))
             }
             Step::TrainWrite(step) => {
                 let objects = self.0.write(&step.path).await?;
-                Ok(Event::TrainWriteDone(ObjectsWritten { objects, ..ObjectsWritten::default() }))
+                Ok(written::<TrainWrite>(objects))
             }
             Step::TrainEvaluate(step) => {
-                Ok(Event::TrainEvaluateDone(self.0.evaluate(step, on_share(&context)).await?))
+                Ok(TrainEvaluate::into_event(self.0.evaluate(step, on_share(&context)).await?))
             }
             other => Err(wrong_kind(step_name(&other))),
         }
-    }
-
-    async fn push_records(&self, _batch: RecordBatch) -> Result<(), StepError> {
-        Err(wrong_kind("push_records"))
     }
 
     async fn subscribe_rows(&self, request: SubscribeRowsRequest) -> Result<(), StepError> {
@@ -304,10 +259,6 @@ impl Attempt for Training {
 
     async fn push_factors(&self, chunk: FactorChunk) -> Result<(), StepError> {
         Ok(self.0.receive(&chunk)?)
-    }
-
-    async fn pull_pairs(&self, _request: PairsRequest) -> Result<Pairs, StepError> {
-        Err(wrong_kind("pull_pairs"))
     }
 }
 

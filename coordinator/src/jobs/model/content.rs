@@ -3,7 +3,7 @@
 use shoal_common::store::Manifest;
 use shoal_proto::v1::{
     ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentVectors, ModelFolder,
-    ModelWrite, ShardSlopeSums, SplitParameters, step_event::Event, step_request::Step,
+    ModelWrite, ShardSlopeSums, SplitParameters,
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run};
@@ -48,20 +48,16 @@ pub(super) async fn neighbours(
 ) -> Result<(ModelFolder, u64), JobError> {
     let census_path = run.new_folder();
     let (mut objects, mut tags_left_out) = (Vec::new(), 0);
-    for event in run.on_all(Step::ContentCensus(ContentCensus { path: census_path.clone() }), tracker).await?
-    {
-        if let Event::ObjectsWritten(written) = event {
-            objects.extend(written.objects);
-            tags_left_out += written.tags_left_out;
-        }
+    for written in run.on_all(ContentCensus { path: census_path.clone() }, tracker).await? {
+        objects.extend(written.objects);
+        tags_left_out += written.tags_left_out;
     }
     Manifest::new("checkpoint", objects).write(&run.leader.store, &census_path).await?;
-    let vectors =
-        |path| Step::ContentVectors(ContentVectors { parameters: Some(*parameters), census_path, path });
+    let vectors = |path| ContentVectors { parameters: Some(*parameters), census_path, path };
     let vectors_path = run.written(vectors, tracker).await?;
     let neighbours = ContentNeighbours { vectors_path, neighbours: parameters.neighbours };
-    run.on_all(Step::ContentNeighbours(neighbours), tracker).await?;
-    let path = run.written(|path| Step::ModelWrite(ModelWrite { path }), tracker).await?;
+    run.on_all(neighbours, tracker).await?;
+    let path = run.written(|path| ModelWrite { path }, tracker).await?;
     Ok((ModelFolder { model: "content_based".to_owned(), path, ..ModelFolder::default() }, tags_left_out))
 }
 
@@ -69,13 +65,8 @@ pub(super) async fn neighbours(
 /// order.
 async fn slope(run: &Run<'_>, vectors_path: &str, tracker: &mut Tracker) -> Result<f64, JobError> {
     let step = ContentSlope { vectors_path: vectors_path.to_owned() };
-    let mut shards = Vec::new();
-    for event in run.on_all(Step::ContentSlope(step), tracker).await? {
-        if let Event::ContentSlopeDone(done) = event {
-            shards.extend(done.shards);
-        }
-    }
-    Ok(least_squares(shards))
+    let shards = run.on_all(step, tracker).await?.into_iter().flat_map(|done| done.shards);
+    Ok(least_squares(shards.collect()))
 }
 
 fn least_squares(mut shards: Vec<ShardSlopeSums>) -> f64 {

@@ -12,9 +12,9 @@
 
 use shoal_common::store::Manifest;
 use shoal_proto::v1::{
-    DatasetInfo, HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn, HybridLearning,
+    DatasetInfo, HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn, HybridLearnDone, HybridLearning,
     HybridModel, HybridParameters, HybridSource, ModelFolder, ModelVersion, SplitParameters,
-    model_parameters::Model, step_event::Event, step_request::Step,
+    model_parameters::Model,
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run, content, item_cf};
@@ -184,7 +184,7 @@ async fn learn(
     let of_als = run.part("als");
     let inner = InnerTraining {
         leader: run.leader,
-        attempt: of_als.attempt.clone(),
+        crew: of_als.crew.clone(),
         dataset: run.dataset.clone(),
         parameters: als.parameters.clone().unwrap_or_default(),
         validation,
@@ -218,20 +218,16 @@ async fn learn(
     let sources = calibrations(&part, &folders, parameters, tracker).await?;
     let count = sources.len() as u32;
     let users_max = parameters.learning_users_max;
-    let candidates = |path| Step::HybridCandidates(HybridCandidates { folders, sources, users_max, path });
+    let candidates = |path| HybridCandidates { folders, sources, users_max, path };
     let path = part.written(candidates, tracker).await?;
-    let learned = part.on_one(Step::HybridLearn(HybridLearn { path, sources: count }), tracker).await?;
+    let learned = part.on_first(HybridLearn { path, sources: count }, tracker).await?;
     part.release().await;
-    match learned {
-        Event::HybridLearnDone(done) => {
-            let (users, ndcg_at_20) = (done.users, done.ndcg_at_20);
-            Ok(Learned {
-                weights: done.weights,
-                on: HybridLearning { users, ratings, user_share, ndcg_at_20 },
-            })
-        }
-        _ => Err(JobError::Fatal("a worker has learned no weights".to_owned())),
+    let HybridLearnDone { weights, ndcg_at_20, users } = learned;
+    if weights.len() != SOURCES {
+        let found = weights.len();
+        return Err(JobError::Transient(format!("a worker has learned {found} weights of {SOURCES}")));
     }
+    Ok(Learned { weights, on: HybridLearning { users, ratings, user_share, ndcg_at_20 } })
 }
 
 /// A content version's folder to learn from.
@@ -260,12 +256,14 @@ async fn calibrations(
 ) -> Result<Vec<HybridSource>, JobError> {
     let folders = folders.to_vec();
     let users_max = parameters.learning_users_max;
-    let histograms = |path| Step::HybridHistograms(HybridHistograms { folders, users_max, path });
+    let histograms = |path| HybridHistograms { folders, users_max, path };
     let path = run.written(histograms, tracker).await?;
-    match run.on_one(Step::HybridCalibrate(HybridCalibrate { path }), tracker).await? {
-        Event::HybridCalibrateDone(done) => Ok(done.sources),
-        _ => Err(JobError::Fatal("a worker has calibrated nothing".to_owned())),
+    let sources = run.on_first(HybridCalibrate { path }, tracker).await?.sources;
+    if sources.len() != SOURCES {
+        let found = sources.len();
+        return Err(JobError::Transient(format!("a worker has calibrated {found} sources of {SOURCES}")));
     }
+    Ok(sources)
 }
 
 #[cfg(test)]

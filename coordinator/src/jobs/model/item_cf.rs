@@ -2,7 +2,7 @@
 
 use shoal_proto::v1::{
     ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ModelFolder, ModelWrite,
-    SplitParameters, step_request::Step,
+    SplitParameters,
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run};
@@ -46,10 +46,10 @@ pub(super) async fn neighbours(
         seed: split.seed,
         gathered: run.dataset.ratings <= GATHERED_RATINGS_MAX,
     };
-    run.on_all(Step::ItemCfPrepare(prepare), tracker).await?;
-    let totals_path = run.written(|path| Step::ItemCfTotals(ItemCfTotals { path }), tracker).await?;
-    run.on_all(Step::ItemCfNeighbours(ItemCfNeighbours { totals_path }), tracker).await?;
-    let path = run.written(|path| Step::ModelWrite(ModelWrite { path }), tracker).await?;
+    run.on_all(prepare, tracker).await?;
+    let totals_path = run.written(|path| ItemCfTotals { path }, tracker).await?;
+    run.on_all(ItemCfNeighbours { totals_path }, tracker).await?;
+    let path = run.written(|path| ModelWrite { path }, tracker).await?;
     Ok(ModelFolder {
         model: "item_cf".to_owned(),
         path,

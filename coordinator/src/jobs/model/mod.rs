@@ -14,15 +14,18 @@ mod validate;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use shoal_common::store::{Manifest, checkpoint_path};
+use shoal_common::{
+    job_steps::StepKind,
+    store::{Manifest, checkpoint_path},
+};
 use shoal_proto::v1::{
     DatasetInfo, Evaluation, HeldOutReport, HybridModel, JobRecord, ModelBaselines, ModelEvaluate,
     ModelEvaluateDone, ModelFolder, ModelItems, ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters,
-    UserSample, model_parameters::Model, step_event::Event, step_request::Step,
+    ObjectsWritten, UserSample, model_parameters::Model,
 };
 
 use super::{
-    JobError, cuts::cut_by_time, evaluation::evaluation, held_out, sample::at_the_end, steps::Attempt,
+    JobError, cuts::cut_by_time, evaluation::evaluation, held_out, sample::at_the_end, steps::Crew,
     tracker::Tracker, training::Validation,
 };
 use crate::{
@@ -51,11 +54,11 @@ pub(super) async fn run(
     let info = record.info.clone().unwrap_or_default();
     let parameters = info.training.as_ref().and_then(|training| training.model.clone()).unwrap_or_default();
     let split = parameters.split.clone().unwrap_or_default();
-    let attempt = Attempt { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
+    let crew = Crew { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
     tracker.begin("loading", "loading the ratings", (0.0, 0.0));
-    let cuts_path = cut_by_time(leader, &attempt, &dataset, &split, tracker).await?;
+    let cuts_path = cut_by_time(leader, &crew, &dataset, &split, tracker).await?;
     let users_max = info.training.as_ref().map_or(0, |training| training.ranking_users_max);
-    let run = Run::new(leader, attempt, dataset, cuts_path, users_max);
+    let run = Run::new(leader, crew, dataset, cuts_path, users_max);
     let made = match &parameters.model {
         Some(Model::ItemCf(item_cf)) => Box::pin(item_cf::train(&run, item_cf, &split, tracker)).await?,
         Some(Model::Content(content)) => Box::pin(content::train(&run, content, &split, tracker)).await?,
@@ -96,7 +99,7 @@ pub(super) const PREPARE_STEPS: [f64; 3] = [4.0, 1.0, 1.0];
 /// One attempt of a job, or a part of it.
 pub(super) struct Run<'a> {
     pub(super) leader: &'a Leader,
-    pub(super) attempt: Attempt,
+    pub(super) crew: Crew,
     pub(super) dataset: DatasetInfo,
     /// The job's own name, below which its folders are.
     job_id: String,
@@ -118,18 +121,18 @@ const FOLDERS_OF_A_PART: u32 = 1_000;
 impl<'a> Run<'a> {
     pub(super) fn new(
         leader: &'a Leader,
-        attempt: Attempt,
+        crew: Crew,
         dataset: DatasetInfo,
         cuts_path: String,
         ranking_users_max: u32,
     ) -> Self {
         // Numbers below are those of sweeps.
         let folders = AtomicU32::new(10 * FOLDERS_OF_A_PART);
-        let job_id = attempt.job_id.clone();
+        let job_id = crew.job_id.clone();
         Self {
             leader,
             job_id,
-            attempt,
+            crew,
             dataset,
             cuts_path,
             ranking_users_max,
@@ -146,16 +149,16 @@ impl<'a> Run<'a> {
 
     /// Works with the ratings that a part's training has loaded for one that looks at tags too.
     pub(super) fn with_the_ratings_of(self, part: &Self) -> Self {
-        Self { kept_by: part.attempt.job_id.clone(), for_tags: true, ..self }
+        Self { kept_by: part.crew.job_id.clone(), for_tags: true, ..self }
     }
 
     /// A part of the job with state of its own on workers, one of [`PARTS`].
     pub(super) fn part(&self, name: &'static str) -> Self {
         let number = PARTS.iter().position(|part| *part == name).unwrap_or_default() as u32;
-        let attempt = Attempt { job_id: part_id(&self.job_id, name), ..self.attempt.clone() };
+        let crew = Crew { job_id: part_id(&self.job_id, name), ..self.crew.clone() };
         Self {
             leader: self.leader,
-            attempt,
+            crew,
             dataset: self.dataset.clone(),
             job_id: self.job_id.clone(),
             cuts_path: self.cuts_path.clone(),
@@ -166,44 +169,42 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) async fn on_all(&self, step: Step, tracker: &mut Tracker) -> Result<Vec<Event>, JobError> {
-        self.attempt.on_all(self.leader, step, tracker).await
+    pub(super) async fn on_all<S: StepKind>(
+        &self,
+        step: S,
+        tracker: &mut Tracker,
+    ) -> Result<Vec<S::Done>, JobError> {
+        self.crew.on_all(self.leader, step, tracker).await
     }
 
     /// Does a step on one worker, the first.
-    async fn on_one(&self, step: Step, tracker: &mut Tracker) -> Result<Event, JobError> {
-        let first = self.attempt.workers.first();
-        let worker = first.ok_or_else(|| JobError::Transient("there is no worker".to_owned()))?;
+    async fn on_first<S: StepKind>(&self, step: S, tracker: &mut Tracker) -> Result<S::Done, JobError> {
         tracker.step();
-        let event = self.attempt.on_one(self.leader, worker, step, |_, _| {}).await?;
+        let done = self.crew.on_first(self.leader, step).await?;
         tracker.done(1.0);
-        Ok(event)
+        Ok(done)
     }
 
     /// A folder that nothing has been written to.
     pub(super) fn new_folder(&self) -> String {
         let number = self.folders.fetch_add(1, Ordering::Relaxed);
-        checkpoint_path(&self.job_id, self.attempt.attempt, number)
+        checkpoint_path(&self.job_id, self.crew.attempt, number)
     }
 
     /// Does a step that writes parts below a folder, on all workers.
-    pub(super) async fn objects(
+    pub(super) async fn objects<S: StepKind<Done = ObjectsWritten>>(
         &self,
-        step: Step,
+        step: S,
         tracker: &mut Tracker,
     ) -> Result<Vec<ObjectEntry>, JobError> {
-        let events = self.on_all(step, tracker).await?;
-        let objects = events.into_iter().filter_map(|event| match event {
-            Event::ObjectsWritten(written) => Some(written.objects),
-            _ => None,
-        });
-        Ok(objects.flatten().collect())
+        let written = self.on_all(step, tracker).await?;
+        Ok(written.into_iter().flat_map(|written| written.objects).collect())
     }
 
     /// Does a step that writes parts below a new folder, and closes the folder with a manifest.
-    async fn written(
+    async fn written<S: StepKind<Done = ObjectsWritten>>(
         &self,
-        step: impl FnOnce(String) -> Step,
+        step: impl FnOnce(String) -> S,
         tracker: &mut Tracker,
     ) -> Result<String, JobError> {
         let path = self.new_folder();
@@ -223,26 +224,24 @@ impl<'a> Run<'a> {
             dataset: Some(self.dataset.clone()),
             split: Some(split.clone()),
             validation_ratio: validation.ratio,
-            owners: owners(&self.dataset, &self.attempt.names()),
-            workers: self.attempt.peers(),
+            owners: owners(&self.dataset, &self.crew.names()),
+            workers: self.crew.peers(),
             cuts_path: self.cuts_path.clone(),
             kept_by: self.kept_by.clone(),
             user_share: validation.user_share,
             for_tags: self.for_tags,
         };
         let (mut sums, mut reports, mut held_out_users) = (Vec::new(), Vec::new(), 0);
-        for event in self.on_all(Step::ModelLoad(load), tracker).await? {
-            if let Event::ModelLoadDone(done) = event {
-                sums.extend(done.rating_sums);
-                reports.extend(done.held_out);
-                held_out_users += done.held_out_users;
-            }
+        for done in self.on_all(load, tracker).await? {
+            sums.extend(done.rating_sums);
+            reports.extend(done.held_out);
+            held_out_users += done.held_out_users;
         }
         let held_out = held_out::combined(reports, &split.test_uri)?;
         let ratings = sums.iter().map(|sum| sum.ratings).sum();
         let rating_mean = rating_mean(sums)?;
-        let path = self.written(|path| Step::ModelItems(ModelItems { path, rating_mean }), tracker).await?;
-        self.on_all(Step::ModelBaselines(ModelBaselines { path }), tracker).await?;
+        let path = self.written(|path| ModelItems { path, rating_mean }, tracker).await?;
+        self.on_all(ModelBaselines { path }, tracker).await?;
         let sample = at_the_end(&self.dataset, self.ranking_users_max, held_out_users, split.seed);
         Ok(Prepared { rating_mean, ratings, held_out, sample })
     }
@@ -267,17 +266,12 @@ impl<'a> Run<'a> {
         tracker: &mut Tracker,
     ) -> Result<Vec<ModelEvaluateDone>, JobError> {
         let step = ModelEvaluate { folders, hybrid, seed: sample.seed, sample: Some(sample) };
-        let events = self.on_all(Step::ModelEvaluate(step), tracker).await?;
-        let done = events.into_iter().filter_map(|event| match event {
-            Event::ModelEvaluateDone(done) => Some(done),
-            _ => None,
-        });
-        Ok(done.collect())
+        self.on_all(step, tracker).await
     }
 
     /// Lets workers forget a part.
     pub(super) async fn release(&self) {
-        super::steps::release(self.leader, &self.attempt.job_id).await;
+        super::steps::release(self.leader, &self.crew.job_id).await;
     }
 }
 

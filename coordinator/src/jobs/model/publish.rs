@@ -10,7 +10,7 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     DatasetInfo, Evaluation, HybridLearning, HybridModel, JobInfo, JobRecord, ModelParameters, ModelVersion,
-    ModelWrite, ObjectEntry, model_parameters::Model, step_request::Step, update_job::Update,
+    ModelWrite, ObjectEntry, model_parameters::Model, update_job::Update,
 };
 
 use super::{Made, Run};
@@ -66,10 +66,10 @@ pub(in crate::jobs) async fn publish(
     // A blend keeps nothing per shard: what it blends is in the folders of its versions.
     let mut objects = match version.hybrid {
         Some(_) => Vec::new(),
-        None => run.objects(Step::ModelWrite(ModelWrite { path: version.path.clone() }), tracker).await?,
+        None => run.objects(ModelWrite { path: version.path.clone() }, tracker).await?,
     };
     let store = &run.leader.store;
-    let workers = run.attempt.workers.len();
+    let workers = run.crew.workers.len();
     for (name, json) in [
         (METADATA_FILE, metadata(&version, &run.dataset, workers)),
         (MODEL_INFO_FILE, model_info(&version, &run.dataset)),

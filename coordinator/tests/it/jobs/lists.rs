@@ -22,7 +22,7 @@ impl World {
         Ok(reply.await?.job_id)
     }
 
-    async fn lists(&self, version: &str) -> String {
+    pub(super) async fn lists(&self, version: &str) -> String {
         self.ask_lists(version, ListsParameters { n: 10, ..ListsParameters::default() }).await.unwrap()
     }
 }

@@ -1,5 +1,6 @@
 //! Imports, trainings and promotions as the leader runs them, against workers that do as the test says.
 
+mod answers;
 mod faults;
 mod imports;
 mod lists;

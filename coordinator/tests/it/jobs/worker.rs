@@ -49,6 +49,8 @@ pub(super) enum Act {
     Refuse(Status),
     /// Ends the stream without a result.
     Drop,
+    /// Answers this, and does nothing.
+    Answer(Event),
 }
 
 type Script = Box<dyn Fn(&Seen) -> Act + Send>;
@@ -260,7 +262,8 @@ impl Service {
             Step::TrainEvaluate(_) => Event::TrainEvaluateDone(TrainEvaluateDone {
                 shards: users.iter().map(|&shard| measured(shard)).collect(),
             }),
-            Step::IngestBegin(_) | Step::TrainRoute(_) => Event::EmptyDone(StepEmptyDone {}),
+            Step::TrainRoute(_) => Event::TrainRouteDone(TrainRouteDone::default()),
+            Step::IngestBegin(_) => Event::EmptyDone(StepEmptyDone {}),
             Step::ListsClaim(ListsClaim { mut parts }) => {
                 let damaged = self.stage.damaged.lock().unwrap();
                 parts.retain(|part| !damaged.contains(&part.shard));
@@ -423,6 +426,9 @@ impl WorkerJobs for Service {
         match act {
             Act::Refuse(status) => return Err(status),
             Act::Drop => return Ok(Response::new(stream::iter([progress]).boxed())),
+            Act::Answer(answer) => {
+                return Ok(Response::new(stream::iter([progress, event(answer)]).boxed()));
+            }
             Act::Do | Act::Hold => {}
         }
         let (service, mut hold) = (self.clone(), self.stage.hold.subscribe());
