@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use crate::{
-    leader::{Leader, LeaderConfig},
+    leader::{self, Leader, LeaderConfig},
     raft::{self, LocalDisk, RaftConfig, RaftStartError, ReadError},
     service::CoordinatorService,
     state::Metadata,
@@ -87,7 +87,7 @@ where
         replicas: config.replicas,
     };
     let leader = Leader::new(settings, handle.clone(), store, channels, clock);
-    shutdown.spawn("leader", leader.clone().run(shutdown.clone()));
+    shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_not_serving::<CoordinatorServer<CoordinatorService>>().await;

@@ -6,7 +6,7 @@
 use shoal_common::store::{Manifest, checkpoint_path};
 use shoal_proto::v1::{DatasetInfo, SplitCuts, SplitParameters};
 
-use super::{JobError, steps::Crew, tracker::Tracker};
+use super::{error::JobError, steps::Crew, tracker::Tracker};
 use crate::{leader::Leader, placement::owners};
 
 /// The folder's number among those of an attempt: above every sweep's, below those of a model's steps.

@@ -8,7 +8,7 @@ use shoal_proto::v1::{
     RatingMetrics, RatingSums, ShardEvaluationSums,
 };
 
-use super::{JobError, sample::half_width};
+use super::{error::JobError, sample::half_width};
 
 /// The evaluation that all workers' sums give over a catalogue of `items`.
 pub(super) fn evaluation(done: Vec<ModelEvaluateDone>, items: u64) -> Result<Evaluation, JobError> {

@@ -3,7 +3,7 @@
 use shoal_common::import_report::rejections_in_a_line;
 use shoal_proto::v1::HeldOutReport;
 
-use super::JobError;
+use super::error::JobError;
 
 /// One report of all workers'. Each has read the whole file, and has the pairs of its own users.
 ///

@@ -16,7 +16,7 @@ use shoal_proto::v1::{
 };
 
 use super::{
-    JobError, commit,
+    error::JobError,
     lanes::share_out,
     shares::Shares,
     steps::{Crew, client, incomplete, refusal},
@@ -110,7 +110,7 @@ pub(super) async fn run(
     let objects = written.into_iter().flat_map(|written| written.objects).collect();
     tracker.begin("publishing", "publishing", (0.98, 1.0));
     publish(leader, &mut dataset, objects).await?;
-    commit(leader, &info.job_id, Update::DatasetPublished(dataset.clone())).await?;
+    leader.update_job(&info.job_id, Update::DatasetPublished(dataset.clone())).await?;
     record.info.get_or_insert_default().dataset = Some(dataset);
     Ok(())
 }

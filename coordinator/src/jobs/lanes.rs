@@ -2,7 +2,7 @@
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 
-use super::{JobError, shares::Shares};
+use super::{error::JobError, shares::Shares};
 
 /// Has every piece done, by as many lanes at once as `shares` has places. `work` does a piece in a lane, and notes
 /// in `shares` how far the lane is. `on_news` is handed each result as it comes; it is handed nothing when a lane has

@@ -11,7 +11,7 @@ use shoal_proto::v1::{
 };
 
 use super::{
-    JobError, commit,
+    error::JobError,
     lanes::share_out,
     shares::Shares,
     steps::{Crew, incomplete},
@@ -61,7 +61,7 @@ pub(super) async fn run(
     let parts = write(leader, &info, &crew, &dataset, whole, tracker).await?;
     tracker.begin("publishing", "closing the folder", (WRITTEN, 1.0));
     let listed = crew.on_first(leader, ListsFinish { parts }).await?;
-    commit(leader, &info.job_id, Update::ListsWritten(listed.clone())).await?;
+    leader.update_job(&info.job_id, Update::ListsWritten(listed.clone())).await?;
     record.info.get_or_insert_default().listed = Some(listed);
     Ok(())
 }

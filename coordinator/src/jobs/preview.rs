@@ -3,7 +3,7 @@
 use shoal_proto::v1::{ImportDatasetRequest, ImportReport, IngestParse, PreviewImportReply};
 
 use super::{
-    JobError,
+    error::JobError,
     import::{RangeDone, check_report, inspect, merge_reports},
 };
 use crate::leader::Leader;

@@ -12,7 +12,11 @@ use shoal_proto::v1::{
 };
 use tonic::{Code, Status, transport::Channel};
 
-use super::{JobError, shares::Shares, tracker::Tracker};
+use super::{
+    error::{JobError, with_causes},
+    shares::Shares,
+    tracker::Tracker,
+};
 use crate::leader::{Leader, LiveWorker};
 
 /// A worker says something at least once a second; after this much silence it counts as lost.
@@ -112,7 +116,7 @@ impl Crew {
 
 pub(super) fn client(leader: &Leader, worker: &LiveWorker) -> Result<WorkerJobsClient<Channel>, JobError> {
     let channel =
-        leader.channels.get(&worker.address).map_err(|error| JobError::Fatal(super::with_causes(&error)))?;
+        leader.channels.get(&worker.address).map_err(|error| JobError::Fatal(with_causes(&error)))?;
     Ok(WorkerJobsClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX))

@@ -16,11 +16,11 @@ use shoal_proto::v1::{
 use tokio::time::Instant;
 
 use super::{
-    JobError, commit,
     conventions::{confidence_name, preference_name, scaling_name, solver_name},
     cuts::cut_by_time,
+    error::JobError,
     evaluation::evaluation,
-    held_out, model, point_latest, remarks,
+    held_out, model, remarks,
     sample::after_a_sweep,
     steps::{self, Crew},
     sweeps::{add_work, metrics, metrics_json},
@@ -58,7 +58,7 @@ pub(super) async fn run(
     let request = info.training.clone().unwrap_or_default();
     if !info.model_version.is_empty() {
         // Published by an attempt whose leader was lost before it could say so.
-        point_latest(leader, model_of(&request), &info.model_version).await;
+        model::point_latest(leader, model_of(&request), &info.model_version).await;
         return Ok(());
     }
     let state = leader.raft.view().borrow().clone();
@@ -96,8 +96,8 @@ pub(super) async fn run(
         training.sweep(record, sweep, tracker).await?;
     }
     let version = training.publish(record, tracker).await?;
-    commit(leader, &info.job_id, Update::VersionPublished(version.clone())).await?;
-    point_latest(leader, MODEL, &version.name).await;
+    leader.update_job(&info.job_id, Update::VersionPublished(version.clone())).await?;
+    model::point_latest(leader, MODEL, &version.name).await;
     record.info.get_or_insert_default().model_version = version.name;
     Ok(())
 }
@@ -272,7 +272,7 @@ impl Training<'_> {
             metrics: Some(metrics),
             phase_seconds: tracker.phase_seconds(),
         };
-        commit(self.leader, &info.job_id, Update::SweepCommitted(committed)).await?;
+        self.leader.update_job(&info.job_id, Update::SweepCommitted(committed)).await?;
         tracker.milestone();
         info.committed_sweeps = sweep;
         info.sweeps.push(metrics);

@@ -5,7 +5,7 @@ use shoal_proto::v1::{
     PromoteStart, ServedModel, ShardReplicas, Side, metadata_command::Command,
 };
 
-use super::Leader;
+use super::handle::Leader;
 use crate::{placement::place, state::ClusterState};
 
 impl Leader {

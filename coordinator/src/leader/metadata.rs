@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use shoal_proto::v1::{LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeRole};
 
-use super::{Leader, Members};
+use super::{handle::Leader, members::Members};
 use crate::state::ClusterState;
 
 /// Makes metadata known when it differs from the last; the revision grows each time.

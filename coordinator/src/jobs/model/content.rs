@@ -7,7 +7,7 @@ use shoal_proto::v1::{
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run};
-use crate::jobs::{JobError, remarks, tracker::Tracker, training::Validation};
+use crate::jobs::{error::JobError, remarks, tracker::Tracker, training::Validation};
 
 /// Pairs of cosine 1 and no effect that the slope starts with, so that little evidence moves it little.
 const SLOPE_PRIOR_PAIRS: f64 = 10.0;

@@ -19,7 +19,8 @@ use shoal_proto::v1::{
 
 use super::{Made, PREPARE_STEPS, Prepared, Run, content, item_cf};
 use crate::jobs::{
-    JobError, remarks,
+    error::JobError,
+    remarks,
     tracker::Tracker,
     training::{InnerTraining, Validation, train_inner},
 };

@@ -6,7 +6,7 @@ use shoal_proto::v1::{
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run};
-use crate::jobs::{JobError, tracker::Tracker, training::Validation};
+use crate::jobs::{error::JobError, tracker::Tracker, training::Validation};
 
 /// What the steps of [`neighbours`] weigh.
 pub(super) const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 12.0, 1.0];

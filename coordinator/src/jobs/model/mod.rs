@@ -25,7 +25,7 @@ use shoal_proto::v1::{
 };
 
 use super::{
-    JobError, cuts::cut_by_time, evaluation::evaluation, held_out, sample::at_the_end, steps::Crew,
+    cuts::cut_by_time, error::JobError, evaluation::evaluation, held_out, sample::at_the_end, steps::Crew,
     tracker::Tracker, training::Validation,
 };
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
 
 use publish::publish;
 
-pub(super) use publish::{MODEL_INFO_FILE, folder_of, model_info, name_of};
+pub(super) use publish::{MODEL_INFO_FILE, folder_of, model_info, name_of, point_latest};
 pub(super) use validate::check_model;
 
 pub use same::same_training;

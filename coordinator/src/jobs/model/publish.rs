@@ -15,7 +15,12 @@ use shoal_proto::v1::{
 
 use super::{Made, Run};
 use crate::{
-    jobs::{JobError, commit, point_latest, remarks, tracker::Tracker},
+    jobs::{
+        error::{JobError, with_causes},
+        remarks,
+        tracker::Tracker,
+    },
+    leader::Leader,
     state::{model_of, stamp_of, version_name},
 };
 
@@ -78,10 +83,18 @@ pub(in crate::jobs) async fn publish(
         objects.push(ObjectEntry { path: name.to_owned(), ..entry });
     }
     version.manifest_checksum = Manifest::new("model", objects).write(store, &version.path).await?;
-    commit(run.leader, &info.job_id, Update::VersionPublished(version.clone())).await?;
+    run.leader.update_job(&info.job_id, Update::VersionPublished(version.clone())).await?;
     point_latest(run.leader, &version.model, &version.name).await;
     record.info.get_or_insert_default().model_version = version.name;
     Ok(())
+}
+
+/// The link is for people who look into the store: a version without it is as good.
+pub(in crate::jobs) async fn point_latest(leader: &Leader, model: &str, version: &str) {
+    let link = format!("models/{model}/model_latest");
+    if let Err(error) = leader.store.point_latest(&link, version).await {
+        tracing::warn!(link, error = with_causes(&error), "the link was not set");
+    }
 }
 
 fn metadata(version: &ModelVersion, dataset: &DatasetInfo, workers: usize) -> Value {

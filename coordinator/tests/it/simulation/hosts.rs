@@ -9,7 +9,7 @@ use shoal_common::{
     store::Store,
 };
 use shoal_coordinator::{
-    leader::{Leader, LeaderConfig},
+    leader::{self, Leader, LeaderConfig},
     raft::{self, LocalDisk, RaftConfig},
     service::CoordinatorService,
     state::Metadata,
@@ -74,7 +74,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
     };
     let store = Store::open(&folder.join("store").display().to_string())?;
     let leader = Leader::new(settings, handle.clone(), store, net::channels(), Arc::new(SimulatedClock));
-    shutdown.spawn("leader", leader.clone().run(shutdown.clone()));
+    shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));
     shutdown.spawn("trace", async move {
         let (mut leadership, states) = (handle.leadership(), handle.view());
         while leadership.changed().await.is_ok() {

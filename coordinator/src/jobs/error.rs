@@ -1,0 +1,72 @@
+//! Why an attempt at a job ended without its result.
+
+use shoal_common::{job_steps::WrongAnswer, store::StoreError};
+
+use crate::{leader::CommandError, raft::ProposeError};
+
+/// Why an attempt ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    /// Another attempt may succeed: a worker or the store was out of reach.
+    #[error("{0}")]
+    Transient(String),
+    /// A worker has answered something else than it was asked. Another attempt may find a worker that does not.
+    #[error("worker '{worker}' {wrong}")]
+    WrongAnswer {
+        /// Its name.
+        worker: String,
+        /// What was asked and answered.
+        wrong: WrongAnswer,
+    },
+    /// Another attempt would fail alike.
+    #[error("{0}")]
+    Fatal(String),
+    /// Everything is held out. Another attempt would fail alike.
+    #[error("no rating is left to train on; hold out fewer")]
+    NothingToTrainOn,
+    /// Another coordinator leads now, and goes on.
+    #[error("leadership was lost")]
+    LeadershipLost,
+    /// Somebody asked for it.
+    #[error("the job was cancelled")]
+    Cancelled,
+}
+
+impl JobError {
+    /// Whether another attempt may succeed.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Transient(_) | Self::WrongAnswer { .. })
+    }
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Access { .. } => Self::Transient(with_causes(&error)),
+            _ => Self::Fatal(with_causes(&error)),
+        }
+    }
+}
+
+impl From<CommandError> for JobError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused { reason, .. } => Self::Fatal(reason),
+            CommandError::Raft(ProposeError::Busy) => Self::Transient(error.to_string()),
+            CommandError::Raft(ProposeError::TooLarge { .. }) => Self::Fatal(error.to_string()),
+            CommandError::Raft(_) => Self::LeadershipLost,
+        }
+    }
+}
+
+/// An error and what caused it, as one sentence.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,145 @@
+//! What the leader's parts, the jobs and the services share: the replicated state and how to change it, the members, the
+//! store, and the channels to workers.
+
+use std::{sync::Arc, time::Duration};
+
+use prost::Message as _;
+use shoal_common::{clock::Clock, rpc::Channels, store::Store};
+use shoal_proto::v1::{
+    CommandReply, Metadata, MetadataCommand, RefusalKind, UpdateJob, metadata_command::Command,
+    update_job::Update,
+};
+use tokio::{sync::watch, time::Instant};
+
+use super::{members::Members, progress::Progress};
+use crate::{
+    raft::{ProposeError, RaftHandle},
+    state::ClusterState,
+};
+
+/// How long a command may take to be agreed on.
+pub const COMMAND_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A command that was not carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommandError {
+    /// The state refuses it.
+    #[error("{reason}")]
+    Refused {
+        /// Of what kind.
+        kind: RefusalKind,
+        /// A sentence for people.
+        reason: String,
+    },
+    /// It was not agreed on.
+    #[error(transparent)]
+    Raft(#[from] ProposeError),
+}
+
+/// Settings of the leader's work.
+#[derive(Debug, Clone)]
+pub struct LeaderConfig {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// This member's number.
+    pub raft_id: u64,
+    /// A node that has not been heard of for this long is down.
+    pub lease: Duration,
+    /// A node that has been down for this long has its shards served by others.
+    pub replace_after: Duration,
+    /// Workers that serve each shard.
+    pub replicas: u32,
+}
+
+/// What the leader's parts and the services share. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Leader {
+    /// Settings.
+    pub config: LeaderConfig,
+    /// The replicated state.
+    pub raft: RaftHandle<ClusterState>,
+    /// Who has been heard of.
+    pub members: Arc<Members>,
+    /// Where data sets and models are.
+    pub store: Store,
+    /// To workers.
+    pub channels: Channels,
+    /// For time stamps.
+    pub clock: Arc<dyn Clock>,
+    /// How far running jobs are.
+    pub progress: Progress,
+    pub(super) metadata: watch::Sender<Arc<Metadata>>,
+}
+
+impl Leader {
+    /// Nothing heard of yet.
+    #[must_use]
+    pub fn new(
+        config: LeaderConfig,
+        raft: RaftHandle<ClusterState>,
+        store: Store,
+        channels: Channels,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let metadata = watch::Sender::new(Arc::new(Metadata::default()));
+        Self {
+            config,
+            raft,
+            members: Arc::default(),
+            store,
+            channels,
+            clock,
+            progress: Progress::default(),
+            metadata,
+        }
+    }
+
+    /// What is served where; changes when any of it does.
+    #[must_use]
+    pub fn metadata(&self) -> watch::Receiver<Arc<Metadata>> {
+        self.metadata.subscribe()
+    }
+
+    /// This member's number.
+    #[must_use]
+    pub fn raft_id(&self) -> u64 {
+        self.config.raft_id
+    }
+
+    /// Proposes a command and waits until it is agreed on.
+    ///
+    /// # Errors
+    /// When the state refuses it, or it was not agreed on in time.
+    pub async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
+        self.command_once(String::new(), command).await
+    }
+
+    /// As [`Leader::command`], but a command that comes again with the same request id is answered as the
+    /// first time and changes nothing.
+    ///
+    /// # Errors
+    /// When the state refuses it, or it was not agreed on in time.
+    pub async fn command_once(
+        &self,
+        request_id: String,
+        command: Command,
+    ) -> Result<CommandReply, CommandError> {
+        let bytes = MetadataCommand { command: Some(command), request_id }.encode_to_vec();
+        let reply = self.raft.propose(bytes.into(), Instant::now() + COMMAND_PATIENCE).await?;
+        // A reply is made by this very release.
+        let reply = CommandReply::decode(reply).unwrap_or_default();
+        match reply.refusal() {
+            RefusalKind::Unspecified => Ok(reply),
+            kind => Err(CommandError::Refused { kind, reason: reply.reason }),
+        }
+    }
+    /// Proposes a change of a job, and waits until it is agreed on.
+    ///
+    /// # Errors
+    /// When the state refuses it, or it was not agreed on in time.
+    pub async fn update_job(&self, job_id: &str, update: Update) -> Result<(), CommandError> {
+        let update = UpdateJob { job_id: job_id.to_owned(), update: Some(update) };
+        self.command(Command::UpdateJob(update)).await?;
+        Ok(())
+    }
+}
