@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::future::join_all;
 use shoal_common::rpc::shortened;
 use shoal_proto::v1::{
-    AttemptStarted, JobCleaned, JobFinished, JobInfo, JobKind, JobRecord, JobState, UpdateJob,
+    AttemptStarted, JobCleaned, JobFinished, JobInfo, JobKind, JobState, UpdateJob,
     metadata_command::Command, update_job::Update,
 };
 use tokio::time::Instant;
@@ -18,7 +18,10 @@ use super::{
     tracker::Tracker,
     training,
 };
-use crate::leader::{Leader, LiveWorker};
+use crate::{
+    leader::{Leader, LiveWorker},
+    state::Job,
+};
 
 /// Attempts that may fail one after the other without anything durable having come of them.
 const FRUITLESS_ATTEMPTS_MAX: u32 = 5;
@@ -27,19 +30,18 @@ const FRUITLESS_ATTEMPTS_MAX: u32 = 5;
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a job to its end, from wherever the record says it is.
-pub(super) async fn run(leader: Leader, record: JobRecord, cancel: CancellationToken) {
-    let info = record.info.clone().unwrap_or_default();
-    let mut tracker = Tracker::new(leader.progress.clone(), &info);
-    let mut record = record;
+pub(super) async fn run(leader: Leader, mut job: Job, cancel: CancellationToken) {
+    let job_id = job.info.job_id.clone();
+    let mut tracker = Tracker::new(leader.progress.clone(), &job.info);
     let mut fruitless = 0;
     let mut failed_at = None;
     let outcome = loop {
         let milestones = tracker.milestones();
-        let outcome = attempt(&leader, &mut record, &mut tracker, failed_at, &cancel).await;
+        let outcome = attempt(&leader, &mut job, &mut tracker, failed_at, &cancel).await;
         fruitless = if tracker.milestones() > milestones { 0 } else { fruitless + 1 };
         match outcome {
             Err(error) if error.may_pass() && fruitless < FRUITLESS_ATTEMPTS_MAX => {
-                tracing::warn!(job = info.job_id, %error, "the attempt failed, another follows");
+                tracing::warn!(job = job_id, %error, "the attempt failed, another follows");
                 failed_at = Some(Instant::now());
             }
             other => break other,
@@ -49,24 +51,23 @@ pub(super) async fn run(leader: Leader, record: JobRecord, cancel: CancellationT
         Ok(()) => (JobState::Succeeded, String::new()),
         Err(JobError::Cancelled) => (JobState::Cancelled, String::new()),
         Err(JobError::LeadershipLost) => return,
-        Err(error) if error.may_pass() => (
-            JobState::Failed,
-            format!("{FRUITLESS_ATTEMPTS_MAX} attempts failed, the last because: {error}"),
-        ),
+        Err(error) if error.may_pass() => {
+            (JobState::Failed, format!("{FRUITLESS_ATTEMPTS_MAX} attempts failed, the last because: {error}"))
+        }
         Err(error) => (JobState::Failed, error.to_string()),
     };
-    tracing::info!(job = info.job_id, ?state, error, "the job is over");
+    tracing::info!(job = job_id, ?state, error, "the job is over");
     let now = leader.clock.now_unix_ms();
-    let command = finished(&info.job_id, state, &error, now, tracker.finish());
+    let command = finished(&job_id, state, &error, now, tracker.finish());
     if let Err(error) = leader.command(command).await {
         // The job stays open: whoever leads next finds what was published and ends it.
-        tracing::warn!(job = info.job_id, %error, "the job's end was not recorded");
+        tracing::warn!(job = job_id, %error, "the job's end was not recorded");
         return;
     }
     // As it is agreed on: a version may have been published in the moment in which the job was cancelled.
-    let agreed = leader.raft.view().borrow().jobs.get(&info.job_id).cloned();
-    if let Some(record) = agreed {
-        clean_up(leader, record).await;
+    let agreed = leader.raft.view().borrow().jobs.get(&job_id).cloned();
+    if let Some(job) = agreed {
+        clean_up(leader, job).await;
     }
 }
 
@@ -90,7 +91,7 @@ fn finished(
 /// One attempt: committed first, so that workers refuse whatever an older one still sends.
 async fn attempt(
     leader: &Leader,
-    record: &mut JobRecord,
+    job: &mut Job,
     tracker: &mut Tracker,
     failed_at: Option<Instant>,
     cancel: &CancellationToken,
@@ -101,16 +102,16 @@ async fn attempt(
             tokio::time::sleep(ATTEMPT_PAUSE).await;
         }
         let workers = wait_for_workers(leader, failed_at).await;
-        let info = record.info.get_or_insert_default();
+        let info = &mut job.info;
         let attempt = info.attempt + 1;
         let started = AttemptStarted { attempt, phase_seconds: tracker.phase_seconds() };
         leader.update_job(&info.job_id, Update::AttemptStarted(started)).await?;
         info.attempt = attempt;
         match info.kind() {
             // On the heap: what waits in one of them is too much for a thread's stack.
-            JobKind::Import => Box::pin(import::run(leader, record, &workers, tracker)).await,
-            JobKind::Lists => Box::pin(lists::run(leader, record, &workers, tracker)).await,
-            _ => Box::pin(training::run(leader, record, &workers, tracker)).await,
+            JobKind::Import => Box::pin(import::run(leader, job, &workers, tracker)).await,
+            JobKind::Lists => Box::pin(lists::run(leader, job, &workers, tracker)).await,
+            _ => Box::pin(training::run(leader, job, &workers, tracker)).await,
         }
     };
     tokio::select! {
@@ -144,9 +145,9 @@ fn unpublished_folder(info: &JobInfo) -> Option<String> {
 }
 
 /// Frees what workers hold of a job that has ended, deletes what only it needed, and says that it is over.
-pub(super) async fn clean_up(leader: Leader, record: JobRecord) {
-    let info = record.info.unwrap_or_default();
-    let succeeded = record.outcome.is_some_and(|outcome| outcome.state() == JobState::Succeeded);
+pub(super) async fn clean_up(leader: Leader, job: Job) {
+    let Job { info, outcome, .. } = job;
+    let succeeded = outcome.is_some_and(|outcome| outcome.state() == JobState::Succeeded);
     let parts = model::PARTS.iter().map(|part| model::part_id(&info.job_id, part));
     let parts = parts.filter(|_| info.training.is_some());
     let held: Vec<String> = std::iter::once(info.job_id.clone()).chain(parts).collect();

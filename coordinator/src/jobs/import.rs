@@ -11,8 +11,8 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     DatasetInfo, DatasetSource, FileContent, FileLook, ImportReport, IngestBegin, IngestBuild, IngestParse,
-    IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, JobRecord, ObjectEntry, ShardStats,
-    SourceFile, SourceFormat, update_job::Update,
+    IngestSort, InspectSourceReply, InspectSourceRequest, JobInfo, ObjectEntry, ShardStats, SourceFile,
+    SourceFormat, update_job::Update,
 };
 
 use super::{
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     leader::{Leader, LiveWorker},
     placement::even_owners,
-    state::stamp_of,
+    state::{Job, stamp_of},
 };
 
 const SHARDS_DEFAULT: u32 = 16;
@@ -41,11 +41,11 @@ fn lanes_of(worker: &LiveWorker) -> usize {
 
 pub(super) async fn run(
     leader: &Leader,
-    record: &mut JobRecord,
+    job: &mut Job,
     workers: &[LiveWorker],
     tracker: &mut Tracker,
 ) -> Result<(), JobError> {
-    let info = record.info.clone().unwrap_or_default();
+    let info = job.info.clone();
     if info.dataset.is_some() {
         // Published by an attempt whose leader was lost before it could say so.
         return Ok(());
@@ -111,7 +111,7 @@ pub(super) async fn run(
     tracker.begin("publishing", "publishing", (0.98, 1.0));
     publish(leader, &mut dataset, objects).await?;
     leader.update_job(&info.job_id, Update::DatasetPublished(dataset.clone())).await?;
-    record.info.get_or_insert_default().dataset = Some(dataset);
+    job.info.dataset = Some(dataset);
     Ok(())
 }
 

@@ -6,8 +6,8 @@
 use prost::Message as _;
 use shoal_common::store::join;
 use shoal_proto::v1::{
-    DatasetInfo, JobInfo, JobRecord, ListsBegin, ListsClaim, ListsDiscard, ListsFinish, ListsPart,
-    ListsWrite, update_job::Update,
+    DatasetInfo, JobInfo, ListsBegin, ListsClaim, ListsDiscard, ListsFinish, ListsPart, ListsWrite,
+    update_job::Update,
 };
 
 use super::{
@@ -17,7 +17,10 @@ use super::{
     steps::{Crew, incomplete},
     tracker::Tracker,
 };
-use crate::leader::{Leader, LiveWorker};
+use crate::{
+    leader::{Leader, LiveWorker},
+    state::Job,
+};
 
 /// User shards that a worker has under way: one is written while another is ranked for.
 const LANES: usize = 2;
@@ -28,11 +31,11 @@ const WRITTEN: f64 = 0.98;
 
 pub(super) async fn run(
     leader: &Leader,
-    record: &mut JobRecord,
+    job: &mut Job,
     workers: &[LiveWorker],
     tracker: &mut Tracker,
 ) -> Result<(), JobError> {
-    let info = record.info.clone().unwrap_or_default();
+    let info = job.info.clone();
     if info.listed.is_some() {
         // Written by an attempt whose leader was lost before it could say so.
         return Ok(());
@@ -62,7 +65,7 @@ pub(super) async fn run(
     tracker.begin("publishing", "closing the folder", (WRITTEN, 1.0));
     let listed = crew.on_first(leader, ListsFinish { parts }).await?;
     leader.update_job(&info.job_id, Update::ListsWritten(listed.clone())).await?;
-    record.info.get_or_insert_default().listed = Some(listed);
+    job.info.listed = Some(listed);
     Ok(())
 }
 

@@ -30,8 +30,8 @@ mod training;
 mod validate;
 mod validate_lists;
 
-pub(crate) use error::JobError;
 pub use conventions::settle;
+pub(crate) use error::JobError;
 pub use model::same_training;
 pub(crate) use preview::preview;
 pub use validate::{validate_import, validate_training};

@@ -8,10 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::attempts::{clean_up, run};
-use crate::{
-    leader::Leader,
-    state::{ClusterState, is_over},
-};
+use crate::{leader::Leader, state::ClusterState};
 
 /// A job that a task works at.
 struct Running {
@@ -47,7 +44,7 @@ impl Runner {
     /// Starts what should run, cancels what should not, and has what is over cleaned up.
     pub(crate) fn reconcile(&mut self, state: &ClusterState, shutdown: &Shutdown) {
         for job in state.jobs_by_age() {
-            let Some(info) = &job.info else { continue };
+            let info = &job.info;
             if let Some(running) = self.running.get(&info.job_id) {
                 if job.cancel_requested {
                     running.cancel.cancel();
@@ -56,7 +53,7 @@ impl Runner {
             }
             let (leader, job, cancel) = (self.leader.clone(), job.clone(), CancellationToken::new());
             let (job_id, kind) = (info.job_id.clone(), info.kind());
-            if is_over(&job) {
+            if job.is_over() {
                 continue;
             }
             if job.outcome.is_some() {

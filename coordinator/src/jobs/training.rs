@@ -9,7 +9,7 @@ use shoal_common::{
     store::{METADATA_FILE, Manifest, checkpoint_path, join},
 };
 use shoal_proto::v1::{
-    AlsParameters, DatasetInfo, Evaluation, ExchangeFormat, HeldOutReport, JobInfo, JobRecord, ModelFolder,
+    AlsParameters, DatasetInfo, Evaluation, ExchangeFormat, HeldOutReport, JobInfo, ModelFolder,
     ModelVersion, ObjectEntry, ObjectiveChoice, Side, SweepCommitted, SweepMetrics, SweepOrder, SweepWork,
     TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite, update_job::Update,
 };
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     leader::{Leader, LiveWorker},
     placement::owners,
-    state::model_of,
+    state::{Job, model_of},
 };
 
 /// The kind of model, which is also its folder.
@@ -50,11 +50,11 @@ const PREPARE_STEPS: [f64; 3] = [4.0, 1.0, 1.0];
 
 pub(super) async fn run(
     leader: &Leader,
-    record: &mut JobRecord,
+    job: &mut Job,
     workers: &[LiveWorker],
     tracker: &mut Tracker,
 ) -> Result<(), JobError> {
-    let info = record.info.clone().unwrap_or_default();
+    let info = job.info.clone();
     let request = info.training.clone().unwrap_or_default();
     if !info.model_version.is_empty() {
         // Published by an attempt whose leader was lost before it could say so.
@@ -66,7 +66,7 @@ pub(super) async fn run(
     let dataset =
         dataset.ok_or_else(|| JobError::Fatal(format!("data set '{}' is gone", request.dataset_name)))?;
     if request.model.is_some() {
-        return Box::pin(model::run(leader, record, dataset, workers, tracker)).await;
+        return Box::pin(model::run(leader, job, dataset, workers, tracker)).await;
     }
     let parameters = request.parameters.clone().unwrap_or_default();
     let crew = Crew { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
@@ -89,16 +89,15 @@ pub(super) async fn run(
         kernel: String::new(),
         held_out: None,
     };
-    let committed = record.info.as_ref().map_or(0, |info| info.committed_sweeps);
-    training.prepare(&record.checkpoint_path, committed, tracker).await?;
-    let first = record.info.as_ref().map_or(0, |info| info.committed_sweeps) + 1;
-    for sweep in first..=training.parameters.sweeps {
-        training.sweep(record, sweep, tracker).await?;
+    let committed = job.info.committed_sweeps;
+    training.prepare(&job.checkpoint_path, committed, tracker).await?;
+    for sweep in committed + 1..=training.parameters.sweeps {
+        training.sweep(job, sweep, tracker).await?;
     }
-    let version = training.publish(record, tracker).await?;
+    let version = training.publish(job, tracker).await?;
     leader.update_job(&info.job_id, Update::VersionPublished(version.clone())).await?;
     model::point_latest(leader, MODEL, &version.name).await;
-    record.info.get_or_insert_default().model_version = version.name;
+    job.info.model_version = version.name;
     Ok(())
 }
 
@@ -234,7 +233,7 @@ impl Training<'_> {
     }
 
     /// Both half-steps of a sweep, and its checkpoint where one is due. The last sweep's is measured as the version.
-    async fn sweep(&self, record: &mut JobRecord, sweep: u32, tracker: &mut Tracker) -> Result<(), JobError> {
+    async fn sweep(&self, job: &mut Job, sweep: u32, tracker: &mut Tracker) -> Result<(), JobError> {
         let started = Instant::now();
         let sweeps = self.parameters.sweeps;
         let mut work = SweepWork::default();
@@ -255,7 +254,7 @@ impl Training<'_> {
         }
         let seconds = started.elapsed().as_secs_f64();
         tracker.begin("checkpoints", &format!("sweep {sweep} of {sweeps}: checkpoint"), (second, third));
-        let info = record.info.get_or_insert_default();
+        let info = &mut job.info;
         let path = checkpoint_path(&info.job_id, info.attempt, sweep);
         let objects = self.write(&path, sweep, tracker).await?;
         Manifest::new("checkpoint", objects).write(&self.leader.store, &path).await?;
@@ -276,7 +275,7 @@ impl Training<'_> {
         tracker.milestone();
         info.committed_sweeps = sweep;
         info.sweeps.push(metrics);
-        let superseded = std::mem::replace(&mut record.checkpoint_path, path);
+        let superseded = std::mem::replace(&mut job.checkpoint_path, path);
         if !superseded.is_empty() {
             self.leader.store.delete_folder(&superseded).await?;
         }
@@ -309,7 +308,7 @@ impl Training<'_> {
     /// Measures the last checkpoint as every model is measured, and as a sweep is.
     async fn measure(
         &self,
-        record: &JobRecord,
+        job: &Job,
         tracker: &mut Tracker,
     ) -> Result<(Evaluation, SweepMetrics), JobError> {
         tracker.begin("evaluating", "evaluating", (WRITTEN, MEASURED));
@@ -324,7 +323,7 @@ impl Training<'_> {
         steps::release(self.leader, &self.crew.job_id).await;
         let folder = ModelFolder {
             model: MODEL.to_owned(),
-            path: record.checkpoint_path.clone(),
+            path: job.checkpoint_path.clone(),
             rating_mean: self.served_mean(),
             als: Some(parameters.clone()),
             ..ModelFolder::default()
@@ -337,12 +336,12 @@ impl Training<'_> {
     }
 
     /// The version's folder: factors, the files for people, the manifest last.
-    async fn publish(&self, record: &JobRecord, tracker: &mut Tracker) -> Result<ModelVersion, JobError> {
-        let mut info = record.info.clone().unwrap_or_default();
+    async fn publish(&self, job: &Job, tracker: &mut Tracker) -> Result<ModelVersion, JobError> {
+        let mut info = job.info.clone();
         tracker.begin("publishing", "writing the factors", (SWEEPS_SPAN.1, WRITTEN));
         let path = model::folder_of(&info);
         let mut objects = self.write(&path, self.parameters.sweeps, tracker).await?;
-        let (evaluation, measured) = self.measure(record, tracker).await?;
+        let (evaluation, measured) = self.measure(job, tracker).await?;
         if let Some(last) = info.sweeps.last_mut() {
             (last.rating, last.ranking) = (measured.rating, measured.ranking);
         }

@@ -155,7 +155,7 @@ fn dataset_of<'a>(state: &'a ClusterState, version: &ModelVersion) -> Option<&'a
 
 /// Trainings that have made a version and were to promote it.
 fn pending_promotions(state: &ClusterState) -> Vec<Command> {
-    let pending = state.jobs.values().filter(|job| job.promote_pending).filter_map(|job| job.info.as_ref());
+    let pending = state.jobs.values().filter(|job| job.promote_pending).map(|job| &job.info);
     let made = pending.filter(|info| state.versions.contains_key(&info.model_version));
     made.map(|info| {
         let version = info.model_version.clone();

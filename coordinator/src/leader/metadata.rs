@@ -87,10 +87,11 @@ fn build(members: &Members, state: &ClusterState) -> Metadata {
 mod tests {
     use prost::Message as _;
     use shoal_proto::v1::{
-        DatasetInfo, HybridModel, HybridSource, JobInfo, JobRecord, Placement, ServedModel, ShardStats,
+        DatasetInfo, HybridModel, HybridSource, JobInfo, Placement, ServedModel, ShardStats,
     };
 
     use super::*;
+    use crate::state::Job;
 
     /// A live hybrid of the first three versions, and as many versions, data sets and jobs as wanted besides.
     fn state(records: usize) -> ClusterState {
@@ -114,7 +115,7 @@ mod tests {
             state.placements.insert(key, Placement::default());
             let job_id = format!("job-{number:06}");
             let info = JobInfo { job_id: job_id.clone(), ..JobInfo::default() };
-            state.jobs.insert(job_id, JobRecord { info: Some(info), ..JobRecord::default() });
+            state.jobs.insert(job_id, Job { info, ..Job::default() });
             state.versions.insert(version.name.clone(), version);
         }
         let blend = ModelVersion {

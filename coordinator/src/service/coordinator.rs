@@ -10,12 +10,12 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateJob,
-    HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRecord, JobRequest,
-    ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
-    ListModelsRequest, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRecord, PreviewImportReply,
-    PromoteReply, PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest,
-    RegisterVersion, RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest,
-    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
+    HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRequest, ListDatasetsReply,
+    ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply, ListModelsRequest, Metadata,
+    ModelVersion, NodeHealth, NodeInfo, NodeRecord, PreviewImportReply, PromoteReply, PromoteRequest,
+    PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RegisterVersion, RollbackLive,
+    RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest, WatchMetadataRequest,
+    coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -25,7 +25,7 @@ use crate::{
     jobs::{JobError, preview, same_training, settle, settle_lists, validate_import, validate_training},
     leader::{CommandError, Leader},
     raft::{ProposeError, ReadError},
-    state::{ClusterState, is_over},
+    state::ClusterState,
 };
 
 /// How long a read waits for a quorum.
@@ -85,7 +85,7 @@ impl CoordinatorService {
     }
 
     fn job_of(&self, state: &ClusterState, job_id: &str) -> Result<JobInfo, Status> {
-        let job = state.jobs.get(job_id).and_then(|job| job.info.clone());
+        let job = state.jobs.get(job_id).map(|job| job.info.clone());
         let job = job.ok_or_else(|| {
             Status::not_found(format!("there is no job '{job_id}'; `shoal jobs list` shows those there are"))
         })?;
@@ -338,7 +338,7 @@ impl Coordinator for CoordinatorService {
 
     async fn list_jobs(&self, _: Request<ListJobsRequest>) -> Result<Response<ListJobsReply>, Status> {
         let state = self.read().await?;
-        let jobs = state.jobs_by_age().into_iter().filter_map(|job| job.info.clone());
+        let jobs = state.jobs_by_age().into_iter().map(|job| job.info.clone());
         Ok(Response::new(ListJobsReply { jobs: jobs.map(|job| self.leader.progress.fill(job)).collect() }))
     }
 
@@ -368,9 +368,9 @@ impl Coordinator for CoordinatorService {
                     }
                     let state = Arc::clone(&states.borrow_and_update());
                     reports.borrow_and_update();
-                    let record: JobRecord = state.jobs.get(&job_id).cloned()?;
-                    let over = is_over(&record);
-                    let info = service.leader.progress.fill(record.info.unwrap_or_default());
+                    let job = state.jobs.get(&job_id)?;
+                    let over = job.is_over();
+                    let info = service.leader.progress.fill(job.info.clone());
                     if last.as_ref() != Some(&info) {
                         last = Some(info.clone());
                         return Some((Ok(info), (service, states, reports, last, over)));

@@ -7,7 +7,7 @@ use shoal_proto::v1::{
     SweepCommitted, UpdateJob, VersionState, metadata_command::Command, update_job::Update,
 };
 
-use super::{ANSWERS_KEPT, ClusterState, history::spent, is_over, refused, replicas_are_distinct};
+use super::{ANSWERS_KEPT, ClusterState, Job, history::spent, refused, replicas_are_distinct};
 
 impl ClusterState {
     /// Applies one command, unless it is one that was applied before: then its answer is given again.
@@ -80,10 +80,10 @@ impl ClusterState {
         if let Some(Update::Cleaned(JobCleaned {})) = update.update {
             return self.end_job(&update.job_id);
         }
-        if is_over(job) || job.outcome.is_some() {
+        if job.is_over() || job.outcome.is_some() {
             return refused(RefusalKind::Precondition, format!("job '{}' is over", update.job_id));
         }
-        let info = job.info.get_or_insert_default();
+        let info = &mut job.info;
         match update.update {
             None | Some(Update::Cleaned(JobCleaned {})) => CommandReply::default(),
             Some(Update::AttemptStarted(AttemptStarted { attempt, phase_seconds })) => {
@@ -130,7 +130,7 @@ impl ClusterState {
         else {
             return refused(RefusalKind::Precondition, format!("job '{job_id}' has not come to its end"));
         };
-        let info = job.info.get_or_insert_default();
+        let info = &mut job.info;
         info.set_state(outcome.state());
         info.error = outcome.error;
         info.finished_unix_ms = outcome.finished_unix_ms;
@@ -141,7 +141,7 @@ impl ClusterState {
         info.progress = if info.state() == JobState::Succeeded { 1.0 } else { info.progress };
         info.phase.clear();
         job.checkpoint_path.clear();
-        job.record_bytes = job.encoded_len() as u64;
+        job.record_bytes = JobRecord::from(job.clone()).encoded_len() as u64;
         self.forget_old_jobs();
         CommandReply::default()
     }
@@ -151,7 +151,7 @@ impl ClusterState {
         if key.0.is_empty() || key.1.is_empty() {
             return refused(RefusalKind::Invalid, "a data set needs a name and a version".to_owned());
         }
-        let info = self.jobs.get_mut(job_id).map(|job| job.info.get_or_insert_default());
+        let info = self.jobs.get_mut(job_id).map(|job| &mut job.info);
         let own = info.as_ref().and_then(|info| info.dataset.as_ref());
         if self.datasets.contains_key(&key)
             && own.is_none_or(|own| (&own.name, &own.version) != (&key.0, &key.1))
@@ -176,7 +176,7 @@ impl ClusterState {
             let name = &version.dataset_name;
             return refused(RefusalKind::NotFound, format!("there is no data set '{name}' for the version"));
         }
-        let info = self.jobs.get_mut(job_id).map(|job| job.info.get_or_insert_default());
+        let info = self.jobs.get_mut(job_id).map(|job| &mut job.info);
         if let Some(known) = self.versions.get(&version.name) {
             if info.is_none_or(|info| info.model_version != version.name) {
                 let name = &known.name;
@@ -241,7 +241,7 @@ impl ClusterState {
                 RefusalKind::NotFound,
                 format!("there is no job '{job_id}'; `shoal jobs list` shows those there are"),
             ),
-            Some(job) if is_over(job) || job.outcome.is_some() => {
+            Some(job) if job.is_over() || job.outcome.is_some() => {
                 refused(RefusalKind::Precondition, format!("job '{job_id}' is over"))
             }
             Some(job) => {
@@ -271,7 +271,7 @@ impl ClusterState {
             Some(known) => known.model.clone(),
         };
         for job in self.jobs.values_mut() {
-            if job.info.as_ref().is_some_and(|info| info.model_version == version) {
+            if job.info.model_version == version {
                 job.promote_pending = false;
             }
         }
@@ -350,14 +350,14 @@ impl ClusterState {
 }
 
 /// It is agreed how the job ends: from now on nothing more comes of it. It is over once it is cleaned up.
-fn finish(job: &mut JobRecord, finished: JobFinished) -> CommandReply {
+fn finish(job: &mut Job, finished: JobFinished) -> CommandReply {
     if !matches!(finished.state(), JobState::Succeeded | JobState::Failed | JobState::Cancelled) {
         return refused(RefusalKind::Invalid, "a job ends as succeeded, failed or cancelled".to_owned());
     }
     if finished.state() != JobState::Succeeded {
         job.promote_pending = false;
     }
-    "cleaning up".clone_into(&mut job.info.get_or_insert_default().phase);
+    "cleaning up".clone_into(&mut job.info.phase);
     job.outcome = Some(finished);
     CommandReply::default()
 }

@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use shoal_common::clock::{UtcTime, stamps};
 use shoal_proto::v1::{
-    CommandReply, CreateJob, JobInfo, JobRecord, JobState, NodeHealth, NodeRecord, RefusalKind,
-    StartTrainingRequest, model_parameters::Model,
+    CommandReply, CreateJob, JobInfo, JobState, NodeHealth, NodeRecord, RefusalKind, StartTrainingRequest,
+    model_parameters::Model,
 };
 
-use super::{ClusterState, is_over, refused};
+use super::{ClusterState, Job, refused};
 
 /// Jobs that are over and kept for people to look at: the last ones by number.
 pub const FINISHED_JOBS_KEPT: usize = 1_000;
@@ -29,7 +29,9 @@ impl ClusterState {
     /// Makes a job of the next number. `index` is the command's place in the log.
     pub(super) fn create_job(&mut self, index: u64, create: CreateJob) -> CommandReply {
         let CreateJob { info, counted } = create;
-        let mut info = info.unwrap_or_default();
+        let Some(mut info) = info else {
+            return refused(RefusalKind::Invalid, "a job needs a description".to_owned());
+        };
         if let Some(training) = &info.training
             && self.dataset(&training.dataset_name, &training.dataset_version).is_none()
         {
@@ -63,8 +65,7 @@ impl ClusterState {
         info.job_id.clone_from(&job_id);
         info.set_state(JobState::Queued);
         let promote_pending = info.training.as_ref().is_some_and(|training| training.promote);
-        self.jobs
-            .insert(job_id.clone(), JobRecord { info: Some(info), promote_pending, ..JobRecord::default() });
+        self.jobs.insert(job_id.clone(), Job { info, promote_pending, ..Job::default() });
         self.forget_old_jobs();
         CommandReply { job_id, ..CommandReply::default() }
     }
@@ -92,7 +93,7 @@ impl ClusterState {
             };
             let import = info.import.as_ref().map(|import| (import.name.clone(), stamp.clone()));
             let training = info.training.as_ref().map(|training| version_name(model_of(training), stamp));
-            self.jobs.values().filter_map(|job| job.info.as_ref()).any(of_job)
+            self.jobs.values().map(|job| &job.info).any(of_job)
                 || import.is_some_and(|key| self.datasets.contains_key(&key))
                 || training.is_some_and(|name| self.versions.contains_key(&name))
         };
@@ -103,7 +104,7 @@ impl ClusterState {
     /// As the release before told jobs of one second apart: the time given, or the first second after it in which
     /// nothing was created.
     fn free_second(&self, created_unix_ms: i64) -> i64 {
-        let jobs = self.jobs.values().filter_map(|job| job.info.as_ref()).map(|info| info.created_unix_ms);
+        let jobs = self.jobs.values().map(|job| job.info.created_unix_ms);
         let datasets = self.datasets.values().map(|dataset| dataset.created_unix_ms);
         let versions = self.versions.values().map(|version| version.created_unix_ms);
         let second = |unix_ms: i64| unix_ms.div_euclid(1_000);
@@ -120,7 +121,7 @@ impl ClusterState {
             false => (FINISHED_JOBS_KEPT_BEFORE, u64::MAX),
         };
         loop {
-            let over = self.jobs.iter().filter(|(_, job)| is_over(job));
+            let over = self.jobs.iter().filter(|(_, job)| job.is_over());
             let (mut count, mut bytes, mut oldest) = (0, 0, None::<&String>);
             for (id, job) in over {
                 (count, bytes) = (count + 1, bytes + job.record_bytes);

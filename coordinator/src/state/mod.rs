@@ -5,6 +5,7 @@
 
 mod apply;
 mod history;
+mod job;
 mod snapshot;
 
 use std::{
@@ -15,8 +16,8 @@ use std::{
 use bytes::Bytes;
 use prost::Message as _;
 use shoal_proto::v1::{
-    AnsweredRequest, CommandReply, DatasetInfo, JobRecord, JobState, MetadataCommand, ModelVersion,
-    NodeRecord, Placement, RefusalKind, ServedModel, ShardReplicas, VersionState,
+    AnsweredRequest, CommandReply, DatasetInfo, MetadataCommand, ModelVersion, NodeRecord, Placement,
+    RefusalKind, ServedModel, ShardReplicas, VersionState,
 };
 
 use crate::raft::{RestoreError, StateMachine};
@@ -24,6 +25,7 @@ use crate::raft::{RestoreError, StateMachine};
 pub use history::{
     FINISHED_JOBS_BYTES_MAX, FINISHED_JOBS_KEPT, LOST_NODES_KEPT, model_of, stamp_of, version_name,
 };
+pub use job::{EmptyRecord, Job};
 
 /// Answers kept for requests that come again. Whoever asks again does so within seconds, and people do
 /// not make as many requests in that time.
@@ -50,7 +52,7 @@ pub struct ClusterState {
     /// The model that answers queries which name none; empty before the first promote.
     pub default_model: String,
     /// By id.
-    pub jobs: BTreeMap<String, JobRecord>,
+    pub jobs: BTreeMap<String, Job>,
     /// The last requests with an id and their answers, by place in the log.
     pub answered: BTreeMap<u64, AnsweredRequest>,
     /// The number of the last job; 0 until one was created that is counted.
@@ -112,7 +114,7 @@ impl ClusterState {
 
     /// Every job, oldest first.
     #[must_use]
-    pub fn jobs_by_age(&self) -> Vec<&JobRecord> {
+    pub fn jobs_by_age(&self) -> Vec<&Job> {
         let mut jobs: Vec<_> = self.jobs.iter().collect();
         jobs.sort_by_key(|(id, _)| history::age(id));
         jobs.into_iter().map(|(_, job)| job).collect()
@@ -124,7 +126,7 @@ impl ClusterState {
         let dataset_of = |version: &ModelVersion| {
             self.datasets.contains_key(&(version.dataset_name.clone(), version.dataset_version.clone()))
         };
-        let over = self.jobs.values().filter(|job| is_over(job));
+        let over = self.jobs.values().filter(|job| job.is_over());
         let marked: BTreeSet<&String> = self
             .versions
             .values()
@@ -158,7 +160,7 @@ impl ClusterState {
             ),
             (over.count() <= FINISHED_JOBS_KEPT, "jobs that are over are forgotten in the end"),
             (
-                self.jobs.values().all(|job| job.outcome.is_none() || !is_over(job)),
+                self.jobs.values().all(|job| job.outcome.is_none() || !job.is_over()),
                 "a job that is over has no end to come",
             ),
             (self.answered.len() <= ANSWERS_KEPT, "answers are forgotten in the end"),
@@ -197,13 +199,6 @@ fn replicas_are_distinct(shard: &ShardReplicas) -> bool {
     nodes.sort();
     nodes.dedup();
     nodes.len() == shard.nodes.len()
-}
-
-/// Whether a job has ended, one way or another.
-#[must_use]
-pub fn is_over(job: &JobRecord) -> bool {
-    let state = job.info.as_ref().map(|info| info.state()).unwrap_or_default();
-    matches!(state, JobState::Succeeded | JobState::Failed | JobState::Cancelled)
 }
 
 /// The state machine that raft drives.

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use prost::Message as _;
-use shoal_proto::v1::{MetadataSnapshot, ModelVersion, ServedModel};
+use shoal_proto::v1::{JobRecord, MetadataSnapshot, ModelVersion, ServedModel};
 
-use super::ClusterState;
+use super::{ClusterState, Job};
 use crate::raft::RestoreError;
 
 impl ClusterState {
@@ -34,7 +34,7 @@ impl ClusterState {
             live_version: String::new(),
             previous_version: String::new(),
             promoting_version: String::new(),
-            jobs: jobs.into_values().collect(),
+            jobs: jobs.into_values().map(JobRecord::from).collect(),
             answered: answered.into_values().collect(),
             served: served.into_values().collect(),
             default_model,
@@ -63,7 +63,11 @@ impl ClusterState {
             last_job_number,
         } = MetadataSnapshot::decode(bytes).map_err(|error| RestoreError(error.to_string()))?;
         let name_of = |info: &Option<shoal_proto::v1::NodeInfo>| info.clone().unwrap_or_default().name;
-        let id_of = |info: &Option<shoal_proto::v1::JobInfo>| info.clone().unwrap_or_default().job_id;
+        let mut known_jobs = BTreeMap::new();
+        for record in jobs {
+            let job = Job::try_from(record).map_err(|error| RestoreError(error.to_string()))?;
+            known_jobs.insert(job.info.job_id.clone(), job);
+        }
         let versions: BTreeMap<String, ModelVersion> =
             versions.into_iter().map(|version| (version.name.clone(), version)).collect();
         let old = ServedModel { live_version, previous_version, promoting_version, ..ServedModel::default() };
@@ -89,7 +93,7 @@ impl ClusterState {
             versions,
             served: served.into_iter().map(|served| (served.model.clone(), served)).collect(),
             default_model,
-            jobs: jobs.into_iter().map(|job| (id_of(&job.info), job)).collect(),
+            jobs: known_jobs,
             answered: answered.into_iter().map(|answered| (answered.index, answered)).collect(),
             last_job_number,
         })

@@ -62,7 +62,9 @@ impl Attempt for Model {
                 }
                 Step::HybridLearn(step) => HybridLearn::into_event(self.0.learn(step).await?),
                 Step::ModelWrite(step) => written::<ModelWrite>(self.0.write(step).await?),
-                Step::ModelEvaluate(step) => ModelEvaluate::into_event(self.0.evaluate(step, on_share).await?),
+                Step::ModelEvaluate(step) => {
+                    ModelEvaluate::into_event(self.0.evaluate(step, on_share).await?)
+                }
                 other => return Err(wrong_kind(step_name(&other))),
             })
         };

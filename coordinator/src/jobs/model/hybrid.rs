@@ -12,8 +12,8 @@
 
 use shoal_common::store::Manifest;
 use shoal_proto::v1::{
-    DatasetInfo, HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn, HybridLearnDone, HybridLearning,
-    HybridModel, HybridParameters, HybridSource, ModelFolder, ModelVersion, SplitParameters,
+    DatasetInfo, HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn, HybridLearnDone,
+    HybridLearning, HybridModel, HybridParameters, HybridSource, ModelFolder, ModelVersion, SplitParameters,
     model_parameters::Model,
 };
 

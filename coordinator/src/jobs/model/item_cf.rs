@@ -1,8 +1,7 @@
 //! ITEM_CF: totals, neighbours, measure.
 
 use shoal_proto::v1::{
-    ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ModelFolder, ModelWrite,
-    SplitParameters,
+    ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ModelFolder, ModelWrite, SplitParameters,
 };
 
 use super::{Made, PREPARE_STEPS, Prepared, Run};

@@ -19,9 +19,9 @@ use shoal_common::{
     store::{Manifest, checkpoint_path},
 };
 use shoal_proto::v1::{
-    DatasetInfo, Evaluation, HeldOutReport, HybridModel, JobRecord, ModelBaselines, ModelEvaluate,
-    ModelEvaluateDone, ModelFolder, ModelItems, ModelLoad, ObjectEntry, ShardRatingSum, SplitParameters,
-    ObjectsWritten, UserSample, model_parameters::Model,
+    DatasetInfo, Evaluation, HeldOutReport, HybridModel, ModelBaselines, ModelEvaluate, ModelEvaluateDone,
+    ModelFolder, ModelItems, ModelLoad, ObjectEntry, ObjectsWritten, ShardRatingSum, SplitParameters,
+    UserSample, model_parameters::Model,
 };
 
 use super::{
@@ -31,6 +31,7 @@ use super::{
 use crate::{
     leader::{Leader, LiveWorker},
     placement::owners,
+    state::Job,
 };
 
 use publish::publish;
@@ -46,12 +47,12 @@ pub(super) const PARTS: [&str; 4] = ["measure", "als", "item_cf", "content"];
 /// Trains the model that the request asks for, and publishes it.
 pub(super) async fn run(
     leader: &Leader,
-    record: &mut JobRecord,
+    job: &mut Job,
     dataset: DatasetInfo,
     workers: &[LiveWorker],
     tracker: &mut Tracker,
 ) -> Result<(), JobError> {
-    let info = record.info.clone().unwrap_or_default();
+    let info = job.info.clone();
     let parameters = info.training.as_ref().and_then(|training| training.model.clone()).unwrap_or_default();
     let split = parameters.split.clone().unwrap_or_default();
     let crew = Crew { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
@@ -65,7 +66,7 @@ pub(super) async fn run(
         Some(Model::Hybrid(hybrid)) => Box::pin(hybrid::train(&run, hybrid, &split, tracker)).await?,
         None => return Err(JobError::Fatal("the request names no model".to_owned())),
     };
-    publish(&run, record, parameters, made, tracker).await
+    publish(&run, job, parameters, made, tracker).await
 }
 
 /// What a training has made, before it is published.

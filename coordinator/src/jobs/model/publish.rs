@@ -9,8 +9,8 @@ use shoal_common::{
     store::{METADATA_FILE, Manifest, join, model_path},
 };
 use shoal_proto::v1::{
-    DatasetInfo, Evaluation, HybridLearning, HybridModel, JobInfo, JobRecord, ModelParameters, ModelVersion,
-    ModelWrite, ObjectEntry, model_parameters::Model, update_job::Update,
+    DatasetInfo, Evaluation, HybridLearning, HybridModel, JobInfo, ModelParameters, ModelVersion, ModelWrite,
+    ObjectEntry, model_parameters::Model, update_job::Update,
 };
 
 use super::{Made, Run};
@@ -21,7 +21,7 @@ use crate::{
         tracker::Tracker,
     },
     leader::Leader,
-    state::{model_of, stamp_of, version_name},
+    state::{Job, model_of, stamp_of, version_name},
 };
 
 /// The short file for people and scripts beside the full one.
@@ -40,13 +40,13 @@ pub(in crate::jobs) fn folder_of(info: &JobInfo) -> String {
 /// Writes the version's folder, the manifest last, and registers it.
 pub(in crate::jobs) async fn publish(
     run: &Run<'_>,
-    record: &mut JobRecord,
+    job: &mut Job,
     parameters: ModelParameters,
     made: Made,
     tracker: &mut Tracker,
 ) -> Result<(), JobError> {
     tracker.begin("publishing", "publishing", (0.97, 1.0));
-    let info = record.info.clone().unwrap_or_default();
+    let info = job.info.clone();
     let holds_out = parameters.split.as_ref().is_some_and(split::holds_out);
     let mut version = ModelVersion {
         name: name_of(&info),
@@ -85,7 +85,7 @@ pub(in crate::jobs) async fn publish(
     version.manifest_checksum = Manifest::new("model", objects).write(store, &version.path).await?;
     run.leader.update_job(&info.job_id, Update::VersionPublished(version.clone())).await?;
     point_latest(run.leader, &version.model, &version.name).await;
-    record.info.get_or_insert_default().model_version = version.name;
+    job.info.model_version = version.name;
     Ok(())
 }
 

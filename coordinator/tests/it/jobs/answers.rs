@@ -62,7 +62,7 @@ async fn trainings_and_lists_lose_no_shard_to_a_wrong_answer() {
     let world = World::with_films(1, 2).await;
     let job = world.train(3, false).await;
     let undisturbed = world.cluster.over(&job).await;
-    let steps = &["load", "route", "solve items 1", "evaluate 2", "write checkpoints", "measure"];
+    let steps = &["load", "route", "solve items 1", "evaluate 2", "write models", "measure"];
     world.answer_wrongly(steps, wrong_answer);
     let job = world.train(3, false).await;
     let job = world.made_after(&job, steps).await;

@@ -1,7 +1,5 @@
 //! Single commands: what each does, and what it is refused for.
 
-use shoal_coordinator::state::is_over;
-
 use super::*;
 
 #[test]
@@ -206,7 +204,7 @@ fn a_job_whose_end_is_agreed_on_takes_no_more_updates() {
             machine.refuse(cancel, RefusalKind::Precondition);
             let job = &machine.state().jobs[&job_id];
             assert_eq!(job.promote_pending, end == JobState::Succeeded);
-            assert_eq!(is_over(job), is_cleaned);
+            assert_eq!(job.is_over(), is_cleaned);
         }
     }
 }
@@ -227,7 +225,7 @@ fn attempts_and_sweeps_only_go_up() {
         machine.refuse(update_job(&job_id, late), RefusalKind::Precondition);
     }
     let job = machine.state().jobs[&job_id].clone();
-    let info = job.info.unwrap();
+    let info = job.info;
     assert_eq!((info.state(), info.attempt, info.committed_sweeps), (JobState::Running, 3, 1));
     assert_eq!(job.checkpoint_path, "a");
     machine.end(&job_id, JobState::Failed);
@@ -247,13 +245,13 @@ fn a_job_is_over_when_it_is_cleaned_up() {
         phase_seconds: [("parsing".to_owned(), 1.5)].into(),
     };
     machine.update(&job_id, Update::Finished(outcome.clone()));
-    let info = machine.state().jobs[&job_id].info.clone().unwrap();
+    let info = machine.state().jobs[&job_id].info.clone();
     assert_eq!(
         (info.state(), info.phase.as_str(), info.error.as_str()),
         (JobState::Queued, "cleaning up", "")
     );
     machine.accept(cleaned());
-    let info = machine.state().jobs[&job_id].info.clone().unwrap();
+    let info = machine.state().jobs[&job_id].info.clone();
     assert_eq!(
         (info.state(), info.phase.as_str(), info.error.as_str()),
         (JobState::Failed, "", "a sentence")
@@ -306,7 +304,7 @@ fn what_has_no_name_or_no_data_set_is_refused() {
     ] {
         machine.refuse(update_job(&training, Update::VersionPublished(published)), kind);
     }
-    assert_eq!(machine.state().jobs[&training].info.clone().unwrap().model_version, "");
+    assert_eq!(machine.state().jobs[&training].info.clone().model_version, "");
     for nameless in [dataset("", "1"), dataset("films", "")] {
         machine.refuse(update_job(&training, Update::DatasetPublished(nameless)), RefusalKind::Invalid);
     }

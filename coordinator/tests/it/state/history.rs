@@ -1,15 +1,15 @@
 //! How jobs are numbered and named, and what is forgotten of them.
 
-use shoal_coordinator::state::{FINISHED_JOBS_BYTES_MAX, FINISHED_JOBS_KEPT, LOST_NODES_KEPT, is_over};
+use shoal_coordinator::state::{FINISHED_JOBS_BYTES_MAX, FINISHED_JOBS_KEPT, LOST_NODES_KEPT};
 
 use super::*;
 
 fn info(machine: &Machine, job_id: &str) -> JobInfo {
-    machine.state().jobs[job_id].info.clone().unwrap()
+    machine.state().jobs[job_id].info.clone()
 }
 
 fn known_ids(state: &ClusterState) -> Vec<String> {
-    state.jobs_by_age().into_iter().map(|job| job.info.clone().unwrap().job_id).collect()
+    state.jobs_by_age().into_iter().map(|job| job.info.clone().job_id).collect()
 }
 
 /// The command, created at a time.
@@ -167,7 +167,7 @@ fn large_records_leave_room_for_fewer_and_open_jobs_are_never_forgotten() {
     let end = JobFinished { state: JobState::Failed.into(), error, ..Default::default() };
     machine.update(&large, Update::Finished(end));
     machine.update(&large, Update::Cleaned(JobCleaned {}));
-    assert_eq!(machine.state().jobs.values().filter(|job| is_over(job)).count(), 1);
+    assert_eq!(machine.state().jobs.values().filter(|job| job.is_over()).count(), 1);
     assert!(machine.state().jobs.contains_key(&large));
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use shoal_coordinator::state::Job;
 
 use super::*;
 
@@ -240,8 +241,8 @@ fn every_field_is_in_the_snapshot() {
     let key = (dataset.name.clone(), dataset.version.clone());
     let node =
         NodeRecord { info: Some(NodeInfo { name: "n".into(), ..Default::default() }), down_since_unix_ms: 5 };
-    let job = JobRecord {
-        info: Some(JobInfo { job_id: "job-000002".into(), ..Default::default() }),
+    let job = Job {
+        info: JobInfo { job_id: "job-000002".into(), ..Default::default() },
         checkpoint_path: "p".into(),
         cancel_requested: true,
         promote_pending: true,
@@ -274,4 +275,6 @@ fn every_field_is_in_the_snapshot() {
     };
     assert_eq!(ClusterState::from_snapshot(&state.to_snapshot().encode_to_vec()).unwrap(), state);
     assert!(ClusterState::from_snapshot(b"\xff\xff").is_err());
+    let empty = MetadataSnapshot { jobs: vec![JobRecord::default()], ..state.to_snapshot() };
+    assert!(ClusterState::from_snapshot(&empty.encode_to_vec()).is_err());
 }
