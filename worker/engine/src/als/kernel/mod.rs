@@ -9,6 +9,7 @@
 //! * [`normal`]: sums of outer products; [`narrow`]: the same of rows that are short; [`grams`]: of rows that are few;
 //! * [`rounded`]: panels and sums in bf16, where the processor is quicker at it;
 //! * [`factor`]: Cholesky factorisation and substitution; [`systems`]: of many small systems at once;
+//! * [`tiles`]: products of the square pieces of a large matrix;
 //! * [`dense`]: what acts on whole rows.
 //!
 //! The operations are methods of [`Kernel`], safe and checked at their borders; everything below them trusts them.
@@ -27,6 +28,7 @@ mod products;
 pub mod rounded;
 mod sets;
 pub mod systems;
+pub mod tiles;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;

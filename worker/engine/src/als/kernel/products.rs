@@ -17,6 +17,21 @@ pub(super) trait InstructionSet {
     /// Adds `sign` · Σₚ right[p] left[p]ᵀ to the whole block at `target`.
     unsafe fn block(sign: Sign, depth: usize, left: *const f32, right: *const f32, target: *mut f32);
 
+    /// The same for the rows of two panels at once: each has a block of its own.
+    #[inline(always)]
+    unsafe fn two_blocks(
+        sign: Sign,
+        depth: usize,
+        left: *const f32,
+        right: [*const f32; 2],
+        target: [*mut f32; 2],
+    ) {
+        for (right, target) in right.into_iter().zip(target) {
+            // SAFETY: what the caller vouches for, panel by panel.
+            unsafe { Self::block(sign, depth, left, right, target) }
+        }
+    }
+
     /// The same where only the first half of the rows exists.
     unsafe fn half_block(sign: Sign, depth: usize, left: *const f32, right: *const f32, target: *mut f32);
 
@@ -80,6 +95,36 @@ pub(super) unsafe fn columns<V: Vector, const COLUMNS: usize>(
 ) {
     // SAFETY: as of `triangle`, of which this is the part without the second half and sides.
     unsafe { triangle::<V, V, COLUMNS, 0, 0>(sign, depth, left, right, target, Sides::NONE) }
+}
+
+/// Adds `COLUMNS` columns of Σₚ right[p] left[p]ᵀ to `target` for two panels of rows: each number of `left` is read once for
+/// both. Each number of the results is the same chain of additions as in [`columns`].
+#[inline(always)]
+pub(super) unsafe fn columns_of_two<V: Vector, const COLUMNS: usize>(
+    sign: Sign,
+    depth: usize,
+    left: *const f32,
+    right: [*const f32; 2],
+    target: [*mut f32; 2],
+) {
+    // SAFETY: the caller vouches for the instruction set, `depth` rows in every panel and a block at each target.
+    unsafe {
+        let mut first = [V::splat(0.0); COLUMNS];
+        let mut second = [V::splat(0.0); COLUMNS];
+        for step in 0..depth {
+            let left = left.add(step * LANES);
+            let rows = [V::load(right[0].add(step * LANES)), V::load(right[1].add(step * LANES))];
+            for (column, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
+                let factor = V::splat(*left.add(column));
+                *first = rows[0].mul_add(factor, *first);
+                *second = rows[1].mul_add(factor, *second);
+            }
+        }
+        for (column, (first, second)) in first.into_iter().zip(second).enumerate() {
+            put(sign, first, target[0].add(column * LANES));
+            put(sign, second, target[1].add(column * LANES));
+        }
+    }
 }
 
 /// `FULL` columns of all rows that `V` holds, `HALF` columns (from column 8 on) of the eight rows from row 8, and

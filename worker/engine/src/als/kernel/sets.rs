@@ -4,7 +4,7 @@ use super::{
     LANES,
     factor::solve_triangle,
     portable::Array,
-    products::{InstructionSet, Sides, Sign, columns, triangle},
+    products::{InstructionSet, Sides, Sign, columns, columns_of_two, triangle},
 };
 
 /// Arrays.
@@ -172,6 +172,24 @@ mod x86 {
         unsafe fn block(sign: Sign, depth: usize, left: *const f32, right: *const f32, target: *mut f32) {
             // SAFETY: what the caller vouches for.
             unsafe { columns::<__m512, LANES>(sign, depth, left, right, target) }
+        }
+
+        #[inline(always)]
+        unsafe fn two_blocks(
+            sign: Sign,
+            depth: usize,
+            left: *const f32,
+            right: [*const f32; 2],
+            target: [*mut f32; 2],
+        ) {
+            // One panel reads seventeen vectors for sixteen multiplications, two panels read ten.
+            for first in [0, LANES / 2] {
+                // SAFETY: what the caller vouches for; the columns are within the blocks.
+                unsafe {
+                    let target = target.map(|target| target.add(first * LANES));
+                    columns_of_two::<__m512, 8>(sign, depth, left.add(first), right, target);
+                }
+            }
         }
 
         #[inline(always)]

@@ -14,6 +14,7 @@ use super::{
     padded,
     rounded::RoundedPanels,
     systems::{ORDER_MAX, Systems},
+    tiles::{Shape, TileProduct},
 };
 
 /// Numbers from −0.5 to 0.5.
@@ -502,6 +503,86 @@ fn what_f32_cannot_factorise_is_refused() {
             x[..2].fill(1.0);
             let result = kernel.solve(&mut in_blocks(&matrix, 2), 2, &mut x, &mut Factor::default());
             assert_eq!(result, Err(PrecisionLost), "{kernel:?} {matrix:?}");
+        }
+    }
+}
+
+/// Numbers of a tile in its storage, from those row by row; what is beyond its rows and columns is zero.
+fn as_tile(values: &[f32], rows: usize, columns: usize, stride: usize) -> Vec<f32> {
+    let mut tile = vec![0.0; blocks::side(rows) * stride];
+    for (row, values) in values.chunks_exact(columns).enumerate() {
+        for (column, &value) in values.iter().enumerate() {
+            tile[row / LANES * stride + column * LANES + row % LANES] = value;
+        }
+    }
+    tile
+}
+
+/// Sets what is not in a triangle to zero.
+fn keep(values: &mut [f32], columns: usize, is_kept: impl Fn(usize, usize) -> bool) {
+    for (at, value) in values.iter_mut().enumerate() {
+        if !is_kept(at / columns, at % columns) {
+            *value = 0.0;
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn tile_products_match_f64(
+        [row_count, column_count, depth] in prop::array::uniform3(1_usize..70),
+        extra in 0_usize..3,
+        seed: u64,
+    ) {
+        for shape in [
+            Shape::Full, Shape::LowerProduct, Shape::LowerColumns, Shape::UpperColumns, Shape::UpperRows,
+        ] {
+            let stride = (padded(depth).max(padded(column_count)) + extra * LANES) * LANES;
+            let (mut rows, mut columns) = (values(row_count * depth, seed), values(column_count * depth, !seed));
+            match shape {
+                Shape::LowerColumns => keep(&mut columns, depth, |row, column| column <= row),
+                Shape::UpperColumns => keep(&mut columns, depth, |row, column| column >= row),
+                Shape::UpperRows => keep(&mut rows, depth, |row, column| column >= row),
+                Shape::Full | Shape::LowerProduct => {}
+            }
+            let before = values(row_count * column_count, seed ^ 2);
+            let product = TileProduct {
+                rows: &as_tile(&rows, row_count, depth, stride),
+                columns: &as_tile(&columns, column_count, depth, stride),
+                stride, row_count, column_count, depth, shape,
+            };
+            for kernel in Kernel::available() {
+                let mut added = as_tile(&before, row_count, column_count, stride);
+                let mut taken = added.clone();
+                kernel.add_tile_product(product, &mut added);
+                kernel.subtract_tile_product(product, &mut taken);
+                for row in 0..row_count {
+                    for column in 0..column_count {
+                        if shape == Shape::LowerProduct && column > row {
+                            continue;
+                        }
+                        let of = |values: &[f32], row: usize, at: usize| f64::from(values[row * depth + at]);
+                        let sum: f64 = (0..depth).map(|p| of(&rows, row, p) * of(&columns, column, p)).sum();
+                        let there = f64::from(before[row * column_count + column]);
+                        let place = row / LANES * stride + column * LANES + row % LANES;
+                        prop_assert!(close(added[place], there + sum, 1.0), "{shape:?} {kernel:?}");
+                        prop_assert!(close(taken[place], there - sum, 1.0), "{shape:?} {kernel:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tile_is_transposed(count in 1_usize..70, extra in 0_usize..3, seed: u64) {
+        let stride = (padded(count) + extra * LANES) * LANES;
+        let numbers = values(count * count, seed);
+        let turned: Vec<f32> = (0..count * count).map(|at| numbers[at % count * count + at / count]).collect();
+        let (tile, expected) = (as_tile(&numbers, count, count, stride), as_tile(&turned, count, count, stride));
+        for kernel in Kernel::available() {
+            let mut target = vec![0.0; tile.len()];
+            kernel.transpose_tile(&tile, stride, count, &mut target);
+            prop_assert_eq!(&target, &expected);
         }
     }
 }
