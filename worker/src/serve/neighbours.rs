@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use shoal_core::topk::better_first;
 use shoal_engine::{
-    item_cf::{Centre, ListIndex, Neighbours, Rated, predict, prediction_parts},
+    item_cf::{Centre, ListIndex, Neighbours, Rated, predict, prediction_parts, score_parts},
     preference::Preference,
 };
 use shoal_format::{model_parts::read_neighbours, tensor_file::TensorFile};
@@ -139,13 +139,8 @@ impl NeighbourLists {
     /// The rated items that add most to an item's score, most first, with what each adds.
     pub(super) fn parts(&self, row: usize, rated: &RatedItems) -> Vec<(u32, f32)> {
         let weights = self.weights(rated);
-        let (neighbours, similarities) = self.lists.of(row);
-        let part = |(neighbour, similarity): (&u32, &f32)| {
-            let at = rated.rows.binary_search(neighbour).ok()?;
-            Some((*neighbour, weights[at] * similarity))
-        };
-        let mut parts: Vec<(u32, f32)> = neighbours.iter().zip(similarities).filter_map(part).collect();
-        parts.sort_by(|a, b| better_first((a.1, &a.0), (b.1, &b.0)));
+        let weight = |neighbour| rated.rows.binary_search(&neighbour).ok().map(|at| weights[at]);
+        let mut parts = score_parts(self.lists.of(row), weight);
         parts.truncate(PARTS_MAX);
         parts
     }

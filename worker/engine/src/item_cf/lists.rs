@@ -1,6 +1,8 @@
 //! Scores of a shard's items for a user's list (Deshpande and Karypis 2004, "Item-based top-N
 //! Recommendation Algorithms"). What a rated item counts for is [`crate::preference`]'s to say.
 
+use shoal_core::topk::better_first;
+
 use super::Neighbours;
 
 /// The neighbour lists of a shard, turned round: for each item that a user may have rated, the shard's items
@@ -55,6 +57,19 @@ impl ListIndex {
     }
 }
 
+/// What a score of [`ListIndex::add_scores`] is made of: those of an item's neighbours (rows and similarities) that have a weight,
+/// with what they add; the greatest first, ties by row.
+#[must_use]
+pub fn score_parts(
+    (rows, similarities): (&[u32], &[f32]),
+    weight: impl Fn(u32) -> Option<f32>,
+) -> Vec<(u32, f32)> {
+    let part = |(&row, &similarity): (&u32, &f32)| Some((row, weight(row)? * similarity));
+    let mut parts: Vec<(u32, f32)> = rows.iter().zip(similarities).filter_map(part).collect();
+    parts.sort_unstable_by(|a, b| better_first((a.1, &a.0), (b.1, &b.0)));
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -64,7 +79,7 @@ mod tests {
     proptest! {
         #[test]
         fn scores_are_the_sums_over_the_users_neighbours(
-            lists in prop::collection::vec(prop::collection::btree_map(0_u32..30, 1_u16..500, 0..8), 0..20),
+            lists in prop::collection::vec(prop::collection::btree_map(0_u32..30, -500_i16..500, 0..8), 0..20),
             user in prop::collection::btree_map(0_u32..30, 1_u8..=10, 0..15),
         ) {
             let mut neighbours = Neighbours::default();
@@ -77,12 +92,17 @@ mod tests {
                 user.iter().map(|(&item, &half)| (item, f32::from(half) / 2.0)).unzip();
             let mut scores = vec![0.0; lists.len()];
             ListIndex::new(&neighbours, 30).add_scores(&items, &weights, &mut scores);
-            for (list, score) in lists.iter().zip(scores) {
+            for (row, (list, score)) in lists.iter().zip(scores).enumerate() {
                 let exact: f64 = user
                     .iter()
                     .filter_map(|(item, &half)| Some(f64::from(*list.get(item)?) / 500.0 * f64::from(half) / 2.0))
                     .sum();
                 prop_assert!((f64::from(score) - exact).abs() < 1e-4);
+                let weight = |item| Some(f32::from(*user.get(&item)?) / 2.0);
+                let parts = score_parts(neighbours.of(row), weight);
+                prop_assert!((f64::from(parts.iter().map(|part| part.1).sum::<f32>()) - exact).abs() < 1e-4);
+                prop_assert!(parts.is_sorted_by(|a, b| a.1 > b.1 || (a.1 == b.1 && a.0 < b.0)));
+                prop_assert_eq!(parts.len(), list.keys().filter(|item| user.contains_key(item)).count());
             }
         }
     }

@@ -30,7 +30,7 @@ mod sample;
 pub use accumulate::{PairAccumulator, PairRow};
 pub use encode::{BadPairs, decode_rows, encode_row};
 pub use fixed::Fixed;
-pub use lists::ListIndex;
+pub use lists::{ListIndex, score_parts};
 pub use measure::{ItemTotals, Measure, Totals};
 pub use neighbours::{BadNeighbours, Neighbours};
 pub use predict::{Centre, Rated, predict, prediction_parts};
