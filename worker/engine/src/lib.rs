@@ -1,7 +1,7 @@
 //! The maths of Shoal's models: slices in, values out.
 //!
-//! Each model is a folder: [`als`] (explicit and implicit), [`item_cf`], [`content`], and [`hybrid`], which blends the
-//! others; [`popularity`] is the list of whoever is unknown. [`preference`] says how much a rating counts as a
+//! Each model is a folder: [`als`] (explicit and implicit), [`item_cf`], [`content`], [`ease`], and [`hybrid`], which blends
+//! the others; [`popularity`] is the list of whoever is unknown. [`preference`] says how much a rating counts as a
 //! liking, [`score`] finds the best items of a shard, and [`evaluate`] measures lists.
 //!
 //! Nothing here waits, logs, or knows a file or a socket: the crate's dependencies have none of that. Work is spread
@@ -32,10 +32,11 @@
 //! # Ok::<(), als::RowError>(())
 //! ```
 //!
-//! The example `fit` trains on a CSV file and measures the lists.
+//! The examples `fit` (ALS) and `ease` train on a CSV file and measure the lists.
 
 pub mod als;
 pub mod content;
+pub mod ease;
 pub mod evaluate;
 pub mod hybrid;
 pub mod item_cf;
