@@ -9,6 +9,7 @@
 //! Data is generated once below `--work`. Peers run in turn with Shoal, and medians are compared, because
 //! machines drift. Results go to `benches/results/` with the machine and the commit.
 
+mod ease;
 mod gradients;
 mod measures;
 mod quality;

@@ -41,7 +41,7 @@ pub(crate) struct Bench {
 /// A measure and the word by which `--only` finds it.
 type NamedMeasure = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
-const MEASURES: [NamedMeasure; 8] = [
+const MEASURES: [NamedMeasure; 9] = [
     ("kernels", Bench::kernels),
     ("ingest", Bench::ingest),
     ("iteration", Bench::explicit_iteration),
@@ -50,6 +50,7 @@ const MEASURES: [NamedMeasure; 8] = [
     ("gradients", Bench::conjugate_gradients),
     ("workers", Bench::two_workers),
     ("exchange", Bench::three_workers),
+    ("ease", Bench::ease),
 ];
 
 impl Bench {
