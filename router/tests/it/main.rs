@@ -4,6 +4,7 @@
 
 mod blend;
 mod cache;
+mod contract;
 mod fanout;
 mod fixture;
 mod grpc;
