@@ -20,6 +20,17 @@ pub fn fold_case(name: &str) -> String {
     decomposer.normalize(&folded).into_owned()
 }
 
+/// The form of a text in which two texts are equal that differ in letter case or accents only: [`fold_case`] without the
+/// combining marks of Latin, Greek and Cyrillic letters. `Amélie` is `amelie`; `ø` and `ł` are letters of their own.
+#[must_use]
+pub fn fold_accents(text: &str) -> String {
+    let mut folded = fold_case(text);
+    folded.retain(
+        |letter| !matches!(letter, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'),
+    );
+    folded
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -54,6 +65,21 @@ mod tests {
             ("漫画", "动画"),
         ] {
             assert_ne!(fold_case(one), fold_case(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn accents_are_folded_where_they_are_asked_to_be() {
+        for (text, folded) in [
+            ("Amélie", "amelie"),
+            ("AME\u{301}LIE", "amelie"),
+            ("Ångström", "angstrom"),
+            ("Ἀλέξανδρος", "αλεξανδροσ"),
+            ("Ёлки", "елки"),
+            ("Łódź", "łodz"),
+            ("が", "か\u{3099}"),
+        ] {
+            assert_eq!(fold_accents(text), folded);
         }
     }
 

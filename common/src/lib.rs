@@ -19,4 +19,5 @@ pub mod shutdown;
 pub mod split;
 pub mod store;
 pub mod telemetry;
+pub mod title_words;
 pub mod user_query;

@@ -1,13 +1,69 @@
 //! How a user is asked about: which score ranks the items for whom, and what it is computed from. Pure, on messages:
 //! routers ask workers so one user at a time, and workers ask themselves so for all users at once.
 
+use std::fmt;
+
 use bytes::Bytes;
 use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, TopItemsRequest};
 
-/// The source of a list that the model ranks.
-pub const SOURCE_MODEL: &str = "model";
-/// The source of a list for a user whom the model does not know.
-pub const SOURCE_FALLBACK: &str = "fallback_popular";
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerSource {
+    /// The model.
+    Model,
+    /// The model, by an answer that was kept from an earlier query.
+    Cache,
+    /// What is popular: the model does not know the user.
+    FallbackPopular,
+    /// The mean with the biases of user and item: the model has nothing for the pair.
+    Baseline,
+}
+
+impl AnswerSource {
+    /// The name in answers and in files of lists.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Cache => "cache",
+            Self::FallbackPopular => "fallback_popular",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+/// What a list is ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RankedBy {
+    /// The model's own order.
+    Ranking,
+    /// Predicted ratings.
+    Rating,
+    /// Popularity, in a fallback.
+    Popularity,
+}
+
+impl RankedBy {
+    /// Of the list that this request asks for.
+    #[must_use]
+    pub fn of(request: &TopItemsRequest) -> Self {
+        match request.score() {
+            ScoreKind::Rating => Self::Rating,
+            ScoreKind::Popularity => Self::Popularity,
+            _ => Self::Ranking,
+        }
+    }
+
+    /// The name in answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ranking => "ranking",
+            Self::Rating => "rating",
+            Self::Popularity => "popularity",
+        }
+    }
+}
 
 /// What a version ranks by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,31 +77,43 @@ pub enum Answers {
 }
 
 /// A way to rank that does not fit the version or the user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CannotRank {
     /// Nothing that the user has named came with a rating.
-    #[error("no movie was given with a rating to predict others from; give one, or rank by 'ranking'")]
     NoRating,
-    /// The same, of a version that was trained for ratings alone.
-    #[error("no movie was given with a rating, and the version ranks by ratings alone; give one")]
+    /// Nothing that the user has named came with a rating, and the version was trained for ratings alone.
     NothingToRankBy,
     /// The version was not trained for ratings.
-    #[error(
-        "the version was trained without the explicit objective and predicts no ratings; rank by 'ranking', or train \
-         with --objective both"
-    )]
     NoRatingFactors,
 }
 
-/// What a list is ordered by, as answers name it.
-#[must_use]
-pub fn ranked_by(request: &TopItemsRequest) -> &'static str {
-    match request.score() {
-        ScoreKind::Rating => "rating",
-        ScoreKind::Popularity => "popularity",
-        _ => "ranking",
+impl CannotRank {
+    /// The sentence, in which an item is called `item`.
+    #[must_use]
+    pub fn text(self, item: &str) -> String {
+        match self {
+            Self::NoRating => format!(
+                "no {item} was given with a rating to predict others from; give one, or rank by 'ranking'"
+            ),
+            Self::NothingToRankBy => {
+                format!("no {item} was given with a rating, and the version ranks by ratings alone; give one")
+            }
+            Self::NoRatingFactors => {
+                "the version was trained without the explicit objective and predicts no ratings; rank by \
+                 'ranking', or train with --objective both"
+                    .to_owned()
+            }
+        }
     }
 }
+
+impl fmt::Display for CannotRank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text("item"))
+    }
+}
+
+impl std::error::Error for CannotRank {}
 
 /// How to score for somebody with this side of the query, and the list's source. A version of content that ranks by
 /// rating needs the user's profile beside.
@@ -57,7 +125,7 @@ pub fn score_request(
     user: &LookupUserReply,
     rank_by: RankBy,
     exclude_seen: bool,
-) -> Result<(TopItemsRequest, &'static str), CannotRank> {
+) -> Result<(TopItemsRequest, AnswerSource), CannotRank> {
     let exclude_rows = if exclude_seen { user.seen_items.clone() } else { Bytes::new() };
     if !user.known {
         // A user whose ratings are all held out has seen something all the same.
@@ -66,7 +134,7 @@ pub fn score_request(
             exclude_rows,
             ..TopItemsRequest::default()
         };
-        return Ok((popular, SOURCE_FALLBACK));
+        return Ok((popular, AnswerSource::FallbackPopular));
     }
     let request = match answers {
         Answers::ByFactors => factors_request(user, rank_by)?,
@@ -79,7 +147,7 @@ pub fn score_request(
             TopItemsRequest { score: ScoreKind::Rating.into(), ..neighbours_request(user) }
         }
     };
-    Ok((TopItemsRequest { exclude_rows, ..request }, SOURCE_MODEL))
+    Ok((TopItemsRequest { exclude_rows, ..request }, AnswerSource::Model))
 }
 
 /// How to score by the neighbours of what somebody has rated.
@@ -190,10 +258,10 @@ mod tests {
             let user =
                 LookupUserReply { rating_factors: floats(rating), ratings: floats(&[4.0, 1.0]), ..known() };
             let (ask, _) = score_request(Answers::ByBlend, &user, RankBy::Rating, true).unwrap();
-            (ranked_by(&ask), ask.rating_query.len(), ask.rated_rows.len())
+            (RankedBy::of(&ask), ask.rating_query.len(), ask.rated_rows.len())
         };
-        assert_eq!(ask(&[1.0, 2.0]), ("rating", 8, 0));
-        assert_eq!(ask(&[]), ("rating", 0, 8));
+        assert_eq!(ask(&[1.0, 2.0]), (RankedBy::Rating, 8, 0));
+        assert_eq!(ask(&[]), (RankedBy::Rating, 0, 8));
     }
 
     #[test]
@@ -201,7 +269,7 @@ mod tests {
         let user = LookupUserReply { known: false, ..known() };
         for (exclude_seen, expected) in [(true, user.seen_items.clone()), (false, Bytes::new())] {
             let (ask, source) = score_request(Answers::ByBlend, &user, RankBy::Rating, exclude_seen).unwrap();
-            assert_eq!((ask.score(), source), (ScoreKind::Popularity, SOURCE_FALLBACK));
+            assert_eq!((ask.score(), source), (ScoreKind::Popularity, AnswerSource::FallbackPopular));
             assert_eq!(ask.exclude_rows, expected);
         }
     }

@@ -18,7 +18,7 @@ use moka::{notification::RemovalCause, sync::Cache};
 use shoal_proto::v1::CacheStats;
 use tokio::time::Instant;
 
-use crate::query::Recommended;
+use crate::answer::Recommended;
 
 /// What an answer depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -148,10 +148,11 @@ impl AnswerCache {
 
 #[cfg(test)]
 mod tests {
+    use shoal_common::user_query::{AnswerSource, RankedBy};
     use shoal_proto::v1::ShardsAnswered;
 
     use super::*;
-    use crate::query::{Recommendation, SOURCE_MODEL};
+    use crate::answer::{Ranker, Recommendation};
 
     const LIMITS: CacheLimits = CacheLimits { entries: 100, bytes: 1_000_000, ttl: Duration::from_secs(60) };
 
@@ -160,22 +161,22 @@ mod tests {
     }
 
     fn answer(title_bytes: usize) -> Arc<Recommended> {
-        let movie = Recommendation {
-            movie: shoal_common::ids::EntityId::Integer(1),
+        let item = Recommendation {
+            item: shoal_common::ids::EntityId::Integer(1),
             title: "x".repeat(title_bytes),
             genres: Vec::new(),
             predicted_rating: None,
             score: 1.0,
             rank: 1,
             explanation: None,
-            model: "als",
+            ranker: Ranker::Popularity,
         };
         Arc::new(Recommended {
             user: None,
-            recommendations: vec![movie],
+            recommendations: vec![item],
             model_version: "v1".to_owned(),
-            source: SOURCE_MODEL,
-            ranked_by: "ranking",
+            source: AnswerSource::Model,
+            ranked_by: RankedBy::Ranking,
             shards: ShardsAnswered::default(),
             next_cursor: None,
             unknown: Vec::new(),

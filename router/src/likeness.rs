@@ -2,6 +2,11 @@
 
 use std::iter::Peekable;
 
+use shoal_core::ModelKind;
+use shoal_proto::v1::ItemHit;
+
+use crate::wire_numbers::{floats, numbers};
+
 /// An item, as it is compared with others of the same version.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Representation {
@@ -29,6 +34,23 @@ pub enum Representation {
 }
 
 impl Representation {
+    /// By what a hit of a version of this model carries of its item.
+    #[must_use]
+    pub fn of_hit(model: ModelKind, hit: &ItemHit) -> Self {
+        match model {
+            // Of a blend these are its ALS version's.
+            ModelKind::Als | ModelKind::Hybrid => Self::of_factors(floats(&hit.factors)),
+            ModelKind::ItemCf => {
+                let rows: Vec<u32> = numbers(&hit.neighbour_rows, u32::from_le_bytes);
+                Self::of_neighbours(hit.row, &rows, &floats(&hit.similarities))
+            }
+            ModelKind::Content => {
+                let features = numbers(&hit.features, u32::from_le_bytes);
+                Self::of_features(features, floats(&hit.feature_values))
+            }
+        }
+    }
+
     /// By factors: likeness is their cosine, −1 to 1, and 0 where either item has none.
     #[must_use]
     pub fn of_factors(values: Vec<f32>) -> Self {

@@ -120,6 +120,11 @@ impl Follower {
         let snapshot = Snapshot::new(metadata, &self.sender.borrow(), &self.replicas);
         metrics::gauge!("shoal_router_metadata_revision").set(metadata.revision as f64);
         metrics::gauge!("shoal_router_workers_up").set(snapshot.workers_up as f64);
+        let before = self.sender.borrow().unknown.clone();
+        for unknown in snapshot.unknown.iter().filter(|unknown| !before.contains(unknown)) {
+            let (version, model) = (&unknown.version, &unknown.model);
+            tracing::warn!(version, model, "a version is of a model that this release does not know");
+        }
         let before = self.sender.borrow().live.as_ref().map(|live| live.version.name.clone());
         match &snapshot.live {
             Some(live) if before.as_ref() != Some(&live.version.name) => {
@@ -132,7 +137,7 @@ impl Follower {
                     version = live.version.name,
                     dataset = live.dataset.name,
                     users = live.dataset.users,
-                    movies = live.dataset.items,
+                    items = live.dataset.items,
                     from = live.version.path,
                     workers = snapshot.workers_up,
                     shards_served = live.shards_served(),

@@ -2,22 +2,65 @@
 
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
-use shoal_common::ids::IdKind;
+use shoal_common::{ids::IdKind, user_query::Answers};
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
     AlsParameters, DatasetInfo, LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole,
-    ObjectiveChoice, Side,
+    ObjectiveChoice, Placement, Side,
 };
 
-use crate::{
-    query::{Model, QueryError, Target},
-    replicas::{Replica, Replicas},
-};
+use crate::replicas::{Replica, Replicas};
+
+/// What a query asks: a version, else a model's live one, else the default model's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) version: Option<String>,
+    pub(crate) model: Option<ModelKind>,
+}
+
+impl Target {
+    pub(crate) fn model(model: Option<ModelKind>) -> Self {
+        Self { version: None, model }
+    }
+}
+
+/// No version is served that could answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotServed {
+    /// Nothing was promoted yet.
+    #[error(
+        "no model is live yet: train one with `shoal train --promote`, or promote a version with `shoal models promote`"
+    )]
+    NoModel,
+    /// Other models are live, but not this one.
+    #[error(
+        "no version of model '{0}' is live: train one with `shoal train --models {0}` and promote it with \
+         `shoal models promote`, or ask another model"
+    )]
+    ModelNotLive(ModelKind),
+    /// A page of a version that is no longer served.
+    #[error("version '{0}' is no longer served; leave the cursor out to begin anew")]
+    VersionGone(String),
+    /// The version is of a model that a newer release has brought.
+    #[error(
+        "version '{version}' is of the model '{model}', which this release of the router does not know; update the \
+         router, or ask another model"
+    )]
+    UnknownModel {
+        /// The version that would have to answer.
+        version: String,
+        /// Its model, as the registry names it.
+        model: String,
+    },
+}
 
 /// A version that queries name, and who can be asked for its shards.
 #[derive(Debug)]
 pub struct Live {
     /// The version.
     pub version: ModelVersion,
+    /// The version's model.
+    pub model: ModelKind,
     /// What it was trained on.
     pub dataset: DatasetInfo,
     /// What predicted ratings start from.
@@ -36,6 +79,30 @@ pub struct Live {
 }
 
 impl Live {
+    /// What the version ranks by.
+    pub(crate) fn answers(&self) -> Answers {
+        match self.model {
+            ModelKind::Als => Answers::ByFactors,
+            ModelKind::ItemCf | ModelKind::Content => Answers::ByNeighbours,
+            ModelKind::Hybrid => Answers::ByBlend,
+        }
+    }
+
+    /// Whether the version answers from neighbours of items rather than from factors.
+    pub(crate) fn has_neighbours(&self) -> bool {
+        self.answers() == Answers::ByNeighbours
+    }
+
+    /// Whether the ratings of a user are a part of every query for the user.
+    pub(crate) fn needs_ratings(&self) -> bool {
+        self.answers() != Answers::ByFactors
+    }
+
+    /// A predicted rating, kept on the data set's scale.
+    pub(crate) fn clamp(&self, rating: f32) -> f32 {
+        self.scale().map_or(rating, |scale| rating.clamp(*scale.start(), *scale.end()))
+    }
+
     /// The candidates for a side's shards.
     #[must_use]
     pub fn shards(&self, side: Side) -> &[Vec<Arc<Replica>>] {
@@ -66,19 +133,32 @@ impl Live {
     }
 }
 
+/// A version that is served and that this release cannot ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownVersion {
+    /// Its name.
+    pub version: String,
+    /// Its model, as the registry names it.
+    pub model: String,
+}
+
 /// One state of the cluster.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Which leader's, and which of its revisions.
     pub revision: (u64, u64),
     /// The live version of the default model, if there is one.
-    pub live: Option<Live>,
+    pub live: Option<Arc<Live>>,
     /// The version before, which stays loaded.
-    pub previous: Option<Live>,
+    pub previous: Option<Arc<Live>>,
     /// Of the other models the live versions and those before.
-    pub others: Vec<(Live, Option<Live>)>,
+    pub others: Vec<(Arc<Live>, Option<Arc<Live>>)>,
+    /// Served versions of models that this release does not know.
+    pub unknown: Vec<UnknownVersion>,
     /// Workers that are up.
     pub workers_up: usize,
+    /// The name of the version that the default model answers with; empty when none does.
+    default_version: String,
     /// What each worker has ready, as far as that is known.
     loaded: HashMap<String, LoadedVersions>,
 }
@@ -88,49 +168,80 @@ impl Snapshot {
     /// heard yet. Workers keep their `replicas` entry from one snapshot to the next.
     #[must_use]
     pub fn new(metadata: &Metadata, before: &Self, replicas: &Replicas) -> Self {
-        let loaded = loaded(metadata, before);
-        let version = |name: &str| version(metadata, &loaded, name, replicas);
         let workers = metadata.nodes.iter().filter(|node| node.role() == NodeRole::Worker);
         replicas.retain(|name, address| {
             metadata.nodes.iter().any(|node| node.name == name && node.address == address)
         });
-        // A coordinator of a release that served one version names no others.
-        let others = metadata.served.iter().filter(|served| served.model != metadata.default_model);
-        let others = others.filter_map(|served| {
-            let previous = version(&served.previous_version);
-            Some((version(&served.live_version)?, previous))
-        });
-        Self {
+        let mut snapshot = Self {
             revision: (metadata.leader_term, metadata.revision),
-            live: version(&metadata.live_version),
-            previous: version(&metadata.previous_version),
-            others: others.collect(),
             workers_up: workers.filter(|node| is_up(node)).count(),
-            loaded,
+            default_version: metadata.live_version.clone(),
+            loaded: loaded(metadata, before),
+            ..Self::default()
+        };
+        snapshot.live = snapshot.serve(metadata, &metadata.live_version, replicas);
+        snapshot.previous = snapshot.serve(metadata, &metadata.previous_version, replicas);
+        // A coordinator of a release that served one version names no others.
+        for served in metadata.served.iter().filter(|served| served.model != metadata.default_model) {
+            let previous = snapshot.serve(metadata, &served.previous_version, replicas);
+            let live = snapshot.serve(metadata, &served.live_version, replicas);
+            snapshot.others.extend(live.map(|live| (live, previous)));
         }
+        snapshot
     }
-}
 
-impl Snapshot {
+    /// The named version as queries ask it; noted as unknown where it is of a model of a later release.
+    fn serve(&mut self, metadata: &Metadata, name: &str, replicas: &Replicas) -> Option<Arc<Live>> {
+        let version = metadata.versions.iter().find(|version| version.name == name)?;
+        let Ok(model) = ModelKind::parse(&version.model) else {
+            self.unknown.push(UnknownVersion { version: name.to_owned(), model: version.model.clone() });
+            return None;
+        };
+        live(metadata, version, model, &self.loaded, replicas).map(Arc::new)
+    }
+
     /// The named version if it is served, else the model's live one, else that of the default model.
     ///
     /// # Errors
-    /// When there is none.
-    pub(crate) fn serving(&self, target: &Target) -> Result<&Live, QueryError> {
+    /// When there is none that this release can ask.
+    pub(crate) fn serving(&self, target: &Target) -> Result<&Arc<Live>, NotServed> {
         if let Some(version) = &target.version {
             let others =
                 self.others.iter().flat_map(|(live, previous)| std::iter::once(live).chain(previous));
             let mut served = self.live.iter().chain(&self.previous).chain(others);
-            let found = served.find(|live| live.version.name == *version);
-            return found.ok_or_else(|| QueryError::VersionGone(version.clone()));
+            let gone = || NotServed::VersionGone(version.clone());
+            return served
+                .find(|live| live.version.name == *version)
+                .ok_or_else(|| self.unknown(version).unwrap_or_else(gone));
         }
-        let default = self.live.as_ref().ok_or(QueryError::NoModel);
-        let Some(model) = target.model else { return default };
+        let default = || {
+            let none = || self.unknown(&self.default_version).unwrap_or(NotServed::NoModel);
+            self.live.as_ref().ok_or_else(none)
+        };
+        let Some(model) = target.model else { return default() };
         let mut live = self.live.iter().chain(self.others.iter().map(|(live, _)| live));
-        match live.find(|live| live.model() == model) {
-            Some(live) => Ok(live),
-            None => default.and(Err(QueryError::ModelNotLive(model))),
-        }
+        live.find(|live| live.model == model).ok_or_else(|| match default() {
+            // Before anything is live it is not the model's fault.
+            Err(NotServed::NoModel) => NotServed::NoModel,
+            _ => NotServed::ModelNotLive(model),
+        })
+    }
+
+    /// Why this version is not asked, where that is its model's newness.
+    fn unknown(&self, version: &str) -> Option<NotServed> {
+        let found = self.unknown.iter().find(|unknown| unknown.version == version)?;
+        let UnknownVersion { version, model } = found.clone();
+        Some(NotServed::UnknownModel { version, model })
+    }
+
+    /// The name of the version of the default model; empty when nothing is live.
+    pub(crate) fn default_version(&self) -> &str {
+        &self.default_version
+    }
+
+    /// Whether the default model is one that this release does not know.
+    pub(crate) fn default_is_unknown(&self) -> bool {
+        self.unknown(&self.default_version).is_some()
     }
 
     /// The names of the versions that are live.
@@ -147,7 +258,7 @@ fn is_up(node: &NodeInfo) -> bool {
 /// The version's own; of a blend that of its ALS version, if that predicts ratings.
 fn rating_mean(metadata: &Metadata, version: &ModelVersion) -> f64 {
     let mut sources = version.hybrid.iter().flat_map(|hybrid| &hybrid.sources);
-    let als = sources.find(|source| source.model == Model::Als.registered());
+    let als = sources.find(|source| ModelKind::parse(&source.model) == Ok(ModelKind::Als));
     let als = als.and_then(|als| metadata.components.iter().find(|component| component.name == als.version));
     let predicts = |als: &&ModelVersion| {
         let objective = als.parameters.as_ref().map(AlsParameters::objective);
@@ -165,13 +276,13 @@ fn loaded(metadata: &Metadata, before: &Snapshot) -> HashMap<String, LoadedVersi
     metadata.nodes.iter().filter_map(of_node).collect()
 }
 
-fn version(
+fn live(
     metadata: &Metadata,
+    version: &ModelVersion,
+    model: ModelKind,
     loaded: &HashMap<String, LoadedVersions>,
-    name: &str,
     replicas: &Replicas,
 ) -> Option<Live> {
-    let version = metadata.versions.iter().find(|version| version.name == name)?;
     let of_version = |name: &str, of: &str| name == version.dataset_name && of == version.dataset_version;
     let dataset = metadata.datasets.iter().find(|dataset| of_version(&dataset.name, &dataset.version))?;
     // An id belongs to one of the shards, so there must be one.
@@ -181,46 +292,21 @@ fn version(
         .iter()
         .find(|placement| of_version(&placement.dataset_name, &placement.dataset_version))?;
     let workers = metadata.nodes.iter().filter(|node| node.role() == NodeRole::Worker);
-    let workers: Vec<(&NodeInfo, Arc<Replica>)> =
-        workers.map(|node| (node, replicas.get(&node.name, &node.address))).collect();
-    let ready = |node: &NodeInfo, side: Side, shard: u32| {
-        let of_node = loaded.get(&node.name).into_iter().flat_map(|loaded| &loaded.versions);
-        of_node.filter(|loaded| loaded.version == version.name).any(|loaded| {
-            let shards = if side == Side::Items { &loaded.item_shards } else { &loaded.user_shards };
-            shards.contains(&shard)
-        })
-    };
-    let placed = |node: &NodeInfo, side: Side, shard: u32| {
-        let mut of_shard = placement.shards.iter().filter(|of| of.side() == side && of.shard == shard);
-        of_shard.any(|of| of.nodes.contains(&node.name))
-    };
-    let pick = |wanted: &dyn Fn(&NodeInfo) -> bool| -> Vec<Arc<Replica>> {
-        let picked = workers.iter().filter(|(node, _)| wanted(node));
-        picked.map(|(_, replica)| Arc::clone(replica)).collect()
-    };
+    let workers = workers.map(|node| (node, replicas.get(&node.name, &node.address))).collect();
+    let candidates = Candidates { version: &version.name, loaded, placement, workers };
     let mut unserved = 0;
-    let mut candidates = |side: Side| -> Vec<Vec<Arc<Replica>>> {
+    let mut of_side = |side: Side| -> Vec<Vec<Arc<Replica>>> {
         let of_shard = |shard: u32| {
-            // While shards move, workers that are no longer placed may still have them.
-            let may_be = |node: &NodeInfo| !loaded.contains_key(&node.name) && placed(node, side, shard);
-            let mut candidates = pick(&|node| is_up(node) && (ready(node, side, shard) || may_be(node)));
-            if candidates.is_empty() {
-                unserved += 1;
-                // A lost lease may be all that is wrong with those that had it; who is to have it may have it by now.
-                candidates =
-                    pick(&|node| ready(node, side, shard) || is_up(node) && placed(node, side, shard));
-            }
-            if candidates.is_empty() {
-                candidates = pick(&|node| placed(node, side, shard));
-            }
-            candidates.sort_by(|a, b| a.name.cmp(&b.name));
-            candidates
+            let (replicas, is_served) = candidates.of_shard(side, shard);
+            unserved += usize::from(!is_served);
+            replicas
         };
         (0..dataset.shard_count).map(of_shard).collect()
     };
-    let (user_shards, item_shards) = (candidates(Side::Users), candidates(Side::Items));
+    let (user_shards, item_shards) = (of_side(Side::Users), of_side(Side::Items));
     Some(Live {
         version: version.clone(),
+        model,
         dataset: dataset.clone(),
         rating_mean: rating_mean(metadata, version),
         user_id_kind: IdKind::from_proto(dataset.user_id_kind())?,
@@ -229,4 +315,56 @@ fn version(
         item_shards,
         unserved,
     })
+}
+
+/// Who may be asked for the shards of one version.
+struct Candidates<'a> {
+    version: &'a str,
+    loaded: &'a HashMap<String, LoadedVersions>,
+    placement: &'a Placement,
+    workers: Vec<(&'a NodeInfo, Arc<Replica>)>,
+}
+
+impl Candidates<'_> {
+    /// Whom to ask for a shard, by name, and whether somebody has it ready as far as is known.
+    fn of_shard(&self, side: Side, shard: u32) -> (Vec<Arc<Replica>>, bool) {
+        // While shards move, workers that are no longer placed may still have them.
+        let may_be =
+            |node: &NodeInfo| !self.loaded.contains_key(&node.name) && self.is_placed(node, side, shard);
+        let ready = self.pick(|node| is_up(node) && (self.is_ready(node, side, shard) || may_be(node)));
+        if !ready.is_empty() {
+            return (ready, true);
+        }
+        // A lost lease may be all that is wrong with those that had it; who is to have it may have it by now.
+        let had_or_to_have = self.pick(|node| {
+            self.is_ready(node, side, shard) || is_up(node) && self.is_placed(node, side, shard)
+        });
+        if !had_or_to_have.is_empty() {
+            return (had_or_to_have, false);
+        }
+        (self.pick(|node| self.is_placed(node, side, shard)), false)
+    }
+
+    /// The workers that fulfil the condition, by name.
+    fn pick(&self, wanted: impl Fn(&NodeInfo) -> bool) -> Vec<Arc<Replica>> {
+        let picked = self.workers.iter().filter(|(node, _)| wanted(node));
+        let mut picked: Vec<Arc<Replica>> = picked.map(|(_, replica)| Arc::clone(replica)).collect();
+        picked.sort_by(|a, b| a.name.cmp(&b.name));
+        picked
+    }
+
+    /// Whether the worker has said that it has the shard ready.
+    fn is_ready(&self, node: &NodeInfo, side: Side, shard: u32) -> bool {
+        let of_node = self.loaded.get(&node.name).into_iter().flat_map(|loaded| &loaded.versions);
+        of_node.filter(|loaded| loaded.version == self.version).any(|loaded| {
+            let shards = if side == Side::Items { &loaded.item_shards } else { &loaded.user_shards };
+            shards.contains(&shard)
+        })
+    }
+
+    /// Whether the worker is to have the shard.
+    fn is_placed(&self, node: &NodeInfo, side: Side, shard: u32) -> bool {
+        let mut of_shard = self.placement.shards.iter().filter(|of| of.side() == side && of.shard == shard);
+        of_shard.any(|of| of.nodes.contains(&node.name))
+    }
 }

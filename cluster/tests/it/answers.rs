@@ -134,7 +134,7 @@ async fn grpc_answers_what_http_answers() {
         let reply = grpc.recommend(request).await.unwrap().into_inner();
         let movies = reply.recommendations.iter().map(|movie| {
             json!({
-                "movie_id": id_json(&movie.movie_id), "title": movie.title, "genres": movie.genres,
+                "movie_id": id_json(&movie.item_id), "title": movie.title, "genres": movie.genres,
                 "predicted_rating": movie.predicted_rating.map(float), "score": float(movie.score), "rank": movie.rank, "model": movie.model,
             })
         });
@@ -154,12 +154,12 @@ async fn grpc_answers_what_http_answers() {
     }
 
     let reply = grpc
-        .predict(PredictRequest { user_id: integer(user), movie_id: integer(movie), ..Default::default() })
+        .predict(PredictRequest { user_id: integer(user), item_id: integer(movie), ..Default::default() })
         .await
         .unwrap()
         .into_inner();
     let over_grpc = json!({
-        "user_id": id_json(&reply.user_id), "movie_id": id_json(&reply.movie_id), "title": reply.title,
+        "user_id": id_json(&reply.user_id), "movie_id": id_json(&reply.item_id), "title": reply.title,
         "genres": reply.genres, "predicted_rating": float(reply.predicted_rating), "model_version": reply.model_version,
         "source": reply.source,
     });
@@ -168,13 +168,13 @@ async fn grpc_answers_what_http_answers() {
     assert_eq!(over_grpc, timeless(answer));
 
     let reply = grpc
-        .similar(SimilarRequest { movie_id: integer(movie), n: 20, complete: true, ..Default::default() })
+        .similar(SimilarRequest { item_id: integer(movie), n: 20, complete: true, ..Default::default() })
         .await
         .unwrap()
         .into_inner();
-    let movies = reply.similar_movies.iter().map(|movie| {
+    let movies = reply.similar_items.iter().map(|movie| {
         json!({
-            "movie_id": id_json(&movie.movie_id), "title": movie.title, "genres": movie.genres,
+            "movie_id": id_json(&movie.item_id), "title": movie.title, "genres": movie.genres,
             "similarity": float(movie.similarity), "rank": movie.rank, "model": movie.model,
         })
     });
@@ -198,12 +198,12 @@ async fn grpc_refuses_what_http_refuses() {
     let refusal = grpc.recommend(request(101)).await.unwrap_err();
     assert_eq!(refusal.code(), Code::InvalidArgument);
     assert!(refusal.message().contains("'n'") && refusal.message().contains("from 1 to 100"), "{refusal}");
-    let unknown = SimilarRequest { movie_id: integer(987_654_321), ..SimilarRequest::default() };
+    let unknown = SimilarRequest { item_id: integer(987_654_321), ..SimilarRequest::default() };
     assert_eq!(grpc.similar(unknown).await.unwrap_err().code(), Code::NotFound);
     let unknown =
-        PredictRequest { user_id: integer(987_654_321), movie_id: integer(movie), ..Default::default() };
+        PredictRequest { user_id: integer(987_654_321), item_id: integer(movie), ..Default::default() };
     assert_eq!(grpc.predict(unknown).await.unwrap_err().code(), Code::NotFound);
-    let missing = PredictRequest { user_id: None, movie_id: integer(movie), ..Default::default() };
+    let missing = PredictRequest { user_id: None, item_id: integer(movie), ..Default::default() };
     assert_eq!(grpc.predict(missing).await.unwrap_err().code(), Code::InvalidArgument);
 }
 

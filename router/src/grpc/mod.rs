@@ -4,19 +4,27 @@ use std::time::Duration;
 
 use shoal_common::{ids::EntityId, rpc::timeout_of};
 use shoal_proto::v1::{
-    self, HealthReply, HealthRequest, ItemFilter, PopularReply, PopularRequest, PredictReply, PredictRequest,
-    RankBy, RecommendBatchReply, RecommendBatchRequest, RecommendForItemsRequest, RecommendReply,
-    RecommendRequest, SimilarReply, SimilarRequest, entity_id::Kind, recommender_server::Recommender,
+    self, FoundItem, HealthReply, HealthRequest, ItemDescription, ItemFilter, ItemReply, ItemRequest,
+    PopularReply, PopularRequest, PredictReply, PredictRequest, RankBy, RecommendBatchReply,
+    RecommendBatchRequest, RecommendForItemsRequest, RecommendReply, RecommendRequest, SearchReply,
+    SearchRequest, SimilarReply, SimilarRequest, entity_id::Kind, recommender_server::Recommender,
 };
 use tonic::{Request, Response, Status};
 
 use crate::{
+    answer::{Description, Explanation, Recommendation, Recommended},
+    error::QueryError,
     fanout::DEADLINE_MARGIN,
     query::{
-        BATCH_TIMEOUT, Filter, GivenId, Model, Options, Popular, PopularOrder, Predict, Queries, QueryError,
-        RatedMovie, Recommend, RecommendBatch, RecommendForItems, Recommendation, Recommended, Similar,
+        AboutItem, BATCH_TIMEOUT, Filter, GivenId, Options, Popular, PopularOrder, Predict, Queries,
+        RatedItem, Recommend, RecommendBatch, RecommendForItems, Search, Similar, parse_model,
     },
+    snapshot::NotServed,
+    words::Words,
 };
+
+/// What the service's messages call things.
+static WORDS: Words = Words { categories: "genres", exclude_categories: "exclude_genres", ..Words::OWN };
 
 /// Answers over gRPC.
 #[derive(Debug, Clone)]
@@ -73,14 +81,14 @@ fn rank_by(number: i32) -> Result<RankBy, Status> {
 }
 
 fn status(error: QueryError) -> Status {
-    let text = error.to_string();
+    let text = error.text(&WORDS);
     match error {
         QueryError::Invalid { .. } => Status::invalid_argument(text),
-        QueryError::Unsupported { .. } | QueryError::VersionGone(_) => Status::failed_precondition(text),
-        QueryError::UnknownMovie(_) | QueryError::UnknownUser(_) => Status::not_found(text),
-        QueryError::NoModel | QueryError::ModelNotLive(_) | QueryError::Unavailable { .. } => {
-            Status::unavailable(text)
+        QueryError::Unsupported { .. } | QueryError::NotServed(NotServed::VersionGone(_)) => {
+            Status::failed_precondition(text)
         }
+        QueryError::UnknownItem(_) | QueryError::UnknownUser(_) => Status::not_found(text),
+        QueryError::NotServed(_) | QueryError::Unavailable { .. } => Status::unavailable(text),
         QueryError::Timeout => Status::deadline_exceeded(text),
         QueryError::Overloaded { retry_after } => shoal_common::rpc::queue_full(text, retry_after),
     }
@@ -96,7 +104,7 @@ fn options(request: &RecommendRequest) -> Result<Options, Status> {
         filter: filter(request.filter.clone())?,
         diversity: request.diversity,
         explain: request.explain,
-        model: Model::parse(&request.model).map_err(status)?,
+        model: parse_model(&request.model).map_err(status)?,
     })
 }
 
@@ -113,39 +121,41 @@ fn filter(filter: Option<ItemFilter>) -> Result<Filter, Status> {
     })
 }
 
-fn recommendation(movie: &Recommendation) -> v1::Recommendation {
-    let explanation = movie.explanation.as_ref().map(|explanation| v1::Explanation {
+fn explanation(explanation: &Explanation) -> v1::Explanation {
+    let item = |part: &crate::answer::Contribution| v1::Contribution {
+        item_id: some_id(part.item.clone()),
+        title: part.title.clone(),
+        contribution: part.contribution,
+    };
+    let source = |source: &crate::answer::SourceContribution| v1::SourceContribution {
+        model: source.model.clone(),
+        level: source.level,
+        weight: source.weight,
+        contribution: source.contribution,
+    };
+    v1::Explanation {
         score: explanation.score,
-        items: explanation
-            .items
-            .iter()
-            .map(|part| v1::Contribution {
-                movie_id: some_id(part.movie.clone()),
-                title: part.title.clone(),
-                contribution: part.contribution,
-            })
-            .collect(),
-        sources: explanation
-            .sources
-            .iter()
-            .map(|source| v1::SourceContribution {
-                model: source.model.to_owned(),
-                level: source.level,
-                weight: source.weight,
-                contribution: source.contribution,
-            })
-            .collect(),
-    });
-    v1::Recommendation {
-        movie_id: some_id(movie.movie.clone()),
-        title: movie.title.clone(),
-        genres: movie.genres.clone(),
-        predicted_rating: movie.predicted_rating,
-        score: movie.score,
-        rank: movie.rank,
-        explanation,
-        model: movie.model.to_owned(),
+        items: explanation.items.iter().map(item).collect(),
+        sources: explanation.sources.iter().map(source).collect(),
     }
+}
+
+fn recommendation(item: &Recommendation) -> v1::Recommendation {
+    v1::Recommendation {
+        item_id: some_id(item.item.clone()),
+        title: item.title.clone(),
+        genres: item.genres.clone(),
+        predicted_rating: item.predicted_rating,
+        score: item.score,
+        rank: item.rank,
+        explanation: item.explanation.as_ref().map(explanation),
+        model: item.ranker.name().to_owned(),
+    }
+}
+
+fn description(description: Description) -> ItemDescription {
+    let Description { item, title, genres, year, ratings, popularity } = description;
+    ItemDescription { item: some_id(item), title, genres, year, ratings, damped_mean: popularity }
 }
 
 impl RecommenderService {
@@ -155,11 +165,11 @@ impl RecommenderService {
             recommendations: found.recommendations.iter().map(recommendation).collect(),
             timestamp: self.queries.timestamp(),
             model_version: found.model_version.clone(),
-            source: found.source.to_owned(),
+            source: found.source.name().to_owned(),
             shards: Some(found.shards),
             next_cursor: found.next_cursor.clone().unwrap_or_default(),
-            unknown_movies: found.unknown.iter().cloned().map(Into::into).collect(),
-            ranked_by: found.ranked_by.to_owned(),
+            unknown_items: found.unknown.iter().cloned().map(Into::into).collect(),
+            ranked_by: found.ranked_by.name().to_owned(),
             unknown_genres: found.unknown_genres.clone(),
         }
     }
@@ -189,8 +199,8 @@ impl Recommender for RecommenderService {
     ) -> Result<Response<RecommendReply>, Status> {
         let queries = self.for_caller(&request);
         let request = request.into_inner();
-        let rated = |item: v1::RatedMovie| {
-            Ok(RatedMovie { movie: given(item.movie_id, "movie_id")?, rating: item.rating })
+        let rated = |item: v1::RatedItem| {
+            Ok(RatedItem { item: given(item.item_id, "item_id")?, rating: item.rating })
         };
         let query = RecommendForItems {
             items: request.items.into_iter().map(rated).collect::<Result<_, Status>>()?,
@@ -213,8 +223,8 @@ impl Recommender for RecommenderService {
         let results = found.results.iter().map(|of| v1::UserRecommendations {
             user_id: some_id(of.user.clone()),
             recommendations: of.recommendations.iter().map(recommendation).collect(),
-            source: of.source.to_owned(),
-            ranked_by: of.ranked_by.to_owned(),
+            source: of.source.name().to_owned(),
+            ranked_by: of.ranked_by.name().to_owned(),
         });
         Ok(Response::new(RecommendBatchReply {
             results: results.collect(),
@@ -245,15 +255,15 @@ impl Recommender for RecommenderService {
             complete: request.complete,
         };
         let found = queries.popular(&query).await.map_err(status)?;
-        let movies = found.movies.into_iter().map(|movie| v1::PopularMovie {
-            movie_id: some_id(movie.movie),
-            title: movie.title,
-            genres: movie.genres,
-            score: movie.score,
-            rank: movie.rank,
+        let items = found.items.into_iter().map(|item| v1::PopularItem {
+            item_id: some_id(item.item),
+            title: item.title,
+            genres: item.genres,
+            score: item.score,
+            rank: item.rank,
         });
         Ok(Response::new(PopularReply {
-            movies: movies.collect(),
+            items: items.collect(),
             timestamp: self.queries.timestamp(),
             model_version: found.model_version,
             shards: Some(found.shards),
@@ -266,19 +276,19 @@ impl Recommender for RecommenderService {
         let request = request.into_inner();
         let query = Predict {
             user: given(request.user_id, "user_id")?,
-            movie: given(request.movie_id, "movie_id")?,
-            model: Model::parse(&request.model).map_err(status)?,
+            item: given(request.item_id, "item_id")?,
+            model: parse_model(&request.model).map_err(status)?,
         };
         let found = queries.predict(&query).await.map_err(status)?;
         Ok(Response::new(PredictReply {
             user_id: some_id(found.user),
-            movie_id: some_id(found.movie),
+            item_id: some_id(found.item),
             title: found.title,
             genres: found.genres,
             predicted_rating: found.predicted_rating,
             timestamp: self.queries.timestamp(),
             model_version: found.model_version,
-            source: found.source.to_owned(),
+            source: found.source.name().to_owned(),
         }))
     }
 
@@ -286,23 +296,52 @@ impl Recommender for RecommenderService {
         let queries = self.for_caller(&request);
         let request = request.into_inner();
         let query = Similar {
-            movie: given(request.movie_id, "movie_id")?,
+            item: given(request.item_id, "item_id")?,
             n: n(request.n),
             complete: request.complete,
-            model: Model::parse(&request.model).map_err(status)?,
+            model: parse_model(&request.model).map_err(status)?,
         };
         let found = queries.similar(&query).await.map_err(status)?;
-        let similar_movies = found.similar.into_iter().map(|movie| v1::SimilarMovie {
-            movie_id: some_id(movie.movie),
-            title: movie.title,
-            genres: movie.genres,
-            similarity: movie.similarity,
-            rank: movie.rank,
-            model: movie.model.to_owned(),
+        let similar_items = found.similar.into_iter().map(|item| v1::SimilarItem {
+            item_id: some_id(item.item),
+            title: item.title,
+            genres: item.genres,
+            similarity: item.similarity,
+            rank: item.rank,
+            model: item.model.name().to_owned(),
         });
         Ok(Response::new(SimilarReply {
-            movie_id: some_id(found.movie),
-            similar_movies: similar_movies.collect(),
+            item_id: some_id(found.item),
+            similar_items: similar_items.collect(),
+            timestamp: self.queries.timestamp(),
+            model_version: found.model_version,
+            shards: Some(found.shards),
+        }))
+    }
+
+    async fn item(&self, request: Request<ItemRequest>) -> Result<Response<ItemReply>, Status> {
+        let queries = self.for_caller(&request);
+        let query = AboutItem { item: given(request.into_inner().item_id, "item_id")? };
+        let found = queries.item(&query).await.map_err(status)?;
+        Ok(Response::new(ItemReply {
+            item: Some(description(found.description)),
+            timestamp: self.queries.timestamp(),
+            model_version: found.model_version,
+        }))
+    }
+
+    async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchReply>, Status> {
+        let queries = self.for_caller(&request);
+        let request = request.into_inner();
+        let query = Search { query: request.query, n: n(request.n), complete: request.complete };
+        let found = queries.search(&query).await.map_err(status)?;
+        let items = found.items.into_iter().map(|item| FoundItem {
+            item: Some(description(item.description)),
+            r#match: item.title_match.into(),
+        });
+        Ok(Response::new(SearchReply {
+            items: items.collect(),
+            matched: found.matched,
             timestamp: self.queries.timestamp(),
             model_version: found.model_version,
             shards: Some(found.shards),

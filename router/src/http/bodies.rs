@@ -10,41 +10,15 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{answers::Id, error::HttpError, parameters::there_are};
-use crate::query::{GivenId, RatedMovie};
-
-/// Whose rating of what.
-#[derive(Debug, ToSchema)]
-#[schema(example = json!({ "user_id": 1, "movie_id": 50 }))]
-#[allow(dead_code, reason = "it describes the body, whose fields are read one by one to name the wrong one")]
-pub(super) struct PredictBody {
-    user_id: Id,
-    movie_id: Id,
-}
-
-/// A movie that was rated or, without a rating, looked at.
-#[derive(Debug, ToSchema)]
-#[allow(dead_code, reason = "as for a predict body")]
-pub(super) struct RatedMovieBody {
-    movie_id: Id,
-    /// On the data set's scale.
-    #[schema(nullable = false)]
-    rating: Option<f32>,
-}
-
-/// What somebody has rated or looked at.
-#[derive(Debug, ToSchema)]
-#[schema(example = json!({ "items": [{ "movie_id": 260, "rating": 5.0 }, { "movie_id": 1196 }] }))]
-#[allow(dead_code, reason = "as for a predict body")]
-pub(super) struct ItemsBody {
-    /// Each movie once.
-    #[schema(min_items = 1, max_items = 1000)]
-    items: Vec<RatedMovieBody>,
-}
+use crate::{
+    query::{GivenId, RatedItem},
+    words::Words,
+};
 
 /// For whom.
 #[derive(Debug, ToSchema)]
 #[schema(example = json!({ "user_ids": [1, 2, 3] }))]
-#[allow(dead_code, reason = "as for a predict body")]
+#[allow(dead_code, reason = "it describes the body, whose fields are read one by one to name the wrong one")]
 pub(super) struct BatchBody {
     #[schema(min_items = 1, max_items = 1000)]
     user_ids: Vec<Id>,
@@ -139,23 +113,23 @@ fn id(name: &str, value: &RawValue) -> Result<GivenId, HttpError> {
     }
 }
 
-/// `{"user_id": …, "movie_id": …}`
-pub(super) fn predict(body: &str) -> Result<(GivenId, GivenId), HttpError> {
-    let mut fields = Fields::read(body, "user_id and movie_id")?;
-    let ids = (fields.id("user_id")?, fields.id("movie_id")?);
+/// A user's and an item's id.
+pub(super) fn pair(body: &str, words: &Words) -> Result<(GivenId, GivenId), HttpError> {
+    let mut fields = Fields::read(body, &format!("user_id and {}", words.item_id))?;
+    let ids = (fields.id("user_id")?, fields.id(words.item_id)?);
     fields.finish()?;
     Ok(ids)
 }
 
-/// `{"items": [{"movie_id": …, "rating": …}, …]}`
-pub(super) fn items(body: &str) -> Result<Vec<RatedMovie>, HttpError> {
+/// `items` with an id each and maybe a rating.
+pub(super) fn items(body: &str, words: &Words) -> Result<Vec<RatedItem>, HttpError> {
     let mut fields = Fields::read(body, "items")?;
     let list = fields.list("items")?;
     fields.finish()?;
+    let otherwise = format!("each of the items must be an object with {} and maybe rating", words.item_id);
     let item = |value: Box<RawValue>| {
-        let mut fields =
-            Fields::of(&value, "each of the items must be an object with movie_id and maybe rating")?;
-        let movie = fields.id("movie_id")?;
+        let mut fields = Fields::of(&value, &otherwise)?;
+        let item = fields.id(words.item_id)?;
         let rating = fields.take("rating")?.map(|rating| {
             let number: Option<f64> = serde_json::from_str(rating.get()).ok();
             // One that is too large for a float is infinite, which no scale has.
@@ -165,7 +139,7 @@ pub(super) fn items(body: &str) -> Result<Vec<RatedMovie>, HttpError> {
         });
         let rating = rating.transpose()?;
         fields.finish()?;
-        Ok(RatedMovie { movie, rating })
+        Ok(RatedItem { item, rating })
     };
     list.into_iter().map(item).collect()
 }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use super::answers::ErrorAnswer;
-use crate::query::QueryError;
 use axum::{
     extract::rejection::{PathRejection, StringRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Json, Response},
+};
+
+use super::answers::ErrorAnswer;
+use crate::{
+    error::{QueryError, invalid_parameter},
+    snapshot::NotServed,
+    words::Words,
 };
 
 /// When a client should come back after a 503.
@@ -23,7 +28,7 @@ pub(super) struct HttpError {
 
 impl HttpError {
     pub(super) fn invalid(parameter: &str, reason: &str) -> Self {
-        QueryError::invalid(parameter, reason).into()
+        Self::bad_request(invalid_parameter(parameter, reason))
     }
 
     pub(super) fn bad_request(detail: String) -> Self {
@@ -36,6 +41,21 @@ impl HttpError {
 
     pub(super) fn wrong_method(detail: String) -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, detail, retry_after: None }
+    }
+
+    /// A query without an answer, in the words of the face that asked.
+    pub(super) fn of_query(error: &QueryError, words: &Words) -> Self {
+        let (status, retry_after) = match error {
+            QueryError::Invalid { .. } | QueryError::Unsupported { .. } => (StatusCode::BAD_REQUEST, None),
+            QueryError::NotServed(NotServed::VersionGone(_)) => (StatusCode::GONE, None),
+            QueryError::UnknownItem(_) | QueryError::UnknownUser(_) => (StatusCode::NOT_FOUND, None),
+            QueryError::NotServed(_) | QueryError::Unavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_AFTER))
+            }
+            QueryError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Some(RETRY_AFTER)),
+            QueryError::Overloaded { retry_after } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
+        };
+        Self { status, detail: error.text(words), retry_after }
     }
 
     /// A handler that panicked.
@@ -52,22 +72,6 @@ impl HttpError {
     /// A body that cannot be read or is too large.
     pub(super) fn body(rejection: StringRejection) -> Self {
         Self { status: rejection.status(), detail: rejection.body_text(), retry_after: None }
-    }
-}
-
-impl From<QueryError> for HttpError {
-    fn from(error: QueryError) -> Self {
-        let (status, retry_after) = match &error {
-            QueryError::Invalid { .. } | QueryError::Unsupported { .. } => (StatusCode::BAD_REQUEST, None),
-            QueryError::VersionGone(_) => (StatusCode::GONE, None),
-            QueryError::UnknownMovie(_) | QueryError::UnknownUser(_) => (StatusCode::NOT_FOUND, None),
-            QueryError::NoModel | QueryError::ModelNotLive(_) | QueryError::Unavailable { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_AFTER))
-            }
-            QueryError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Some(RETRY_AFTER)),
-            QueryError::Overloaded { retry_after } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
-        };
-        Self { status, detail: error.to_string(), retry_after }
     }
 }
 

@@ -3,7 +3,17 @@
 //!
 //! Parameters are read one by one, to name the wrong one; the structs here only describe them.
 
-use utoipa::{IntoParams, IntoResponses, OpenApi};
+use std::collections::BTreeSet;
+
+use shoal_core::ModelKind;
+use utoipa::{
+    IntoParams, IntoResponses, OpenApi,
+    openapi::{
+        Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::{ObjectBuilder, Type},
+    },
+};
 
 use super::answers::ErrorAnswer;
 
@@ -25,7 +35,10 @@ pub(super) const OPENAPI_PATH: &str = "/openapi.json";
     components(schemas(ErrorAnswer)),
     tags(
         (name = "recommendations", description = "Lists for users, for sessions, and for nobody in particular"),
+        (name = "items", description = "What there is to recommend: found by title, described, and what is like it"),
+        (name = "ratings", description = "What a user would rate an item"),
         (name = "service", description = "The service itself"),
+        (name = "movies", description = "The same answers in the words of clients that were written against `/recommendations`"),
     ),
 )]
 pub(super) struct Description;
@@ -43,56 +56,33 @@ pub(super) struct CallQuery {
     timeout_ms: Option<u32>,
 }
 
-/// By which model.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "it describes parameters")]
-pub(super) struct ModelQuery {
-    /// `als` (factors), `item_cf` (movies rated alike), `content` (movies with features alike) or `hybrid` (a
-    /// blend of these and popularity). By default the model that was made the default.
-    #[param(pattern = "^(als|item_cf|content|content_based|hybrid)$", example = "als")]
-    model: Option<String>,
-}
+/// By which model: described from the kinds that there are.
+pub(super) struct ModelQuery;
 
-/// Which movies, and by what order.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "it describes parameters")]
-pub(super) struct ListQuery {
-    /// How many movies.
-    #[param(minimum = 1, maximum = 100, default = 10, example = 10)]
-    n: Option<u32>,
-    /// The scores to order by: `ranking` (what is liked next) or `rating` (what would be rated best, of the movies for
-    /// which the model predicts a rating). An `als` version that was trained for ratings alone has no order but theirs;
-    /// `ranked_by` of the answer says which it is.
-    #[param(pattern = "^(ranking|rating)$", default = "ranking", example = "ranking")]
-    rank_by: Option<String>,
-    /// Leave out what has been rated.
-    #[param(default = true)]
-    exclude_seen: Option<bool>,
-    /// Only movies of at least one of these genres; letter case does not matter. Values stand between commas, and the
-    /// parameter may be repeated; a value with a comma of its own stands in quotation marks: `"Action, Drama",Comedy`.
-    #[param(example = json!(["Comedy,Film-Noir"]))]
-    genres: Option<Vec<String>>,
-    /// No movies of these genres, written as `genres` are.
-    #[param(example = json!(["Horror"]))]
-    exclude_genres: Option<Vec<String>>,
-    /// Only movies released in this year or later.
-    #[param(minimum = 0, maximum = 9999, example = 1980)]
-    year_min: Option<i32>,
-    /// Only movies released in this year or earlier.
-    #[param(minimum = 0, maximum = 9999, example = 2005)]
-    year_max: Option<i32>,
-    /// None of these movies; up to 1,000 ids, written as `genres` are.
-    #[param(example = json!(["1,50"]))]
-    exclude_ids: Option<Vec<String>>,
-    /// Only these movies; up to 1,000 ids, written as `genres` are.
-    #[param(example = json!(["1,2,3,50,260"]))]
-    allow_ids: Option<Vec<String>>,
-    /// How much likeness to the movies before, as the model knows it, counts against a movie's score: 0 not at all, 1 is
-    /// all that counts.
-    #[param(minimum = 0, maximum = 1, default = 0.0, example = 0.3)]
-    diversity: Option<f32>,
+impl IntoParams for ModelQuery {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let names: BTreeSet<&str> =
+            ModelKind::ALL.into_iter().flat_map(|model| [model.name(), model.folder()]).collect();
+        let pattern = format!("^({})$", Vec::from_iter(names).join("|"));
+        let about = |model| match model {
+            ModelKind::Als => "factors",
+            ModelKind::ItemCf => "items rated alike",
+            ModelKind::Content => "items with features alike",
+            ModelKind::Hybrid => "a blend of the others and popularity",
+        };
+        let models: Vec<String> =
+            ModelKind::ALL.into_iter().map(|model| format!("`{model}` ({})", about(model))).collect();
+        let description = format!("{}. By default the model that was made the default.", models.join(", "));
+        let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+        let parameter = ParameterBuilder::new()
+            .name("model")
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(schema))
+            .example(Some(ModelKind::Als.name().into()));
+        vec![parameter.build()]
+    }
 }
 
 /// What a single list may be made into.
@@ -100,7 +90,7 @@ pub(super) struct ListQuery {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "it describes parameters")]
 pub(super) struct SingleQuery {
-    /// Say what each of the rated movies adds to each score; of `hybrid` what each of its sources adds.
+    /// Say what each of the rated items adds to each score; of `hybrid` what each of its sources adds.
     #[param(default = false)]
     explain: Option<bool>,
 }
@@ -145,7 +135,7 @@ pub(super) enum Refusals {
 #[derive(Debug, IntoResponses)]
 #[allow(dead_code, reason = "it describes answers")]
 pub(super) enum NotFound {
-    /// The version knows no such movie or user.
+    /// The version knows no such item or user.
     #[response(status = 404)]
     Unknown(ErrorAnswer),
 }

@@ -5,10 +5,14 @@ use std::{
     time::Duration,
 };
 
+use shoal_core::ModelKind;
 use shoal_proto::v1::RankBy;
 
 use super::error::HttpError;
-use crate::query::{CountRange, Filter, GivenId, Model, Options, PopularOrder, RECOMMEND_COUNT};
+use crate::{
+    query::{CountRange, Filter, GivenId, Options, PopularOrder, RECOMMEND_COUNT, parse_model},
+    words::Words,
+};
 
 /// The longest time that a query may be given.
 pub(super) const TIMEOUT_MS_MAX: u64 = 60_000;
@@ -24,22 +28,29 @@ pub(super) struct Parameters {
     given: BTreeMap<String, Vec<String>>,
     /// Those that were asked for: all that the route has, in the end.
     known: BTreeSet<&'static str>,
+    /// The face's.
+    words: &'static Words,
 }
 
 impl Parameters {
-    pub(super) fn read(query: Option<&str>) -> Result<Self, HttpError> {
+    pub(super) fn read(query: Option<&str>, words: &'static Words) -> Result<Self, HttpError> {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default())
             .map_err(|error| HttpError::bad_request(format!("the query string cannot be read: {error}")))?;
         let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in pairs {
             given.entry(name).or_default().push(value);
         }
-        Ok(Self { given, known: BTreeSet::new() })
+        Ok(Self { given, known: BTreeSet::new(), words })
     }
 
     /// For a route that has no parameters.
     pub(super) fn none(query: Option<&str>) -> Result<(), HttpError> {
-        Self::read(query)?.finish()
+        Self::read(query, &Words::OWN)?.finish()
+    }
+
+    /// The words of the face that was asked.
+    pub(super) fn words(&self) -> &'static Words {
+        self.words
     }
 
     /// All values of a parameter, in their order.
@@ -58,7 +69,8 @@ impl Parameters {
     /// A count; whether it is in range is the query's to check.
     pub(super) fn count(&mut self, name: &'static str, range: CountRange) -> Result<Option<i64>, HttpError> {
         let Some(text) = self.value(name)? else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| range.wrong(&format!("'{text}'")).into())
+        let wrong = |_| HttpError::of_query(&range.wrong(&format!("'{text}'")), self.words);
+        text.parse().map(Some).map_err(wrong)
     }
 
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, HttpError> {
@@ -71,11 +83,11 @@ impl Parameters {
     }
 
     /// Which model is asked.
-    pub(super) fn model(&mut self) -> Result<Option<Model>, HttpError> {
+    pub(super) fn model(&mut self) -> Result<Option<ModelKind>, HttpError> {
         match self.value("model")? {
             None => Ok(None),
             Some(name) if name.is_empty() => Err(HttpError::invalid("model", "it is empty")),
-            Some(name) => Ok(Model::parse(&name)?),
+            Some(name) => parse_model(&name).map_err(|error| HttpError::of_query(&error, self.words)),
         }
     }
 
@@ -115,10 +127,14 @@ impl Parameters {
         self.value(name)
     }
 
+    /// A text that has to be given.
+    pub(super) fn needed(&mut self, name: &'static str) -> Result<String, HttpError> {
+        self.value(name)?.ok_or_else(|| HttpError::invalid(name, "it is missing"))
+    }
+
     /// An id that no path can carry.
     pub(super) fn id(&mut self, name: &'static str) -> Result<GivenId, HttpError> {
-        let id = self.value(name)?.map(GivenId::Text);
-        id.ok_or_else(|| HttpError::invalid(name, "it is missing"))
+        self.needed(name).map(GivenId::Text)
     }
 
     /// The values of a parameter that may be given many times, each time with many values between commas; given with an empty
@@ -163,11 +179,11 @@ impl Parameters {
         Ok(Some(Duration::from_millis(timeout_ms)))
     }
 
-    /// Which movies may be listed.
+    /// Which items may be listed.
     pub(super) fn filter(&mut self) -> Result<Filter, HttpError> {
         Ok(Filter {
-            genres: self.list("genres")?.unwrap_or_default(),
-            exclude_genres: self.list("exclude_genres")?.unwrap_or_default(),
+            genres: self.list(self.words.categories)?.unwrap_or_default(),
+            exclude_genres: self.list(self.words.exclude_categories)?.unwrap_or_default(),
             year_min: self.year("year_min")?,
             year_max: self.year("year_max")?,
             exclude_ids: self.ids("exclude_ids")?.unwrap_or_default(),

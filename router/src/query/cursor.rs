@@ -4,7 +4,7 @@
 
 use shoal_core::hash::hash_bytes;
 
-use super::QueryError;
+use crate::error::{Parameter, QueryError};
 
 /// Results that paging reaches: workers rank up to 10,000.
 pub(super) const REACH: u32 = 10_000;
@@ -33,7 +33,10 @@ impl Cursor {
             Some(Self { version: version.to_owned(), offset, fingerprint })
         };
         read().ok_or_else(|| {
-            QueryError::invalid("cursor", "it is not a next_cursor of an answer; leave it out to begin anew")
+            QueryError::invalid(
+                Parameter::Cursor,
+                "it is not a next_cursor of an answer; leave it out to begin anew",
+            )
         })
     }
 
@@ -42,7 +45,10 @@ impl Cursor {
         if self.fingerprint == hash_bytes(request) {
             return Ok(());
         }
-        Err(QueryError::invalid("cursor", "it belongs to another query; repeat that one's parameters"))
+        Err(QueryError::invalid(
+            Parameter::Cursor,
+            "it belongs to another query; repeat that one's parameters",
+        ))
     }
 
     /// For clients; the characters need no escaping in a URL.

@@ -1,4 +1,4 @@
-//! Which movies may be listed, as clients say it.
+//! Which items may be listed, as clients say it.
 
 use std::collections::HashSet;
 
@@ -6,9 +6,10 @@ use shoal_common::{
     ids::{EntityId, IdKind},
     letter_case::fold_case,
 };
-use shoal_proto::v1::{EntityIds, ItemFilter, KnownGenres};
+use shoal_proto::v1::{EntityIds, ItemFilter};
 
-use super::{GivenId, QueryError};
+use super::GivenId;
+use crate::error::{Parameter, QueryError};
 
 /// Ids that a filter may name.
 pub const FILTER_IDS_MAX: usize = 1_000;
@@ -26,9 +27,9 @@ pub struct Filter {
     pub year_min: Option<i32>,
     /// Last year of release.
     pub year_max: Option<i32>,
-    /// None of these movies.
+    /// None of these items.
     pub exclude_ids: Vec<GivenId>,
-    /// Only these movies.
+    /// Only these items.
     pub allow_ids: Option<Vec<GivenId>>,
 }
 
@@ -46,54 +47,40 @@ impl Filter {
             && min > max
         {
             let reason = format!("it is {min}, after year_max, which is {max}");
-            return Err(QueryError::invalid("year_min", reason));
+            return Err(QueryError::invalid(Parameter::YearMin, reason));
         }
         Ok(Some(ItemFilter {
-            genres: genres("genres", &self.genres)?,
-            exclude_genres: genres("exclude_genres", &self.exclude_genres)?,
+            genres: genres(Parameter::Categories, &self.genres)?,
+            exclude_genres: genres(Parameter::ExcludeCategories, &self.exclude_genres)?,
             year_min: self.year_min,
             year_max: self.year_max,
-            exclude_ids: ids("exclude_ids", &self.exclude_ids, kind)?,
+            exclude_ids: ids(Parameter::ExcludeIds, &self.exclude_ids, kind)?,
             allow_ids: match &self.allow_ids {
-                Some(allowed) => Some(EntityIds { ids: ids("allow_ids", allowed, kind)? }),
+                Some(allowed) => Some(EntityIds { ids: ids(Parameter::AllowIds, allowed, kind)? }),
                 None => None,
             },
         }))
     }
 
-    /// Those of these genres that the filter names, as it names them and in its order.
+    /// The genres that the filter names.
+    pub(super) fn given_genres(&self) -> GivenGenres {
+        GivenGenres(self.genres.iter().chain(&self.exclude_genres).cloned().collect())
+    }
+}
+
+/// The genres of a filter, as they were given.
+#[derive(Debug, Clone)]
+pub(super) struct GivenGenres(Vec<String>);
+
+impl GivenGenres {
+    /// Those of these genres that were given, as they were given and in that order.
     pub(super) fn as_given(&self, genres: &[String]) -> Vec<String> {
         let mut wanted: HashSet<String> = genres.iter().map(|name| fold_case(name)).collect();
-        let named = self.genres.iter().chain(&self.exclude_genres);
-        named.filter(|name| wanted.remove(&fold_case(name))).cloned().collect()
+        self.0.iter().filter(|name| wanted.remove(&fold_case(name))).cloned().collect()
     }
 }
 
-/// The genres that the filter names and no item has of the shards that say so, each once; none where a shard does not say,
-/// as a worker of an earlier build.
-pub(super) fn unknown_genres<'a>(
-    filter: Option<&ItemFilter>,
-    of_shards: impl Iterator<Item = Option<&'a KnownGenres>>,
-) -> Vec<String> {
-    let Some(filter) = filter else { return Vec::new() };
-    let mut named: Vec<(&String, bool)> =
-        filter.genres.iter().chain(&filter.exclude_genres).map(|name| (name, false)).collect();
-    for known in of_shards {
-        let Some(known) = known else { return Vec::new() };
-        for position in &known.positions {
-            if let Some((_, known)) = named.get_mut(*position as usize) {
-                *known = true;
-            }
-        }
-    }
-    let mut unknown: Vec<String> =
-        named.into_iter().filter(|(_, known)| !known).map(|(name, _)| name.clone()).collect();
-    unknown.sort_unstable();
-    unknown.dedup();
-    unknown
-}
-
-fn genres(parameter: &'static str, names: &[String]) -> Result<Vec<String>, QueryError> {
+fn genres(parameter: Parameter, names: &[String]) -> Result<Vec<String>, QueryError> {
     at_most(parameter, names.len(), FILTER_GENRES_MAX)?;
     let mut names: Vec<String> = names.iter().map(|name| fold_case(name)).collect();
     names.sort_unstable();
@@ -102,7 +89,7 @@ fn genres(parameter: &'static str, names: &[String]) -> Result<Vec<String>, Quer
 }
 
 fn ids(
-    parameter: &'static str,
+    parameter: Parameter,
     given: &[GivenId],
     kind: IdKind,
 ) -> Result<Vec<shoal_proto::v1::EntityId>, QueryError> {
@@ -114,7 +101,7 @@ fn ids(
     Ok(ids.into_iter().map(Into::into).collect())
 }
 
-fn at_most(parameter: &'static str, count: usize, max: usize) -> Result<(), QueryError> {
+fn at_most(parameter: Parameter, count: usize, max: usize) -> Result<(), QueryError> {
     if count <= max {
         return Ok(());
     }

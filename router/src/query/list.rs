@@ -1,15 +1,20 @@
 //! One list: the shards' best, filtered there, merged, made diverse, cut to the page.
 
-use shoal_common::user_query::{Answers, score_request};
-use shoal_proto::v1::{ItemHit, LookupUserReply, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
+use shoal_common::user_query::{AnswerSource, RankedBy, score_request};
+use shoal_core::ModelKind;
+use shoal_proto::v1::{LookupUserReply, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
 
-use super::{
-    CheckedOptions, Model, Query, QueryError,
-    cursor::REACH,
-    shards_answered,
-    workers::{Best, floats, numbers},
+use super::{CheckedOptions, cursor::REACH, explain};
+use crate::{
+    answer::{Explanation, Ranker, Recommendation},
+    diversify::diversify,
+    error::{Parameter, QueryError},
+    likeness::Representation,
+    merge::Hit,
+    rated_rows::RatedRows,
+    shard_calls::{Best, ShardCalls},
+    snapshot::Live,
 };
-use crate::{diversify::diversify, likeness::Representation, merge::Hit};
 
 /// How many times as many items as are listed a diverse list is chosen from, and at most.
 const POOL_FACTOR: u32 = 5;
@@ -22,12 +27,24 @@ pub(super) struct Page<'a> {
     pub(super) options: &'a CheckedOptions,
 }
 
-/// The part.
+/// A page of a list.
 pub(super) struct List {
     pub(super) hits: Vec<Hit>,
     /// Whether something follows.
     pub(super) more: bool,
     pub(super) shards: ShardsAnswered,
+    pub(super) unknown_genres: Vec<String>,
+}
+
+/// A page of a list for somebody, as answers have it.
+pub(super) struct RankedList {
+    pub(super) recommendations: Vec<Recommendation>,
+    pub(super) source: AnswerSource,
+    pub(super) ranked_by: RankedBy,
+    pub(super) shards: ShardsAnswered,
+    /// Whether something follows.
+    pub(super) more: bool,
+    /// As the request names them.
     pub(super) unknown_genres: Vec<String>,
 }
 
@@ -46,13 +63,14 @@ impl Page<'_> {
     }
 
     /// The page, and whether something follows.
-    pub(super) fn cut(self, model: Model, mut hits: Vec<Hit>) -> (Vec<Hit>, bool) {
+    pub(super) fn cut(self, model: ModelKind, mut hits: Vec<Hit>) -> (Vec<Hit>, bool) {
         let Page { offset, options } = self;
         let end = (offset + options.n) as usize;
         let more = hits.len() > end;
         if options.diversity > 0.0 {
             let scores: Vec<f32> = hits.iter().map(|hit| hit.hit.score).collect();
-            let pool: Vec<Representation> = hits.iter().map(|hit| representation(model, &hit.hit)).collect();
+            let pool: Vec<Representation> =
+                hits.iter().map(|hit| Representation::of_hit(model, &hit.hit)).collect();
             let likeness = |a: usize, b: usize| pool[a].likeness(&pool[b]);
             let chosen = diversify(&scores, likeness, options.n as usize, options.diversity);
             hits = chosen.into_iter().map(|at| hits[at].clone()).collect();
@@ -64,62 +82,88 @@ impl Page<'_> {
     }
 }
 
-impl Query {
-    pub(super) async fn list(
-        &self,
-        request: TopItemsRequest,
-        page: Page<'_>,
-        explained: bool,
-    ) -> Result<List, QueryError> {
-        let live = self.live()?;
-        // Scores are explained by what hits carry of their items, or have their parts with them.
-        let with_explained = explained && (!live.has_neighbours() || !request.profile.is_empty());
-        let mut request = page.request(request);
-        request.with_factors |= with_explained;
-        request.with_parts = explained;
-        let found = self.best_items(request, page.options.complete).await?;
-        let Best { hits, failed, total, unknown_genres } = found;
-        let (hits, more) = page.cut(live.model(), hits);
-        Ok(List { hits, more, shards: shards_answered(total, failed), unknown_genres })
-    }
+/// The list for somebody with this side of the query, whoever it is; explained by what was `rated`, where that is given.
+pub(super) async fn rank(
+    calls: &ShardCalls,
+    user: &LookupUserReply,
+    page: Page<'_>,
+    rated: Option<&RatedRows>,
+) -> Result<RankedList, QueryError> {
+    let (request, source) =
+        score_request_for(calls, user, page.options.rank_by, page.options.exclude_seen).await?;
+    let ranked_by = RankedBy::of(&request);
+    let List { hits, more, shards, unknown_genres } =
+        list(calls, request.clone(), page, rated.is_some()).await?;
+    let explanations = match rated {
+        Some(rated) => explain::explain(calls, &request, source, &hits, rated).await?,
+        None => Vec::new(),
+    };
+    let ranker = ranker(&calls.live, source);
+    Ok(RankedList {
+        recommendations: recommendations(&calls.live, hits, page.offset, ranker, explanations),
+        source,
+        ranked_by,
+        shards,
+        more,
+        unknown_genres: page.options.as_given(&unknown_genres),
+    })
 }
 
-/// What a hit says of its item.
-pub(super) fn representation(model: Model, hit: &ItemHit) -> Representation {
-    match model {
-        // Of a blend these are its ALS version's.
-        Model::Als | Model::Hybrid => Representation::of_factors(floats(&hit.factors)),
-        Model::ItemCf => {
-            let rows: Vec<u32> = numbers(&hit.neighbour_rows, u32::from_le_bytes);
-            Representation::of_neighbours(hit.row, &rows, &floats(&hit.similarities))
-        }
-        Model::Content => {
-            let features = numbers(&hit.features, u32::from_le_bytes);
-            Representation::of_features(features, floats(&hit.feature_values))
-        }
-    }
+/// A page of what these scores rank. With `explained` the hits carry what their scores are explained by.
+pub(super) async fn list(
+    calls: &ShardCalls,
+    request: TopItemsRequest,
+    page: Page<'_>,
+    explained: bool,
+) -> Result<List, QueryError> {
+    // Scores are explained by what hits carry of their items, or have their parts with them.
+    let with_explained = explained && (!calls.live.has_neighbours() || !request.profile.is_empty());
+    let mut request = page.request(request);
+    request.with_factors |= with_explained;
+    request.with_parts = explained;
+    let Best { hits, shards, unknown_genres } = calls.best_items(request, page.options.complete).await?;
+    let (hits, more) = page.cut(calls.live.model, hits);
+    Ok(List { hits, more, shards, unknown_genres })
 }
 
-impl Query {
-    /// How to score for somebody with this side of the query, and the answer's source.
-    pub(super) async fn score_request(
-        &self,
-        user: &LookupUserReply,
-        rank_by: RankBy,
-        exclude_seen: bool,
-    ) -> Result<(TopItemsRequest, &'static str), QueryError> {
-        let live = self.live()?;
-        let answers = match live.model() {
-            Model::Als => Answers::ByFactors,
-            Model::ItemCf | Model::Content => Answers::ByNeighbours,
-            Model::Hybrid => Answers::ByBlend,
-        };
-        let request = score_request(answers, user, rank_by, exclude_seen);
-        let (mut request, source) =
-            request.map_err(|error| QueryError::invalid("rank_by", error.to_string()))?;
-        if live.model() == Model::Content && request.score() == ScoreKind::Rating {
-            request.profile = self.profile(user).await?;
-        }
-        Ok((request, source))
+/// How to score for somebody with this side of the query, and the answer's source.
+pub(super) async fn score_request_for(
+    calls: &ShardCalls,
+    user: &LookupUserReply,
+    rank_by: RankBy,
+    exclude_seen: bool,
+) -> Result<(TopItemsRequest, AnswerSource), QueryError> {
+    let request = score_request(calls.live.answers(), user, rank_by, exclude_seen);
+    let (mut request, source) = request.map_err(|error| QueryError::invalid(Parameter::RankBy, error))?;
+    if calls.live.model == ModelKind::Content && request.score() == ScoreKind::Rating {
+        request.profile = calls.profile(user).await?;
     }
+    Ok((request, source))
+}
+
+/// What ranked a list of this source.
+pub(super) fn ranker(live: &Live, source: AnswerSource) -> Ranker {
+    if source == AnswerSource::FallbackPopular { Ranker::Popularity } else { Ranker::Model(live.model) }
+}
+
+/// Hits as answers have them, the first of them after `offset` others, each with the explanation at its place.
+pub(super) fn recommendations(
+    live: &Live,
+    hits: Vec<Hit>,
+    offset: u32,
+    ranker: Ranker,
+    explanations: Vec<Explanation>,
+) -> Vec<Recommendation> {
+    let explanations = explanations.into_iter().map(Some).chain(std::iter::repeat(None));
+    let of_hit = |((hit, rank), explanation): ((Hit, u32), Option<Explanation>)| Recommendation {
+        item: hit.item,
+        title: hit.hit.title,
+        genres: hit.hit.genres,
+        predicted_rating: hit.hit.predicted_rating.map(|rating| live.clamp(rating)),
+        score: hit.hit.score,
+        rank,
+        explanation,
+        ranker,
+    };
+    hits.into_iter().zip(offset + 1..).zip(explanations).map(of_hit).collect()
 }

@@ -1,20 +1,20 @@
-//! The use cases, shared by HTTP and gRPC: one snapshot and one version from start to end.
+//! The use cases, shared by every face: one snapshot and one version from start to end.
+//!
+//! A use case is checked for the version that is to answer, then answered from its shards: a file for each.
 
 mod batch;
 mod cursor;
-mod error;
 mod explain;
-mod facts;
 mod filter;
-mod items;
+mod item;
 mod list;
-mod model;
 mod options;
 mod popular;
 mod predict;
 mod recommend;
+mod search;
+mod session;
 mod similar;
-mod workers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,30 +24,48 @@ use shoal_common::{
     rpc::{Channels, remaining},
     shutdown::Shutdown,
 };
-use shoal_proto::v1::{HealthReply, ShardsAnswered};
+use shoal_core::ModelKind;
+use shoal_proto::v1::HealthReply;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     admission::{Admission, Overloaded},
     cache::AnswerCache,
+    error::{Parameter, QueryError},
     fanout::{DEADLINE_MARGIN, FanOut},
-    snapshot::{Live, Snapshot},
+    shard_calls::{KnownSums, ShardCalls},
+    snapshot::{Live, Snapshot, Target},
 };
 
+use self::options::CheckedOptions;
 pub use self::{
-    batch::{BATCH_TIMEOUT, BATCH_USERS_MAX, RecommendBatch, RecommendedBatch, UserRecommendations},
-    error::QueryError,
-    explain::{Contribution, Explanation, SourceContribution},
+    batch::{BATCH_TIMEOUT, BATCH_USERS_MAX, RecommendBatch},
     filter::{FILTER_GENRES_MAX, FILTER_IDS_MAX, Filter},
-    items::{RATED_ITEMS_MAX, RatedMovie, RecommendForItems},
-    model::Model,
+    item::AboutItem,
     options::{Options, RECOMMEND_COUNT},
-    popular::{Popular, PopularMovie, PopularMovies, PopularOrder, TREND_DAYS, WINDOW_DAYS_MAX},
-    predict::{Predict, Predicted, SOURCE_BASELINE},
-    recommend::{Recommend, Recommendation, Recommended, SOURCE_CACHE, SOURCE_FALLBACK, SOURCE_MODEL},
-    similar::{SIMILAR_COUNT, Similar, SimilarItems, SimilarMovie},
+    popular::{Popular, PopularOrder, TREND_DAYS, WINDOW_DAYS_MAX},
+    predict::Predict,
+    recommend::Recommend,
+    search::{SEARCH_CHARACTERS_MAX, SEARCH_COUNT, SEARCH_WORDS_MAX, Search},
+    session::{RATED_ITEMS_MAX, RatedItem, RecommendForItems},
+    similar::{SIMILAR_COUNT, Similar},
 };
-use self::{facts::KnownFacts, options::CheckedOptions};
+
+/// Reads a model's name; an empty one names no model.
+///
+/// # Errors
+/// When there is no such model.
+pub(crate) fn parse_model(name: &str) -> Result<Option<ModelKind>, QueryError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    ModelKind::parse(name).map(Some).map_err(|_| {
+        let names = ModelKind::ALL.map(|model| format!("'{model}'"));
+        let (last, others) = names.split_last().unwrap_or((&names[0], &[]));
+        let reason = format!("'{name}' is not one of {} and {last}", others.join(", "));
+        QueryError::invalid(Parameter::Model, reason)
+    })
+}
 
 /// Answers queries. Clones share everything.
 #[derive(Debug, Clone)]
@@ -58,40 +76,8 @@ pub struct Queries {
     fanout: Arc<FanOut>,
     admission: Admission,
     cache: AnswerCache,
-    facts: KnownFacts,
+    sums: KnownSums,
     timeout: Duration,
-}
-
-/// What a query asks: a version, else a model's live one, else the default model's.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) version: Option<String>,
-    pub(crate) model: Option<Model>,
-}
-
-impl Target {
-    fn model(model: Option<Model>) -> Self {
-        Self { version: None, model }
-    }
-}
-
-/// One query under way.
-struct Query {
-    queries: Queries,
-    snapshot: Arc<Snapshot>,
-    target: Target,
-    deadline: Instant,
-    /// Given back for the way from the worker to the client.
-    margin: Duration,
-    /// Whether nothing is left but to answer from this snapshot, outdated or not.
-    last: bool,
-}
-
-impl Query {
-    /// The version that every call of the query names.
-    fn live(&self) -> Result<&Live, QueryError> {
-        self.snapshot.serving(&self.target)
-    }
 }
 
 impl Queries {
@@ -106,17 +92,17 @@ impl Queries {
         cache: AnswerCache,
         timeout: Duration,
     ) -> Self {
-        let (fanout, facts) = (Arc::new(fanout), KnownFacts::default());
-        Self { snapshots, channels, clock, fanout, admission, cache, facts, timeout }
+        let (fanout, sums) = (Arc::new(fanout), KnownSums::default());
+        Self { snapshots, channels, clock, fanout, admission, cache, sums, timeout }
     }
 
-    /// The same with no more than this time for each query.
+    /// As these, with no more than this time for each query.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {
         Self { timeout: timeout.min(self.timeout), ..self.clone() }
     }
 
-    /// The same with this time for each query.
+    /// As these, with this time for each query.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout, ..self.clone() }
@@ -144,22 +130,28 @@ impl Queries {
     #[must_use]
     pub fn health(&self) -> HealthReply {
         let snapshot = self.snapshot();
-        let timestamp = self.timestamp();
-        let cache_stats = Some(self.cache.stats());
+        let reply = HealthReply {
+            timestamp: self.timestamp(),
+            cache_stats: Some(self.cache.stats()),
+            live_versions: snapshot.live_versions(),
+            ..HealthReply::default()
+        };
         let Some(live) = &snapshot.live else {
-            let status = "no_model".to_owned();
-            return HealthReply { status, timestamp, cache_stats, ..HealthReply::default() };
+            if snapshot.default_is_unknown() {
+                // Something is live, and this router cannot ask it.
+                let model_version = snapshot.default_version().to_owned();
+                return HealthReply { status: "degraded".to_owned(), model_version, ..reply };
+            }
+            return HealthReply { status: "no_model".to_owned(), live_versions: Vec::new(), ..reply };
         };
         let (served, total) = (live.shards_served(), live.shards_total());
         HealthReply {
             status: if served == total { "healthy" } else { "degraded" }.to_owned(),
             model_loaded: served > 0,
             model_version: live.version.name.clone(),
-            timestamp,
             shards_served: served as u32,
             shards_total: total as u32,
-            cache_stats,
-            live_versions: snapshot.live_versions(),
+            ..reply
         }
     }
 
@@ -181,27 +173,66 @@ impl Queries {
         }
     }
 
-    /// Runs a query on one snapshot; when workers turn out not to hold its version any more, once
-    /// again, whole, on the newer one.
-    async fn run<T, F>(&self, target: Target, query: impl Fn(Query) -> F + Send) -> Result<T, QueryError>
+    /// Runs a query: `check` checks it for the version that is to answer, `answer` makes the answer by calls to that
+    /// version's shards.
+    async fn run<C, T, F>(
+        &self,
+        target: &Target,
+        check: impl Fn(&Live) -> Result<C, QueryError> + Send,
+        answer: impl Fn(ShardCalls, C) -> F + Send,
+    ) -> Result<T, QueryError>
     where
+        C: Send,
+        F: Future<Output = Result<T, QueryError>> + Send,
+        T: Send,
+    {
+        self.run_unless_kept(target, check, |_, _| None, answer).await
+    }
+
+    /// As [`Queries::run`], unless an answer was kept: that needs no place among the queries under way.
+    ///
+    /// When workers turn out not to hold the version any more, the query is checked and answered once again, whole,
+    /// on the newer snapshot.
+    async fn run_unless_kept<C, T, F>(
+        &self,
+        target: &Target,
+        check: impl Fn(&Live) -> Result<C, QueryError> + Send,
+        kept: impl Fn(&Live, &C) -> Option<T> + Send,
+        answer: impl Fn(ShardCalls, C) -> F + Send,
+    ) -> Result<T, QueryError>
+    where
+        C: Send,
         F: Future<Output = Result<T, QueryError>> + Send,
         T: Send,
     {
         // The wait for a place is part of the query's time.
         let deadline = Instant::now() + self.timeout;
+        let first = self.snapshot();
+        let live = first.serving(target)?;
+        let checked = check(live)?;
+        if let Some(kept) = kept(live, &checked) {
+            return Ok(kept);
+        }
         let admitted = self.admission.admit(self.timeout).await;
         let _admitted =
             admitted.map_err(|Overloaded { retry_after }| QueryError::Overloaded { retry_after })?;
-        let margin = DEADLINE_MARGIN.min(self.timeout / 4);
-        let on = |snapshot, last| {
-            let (queries, target) = (self.clone(), target.clone());
-            query(Query { queries, snapshot, target, deadline, margin, last })
-        };
-        let first = self.snapshot();
-        let outcome = on(Arc::clone(&first), false).await;
+        let outcome = answer(self.calls(live, deadline, false), checked).await;
         let Err(QueryError::Unavailable { stale: true, .. }) = &outcome else { return outcome };
-        on(self.newer(first, deadline).await, true).await
+        let newer = self.newer(first, deadline).await;
+        let live = newer.serving(target)?;
+        answer(self.calls(live, deadline, true), check(live)?).await
+    }
+
+    fn calls(&self, live: &Arc<Live>, deadline: Instant, last: bool) -> ShardCalls {
+        ShardCalls {
+            live: Arc::clone(live),
+            fanout: Arc::clone(&self.fanout),
+            channels: self.channels.clone(),
+            sums: self.sums.clone(),
+            deadline,
+            margin: DEADLINE_MARGIN.min(self.timeout / 4),
+            last,
+        }
     }
 
     /// A snapshot newer than this one, if one comes while there is time enough to use it.
@@ -214,11 +245,6 @@ impl Queries {
             Ok(Err(_)) | Err(_) => known,
         }
     }
-}
-
-/// Reads an id from a path or a text field.
-fn parse_id(text: &str, kind: IdKind, parameter: &'static str) -> Result<EntityId, QueryError> {
-    EntityId::parse(text, kind).map_err(|error| QueryError::invalid(parameter, error.to_string()))
 }
 
 /// An id that a client gave as a number or as text.
@@ -237,11 +263,13 @@ impl GivenId {
     ///
     /// # Errors
     /// When it cannot be one.
-    pub(crate) fn resolve(&self, kind: IdKind, parameter: &'static str) -> Result<EntityId, QueryError> {
+    pub(crate) fn resolve(&self, kind: IdKind, parameter: Parameter) -> Result<EntityId, QueryError> {
         match self {
             Self::Integer(value) if kind == IdKind::Integer => Ok(EntityId::Integer(*value)),
             Self::Integer(value) => Ok(EntityId::Text(value.to_string().into())),
-            Self::Text(text) | Self::LongNumber(text) => parse_id(text, kind, parameter),
+            Self::Text(text) | Self::LongNumber(text) => {
+                EntityId::parse(text, kind).map_err(|error| QueryError::invalid(parameter, error.to_string()))
+            }
         }
     }
 }
@@ -266,10 +294,9 @@ impl CountRange {
 
     /// What is said of a count that is not one.
     pub(crate) fn wrong(self, given: &str) -> QueryError {
-        QueryError::invalid("n", format!("it is {given}; it must be a whole number from 1 to {}", self.max))
+        QueryError::invalid(
+            Parameter::N,
+            format!("it is {given}; it must be a whole number from 1 to {}", self.max),
+        )
     }
-}
-
-fn shards_answered(total: usize, failed: usize) -> ShardsAnswered {
-    ShardsAnswered { total: total as u32, ok: (total - failed) as u32, failed: failed as u32 }
 }

@@ -1,11 +1,18 @@
 //! What a list is to be like, whoever it is for.
 
+use shoal_core::ModelKind;
 use shoal_proto::v1::{ItemFilter, RankBy};
 
-use super::{CountRange, Model, QueryError, filter::Filter};
-use crate::snapshot::Live;
+use super::{
+    CountRange,
+    filter::{Filter, GivenGenres},
+};
+use crate::{
+    error::{Parameter, QueryError},
+    snapshot::Live,
+};
 
-/// How many movies may be asked for.
+/// How many items may be asked for.
 pub const RECOMMEND_COUNT: CountRange = CountRange { default: 10, max: 100 };
 
 /// What a list is to be like.
@@ -19,14 +26,14 @@ pub struct Options {
     pub complete: bool,
     /// Leave out what has been rated.
     pub exclude_seen: bool,
-    /// Which movies may be listed.
+    /// Which items may be listed.
     pub filter: Filter,
-    /// 0 to 1: how much likeness to the movies before counts against a movie's score.
+    /// 0 to 1: how much likeness to the items before counts against an item's score.
     pub diversity: f32,
-    /// Say what each rated movie adds to each score.
+    /// Say what each rated item adds to each score.
     pub explain: bool,
     /// Which model ranks; the default one where none is named.
-    pub model: Option<Model>,
+    pub model: Option<ModelKind>,
 }
 
 impl Default for Options {
@@ -44,7 +51,7 @@ impl Default for Options {
     }
 }
 
-/// The same, checked for the version that is to answer.
+/// Options that were checked for the version that is to answer.
 #[derive(Debug, Clone)]
 pub(super) struct CheckedOptions {
     pub(super) n: u32,
@@ -52,6 +59,8 @@ pub(super) struct CheckedOptions {
     pub(super) complete: bool,
     pub(super) exclude_seen: bool,
     pub(super) filter: Option<ItemFilter>,
+    /// The genres of the filter, as they were given.
+    given_genres: GivenGenres,
     pub(super) diversity: f32,
     pub(super) explain: bool,
 }
@@ -62,7 +71,7 @@ impl Options {
     pub(super) fn check(&self, live: &Live) -> Result<CheckedOptions, QueryError> {
         if !(0.0..=1.0).contains(&self.diversity) {
             let reason = format!("it is {}; it must be from 0 to 1", self.diversity);
-            return Err(QueryError::invalid("diversity", reason));
+            return Err(QueryError::invalid(Parameter::Diversity, reason));
         }
         Ok(CheckedOptions {
             n: RECOMMEND_COUNT.check(self.n)?,
@@ -71,8 +80,16 @@ impl Options {
             complete: self.complete,
             exclude_seen: self.exclude_seen,
             filter: self.filter.resolve(live.item_id_kind)?,
+            given_genres: self.filter.given_genres(),
             diversity: self.diversity,
             explain: self.explain,
         })
+    }
+}
+
+impl CheckedOptions {
+    /// Those of these genres that the request names, as it names them and in its order.
+    pub(super) fn as_given(&self, genres: &[String]) -> Vec<String> {
+        self.given_genres.as_given(genres)
     }
 }

@@ -1,10 +1,19 @@
 //! Lists for nobody in particular: what is liked, what is on the rise, what is new. Time counts back from the
 //! data set's newest rating.
 
-use shoal_common::ids::EntityId;
-use shoal_proto::v1::{ScoreKind, ShardsAnswered, TopItemsRequest};
+use shoal_proto::v1::{ScoreKind, TopItemsRequest};
 
-use super::{Filter, Options, Queries, Query, QueryError, Target, list::Page};
+use super::{
+    CheckedOptions, Filter, Options, Queries,
+    list::{List, Page, list},
+};
+use crate::{
+    answer::{PopularItem, PopularItems},
+    error::{Parameter, QueryError, Reason},
+    merge::Hit,
+    shard_calls::ShardCalls,
+    snapshot::{Live, Target},
+};
 
 /// The longest window.
 pub const WINDOW_DAYS_MAX: i64 = 36_500;
@@ -33,38 +42,37 @@ pub struct Popular {
     pub order: PopularOrder,
     /// Only ratings of so many days; the half-life of a trend.
     pub window_days: Option<i64>,
-    /// Which movies may be listed.
+    /// Which items may be listed.
     pub filter: Filter,
     /// Rather no answer than one without some shards.
     pub complete: bool,
 }
 
-/// One movie.
-#[derive(Debug, Clone)]
-pub struct PopularMovie {
-    /// Which.
-    pub movie: EntityId,
-    /// Its title.
-    pub title: String,
-    /// Its genres.
-    pub genres: Vec<String>,
-    /// What the list is ordered by.
-    pub score: f32,
-    /// From 1.
-    pub rank: u32,
+/// A request that was checked for the version that is to answer it.
+struct Checked {
+    options: CheckedOptions,
+    score: ScoreKind,
+    /// The window of the ratings that count, or the half-life of a trend.
+    days: Option<i64>,
 }
 
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct PopularMovies {
-    /// Best first.
-    pub movies: Vec<PopularMovie>,
-    /// The version whose data set it is.
-    pub model_version: String,
-    /// Item shards asked.
-    pub shards: ShardsAnswered,
-    /// Genres of the filter that no item has of the shards that answered, as the filter names them.
-    pub unknown_genres: Vec<String>,
+impl Popular {
+    fn check(&self, live: &Live) -> Result<Checked, QueryError> {
+        let Self { n, order, window_days, ref filter, complete } = *self;
+        let options = Options { n, complete, filter: filter.clone(), ..Options::default() }.check(live)?;
+        if window_days.is_some_and(|days| !(1..=WINDOW_DAYS_MAX).contains(&days)) {
+            return Err(wrong_window(format!("it must be from 1 to {WINDOW_DAYS_MAX} days")));
+        }
+        let (score, days) = match order {
+            PopularOrder::Popular => (ScoreKind::Popularity, window_days),
+            PopularOrder::Trending => (ScoreKind::Trending, Some(window_days.unwrap_or(TREND_DAYS))),
+            PopularOrder::Latest if window_days.is_some() => {
+                return Err(wrong_window(Reason::LatestHasNoWindow));
+            }
+            PopularOrder::Latest => (ScoreKind::Latest, None),
+        };
+        Ok(Checked { options, score, days })
+    }
 }
 
 impl Queries {
@@ -72,54 +80,42 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn popular(&self, request: &Popular) -> Result<PopularMovies, QueryError> {
-        self.run(Target::default(), |query| async move { query.popular(request).await }).await
+    pub async fn popular(&self, request: &Popular) -> Result<PopularItems, QueryError> {
+        let check = |live: &Live| request.check(live);
+        self.run(&Target::default(), check, |calls, checked| async move { popular(&calls, &checked).await })
+            .await
     }
 }
 
-impl Query {
-    async fn popular(&self, request: &Popular) -> Result<PopularMovies, QueryError> {
-        let Popular { n, order, window_days, ref filter, complete } = *request;
-        let options = Options { n, complete, filter: filter.clone(), ..Options::default() };
-        let options = options.check(self.live()?)?;
-        if window_days.is_some_and(|days| !(1..=WINDOW_DAYS_MAX).contains(&days)) {
-            return Err(wrong_window("it must be from 1 to 36500 days"));
-        }
-        let (score, days) = match order {
-            PopularOrder::Popular => (ScoreKind::Popularity, window_days),
-            PopularOrder::Trending => (ScoreKind::Trending, Some(window_days.unwrap_or(TREND_DAYS))),
-            PopularOrder::Latest if window_days.is_some() => {
-                return Err(wrong_window("the latest movies have none; leave it out"));
-            }
-            PopularOrder::Latest => (ScoreKind::Latest, None),
-        };
-        let newest_unix_s = if days.is_some() { self.facts().await?.newest_unix_s } else { 0 };
-        if days.is_some() && newest_unix_s == 0 {
-            return Err(wrong_window("the data set does not say when its ratings were given"));
-        }
-        let request = TopItemsRequest {
-            score: score.into(),
-            window_seconds: days.unwrap_or_default() * DAY_SECONDS,
-            newest_unix_s,
-            ..TopItemsRequest::default()
-        };
-        let list = self.list(request, Page { offset: 0, options: &options }, false).await?;
-        let movie = |(hit, rank): (crate::merge::Hit, u32)| PopularMovie {
-            movie: hit.item,
-            title: hit.hit.title,
-            genres: hit.hit.genres,
-            score: hit.hit.score,
-            rank,
-        };
-        Ok(PopularMovies {
-            movies: list.hits.into_iter().zip(1..).map(movie).collect(),
-            model_version: self.live()?.version.name.clone(),
-            shards: list.shards,
-            unknown_genres: filter.as_given(&list.unknown_genres),
-        })
+async fn popular(calls: &ShardCalls, checked: &Checked) -> Result<PopularItems, QueryError> {
+    let Checked { options, score, days } = checked;
+    let newest_unix_s = if days.is_some() { calls.catalogue_sums().await?.newest_unix_s } else { 0 };
+    if days.is_some() && newest_unix_s == 0 {
+        return Err(wrong_window("the data set does not say when its ratings were given"));
     }
+    let request = TopItemsRequest {
+        score: (*score).into(),
+        window_seconds: days.unwrap_or_default() * DAY_SECONDS,
+        newest_unix_s,
+        ..TopItemsRequest::default()
+    };
+    let List { hits, shards, unknown_genres, .. } =
+        list(calls, request, Page { offset: 0, options }, false).await?;
+    let item = |(hit, rank): (Hit, u32)| PopularItem {
+        item: hit.item,
+        title: hit.hit.title,
+        genres: hit.hit.genres,
+        score: hit.hit.score,
+        rank,
+    };
+    Ok(PopularItems {
+        items: hits.into_iter().zip(1..).map(item).collect(),
+        model_version: calls.live.version.name.clone(),
+        shards,
+        unknown_genres: options.as_given(&unknown_genres),
+    })
 }
 
-fn wrong_window(reason: &str) -> QueryError {
-    QueryError::invalid("window", reason)
+fn wrong_window(reason: impl Into<Reason>) -> QueryError {
+    QueryError::invalid(Parameter::Window, reason)
 }

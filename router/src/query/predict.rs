@@ -1,45 +1,31 @@
-//! The rating that a user would give a movie.
+//! The rating that a user would give an item.
 
 use bytes::Bytes;
-use shoal_common::{ids::EntityId, user_query::neighbours_request};
+use shoal_common::{
+    ids::EntityId,
+    user_query::{AnswerSource, neighbours_request},
+};
+use shoal_core::ModelKind;
 use shoal_proto::v1::{EntityIds, ItemFilter, LookupItemReply, LookupUserReply, ScoreKind, TopItemsRequest};
 
-use super::{
-    GivenId, Model, Queries, Query, QueryError, SOURCE_MODEL, Target,
-    workers::{Best, bytes_of, floats},
+use super::{GivenId, Queries};
+use crate::{
+    answer::Predicted,
+    error::{Parameter, QueryError},
+    shard_calls::{Best, ShardCalls},
+    snapshot::{Live, Target},
+    wire_numbers::{bytes_of, floats},
 };
-
-/// `source` of a rating for a pair that the model has nothing for: the mean with the biases of user and movie.
-pub const SOURCE_BASELINE: &str = "baseline";
 
 /// Whose rating of what.
 #[derive(Debug, Clone)]
 pub struct Predict {
     /// The user.
     pub user: GivenId,
-    /// The movie.
-    pub movie: GivenId,
+    /// The item.
+    pub item: GivenId,
     /// Which model predicts; the default one where none is named.
-    pub model: Option<Model>,
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct Predicted {
-    /// The user.
-    pub user: EntityId,
-    /// The movie.
-    pub movie: EntityId,
-    /// Its title.
-    pub title: String,
-    /// Its genres.
-    pub genres: Vec<String>,
-    /// On the data set's scale.
-    pub predicted_rating: f32,
-    /// The version that answered.
-    pub model_version: String,
-    /// [`SOURCE_MODEL`] or [`SOURCE_BASELINE`].
-    pub source: &'static str,
+    pub model: Option<ModelKind>,
 }
 
 impl Queries {
@@ -48,86 +34,81 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn predict(&self, request: &Predict) -> Result<Predicted, QueryError> {
-        self.run(Target::model(request.model), |query| async move { query.predict(request).await }).await
+        let check = |live: &Live| {
+            let user = request.user.resolve(live.user_id_kind, Parameter::UserId)?;
+            Ok((user, request.item.resolve(live.item_id_kind, Parameter::ItemId)?))
+        };
+        let target = Target::model(request.model);
+        self.run(&target, check, |calls, (user, item)| async move { predict(&calls, user, item).await }).await
     }
 }
 
-impl Query {
-    async fn predict(&self, request: &Predict) -> Result<Predicted, QueryError> {
-        let live = self.live()?;
-        let user = request.user.resolve(live.user_id_kind, "user_id")?;
-        let movie = request.movie.resolve(live.item_id_kind, "movie_id")?;
-        let looking = async {
-            if live.needs_ratings() {
-                self.lookup_user_with_ratings(&user).await
-            } else {
-                self.lookup_user(&user).await
-            }
-        };
-        let (of_user, of_movie) = tokio::join!(looking, self.lookup_item(&movie));
-        let (of_user, of_movie) = (of_user?, of_movie?);
-        if !of_movie.known {
-            return Err(QueryError::UnknownMovie(movie));
-        }
-        if !of_user.known {
-            return Err(QueryError::UnknownUser(user));
-        }
-        let biases = f64::from(of_user.rating_bias) + f64::from(of_movie.rating_bias);
-        let expected = live.rating_mean + biases;
-        let product = if live.has_neighbours() { None } else { product(&of_user, &of_movie) };
-        let (rating, source) = match product {
-            Some(product) if of_movie.train_count > 0 => (expected + product, SOURCE_MODEL),
-            Some(product) => (expected + product, SOURCE_BASELINE),
-            None => match self.predict_by_items(&of_user, &of_movie, &movie).await? {
-                Some(rating) => (f64::from(rating), SOURCE_MODEL),
-                None => (expected, SOURCE_BASELINE),
-            },
-        };
-        Ok(Predicted {
-            user,
-            movie,
-            title: of_movie.title,
-            genres: of_movie.genres,
-            predicted_rating: self.clamp(rating as f32),
-            model_version: live.version.name.clone(),
-            source,
-        })
+async fn predict(calls: &ShardCalls, user: EntityId, item: EntityId) -> Result<Predicted, QueryError> {
+    let live = &calls.live;
+    let (of_user, of_item) =
+        tokio::join!(calls.lookup_user(&user, live.needs_ratings()), calls.lookup_item(&item));
+    let (of_user, of_item) = (of_user?, of_item?);
+    if !of_item.known {
+        return Err(QueryError::UnknownItem(item));
     }
+    if !of_user.known {
+        return Err(QueryError::UnknownUser(user));
+    }
+    let biases = f64::from(of_user.rating_bias) + f64::from(of_item.rating_bias);
+    let expected = live.rating_mean + biases;
+    let product = if live.has_neighbours() { None } else { product(&of_user, &of_item) };
+    let (rating, source) = match product {
+        Some(product) if of_item.train_count > 0 => (expected + product, AnswerSource::Model),
+        Some(product) => (expected + product, AnswerSource::Baseline),
+        None => match predict_by_items(calls, &of_user, &of_item, &item).await? {
+            Some(rating) => (f64::from(rating), AnswerSource::Model),
+            None => (expected, AnswerSource::Baseline),
+        },
+    };
+    Ok(Predicted {
+        user,
+        item,
+        title: of_item.title,
+        genres: of_item.genres,
+        predicted_rating: live.clamp(rating as f32),
+        model_version: live.version.name.clone(),
+        source,
+    })
+}
 
-    /// The rating from the user's ratings of the movie's neighbours, or from the user's profile; `None` where the
-    /// model has nothing for the pair.
-    async fn predict_by_items(
-        &self,
-        user: &LookupUserReply,
-        found: &LookupItemReply,
-        movie: &EntityId,
-    ) -> Result<Option<f32>, QueryError> {
-        let live = self.live()?;
-        let request = match live.model() {
-            Model::Als => return Err(not_trained(&live.version.name)),
-            Model::ItemCf | Model::Hybrid => neighbours_request(user),
-            // The movie as it is, whatever ranks it.
-            Model::Content => TopItemsRequest {
-                score: ScoreKind::Listed.into(),
-                listed_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
-                listed_scores: bytes_of(&[1.0]),
-                rating_bias: user.rating_bias,
-                with_predicted_rating: true,
-                profile: self.profile(user).await?,
-                ..TopItemsRequest::default()
-            },
-        };
-        let allow_ids = Some(EntityIds { ids: vec![movie.clone().into()] });
-        let filter = Some(ItemFilter { allow_ids, ..ItemFilter::default() });
-        let request = TopItemsRequest { n: 1, filter, ..request };
-        let Best { hits, .. } = self.best_items(request, true).await?;
-        Ok(hits.first().and_then(|hit| hit.hit.predicted_rating))
-    }
+/// The rating from the user's ratings of the item's neighbours, or from the user's profile; `None` where the
+/// model has nothing for the pair.
+async fn predict_by_items(
+    calls: &ShardCalls,
+    user: &LookupUserReply,
+    found: &LookupItemReply,
+    item: &EntityId,
+) -> Result<Option<f32>, QueryError> {
+    let live = &calls.live;
+    let request = match live.model {
+        ModelKind::Als => return Err(not_trained(&live.version.name)),
+        ModelKind::ItemCf | ModelKind::Hybrid => neighbours_request(user),
+        // The item as it is, whatever ranks it.
+        ModelKind::Content => TopItemsRequest {
+            score: ScoreKind::Listed.into(),
+            listed_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
+            listed_scores: bytes_of(&[1.0]),
+            rating_bias: user.rating_bias,
+            with_predicted_rating: true,
+            profile: calls.profile(user).await?,
+            ..TopItemsRequest::default()
+        },
+    };
+    let allow_ids = Some(EntityIds { ids: vec![item.clone().into()] });
+    let filter = Some(ItemFilter { allow_ids, ..ItemFilter::default() });
+    let request = TopItemsRequest { n: 1, filter, ..request };
+    let Best { hits, .. } = calls.best_items(request, true).await?;
+    Ok(hits.first().and_then(|hit| hit.hit.predicted_rating))
 }
 
 /// The inner product of the rating factors; `None` where the version has none.
-fn product(user: &LookupUserReply, movie: &LookupItemReply) -> Option<f64> {
-    let (a, b) = (floats(&user.rating_factors), floats(&movie.rating_factors));
+fn product(user: &LookupUserReply, item: &LookupItemReply) -> Option<f64> {
+    let (a, b) = (floats(&user.rating_factors), floats(&item.rating_factors));
     (!a.is_empty()).then(|| a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum())
 }
 
@@ -135,5 +116,5 @@ fn not_trained(version: &str) -> QueryError {
     let reason = format!(
         "version '{version}' was trained without the explicit objective and predicts no ratings; train with --objective both"
     );
-    QueryError::invalid("model", reason)
+    QueryError::invalid(Parameter::Model, reason)
 }

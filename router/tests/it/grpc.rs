@@ -39,22 +39,21 @@ async fn answers_are_those_of_http() {
     let reply = client.recommend(request).await.unwrap().into_inner();
     assert_eq!((reply.user_id, reply.model_version.as_str()), (integer(1), V1));
     assert_eq!((reply.source.as_str(), reply.shards.unwrap().ok), ("model", world::SHARDS));
-    let found: Vec<_> =
-        reply.recommendations.iter().map(|movie| (movie.score, movie.movie_id.clone())).collect();
+    let found: Vec<_> = reply.recommendations.iter().map(|item| (item.score, item.item_id.clone())).collect();
     let expected = cluster.world.recommended(V1, user, 7);
     let expected: Vec<_> = expected.into_iter().map(|(score, id)| (score, Some(id.into()))).collect();
     assert_eq!(found, expected);
-    assert!((1..).zip(&reply.recommendations).all(|(rank, movie)| movie.rank == rank));
+    assert!((1..).zip(&reply.recommendations).all(|(rank, item)| item.rank == rank));
 
-    let request = PredictRequest { user_id: text("1"), movie_id: integer(5), ..Default::default() };
+    let request = PredictRequest { user_id: text("1"), item_id: integer(5), ..Default::default() };
     let reply = client.predict(request).await.unwrap().into_inner();
-    assert_eq!((reply.movie_id, reply.title), (integer(5), world::title(item)));
+    assert_eq!((reply.item_id, reply.title), (integer(5), world::title(item)));
     assert_eq!(reply.predicted_rating, world::predicted(V1, user, item).clamp(0.5, 5.0));
 
-    let reply = client.similar(SimilarRequest { movie_id: integer(5), ..Default::default() }).await;
+    let reply = client.similar(SimilarRequest { item_id: integer(5), ..Default::default() }).await;
     let reply = reply.unwrap().into_inner();
-    assert_eq!(reply.similar_movies.len(), 10);
-    assert!(reply.similar_movies.iter().all(|movie| movie.movie_id != integer(5)));
+    assert_eq!(reply.similar_items.len(), 10);
+    assert!(reply.similar_items.iter().all(|item| item.item_id != integer(5)));
 
     let health = client.health(HealthRequest {}).await.unwrap().into_inner();
     assert_eq!((health.status.as_str(), health.model_version.as_str()), ("healthy", V1));
@@ -70,7 +69,7 @@ async fn lists_are_made_into_the_same_as_over_http() {
         let list = answer["recommendations"].as_array().unwrap();
         assert!(!list.is_empty() && list.len() == reply.len(), "{answer}");
         for (http, grpc) in list.iter().zip(reply) {
-            assert_eq!(Some(grpc.movie_id.clone()), Some(integer(http["movie_id"].as_i64().unwrap())));
+            assert_eq!(Some(grpc.item_id.clone()), Some(integer(http["movie_id"].as_i64().unwrap())));
             assert_eq!(grpc.score, http["score"].as_f64().unwrap() as f32);
             let explained = grpc.explanation.as_ref().map(|explanation| f64::from(explanation.score));
             assert_eq!(explained, http["explanation"]["score"].as_f64());
@@ -104,23 +103,48 @@ async fn lists_are_made_into_the_same_as_over_http() {
     let options = Some(RecommendRequest { explain: false, ..options });
     let request = RecommendBatchRequest { options, ..request };
     let batch = client.recommend_batch(request).await.unwrap().into_inner();
-    let ids = |list: &[Recommendation]| list.iter().map(|movie| movie.movie_id.clone()).collect::<Vec<_>>();
+    let ids = |list: &[Recommendation]| list.iter().map(|item| item.item_id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&batch.results[0].recommendations), ids(&reply.recommendations));
 
     let items = vec![
-        RatedMovie { movie_id: integer(40), rating: Some(4.5) },
-        RatedMovie { movie_id: integer(99_999), rating: None },
+        RatedItem { item_id: integer(40), rating: Some(4.5) },
+        RatedItem { item_id: integer(99_999), rating: None },
     ];
     let request = RecommendForItemsRequest { items, options: None };
     let reply = client.recommend_for_items(request).await.unwrap().into_inner();
     assert_eq!((reply.source.as_str(), reply.recommendations.len(), reply.user_id), ("model", 10, None));
-    assert_eq!(reply.unknown_movies, [integer(99_999).unwrap()]);
+    assert_eq!(reply.unknown_items, [integer(99_999).unwrap()]);
 
     let request = PopularRequest { order: PopularOrder::Trending.into(), ..Default::default() };
     let reply = client.popular(request).await.unwrap().into_inner();
     let best = cluster.world.best(10, &[], |item| world::trend(item, 30 * 86_400));
-    let found: Vec<_> = reply.movies.into_iter().map(|movie| (movie.score, movie.movie_id)).collect();
+    let found: Vec<_> = reply.items.into_iter().map(|item| (item.score, item.item_id)).collect();
     assert_eq!(found, best.into_iter().map(|(score, id)| (score, Some(id.into()))).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn items_are_described_and_found_by_title() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let mut client = RecommenderClient::new(channel(&cluster).await);
+    let item = cluster.world.item(17);
+    let reply = client.item(ItemRequest { item_id: integer(17) }).await.unwrap().into_inner();
+    let described = ItemDescription {
+        item: integer(17),
+        title: world::title(item),
+        genres: world::genres(item),
+        year: world::year(item),
+        ratings: world::ratings(item),
+        damped_mean: Some(world::popularity(item)),
+    };
+    assert_eq!((reply.item.as_ref(), reply.model_version.as_str()), (Some(&described), V1));
+    let search = |query: &str, n| SearchRequest { query: query.to_owned(), n, complete: true };
+    let reply = client.search(search("the FILM 17", 1)).await.unwrap().into_inner();
+    assert_eq!((reply.items[0].item.as_ref(), reply.matched), (Some(&described), 1));
+    let reply = client.search(search("film", 0)).await.unwrap().into_inner();
+    assert_eq!((reply.items.len(), reply.matched), (10, world::ITEMS as u64));
+    assert_eq!(client.search(search("!", 1)).await.unwrap_err().code(), Code::InvalidArgument);
+    let status = client.item(ItemRequest { item_id: integer(99_999) }).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::NotFound, "item 99999 is unknown"));
 }
 
 #[tokio::test]
@@ -140,9 +164,9 @@ async fn refusals_have_their_codes() {
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(part), "{status}");
     }
-    let request = SimilarRequest { movie_id: integer(5), n: 51, complete: false, ..Default::default() };
+    let request = SimilarRequest { item_id: integer(5), n: 51, complete: false, ..Default::default() };
     assert_eq!(client.similar(request).await.unwrap_err().code(), Code::InvalidArgument);
-    let request = PredictRequest { user_id: integer(99_999), movie_id: integer(5), ..Default::default() };
+    let request = PredictRequest { user_id: integer(99_999), item_id: integer(5), ..Default::default() };
     assert_eq!(client.predict(request).await.unwrap_err().code(), Code::NotFound);
     cluster.publish(|metadata| metadata.live_version.clear());
     cluster.router.serves(None).await;

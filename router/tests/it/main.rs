@@ -17,3 +17,4 @@ mod neighbours;
 mod promote;
 mod resilience;
 mod service;
+mod v1;

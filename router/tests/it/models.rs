@@ -220,3 +220,43 @@ async fn a_model_that_is_not_live_is_refused_with_the_remedy() {
     let answer = cluster.router.get(&format!("{RECOMMEND}/1?model=item_cf")).await;
     answer.refused(StatusCode::SERVICE_UNAVAILABLE, &["no model is live yet"]);
 }
+
+#[tokio::test]
+async fn a_model_of_a_later_release_is_refused_and_never_asked_as_another() {
+    let cluster = cluster().await;
+    // V2 becomes one of a model that this release has not; then the default model is that one.
+    let unknown = |metadata: &mut Metadata| {
+        metadata.versions[1].model = "of_tomorrow".into();
+        metadata.served[1].model = "of_tomorrow".into();
+    };
+    cluster.publish(unknown);
+    for _ in 0..500 {
+        if cluster.router.get(&format!("{SIMILAR}/3?model=item_cf")).await.status != StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let answer = cluster.router.get(&format!("{SIMILAR}/3?model=item_cf")).await;
+    answer.refused(StatusCode::SERVICE_UNAVAILABLE, &["no version of model 'item_cf' is live"]);
+    assert_eq!(get(&cluster, &format!("{SIMILAR}/3")).await["model_version"], V1);
+
+    cluster.take_received();
+    cluster.publish(|metadata| {
+        V2.clone_into(&mut metadata.live_version);
+        V1.clone_into(&mut metadata.previous_version);
+        metadata.default_model = "of_tomorrow".into();
+    });
+    let health = cluster.router.healthy("V2", |health| health["model_version"] == V2).await;
+    assert_eq!((&health["status"], &health["model_loaded"]), (&json!("degraded"), &json!(false)));
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let says = [V2, "'of_tomorrow'", "update the router"];
+    for path in [format!("{RECOMMEND}/1"), format!("{SIMILAR}/3"), "/v1/items/3".to_owned()] {
+        let answer = cluster.router.get(&path).await;
+        answer.refused(StatusCode::SERVICE_UNAVAILABLE, &says);
+        assert!(answer.retry_after_seconds() >= 1);
+    }
+    assert!(cluster.take_received().is_empty(), "no worker is asked");
+    // The models that it knows still answer.
+    let answer = get(&cluster, &format!("{SIMILAR}/3?model=als")).await;
+    assert_eq!(answer["model_version"], V1);
+}

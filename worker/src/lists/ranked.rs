@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use rayon::prelude::*;
 use shoal_common::{
     letter_case::fold_case,
-    user_query::{Answers, SOURCE_FALLBACK, score_request},
+    user_query::{AnswerSource, Answers, score_request},
 };
 use shoal_proto::v1::{
     self, DatasetInfo, ListsColumn, ListsParameters, ModelVersion, Objective, RankBy, ScoreKind,
@@ -49,7 +49,7 @@ pub(super) struct UserList {
     /// The user's row in the shard.
     pub(super) row: usize,
     /// What made the list.
-    pub(super) source: &'static str,
+    pub(super) source: AnswerSource,
     /// Best first.
     pub(super) items: Vec<Found>,
 }
@@ -57,7 +57,7 @@ pub(super) struct UserList {
 impl UserList {
     /// Whether the version does not know the user.
     pub(super) fn is_fallback(&self) -> bool {
-        self.source == SOURCE_FALLBACK
+        self.source == AnswerSource::FallbackPopular
     }
 }
 

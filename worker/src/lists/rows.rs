@@ -176,7 +176,7 @@ impl PartWriter {
                 rank,
                 score: found.hit.score,
                 predicted_rating: ranking.predicted_rating(found),
-                source: list.source,
+                source: list.source.name(),
                 title: shard.descriptions().title(found.hit.row),
             })?;
         }

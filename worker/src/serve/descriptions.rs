@@ -1,14 +1,16 @@
 //! What people see of a shard's items, and what filters go by. Genres are kept once per shard and
 //! numbered: a filter is resolved to numbers once per query, and a row costs a few look-ups.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use shoal_common::letter_case::fold_case;
+
+use super::titles::{Matches, TitleIndex};
 
 /// What the catalogue says of one item; empty for one that it does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Description {
-    /// As in the movies file.
+    /// As in the catalogue.
     pub(super) title: Box<str>,
     /// Of the release, if it is known.
     pub(super) year: Option<i32>,
@@ -27,6 +29,8 @@ pub struct Descriptions {
     /// Rows + 1 offsets into `genre_numbers`.
     spans: Vec<u32>,
     genre_numbers: Vec<u32>,
+    /// Made when titles are first searched: most versions never have theirs searched.
+    titles_by_words: OnceLock<TitleIndex>,
 }
 
 impl Descriptions {
@@ -53,7 +57,7 @@ impl Descriptions {
         all
     }
 
-    /// The title of a row, as in the movies file.
+    /// The title of a row, as in the catalogue.
     ///
     /// # Panics
     /// When there is no such row.
@@ -69,6 +73,13 @@ impl Descriptions {
     #[must_use]
     pub fn year(&self, row: usize) -> Option<i32> {
         self.years[row]
+    }
+
+    /// The first `n` rows whose titles have these words, which are folded, or words that begin with them: the closer
+    /// first, then those with more `ratings`, then ascending.
+    pub(super) fn search(&self, words: &[String], n: usize, ratings: impl Fn(usize) -> u32) -> Matches {
+        let index = self.titles_by_words.get_or_init(|| TitleIndex::new(self, self.titles.len()));
+        index.search(words, n, ratings)
     }
 
     /// The genres of a row, in the file's order.

@@ -20,6 +20,7 @@ use super::{
     profiles::FeatureVectors,
     query::QueryError,
     ratings::RatingsPart,
+    titles::Matches,
 };
 
 /// A shard of items: their vectors, popularity, titles and genres. Clones share all of that.
@@ -101,6 +102,22 @@ impl ItemShard {
     #[must_use]
     pub fn descriptions(&self) -> &Descriptions {
         &self.descriptions
+    }
+
+    /// The rows whose titles have these words; see [`Descriptions`].
+    #[must_use]
+    pub fn search(&self, words: &[String], n: usize) -> Matches {
+        self.descriptions.search(words, n, |row| self.rating_counts[row])
+    }
+
+    /// All ratings of a row, and their damped mean; no mean without a rating.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn popularity(&self, row: usize) -> (u32, Option<f32>) {
+        let ratings = self.rating_counts[row];
+        (ratings, (ratings > 0).then(|| self.damped_means[row]))
     }
 
     /// An item's vectors, if the item is of this shard.

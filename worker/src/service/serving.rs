@@ -8,6 +8,7 @@
 mod folding;
 mod lookups;
 mod scoring;
+mod search;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,9 +20,9 @@ use shoal_common::{
 use shoal_proto::v1::{
     self, FoldInReply, FoldInRequest, Hits, ItemFactsReply, ItemFactsRequest, LookupItemReply,
     LookupItemRequest, LookupItemsReply, LookupItemsRequest, LookupUserReply, LookupUserRequest,
-    LookupUsersReply, LookupUsersRequest, ProfileReply, ProfileRequest, ScoreKind, ShardHits, ShardHitsMany,
-    TopItemsManyReply, TopItemsManyRequest, TopItemsReply, TopItemsRequest,
-    worker_serving_server::WorkerServing,
+    LookupUsersReply, LookupUsersRequest, ProfileReply, ProfileRequest, ScoreKind, SearchItemsReply,
+    SearchItemsRequest, ShardHits, ShardHitsMany, TopItemsManyReply, TopItemsManyRequest, TopItemsReply,
+    TopItemsRequest, worker_serving_server::WorkerServing,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -176,6 +177,17 @@ impl WorkerServing for Serving {
         let request = request.into_inner();
         let version = self.version(&request.version)?;
         self.profile_parts(version, request).await.map(Response::new)
+    }
+
+    async fn search_items(
+        &self,
+        request: Request<SearchItemsRequest>,
+    ) -> Result<Response<SearchItemsReply>, Status> {
+        let _timer = QueryTimer::start("search");
+        let _place = self.admission.enter()?;
+        let request = request.into_inner();
+        let version = self.version(&request.version)?;
+        self.search(version, request).await.map(Response::new)
     }
 }
 

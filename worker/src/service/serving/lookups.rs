@@ -42,6 +42,8 @@ fn of_vectors(shard: &ItemShard, vectors: &ItemVectors<'_>) -> LookupItemReply {
         ratings: u64::from(vectors.ratings),
         item: Some(shard.id(vectors.row).into()),
         train_count: vectors.train_count,
+        year: shard.descriptions().year(vectors.row),
+        damped_mean: shard.popularity(vectors.row).1,
         ..LookupItemReply::default()
     }
 }

@@ -6,21 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use shoal_proto::v1::ShardFacts;
 
-/// Versions whose facts are kept: of each model the live one and the one before.
+/// Versions whose sums are kept: of each model the live one and the one before.
 const KEPT: usize = 8;
 
 /// The sum over all item shards.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct ItemFacts {
+pub(crate) struct CatalogueSums {
     /// Σ q qᵀ of the ranking factors, little-endian f64; empty when the version has none.
-    pub(super) gramian: Bytes,
+    pub(crate) gramian: Bytes,
     /// Time of the newest rating; 0 when none has a time.
-    pub(super) newest_unix_s: i64,
+    pub(crate) newest_unix_s: i64,
 }
 
-impl ItemFacts {
+impl CatalogueSums {
     /// Adds in shard order, as training does, so that the sum has the same bits.
-    pub(super) fn add(mut shards: Vec<(u32, ShardFacts)>) -> Self {
+    pub(crate) fn add(mut shards: Vec<(u32, ShardFacts)>) -> Self {
         shards.sort_by_key(|(shard, _)| *shard);
         let elements = shards.iter().map(|(_, facts)| facts.gramian.len() / 8).max().unwrap_or_default();
         let mut sum = vec![0.0_f64; elements];
@@ -35,23 +35,23 @@ impl ItemFacts {
     }
 }
 
-/// A version's name and its facts.
-type Known = (String, Arc<ItemFacts>);
+/// A version and its sums.
+type Known = (String, Arc<CatalogueSums>);
 
-/// The facts of the versions asked for last. Clones share them.
+/// The sums of the versions asked for last. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownFacts(Arc<Mutex<Vec<Known>>>);
+pub(crate) struct KnownSums(Arc<Mutex<Vec<Known>>>);
 
-impl KnownFacts {
-    pub(super) fn get(&self, version: &str) -> Option<Arc<ItemFacts>> {
+impl KnownSums {
+    pub(crate) fn get(&self, version: &str) -> Option<Arc<CatalogueSums>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|(name, _)| name == version).map(|(_, facts)| Arc::clone(facts))
+        known.iter().find(|(name, _)| name == version).map(|(_, sums)| Arc::clone(sums))
     }
 
-    pub(super) fn put(&self, version: String, facts: Arc<ItemFacts>) {
+    pub(crate) fn put(&self, version: String, sums: Arc<CatalogueSums>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(name, _)| *name != version);
-        known.insert(0, (version, facts));
+        known.insert(0, (version, sums));
         known.truncate(KEPT);
     }
 }
@@ -67,14 +67,14 @@ mod tests {
             (shard, ShardFacts { shard, gramian, newest_unix_s, ..ShardFacts::default() })
         };
         // The sum of these depends on their order.
-        let facts = ItemFacts::add(vec![of(2, -1e16, 5), of(0, 1e16, 9), of(1, 1.0, 7)]);
-        assert_eq!(facts.gramian, ((1e16_f64 + 1.0) - 1e16).to_le_bytes().to_vec());
-        assert_eq!(facts.newest_unix_s, 9);
+        let sums = CatalogueSums::add(vec![of(2, -1e16, 5), of(0, 1e16, 9), of(1, 1.0, 7)]);
+        assert_eq!(sums.gramian, ((1e16_f64 + 1.0) - 1e16).to_le_bytes().to_vec());
+        assert_eq!(sums.newest_unix_s, 9);
     }
 
     #[test]
     fn the_versions_asked_for_last_are_kept() {
-        let known = KnownFacts::default();
+        let known = KnownSums::default();
         for version in ["a", "b", "a"].into_iter().chain(["c", "d", "e", "f", "g", "h", "i"]) {
             known.put(version.to_owned(), Arc::default());
         }

@@ -1,0 +1,99 @@
+//! The routes about the service itself, whichever face clients use.
+
+use axum::{
+    extract::{RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Json, Redirect, Response},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Api,
+    answers::{HealthAnswer, IndexAnswer},
+    error::HttpError,
+    openapi::DOCS_PATH,
+    parameters::Parameters,
+};
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(root))
+        .routes(routes!(short_health))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(render_metrics))
+}
+
+/// What this service is and which routes it has.
+pub(super) fn index(api: &Api, query: Option<&str>) -> Result<Json<IndexAnswer>, HttpError> {
+    Parameters::none(query)?;
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Json(IndexAnswer { service: "shoal", version, routes: api.index.to_vec() }))
+}
+
+/// Whether and how well queries can be answered.
+pub(super) fn health(api: &Api, query: Option<&str>) -> Result<Json<HealthAnswer>, HttpError> {
+    Parameters::none(query)?;
+    Ok(Json(api.queries.health().into()))
+}
+
+/// For browsers the page to try the routes on; for others what this service is and which routes it has.
+#[utoipa::path(
+    get, path = "/", tag = "service",
+    responses((status = 200, body = IndexAnswer), (status = 307, description = "To the page, where `Accept` has `text/html`")),
+)]
+async fn root(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_browser =
+        accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"));
+    let answer = if is_browser {
+        Redirect::temporary(DOCS_PATH).into_response()
+    } else {
+        index(&api, query.as_deref())?.into_response()
+    };
+    Ok(([(header::VARY, HeaderValue::from_static("accept"))], answer).into_response())
+}
+
+/// As `/v1/health`.
+#[utoipa::path(get, path = "/health", tag = "service", responses((status = 200, body = HealthAnswer)))]
+async fn short_health(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<HealthAnswer>, HttpError> {
+    health(&api, query.as_deref())
+}
+
+/// As `/v1/health`: a check of liveness.
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = HealthAnswer)))]
+async fn healthz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
+    health(&api, query.as_deref())
+}
+
+/// As `/v1/health`, with 503 while no query can be answered: a check of readiness.
+#[utoipa::path(
+    get, path = "/readyz", tag = "service",
+    responses(
+        (status = 200, body = HealthAnswer),
+        (status = 503, body = HealthAnswer, description = "No model is live, or none of its shards can be asked for"),
+    ),
+)]
+async fn readyz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
+    Parameters::none(query.as_deref())?;
+    let health = api.queries.health();
+    let status = if health.model_loaded { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(HealthAnswer::from(health))).into_response())
+}
+
+/// The process's metrics as Prometheus text.
+#[utoipa::path(
+    get, path = "/metrics", tag = "service",
+    responses((status = 200, body = String, content_type = "text/plain")),
+)]
+async fn render_metrics(State(api): State<Api>) -> impl IntoResponse {
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, text)], (api.metrics)())
+}

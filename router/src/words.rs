@@ -1,0 +1,28 @@
+//! The words of a face: what it calls the things that queries are about, in its sentences and as names of its
+//! parameters and fields. Below the faces they are items everywhere.
+
+/// What a face calls an item and what belongs to it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Words {
+    /// One item, in a sentence.
+    pub item: &'static str,
+    /// Some items, in a sentence.
+    pub items: &'static str,
+    /// The parameter and field of an item's id.
+    pub item_id: &'static str,
+    /// The filter's parameter of the categories that are listed.
+    pub categories: &'static str,
+    /// The filter's parameter of the categories that are left out.
+    pub exclude_categories: &'static str,
+}
+
+impl Words {
+    /// The product's own.
+    pub const OWN: Self = Self {
+        item: "item",
+        items: "items",
+        item_id: "item_id",
+        categories: "categories",
+        exclude_categories: "exclude_categories",
+    };
+}
