@@ -199,7 +199,7 @@ impl ListsAttempt {
             LoadedShard::Users(_) => None,
         });
         let shards: Vec<Arc<ItemShard>> = shards.collect();
-        let ranking = Ranking::new(&source, &version, &dataset, &parameters, shards)?;
+        let ranking = Ranking::new(&source, &dataset, &parameters, shards)?;
         Ok(Self {
             context,
             loader,

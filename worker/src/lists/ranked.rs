@@ -7,9 +7,8 @@ use shoal_common::{
     letter_case::fold_case,
     user_query::{AnswerSource, Answers, score_request},
 };
-use shoal_proto::v1::{
-    self, DatasetInfo, ListsColumn, ListsParameters, ModelVersion, Objective, RankBy, ScoreKind,
-};
+use shoal_core::ModelKind;
+use shoal_proto::v1::{self, DatasetInfo, ListsColumn, ListsParameters, Objective, RankBy, ScoreKind};
 use tokio_util::sync::CancellationToken;
 
 use super::{ListsError, rows};
@@ -73,15 +72,14 @@ impl Ranking {
     /// Of a version whose item shards are `items`, in their order.
     pub(super) fn new(
         source: &VersionSource,
-        version: &ModelVersion,
         dataset: &DatasetInfo,
         parameters: &ListsParameters,
         items: Vec<Arc<ItemShard>>,
     ) -> Result<Self, ListsError> {
-        let answers = match version.model.as_str() {
-            "als" => Answers::ByFactors,
-            "hybrid" => Answers::ByBlend,
-            _ => Answers::ByNeighbours,
+        let answers = match source.kind {
+            ModelKind::Als => Answers::ByFactors,
+            ModelKind::Hybrid => Answers::ByBlend,
+            ModelKind::ItemCf | ModelKind::Content => Answers::ByNeighbours,
         };
         check_genres(parameters.filter.as_ref(), &items)?;
         let filter = parameters.filter.clone().map(ItemFilter::try_from).transpose()?;
@@ -99,7 +97,7 @@ impl Ranking {
             rating_mean: source.empty_version().rating_mean,
             scale: (dataset.ratings > 0).then_some((dataset.rating_min as f32, dataset.rating_max as f32)),
             answers,
-            has_profiles: version.model == "content_based",
+            has_profiles: source.kind == ModelKind::Content,
             n: parameters.n,
             rank_by: parameters.rank_by(),
             exclude_seen: !parameters.include_seen,

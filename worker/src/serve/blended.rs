@@ -7,7 +7,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use shoal_core::topk::{TopK, better_first};
+use shoal_core::{
+    ModelKind,
+    topk::{TopK, better_first},
+};
 use shoal_engine::{
     hybrid::{Blend, OfferedItems, UNKNOWN, popularity},
     score::Admits as _,
@@ -17,15 +20,16 @@ use shoal_proto::v1::{Objective, ScoreKind};
 use super::{
     factors::FactorPart,
     filter::RowFilter,
+    item_model::FactorBounds,
     item_shard::ItemShard,
     neighbours::{NeighbourLists, RatedItems},
     query::{ItemQuery, QueryError},
-    source::{MODEL_ALS, MODEL_CONTENT, MODEL_ITEM_CF},
     top_items::TableScores,
 };
 
 /// The sources of a blend, as versions name their models, in this order.
-pub(super) const SOURCES: [&str; 4] = [MODEL_ALS, MODEL_ITEM_CF, MODEL_CONTENT, "popularity"];
+pub(super) const SOURCES: [&str; 4] =
+    [ModelKind::Als.folder(), ModelKind::ItemCf.folder(), ModelKind::Content.folder(), "popularity"];
 
 /// Beside the factors of an item shard, what makes it one of a blend.
 #[derive(Debug, Clone)]
@@ -33,6 +37,8 @@ pub(super) struct Blended {
     pub(super) blend: Arc<Blend>,
     #[expect(dead_code, reason = "it is held, so that the version itself shares it when it is loaded")]
     pub(super) als: Arc<ItemShard>,
+    /// Of the ALS version's factors.
+    pub(super) bounds: Arc<FactorBounds>,
     pub(super) item_cf: Arc<NeighbourLists>,
     pub(super) content: Arc<NeighbourLists>,
     /// Of item CF: biases, and the training ratings by which items are popular.
@@ -123,7 +129,7 @@ impl ItemShard {
         base: f32,
         wanted: Wanted<'_>,
     ) -> Result<TableScores, QueryError> {
-        let blended = self.blended.as_ref().ok_or(QueryError::NoBlend)?;
+        let blended = self.model.blended().ok_or(QueryError::NoBlend)?;
         if query.score == ScoreKind::BlendLikeness {
             return self.likeness_table(blended, query, base);
         }

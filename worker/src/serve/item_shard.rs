@@ -7,17 +7,16 @@ use std::sync::Arc;
 use shoal_common::ids::EntityId;
 use shoal_engine::{
     als::{gramian::shard_gramian, kernel::Kernel},
-    score::{FactorRows, Screen},
+    score::FactorRows,
 };
 use shoal_format::row::IdRef;
 use shoal_proto::v1::Objective;
 
 use super::{
-    blended::Blended,
     descriptions::Descriptions,
     factors::FactorPart,
+    item_model::ItemModel,
     neighbours::{NeighbourLists, RatedItems},
-    profiles::FeatureVectors,
     query::QueryError,
     ratings::RatingsPart,
     titles::Matches,
@@ -33,20 +32,11 @@ pub struct ItemShard {
     pub(super) newest: i64,
     /// μ of the data set.
     pub(super) rating_mean: f64,
-    pub(super) ranking_screen: Option<Arc<Screen>>,
-    pub(super) rating_screen: Option<Arc<Screen>>,
-    pub(super) ranking_norms: Arc<[f64]>,
-    pub(super) rating_norms: Arc<[f64]>,
     /// All ratings of each row.
     pub(super) rating_counts: Arc<[u32]>,
     pub(super) damped_means: Arc<[f32]>,
     pub(super) descriptions: Arc<Descriptions>,
-    /// Of a version that has them instead of factors.
-    pub(super) neighbours: Option<Arc<NeighbourLists>>,
-    /// Of a version that predicts ratings from them.
-    pub(super) vectors: Option<Arc<FeatureVectors>>,
-    /// Of a blend.
-    pub(super) blended: Option<Blended>,
+    pub(super) model: ItemModel,
 }
 
 /// An item's side of a query.
@@ -147,14 +137,13 @@ impl ItemShard {
 
     /// The biases of the rating factors, else those of whatever has some.
     pub(super) fn biases(&self) -> Option<&[f32]> {
-        let of_blend = || self.blended.as_ref().and_then(|blended| blended.baselines.rating_biases());
+        let of_blend = || self.model.blended().and_then(|blended| blended.baselines.rating_biases());
         self.factors.rating_biases().or_else(of_blend)
     }
 
     /// The neighbours that ratings are predicted from.
     pub(super) fn lists(&self) -> Option<&NeighbourLists> {
-        let of_blend = || self.blended.as_ref().map(|blended| &*blended.item_cf);
-        self.neighbours.as_deref().or_else(of_blend)
+        self.model.lists()
     }
 
     /// The part that the shard's items make of the profile of somebody who has rated these.
@@ -162,7 +151,7 @@ impl ItemShard {
     /// # Errors
     /// When the version makes no profiles.
     pub fn profile_part(&self, rated: &RatedItems) -> Result<Vec<f32>, QueryError> {
-        let vectors = self.vectors.as_ref().ok_or(QueryError::NoVectors)?;
+        let vectors = self.model.vectors().ok_or(QueryError::NoVectors)?;
         Ok(vectors.part(rated, self.first_row))
     }
 
@@ -181,16 +170,9 @@ impl ItemShard {
     }
 
     /// Global rows and similarities of an item's neighbours, best first, of a blend what its versions' add to
-    /// likeness; none in a version of factors.
+    /// likeness. ALS keeps no neighbours.
     #[must_use]
     pub fn neighbours(&self, row: usize) -> Vec<(u32, f32)> {
-        match (&self.blended, &self.neighbours) {
-            (Some(blended), _) => blended.neighbours(row),
-            (None, Some(lists)) => {
-                let (rows, similarities) = lists.of(row);
-                rows.iter().copied().zip(similarities.iter().copied()).collect()
-            }
-            (None, None) => Vec::new(),
-        }
+        self.model.neighbours(row)
     }
 }

@@ -14,6 +14,7 @@ use shoal_proto::v1::{Objective, ScoreKind};
 use super::{
     best::Found,
     filter::ItemFilter,
+    item_model::ItemModel,
     item_shard::ItemShard,
     query::{ItemQuery, QueryError},
     top_items::Hit,
@@ -46,7 +47,7 @@ impl JoinedItems {
     /// version has other means than factors too, or the factors are large.
     #[must_use]
     pub fn new(shards: &[Arc<ItemShard>], objective: Objective, filter: Option<&ItemFilter>) -> Option<Self> {
-        if shards.iter().any(|shard| shard.lists().is_some() || shard.vectors.is_some()) {
+        if !shards.iter().all(|shard| matches!(shard.model, ItemModel::Factors(_))) {
             return None;
         }
         let factors: Vec<FactorRows<'_>> =

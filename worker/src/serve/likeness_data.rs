@@ -7,7 +7,12 @@
 //!   by their lists two of them would be nothing alike. Without a genome a vector is a few features, a fraction of a list;
 //!   with one it is 4 bytes for each genome tag more, about three times a list of the default length.
 
-use super::{item_shard::ItemShard, query::ItemQuery};
+use super::{
+    item_model::{Features, ItemModel},
+    item_shard::ItemShard,
+    neighbours::NeighbourLists,
+    query::ItemQuery,
+};
 
 /// An item, as it is compared with others.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +37,13 @@ pub enum Representation<'a> {
     },
 }
 
+impl<'a> Representation<'a> {
+    fn of_lists(lists: &'a NeighbourLists, row: usize) -> Self {
+        let (rows, similarities) = lists.of(row);
+        Self::Neighbours { rows, similarities }
+    }
+}
+
 impl ItemShard {
     /// What the likeness of a row to others is computed from, where this query has scored them.
     ///
@@ -40,17 +52,14 @@ impl ItemShard {
     #[must_use]
     pub fn representation(&self, query: &ItemQuery, row: usize) -> Representation<'_> {
         let factors = self.scored_factors(query, row);
-        match (&self.vectors, &self.neighbours) {
-            _ if !factors.is_empty() => Representation::Factors(factors),
-            (Some(vectors), _) => {
+        match &self.model {
+            ItemModel::Factors(_) | ItemModel::Blend(_) => Representation::Factors(factors),
+            ItemModel::Neighbours(lists) => Representation::of_lists(lists, row),
+            ItemModel::Features(Features { lists, vectors: None }) => Representation::of_lists(lists, row),
+            ItemModel::Features(Features { vectors: Some(vectors), .. }) => {
                 let (features, values, genome) = vectors.of(row);
                 Representation::Features { features, values, genome }
             }
-            (None, Some(lists)) => {
-                let (rows, similarities) = lists.of(row);
-                Representation::Neighbours { rows, similarities }
-            }
-            (None, None) => Representation::Factors(&[]),
         }
     }
 }

@@ -11,9 +11,10 @@ use std::{
 };
 
 use shoal_common::store::{LocalCache, Manifest, Store, StoreError, join};
+use shoal_core::ModelKind;
 use shoal_engine::{popularity::damped_mean, preference::Preference};
 use shoal_format::{id_column::IdColumn, model_parts::read_biases, tensor_file::TensorFile};
-use shoal_proto::v1::{DatasetInfo, HybridSource, ModelVersion, Objective, Side};
+use shoal_proto::v1::{DatasetInfo, HybridSource, ModelVersion, Side};
 use tokio::sync::OnceCell;
 
 use super::{
@@ -22,14 +23,12 @@ use super::{
     descriptions::{Description, Descriptions},
     error::LoadError,
     factors::{FactorPart, FactorShape},
+    item_model::{FactorBounds, Features, ItemModel},
     item_shard::ItemShard,
     neighbours::{ListShape, NeighbourLists},
     profiles::FeatureVectors,
     ratings::RatingsPart,
-    source::{
-        BlendSource, MODEL_ALS, MODEL_CONTENT, MODEL_HYBRID, MODEL_ITEM_CF, ObjectName, ShardObjects,
-        VersionSource,
-    },
+    source::{BlendSource, ObjectName, ShardObjects, VersionSource},
     user_shard::UserShard,
     version::{LoadedShard, ShardKey},
     weak_cache::WeakCache,
@@ -42,14 +41,11 @@ struct Fetched {
     file: PathBuf,
 }
 
-/// The parts of one shard, ready to be mapped.
+/// The parts of one shard that every model has, ready to be mapped.
 struct ShardParts {
     factors: Fetched,
     ratings: Fetched,
     catalogue: Option<Fetched>,
-    neighbours: Option<Arc<NeighbourLists>>,
-    /// With what a cosine is worth.
-    vectors: Option<(Fetched, f64)>,
     shape: FactorShape,
     /// The global number of the shard's first row.
     first_row: u32,
@@ -57,6 +53,17 @@ struct ShardParts {
     other_rows: u64,
     /// Of the whole data set.
     rating_mean: f64,
+}
+
+/// What an item shard has beside, of a version that is no blend.
+enum ModelParts {
+    Factors,
+    Neighbours(Arc<NeighbourLists>),
+    Features {
+        lists: Arc<NeighbourLists>,
+        /// With what a cosine is worth.
+        vectors: Option<(Fetched, f64)>,
+    },
 }
 
 /// Loads shards. Clones share the cache and the manifests read so far.
@@ -126,7 +133,8 @@ impl Loader {
             return Ok(held);
         }
         let parts = self.parts(source, Side::Items, shard).await?;
-        let items = Arc::new(opened(parts.factors.path.clone(), move || parts.open_items()).await?);
+        let model = self.model_parts(source, shard).await?;
+        let items = Arc::new(opened(parts.factors.path.clone(), move || parts.open_items(&model)).await?);
         self.items.put(&source.version.name, shard, &items);
         Ok(items)
     }
@@ -134,15 +142,20 @@ impl Loader {
     /// An item shard of a blend.
     async fn blended(&self, source: &BlendSource, shard: u32) -> Result<ItemShard, LoadError> {
         let als = self.items(&source.als, shard).await?;
+        let ItemModel::Factors(bounds) = &als.model else {
+            let reason = "it has neighbours where factors are blended".to_owned();
+            return Err(LoadError::Version { version: source.als.version.name.clone(), reason });
+        };
         let baselines = self.baselines(&source.item_cf, Side::Items, shard, als.factors.ids()).await?;
         let blended = Blended {
             blend: Arc::clone(&source.blend),
             item_cf: self.lists(&source.item_cf, shard).await?,
             content: self.lists(&source.content, shard).await?,
             baselines: Arc::new(baselines),
+            bounds: Arc::clone(bounds),
             als: Arc::clone(&als),
         };
-        Ok(ItemShard { blended: Some(blended), ..(*als).clone() })
+        Ok(ItemShard { model: ItemModel::Blend(blended), ..(*als).clone() })
     }
 
     /// The biases of a version that has no factors, whose rows have to be these.
@@ -188,24 +201,35 @@ impl Loader {
         let (rows, first_row) = source.rows(side, shard)?;
         let objects = source.objects(side, shard);
         Ok(ShardParts {
-            neighbours: match &objects.neighbours {
-                Some(_) => Some(self.lists(source, shard).await?),
-                None => None,
-            },
             factors: self.fetch(&objects.factors).await?,
             ratings: self.fetch(&objects.ratings).await?,
             catalogue: match &objects.catalogue {
                 Some(object) => Some(self.fetch(object).await?),
                 None => None,
             },
-            vectors: match &objects.vectors {
-                Some(object) => Some((self.fetch(object).await?, source.version.rating_slope)),
-                None => None,
-            },
             shape: source.factor_shape(rows),
             first_row,
             other_rows: if side == Side::Items { source.dataset.users } else { source.dataset.items },
             rating_mean: source.dataset.rating_mean,
+        })
+    }
+
+    /// What an item shard of a version that is no blend has beside.
+    async fn model_parts(&self, source: &VersionSource, shard: u32) -> Result<ModelParts, LoadError> {
+        Ok(match source.kind {
+            ModelKind::Als => ModelParts::Factors,
+            ModelKind::ItemCf => ModelParts::Neighbours(self.lists(source, shard).await?),
+            ModelKind::Content => ModelParts::Features {
+                lists: self.lists(source, shard).await?,
+                vectors: match &source.objects(Side::Items, shard).vectors {
+                    Some(object) => Some((self.fetch(object).await?, source.version.rating_slope)),
+                    None => None,
+                },
+            },
+            ModelKind::Hybrid => {
+                let reason = "a blend has no parts of its own".to_owned();
+                return Err(LoadError::Version { version: source.version.name.clone(), reason });
+            }
         })
     }
 
@@ -265,15 +289,11 @@ impl Loader {
         if let Some(source) = self.known_source(&version.name) {
             return Ok(source);
         }
-        let blend = match version.model.as_str() {
-            MODEL_ALS | MODEL_ITEM_CF | MODEL_CONTENT => None,
-            MODEL_HYBRID => {
+        let blend = match kind_of(version)? {
+            ModelKind::Als | ModelKind::ItemCf | ModelKind::Content => None,
+            ModelKind::Hybrid => {
                 let sources = version.hybrid.as_ref().map(|hybrid| &hybrid.sources[..]).unwrap_or_default();
                 Some(self.blend_source(version, sources, components, dataset).await?)
-            }
-            other => {
-                let reason = format!("this release does not know the model '{other}'");
-                return Err(LoadError::Version { version: version.name.clone(), reason });
             }
         };
         self.new_source(version, dataset, blend).await
@@ -328,6 +348,7 @@ impl Loader {
                 .map_err(|source| LoadError::Manifest { folder: folder.to_owned(), source: Box::new(source) })
         };
         let source = Arc::new(VersionSource {
+            kind: kind_of(version)?,
             model_manifest: read(&version.path, &version.manifest_checksum).await?,
             dataset_manifest: read(&dataset.path, &dataset.manifest_checksum).await?,
             version: version.clone(),
@@ -349,6 +370,12 @@ impl Loader {
     }
 }
 
+/// The kind of a version's model.
+fn kind_of(version: &ModelVersion) -> Result<ModelKind, LoadError> {
+    ModelKind::parse(&version.model)
+        .map_err(|unknown| LoadError::Version { version: version.name.clone(), reason: unknown.to_string() })
+}
+
 /// Mapping and checking reads every byte from disk, so it belongs with blocking I/O.
 async fn opened<T: Send + 'static>(
     path: String,
@@ -363,11 +390,19 @@ impl ShardParts {
         Ok(UserShard { factors, ratings, baselines: None })
     }
 
-    fn open_items(&self) -> Result<ItemShard, LoadError> {
+    fn open_items(&self, model: &ModelParts) -> Result<ItemShard, LoadError> {
         let (factors, ratings) = self.open_rows()?;
-        let vectors = self.vectors.as_ref().map(|(Fetched { path, file }, slope)| {
+        let open_vectors = |(Fetched { path, file }, slope): &(Fetched, f64)| {
             FeatureVectors::open(file, path, self.shape.rows, *slope).map(Arc::new)
-        });
+        };
+        let model = match model {
+            ModelParts::Factors => ItemModel::Factors(Arc::new(FactorBounds::new(&factors))),
+            ModelParts::Neighbours(lists) => ItemModel::Neighbours(Arc::clone(lists)),
+            ModelParts::Features { lists, vectors } => ItemModel::Features(Features {
+                lists: Arc::clone(lists),
+                vectors: vectors.as_ref().map(open_vectors).transpose()?,
+            }),
+        };
         let rows = 0..factors.rows();
         let descriptions = match &self.catalogue {
             Some(catalogue) => read_descriptions(&catalogue.file, &catalogue.path, factors.ids())?,
@@ -375,18 +410,12 @@ impl ShardParts {
         };
         Ok(ItemShard {
             first_row: self.first_row,
-            ranking_screen: factors.screen(Objective::Ranking).map(Arc::new),
-            rating_screen: factors.screen(Objective::Rating).map(Arc::new),
-            ranking_norms: factors.norms(Objective::Ranking).into(),
-            rating_norms: factors.norms(Objective::Rating).into(),
             // A row has at most one rating per user, and users are counted in u32.
             rating_counts: rows.clone().map(|row| ratings.ratings(row).len() as u32).collect(),
             damped_means: rows.map(|row| damped_mean(ratings.ratings(row), self.rating_mean)).collect(),
             rating_mean: self.rating_mean,
             newest: ratings.newest(),
-            neighbours: self.neighbours.clone(),
-            vectors: vectors.transpose()?,
-            blended: None,
+            model,
             factors: Arc::new(factors),
             ratings: Arc::new(ratings),
             descriptions: Arc::new(descriptions),

@@ -18,6 +18,7 @@ mod error;
 mod factors;
 mod filter;
 mod fold_in;
+mod item_model;
 mod item_shard;
 mod joined;
 mod likeness_data;

@@ -29,7 +29,7 @@ impl ItemShard {
     /// Whether ratings are predicted, and not from factors.
     pub(super) fn predicts_by_items(&self) -> bool {
         let has_factors = self.factors.factors(Objective::Rating).is_some();
-        !has_factors && (self.vectors.is_some() || self.lists().is_some())
+        !has_factors && (self.model.vectors().is_some() || self.lists().is_some())
     }
 
     /// The predicted ratings of a query whose user's are `expected` above an item's bias.
@@ -38,7 +38,7 @@ impl ItemShard {
         query: &ItemQuery,
         expected: f64,
     ) -> Result<TableScores, QueryError> {
-        let predicted: Vec<Option<f32>> = match &self.vectors {
+        let predicted: Vec<Option<f32>> = match self.model.vectors() {
             Some(vectors) => {
                 let profile = vectors.profile(&query.profile)?;
                 let biases = self.biases().unwrap_or_default().iter().enumerate();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shoal_common::store::{Manifest, PartKind, catalogue_part, part};
+use shoal_core::ModelKind;
 use shoal_engine::hybrid::Blend;
 use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side, model_parameters::Model};
 use tokio::sync::OnceCell;
@@ -10,16 +11,11 @@ use tokio::sync::OnceCell;
 use super::{error::LoadError, factors::FactorShape, fold_in::FoldIn, version::LoadedVersion};
 use crate::train::Settings;
 
-/// Models by the names that versions have of them: with factors, with neighbours, and blended.
-pub(super) const MODEL_ALS: &str = "als";
-pub(super) const MODEL_ITEM_CF: &str = "item_cf";
-pub(super) const MODEL_CONTENT: &str = "content_based";
-pub(super) const MODEL_HYBRID: &str = "hybrid";
-
 /// The manifests of a version and its data set: what loading any of its shards starts from.
 #[derive(Debug)]
 pub struct VersionSource {
     pub(super) version: ModelVersion,
+    pub(crate) kind: ModelKind,
     pub(super) dataset: DatasetInfo,
     pub(super) model_manifest: Manifest,
     pub(super) dataset_manifest: Manifest,
@@ -90,7 +86,7 @@ impl VersionSource {
     }
 
     fn has_factors(&self) -> bool {
-        self.version.model == MODEL_ALS
+        self.kind == ModelKind::Als
     }
 
     /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none from them.

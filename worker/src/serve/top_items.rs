@@ -13,6 +13,7 @@ use shoal_proto::v1::{Objective, ScoreKind};
 use super::{
     blended::{Blended, SOURCES, Wanted},
     filter::{ItemFilter, RowFilter},
+    item_model::{Features, ItemModel},
     item_shard::ItemShard,
     neighbours::NeighbourLists,
     predicted::by_profile,
@@ -161,7 +162,7 @@ impl ItemShard {
         let wanted = Wanted { exclude: &query.exclude, filter: filter.as_deref(), n: query.n, floor };
         let base = rating_base(rating_mean, query.rating_bias);
         let expected = rating_mean + f64::from(query.rating_bias);
-        let vectors = self.vectors.as_deref().filter(|_| !query.profile.is_empty());
+        let vectors = self.model.vectors().filter(|_| !query.profile.is_empty());
         let profile = vectors.map(|vectors| Ok((vectors, vectors.profile(&query.profile)?)));
         Ok(Prepared {
             query,
@@ -172,7 +173,7 @@ impl ItemShard {
             expected,
             lists: self.lists().filter(|_| query.with_predicted_rating),
             profile: profile.filter(|_| query.with_predicted_rating).transpose()?,
-            blended: self.blended.as_ref(),
+            blended: self.model.blended(),
             biases: self.biases().unwrap_or_default(),
         })
     }
@@ -239,8 +240,12 @@ impl ItemShard {
     #[must_use]
     pub fn parts(&self, query: &ItemQuery, row: usize, rating_mean: f64) -> Vec<(u32, f32)> {
         let predicting = self.lists().filter(|_| self.predicts_by_items());
-        match (query.score, &self.neighbours, predicting) {
-            (ScoreKind::Neighbours, Some(lists), _) => lists.parts(row, &query.rated),
+        match (query.score, &self.model, predicting) {
+            (
+                ScoreKind::Neighbours,
+                ItemModel::Neighbours(lists) | ItemModel::Features(Features { lists, .. }),
+                _,
+            ) => lists.parts(row, &query.rated),
             (ScoreKind::Rating, _, Some(lists)) => {
                 lists.prediction_parts(row, &query.rated, rating_mean + f64::from(query.rating_bias))
             }
@@ -309,10 +314,7 @@ impl ItemShard {
             }
             ScoreKind::Cosine => {
                 let factors = self.checked_factors(query.objective, "query", &query.vector)?;
-                let norms = match query.objective {
-                    Objective::Rating => &self.rating_norms,
-                    _ => &self.ranking_norms,
-                };
+                let norms = self.model.norms(query.objective);
                 let query_norm = norm(&query.vector);
                 (Scoring::Cosine { factors, norms, query: &query.vector, query_norm }, trained)
             }
@@ -345,14 +347,6 @@ impl ItemShard {
         field: &'static str,
         vector: &[f32],
     ) -> Result<FactorRows<'_>, QueryError> {
-        let factors = self.factors.factors(objective).ok_or(QueryError::NotTrained { objective })?;
-        if vector.len() != factors.rank() {
-            return Err(QueryError::Length { field, found: vector.len(), rank: factors.rank() });
-        }
-        let screen = match objective {
-            Objective::Rating => &self.rating_screen,
-            _ => &self.ranking_screen,
-        };
-        Ok(screen.as_ref().map_or(factors, |screen| factors.screened(screen)))
+        self.model.factors(&self.factors, objective, field, vector)
     }
 }
