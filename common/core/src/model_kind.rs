@@ -82,7 +82,7 @@ pub struct UnknownModel {
 impl fmt::Display for UnknownModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known: Vec<&str> = ModelKind::ALL.into_iter().map(ModelKind::name).collect();
-        write!(f, "this release has no model '{}'; it has {}", self.name, known.join(", "))
+        write!(f, "this release does not know the model '{}'; it knows {}", self.name, known.join(", "))
     }
 }
 
