@@ -27,14 +27,14 @@ expect(
 )
 
 sample = answer["sample_answer"]
-listed = sample["recommendations"]
+listed = sample["items"]
 expect("an answer from the model", sample["source"] == "model")
 expect("the version that was trained", sample["model_version"] == answer["version"])
-expect("ten movies", len(listed) == 10)
-expect("ten different movies", len({movie["movie_id"] for movie in listed}) == 10)
-expect("a title for each", all(movie["title"] for movie in listed))
-expect("ranks from 1", [movie["rank"] for movie in listed] == list(range(1, len(listed) + 1)))
-scores = [movie["score"] for movie in listed]
+expect("ten items", len(listed) == 10)
+expect("ten different items", len({item["item_id"] for item in listed}) == 10)
+expect("a title for each", all(item["title"] for item in listed))
+expect("ranks from 1", [item["rank"] for item in listed] == list(range(1, len(listed) + 1)))
+scores = [item["score"] for item in listed]
 expect("descending scores", scores == sorted(scores, reverse=True))
 
 if problems:

@@ -53,11 +53,114 @@ pub enum RecommenderError {
     },
 }
 
+/// A face of a service: its paths, and what its answers call things.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Api {
+    /// `/v1`, of items
+    #[default]
+    V1,
+    /// `/recommendations`, of movies
+    Recommendations,
+}
+
+/// What a face calls things in bodies and answers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Names {
+    /// An item's id.
+    pub item_id: &'static str,
+    /// The list of an answer to [`Route::Recommend`].
+    pub recommended: &'static str,
+    /// The list of an answer to [`Route::Similar`].
+    pub similar: &'static str,
+}
+
+impl Api {
+    /// What the face calls things.
+    #[must_use]
+    pub fn names(self) -> &'static Names {
+        match self {
+            Self::V1 => &Names { item_id: "item_id", recommended: "items", similar: "items" },
+            Self::Recommendations => {
+                &Names { item_id: "movie_id", recommended: "recommendations", similar: "similar_movies" }
+            }
+        }
+    }
+}
+
+/// What is asked of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// The best items for a user.
+    Recommend {
+        /// The user's id.
+        user: &'a str,
+    },
+    /// The items most like another.
+    Similar {
+        /// The item's id.
+        item: &'a str,
+    },
+    /// The rating a user would give an item.
+    Predict,
+    /// The best items for many users.
+    Batch,
+    /// Which version answers.
+    Health,
+    /// What is known of an item; of `/v1` alone.
+    Item {
+        /// The item's id.
+        item: &'a str,
+    },
+    /// Items by their titles; of `/v1` alone.
+    Items,
+}
+
+impl<'a> Route<'a> {
+    /// The parts of the route's path, as they are before anything is escaped.
+    #[must_use]
+    pub fn path(self, api: Api) -> Vec<&'a str> {
+        match (self, api) {
+            (Self::Recommend { user }, Api::V1) => vec!["v1", "users", user, "recommendations"],
+            (Self::Similar { item }, Api::V1) => vec!["v1", "items", item, "similar"],
+            (Self::Predict, Api::V1) => vec!["v1", "predictions"],
+            (Self::Batch, Api::V1) => vec!["v1", "recommendations", "batch"],
+            (Self::Health, Api::V1) => vec!["v1", "health"],
+            (Self::Item { item }, _) => vec!["v1", "items", item],
+            (Self::Items, _) => vec!["v1", "items"],
+            (Self::Recommend { user }, Api::Recommendations) => vec!["recommendations", "recommend", user],
+            (Self::Similar { item }, Api::Recommendations) => vec!["recommendations", "similar", item],
+            (Self::Predict, Api::Recommendations) => vec!["recommendations", "predict"],
+            (Self::Batch, Api::Recommendations) => vec!["recommendations", "batch"],
+            (Self::Health, Api::Recommendations) => vec!["recommendations", "health"],
+        }
+    }
+
+    /// The path of a route about an id that no path can carry, and the parameter that names the id.
+    fn path_beside(self, api: Api) -> Option<(Vec<&'static str>, &'static str, &'a str)> {
+        let item_id = api.names().item_id;
+        let (id, path, parameter) = match (self, api) {
+            (Self::Recommend { user }, Api::V1) => (user, vec!["v1", "recommendations"], "user_id"),
+            (Self::Recommend { user }, Api::Recommendations) => {
+                (user, vec!["recommendations", "recommend"], "user_id")
+            }
+            (Self::Similar { item }, Api::V1) => (item, vec!["v1", "similar"], item_id),
+            (Self::Similar { item }, Api::Recommendations) => {
+                (item, vec!["recommendations", "similar"], item_id)
+            }
+            (Self::Item { item }, _) => (item, vec!["v1", "item"], "item_id"),
+            (Self::Predict | Self::Batch | Self::Health | Self::Items, _) => return None,
+        };
+        // Of these three no path is left as it is, escaped or not.
+        ["", ".", ".."].contains(&id).then_some((path, parameter, id))
+    }
+}
+
 /// Calls one router.
 #[derive(Debug, Clone)]
 pub struct Recommender {
     base: Url,
     http: reqwest::Client,
+    api: Api,
 }
 
 impl Recommender {
@@ -72,7 +175,19 @@ impl Recommender {
             return Err(bad());
         }
         let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build().map_err(|_| bad())?;
-        Ok(Self { base, http })
+        Ok(Self { base, http, api: Api::default() })
+    }
+
+    /// The same router by this face.
+    #[must_use]
+    pub fn by(self, api: Api) -> Self {
+        Self { api, ..self }
+    }
+
+    /// The face that is asked.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        self.api
     }
 
     /// The address of the service.
@@ -81,33 +196,27 @@ impl Recommender {
         &self.base
     }
 
-    /// The address of a route.
+    /// The address of a route, whose ids may have any characters.
     #[must_use]
-    pub fn url(&self, route: &str, query: &[(&str, String)]) -> Url {
-        self.address(route, None, query)
-    }
-
-    /// The address of a route about an id of any characters; `parameter` is what the id is called.
-    #[must_use]
-    pub fn url_about(&self, route: &str, parameter: &str, id: &str, query: &[(&str, String)]) -> Url {
-        // Of these three no path is left as it is, escaped or not.
-        if ["", ".", ".."].contains(&id) {
-            let query: Vec<_> =
-                [(parameter, id.to_owned())].into_iter().chain(query.iter().cloned()).collect();
-            return self.address(route, None, &query);
+    pub fn url(&self, route: Route<'_>, query: &[(&str, String)]) -> Url {
+        match route.path_beside(self.api) {
+            None => self.address(&route.path(self.api), query),
+            Some((path, parameter, id)) => {
+                let id = std::iter::once((parameter, id.to_owned()));
+                self.address(&path, &id.chain(query.iter().cloned()).collect::<Vec<_>>())
+            }
         }
-        self.address(route, Some(id), query)
     }
 
-    fn address(&self, route: &str, id: Option<&str>, query: &[(&str, String)]) -> Url {
+    fn address(&self, path: &[&str], query: &[(&str, String)]) -> Url {
         let mut url = self.base.clone();
-        let mut path = format!("{}/recommendations/{route}", url.path().trim_end_matches('/'));
-        if let Some(id) = id {
-            path.push('/');
+        let mut whole = url.path().trim_end_matches('/').to_owned();
+        for part in path {
+            whole.push('/');
             // Whole, as the setters of a URL leave out line ends and tabs.
-            path.extend(utf8_percent_encode(id, NON_ALPHANUMERIC));
+            whole.extend(utf8_percent_encode(part, NON_ALPHANUMERIC));
         }
-        url.set_path(&path);
+        url.set_path(&whole);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -123,7 +232,7 @@ impl Recommender {
         user: &str,
         parameters: &[(&str, String)],
     ) -> Result<Value, RecommenderError> {
-        self.get(self.url_about("recommend", "user_id", user, parameters)).await
+        self.get(self.url(Route::Recommend { user }, parameters)).await
     }
 
     /// The items most like another; `parameters` are those of the route.
@@ -135,7 +244,7 @@ impl Recommender {
         item: &str,
         parameters: &[(&str, String)],
     ) -> Result<Value, RecommenderError> {
-        self.get(self.url_about("similar", "movie_id", item, parameters)).await
+        self.get(self.url(Route::Similar { item }, parameters)).await
     }
 
     /// The rating a user would give an item; `parameters` are those of the route.
@@ -148,10 +257,27 @@ impl Recommender {
         item: &str,
         parameters: &[(&str, String)],
     ) -> Result<Value, RecommenderError> {
-        let url = self.url("predict", parameters);
+        let url = self.url(Route::Predict, parameters);
         // As texts: of which kind ids are is for the router to know, and `007` is another text than `7`.
-        let body = json!({"user_id": user, "movie_id": item});
+        let body = json!({"user_id": user, self.api.names().item_id: item});
         self.answer(self.http.post(url).json(&body)).await
+    }
+
+    /// What is known of an item.
+    ///
+    /// # Errors
+    /// See [`RecommenderError`].
+    pub async fn item(&self, item: &str) -> Result<Value, RecommenderError> {
+        self.get(self.url(Route::Item { item }, &[])).await
+    }
+
+    /// The items whose titles answer to some words; `parameters` are those of the route.
+    ///
+    /// # Errors
+    /// See [`RecommenderError`].
+    pub async fn items(&self, query: &str, parameters: &[(&str, String)]) -> Result<Value, RecommenderError> {
+        let query = [("query", query.to_owned())];
+        self.get(self.url(Route::Items, &[&query[..], parameters].concat())).await
     }
 
     /// Where each of some users' lists would come from: `model` where the model knows the user.
@@ -159,7 +285,7 @@ impl Recommender {
     /// # Errors
     /// See [`RecommenderError`].
     pub async fn sources(&self, users: &[i64]) -> Result<Vec<String>, RecommenderError> {
-        let url = self.url("batch", &[("n", "1".to_owned())]);
+        let url = self.url(Route::Batch, &[("n", "1".to_owned())]);
         let answer = self.answer(self.http.post(url).json(&json!({"user_ids": users}))).await?;
         let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
         Ok(results.iter().map(|of| of["source"].as_str().unwrap_or_default().to_owned()).collect())
@@ -170,7 +296,7 @@ impl Recommender {
     /// # Errors
     /// See [`RecommenderError`].
     pub async fn health(&self) -> Result<Value, RecommenderError> {
-        self.get(self.url("health", &[])).await
+        self.get(self.url(Route::Health, &[])).await
     }
 
     async fn get(&self, url: Url) -> Result<Value, RecommenderError> {
@@ -221,24 +347,38 @@ mod tests {
         #[test]
         fn an_id_of_any_characters_comes_back_from_its_address(
             id in prop_oneof![".{0,8}", "[./%?#\\\\ \t\n\r\u{7f}é🐟]{0,4}"],
-            base in prop::sample::select(&["http://h:1", "http://h:1/", "http://h:1/behind/a%20proxy/"][..]),
+            (base, proxy) in prop::sample::select(
+                &[("http://h:1", 0), ("http://h:1/", 0), ("http://h:1/behind/a%20proxy/", 2)][..],
+            ),
+            api in prop::sample::select(&[Api::V1, Api::Recommendations][..]),
         ) {
-            let url = Recommender::new(base).unwrap().url_about("recommend", "user_id", &id, &[("n", "3".to_owned())]);
-            let prefix = base.trim_start_matches("http://h:1").trim_end_matches('/');
-            let path = url.path().strip_prefix(prefix).unwrap();
-            let named = url.query_pairs().find(|(name, _)| name == "user_id").map(|(_, value)| value.into_owned());
-            let found = match path.strip_prefix("/recommendations/recommend/") {
-                Some(escaped) => {
-                    prop_assert!(!escaped.contains('/') && named.is_none());
-                    percent_encoding::percent_decode_str(escaped).decode_utf8().unwrap().into_owned()
-                }
-                None => {
-                    prop_assert_eq!(path, "/recommendations/recommend");
-                    named.unwrap()
-                }
-            };
-            prop_assert_eq!(found, id);
-            prop_assert!(url.query_pairs().any(|pair| pair == ("n".into(), "3".into())));
+            let service = Recommender::new(base).unwrap().by(api);
+            let query = [("n", "3".to_owned())];
+            let item_id = api.names().item_id;
+            for (route, parameter) in
+                [(Route::Recommend { user: &id }, "user_id"), (Route::Similar { item: &id }, item_id)]
+            {
+                let url = service.url(route, &query);
+                let named = url.query_pairs().find(|(name, _)| name == parameter);
+                let found = match named {
+                    Some((_, value)) => {
+                        prop_assert!(["", ".", ".."].contains(&&*value));
+                        value.into_owned()
+                    }
+                    None => {
+                        let parts: Vec<&str> = url.path_segments().unwrap().collect();
+                        let expected = route.path(api);
+                        prop_assert_eq!(parts.len(), expected.len() + proxy);
+                        let at = expected.iter().rposition(|part| *part == id).unwrap();
+                        let escaped = parts[proxy + at];
+                        percent_encoding::percent_decode_str(escaped).decode_utf8().unwrap().into_owned()
+                    }
+                };
+                prop_assert_eq!(&found, &id);
+                prop_assert!(url.query_pairs().any(|pair| pair == ("n".into(), "3".into())));
+                let prefix = base.trim_start_matches("http://h:1").trim_end_matches('/');
+                prop_assert!(url.path().starts_with(prefix));
+            }
         }
     }
 

@@ -1,27 +1,27 @@
-//! Which movies may be listed, as flags.
+//! Which items may be listed, as flags.
 
 use shoal_proto::v1::{EntityId, EntityIds, ItemFilter, entity_id::Kind};
 
 /// Conditions, all of which have to hold.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Which movies")]
+#[command(next_help_heading = "Which items")]
 pub(super) struct FilterArgs {
-    /// Only movies of this genre; of any of them, where it is given several times
-    #[arg(long, value_name = "GENRE")]
-    genre: Vec<String>,
-    /// No movies of this genre; may be given several times
-    #[arg(long, value_name = "GENRE")]
-    exclude_genre: Vec<String>,
-    /// Only movies of this year or later
+    /// Only items of this category; of any of them, where it is given several times
+    #[arg(long, visible_alias = "genre", value_name = "CATEGORY")]
+    category: Vec<String>,
+    /// No items of this category; may be given several times
+    #[arg(long, visible_alias = "exclude-genre", value_name = "CATEGORY")]
+    exclude_category: Vec<String>,
+    /// Only items of this year or later
     #[arg(long, value_name = "YEAR")]
     year_min: Option<i32>,
-    /// Only movies of this year or earlier
+    /// Only items of this year or earlier
     #[arg(long, value_name = "YEAR")]
     year_max: Option<i32>,
-    /// Not this movie; may be given several times
+    /// Not this item; may be given several times
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     exclude_id: Vec<String>,
-    /// Only this movie; of any of them, where it is given several times
+    /// Only this item; of any of them, where it is given several times
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     allow_id: Vec<String>,
     /// List what the user has rated too
@@ -36,8 +36,8 @@ impl FilterArgs {
             ids.iter().map(|id| EntityId { kind: Some(Kind::Text(id.clone())) }).collect()
         };
         let filter = ItemFilter {
-            genres: self.genre.clone(),
-            exclude_genres: self.exclude_genre.clone(),
+            genres: self.category.clone(),
+            exclude_genres: self.exclude_category.clone(),
             year_min: self.year_min,
             year_max: self.year_max,
             exclude_ids: ids(&self.exclude_id),
@@ -50,8 +50,8 @@ impl FilterArgs {
     /// nothing but itself.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let named = [
-            ("genres", &self.genre),
-            ("exclude_genres", &self.exclude_genre),
+            ("categories", &self.category),
+            ("exclude_categories", &self.exclude_category),
             ("exclude_ids", &self.exclude_id),
             ("allow_ids", &self.allow_id),
         ];
@@ -74,14 +74,14 @@ mod tests {
     #[test]
     fn every_value_is_named_whatever_characters_it_has() {
         let filter = FilterArgs {
-            genre: vec!["Action, Drama".to_owned(), "say \"no\"".to_owned()],
+            category: vec!["Action, Drama".to_owned(), "say \"no\"".to_owned()],
             exclude_id: vec!["m:a,b".to_owned()],
             year_min: Some(1990),
             ..FilterArgs::default()
         };
         let expected = [
-            ("genres", "\"Action, Drama\""),
-            ("genres", "\"say \"\"no\"\"\""),
+            ("categories", "\"Action, Drama\""),
+            ("categories", "\"say \"\"no\"\"\""),
             ("exclude_ids", "\"m:a,b\""),
             ("year_min", "1990"),
         ];

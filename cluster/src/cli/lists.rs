@@ -76,7 +76,7 @@ enum Column {
     PredictedRating,
     /// "model", or "fallback_popular" for a user whom the version does not know
     Source,
-    /// As in the movies file
+    /// As in the catalogue
     Title,
 }
 
@@ -194,7 +194,7 @@ pub(super) fn describe(job: &JobInfo, listed: &ListsInfo) -> String {
     if listed.rows < wanted {
         let missing = count(wanted - listed.rows);
         text.push_str(&format!(
-            "\n  {missing} rows fewer than n for each user: lists end where no more movies may be listed"
+            "\n  {missing} rows fewer than n for each user: lists end where no more items may be listed"
         ));
     }
     text

@@ -3,6 +3,7 @@
 //! A command returns its outcome or an error; [`main`] alone prints errors and chooses the exit code.
 //! Results go to standard output, progress and notices to standard error.
 
+mod by_title;
 mod completions;
 mod connection;
 mod coordinator;
@@ -46,7 +47,7 @@ Exit codes:
   0  done
   1  failed
   2  a flag or setting cannot be used
-  3  not found: a job, version, data set, user or movie
+  3  not found: a job, version, data set, user or item
   4  unavailable: no coordinator or router answered, or no model is live
   5  the job was cancelled
   130  interrupted";
@@ -59,6 +60,7 @@ Examples:
   shoal dataset import ./ml-latest-small
   shoal train --dataset ml-latest-small --promote
   shoal recommend 1 -n 5
+  shoal similar \"Toy Story\"
   shoal status --watch
   shoal simulate --rate 100 --report out.html";
 
@@ -90,12 +92,14 @@ enum Command {
     /// Look at model versions, choose the live one, check and export files
     #[command(subcommand)]
     Models(models::Command),
-    /// The best movies for a user, or for every user as files
+    /// The best items for a user, or for every user as files
     Recommend(query::RecommendArgs),
-    /// The movies most like another
+    /// The items most like another
     Similar(query::SimilarArgs),
-    /// The rating a user would give a movie
+    /// The rating a user would give an item
     Predict(query::PredictArgs),
+    /// Items by the words of their titles
+    Items(query::ItemsArgs),
     /// Traffic as users would make it, measured and checked
     Simulate(simulate::Args),
     /// Nodes, shards, the live version and the coordinators' group
@@ -155,6 +159,7 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Recommend(args) => query::recommend(args).await,
         Command::Similar(args) => query::similar(args).await,
         Command::Predict(args) => query::predict(args).await,
+        Command::Items(args) => query::items(args).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Coordinator(args) => coordinator::run(args).await,

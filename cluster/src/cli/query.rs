@@ -1,8 +1,9 @@
-//! `shoal recommend`, `similar` and `predict`: queries from the terminal.
+//! `shoal recommend`, `similar`, `predict` and `items`: queries from the terminal.
 
 use serde_json::Value;
 
 use super::{
+    by_title::item_meant,
     connection::{RouterArgs, ServiceArgs, model_name},
     failure::Exit,
     filter_args::FilterArgs,
@@ -21,19 +22,19 @@ struct ModelArgs {
 /// Flags of `shoal recommend`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --model item_cf --diversity 0.3\n  shoal recommend 1 --genre Drama --year-min 1990\n  shoal recommend 1 --json\n  shoal recommend --all -n 100 --out ./lists\n  shoal recommend --all --model hybrid --format csv --users users.txt --out s3://bucket/lists"
+    after_help = "Examples:\n  shoal recommend 1\n  shoal recommend 1 -n 5 --rank-by rating\n  shoal recommend 1 --model item_cf --diversity 0.3\n  shoal recommend 1 --category Drama --year-min 1990\n  shoal recommend 1 --json\n  shoal recommend --all -n 100 --out ./lists\n  shoal recommend --all --model hybrid --format csv --users users.txt --out s3://bucket/lists"
 )]
 pub(super) struct RecommendArgs {
     /// Id of the user
     #[arg(allow_hyphen_values = true, required_unless_present = "all", conflicts_with = "all")]
     user: Option<String>,
-    /// How many movies, 1 to 100, or to 1000 with --all
+    /// How many items, 1 to 100, or to 1000 with --all
     #[arg(short, long, default_value_t = 10)]
     n: u32,
     /// What the list is ranked by; by default what the version was trained for
     #[arg(long, value_parser = ["ranking", "rating"])]
     rank_by: Option<String>,
-    /// How much likeness to the movies before counts against a movie's score, 0 to 1
+    /// How much likeness to the items before counts against an item's score, 0 to 1
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", conflicts_with = "all")]
     diversity: f32,
     #[command(flatten)]
@@ -55,15 +56,18 @@ pub(super) struct RecommendArgs {
 /// Flags of `shoal similar`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  shoal similar 1\n  shoal similar 1 --model content\n  shoal similar 1 -n 20 --json"
+    after_help = "Examples:\n  shoal similar 1\n  shoal similar \"Toy Story\"\n  shoal similar --title 300\n  shoal similar 1 --model content\n  shoal similar 1 -n 20 --json\n\nWhat is no item's id is taken for words of its title. The item is then the one that alone has the words, or the one whose title they are; several that fit are listed."
 )]
 pub(super) struct SimilarArgs {
-    /// Id of the movie
+    /// Id of the item, or words of its title
     #[arg(allow_hyphen_values = true)]
-    movie: String,
-    /// How many movies, 1 to 50
+    item: String,
+    /// How many items, 1 to 50
     #[arg(short, long, default_value_t = 10)]
     n: u32,
+    /// Take the text for a title, even if it is an id
+    #[arg(long)]
+    title: bool,
     #[command(flatten)]
     model: ModelArgs,
     /// Fail rather than answer without some shards
@@ -76,16 +80,43 @@ pub(super) struct SimilarArgs {
     router: RouterArgs,
 }
 
+/// Flags of `shoal items`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  shoal items \"toy story\"\n  shoal items amelie\n  shoal items star -n 50 --json\n\nEach word has to be a word of the title, or to begin one; letter case, accents and apostrophes do not matter."
+)]
+pub(super) struct ItemsArgs {
+    /// Words of titles
+    #[arg(required = true, num_args = 1..)]
+    query: Vec<String>,
+    /// How many items, 1 to 50
+    #[arg(short, long, default_value_t = 10)]
+    n: u32,
+    /// Fail rather than answer without some shards
+    #[arg(long)]
+    complete: bool,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    router: RouterArgs,
+}
+
 /// Flags of `shoal predict`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  shoal predict 1 50\n  shoal predict 1 50 --json")]
+#[command(
+    after_help = "Examples:\n  shoal predict 1 50\n  shoal predict 1 \"Toy Story\"\n  shoal predict 1 50 --json"
+)]
 pub(super) struct PredictArgs {
     /// Id of the user
     #[arg(allow_hyphen_values = true)]
     user: String,
-    /// Id of the movie
+    /// Id of the item, or words of its title
     #[arg(allow_hyphen_values = true)]
-    movie: String,
+    item: String,
+    /// Take the text for a title, even if it is an id
+    #[arg(long)]
+    title: bool,
     #[command(flatten)]
     model: ModelArgs,
     /// Print the API's JSON
@@ -118,7 +149,9 @@ pub(super) async fn recommend(args: RecommendArgs) -> anyhow::Result<Exit> {
 
 pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
     let parameters = list_parameters(args.n, args.model, args.complete);
-    let answer = args.router.connect()?.similar(&args.movie, &parameters).await?;
+    let router = args.router.connect()?;
+    let item = item_meant(&router, &args.item, args.title).await?;
+    let answer = router.similar(&item, &parameters).await?;
     if args.json {
         output::print_json(&answer)?;
         return Ok(Exit::Done);
@@ -126,27 +159,71 @@ pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
     let mut table = Table::new(&[
         ("RANK", Align::Right),
         ("TITLE", Align::Left),
-        ("GENRES", Align::Left),
+        ("CATEGORIES", Align::Left),
         ("SIMILARITY", Align::Right),
-        ("MOVIE", Align::Right),
+        ("ITEM", Align::Right),
     ])
-    .flexible(&["TITLE", "GENRES"]);
-    for movie in list(&answer, "similar_movies") {
+    .flexible(&["TITLE", "CATEGORIES"]);
+    for item in list(&answer, "items") {
         table.row([
-            cell(&movie["rank"]),
-            cell(&movie["title"]),
-            output::genre_list(&movie["genres"]),
-            score(&movie["similarity"]),
-            cell(&movie["movie_id"]),
+            cell(&item["rank"]),
+            cell(&item["title"]),
+            output::genre_list(&item["categories"]),
+            score(&item["similarity"]),
+            cell(&item["item_id"]),
         ]);
     }
     output::print(&format!("{}{table}", heading(&answer)))?;
     Ok(Exit::Done)
 }
 
+pub(super) async fn items(args: ItemsArgs) -> anyhow::Result<Exit> {
+    let mut parameters = vec![("n", args.n.to_string())];
+    parameters.extend(args.complete.then(|| ("complete", "true".to_owned())));
+    let answer = args.router.connect()?.items(&args.query.join(" "), &parameters).await?;
+    if args.json {
+        output::print_json(&answer)?;
+    } else {
+        let matched = answer["matched"].as_u64().unwrap_or_default();
+        let listed = list(&answer, "items").len() as u64;
+        let count = match matched {
+            0 => "No title has these words\n".to_owned(),
+            _ if listed == matched => format!("{} found\n", output::count(matched)),
+            _ => format!("{} found, the first {listed} of them\n", output::count(matched)),
+        };
+        let table = if matched == 0 { String::new() } else { found_items(&answer).to_string() };
+        output::print(&format!("{}{count}{table}", heading(&answer)))?;
+    }
+    Ok(if list(&answer, "items").is_empty() { Exit::NotFound } else { Exit::Done })
+}
+
+/// The items of an answer to a search, as a table.
+pub(super) fn found_items(answer: &Value) -> Table {
+    let mut table = Table::new(&[
+        ("TITLE", Align::Left),
+        ("CATEGORIES", Align::Left),
+        ("RATINGS", Align::Right),
+        ("POPULARITY", Align::Right),
+        ("ITEM", Align::Right),
+    ])
+    .flexible(&["TITLE", "CATEGORIES"]);
+    for item in list(answer, "items") {
+        table.row([
+            cell(&item["title"]),
+            output::genre_list(&item["categories"]),
+            cell(&item["ratings"]),
+            item["popularity"].as_f64().map(|mean| format!("{mean:.2}")).unwrap_or_default(),
+            cell(&item["item_id"]),
+        ]);
+    }
+    table
+}
+
 pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
     let parameters: Vec<_> = args.model.model.map(|model| ("model", model.to_owned())).into_iter().collect();
-    let answer = args.router.connect()?.predict(&args.user, &args.movie, &parameters).await?;
+    let router = args.router.connect()?;
+    let item = item_meant(&router, &args.item, args.title).await?;
+    let answer = router.predict(&args.user, &item, &parameters).await?;
     if args.json {
         output::print_json(&answer)?;
     } else {
@@ -180,39 +257,39 @@ fn heading(answer: &Value) -> String {
         line.push_str("; some shards did not answer");
     }
     let unknown: Vec<String> =
-        list(answer, "unknown_genres").iter().map(|name| format!("'{}'", cell(name))).collect();
+        list(answer, "unknown_categories").iter().map(|name| format!("'{}'", cell(name))).collect();
     if !unknown.is_empty() {
-        line.push_str(&format!("; no movie is of the genre {}", unknown.join(" or ")));
+        line.push_str(&format!("; no item is of the category {}", unknown.join(" or ")));
     }
     line.push('\n');
     line
 }
 
-/// The movies of an answer to `recommend`, as a table.
+/// The items of an answer to `recommend`, as a table.
 pub(super) fn recommendations(answer: &Value) -> Table {
     let mut table = Table::new(&[
         ("RANK", Align::Right),
         ("TITLE", Align::Left),
-        ("GENRES", Align::Left),
+        ("CATEGORIES", Align::Left),
         ("RATING", Align::Right),
         ("SCORE", Align::Right),
-        ("MOVIE", Align::Right),
+        ("ITEM", Align::Right),
     ])
-    .flexible(&["TITLE", "GENRES"]);
-    for movie in list(answer, "recommendations") {
+    .flexible(&["TITLE", "CATEGORIES"]);
+    for item in list(answer, "items") {
         table.row([
-            cell(&movie["rank"]),
-            cell(&movie["title"]),
-            output::genre_list(&movie["genres"]),
-            movie["predicted_rating"].as_f64().map(|rating| format!("{rating:.2}")).unwrap_or_default(),
-            score(&movie["score"]),
-            cell(&movie["movie_id"]),
+            cell(&item["rank"]),
+            cell(&item["title"]),
+            output::genre_list(&item["categories"]),
+            item["predicted_rating"].as_f64().map(|rating| format!("{rating:.2}")).unwrap_or_default(),
+            score(&item["score"]),
+            cell(&item["item_id"]),
         ]);
     }
     table
 }
 
-fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
+pub(super) fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
     answer[key].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -220,7 +297,7 @@ fn score(value: &Value) -> String {
     value.as_f64().map(output::decimal).unwrap_or_default()
 }
 
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),

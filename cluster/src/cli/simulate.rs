@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     output::{self, Align, Table},
-    recommender::Recommender,
+    recommender::{Api, Recommender},
     simulate::{
         arrivals::{Arrivals, Spacing},
         client::Client,
@@ -36,6 +36,7 @@ Examples:
   shoal simulate
   shoal simulate --rate 300 --duration 60 --report out.html
   shoal simulate --url http://shoal.example:8000 --data ./ml-latest-small --mix recommend=1
+  shoal simulate --api v1 --param categories=Comedy
   shoal simulate --param model=hybrid --param use_cache=false --json
 
 Requests are due at times drawn beforehand, and a latency counts from then to the answer, also where a request \
@@ -74,10 +75,13 @@ pub(super) struct Args {
     /// How requests are spread over the time
     #[arg(long, value_enum, default_value = "poisson")]
     arrivals: ArrivalsChoice,
+    /// The face of the service that is asked
+    #[arg(long, value_enum, default_value_t = Api::Recommendations)]
+    api: Api,
     /// Weights of the endpoints
     #[arg(long, default_value = "recommend=80,similar=10,predict=10")]
     mix: Mix,
-    /// Movies per list
+    /// Items per list
     #[arg(short, long, default_value_t = 10)]
     n: u32,
     /// A further parameter of every recommend request, such as use_cache=false
@@ -139,7 +143,7 @@ fn ratio(text: &str) -> Result<f64, String> {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let signals = Arc::new(Mutex::new(Signals::install()?));
-    let service = args.target.router()?;
+    let service = args.target.router()?.by(args.api);
     check_health(&service).await?;
     let cast = Arc::new(args.cast(&service).await?);
     let start_unix_ms = SystemClock.now_unix_ms();
@@ -195,14 +199,14 @@ async fn check_health(service: &Recommender) -> anyhow::Result<()> {
 impl Args {
     async fn cast(&self, service: &Recommender) -> anyhow::Result<Cast> {
         let (users, largest) = self.known_users(service).await?;
-        let needs_movies = self.mix.share(Endpoint::Recommend) < 1.0;
-        let movies = if needs_movies { sources::listed_movies(service, &users).await? } else { Vec::new() };
+        let needs_items = self.mix.share(Endpoint::Recommend) < 1.0;
+        let items = if needs_items { sources::listed_items(service, &users).await? } else { Vec::new() };
         let popularity = match self.popularity {
             PopularityChoice::Uniform => Popularity::Uniform,
             PopularityChoice::Zipf => Popularity::Zipf { exponent: self.zipf_exponent },
         };
         let population = Population::new(users, largest, popularity);
-        Ok(Cast { population, movies, unknown_ratio: self.unknown, mix: self.mix })
+        Ok(Cast { population, items, unknown_ratio: self.unknown, mix: self.mix })
     }
 
     async fn known_users(&self, service: &Recommender) -> anyhow::Result<Users> {
@@ -234,7 +238,7 @@ impl Args {
         let duration = Duration::try_from_secs_f64(self.duration).context("--duration is too long")?;
         let timeout = Duration::try_from_secs_f64(self.timeout).context("--timeout is too long")?;
         let arrivals = Arrivals::new(spacing, self.rate, duration, self.seed);
-        let asked = Arc::new(Asked { n: self.n, parameters: self.param.clone() });
+        let asked = Arc::new(Asked { api: self.api, n: self.n, parameters: self.param.clone() });
         let concurrency = usize::from(self.concurrency);
         let client =
             Client::new(service.clone(), Arc::clone(&asked), Arc::clone(cast), timeout, concurrency)?;

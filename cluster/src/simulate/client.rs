@@ -75,19 +75,12 @@ impl Client {
 
     /// Asks, and checks the answer.
     pub async fn ask(&self, question: &Question) -> Outcome {
-        let (route, query) = (question.endpoint().name(), self.asked.query(question));
-        let url = match question {
-            Question::Recommend { user, .. } => {
-                self.service.url_about(route, "user_id", &user.to_string(), &query)
-            }
-            Question::Similar { movie } => {
-                self.service.url_about(route, "movie_id", &movie.to_string(), &query)
-            }
-            Question::Predict { .. } => self.service.url(route, &query),
-        };
+        let query = self.asked.query(question);
+        let url = question.with_route(|route| self.service.url(route, &query));
         let request = match question {
-            Question::Predict { user, movie } => {
-                let body = serde_json::json!({"user_id": id_json(user), "movie_id": id_json(movie)});
+            Question::Predict { user, item } => {
+                let item_id = self.asked.api.names().item_id;
+                let body = serde_json::json!({"user_id": id_json(user), item_id: id_json(item)});
                 self.http.post(url).json(&body)
             }
             _ => self.http.get(url),

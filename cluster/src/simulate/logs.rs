@@ -87,7 +87,7 @@ fn line(record: &Record, asked: &Asked, start_unix_ms: i64) -> Value {
     json!({
         "timestamp": UtcTime::from_unix_ms(start_unix_ms.saturating_add(due_ms)).iso_8601(),
         "request": {
-            "endpoint": format!("/recommendations/{}", question.path().join("/")),
+            "endpoint": asked.path(question),
             "n": params.get("n"),
             "params": params,
             "user_id": question.user().map(id_json),
@@ -107,19 +107,23 @@ mod tests {
     use shoal_common::ids::EntityId;
 
     use super::*;
-    use crate::simulate::{
-        client::{Failure, Outcome},
-        plan::Question,
+    use crate::{
+        recommender::Api,
+        simulate::{
+            client::{Failure, Outcome},
+            plan::Question,
+        },
     };
 
     #[test]
     fn a_line_has_the_names_that_scripts_read() {
-        let asked = Asked { n: 5, parameters: vec![("use_cache".into(), "false".into())] };
-        let of = |question, status, failure| {
+        let asked = |api| Asked { api, n: 5, parameters: vec![("use_cache".into(), "false".into())] };
+        let by = |api, question, status, failure| {
             let outcome = Outcome { status, result: Err(failure) };
             let (due, latency) = (Duration::from_millis(1_500), Duration::from_millis(250));
-            line(&Record { due, sent: due, latency, question, outcome }, &asked, 1_795_515_300_000)
+            line(&Record { due, sent: due, latency, question, outcome }, &asked(api), 1_795_515_300_000)
         };
+        let of = |question, status, failure| by(Api::Recommendations, question, status, failure);
         let user = EntityId::Integer(7);
         let recommend = Question::Recommend { user: user.clone(), known: None };
         assert_eq!(
@@ -133,8 +137,8 @@ mod tests {
                 "response": {"success": false, "latency": 0.25, "status": 503},
             })
         );
-        let predict =
-            of(Question::Predict { user, movie: EntityId::Text("m".into()) }, None, Failure::Timeout);
+        let question = Question::Predict { user: user.clone(), item: EntityId::Text("m".into()) };
+        let predict = of(question.clone(), None, Failure::Timeout);
         assert_eq!(
             predict["request"],
             json!({
@@ -143,6 +147,11 @@ mod tests {
             })
         );
         assert_eq!(predict["response"]["status"], Value::Null);
+        let own = by(Api::V1, question, None, Failure::Timeout);
+        assert_eq!(own["request"]["endpoint"], "/v1/predictions");
+        assert_eq!(own["request"]["params"], json!({"user_id": 7, "item_id": "m"}));
+        let own = by(Api::V1, Question::Recommend { user, known: None }, None, Failure::Timeout);
+        assert_eq!(own["request"]["endpoint"], "/v1/users/7/recommendations");
     }
 
     #[test]

@@ -6,18 +6,18 @@ use serde_json::{Map, Value};
 use shoal_common::ids::EntityId;
 
 use super::{arrivals::Arrivals, random::Random, users::Population};
-use crate::recommender::id_value;
+use crate::recommender::{Api, Route, id_value};
 
 const PURPOSE: u64 = 2;
 
 /// A route that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Endpoint {
-    /// The best movies for a user.
+    /// The best items for a user.
     Recommend,
-    /// Movies like a movie.
+    /// Items like an item.
     Similar,
-    /// A user's rating of a movie.
+    /// A user's rating of an item.
     Predict,
 }
 
@@ -25,7 +25,7 @@ impl Endpoint {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Recommend, Self::Similar, Self::Predict];
 
-    /// As in the path.
+    /// As mixes name it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -94,24 +94,24 @@ impl fmt::Display for Mix {
 /// One request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Question {
-    /// `GET …/recommend/{user}`
+    /// [`Route::Recommend`]
     Recommend {
         /// Who.
         user: EntityId,
         /// The place among the known users; `None` for somebody nobody knows.
         known: Option<usize>,
     },
-    /// `GET …/similar/{movie}`
+    /// [`Route::Similar`]
     Similar {
         /// Which.
-        movie: EntityId,
+        item: EntityId,
     },
-    /// `POST …/predict`
+    /// [`Route::Predict`]
     Predict {
         /// Who.
         user: EntityId,
         /// Which.
-        movie: EntityId,
+        item: EntityId,
     },
 }
 
@@ -135,14 +135,12 @@ impl Question {
         }
     }
 
-    /// The path below `/recommendations`.
-    #[must_use]
-    pub fn path(&self) -> Vec<String> {
-        let name = self.endpoint().name().to_owned();
+    /// Takes what the question asks of a service.
+    pub(super) fn with_route<T>(&self, take: impl FnOnce(Route<'_>) -> T) -> T {
         match self {
-            Self::Recommend { user, .. } => vec![name, user.to_string()],
-            Self::Similar { movie } => vec![name, movie.to_string()],
-            Self::Predict { .. } => vec![name],
+            Self::Recommend { user, .. } => take(Route::Recommend { user: &user.to_string() }),
+            Self::Similar { item } => take(Route::Similar { item: &item.to_string() }),
+            Self::Predict { .. } => take(Route::Predict),
         }
     }
 }
@@ -150,13 +148,21 @@ impl Question {
 /// What every request of a simulation has in common.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// Movies per list.
+    /// By which face.
+    pub api: Api,
+    /// Items per list.
     pub n: u32,
     /// More parameters of `recommend`.
     pub parameters: Vec<(String, String)>,
 }
 
 impl Asked {
+    /// The path of a question, as it is before anything is escaped.
+    #[must_use]
+    pub fn path(&self, question: &Question) -> String {
+        question.with_route(|route| format!("/{}", route.path(self.api).join("/")))
+    }
+
     /// The parameters of a question's query string.
     #[must_use]
     pub fn query(&self, question: &Question) -> Vec<(&str, String)> {
@@ -171,8 +177,8 @@ impl Asked {
     /// All parameters of a question as JSON, those in a body with those in the address.
     #[must_use]
     pub fn params(&self, question: &Question) -> Map<String, Value> {
-        if let Question::Predict { user, movie } = question {
-            return [("user_id", user), ("movie_id", movie)]
+        if let Question::Predict { user, item } = question {
+            return [("user_id", user), (self.api.names().item_id, item)]
                 .map(|(name, id)| (name.to_owned(), id_json(id)))
                 .into_iter()
                 .collect();
@@ -201,8 +207,8 @@ pub(super) fn id_json(id: &EntityId) -> Value {
 pub struct Cast {
     /// Who asks.
     pub population: Population,
-    /// Movies that are asked about; at least one where the mix has such questions.
-    pub movies: Vec<EntityId>,
+    /// Items that are asked about; at least one where the mix has such questions.
+    pub items: Vec<EntityId>,
     /// How much of the recommend requests are for users nobody knows, 0 to 1.
     pub unknown_ratio: f64,
     /// The weights of the endpoints.
@@ -242,11 +248,11 @@ impl Plan {
                 Question::Recommend { user: population.users()[at].id.clone(), known: Some(at) }
             }
             Endpoint::Similar => {
-                Question::Similar { movie: cast.movies[random.below(cast.movies.len())].clone() }
+                Question::Similar { item: cast.items[random.below(cast.items.len())].clone() }
             }
             Endpoint::Predict => Question::Predict {
                 user: population.users()[population.draw(random)].id.clone(),
-                movie: cast.movies[random.below(cast.movies.len())].clone(),
+                item: cast.items[random.below(cast.items.len())].clone(),
             },
         }
     }
@@ -274,7 +280,7 @@ mod tests {
         let users = (1..=20).map(user).collect();
         let cast = Cast {
             population: Population::new(users, Some(20), Popularity::Uniform),
-            movies: (500..510).map(EntityId::Integer).collect(),
+            items: (500..510).map(EntityId::Integer).collect(),
             unknown_ratio,
             mix: mix.parse().unwrap(),
         };
@@ -297,8 +303,8 @@ mod tests {
                     assert_eq!(*user, EntityId::Integer(*at as i64 + 1));
                 }
                 Question::Recommend { user, known: None } => assert!(*user > EntityId::Integer(20)),
-                Question::Similar { movie } | Question::Predict { movie, .. } => {
-                    assert!((500..510).map(EntityId::Integer).any(|known| known == *movie));
+                Question::Similar { item } | Question::Predict { item, .. } => {
+                    assert!((500..510).map(EntityId::Integer).any(|known| known == *item));
                 }
             }
         }

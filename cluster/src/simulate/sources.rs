@@ -28,7 +28,7 @@ use crate::{
 
 /// Ids that a service is asked about when nothing else tells who is known.
 const PROBED_IDS: i64 = 1_000;
-/// Users whose lists are asked for to learn of movies, and movies per list.
+/// Users whose lists are asked for to learn of items, and items per list.
 const LISTS: usize = 20;
 const LIST_LENGTH: u32 = 100;
 
@@ -61,8 +61,8 @@ pub enum SourcesError {
         "no known user was found in {0}; name known users with --users FILE, --data DIR or --cluster HOST:PORT"
     )]
     Nobody(String),
-    #[error("the service lists no movie for any known user; ask for lists alone with --mix recommend=1")]
-    NoMovies,
+    #[error("the service lists no item for any known user; ask for lists alone with --mix recommend=1")]
+    NoItems,
 }
 
 fn somebody(users: Users, place: impl Into<String>) -> Result<Users, SourcesError> {
@@ -176,24 +176,21 @@ pub async fn from_service(service: &Recommender, seed: u64) -> Result<Users, Sou
     somebody(sample.finish(false), format!("the ids 1 to {PROBED_IDS}"))
 }
 
-/// Movies that the service lists for some of the users: it knows those.
+/// Items that the service lists for some of the users: it knows those.
 ///
 /// # Errors
 /// When it does not answer, or lists nothing.
-pub async fn listed_movies(
-    service: &Recommender,
-    users: &[KnownUser],
-) -> Result<Vec<EntityId>, SourcesError> {
-    let mut movies = Vec::new();
+pub async fn listed_items(service: &Recommender, users: &[KnownUser]) -> Result<Vec<EntityId>, SourcesError> {
+    let (mut items, names) = (Vec::new(), service.api().names());
     for user in users.iter().take(LISTS) {
         let answer = service.recommend(&user.id.to_string(), &[("n", LIST_LENGTH.to_string())]).await?;
-        let list = answer["recommendations"].as_array().map(Vec::as_slice).unwrap_or_default();
-        movies.extend(list.iter().filter_map(|movie| {
-            let id = &movie["movie_id"];
+        let list = answer[names.recommended].as_array().map(Vec::as_slice).unwrap_or_default();
+        items.extend(list.iter().filter_map(|item| {
+            let id = &item[names.item_id];
             id.as_i64().map(EntityId::Integer).or_else(|| Some(EntityId::Text(Arc::from(id.as_str()?))))
         }));
     }
-    movies.sort_unstable();
-    movies.dedup();
-    if movies.is_empty() { Err(SourcesError::NoMovies) } else { Ok(movies) }
+    items.sort_unstable();
+    items.dedup();
+    if items.is_empty() { Err(SourcesError::NoItems) } else { Ok(items) }
 }

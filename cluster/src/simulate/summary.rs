@@ -176,7 +176,7 @@ mod tests {
                 due,
                 sent: due + Duration::from_millis(late_ms),
                 latency: Duration::from_millis(latency_ms),
-                question: Question::Similar { movie: EntityId::Integer(1) },
+                question: Question::Similar { item: EntityId::Integer(1) },
                 outcome: Outcome { status: Some(200), result },
             });
         }

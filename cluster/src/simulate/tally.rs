@@ -217,7 +217,7 @@ mod tests {
             due: Duration::from_millis(due_ms),
             sent: Duration::from_millis(due_ms),
             latency: Duration::from_millis(latency_ms),
-            question: Question::Similar { movie: EntityId::Integer(1) },
+            question: Question::Similar { item: EntityId::Integer(1) },
             outcome: Outcome { status, result },
         }
     }

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Running, Shared, folder, shared, shoal, shoal_in};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 26] = [
     &["quickstart"],
     &["up"],
     &["dataset", "generate"],
@@ -29,6 +29,7 @@ const COMMANDS: [&[&str]; 25] = [
     &["recommend"],
     &["similar"],
     &["predict"],
+    &["items"],
     &["simulate"],
     &["status"],
     &["coordinator"],
@@ -166,41 +167,41 @@ async fn lists_and_single_things_agree_in_json_and_show_in_tables() {
 async fn queries_from_the_terminal_are_those_of_the_api() {
     let Shared { cluster, oracle, version, .. } = shared().await;
     let http = cluster.http();
-    let (user, movie) = (oracle.users()[5], oracle.movies()[60]);
-    let (user_text, movie_text) = (user.to_string(), movie.to_string());
+    let (user, item) = (oracle.users()[5], oracle.movies()[60]);
+    let (user_text, item_text) = (user.to_string(), item.to_string());
 
     let answer = cluster.shoal(&["recommend", &user_text, "-n", "5", "--json"]).json();
-    let expected = http.get(&format!("/recommendations/recommend/{user}?n=5")).await.ok();
-    assert_eq!(answer["recommendations"], expected["recommendations"]);
+    let expected = http.get(&format!("/v1/users/{user}/recommendations?n=5")).await.ok();
+    assert_eq!(answer["items"], expected["items"]);
     let table =
         cluster.shoal(&["recommend", &user_text, "-n", "5", "--rank-by", "rating"]).exits_with(0).stdout;
-    let expected = http.get(&format!("/recommendations/recommend/{user}?n=5&rank_by=rating")).await.ok();
-    let titles =
-        expected["recommendations"].as_array().unwrap().iter().map(|hit| hit["title"].as_str().unwrap());
+    let expected = http.get(&format!("/v1/users/{user}/recommendations?n=5&rank_by=rating")).await.ok();
+    let titles = expected["items"].as_array().unwrap().iter().map(|hit| hit["title"].as_str().unwrap());
     let rows: Vec<&str> = table.lines().skip(2).collect();
     assert_eq!(rows.len(), 5, "{table}");
     assert!(rows.iter().zip(titles).all(|(row, title)| row.contains(title)), "{table}");
     assert!(table.contains(version.as_str()), "{table}");
     let diverse = cluster.shoal(&["recommend", &user_text, "-n", "5", "--diversity", "1", "--json"]).json();
-    let expected = http.get(&format!("/recommendations/recommend/{user}?n=5&diversity=1")).await.ok();
-    assert_eq!(diverse["recommendations"], expected["recommendations"]);
-    assert_ne!(diverse["recommendations"], answer["recommendations"]);
+    let expected = http.get(&format!("/v1/users/{user}/recommendations?n=5&diversity=1")).await.ok();
+    assert_eq!(diverse["items"], expected["items"]);
+    assert_ne!(diverse["items"], answer["items"]);
 
-    let answer = cluster.shoal(&["similar", &movie_text, "--json"]).json();
-    let expected = http.get(&format!("/recommendations/similar/{movie}")).await.ok();
-    assert_eq!(answer["similar_movies"], expected["similar_movies"]);
-    assert_eq!(cluster.shoal(&["similar", &movie_text]).exits_with(0).stdout.lines().count(), 12);
+    let answer = cluster.shoal(&["similar", &item_text, "--json"]).json();
+    let expected = http.get(&format!("/v1/items/{item}/similar")).await.ok();
+    assert_eq!(answer["items"], expected["items"]);
+    assert_eq!(cluster.shoal(&["similar", &item_text]).exits_with(0).stdout.lines().count(), 12);
 
-    let answer = cluster.shoal(&["predict", &user_text, &movie_text, "--json"]).json();
-    assert!(oracle.check_predicted(&answer, user, movie).is_ok(), "{answer:#}");
-    let text = cluster.shoal(&["predict", &user_text, &movie_text]).exits_with(0).stdout;
+    let answer = cluster.shoal(&["predict", &user_text, &item_text, "--json"]).json();
+    let expected = http.post("/v1/predictions", json!({"user_id": user, "item_id": item})).await.ok();
+    assert_eq!(answer["predicted_rating"], expected["predicted_rating"]);
+    let text = cluster.shoal(&["predict", &user_text, &item_text]).exits_with(0).stdout;
     assert!(text.contains(&format!("{:.2}", answer["predicted_rating"].as_f64().unwrap())), "{text}");
 
     let text = cluster.shoal(&["recommend", "987654321"]).exits_with(0).stdout;
     assert!(text.contains("does not know this user"), "{text}");
     // A twin's id, which looks like a flag.
     let answer = cluster.shoal(&["similar", "-999995", "--json"]).json();
-    assert_eq!(answer["movie_id"], -999_995);
+    assert_eq!(answer["item_id"], -999_995);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,7 +213,7 @@ async fn exit_codes_say_what_kind_of_refusal_it_was() {
     let version = cluster.status()["live_version"].as_str().unwrap().to_owned();
     for (arguments, code, parts) in [
         (["recommend", "1", "-n", "0"].as_slice(), 2, ["'n'", "from 1 to 100"]),
-        (&["similar", "987654321"], 3, ["movie 987654321", "unknown"]),
+        (&["similar", "987654321"], 3, ["item 987654321 is unknown", "no title"]),
         (&["predict", "987654321", "5"], 3, ["user 987654321", "unknown"]),
         (&["dataset", "show", "none"], 3, ["'none'", "shoal dataset list"]),
         (&["dataset", "import", "/no/such/folder"], 3, ["/no/such/folder", "give a folder"]),

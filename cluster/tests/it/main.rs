@@ -23,3 +23,4 @@ mod small_catalogues;
 mod spark;
 mod support;
 mod switching;
+mod v1;

@@ -46,9 +46,9 @@ fn check_report(report: &Value) {
     let answer = &report["sample_answer"];
     assert_eq!(answer["source"], "model");
     assert_eq!(answer["model_version"], report["version"]);
-    let movies = answer["recommendations"].as_array().unwrap();
-    assert_eq!(movies.len(), 10);
-    assert!(movies.iter().all(|movie| !movie["title"].as_str().unwrap().is_empty()), "{report:#}");
+    let items = answer["items"].as_array().unwrap();
+    assert_eq!(items.len(), 10);
+    assert!(items.iter().all(|item| !item["title"].as_str().unwrap().is_empty()), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,10 +70,7 @@ async fn a_second_start_serves_what_the_first_has_trained() {
     for part in ["version", "dataset", "metrics", "models"] {
         assert_eq!(second_report[part], first_report[part]);
     }
-    assert_eq!(
-        second_report["sample_answer"]["recommendations"],
-        first_report["sample_answer"]["recommendations"]
-    );
+    assert_eq!(second_report["sample_answer"]["items"], first_report["sample_answer"]["items"]);
     assert_eq!(names(&second_report["seconds"]), ["answer", "start", "total"], "nothing is done twice");
     // Three coordinators, three workers, a router, and the one that started them.
     assert_eq!(processes_of(&dir).len(), 8);

@@ -130,6 +130,25 @@ async fn one_seed_asks_the_same_twice_and_users_may_come_from_anywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_products_own_face_is_asked_and_checked_too() {
+    let Shared { cluster, .. } = shared().await;
+    let (folder, dir) = (folder(), cluster.dir().to_str().unwrap());
+    let flags = ["--rate", "50", "--duration", "2", "--timeout", "60", "--dir", dir, "--json", "--api", "v1"];
+    finished(simulate(folder.path(), &flags));
+    let (lines, figures) = files(folder.path());
+    assert_eq!(figures["requests"]["successful"], 100, "{figures:#}");
+    let of = |end: &str| {
+        let asked = |line: &&Value| {
+            let endpoint = line["request"]["endpoint"].as_str().unwrap();
+            endpoint.starts_with("/v1/") && endpoint.ends_with(end)
+        };
+        lines.iter().filter(asked).count()
+    };
+    let [lists, similar, predicted] = ["/recommendations", "/similar", "/predictions"].map(of);
+    assert!(lists > 50 && similar > 2 && predicted > 2 && lists + similar + predicted == 100, "{lines:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_still_writes_the_files() {
     let Shared { cluster, .. } = shared().await;
     let (folder, dir) = (folder(), cluster.dir().to_str().unwrap());

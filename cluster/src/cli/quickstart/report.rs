@@ -1,5 +1,6 @@
 //! What quickstart prints at its end.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use shoal_common::readable::evaluation_json;
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
@@ -108,13 +109,16 @@ impl Report {
 
     fn curl_lines(&self, answer: &Value) -> [String; 4] {
         let (http, user) = (&self.http, &answer["user_id"]);
-        let movie = &answer["recommendations"][0]["movie_id"];
-        let body = format!(r#"{{"user_id": {user}, "movie_id": {movie}}}"#);
+        let item = &answer["items"][0]["item_id"];
+        let body = format!(r#"{{"user_id": {user}, "item_id": {item}}}"#);
+        // Ids of any characters: what a path cannot carry is escaped.
+        let escaped = |id: &Value| utf8_percent_encode(&plain(id), NON_ALPHANUMERIC).to_string();
+        let (user, item) = (escaped(user), escaped(item));
         [
-            format!("curl '{http}/recommendations/recommend/{}?n=5'", plain(user)),
-            format!("curl '{http}/recommendations/recommend/{}?n=5&model=hybrid'", plain(user)),
-            format!("curl '{http}/recommendations/similar/{}?n=5'", plain(movie)),
-            format!("curl -H 'content-type: application/json' -d '{body}' {http}/recommendations/predict"),
+            format!("curl '{http}/v1/users/{user}/recommendations?n=5'"),
+            format!("curl '{http}/v1/users/{user}/recommendations?n=5&model=hybrid'"),
+            format!("curl '{http}/v1/items/{item}/similar?n=5'"),
+            format!("curl -H 'content-type: application/json' -d '{body}' {http}/v1/predictions"),
         ]
     }
 }

@@ -181,7 +181,7 @@ mod tests {
                 due,
                 sent: due,
                 latency: Duration::from_micros(900 + at * 13 % 4_000),
-                question: Question::Similar { movie: EntityId::Integer(1) },
+                question: Question::Similar { item: EntityId::Integer(1) },
                 outcome: Outcome { status, result },
             });
         }
