@@ -14,10 +14,7 @@ use shoal_proto::v1::{
     raft_client::RaftClient,
     raft_server::{Raft, RaftServer},
 };
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -30,7 +27,8 @@ use crate::support::{
 };
 
 /// Long enough that the test itself is never late by an election.
-const SETTINGS: Settings = Settings { tick: Duration::from_millis(150), snapshot_every_entries: 1_000 };
+const SETTINGS: Settings =
+    Settings { tick: Duration::from_millis(150), snapshot_every_entries: 1_000, election_ticks: Some(10) };
 
 /// A member that the test plays: hears everything, and says what it is told to.
 #[derive(Clone)]
@@ -113,63 +111,71 @@ fn message(kind: MessageType, term: u64) -> Message {
 }
 
 /// The leader's heartbeats, one each tick, until they are dropped.
-struct Heartbeats {
-    commit: watch::Sender<u64>,
-    task: JoinHandle<()>,
-}
+struct Heartbeats(JoinHandle<()>);
 
 impl Heartbeats {
-    fn of(leader: &Player, term: u64) -> Self {
-        let (commit, committed) = watch::channel(1);
+    fn of(leader: &Player, term: u64, commit: u64) -> Self {
         let leader = leader.clone();
-        let task = tokio::spawn(async move {
+        Self(tokio::spawn(async move {
             loop {
-                let commit = *committed.borrow();
                 leader.say(Message { commit, ..message(MessageType::MsgHeartbeat, term) });
                 tokio::time::sleep(SETTINGS.tick).await;
             }
-        });
-        Self { commit, task }
+        }))
     }
 }
 
 impl Drop for Heartbeats {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
-/// A member that was held up for longer than an election takes, by its disk or by its machine, looks at what has come
-/// meanwhile before its clock makes it a candidate.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_was_slow_starts_no_election() {
+/// Member 1 is held up by its disk for longer than an election takes, while it follows its leader, who says what
+/// `meanwhile` lets it say; then the leader's heartbeats come again.
+async fn nobody_is_asked_for_votes(meanwhile: impl FnOnce(Heartbeats) -> Option<Heartbeats>) {
     let (mut group, gate) = (Group::found(3, SETTINGS), Gate::default());
     group.revive_behind(1, gate.clone());
     let (leader, other) = (Player::enter(&group, 2, |_| Ok(None)), Player::enter(&group, 3, |_| Ok(None)));
-    let heartbeats = Heartbeats::of(&leader, 5);
-    let follows = || leader.heard(MessageType::MsgHeartbeatResponse) > 0;
-    eventually("it follows", || follows().then_some(())).await;
+    let heartbeats = Heartbeats::of(&leader, 5, 1);
+    let answers = || leader.heard(MessageType::MsgHeartbeatResponse);
+    eventually("it follows", || (answers() > 0).then_some(())).await;
     // The log begins with a snapshot at index 1, term 1.
     let entry = Entry { index: 2, term: 5, data: (&b"c"[..]).into(), ..Entry::default() };
     let append = Message { index: 1, log_term: 1, commit: 2, ..message(MessageType::MsgAppend, 5) };
     gate.shut();
     leader.say(Message { entries: vec![entry].into(), ..append });
     eventually("it is held up", || gate.holds().then_some(())).await;
-    heartbeats.commit.send_replace(2);
 
-    // At most 20 ticks pass before a member that hears nothing becomes a candidate.
-    tokio::time::sleep(25 * SETTINGS.tick).await;
+    let _heard = meanwhile(heartbeats);
+    tokio::time::sleep(15 * SETTINGS.tick).await;
     gate.open();
+    let _again = Heartbeats::of(&leader, 5, 2);
     let member = group.member(1);
     eventually("it goes on", || (names(&member.view()) == ["c"]).then_some(())).await;
-    let answered = leader.heard(MessageType::MsgHeartbeatResponse);
-    let goes_on = || leader.heard(MessageType::MsgHeartbeatResponse) > answered + 5;
-    eventually("it follows again", || goes_on().then_some(())).await;
+    let answered = answers();
+    eventually("it follows again", || (answers() > answered + 5).then_some(())).await;
     for player in [&leader, &other] {
         assert_eq!(player.elections_after(5), 0);
     }
     assert_eq!(member.handle.leadership().borrow().leader_id, Some(2));
     group.kill_all().await;
+}
+
+/// It looks at what has come meanwhile before its clock makes it a candidate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_slow_starts_no_election() {
+    nobody_is_asked_for_votes(Some).await;
+}
+
+/// When the whole machine stood still, the leader's messages are still below the program when its clock goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_stood_still_waits_to_hear_its_leader() {
+    nobody_is_asked_for_votes(|heartbeats| {
+        drop(heartbeats);
+        None
+    })
+    .await;
 }
 
 /// Votes for whoever asks, and takes whatever it is sent.

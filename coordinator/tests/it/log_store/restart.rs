@@ -13,7 +13,7 @@ const TAIL: u64 = 256;
 
 /// A group of one elects itself within a few ticks.
 pub(super) fn alone(snapshot_every_entries: u64) -> Settings {
-    Settings { tick: Duration::from_millis(5), snapshot_every_entries }
+    Settings { tick: Duration::from_millis(5), snapshot_every_entries, ..Settings::default() }
 }
 
 /// Waits until a member has its snapshot at what it has applied.

@@ -35,12 +35,14 @@ pub(crate) const CLUSTER: &str = "c";
 pub(crate) struct Settings {
     pub(crate) tick: Duration,
     pub(crate) snapshot_every_entries: u64,
+    /// Ticks without a leader after which a member asks for votes; drawn at random when nothing is said.
+    pub(crate) election_ticks: Option<usize>,
 }
 
 impl Default for Settings {
     /// Elections within a second, and no snapshots.
     fn default() -> Self {
-        Self { tick: Duration::from_millis(30), snapshot_every_entries: 1_000_000 }
+        Self { tick: Duration::from_millis(30), snapshot_every_entries: 1_000_000, election_ticks: None }
     }
 }
 
@@ -258,7 +260,7 @@ fn config(
         snapshot_every_entries: settings.snapshot_every_entries,
         folder: folder.to_owned(),
         disk,
-        pinned_election_ticks: None,
+        pinned_election_ticks: settings.election_ticks,
     }
 }
 
