@@ -121,6 +121,24 @@ proptest! {
     }
 
     #[test]
+    fn the_largest_entries_are_those_of_all_owners_sorted(
+        entries in prop::collection::vec(-4_i8..=4, 0..200), most in 0_usize..30, cuts in prop::array::uniform2(0_usize..200),
+    ) {
+        // Few distinct numbers make many ties.
+        let entries: Vec<(f32, u32)> = entries.iter().map(|&value| f32::from(value) / 4.0).zip(0..).collect();
+        let (low, high) = (cuts[0].min(cuts[1]).min(entries.len()), cuts[0].max(cuts[1]).min(entries.len()));
+        let selected = [&entries[high..], &entries[..low], &entries[low..high]].map(|part| {
+            let mut largest = Largest::new(most);
+            part.iter().rev().for_each(|&(value, row)| largest.offer(value, row));
+            largest.into_entries()
+        });
+        let mut sorted: Vec<(f32, u32)> = entries.into_iter().filter(|(value, _)| *value != 0.0).collect();
+        sorted.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()).then(a.1.cmp(&b.1)));
+        sorted.truncate(most);
+        prop_assert_eq!(merge(selected, most), sorted);
+    }
+
+    #[test]
     fn tiles_are_dealt_out_evenly_and_to_one_owner_each(order in 0_u32..20_000, owners in 1_u32..7) {
         let grid = Grid::new(order, owners);
         let shares: Vec<Vec<Tile>> = (0..owners).map(|owner| grid.tiles(owner)).collect();

@@ -55,6 +55,29 @@ fn a_ridge_that_is_lost_beside_the_likes_is_refused() {
     assert!(greatest_error(&fitted, &users.weights_in_f64(40.0), 2) < 1e-4);
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn however_small_the_ridge_weights_are_right_or_refused(exponent in -5.0_f64..3.0, together in 2_usize..6, seed: u64) {
+        // Some items that are nearly always liked together: the ridge alone tells them apart.
+        let draw = |user: usize, item: usize| unit_interval(mix64(seed ^ mix64((user * 7 + item) as u64)));
+        let is_liked = |user: usize, item: u32| {
+            (item as usize) < together || draw(user, item as usize) < 0.3
+        };
+        let list = |user: usize| (0..7).filter(|&item| is_liked(user, item)).collect();
+        let users = Users::who_like((0..3_000).map(list), 7);
+        let ridge = 10_f64.powf(exponent);
+        match users.fit(&settings(ridge, 7), Kernel::detect()) {
+            Ok(fitted) => {
+                let error = greatest_error(&fitted, &users.weights_in_f64(ridge), 7);
+                prop_assert!(error < 5e-3, "{} with the ridge {}", error, ridge);
+                prop_assert!(ridge > 1e-3);
+            }
+            Err(refused) => prop_assert!(matches!(refused, FitError::LostDigits(_)) && ridge < 1.0),
+        }
+    }
+}
+
 /// Two owners of three tile rows, the first step's pivot made.
 fn begun() -> (Elimination, Elimination, Vec<Message>) {
     let users = Users::random(30, 700, 0.3, 9);
