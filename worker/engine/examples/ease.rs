@@ -41,8 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (liked, likings): (Vec<u32>, Vec<f32>) =
         kept.iter().flatten().map(|&(item, rating)| (item, preference.of(rating) as f32)).unzip();
 
-    let settings =
-        ease::Settings { ridge, neighbours_max: neighbours, items_max: None, memory_max: 16 << 30 };
+    let settings = ease::Settings { ridge, neighbours, items_max: None, memory_max: 16 << 30 };
     let started = Instant::now();
     let users = ease::UserRows { indptr: &indptr, items: &liked, likings: &likings };
     let fitted = ease::fit(users, items.len(), &settings, Kernel::detect())?;

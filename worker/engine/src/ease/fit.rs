@@ -76,7 +76,7 @@ pub fn fit(
     let likes = likes_of(users, &chosen, items, levels);
     let share = invert(sum(&likes, grid, kernel), settings.ridge, levels)?;
     let mut lists = vec![Vec::new(); items];
-    for (&item, mut list) in chosen.iter().zip(all_weights(&share, settings.neighbours_max)) {
+    for (&item, mut list) in chosen.iter().zip(all_weights(&share, settings.neighbours)) {
         list.iter_mut().for_each(|(_, row)| *row = chosen[*row as usize]);
         lists[item as usize] = list;
     }

@@ -56,15 +56,15 @@ pub use grid::{Grid, SIDE, Tile, TooLarge, items_that_fit};
 pub use likes::{Levels, Likes, LikesBuilder};
 pub use pivot::LostDigits;
 pub use share::Share;
-pub use weights::{Entries, Largest, all_weights, merge, weights};
+pub use weights::{Entries, Selection, Sizes, all_weights, merge};
 
 /// How weights are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// λ, above 0: what is added to the diagonal, where an item's likes stand, each as the square of the liking.
     pub ridge: f64,
-    /// Weights kept per item.
-    pub neighbours_max: usize,
+    /// Weights kept per item on average, the largest of all by size; of each item at least twenty, or so many if they are fewer.
+    pub neighbours: usize,
     /// Items that take part at the most: the most liked.
     pub items_max: Option<usize>,
     /// Bytes that an owner's share may take.

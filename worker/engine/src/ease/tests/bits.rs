@@ -73,16 +73,21 @@ fn inverted(shares: Vec<Share>, ridge: f64, seed: u64) -> Vec<Share> {
         .collect()
 }
 
-/// All columns of B from the tiles of several owners, as bits.
-fn merged(shares: &[Share], most: usize) -> Vec<Vec<(u32, u32)>> {
+/// The weights that are kept from the tiles of several owners, as bits.
+fn merged(shares: &[Share], neighbours: usize) -> Vec<Vec<(u32, u32)>> {
     let mut diagonals: Vec<(u32, Vec<f32>)> = shares.iter().flat_map(Share::diagonals).collect();
     diagonals.sort_by_key(|(line, _)| *line);
+    let diagonal: Vec<f32> = diagonals.into_iter().flat_map(|(_, of_line)| of_line).collect();
+    let grid = shares[0].grid();
+    let mut sizes = Sizes::default();
+    shares.iter().for_each(|share| sizes.merge(&share.sizes(&diagonal)));
+    let selection = sizes.selection(grid.order(), neighbours);
     let mut lists = Vec::new();
-    for (line, diagonal) in diagonals {
-        let selected: Vec<Vec<Entries>> = shares.iter().map(|share| share.largest(line, most)).collect();
-        for (at, diagonal) in diagonal.into_iter().enumerate() {
-            let entries = merge(selected.iter().map(|lists| lists[at].clone()), most);
-            lists.push(bits(weights(entries, diagonal)));
+    for line in 0..grid.side() {
+        let selected: Vec<Vec<Entries>> =
+            shares.iter().map(|share| share.selected(line, &diagonal, selection)).collect();
+        for at in 0..grid.extent(line) {
+            lists.push(bits(merge(selected.iter().map(|lists| lists[at].clone()), selection)));
         }
     }
     lists
@@ -121,21 +126,23 @@ proptest! {
     }
 
     #[test]
-    fn the_largest_entries_are_those_of_all_owners_sorted(
-        entries in prop::collection::vec(-4_i8..=4, 0..200), most in 0_usize..30, cuts in prop::array::uniform2(0_usize..200),
+    fn of_all_owners_the_largest_are_merged_in_order(
+        weights in prop::collection::vec(-4_i8..=4, 0..200),
+        least in 0_usize..30,
+        size_min in 0_u8..=5,
+        cuts in prop::array::uniform2(0_usize..200),
     ) {
         // Few distinct numbers make many ties.
-        let entries: Vec<(f32, u32)> = entries.iter().map(|&value| f32::from(value) / 4.0).zip(0..).collect();
+        let entries: Entries = weights.iter().map(|&value| f32::from(value) / 4.0).zip(0..).collect();
         let (low, high) = (cuts[0].min(cuts[1]).min(entries.len()), cuts[0].max(cuts[1]).min(entries.len()));
-        let selected = [&entries[high..], &entries[..low], &entries[low..high]].map(|part| {
-            let mut largest = Largest::new(most);
-            part.iter().rev().for_each(|&(value, row)| largest.offer(value, row));
-            largest.into_entries()
-        });
-        let mut sorted: Vec<(f32, u32)> = entries.into_iter().filter(|(value, _)| *value != 0.0).collect();
+        let selection = Selection { size_min: (f32::from(size_min) / 4.0).max(0.01), least };
+        let parts = [&entries[high..], &entries[..low], &entries[low..high]];
+        let selected = parts.map(|part| merge([part.iter().rev().copied().collect()], selection));
+        let mut sorted: Entries = entries.into_iter().filter(|(value, _)| *value != 0.0).collect();
         sorted.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()).then(a.1.cmp(&b.1)));
-        sorted.truncate(most);
-        prop_assert_eq!(merge(selected, most), sorted);
+        let large = sorted.partition_point(|(value, _)| value.abs() >= selection.size_min);
+        sorted.truncate(large.max(least));
+        prop_assert_eq!(merge(selected, selection), sorted);
     }
 
     #[test]

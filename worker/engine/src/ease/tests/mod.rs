@@ -138,8 +138,8 @@ fn invert_in_f64(matrix: &mut [f64], order: usize) {
     }
 }
 
-fn settings(ridge: f64, neighbours_max: usize) -> Settings {
-    Settings { ridge, neighbours_max, items_max: None, memory_max: 1 << 32 }
+fn settings(ridge: f64, neighbours: usize) -> Settings {
+    Settings { ridge, neighbours, items_max: None, memory_max: 1 << 32 }
 }
 
 /// The greatest difference of a weight from that in f64; weights that are not kept count as zero.
@@ -176,16 +176,32 @@ proptest! {
     }
 
     #[test]
-    fn the_largest_weights_of_each_item_are_kept(users in 20_usize..200, items in 2_usize..300, most in 1_usize..40, seed: u64) {
+    fn the_largest_weights_are_kept_and_some_of_each_item(
+        users in 20_usize..200, items in 2_usize..300, most in 0_usize..60, seed: u64,
+    ) {
         let users = Users::random(users, items, 0.3, seed);
         let all = users.fit(&settings(20.0, items), Kernel::detect()).unwrap();
         let kept = users.fit(&settings(20.0, most), Kernel::detect()).unwrap();
+        let least = most.min(20);
+        let (mut beyond_least, mut left_out) = (f32::INFINITY, 0.0_f32);
+        let mut count = 0;
         for item in 0..items {
-            let (rows, values) = all.weights.of(item);
+            let ((rows, values), (kept_rows, kept_values)) = (all.weights.of(item), kept.weights.of(item));
             prop_assert!(values.is_sorted_by(|a, b| a.abs() >= b.abs()) && !rows.contains(&(item as u32)));
-            let most = most.min(rows.len());
-            prop_assert_eq!(kept.weights.of(item), (&rows[..most], &values[..most]));
+            let end = kept_rows.len();
+            prop_assert!(end >= least.min(rows.len()));
+            prop_assert_eq!((kept_rows, kept_values), (&rows[..end], &values[..end]));
+            if end > least {
+                beyond_least = beyond_least.min(kept_values[end - 1].abs());
+                count += end;
+            }
+            left_out = left_out.max(values.get(end).map_or(0.0, |value| value.abs()));
         }
+        prop_assert!(left_out < beyond_least && count <= kept.items.len() * most);
+        // Room for another bucket was not left: its weights are within 0.8 % of each other.
+        let sizes = (0..items).flat_map(|item| all.weights.of(item).1.iter().map(|value| value.abs()));
+        let as_large = sizes.filter(|size| *size >= left_out * 0.99).count();
+        prop_assert!(left_out == 0.0 || as_large > kept.items.len() * most);
     }
 
     #[test]
