@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use shoal_cluster::local::{Addresses, ClusterFile};
+use shoal_core::ModelKind;
 
 use crate::process::Process;
 
@@ -135,7 +136,8 @@ impl Cluster {
     /// # Errors
     /// When the training fails.
     pub fn train(&self, data_set: &str, flags: &[&str]) -> anyhow::Result<Value> {
-        let mut arguments = vec!["train", "--models", "als", "--force", "--dataset", data_set];
+        let mut arguments =
+            vec!["train", "--models", ModelKind::Als.name(), "--force", "--dataset", data_set];
         arguments.extend_from_slice(flags);
         self.json(&arguments)
     }

@@ -4,13 +4,15 @@
 
 use shoal_common::{
     ids::IdKind,
+    model_parameters::als_of,
     store::{Manifest, PartKind, Store, StoreError, part},
 };
+use shoal_core::ModelKind;
 use shoal_format::{
     id_column::IdColumn,
     tensor_file::{TensorFile, TensorFileError},
 };
-use shoal_proto::v1::{DatasetInfo, ModelVersion, ObjectiveChoice, ShardStats, Side};
+use shoal_proto::v1::{AlsParameters, DatasetInfo, ModelVersion, ObjectiveChoice, ShardStats, Side};
 
 /// Both sides, in the order in which they are read.
 pub const SIDES: [Side; 2] = [Side::Users, Side::Items];
@@ -78,8 +80,8 @@ impl<'a> ModelFiles<'a> {
         dataset: &'a DatasetInfo,
     ) -> Result<Self, ModelFilesError> {
         let manifest = Manifest::read(store, &version.path, &version.manifest_checksum).await?;
-        let rank = version.parameters.as_ref().map_or(0, |parameters| parameters.rank as usize);
-        if rank == 0 && version.model_parameters.is_none() {
+        let rank = als_of(version).map_or(0, |parameters| parameters.rank as usize);
+        if rank == 0 && version.model == ModelKind::Als.folder() {
             let reason = "the registry knows no rank".to_owned();
             return Err(ModelFilesError::Mismatch { path: version.path.clone(), reason });
         }
@@ -95,7 +97,7 @@ impl<'a> ModelFiles<'a> {
     /// Whether the version has ranking and rating factors, in this order.
     #[must_use]
     pub fn objectives(&self) -> (bool, bool) {
-        let choice = self.version.parameters.as_ref().map(|parameters| parameters.objective());
+        let choice = als_of(self.version).map(AlsParameters::objective);
         (choice != Some(ObjectiveChoice::Explicit), choice != Some(ObjectiveChoice::Implicit))
     }
 

@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use shoal_common::model_name;
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
     ContentParameters, HybridParameters, ItemCfParameters, ModelParameters, Similarity, SplitParameters,
     model_parameters::Model,
@@ -170,8 +170,19 @@ impl ModelArgs {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlendWeights([f64; 4]);
 
-/// Names of the sources in `--weights`, in the order of the weights.
-const SOURCES: [&str; 4] = ["als", "item_cf", "content", "popularity"];
+/// The models that a hybrid blends, in the order of their weights.
+pub const BLENDED: [ModelKind; 3] = [ModelKind::Als, ModelKind::ItemCf, ModelKind::Content];
+
+/// The last source, which is no model and has one spelling.
+const POPULARITY: &str = "popularity";
+
+/// Where in the weights a source in `--weights` stands.
+fn place_of(name: &str) -> Option<usize> {
+    match name.parse::<ModelKind>() {
+        Ok(kind) => BLENDED.iter().position(|blended| *blended == kind),
+        Err(_) => (name == POPULARITY).then_some(BLENDED.len()),
+    }
+}
 
 impl FromStr for BlendWeights {
     type Err = String;
@@ -181,13 +192,11 @@ impl FromStr for BlendWeights {
         for part in text.split(',') {
             let (name, value) =
                 part.split_once('=').ok_or_else(|| format!("'{part}' is not a name, '=' and a number"))?;
-            // A source that is no model has one spelling.
             let name = name.trim().to_ascii_lowercase();
-            let registered = model_name::typed(&name).unwrap_or(&name);
-            let source = SOURCES
-                .iter()
-                .position(|source| model_name::registered(source).unwrap_or(source) == registered)
-                .ok_or_else(|| format!("'{name}' is none of {}", SOURCES.join(", ")))?;
+            let source = place_of(&name).ok_or_else(|| {
+                let models = BLENDED.map(ModelKind::name).join(", ");
+                format!("'{name}' is none of {models}, {POPULARITY}")
+            })?;
             let weight =
                 value.trim().parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
             let weight = weight.ok_or_else(|| format!("'{value}' is not a number from 0"))?;

@@ -11,7 +11,7 @@ pub mod ids;
 pub mod import_report;
 pub mod job_steps;
 pub mod letter_case;
-pub mod model_name;
+pub mod model_parameters;
 pub mod net;
 pub mod readable;
 pub mod rpc;

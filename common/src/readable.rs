@@ -1,9 +1,11 @@
 //! Messages as JSON, where `metadata.json` and the command line say the same.
 
 use serde_json::{Value, json};
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    EntityId, Evaluation, HeldOutReport, ItemFilter, ListEvaluation, ModelParameters, RatingMetrics,
-    Similarity, entity_id::Kind, model_parameters::Model,
+    AlsParameters, EntityId, Evaluation, ExchangeFormat, HeldOutReport, ImplicitParameters, ItemFilter,
+    ListEvaluation, ModelParameters, ObjectiveChoice, Preference, RatingMetrics, Similarity, entity_id::Kind,
+    model_parameters::Model,
 };
 
 use crate::split;
@@ -148,12 +150,13 @@ fn list_json(lists: &ListEvaluation) -> Value {
     json
 }
 
-/// The parameters of a model that is not ALS.
+/// The parameters of a training of any model.
 #[must_use]
 pub fn parameters_json(parameters: &ModelParameters) -> Value {
     let held_out = parameters.split.clone().unwrap_or_default();
     let mut json = match &parameters.model {
         None => json!({}),
+        Some(Model::Als(als)) => als_json(als),
         Some(Model::ItemCf(item_cf)) => json!({
             "similarity": similarity_name(item_cf.similarity()),
             "common_users_min": item_cf.common_users_min,
@@ -172,9 +175,9 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
             "neighbours": content.neighbours,
         }),
         Some(Model::Hybrid(hybrid)) => json!({
-            "als": hybrid.als_version,
-            "item_cf": hybrid.item_cf_version,
-            "content_based": hybrid.content_version,
+            (ModelKind::Als.folder()): hybrid.als_version,
+            (ModelKind::ItemCf.folder()): hybrid.item_cf_version,
+            (ModelKind::Content.folder()): hybrid.content_version,
             "weights_given": !hybrid.weights.is_empty(),
             "validation_ratio": hybrid.validation_ratio,
             "learning_users_max": hybrid.learning_users_max,
@@ -186,6 +189,53 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
     json["test"] = json!(held_out.test_uri);
     json["seed"] = json!(held_out.seed);
     json
+}
+
+fn als_json(als: &AlsParameters) -> Value {
+    let exchange = match als.exchange() {
+        ExchangeFormat::Unspecified => ExchangeFormat::F32,
+        named => named,
+    };
+    let explicit = als.explicit.as_ref().filter(|_| als.objective() != ObjectiveChoice::Implicit);
+    let implicit = als.implicit.as_ref().filter(|_| als.objective() != ObjectiveChoice::Explicit);
+    json!({
+        "objective": short_name(als.objective().as_str_name(), "OBJECTIVE_CHOICE_"),
+        "rank": als.rank,
+        "sweeps": als.sweeps,
+        "order": short_name(als.order().as_str_name(), "SWEEP_ORDER_"),
+        "exchange": short_name(exchange.as_str_name(), "EXCHANGE_FORMAT_"),
+        "solver": short_name(als.solver().as_str_name(), "ALS_SOLVER_"),
+        "solver_steps": (als.solver_steps > 0).then_some(als.solver_steps),
+        "solver_block": (als.solver_block > 0).then_some(als.solver_block),
+        "nonnegative": als.nonnegative,
+        "explicit": explicit.map(|explicit| json!({
+            "regularization": explicit.regularization,
+            "scaling": short_name(explicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),
+            "biases": explicit.biases,
+        })),
+        "implicit": implicit.map(implicit_json),
+    })
+}
+
+fn implicit_json(implicit: &ImplicitParameters) -> Value {
+    let by_height = implicit.preference() == Preference::Height;
+    json!({
+        "regularization": implicit.regularization,
+        "unobserved_weight": implicit.unobserved_weight,
+        "alpha": implicit.alpha,
+        "regularization_exponent": implicit.regularization_exponent,
+        "scaling": short_name(implicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),
+        "confidence": short_name(implicit.confidence().as_str_name(), "CONFIDENCE_"),
+        "preference": short_name(implicit.preference().as_str_name(), "PREFERENCE_"),
+        "rating_least": by_height.then_some(implicit.rating_least),
+        "rating_greatest": by_height.then_some(implicit.rating_greatest),
+    })
+}
+
+/// The name of a value of an enumeration, without what all of its names begin with.
+#[must_use]
+pub fn short_name(full: &str, prefix: &str) -> String {
+    full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
 }
 
 fn similarity_name(similarity: Similarity) -> &'static str {

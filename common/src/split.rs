@@ -1,24 +1,11 @@
-//! What a version or a training holds out, however its model names its parameters.
+//! What a version or a training holds out.
 
-use shoal_proto::v1::{AlsParameters, ModelVersion, SplitParameters};
-
-/// What an ALS training holds out.
-#[must_use]
-pub fn of_als(parameters: &AlsParameters) -> SplitParameters {
-    SplitParameters {
-        test_ratio: parameters.test_ratio,
-        test_uri: parameters.test_uri.clone(),
-        test_source: parameters.test_source.clone(),
-        seed: parameters.seed,
-        temporal: parameters.temporal,
-    }
-}
+use shoal_proto::v1::{ModelVersion, SplitParameters};
 
 /// What a version's training held out.
 #[must_use]
 pub fn of_version(version: &ModelVersion) -> SplitParameters {
-    let others = || version.model_parameters.as_ref().and_then(|parameters| parameters.split.clone());
-    version.parameters.as_ref().map(of_als).or_else(others).unwrap_or_default()
+    version.model_parameters.as_ref().and_then(|parameters| parameters.split.clone()).unwrap_or_default()
 }
 
 /// Whether two trainings are measured on the same ratings of the same data: the seed decides nothing where a file
@@ -55,13 +42,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_of_any_kind_say_what_they_hold_out() {
-        let als = AlsParameters { test_ratio: 0.2, seed: 7, temporal: true, rank: 9, ..Default::default() };
+    fn a_split_is_alike_where_the_same_ratings_are_held_out() {
         let split = SplitParameters { test_ratio: 0.2, seed: 7, temporal: true, ..Default::default() };
-        let by_als = ModelVersion { parameters: Some(als), ..ModelVersion::default() };
         let parameters = ModelParameters { split: Some(split.clone()), ..ModelParameters::default() };
-        let by_other = ModelVersion { model_parameters: Some(parameters), ..ModelVersion::default() };
-        assert_eq!((of_version(&by_als), of_version(&by_other)), (split.clone(), split.clone()));
+        let version = ModelVersion { model_parameters: Some(parameters), ..ModelVersion::default() };
+        assert_eq!(of_version(&version), split);
         assert_eq!(of_version(&ModelVersion::default()), SplitParameters::default());
 
         let random = SplitParameters { temporal: false, ..split.clone() };

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
+    model_parameters::update_metadata,
     rpc::{Behind, Channels, LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
 };
@@ -105,7 +106,10 @@ impl Follower {
                     tracing::warn!(%status, "cannot follow the metadata");
                     return status;
                 }
-                Ok(Some(metadata)) => self.take(&metadata),
+                Ok(Some(mut metadata)) => {
+                    update_metadata(&mut metadata);
+                    self.take(&metadata);
+                }
                 Ok(None) => return Status::unavailable("the leader has changed"),
                 Err(status) => return status,
             }

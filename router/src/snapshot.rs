@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
-use shoal_common::{ids::IdKind, user_query::Answers};
+use shoal_common::{ids::IdKind, model_parameters::als_of, user_query::Answers};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
     AlsParameters, DatasetInfo, LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole,
@@ -261,7 +261,7 @@ fn rating_mean(metadata: &Metadata, version: &ModelVersion) -> f64 {
     let als = sources.find(|source| ModelKind::parse(&source.model) == Ok(ModelKind::Als));
     let als = als.and_then(|als| metadata.components.iter().find(|component| component.name == als.version));
     let predicts = |als: &&ModelVersion| {
-        let objective = als.parameters.as_ref().map(AlsParameters::objective);
+        let objective = als_of(als).map(AlsParameters::objective);
         objective != Some(ObjectiveChoice::Implicit)
     };
     als.filter(predicts).unwrap_or(version).rating_mean

@@ -25,12 +25,12 @@ use shoal_benches::{
     machine,
     process::{Process, Resident},
 };
+use shoal_core::ModelKind;
 
 const WORKERS: usize = 3;
 const MIB: f64 = 1024.0 * 1024.0;
 /// An idle worker has given back what it took by then.
 const IDLE_PATIENCE: Duration = Duration::from_secs(15);
-const MODELS: [&str; 4] = ["als", "item_cf", "content", "hybrid"];
 
 /// Measures the memory of workers.
 #[derive(Debug, clap::Parser)]
@@ -110,14 +110,14 @@ fn measure(args: &Args, shoal: &std::path::Path, folder: &std::path::Path) -> an
     let data = args.data.display().to_string();
     watch(&workers, "import", &["dataset", "import", &data, "--name", "data"])?;
     let train = ["train", "--force", "--promote", "--models"];
-    for model in MODELS {
+    for model in ModelKind::ALL.map(ModelKind::name) {
         watch(&workers, model, &[&train[..], &[model]].concat())?;
     }
     let peaks_before = peaks(&workers)?;
     cluster.restart_workers()?;
     let workers = cluster.workers()?;
     let serving = idle(&workers, "when they only serve")?;
-    let all = MODELS.join(",");
+    let all = ModelKind::ALL.map(ModelKind::name).join(",");
     // What is served stays the same.
     let again = ["train", "--force", "--models", &all];
     for round in 1..=args.rounds {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use shoal_common::{model_name, rpc::Channels, store::Store};
+use shoal_common::{rpc::Channels, store::Store};
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use super::failure::{Exit, refusal};
@@ -158,11 +158,6 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it must be of the form key=value".to_owned()),
     }
-}
-
-/// A model's name as somebody types it, as the registry has it.
-pub(super) fn model_name(text: &str) -> Result<&'static str, String> {
-    model_name::typed(text).ok_or_else(|| "it must be als, item_cf, content or hybrid".to_owned())
 }
 
 /// The data set called `name`, or `name@version`; the newest version of it by default.

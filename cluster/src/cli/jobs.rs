@@ -1,5 +1,6 @@
 //! `shoal jobs`: list, show, cancel.
 
+use shoal_common::model_parameters::als_of_job;
 use shoal_proto::v1::{JobInfo, JobKind, JobState};
 
 use super::{connection::ClusterArgs, failure::Exit, progress::with_remaining, signals::Signals, train};
@@ -165,7 +166,7 @@ fn describe(job: &JobInfo) -> String {
         lines.push(format!("finished  {}", text("finished")));
         lines.push(format!("took      {}", output::seconds(output::job_seconds(job))));
     }
-    if let Some(parameters) = job.training.as_ref().and_then(|training| training.parameters.as_ref()) {
+    if let Some(parameters) = als_of_job(job) {
         lines.push(format!("sweeps    {} of {}", job.committed_sweeps, parameters.sweeps));
     }
     let mut phases: Vec<(&String, &f64)> = job.phase_seconds.iter().collect();

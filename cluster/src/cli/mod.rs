@@ -15,6 +15,7 @@ mod listen;
 mod lists;
 mod local_args;
 mod model_failures;
+mod model_kind;
 mod models;
 mod parent;
 mod progress;

@@ -1,14 +1,16 @@
 //! Models that could not be trained while others were: one that fails does not keep the others from being trained.
 
 use serde_json::{Value, json};
+use shoal_core::ModelKind;
 
 use super::failure::{Exit, exit_of, sentence};
+use crate::model_parameters::BLENDED;
 
 /// A model of which there is no version, or none that is live as was asked for.
 #[derive(Debug)]
 pub(super) struct ModelFailure {
-    /// As it is called on the command line.
-    pub(super) model: &'static str,
+    /// Which.
+    pub(super) model: ModelKind,
     /// One sentence.
     pub(super) reason: String,
 }
@@ -19,7 +21,7 @@ impl ModelFailure {
     /// # Errors
     /// The error itself when it would be theirs too: the cluster is out of reach, the request is wrong, or somebody wants to
     /// stop.
-    pub(super) fn of(model: &'static str, error: anyhow::Error) -> anyhow::Result<Self> {
+    pub(super) fn of(model: ModelKind, error: anyhow::Error) -> anyhow::Result<Self> {
         match exit_of(&error) {
             Exit::Failed | Exit::NotFound => Ok(Self { model, reason: sentence(&error) }),
             Exit::Done | Exit::Usage | Exit::Unavailable | Exit::Cancelled | Exit::Interrupted => Err(error),
@@ -27,13 +29,14 @@ impl ModelFailure {
     }
 
     /// That a blend cannot be made because of earlier failures, unless there is none.
-    pub(super) fn of_blend<'a>(missing: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let missing: Vec<&str> = missing.into_iter().collect();
+    pub(super) fn of_blend(missing: impl IntoIterator<Item = ModelKind>) -> Option<Self> {
+        let missing: Vec<&str> = missing.into_iter().map(ModelKind::name).collect();
+        let [first, second, third] = BLENDED.map(ModelKind::name);
         let reason = format!(
-            "it blends als, item_cf and content, and there is no version of {}",
+            "it blends {first}, {second} and {third}, and there is no version of {}",
             missing.join(" and ")
         );
-        (!missing.is_empty()).then_some(Self { model: "hybrid", reason })
+        (!missing.is_empty()).then_some(Self { model: ModelKind::Hybrid, reason })
     }
 
     /// For people.
@@ -43,7 +46,7 @@ impl ModelFailure {
 
     /// For scripts.
     pub(super) fn json(&self) -> Value {
-        json!({"model": self.model, "error": self.reason})
+        json!({"model": self.model.name(), "error": self.reason})
     }
 }
 
@@ -65,15 +68,15 @@ mod tests {
             (Exit::Unavailable, false),
             (Exit::Cancelled, false),
         ] {
-            let failure = ModelFailure::of("als", refusal(exit, "job 3 failed: no"));
+            let failure = ModelFailure::of(ModelKind::Als, refusal(exit, "job 3 failed: no"));
             assert_eq!(failure.is_ok(), goes_on, "{exit:?}");
         }
-        let failure = ModelFailure::of("als", refusal(Exit::Failed, "job 3 failed: no")).unwrap();
+        let failure = ModelFailure::of(ModelKind::Als, refusal(Exit::Failed, "job 3 failed: no")).unwrap();
         assert_eq!(failure.line(), "Failed: als: job 3 failed: no");
         assert_eq!(failure.json(), json!({"model": "als", "error": "job 3 failed: no"}));
         assert_eq!((exit_with(&[]), exit_with(&[failure])), (Exit::Done, Exit::Failed));
         assert!(ModelFailure::of_blend([]).is_none());
-        let blend = ModelFailure::of_blend(["als", "content"]).unwrap();
+        let blend = ModelFailure::of_blend([ModelKind::Als, ModelKind::Content]).unwrap();
         assert!(blend.line().ends_with("there is no version of als and content"));
     }
 }

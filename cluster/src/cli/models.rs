@@ -5,14 +5,20 @@ mod files;
 mod import;
 
 use serde_json::{Value, json};
-use shoal_common::readable::{held_out_lines, parameters_json};
+use shoal_common::{
+    model_parameters::als_of,
+    readable::{held_out_lines, parameters_json},
+    split,
+};
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
     HybridModel, HybridSource, ImplicitParameters, ModelVersion, ObjectiveChoice, Preference, PromoteReply,
 };
 
 use super::{
-    connection::{ClusterArgs, find_version, model_name},
+    connection::{ClusterArgs, find_version},
     failure::Exit,
+    model_kind::ModelKindParser,
 };
 use crate::output::{self, Align, Cell, Table, style};
 
@@ -60,8 +66,8 @@ pub(super) struct PromoteArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct RollbackArgs {
     /// Of which model; by default of the one that answers queries that name none
-    #[arg(long, value_parser = model_name)]
-    model: Option<&'static str>,
+    #[arg(long, value_parser = ModelKindParser)]
+    model: Option<ModelKind>,
     #[command(flatten)]
     output: ListArgs,
 }
@@ -99,7 +105,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
             print_live(&reply, version.json)
         }
         Command::Rollback(args) => {
-            let reply = args.output.cluster.connect()?.rollback(args.model).await?;
+            let reply = args.output.cluster.connect()?.rollback(args.model.map(ModelKind::folder)).await?;
             print_live(&reply, args.output.json)
         }
         Command::Verify(args) => files::verify(args).await,
@@ -188,17 +194,17 @@ fn version_cells(version: &ModelVersion, dataset: String) -> [Cell; 7] {
 
 /// The parameters that were chosen, in a line.
 fn describe_parameters(version: &ModelVersion) -> String {
-    let Some(parameters) = &version.parameters else { return String::new() };
+    let Some(parameters) = als_of(version) else { return String::new() };
     if !version.imported_from.is_empty() {
         let rating = parameters.objective() == ObjectiveChoice::Explicit;
         let objective = if rating { "explicit" } else { "implicit" };
         return format!("rank {}, {objective}; the others are not known", parameters.rank);
     }
-    let mut text =
-        format!("rank {}, {} sweeps, seed {}", parameters.rank, parameters.sweeps, parameters.seed);
-    let held_out = match (parameters.test_uri.as_str(), parameters.test_ratio) {
+    let split = split::of_version(version);
+    let mut text = format!("rank {}, {} sweeps, seed {}", parameters.rank, parameters.sweeps, split.seed);
+    let held_out = match (split.test_uri.as_str(), split.test_ratio) {
         ("", 0.0) => "nothing held out".to_owned(),
-        ("", ratio) if parameters.temporal => format!("the newest {} % of each user held out", ratio * 100.0),
+        ("", ratio) if split.temporal => format!("the newest {} % of each user held out", ratio * 100.0),
         ("", ratio) => format!("{} % held out", ratio * 100.0),
         (file, _) => format!("measured on {file}"),
     };
@@ -243,7 +249,7 @@ fn origin(version: &ModelVersion) -> String {
 }
 
 fn parameters_of(version: &ModelVersion) -> String {
-    if version.parameters.is_some() {
+    if als_of(version).is_some() {
         return describe_parameters(version);
     }
     let json = version.model_parameters.as_ref().map(parameters_json).unwrap_or_default();

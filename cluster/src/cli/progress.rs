@@ -4,6 +4,7 @@
 use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use shoal_common::model_parameters::als_of_job;
 use shoal_proto::v1::{JobInfo, JobState, SweepMetrics};
 
 use super::{
@@ -83,8 +84,7 @@ impl View {
     }
 
     fn show(&mut self, job: &JobInfo) {
-        let sweeps = job.training.as_ref().and_then(|training| training.parameters.as_ref());
-        let total = sweeps.map_or(0, |parameters| parameters.sweeps);
+        let total = als_of_job(job).map_or(0, |parameters| parameters.sweeps);
         // The last sweep is measured with the version: its line waits for that.
         let waits = |metrics: &SweepMetrics| {
             metrics.sweep == total && job.state() == JobState::Running && job.model_version.is_empty()

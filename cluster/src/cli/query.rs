@@ -1,13 +1,15 @@
 //! `shoal recommend`, `similar`, `predict` and `items`: queries from the terminal.
 
 use serde_json::Value;
+use shoal_core::ModelKind;
 
 use super::{
     by_title::item_meant,
-    connection::{RouterArgs, ServiceArgs, model_name},
+    connection::{RouterArgs, ServiceArgs},
     failure::Exit,
     filter_args::FilterArgs,
     lists::{self, Asked, ListsArgs},
+    model_kind::ModelKindParser,
 };
 use crate::output::{self, Align, Table};
 
@@ -15,8 +17,8 @@ use crate::output::{self, Align, Table};
 #[derive(Debug, clap::Args)]
 struct ModelArgs {
     /// The model whose live version answers; the default model's if not given
-    #[arg(long, value_parser = model_name)]
-    model: Option<&'static str>,
+    #[arg(long, value_parser = ModelKindParser)]
+    model: Option<ModelKind>,
 }
 
 /// Flags of `shoal recommend`.
@@ -128,7 +130,7 @@ pub(super) struct PredictArgs {
 
 pub(super) async fn recommend(args: RecommendArgs) -> anyhow::Result<Exit> {
     let Some(user) = args.user else {
-        let model = args.model.model.unwrap_or_default().to_owned();
+        let model = args.model.model.map(ModelKind::folder).unwrap_or_default().to_owned();
         let RecommendArgs { n, rank_by, filter, json, .. } = args;
         let asked = Asked { n, model, rank_by, filter, json };
         return lists::run(args.lists, asked, &args.service.coordinators()?).await;
@@ -220,7 +222,8 @@ pub(super) fn found_items(answer: &Value) -> Table {
 }
 
 pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
-    let parameters: Vec<_> = args.model.model.map(|model| ("model", model.to_owned())).into_iter().collect();
+    let parameters: Vec<_> =
+        args.model.model.map(|model| ("model", model.name().to_owned())).into_iter().collect();
     let router = args.router.connect()?;
     let item = item_meant(&router, &args.item, args.title).await?;
     let answer = router.predict(&args.user, &item, &parameters).await?;
@@ -242,7 +245,7 @@ pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
 
 fn list_parameters(n: u32, model: ModelArgs, complete: bool) -> Vec<(&'static str, String)> {
     let mut parameters = vec![("n", n.to_string())];
-    parameters.extend(model.model.map(|model| ("model", model.to_owned())));
+    parameters.extend(model.model.map(|model| ("model", model.name().to_owned())));
     parameters.extend(complete.then(|| ("complete", "true".to_owned())));
     parameters
 }

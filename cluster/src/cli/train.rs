@@ -9,6 +9,7 @@ use shoal_common::{
     readable::{evaluation_json, held_out_json, held_out_lines},
     split,
 };
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
     DatasetInfo, JobInfo, ModelVersion, PromoteReply, SplitParameters, StartTrainingRequest,
 };
@@ -19,6 +20,7 @@ use super::{
     dataset::source_uri,
     failure::{Exit, refusal},
     model_failures::{ModelFailure, exit_with},
+    model_kind::ModelKindParser,
     progress::{Followed, Style, View, follow, succeeded},
     signals::Signals,
 };
@@ -53,8 +55,8 @@ pub(super) struct Args {
     #[arg(long, alias = "data-set", value_name = "NAME")]
     dataset: Option<String>,
     /// Which models to train
-    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_values = ["als", "item_cf", "content", "hybrid"])]
-    models: Vec<Kind>,
+    #[arg(long, value_parser = ModelKindParser, value_delimiter = ',', default_values_t = ModelKind::ALL)]
+    models: Vec<ModelKind>,
     /// Make the versions live when they are trained, each of its own model
     #[arg(long)]
     promote: bool,
@@ -81,44 +83,9 @@ pub(super) struct Args {
     cluster: ClusterArgs,
 }
 
-/// What can be trained, in the order of training: the blend comes after what it blends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-enum Kind {
-    /// Matrix factorisation by alternating least squares
-    Als,
-    /// Similar items by who rated them
-    #[value(name = "item_cf", alias = "item-cf")]
-    ItemCf,
-    /// Similar items by what they are
-    #[value(aliases = ["content_based", "content-based"])]
-    Content,
-    /// A blend of the others
-    Hybrid,
-}
-
-impl Kind {
-    /// As the command line has it.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Content => "content",
-            other => other.model(),
-        }
-    }
-
-    /// As versions have it.
-    fn model(self) -> &'static str {
-        match self {
-            Self::Als => "als",
-            Self::ItemCf => "item_cf",
-            Self::Content => "content_based",
-            Self::Hybrid => "hybrid",
-        }
-    }
-}
-
 /// What came of one model.
 struct Outcome {
-    kind: Kind,
+    kind: ModelKind,
     version: ModelVersion,
     /// Unset for a version that was there.
     job: Option<JobInfo>,
@@ -143,7 +110,7 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
             refusal(Exit::NotFound, "there is no data set yet; `shoal dataset import PATH` reads one")
         })?,
     };
-    let guessed = args.als.guessed_preference(dataset).filter(|_| args.models.contains(&Kind::Als));
+    let guessed = args.als.guessed_preference(dataset).filter(|_| args.models.contains(&ModelKind::Als));
     if let Some(guessed) = guessed.filter(|_| !args.json) {
         output::print(&guessed)?;
     }
@@ -155,7 +122,7 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
             Ok(Some(exit)) => return Ok(exit),
             Err(error) if args.models.len() == 1 => return Err(error),
             Err(error) => {
-                let failure = ModelFailure::of(kind.name(), error)?;
+                let failure = ModelFailure::of(kind, error)?;
                 eprintln!("shoal: {}", failure.line());
                 trained.failures.push(failure);
             }
@@ -175,7 +142,7 @@ struct Trained {
 
 /// Trains one model, or finds the version that was trained alike; an exit code where the command is over with that.
 async fn train_one(
-    kind: Kind,
+    kind: ModelKind,
     args: &Args,
     test: Option<String>,
     dataset: &DatasetInfo,
@@ -248,30 +215,27 @@ async fn make_live(client: &ClusterClient, version: &str, args: &Args) -> anyhow
 }
 
 async fn request(
-    kind: Kind,
+    kind: ModelKind,
     args: &Args,
     test: Option<String>,
     dataset: &DatasetInfo,
     trained: &Trained,
     client: &ClusterClient,
 ) -> anyhow::Result<StartTrainingRequest> {
-    let mut als = args.als.parameters(dataset, test);
-    als.test_source = args.test_reading.source(dataset);
-    let held_out = split::of_als(&als);
+    let held_out = args.als.held_out(test, args.test_reading.source(dataset));
     let model = match kind {
-        Kind::Als => None,
-        Kind::ItemCf => Some(args.others.item_cf(held_out)),
-        Kind::Content => Some(args.others.content(held_out)),
-        Kind::Hybrid => {
+        ModelKind::Als => args.als.model(dataset, held_out),
+        ModelKind::ItemCf => args.others.item_cf(held_out),
+        ModelKind::Content => args.others.content(held_out),
+        ModelKind::Hybrid => {
             let components = components(trained, dataset, &held_out, &client.models().await?)?;
-            Some(args.others.hybrid(held_out, &components))
+            args.others.hybrid(held_out, &components)
         }
     };
     Ok(StartTrainingRequest {
         dataset_name: dataset.name.clone(),
         dataset_version: dataset.version.clone(),
-        parameters: (kind == Kind::Als).then_some(als),
-        model,
+        model: Some(model),
         promote: args.promote,
         ranking_users_max: args.als.ranking_users.0,
         ..StartTrainingRequest::default()
@@ -285,25 +249,25 @@ fn components(
     held_out: &SplitParameters,
     versions: &[ModelVersion],
 ) -> anyhow::Result<Components> {
-    let find = |kind: Kind| {
+    let find = |kind: ModelKind| {
         if let Some(outcome) = trained.outcomes.iter().find(|outcome| outcome.kind == kind) {
             return Ok(outcome.version.name.clone());
         }
         let fits = versions.iter().filter(|version| {
-            version.model == kind.model()
+            version.model == kind.folder()
                 && (&version.dataset_name, &version.dataset_version) == (&dataset.name, &dataset.version)
                 && version.imported_from.is_empty()
                 && split::of_version(version) == *held_out
         });
         let newest = fits.max_by_key(|version| version.created_unix_ms);
-        let has_failed = trained.failures.iter().any(|failure| failure.model == kind.name());
+        let has_failed = trained.failures.iter().any(|failure| failure.model == kind);
         if let Some(version) = newest.filter(|_| has_failed) {
             eprintln!("shoal: the hybrid blends {} of before, since {} failed", version.name, kind.name());
         }
         newest.map(|version| version.name.clone()).ok_or_else(|| {
-            let model = kind.model();
+            let model = kind.folder();
             if has_failed {
-                let missing = ModelFailure::of_blend([kind.name()]);
+                let missing = ModelFailure::of_blend([kind]);
                 // One that is missing makes a failure.
                 return refusal(Exit::NotFound, missing.map(|missing| missing.reason).unwrap_or_default());
             }
@@ -313,7 +277,11 @@ fn components(
             )
         })
     };
-    Ok(Components { als: find(Kind::Als)?, item_cf: find(Kind::ItemCf)?, content: find(Kind::Content)? })
+    Ok(Components {
+        als: find(ModelKind::Als)?,
+        item_cf: find(ModelKind::ItemCf)?,
+        content: find(ModelKind::Content)?,
+    })
 }
 
 async fn version_of(client: &ClusterClient, name: &str) -> anyhow::Result<ModelVersion> {
@@ -358,7 +326,7 @@ fn report(trained: &Trained, json: bool) -> anyhow::Result<Exit> {
         }
     }
     if let Some(default_model) = default_model {
-        let is_only = matches!(&outcomes[..], [only] if only.kind.model() != default_model);
+        let is_only = matches!(&outcomes[..], [only] if only.kind.folder() != default_model);
         let remedy = if is_only { "; `--promote --default` lets this one answer them" } else { "" };
         output::print(&format!("Live. Queries that name no model go to {default_model}{remedy}."))?;
     }
@@ -367,7 +335,7 @@ fn report(trained: &Trained, json: bool) -> anyhow::Result<Exit> {
 
 fn outcome_json(outcome: &Outcome) -> Value {
     let mut json = outcome.job.as_ref().map_or_else(|| json!({}), output::job);
-    json["model"] = json!(outcome.kind.model());
+    json["model"] = json!(outcome.kind.folder());
     json["model_version"] = json!(outcome.version.name);
     json["skipped"] = json!(outcome.job.is_none());
     json["test_file"] = outcome.version.held_out.as_ref().map_or(Value::Null, held_out_json);
@@ -377,11 +345,11 @@ fn outcome_json(outcome: &Outcome) -> Value {
 }
 
 /// What stands before the bar: which model is trained, and which of how many it is.
-fn title(kind: Kind, args: &Args) -> String {
+fn title(kind: ModelKind, args: &Args) -> String {
     let place = args.models.iter().position(|model| *model == kind).map_or(1, |place| place + 1);
     match args.models.len() {
-        0 | 1 => format!("train {}", kind.model()),
-        count => format!("train {} ({place} of {count})", kind.model()),
+        0 | 1 => format!("train {}", kind.folder()),
+        count => format!("train {} ({place} of {count})", kind.folder()),
     }
 }
 

@@ -23,15 +23,12 @@ use std::{
 pub use columns::IdType;
 use parquet::errors::ParquetError;
 use serde_json::json;
-use shoal_common::ids::IdKind;
+use shoal_common::{ids::IdKind, readable::parameters_json};
 use shoal_format::{id_column::IdColumn, tensor_file::TensorFileError};
 use shoal_proto::v1::{DatasetInfo, ModelVersion, Side};
 pub use spark::{SparkObjective, export_spark};
 
-use crate::{
-    model_files::{ModelFiles, ModelFilesError, Part, SIDES},
-    output,
-};
+use crate::model_files::{ModelFiles, ModelFilesError, Part, SIDES};
 
 /// An export that was not made; nothing is left of it.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +145,7 @@ fn describe(files: &ModelFiles<'_>, version: &ModelVersion, dataset: &DatasetInf
         "dataset_version": dataset.version,
         "users": dataset.users,
         "items": dataset.items,
-        "parameters": version.parameters.as_ref().map(output::parameters),
+        "parameters": version.model_parameters.as_ref().map(parameters_json),
     })
 }
 

@@ -16,13 +16,15 @@ use shoal_common::{
         METADATA_FILE, Manifest, PartKind, Store, StoreError, dataset_path, ids_part, join, model_path, part,
     },
 };
+use shoal_core::ModelKind;
 use shoal_format::{
     blocks::BlockValues,
     id_column::IdColumn,
     tensor_file::{TensorFile, TensorFileError, TensorWriter},
 };
 use shoal_proto::v1::{
-    AlsParameters, DatasetInfo, IdKind, ModelVersion, ObjectEntry, ObjectiveChoice, ShardStats, Side,
+    AlsParameters, DatasetInfo, IdKind, ModelParameters, ModelVersion, ObjectEntry, ObjectiveChoice,
+    ShardStats, Side, model_parameters::Model,
 };
 use shoal_worker::train::FactorValues;
 pub use spark::{ALS_MODEL_CLASS, SparkError, SparkModel, SparkRows};
@@ -31,7 +33,7 @@ use self::rows::{PlacedRows, StrangeIds, shards_of};
 use crate::model_files::SIDES;
 
 /// The kind of model, which is also its folder.
-const MODEL: &str = "als";
+const MODEL: &str = ModelKind::Als.folder();
 /// The short file for scripts beside the full one.
 const MODEL_INFO_FILE: &str = "model_info.json";
 /// Shards per side of a data set that is written for a model.
@@ -164,7 +166,8 @@ fn describe(clock: &dyn Clock, model: &SparkModel, wanted: Wanted<'_>) -> ModelV
         model: MODEL.to_owned(),
         dataset_name: wanted.dataset.map(|dataset| dataset.name.clone()).unwrap_or_default(),
         dataset_version: wanted.dataset.map(|dataset| dataset.version.clone()).unwrap_or_default(),
-        parameters: Some(parameters),
+        // What was held out is not known.
+        model_parameters: Some(ModelParameters { split: None, model: Some(Model::Als(parameters)) }),
         created_unix_ms: clock.now_unix_ms(),
         imported_from: format!("Spark {}", model.spark_version),
         ..ModelVersion::default()

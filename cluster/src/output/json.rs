@@ -4,13 +4,11 @@
 use serde_json::{Map, Value, json};
 use shoal_common::{
     clock::UtcTime,
-    readable::{evaluation_json, filter_json, held_out_json, parameters_json},
-    split,
+    readable::{evaluation_json, filter_json, held_out_json, parameters_json, short_name as name},
 };
 use shoal_proto::v1::{
-    AlsParameters, ClusterStatus, DatasetInfo, ExchangeFormat, HybridModel, HybridSource, IdKind, JobInfo,
-    JobKind, JobState, ListsInfo, ModelVersion, NodeHealth, NodeRole, ObjectiveChoice, Preference,
-    ServedModel, StartListsRequest, StartTrainingRequest, SweepMetrics, VersionState,
+    ClusterStatus, DatasetInfo, HybridModel, HybridSource, IdKind, JobInfo, JobKind, JobState, ListsInfo,
+    ModelVersion, NodeHealth, NodeRole, ServedModel, StartListsRequest, SweepMetrics, VersionState,
 };
 
 use super::import_report::import_report_json;
@@ -24,11 +22,6 @@ pub fn iso_time(unix_ms: i64) -> Value {
 /// A text, `null` for an empty one.
 fn text(value: &str) -> Value {
     if value.is_empty() { Value::Null } else { value.into() }
-}
-
-/// The name of an enumeration's value without its prefix: `JOB_STATE_RUNNING` is "running".
-fn name(full: &str, prefix: &str) -> String {
-    full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
 }
 
 /// A data set.
@@ -89,53 +82,6 @@ pub fn sweep_metrics(metrics: &SweepMetrics) -> Value {
     })
 }
 
-/// The parameters of a training.
-#[must_use]
-pub fn parameters(parameters: &AlsParameters) -> Value {
-    let objective: ObjectiveChoice = parameters.objective();
-    let exchange = match parameters.exchange() {
-        ExchangeFormat::Unspecified => ExchangeFormat::F32,
-        named => named,
-    };
-    json!({
-        "objective": name(objective.as_str_name(), "OBJECTIVE_CHOICE_"),
-        "rank": parameters.rank,
-        "sweeps": parameters.sweeps,
-        "seed": parameters.seed,
-        "split": split::kind(&split::of_als(parameters)),
-        "test_ratio": parameters.test_ratio,
-        "test_uri": text(&parameters.test_uri),
-        "order": name(parameters.order().as_str_name(), "SWEEP_ORDER_"),
-        "exchange": name(exchange.as_str_name(), "EXCHANGE_FORMAT_"),
-        "solver": name(parameters.solver().as_str_name(), "ALS_SOLVER_"),
-        "solver_steps": (parameters.solver_steps > 0).then_some(parameters.solver_steps),
-        "solver_block": (parameters.solver_block > 0).then_some(parameters.solver_block),
-        "nonnegative": parameters.nonnegative,
-        "explicit": parameters.explicit.as_ref().map(|explicit| json!({
-            "regularization": explicit.regularization,
-            "scaling": name(explicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),
-            "biases": explicit.biases,
-        })),
-        "implicit": parameters.implicit.as_ref().map(|implicit| json!({
-            "regularization": implicit.regularization,
-            "unobserved_weight": implicit.unobserved_weight,
-            "alpha": implicit.alpha,
-            "regularization_exponent": implicit.regularization_exponent,
-            "scaling": name(implicit.scaling().as_str_name(), "REGULARIZATION_SCALING_"),
-            "confidence": name(implicit.confidence().as_str_name(), "CONFIDENCE_"),
-            "preference": name(implicit.preference().as_str_name(), "PREFERENCE_"),
-            "rating_least": (implicit.preference() == Preference::Height).then_some(implicit.rating_least),
-            "rating_greatest": (implicit.preference() == Preference::Height).then_some(implicit.rating_greatest),
-        })),
-    })
-}
-
-/// The parameters of a version of any model.
-fn parameters_of(version: &ModelVersion) -> Value {
-    let others = || version.model_parameters.as_ref().map_or(Value::Null, parameters_json);
-    version.parameters.as_ref().map_or_else(others, parameters)
-}
-
 /// What a hybrid blends, and by which weights.
 fn sources(hybrid: &HybridModel) -> Value {
     let source = |source: &HybridSource| json!({"model": source.model, "version": text(&source.version), "weight": source.weight});
@@ -155,7 +101,7 @@ pub fn model(version: &ModelVersion) -> Value {
         "state": name(state.as_str_name(), "VERSION_STATE_"),
         "dataset": version.dataset_name,
         "dataset_version": version.dataset_version,
-        "parameters": parameters_of(version),
+        "parameters": version.model_parameters.as_ref().map(parameters_json),
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
         "remarks": version.remarks,
         "test_file": version.held_out.as_ref().map(held_out_json),
@@ -169,11 +115,6 @@ pub fn model(version: &ModelVersion) -> Value {
         "path": version.path,
         "manifest_checksum": version.manifest_checksum,
     })
-}
-
-fn training_parameters(training: &StartTrainingRequest) -> Value {
-    let als = || training.parameters.as_ref().map_or(Value::Null, parameters);
-    training.model.as_ref().map_or_else(als, parameters_json)
 }
 
 /// What a job has taken, without its time in the queue. Releases before did not say it of jobs: there it is the sum of
@@ -205,7 +146,7 @@ pub fn job(info: &JobInfo) -> Value {
         "created": iso_time(info.created_unix_ms),
         "finished": iso_time(info.finished_unix_ms),
         "dataset_name": dataset_name,
-        "parameters": training.map(training_parameters),
+        "parameters": training.and_then(|training| training.model.as_ref()).map(parameters_json),
         "committed_sweeps": info.committed_sweeps,
         "sweeps": info.sweeps.iter().map(sweep_metrics).collect::<Vec<_>>(),
         "dataset": info.dataset.as_ref().map(dataset),

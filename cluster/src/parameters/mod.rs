@@ -8,8 +8,9 @@ mod preference;
 use std::str::FromStr;
 
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, DatasetInfo, ExchangeFormat, ExplicitParameters,
-    ImplicitParameters, ObjectiveChoice, RegularizationScaling, SweepOrder,
+    AlsParameters, AlsSolver, Confidence, DatasetInfo, DatasetSource, ExchangeFormat, ExplicitParameters,
+    ImplicitParameters, ModelParameters, ObjectiveChoice, RegularizationScaling, SplitParameters, SweepOrder,
+    model_parameters::Model,
 };
 
 pub use preference::{COUNTS_MEAN_SHARE_MAX, PreferenceForm};
@@ -280,9 +281,26 @@ pub struct AlsArgs {
 }
 
 impl AlsArgs {
-    /// The parameters on the wire, for training on a data set. `test_uri` is the held-out file as the workers find it.
+    /// What every model of a run holds out. `test_uri` is the held-out file as the workers find it, and `test_source` says
+    /// how it is read.
     #[must_use]
-    pub fn parameters(&self, dataset: &DatasetInfo, test_uri: Option<String>) -> AlsParameters {
+    pub fn held_out(&self, test_uri: Option<String>, test_source: Option<DatasetSource>) -> SplitParameters {
+        SplitParameters {
+            test_ratio: if test_uri.is_some() { 0.0 } else { self.test_ratio },
+            test_uri: test_uri.unwrap_or_default(),
+            seed: self.seed,
+            temporal: self.split == SplitKind::Temporal,
+            test_source,
+        }
+    }
+
+    /// Parameters of ALS on the wire, for training on a data set.
+    #[must_use]
+    pub fn model(&self, dataset: &DatasetInfo, split: SplitParameters) -> ModelParameters {
+        ModelParameters { split: Some(split), model: Some(Model::Als(self.parameters(dataset))) }
+    }
+
+    fn parameters(&self, dataset: &DatasetInfo) -> AlsParameters {
         let choice = match self.objective {
             Objective::Both => ObjectiveChoice::Both,
             Objective::Explicit => ObjectiveChoice::Explicit,
@@ -306,19 +324,14 @@ impl AlsArgs {
             solver_steps: if self.solver == Solver::Cg { self.cg_steps } else { 0 },
             solver_block: if self.solver == Solver::Ialspp { self.block_size.min(self.rank) } else { 0 },
             nonnegative: self.nonnegative,
-            seed: self.seed,
-            test_ratio: if test_uri.is_some() { 0.0 } else { self.test_ratio },
-            test_uri: test_uri.unwrap_or_default(),
-            test_source: None,
-            temporal: self.split == SplitKind::Temporal,
             threads: self.threads,
             checkpoint_every_sweeps: self.checkpoint_every,
-            ranking_users_max: self.ranking_users.0,
             exchange: match self.exchange {
                 Exchange::F32 => ExchangeFormat::F32,
                 Exchange::Bf16 => ExchangeFormat::Bf16,
             }
             .into(),
+            ..AlsParameters::default()
         }
     }
 
@@ -430,7 +443,7 @@ mod tests {
     }
 
     pub(super) fn parameters_for(dataset: &DatasetInfo, flags: &[&str]) -> AlsParameters {
-        Flags::try_parse_from(["train"].iter().chain(flags)).unwrap().als.parameters(dataset, None)
+        Flags::try_parse_from(["train"].iter().chain(flags)).unwrap().als.parameters(dataset)
     }
 
     fn parameters(flags: &[&str]) -> AlsParameters {
@@ -487,7 +500,10 @@ mod tests {
 
     #[test]
     fn users_to_measure_are_a_number_all_or_what_the_cost_allows() {
-        let asked = |flags: &[&str]| parameters(flags).ranking_users_max;
+        let asked = |flags: &[&str]| {
+            let flags = Flags::try_parse_from(["train"].iter().chain(flags)).unwrap();
+            flags.als.ranking_users.0
+        };
         assert_eq!(asked(&[]), 0);
         assert_eq!(asked(&["--ranking-users", "500"]), 500);
         assert_eq!([asked(&["--ranking-users", "all"]), asked(&["--ranking-users", "0"])], [u32::MAX; 2]);

@@ -6,15 +6,17 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::future::join_all;
 use shoal_common::rpc::shortened;
 use shoal_proto::v1::{
-    AttemptStarted, JobCleaned, JobFinished, JobInfo, JobKind, JobState, UpdateJob,
-    metadata_command::Command, update_job::Update,
+    AttemptStarted, JobCleaned, JobFinished, JobKind, JobState, UpdateJob, metadata_command::Command,
+    update_job::Update,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     error::{JobError, with_causes},
-    import, lists, model, steps,
+    import, lists,
+    parts::Part,
+    publish, steps,
     tracker::Tracker,
     training,
 };
@@ -97,7 +99,7 @@ async fn attempt(
     cancel: &CancellationToken,
 ) -> Result<(), JobError> {
     let work = async {
-        tracker.phase("waiting for workers");
+        tracker.wait("waiting for workers");
         if failed_at.is_some() {
             tokio::time::sleep(ATTEMPT_PAUSE).await;
         }
@@ -139,22 +141,16 @@ async fn wait_for_workers(leader: &Leader, failed_at: Option<Instant>) -> Vec<Li
     }
 }
 
-/// What a training that did not publish may have written.
-fn unpublished_folder(info: &JobInfo) -> Option<String> {
-    (info.training.is_some() && info.model_version.is_empty()).then(|| model::folder_of(info))
-}
-
 /// Frees what workers hold of a job that has ended, deletes what only it needed, and says that it is over.
 pub(super) async fn clean_up(leader: Leader, job: Job) {
     let Job { info, outcome, .. } = job;
     let succeeded = outcome.is_some_and(|outcome| outcome.state() == JobState::Succeeded);
-    let parts = model::PARTS.iter().map(|part| model::part_id(&info.job_id, part));
-    let parts = parts.filter(|_| info.training.is_some());
+    let parts = Part::all().map(|part| part.id(&info.job_id)).filter(|_| info.training.is_some());
     let held: Vec<String> = std::iter::once(info.job_id.clone()).chain(parts).collect();
     join_all(held.iter().map(|name| steps::release(&leader, name))).await;
     let mut folders = vec![format!("checkpoints/{}", info.job_id), format!("staging/{}", info.job_id)];
     folders.extend(import::unpublished_folder(&info));
-    folders.extend(unpublished_folder(&info));
+    folders.extend(publish::unpublished_folder(&info));
     for folder in folders {
         if let Err(error) = leader.store.delete_folder(&folder).await {
             tracing::warn!(folder, error = with_causes(&error), "a temporary folder was left behind");

@@ -20,7 +20,7 @@ use super::{
     lanes::share_out,
     shares::Shares,
     steps::{Crew, client, incomplete, refusal},
-    tracker::Tracker,
+    tracker::{Phase, Tracker},
 };
 use crate::{
     leader::{Leader, LiveWorker},
@@ -29,6 +29,12 @@ use crate::{
 };
 
 const SHARDS_DEFAULT: u32 = 16;
+
+const INSPECTING: Phase = Phase { name: "inspecting", text: "looking at the files", span: (0.0, 0.02) };
+const PARSING: Phase = Phase { name: "parsing", text: "parsing", span: (0.02, 0.6) };
+const SORTING: Phase = Phase { name: "sorting", text: "sorting", span: (0.6, 0.75) };
+const BUILDING: Phase = Phase { name: "building", text: "writing blocks", span: (0.75, 0.98) };
+const PUBLISHING: Phase = Phase { name: "publishing", text: "publishing", span: (0.98, 1.0) };
 
 /// Bytes of a range: small enough that a worker holds only a few, large enough to be worth a call.
 const RANGE_BYTES_MIN: u64 = 1024 * 1024;
@@ -53,7 +59,7 @@ pub(super) async fn run(
     let request = info.import.clone().unwrap_or_default();
     let source = request.source.clone().unwrap_or_default();
     let crew = Crew { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
-    tracker.begin("inspecting", "looking at the files", (0.0, 0.02));
+    tracker.begin(&INSPECTING);
     let found = inspect(leader, &workers[0], &source, false).await?;
 
     let shard_count = if request.shard_count == 0 { SHARDS_DEFAULT } else { request.shard_count };
@@ -70,19 +76,19 @@ pub(super) async fn run(
     };
     let ranges = loop {
         crew.on_all(leader, begin.clone(), tracker).await?;
-        tracker.begin("parsing", "parsing", (0.02, 0.6));
+        tracker.begin(&PARSING);
         let ranges = parse(leader, &crew, &begin.files, tracker).await?;
         // Where quotes were left open ranges may have begun inside of fields: those files are read again,
         // each in one piece, by workers that begin anew.
         if !set_multiline(&mut begin.files, &ranges) {
             break ranges;
         }
-        tracker.phase("parsing again, as fields go on over line ends");
+        tracker.wait("parsing again, as fields go on over line ends");
     };
     let (report, files) = merge_reports(&begin.files, ranges);
     check_report(&report, &files, &source)?;
 
-    tracker.begin("sorting", "sorting", (0.6, 0.75));
+    tracker.begin(&SORTING);
     let mut dataset = sort(leader, &crew, shard_count, tracker).await?;
     dataset.report = Some(ImportReport {
         duplicates: dataset.report.take().unwrap_or_default().duplicates,
@@ -100,7 +106,7 @@ pub(super) async fn run(
     dataset.source_uri.clone_from(&source.uri);
     dataset.source = Some(source);
 
-    tracker.begin("building", "writing blocks", (0.75, 0.98));
+    tracker.begin(&BUILDING);
     let build = IngestBuild {
         path: dataset.path.clone(),
         user_rows: dataset.user_shards.iter().map(|shard| shard.rows).collect(),
@@ -108,7 +114,7 @@ pub(super) async fn run(
     };
     let written = crew.on_all(leader, build, tracker).await?;
     let objects = written.into_iter().flat_map(|written| written.objects).collect();
-    tracker.begin("publishing", "publishing", (0.98, 1.0));
+    tracker.begin(&PUBLISHING);
     publish(leader, &mut dataset, objects).await?;
     leader.update_job(&info.job_id, Update::DatasetPublished(dataset.clone())).await?;
     job.info.dataset = Some(dataset);

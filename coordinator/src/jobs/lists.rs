@@ -15,7 +15,7 @@ use super::{
     lanes::share_out,
     shares::Shares,
     steps::{Crew, incomplete},
-    tracker::Tracker,
+    tracker::{Phase, Tracker},
 };
 use crate::{
     leader::{Leader, LiveWorker},
@@ -25,9 +25,9 @@ use crate::{
 /// User shards that a worker has under way: one is written while another is ranked for.
 const LANES: usize = 2;
 
-/// Shares of the job's bar: until the version is mapped, and until the last part is written.
-const LOADED: f64 = 0.05;
-const WRITTEN: f64 = 0.98;
+const LOADING: Phase = Phase { name: "loading", text: "loading the version", span: (0.0, 0.05) };
+const WRITING: Phase = Phase { name: "writing", text: "writing the lists", span: (0.05, 0.98) };
+const PUBLISHING: Phase = Phase { name: "publishing", text: "closing the folder", span: (0.98, 1.0) };
 
 pub(super) async fn run(
     leader: &Leader,
@@ -48,7 +48,7 @@ pub(super) async fn run(
     let dataset = state.dataset(&version.dataset_name, &version.dataset_version).cloned();
     let dataset = dataset.ok_or_else(|| gone("data set", &version.dataset_name))?;
 
-    tracker.begin("loading", "loading the version", (0.0, LOADED));
+    tracker.begin(&LOADING);
     let crew = Crew { job_id: info.job_id.clone(), attempt: info.attempt, workers: workers.to_vec() };
     let begin = ListsBegin {
         components: state.components([&version]),
@@ -60,9 +60,9 @@ pub(super) async fn run(
     crew.on_all(leader, begin, tracker).await?;
     let claim = ListsClaim { parts: known_parts(leader, &info).await? };
     let whole = crew.on_first(leader, claim).await?.parts;
-    tracker.begin("writing", "writing the lists", (LOADED, WRITTEN));
+    tracker.begin(&WRITING);
     let parts = write(leader, &info, &crew, &dataset, whole, tracker).await?;
-    tracker.begin("publishing", "closing the folder", (WRITTEN, 1.0));
+    tracker.begin(&PUBLISHING);
     let listed = crew.on_first(leader, ListsFinish { parts }).await?;
     leader.update_job(&info.job_id, Update::ListsWritten(listed.clone())).await?;
     job.info.listed = Some(listed);

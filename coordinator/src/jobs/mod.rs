@@ -9,30 +9,34 @@
 //! must not take away what its successor works with.
 
 mod attempts;
-mod conventions;
-mod cuts;
+mod density;
 mod error;
 mod evaluation;
 mod held_out;
 mod import;
 mod lanes;
 mod lists;
-mod model;
+mod model_training;
+mod models;
+mod parts;
 mod preview;
+mod publish;
 mod remarks;
+mod run;
 pub(crate) mod runner;
+mod same;
 mod sample;
 mod shares;
+mod split_times;
 mod steps;
-mod sweeps;
 mod tracker;
 mod training;
 mod validate;
 mod validate_lists;
 
-pub use conventions::settle;
 pub(crate) use error::JobError;
-pub use model::same_training;
+pub use models::fill_in_defaults;
 pub(crate) use preview::preview;
+pub use same::same_training;
 pub use validate::{validate_import, validate_training};
 pub use validate_lists::settle_lists;

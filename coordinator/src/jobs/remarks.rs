@@ -1,15 +1,15 @@
 //! What is to be said of a version in words, beside its figures. Pure.
 
-use shoal_proto::v1::{DatasetInfo, HybridModel, ListEvaluation, ListMetrics, ModelVersion, ObjectiveChoice};
+use shoal_proto::v1::{DatasetInfo, HybridModel, ListEvaluation, ListMetrics, ModelVersion};
 
-/// Ratings per user below which there is little to learn a user's taste from.
-const FEW_RATINGS: f64 = 20.0;
-
-/// Ratings per user below which hardly anybody has rated what another has.
-const TOO_FEW_RATINGS: f64 = 3.0;
+use super::{density::Density, model_training::ModelTraining};
 
 /// Whether its lists are worth something, and if not what could help.
-pub(super) fn of_lists(version: &ModelVersion, dataset: &DatasetInfo) -> Option<String> {
+pub(super) fn of_lists(
+    model: &dyn ModelTraining,
+    version: &ModelVersion,
+    dataset: &DatasetInfo,
+) -> Option<String> {
     let evaluation = version.evaluation.as_ref()?;
     let (users, lists) = longest(&evaluation.model)?;
     let (_, popular) = longest(&evaluation.popularity)?;
@@ -21,46 +21,13 @@ pub(super) fn of_lists(version: &ModelVersion, dataset: &DatasetInfo) -> Option<
         lists.k,
         lists.ndcg,
         popular.ndcg,
-        advice(version, dataset)
+        model.advice(evaluation, &Density::of(dataset))
     ))
 }
 
 fn longest(lists: &Option<ListEvaluation>) -> Option<(u64, &ListMetrics)> {
     let lists = lists.as_ref()?;
     Some((lists.users, lists.at.last()?))
-}
-
-fn advice(version: &ModelVersion, dataset: &DatasetInfo) -> String {
-    let per_user = dataset.ratings as f64 / dataset.users.max(1) as f64;
-    let few = per_user < FEW_RATINGS;
-    let sparse =
-        || format!("The data set has {per_user:.1} ratings per user, which is little to learn from; ");
-    if per_user < TOO_FEW_RATINGS && matches!(version.model.as_str(), "als" | "item_cf") {
-        return format!("{}until there are more, the most rated items or content serve better.", sparse());
-    }
-    let explicit = version.parameters.as_ref().map(|als| als.objective() == ObjectiveChoice::Explicit);
-    match (version.model.as_str(), explicit) {
-        ("als", Some(true)) => "The explicit objective predicts ratings and does not rank: train with \
-             --objective both or implicit for lists."
-            .to_owned(),
-        ("als", _) => {
-            let begin = if few { sparse() } else { String::new() };
-            let try_ = if few { "try" } else { "Try" };
-            format!("{begin}{try_} a smaller --rank, more --implicit-reg, or item_cf instead.")
-        }
-        ("item_cf", _) if few => {
-            format!("{}try a smaller --min-common-users, so that more pairs of items count.", sparse())
-        }
-        ("item_cf", _) => "Try more --neighbours or less --shrinkage.".to_owned(),
-        ("content_based", _) if version.evaluation.as_ref().is_some_and(|all| all.coverage == 0.0) => {
-            "It lists nothing: the data set has no genres, years, tags or genome that it could compare items by."
-                .to_owned()
-        }
-        ("content_based", _) => "It knows what items are and not who likes them: it is of use in a hybrid, \
-             and for items without ratings."
-            .to_owned(),
-        _ => "Try other --weights, or better versions of the models that it blends.".to_owned(),
-    }
 }
 
 /// That a split which holds ratings out has held out none.
@@ -113,7 +80,10 @@ pub(super) fn of_learning(hybrid: &HybridModel) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use shoal_proto::v1::{AlsParameters, Evaluation, HybridLearning, HybridSource};
+    use shoal_proto::v1::{
+        AlsParameters, ContentParameters, Evaluation, HybridLearning, HybridParameters, HybridSource,
+        ItemCfParameters, ObjectiveChoice,
+    };
 
     use super::*;
 
@@ -122,36 +92,41 @@ mod tests {
         Some(ListEvaluation { users: 290, at: at.to_vec(), ..ListEvaluation::default() })
     }
 
-    fn version(model: &str, ndcg: f64, popularity: f64) -> ModelVersion {
+    fn version(ndcg: f64, popularity: f64) -> ModelVersion {
         let evaluation =
             Evaluation { model: lists(ndcg), popularity: lists(popularity), ..Evaluation::default() };
-        ModelVersion { model: model.to_owned(), evaluation: Some(evaluation), ..ModelVersion::default() }
+        ModelVersion { evaluation: Some(evaluation), ..ModelVersion::default() }
     }
 
     #[test]
     fn lists_worse_than_popularity_are_called_so_with_what_could_help() {
         let few = DatasetInfo { users: 100, ratings: 410, ..DatasetInfo::default() };
         let many = DatasetInfo { ratings: 9_000, ..few.clone() };
-        assert_eq!(of_lists(&version("als", 0.2, 0.2), &few), None);
-        assert_eq!(of_lists(&ModelVersion::default(), &few), None);
-        let said = of_lists(&version("als", 0.0028, 0.0163), &few).unwrap();
-        assert!(said.contains("ndcg@20 0.0028 against 0.0163 (290 users)"), "{said}");
-        assert!(said.contains("4.1 ratings per user") && said.contains("item_cf"), "{said}");
         let hardly_any = DatasetInfo { ratings: 110, ..few.clone() };
-        let said = of_lists(&version("item_cf", 0.0, 0.0163), &hardly_any).unwrap();
-        assert!(said.contains("1.1 ratings per user") && said.contains("until there are more"), "{said}");
-        let dense = of_lists(&version("als", 0.0028, 0.0163), &many).unwrap();
+        let both = AlsParameters::default();
+        let said = |model: &dyn ModelTraining, ndcg, dataset: &DatasetInfo| {
+            of_lists(model, &version(ndcg, 0.0163), dataset)
+        };
+        assert_eq!(said(&both, 0.0163, &few), None);
+        assert_eq!(of_lists(&both, &ModelVersion::default(), &few), None);
+        let of_few = said(&both, 0.0028, &few).unwrap();
+        assert!(of_few.contains("ndcg@20 0.0028 against 0.0163 (290 users)"), "{of_few}");
+        assert!(of_few.contains("4.1 ratings per user") && of_few.contains("item_cf"), "{of_few}");
+        let item_cf = ItemCfParameters::default();
+        let of_hardly_any = said(&item_cf, 0.0, &hardly_any).unwrap();
+        assert!(of_hardly_any.contains("1.1 ratings per user"), "{of_hardly_any}");
+        assert!(of_hardly_any.contains("until there are more"), "{of_hardly_any}");
+        let of_many = said(&both, 0.0028, &many).unwrap();
         assert!(
-            !dense.contains("per user")
-                && dense.ends_with("Try a smaller --rank, more --implicit-reg, or item_cf instead.")
+            !of_many.contains("per user")
+                && of_many.ends_with("Try a smaller --rank, more --implicit-reg, or item_cf instead.")
         );
         let explicit =
             AlsParameters { objective: ObjectiveChoice::Explicit.into(), ..AlsParameters::default() };
-        let explicit = ModelVersion { parameters: Some(explicit), ..version("als", 0.1, 0.2) };
-        assert!(of_lists(&explicit, &few).unwrap().contains("--objective both or implicit"));
-        for model in ["item_cf", "content_based", "hybrid"] {
-            assert!(of_lists(&version(model, 0.1, 0.2), &few).is_some());
-        }
+        assert!(said(&explicit, 0.0, &few).unwrap().contains("--objective both or implicit"));
+        let (content, hybrid) = (ContentParameters::default(), HybridParameters::default());
+        let others: [&dyn ModelTraining; 3] = [&item_cf, &content, &hybrid];
+        assert!(others.iter().all(|model| said(*model, 0.0, &few).is_some()));
     }
 
     #[test]
@@ -159,7 +134,7 @@ mod tests {
         let unmeasured = ModelVersion { evaluation: Some(Evaluation::default()), ..ModelVersion::default() };
         assert!(of_measuring(&unmeasured, true).is_some());
         assert_eq!(of_measuring(&unmeasured, false), None);
-        assert_eq!(of_measuring(&version("als", 0.1, 0.2), true), None);
+        assert_eq!(of_measuring(&version(0.1, 0.2), true), None);
         let dataset = DatasetInfo { tags: 9, ..DatasetInfo::default() };
         assert!(of_tags(4, &dataset).unwrap().starts_with("4 of 9 tags"));
         assert_eq!(of_tags(0, &dataset), None);

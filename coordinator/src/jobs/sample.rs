@@ -4,7 +4,7 @@
 //! number of workers. At the end it follows from the data set and the request alone, so that all models of one data set,
 //! split and seed are measured over the same users; of two samples with one seed the smaller is part of the larger.
 
-use shoal_proto::v1::{AlsParameters, DatasetInfo, ObjectiveChoice, UserSample};
+use shoal_proto::v1::{AlsParameters, DatasetInfo, ObjectiveChoice, SplitParameters, UserSample};
 
 /// Of a sweep's operations, what measuring after it may take.
 const SWEEP_SHARE: f64 = 0.1;
@@ -25,12 +25,14 @@ const NORMAL_95: f64 = 1.96;
 pub(super) fn after_a_sweep(
     dataset: &DatasetInfo,
     parameters: &AlsParameters,
+    split: &SplitParameters,
+    ranking_users_max: u32,
     held_out_users: u64,
 ) -> UserSample {
     let list = 2.0 * dataset.items as f64 * f64::from(parameters.rank);
-    let affordable = SWEEP_SHARE * sweep_operations(dataset, parameters) / list.max(1.0);
-    let users = asked_for(parameters.ranking_users_max, affordable.max(USERS_AFTER_A_SWEEP_MIN));
-    sample(users, held_out_users, parameters.seed)
+    let affordable = SWEEP_SHARE * sweep_operations(dataset, parameters, split) / list.max(1.0);
+    let users = asked_for(ranking_users_max, affordable.max(USERS_AFTER_A_SWEEP_MIN));
+    sample(users, held_out_users, split.seed)
 }
 
 /// Who is measured at the end, by `ranking_users_max` of the request.
@@ -60,8 +62,8 @@ fn sample(users: f64, held_out_users: u64, seed: u64) -> UserSample {
 
 /// Operations of a sweep, as if all rows of a side had as many ratings as the mean: for each row the products of its
 /// normal equations or of its dual, whichever is smaller, and their factorisation.
-fn sweep_operations(dataset: &DatasetInfo, parameters: &AlsParameters) -> f64 {
-    let ratings = dataset.ratings as f64 * (1.0 - parameters.test_ratio);
+fn sweep_operations(dataset: &DatasetInfo, parameters: &AlsParameters, split: &SplitParameters) -> f64 {
+    let ratings = dataset.ratings as f64 * (1.0 - split.test_ratio);
     let rank = f64::from(parameters.rank);
     let of_side = |rows: u64| {
         let rows = (rows as f64).max(1.0);
@@ -99,14 +101,18 @@ mod tests {
     }
 
     fn rank(rank: u32) -> AlsParameters {
-        AlsParameters { rank, seed: 7, test_ratio: 0.2, objective: 1, ..AlsParameters::default() }
+        AlsParameters { rank, objective: 1, ..AlsParameters::default() }
+    }
+
+    fn split() -> SplitParameters {
+        SplitParameters { seed: 7, test_ratio: 0.2, ..SplitParameters::default() }
     }
 
     #[test]
     fn small_data_sets_are_measured_whole_and_large_ones_by_cost() {
         let small = dataset(610, 9_742, 100_836);
         assert_eq!(at_the_end(&small, 0, 610, 7), UserSample { share: 1.0, seed: 7 });
-        assert_eq!(after_a_sweep(&small, &rank(64), 610).share, 1.0);
+        assert_eq!(after_a_sweep(&small, &rank(64), &split(), 0, 610).share, 1.0);
         // MovieLens 20M: the pairs allow about 10,000 of 138,493 users.
         let medium = dataset(138_493, 26_744, 20_000_263);
         let share = at_the_end(&medium, 0, 138_493, 7).share;
@@ -122,9 +128,9 @@ mod tests {
             [(138_493, 26_744, 20_000_263, 64), (2_000_000, 1_000_000, 100_000_000, 128)]
         {
             let (data, parameters) = (dataset(users, items, ratings), rank(width));
-            let measured = after_a_sweep(&data, &parameters, users).share * users as f64;
+            let measured = after_a_sweep(&data, &parameters, &split(), 0, users).share * users as f64;
             let cost = measured * 2.0 * items as f64 * f64::from(width);
-            let sweep = sweep_operations(&data, &parameters);
+            let sweep = sweep_operations(&data, &parameters, &split());
             assert!(cost <= 0.1001 * sweep && measured > 1_000.0, "{cost} of {sweep}, {measured} users");
         }
     }
@@ -133,8 +139,8 @@ mod tests {
     fn the_number_asked_for_holds_everywhere() {
         let data = dataset(138_493, 26_744, 20_000_263);
         let asked = |users| {
-            let parameters = AlsParameters { ranking_users_max: users, ..rank(64) };
-            (after_a_sweep(&data, &parameters, 100_000), at_the_end(&data, users, 100_000, 7))
+            let after_a_sweep = after_a_sweep(&data, &rank(64), &split(), users, 100_000);
+            (after_a_sweep, at_the_end(&data, users, 100_000, 7))
         };
         let of = |share| UserSample { share, seed: 7 };
         assert_eq!(asked(500), (of(0.005), of(0.005)));

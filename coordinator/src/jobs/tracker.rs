@@ -18,6 +18,18 @@ const RATE_FRACTION_MIN: f64 = 0.02;
 /// Of what is left of a phase's span, what a step takes of which nothing was said.
 const UNTOLD_SHARE: f64 = 0.5;
 
+/// A phase of a job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Phase {
+    /// Its key in `phase_seconds`, which people and programs read.
+    pub(super) name: &'static str,
+    /// What people are told.
+    pub(super) text: &'static str,
+    /// Where it begins and ends in the job's bar, from 0 to 1. Shares are judged by how long phases took of data sets with
+    /// some million ratings; nothing but the bar and the time that is left depend on them.
+    pub(super) span: (f64, f64),
+}
+
 /// Collects a job's progress and reports it.
 pub(super) struct Tracker {
     sink: Progress,
@@ -67,13 +79,22 @@ impl Tracker {
         self.milestones
     }
 
-    /// A phase begins whose share of the job is not known.
-    pub(super) fn phase(&mut self, name: &str) {
-        self.begin(name, name, (self.known.fraction, self.known.fraction));
+    /// Something begins that has no share of the bar. `text` is its name in `phase_seconds` too.
+    pub(super) fn wait(&mut self, text: &str) {
+        self.enter(text, text, (self.known.fraction, self.known.fraction));
     }
 
-    /// A phase begins: `name` for the seconds, `text` for people, `span` of the job.
-    pub(super) fn begin(&mut self, name: &str, text: &str, span: (f64, f64)) {
+    /// A phase begins.
+    pub(super) fn begin(&mut self, phase: &Phase) {
+        self.enter(phase.name, phase.text, phase.span);
+    }
+
+    /// One of several parts of a phase begins, with a text and a span of its own.
+    pub(super) fn begin_part(&mut self, phase: &Phase, text: &str, span: (f64, f64)) {
+        self.enter(phase.name, text, span);
+    }
+
+    fn enter(&mut self, name: &str, text: &str, span: (f64, f64)) {
         self.add_seconds();
         self.phase = (name.to_owned(), Instant::now());
         (self.step, self.end) = (span, span.1);
@@ -167,6 +188,10 @@ mod tests {
         (tracker, move || sink.fill(info.clone()))
     }
 
+    fn phase(name: &'static str, span: (f64, f64)) -> Phase {
+        Phase { name, text: name, span }
+    }
+
     #[derive(Debug, Clone)]
     enum Move {
         Begin(f64, f64),
@@ -194,13 +219,13 @@ mod tests {
             for step in moves {
                 match step {
                     Move::Begin(begin, end) => {
-                        tracker.begin("x", "x", (begin, end));
+                        tracker.begin(&phase("x", (begin, end)));
                         most = most.max(end);
                     }
                     Move::Steps(weights) => tracker.steps(weights),
                     Move::Step => tracker.step(),
                     Move::Done(share) => tracker.done(share),
-                    Move::Phase => tracker.phase("y"),
+                    Move::Phase => tracker.wait("y"),
                 }
                 let progress = info().progress;
                 prop_assert!(progress >= before && progress <= most + 1e-12, "{before} {progress} {most}");
@@ -212,7 +237,7 @@ mod tests {
     #[test]
     fn steps_move_the_bar_one_after_the_other_up_to_the_end_of_their_phase() {
         let (mut tracker, info) = tracked();
-        tracker.begin("measuring", "measuring", (0.5, 0.9));
+        tracker.begin(&phase("measuring", (0.5, 0.9)));
         tracker.steps([1.0, 1.0, 2.0]);
         let mut seen = Vec::new();
         for _ in 0..3 {
@@ -224,7 +249,7 @@ mod tests {
         }
         assert_eq!(seen, [55.0, 60.0, 65.0, 70.0, 80.0, 90.0]);
         // Steps of which nothing was said still move it.
-        tracker.begin("others", "others", (0.9, 1.0));
+        tracker.begin(&phase("others", (0.9, 1.0)));
         tracker.step();
         tracker.done(1.0);
         assert_eq!((info().progress * 100.0).round(), 95.0);
@@ -236,7 +261,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_rest_is_told_from_the_rate_so_far_and_not_while_work_is_done_again() {
         let (mut tracker, info) = tracked();
-        tracker.begin("sweeps", "sweeps", (0.0, 1.0));
+        tracker.begin(&phase("sweeps", (0.0, 1.0)));
         tracker.done(0.01);
         assert_eq!(info().remaining_seconds, None);
         tokio::time::advance(Duration::from_secs(10)).await;
@@ -244,11 +269,11 @@ mod tests {
         let remaining = info().remaining_seconds.unwrap();
         assert!((remaining - 30.0).abs() < 1e-6, "{remaining}");
         // Another attempt begins from the start.
-        tracker.begin("loading", "loading", (0.0, 0.2));
+        tracker.begin(&phase("loading", (0.0, 0.2)));
         tokio::time::advance(Duration::from_secs(100)).await;
         tracker.done(0.5);
         assert_eq!((info().progress, info().remaining_seconds), (0.25, None));
-        tracker.begin("sweeps", "sweeps", (0.2, 1.0));
+        tracker.begin(&phase("sweeps", (0.2, 1.0)));
         tokio::time::advance(Duration::from_secs(10)).await;
         tracker.done(0.375);
         let remaining = info().remaining_seconds.unwrap();

@@ -1,17 +1,9 @@
 //! Whether a request can work at all: looked at before a job is made of it.
 
-use shoal_common::split;
-use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, DuplicateRule, ExplicitParameters, ImplicitParameters,
-    ImportDatasetRequest, ObjectiveChoice, Preference, RegularizationScaling, SplitParameters,
-    StartTrainingRequest,
-};
+use shoal_proto::v1::{DuplicateRule, ImportDatasetRequest, SplitParameters, StartTrainingRequest};
 
-use super::model::check_model;
+use super::models::training_of;
 
-const RANK_MAX: u32 = 512;
-const SWEEPS_MAX: u32 = 1_000;
-const SOLVER_STEPS_MAX: u32 = 100;
 const SHARDS_MAX: u32 = 4_096;
 
 /// Everything that is wrong with an import request.
@@ -66,19 +58,25 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| plain(c) || c == '-' || c == '_')
 }
 
-/// Everything that is wrong with a training request.
+/// Everything that is wrong with a training request, which is in today's form.
 #[must_use]
 pub fn validate_training(request: &StartTrainingRequest) -> Vec<String> {
     let mut problems = Vec::new();
-    match (&request.model, &request.parameters) {
-        (Some(model), _) => check_model(model, &mut problems),
-        (None, None) => problems.push("the parameters are missing".to_owned()),
-        (None, Some(parameters)) => check_parameters(parameters, &mut problems),
+    let Some(parameters) = &request.model else {
+        return vec!["the parameters are missing".to_owned()];
+    };
+    match &parameters.split {
+        None => problems.push("the split is missing".to_owned()),
+        Some(split) => check_split(split, &mut problems),
+    }
+    match &parameters.model {
+        None => problems.push("the request names no model".to_owned()),
+        Some(model) => training_of(model).check(&mut problems),
     }
     problems
 }
 
-pub(super) fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
+fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
     let SplitParameters { test_ratio, test_uri, temporal, seed: _, test_source: _ } = split;
     if !(0.0..1.0).contains(test_ratio) {
         problems.push(format!("the test ratio {test_ratio} must be from 0 to below 1"));
@@ -91,117 +89,24 @@ pub(super) fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
     }
 }
 
-fn check_parameters(parameters: &AlsParameters, problems: &mut Vec<String>) {
-    if !(1..=RANK_MAX).contains(&parameters.rank) {
-        problems.push(format!("the rank {} must be from 1 to {RANK_MAX}", parameters.rank));
-    }
-    if !(1..=SWEEPS_MAX).contains(&parameters.sweeps) {
-        problems.push(format!("the number of sweeps {} must be from 1 to {SWEEPS_MAX}", parameters.sweeps));
-    }
-    check_split(&split::of_als(parameters), problems);
-    check_solver(parameters, problems);
-    let choice = parameters.objective();
-    if choice != ObjectiveChoice::Implicit {
-        match &parameters.explicit {
-            None => problems.push("the explicit parameters are missing".to_owned()),
-            Some(explicit) => check_explicit(explicit, problems),
-        }
-    }
-    if choice != ObjectiveChoice::Explicit {
-        match &parameters.implicit {
-            None => problems.push("the implicit parameters are missing".to_owned()),
-            Some(implicit) => check_implicit(implicit, problems),
-        }
-    }
-}
-
-fn check_solver(parameters: &AlsParameters, problems: &mut Vec<String>) {
-    let solver = parameters.solver();
-    if parameters.solver_steps > SOLVER_STEPS_MAX {
-        let steps = parameters.solver_steps;
-        problems
-            .push(format!("{steps} steps of conjugate gradients are too many; at most {SOLVER_STEPS_MAX}"));
-    }
-    if solver == AlsSolver::Ialspp && parameters.solver_block > parameters.rank {
-        problems.push(format!(
-            "blocks of {} are larger than the rank; at most {}",
-            parameters.solver_block, parameters.rank
-        ));
-    }
-    if !parameters.nonnegative {
-        return;
-    }
-    if !matches!(solver, AlsSolver::Unspecified | AlsSolver::Cholesky) {
-        problems.push(
-            "factors without negative elements take the cholesky solver; leave the other out".to_owned(),
-        );
-    }
-    let biases = parameters.explicit.as_ref().is_some_and(|explicit| explicit.biases);
-    if biases && parameters.objective() != ObjectiveChoice::Implicit {
-        problems.push("factors without negative elements go without biases; leave the biases out".to_owned());
-    }
-}
-
-fn check_explicit(explicit: &ExplicitParameters, problems: &mut Vec<String>) {
-    check_positive("explicit regularization", explicit.regularization, problems);
-    if explicit.scaling() == RegularizationScaling::Ials {
-        problems.push(
-            "the iALS scaling of the regularization is of the implicit objective; the explicit one takes ratings or none"
-                .to_owned(),
-        );
-    }
-}
-
-fn check_implicit(implicit: &ImplicitParameters, problems: &mut Vec<String>) {
-    check_positive("implicit regularization", implicit.regularization, problems);
-    for (name, value) in [
-        ("weight of unobserved pairs", implicit.unobserved_weight),
-        ("alpha", implicit.alpha),
-        ("regularization exponent", implicit.regularization_exponent),
-    ] {
-        if !(value >= 0.0 && value.is_finite()) {
-            problems.push(format!("the {name}, {value}, must be a number from 0"));
-        }
-    }
-    let (least, greatest) = (implicit.rating_least, implicit.rating_greatest);
-    if implicit.preference() == Preference::Height
-        && !(greatest - least > 0.0 && (greatest - least).is_finite())
-    {
-        problems.push(format!(
-            "a preference by height needs a scale, whose lowest rating, {least}, is below its highest, {greatest}"
-        ));
-    }
-    let convention = match implicit.confidence() {
-        Confidence::Unspecified | Confidence::Ials => return,
-        Confidence::Spark => "spark",
-        Confidence::Implicit => "implicit",
-    };
-    if implicit.unobserved_weight != 1.0 {
-        problems.push(format!(
-            "the {convention} confidence counts every unobserved pair with a weight of 1, not {}",
-            implicit.unobserved_weight
-        ));
-    }
-    check_positive(&format!("alpha of the {convention} confidence"), implicit.alpha, problems);
-}
-
-fn check_positive(name: &str, value: f64, problems: &mut Vec<String>) {
-    if !(value > 0.0 && value.is_finite()) {
-        problems.push(format!("the {name}, {value}, must be a number above 0"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use shoal_proto::v1::{
+        AlsParameters, AlsSolver, Confidence, ContentParameters, ExplicitParameters, HybridParameters,
+        ImplicitParameters, ItemCfParameters, ModelParameters, ObjectiveChoice, Preference,
+        RegularizationScaling, model_parameters::Model,
+    };
+
     use super::*;
 
     #[test]
     fn every_problem_is_named() {
-        let parameters = AlsParameters { rank: 0, sweeps: 0, test_ratio: 1.0, ..AlsParameters::default() };
-        let by_time = AlsParameters { test_ratio: 0.0, temporal: true, ..parameters.clone() };
-        for parameters in [parameters, by_time] {
-            let request =
-                StartTrainingRequest { parameters: Some(parameters), ..StartTrainingRequest::default() };
+        let nothing = SplitParameters { test_ratio: 1.0, ..SplitParameters::default() };
+        let by_time = SplitParameters { temporal: true, ..SplitParameters::default() };
+        for split in [nothing, by_time] {
+            let model = Some(Model::Als(AlsParameters::default()));
+            let model = Some(ModelParameters { split: Some(split), model });
+            let request = StartTrainingRequest { model, ..StartTrainingRequest::default() };
             assert_eq!(validate_training(&request).len(), 5);
         }
         let conventions = AlsParameters {
@@ -223,9 +128,7 @@ mod tests {
             }),
             ..AlsParameters::default()
         };
-        let request =
-            StartTrainingRequest { parameters: Some(conventions), ..StartTrainingRequest::default() };
-        assert_eq!(validate_training(&request).len(), 4);
+        assert_eq!(problems(Model::Als(conventions)).len(), 4);
         let solver = AlsParameters {
             rank: 8,
             sweeps: 1,
@@ -240,11 +143,41 @@ mod tests {
             nonnegative: true,
             ..AlsParameters::default()
         };
-        let request = StartTrainingRequest { parameters: Some(solver), ..StartTrainingRequest::default() };
-        assert_eq!(validate_training(&request).len(), 3);
+        assert_eq!(problems(Model::Als(solver)).len(), 3);
         for name in ["", "Big", "../x", "-a", &"a".repeat(65)] {
             assert!(!is_name(name), "{name}");
         }
         assert!(is_name("ml-20m_v2"));
+    }
+
+    fn problems(model: Model) -> Vec<String> {
+        let split = SplitParameters { test_ratio: 0.2, ..SplitParameters::default() };
+        let model = ModelParameters { split: Some(split), model: Some(model) };
+        validate_training(&StartTrainingRequest { model: Some(model), ..StartTrainingRequest::default() })
+    }
+
+    #[test]
+    fn every_problem_of_a_model_is_named() {
+        assert_eq!(problems(Model::ItemCf(ItemCfParameters::default())).len(), 5);
+        assert_eq!(problems(Model::Content(ContentParameters::default())).len(), 3);
+        assert_eq!(problems(Model::Hybrid(HybridParameters::default())).len(), 4);
+        let named = HybridParameters {
+            als_version: "a".to_owned(),
+            item_cf_version: "i".to_owned(),
+            content_version: "c".to_owned(),
+            ..HybridParameters::default()
+        };
+        for (weights, wrong) in [
+            (vec![1.0, 0.0, 0.0, 0.0], false),
+            (vec![1.0, 0.0, 0.0], true),
+            (vec![0.0; 4], true),
+            (vec![1.0, -1.0, 0.0, 2.0], true),
+            (vec![f64::NAN, 1.0, 1.0, 1.0], true),
+        ] {
+            let found = problems(Model::Hybrid(HybridParameters { weights, ..named.clone() }));
+            assert_eq!(!found.is_empty(), wrong, "{found:?}");
+        }
+        let learned = HybridParameters { validation_ratio: 0.2, ..named };
+        assert_eq!(problems(Model::Hybrid(learned)), Vec::<String>::new());
     }
 }

@@ -4,6 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use shoal_common::{
+    model_parameters::update_request,
     rpc::{not_leader, wrong_cluster},
     shutdown::Shutdown,
     store::Manifest,
@@ -22,7 +23,9 @@ use tonic::{Request, Response, Status};
 
 use super::promotion::promoted;
 use crate::{
-    jobs::{JobError, preview, same_training, settle, settle_lists, validate_import, validate_training},
+    jobs::{
+        JobError, fill_in_defaults, preview, same_training, settle_lists, validate_import, validate_training,
+    },
     leader::{CommandError, Leader},
     raft::{ProposeError, ReadError},
     state::ClusterState,
@@ -291,8 +294,9 @@ impl Coordinator for CoordinatorService {
         request: Request<StartTrainingRequest>,
     ) -> Result<Response<StartJobReply>, Status> {
         let mut training = request.into_inner();
+        update_request(&mut training);
         invalid(&validate_training(&training))?;
-        training.parameters.as_mut().map(settle);
+        training.model.as_mut().map(fill_in_defaults);
         let state = self.read().await?;
         // The newest is fixed now, so that a later import does not change what an attempt trains on.
         let dataset = state.dataset(&training.dataset_name, &training.dataset_version).ok_or_else(|| {

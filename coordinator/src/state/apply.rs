@@ -1,6 +1,7 @@
 //! What each command does to the state.
 
 use prost::Message as _;
+use shoal_common::model_parameters::update_version;
 use shoal_proto::v1::{
     AnsweredRequest, AttemptStarted, CommandReply, DatasetInfo, JobCleaned, JobFinished, JobRecord, JobState,
     ModelVersion, NodeRecord, Placement, PromoteStart, RefusalKind, RegisterVersion, ServedModel,
@@ -176,6 +177,7 @@ impl ClusterState {
             let name = &version.dataset_name;
             return refused(RefusalKind::NotFound, format!("there is no data set '{name}' for the version"));
         }
+        update_version(&mut version);
         let info = self.jobs.get_mut(job_id).map(|job| &mut job.info);
         if let Some(known) = self.versions.get(&version.name) {
             if info.is_none_or(|info| info.model_version != version.name) {
@@ -203,6 +205,7 @@ impl ClusterState {
     /// Version and data set become known together, or neither does.
     fn register_version(&mut self, register: RegisterVersion) -> CommandReply {
         let mut version = register.version.unwrap_or_default();
+        update_version(&mut version);
         let key = (version.dataset_name.clone(), version.dataset_version.clone());
         if version.name.is_empty() || key.0.is_empty() || key.1.is_empty() {
             let reason = "a model version needs a name and a data set with its version";

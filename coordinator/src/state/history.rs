@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use shoal_common::clock::{UtcTime, stamps};
+use shoal_common::{
+    clock::{UtcTime, stamps},
+    model_parameters::{self, update_request},
+};
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
     CommandReply, CreateJob, JobInfo, JobState, NodeHealth, NodeRecord, RefusalKind, StartTrainingRequest,
-    model_parameters::Model,
 };
 
 use super::{ClusterState, Job, refused};
@@ -32,6 +35,7 @@ impl ClusterState {
         let Some(mut info) = info else {
             return refused(RefusalKind::Invalid, "a job needs a description".to_owned());
         };
+        info.training.as_mut().map(update_request);
         if let Some(training) = &info.training
             && self.dataset(&training.dataset_name, &training.dataset_version).is_none()
         {
@@ -92,7 +96,7 @@ impl ClusterState {
                 false => info.stamp == *stamp,
             };
             let import = info.import.as_ref().map(|import| (import.name.clone(), stamp.clone()));
-            let training = info.training.as_ref().map(|training| version_name(model_of(training), stamp));
+            let training = info.training.as_ref().map(|training| version_name(kind_of(training), stamp));
             self.jobs.values().map(|job| &job.info).any(of_job)
                 || import.is_some_and(|key| self.datasets.contains_key(&key))
                 || training.is_some_and(|name| self.versions.contains_key(&name))
@@ -186,21 +190,17 @@ pub fn stamp_of(info: &JobInfo) -> String {
     }
 }
 
-/// The kind of model that a request makes, which is also its folder.
+/// The kind of model that a request makes. One that names no model is of a build that knew only ALS.
 #[must_use]
-pub fn model_of(request: &StartTrainingRequest) -> &'static str {
-    match request.model.as_ref().and_then(|parameters| parameters.model.as_ref()) {
-        None => "als",
-        Some(Model::ItemCf(_)) => "item_cf",
-        Some(Model::Content(_)) => "content_based",
-        Some(Model::Hybrid(_)) => "hybrid",
-    }
+pub fn kind_of(request: &StartTrainingRequest) -> ModelKind {
+    let model = request.model.as_ref().and_then(|parameters| parameters.model.as_ref());
+    model.map_or(ModelKind::Als, model_parameters::kind_of)
 }
 
 /// The name of the version that a training of this kind and stamp makes.
 #[must_use]
-pub fn version_name(model: &str, stamp: &str) -> String {
-    format!("{model}_model_v1_{stamp}")
+pub fn version_name(kind: ModelKind, stamp: &str) -> String {
+    format!("{}_model_v1_{stamp}", kind.folder())
 }
 
 /// Ids are numbers padded to six digits; those with more are younger.

@@ -1,5 +1,6 @@
 //! A job as the members remember it.
 
+use shoal_common::model_parameters::update_request;
 use shoal_proto::v1::{JobFinished, JobInfo, JobRecord, JobState};
 
 /// A job, and what a new leader needs to go on with it. On the wire and on disk it is a [`JobRecord`].
@@ -38,7 +39,8 @@ impl TryFrom<JobRecord> for Job {
     fn try_from(record: JobRecord) -> Result<Self, EmptyRecord> {
         let JobRecord { info, checkpoint_path, cancel_requested, promote_pending, outcome, record_bytes } =
             record;
-        let info = info.ok_or(EmptyRecord)?;
+        let mut info = info.ok_or(EmptyRecord)?;
+        info.training.as_mut().map(update_request);
         Ok(Self { info, checkpoint_path, cancel_requested, promote_pending, outcome, record_bytes })
     }
 }

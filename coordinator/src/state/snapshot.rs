@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message as _;
+use shoal_common::model_parameters::update_version;
 use shoal_proto::v1::{JobRecord, MetadataSnapshot, ModelVersion, ServedModel};
 
 use super::{ClusterState, Job};
@@ -69,7 +70,7 @@ impl ClusterState {
             known_jobs.insert(job.info.job_id.clone(), job);
         }
         let versions: BTreeMap<String, ModelVersion> =
-            versions.into_iter().map(|version| (version.name.clone(), version)).collect();
+            versions.into_iter().map(updated).map(|version| (version.name.clone(), version)).collect();
         let old = ServedModel { live_version, previous_version, promoting_version, ..ServedModel::default() };
         let (served, default_model) = match served_before(old, &versions) {
             Some(old) => {
@@ -98,6 +99,12 @@ impl ClusterState {
             last_job_number,
         })
     }
+}
+
+/// A version in today's form, whichever build has written it.
+fn updated(mut version: ModelVersion) -> ModelVersion {
+    update_version(&mut version);
+    version
 }
 
 /// What a release that served one version has written, as what is served of that version's model.

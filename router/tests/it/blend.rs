@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use shoal_proto::v1::{
-    AlsParameters, HybridModel, HybridSource, Metadata, ModelVersion, ObjectiveChoice, ServedModel,
+    AlsParameters, HybridModel, HybridSource, Metadata, ModelParameters, ModelVersion, ObjectiveChoice,
+    ServedModel, model_parameters,
 };
 
 use crate::fixture::{
@@ -44,9 +45,12 @@ fn served(metadata: &mut Metadata, model: &str) {
         name: PART.into(),
         model: "als".into(),
         rating_mean: PART_MEAN,
-        parameters: Some(AlsParameters {
-            objective: ObjectiveChoice::Both.into(),
-            ..AlsParameters::default()
+        model_parameters: Some(ModelParameters {
+            split: None,
+            model: Some(model_parameters::Model::Als(AlsParameters {
+                objective: ObjectiveChoice::Both.into(),
+                ..AlsParameters::default()
+            })),
         }),
         ..ModelVersion::default()
     }];

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shoal_common::ids::{EntityId, IdKind};
-use shoal_proto::v1::{LoadedVersions, ObjectiveChoice};
+use shoal_proto::v1::{AlsParameters, LoadedVersions, ModelParameters, ObjectiveChoice, model_parameters};
 
 use crate::fixture::{
     Answer, Cluster, Setup, V1,
@@ -362,8 +362,9 @@ async fn a_version_without_ratings_ranks_but_does_not_predict() {
     let cluster = Cluster::start(Setup::default()).await;
     cluster.workers.iter().for_each(|worker| worker.behave(|behaviour| behaviour.lacks.rating = true));
     cluster.publish(|metadata| {
-        let parameters = metadata.versions[0].parameters.get_or_insert_default();
-        parameters.set_objective(ObjectiveChoice::Implicit);
+        let als = AlsParameters { objective: ObjectiveChoice::Implicit.into(), ..AlsParameters::default() };
+        let model = Some(model_parameters::Model::Als(als));
+        metadata.versions[0].model_parameters = Some(ModelParameters { split: None, model });
     });
     let answer = cluster.router.get("/recommendations/recommend/1").await.ok();
     let expected = cluster.world.recommended(V1, cluster.world.user(1), 10);

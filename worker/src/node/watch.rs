@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
+    model_parameters::update_metadata,
     rpc::{LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
 };
@@ -67,10 +68,11 @@ async fn follow_once(
             async move { Ok(client.watch_metadata(request).await?.into_inner()) }
         })
         .await?;
-    while let Some(metadata) = stream.message().await? {
+    while let Some(mut metadata) = stream.message().await? {
         if metadata.cluster_id != request.cluster_id {
             return Err(wrong_cluster(&request.cluster_id, &metadata.cluster_id));
         }
+        update_metadata(&mut metadata);
         publish(known, metadata);
     }
     Ok(())

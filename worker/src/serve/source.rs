@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use shoal_common::store::{Manifest, PartKind, catalogue_part, part};
+use shoal_common::{
+    model_parameters::{als_of, model_of},
+    store::{Manifest, PartKind, catalogue_part, part},
+};
 use shoal_core::ModelKind;
 use shoal_engine::hybrid::Blend;
 use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side, model_parameters::Model};
@@ -48,7 +51,7 @@ impl VersionSource {
             None => (&self.version, self.version.rating_mean),
         };
         let empty = LoadedVersion::empty(self.version.name.clone(), dataset.shard_count, rating_mean);
-        let parameters = version.parameters.clone().unwrap_or_default();
+        let parameters = als_of(version).cloned().unwrap_or_default();
         // A version that was not trained here may lack what solving needs: it is served without it.
         let settings = Settings::new(&parameters, dataset.users, dataset.items).ok();
         let fold_in = settings.map(|mut settings| {
@@ -91,7 +94,7 @@ impl VersionSource {
 
     /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none from them.
     pub(super) fn prediction_neighbours(&self) -> usize {
-        match self.version.model_parameters.as_ref().and_then(|parameters| parameters.model.as_ref()) {
+        match model_of(&self.version) {
             Some(Model::ItemCf(parameters)) => parameters.prediction_neighbours as usize,
             _ => 0,
         }
@@ -103,10 +106,10 @@ impl VersionSource {
     }
 
     pub(super) fn factor_shape(&self, rows: usize) -> FactorShape {
-        match &self.version.parameters {
-            _ if !self.has_factors() => FactorShape::without_factors(rows),
-            parameters => FactorShape::new(&parameters.clone().unwrap_or_default(), rows),
+        if !self.has_factors() {
+            return FactorShape::without_factors(rows);
         }
+        FactorShape::new(&als_of(&self.version).cloned().unwrap_or_default(), rows)
     }
 
     /// By which the local cache names the objects behind one shard.

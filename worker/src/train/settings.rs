@@ -69,7 +69,12 @@ impl Settings {
         if solver == Solver::Nonnegative && rating.is_some_and(|settings| settings.biases) {
             return Err(TrainError::Request("rows without negative elements have no biases".to_owned()));
         }
-        Ok(Self { rank, seed: parameters.seed, exchange, solver, rating, ranking, users, items })
+        Ok(Self { rank, seed: 0, exchange, solver, rating, ranking, users, items })
+    }
+
+    /// Draws the factors that a training starts from with this seed.
+    pub(super) fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Fixes μ, which is known once every worker has counted; zero without biases.

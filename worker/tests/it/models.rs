@@ -2,7 +2,6 @@
 
 use shoal_common::{
     ids::EntityId,
-    split::of_als,
     store::{PartKind, ids_part, part},
 };
 use shoal_core::hash::{is_held_out, pair_hash};
@@ -20,7 +19,7 @@ use crate::support::{
     JOB, Workers,
     import::source,
     models::{ModelRun, Parts, content, item_cf, split},
-    train::parameters,
+    train::{of_als, parameters},
 };
 
 const SHARDS: u32 = 6;
@@ -362,6 +361,7 @@ async fn a_measuring_shares_the_ratings_of_the_training_that_it_follows() {
     let load = TrainLoad {
         dataset: Some(dataset.clone()),
         parameters: Some(parameters.clone()),
+        split: Some(of_als(&parameters)),
         owners: owners.clone(),
         workers: workers.peers.clone(),
         ..TrainLoad::default()
@@ -437,6 +437,7 @@ async fn what_is_learned_on_some_users_takes_all_of_their_ratings_and_loads_them
         let train = TrainLoad {
             dataset: Some(dataset.clone()),
             parameters: Some(parameters.clone()),
+            split: Some(of_als(&parameters)),
             owners: owners.clone(),
             workers: workers.peers.clone(),
             validation_ratio: 0.25,

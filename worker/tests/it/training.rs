@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use shoal_common::split::of_als;
 use shoal_dataset::generate::{GenerateSpec, generate};
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, DatasetSource, ExchangeFormat, ExplicitParameters, FactorChunk, GramianPartial,
@@ -14,7 +13,7 @@ use crate::support::{
     CLUSTER, JOB, Workers,
     import::{source, with_columns},
     models::ModelRun,
-    train::{Trained, parameters},
+    train::{Trained, of_als, parameters},
 };
 
 const SHARDS: u32 = 6;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use shoal_common::model_parameters::als_of;
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use crate::{
@@ -149,7 +150,7 @@ pub(in crate::cli) async fn export(args: ExportArgs) -> anyhow::Result<Exit> {
     // One of the two is there: the command line is not accepted otherwise.
     let out = args.folder.or(args.out).unwrap_or_default();
     let (version, dataset) = registered(&args.cluster, &args.version).await?;
-    if version.model_parameters.is_some() {
+    if als_of(&version).is_none() {
         let message = format!("a version of '{}' has no factors; export an ALS version", version.model);
         return Err(refusal(Exit::Usage, message));
     }

@@ -14,12 +14,12 @@ use super::{
     signals::Signals,
 };
 use serde_json::Value;
-use shoal_common::split;
-use shoal_proto::v1::{AlsParameters, DatasetInfo, ModelVersion};
+use shoal_core::ModelKind;
+use shoal_proto::v1::{DatasetInfo, ModelParameters, ModelVersion, SplitParameters};
 
 use crate::{
     client::ClusterClient,
-    model_parameters::{Components, ModelArgs},
+    model_parameters::{BLENDED, Components, ModelArgs},
     output,
     parameters::AlsArgs,
     recommender::Recommender,
@@ -39,9 +39,6 @@ Starts coordinators, workers and a router as processes of their own, imports the
 makes them live, prints what was measured and keeps serving until Ctrl-C. ALS answers where no model is named. A model \
 that fails does not keep the others from being trained; the exit code is 1 then. A second start with the same --dir and \
 data serves at once.";
-
-/// What a hybrid is made of.
-const BLENDED: [&str; 3] = ["als", "item_cf", "content"];
 
 /// Flags of `shoal quickstart`.
 #[derive(Debug, clap::Args)]
@@ -116,7 +113,8 @@ async fn prepare(
     let client = ClusterClient::new(shoal_common::rpc::Channels::tcp(), file.coordinator_addresses());
     let http = running.http_url();
     let router = Recommender::new(&http)?;
-    let mut stages = Stages { client, router, plan: running.plan(), watch };
+    let ranking_users_max = args.als.ranking_users.0;
+    let mut stages = Stages { client, router, plan: running.plan(), watch, ranking_users_max };
     let (uri, name) = match data {
         Some(uri) => {
             let name = super::dataset::dataset_name(&uri);
@@ -125,8 +123,10 @@ async fn prepare(
         None => stages.sample(args.als.seed).await?,
     };
     let dataset = stages.dataset(&uri, &name).await?;
-    let (parameters, guessed) = (args.als.parameters(&dataset, test), args.als.guessed_preference(&dataset));
-    let models = models(&mut stages, &dataset, &parameters, others).await?;
+    let guessed = args.als.guessed_preference(&dataset);
+    let held_out = args.als.held_out(test, None);
+    let als = args.als.model(&dataset, held_out.clone());
+    let models = models(&mut stages, &dataset, als, held_out, others).await?;
     let dir = running.plan().dir.display().to_string();
     Ok(Report { dataset, guessed, models, http, dir, seconds: watch.seconds() })
 }
@@ -135,25 +135,27 @@ async fn prepare(
 async fn models(
     stages: &mut Stages<'_>,
     dataset: &DatasetInfo,
-    parameters: &AlsParameters,
+    als: ModelParameters,
+    held_out: SplitParameters,
     others: &ModelArgs,
 ) -> anyhow::Result<Models> {
     let mut models = Models::default();
     // The first answers come before the other models are there.
-    match first_answer(stages, dataset, parameters).await {
-        Ok((version, answer)) => (models.answer, models.versions) = (answer, vec![("als", version)]),
-        Err(error) => models.failures.push(ModelFailure::of("als", error)?),
+    match first_answer(stages, dataset, als).await {
+        Ok((version, answer)) => (models.answer, models.versions) = (answer, vec![(ModelKind::Als, version)]),
+        Err(error) => models.failures.push(ModelFailure::of(ModelKind::Als, error)?),
     }
-    let held_out = split::of_als(parameters);
-    models.keep("item_cf", stages.other("item_cf", dataset, others.item_cf(held_out.clone())).await)?;
-    models.keep("content", stages.other("content", dataset, others.content(held_out.clone())).await)?;
-    let missing = BLENDED.into_iter().filter(|model| models.name_of(model).is_empty());
+    let item_cf = stages.other(ModelKind::ItemCf, dataset, others.item_cf(held_out.clone())).await;
+    models.keep(ModelKind::ItemCf, item_cf)?;
+    let content = stages.other(ModelKind::Content, dataset, others.content(held_out.clone())).await;
+    models.keep(ModelKind::Content, content)?;
+    let missing = BLENDED.into_iter().filter(|model| models.name_of(*model).is_empty());
     match ModelFailure::of_blend(missing) {
         Some(failure) => models.failures.push(failure),
         None => {
             let [als, item_cf, content] = BLENDED.map(|model| models.name_of(model).to_owned());
             let hybrid = others.hybrid(held_out, &Components { als, item_cf, content });
-            models.keep("hybrid", stages.other("hybrid", dataset, hybrid).await)?;
+            models.keep(ModelKind::Hybrid, stages.other(ModelKind::Hybrid, dataset, hybrid).await)?;
         }
     }
     if models.versions.is_empty() {
@@ -162,8 +164,8 @@ async fn models(
     }
     if !models.answer.is_null() {
         // Workers that were started again load one version after the other.
-        for (model, version) in models.versions.iter().filter(|(model, _)| *model != "als") {
-            stages.is_served(model, version, &models.answer["user_id"]).await?;
+        for (model, version) in models.versions.iter().filter(|(model, _)| *model != ModelKind::Als) {
+            stages.is_served(model.name(), version, &models.answer["user_id"]).await?;
         }
     }
     Ok(models)
@@ -173,9 +175,9 @@ async fn models(
 async fn first_answer(
     stages: &mut Stages<'_>,
     dataset: &DatasetInfo,
-    parameters: &AlsParameters,
+    als: ModelParameters,
 ) -> anyhow::Result<(ModelVersion, Value)> {
-    let version = stages.als(dataset, parameters).await?;
+    let version = stages.als(dataset, als).await?;
     stages.promote(&version).await?;
     let answer = stages.answer(dataset, &version).await?;
     Ok((version, answer))

@@ -2,7 +2,8 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
-use shoal_common::readable::evaluation_json;
+use shoal_common::readable::{evaluation_json, parameters_json};
+use shoal_core::ModelKind;
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use crate::{
@@ -26,8 +27,8 @@ pub(super) struct Report {
 /// What was trained, and what could not be.
 #[derive(Debug, Default)]
 pub(super) struct Models {
-    /// By the name on the command line. The first of them answers where no model is named.
-    pub(super) versions: Vec<(&'static str, ModelVersion)>,
+    /// The first of them answers where no model is named.
+    pub(super) versions: Vec<(ModelKind, ModelVersion)>,
     pub(super) failures: Vec<ModelFailure>,
     /// The router's answer for one user by ALS; null without it.
     pub(super) answer: Value,
@@ -37,7 +38,7 @@ impl Models {
     /// Keeps what came of one model.
     pub(super) fn keep(
         &mut self,
-        model: &'static str,
+        model: ModelKind,
         trained: anyhow::Result<ModelVersion>,
     ) -> anyhow::Result<()> {
         match trained {
@@ -48,7 +49,7 @@ impl Models {
     }
 
     /// The name of a model's version; empty without one.
-    pub(super) fn name_of(&self, model: &str) -> &str {
+    pub(super) fn name_of(&self, model: ModelKind) -> &str {
         let version = self.versions.iter().find(|(of, _)| *of == model);
         version.map_or("", |(_, version)| &version.name)
     }
@@ -65,7 +66,7 @@ impl Report {
         json!({
             "dataset": output::dataset(&self.dataset),
             "version": first.map(|version| &version.name),
-            "parameters": first.and_then(|version| version.parameters.as_ref()).map(output::parameters),
+            "parameters": first.and_then(|version| version.model_parameters.as_ref()).map(parameters_json),
             "metrics": first.and_then(|version| version.metrics.as_ref()).map(output::sweep_metrics),
             "models": versions.iter().map(|(_, version)| model_json(version)).chain(failed).collect::<Vec<_>>(),
             "seconds": seconds,

@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde_json::Value;
 use shoal_common::{
     ids::{EntityId, IdKind},
+    model_parameters::als,
     store::Store,
 };
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    AlsParameters, DatasetInfo, DatasetSource, ImportDatasetRequest, JobInfo, ModelParameters, ModelVersion,
-    Side, StartTrainingRequest, VersionState,
+    DatasetInfo, DatasetSource, ImportDatasetRequest, JobInfo, ModelParameters, ModelVersion, Side,
+    StartTrainingRequest, VersionState,
 };
 use tokio::time::Instant;
 
@@ -97,18 +99,14 @@ impl Watch {
     }
 }
 
-/// What is trained: the one or the other.
-struct Wanted {
-    parameters: Option<AlsParameters>,
-    model: Option<ModelParameters>,
-}
-
 /// What the stages work with.
 pub(super) struct Stages<'a> {
     pub(super) client: ClusterClient,
     pub(super) router: Recommender,
     pub(super) plan: &'a Plan,
     pub(super) watch: &'a mut Watch,
+    /// Users whose lists are measured, as requests say it.
+    pub(super) ranking_users_max: u32,
 }
 
 impl Stages<'_> {
@@ -176,23 +174,21 @@ impl Stages<'_> {
     pub(super) async fn als(
         &mut self,
         dataset: &DatasetInfo,
-        parameters: &AlsParameters,
+        parameters: ModelParameters,
     ) -> anyhow::Result<ModelVersion> {
-        let wanted = Wanted { parameters: Some(parameters.clone()), model: None };
-        let AlsParameters { rank, sweeps, .. } = parameters;
-        self.version("train", dataset, wanted, &format!(": rank {rank}, {sweeps} sweeps")).await
+        let of_als = als(&parameters).map(|als| format!(": rank {}, {} sweeps", als.rank, als.sweeps));
+        self.version("train", dataset, parameters, &of_als.unwrap_or_default()).await
     }
 
     /// A version of another model trained on the data set with these parameters, live beside those of the others;
-    /// `stage` names the model.
+    /// the stage has the model's name.
     pub(super) async fn other(
         &mut self,
-        stage: &'static str,
+        kind: ModelKind,
         dataset: &DatasetInfo,
         parameters: ModelParameters,
     ) -> anyhow::Result<ModelVersion> {
-        let wanted = Wanted { parameters: None, model: Some(parameters) };
-        let version = self.version(stage, dataset, wanted, "").await?;
+        let version = self.version(kind.name(), dataset, parameters, "").await?;
         if version.state() != VersionState::Live {
             self.load(&version, false).await?;
         }
@@ -203,7 +199,7 @@ impl Stages<'_> {
         &mut self,
         stage: &'static str,
         dataset: &DatasetInfo,
-        wanted: Wanted,
+        wanted: ModelParameters,
         about: &str,
     ) -> anyhow::Result<ModelVersion> {
         if let Some(version) = self.trained(dataset, &wanted).await? {
@@ -214,8 +210,7 @@ impl Stages<'_> {
             job.training.as_ref().is_some_and(|training| {
                 training.dataset_name == dataset.name
                     && training.dataset_version == dataset.version
-                    && training.parameters == wanted.parameters
-                    && training.model == wanted.model
+                    && training.model.as_ref() == Some(&wanted)
             })
         });
         let job_id = match open.await? {
@@ -224,8 +219,8 @@ impl Stages<'_> {
                 let request = StartTrainingRequest {
                     dataset_name: dataset.name.clone(),
                     dataset_version: dataset.version.clone(),
-                    parameters: wanted.parameters.clone(),
-                    model: wanted.model.clone(),
+                    model: Some(wanted.clone()),
+                    ranking_users_max: self.ranking_users_max,
                     ..StartTrainingRequest::default()
                 };
                 self.client.start_training(request).await?
@@ -241,12 +236,15 @@ impl Stages<'_> {
         Ok(version)
     }
 
-    async fn trained(&self, dataset: &DatasetInfo, wanted: &Wanted) -> anyhow::Result<Option<ModelVersion>> {
+    async fn trained(
+        &self,
+        dataset: &DatasetInfo,
+        wanted: &ModelParameters,
+    ) -> anyhow::Result<Option<ModelVersion>> {
         let fits = |version: &ModelVersion| {
             version.dataset_name == dataset.name
                 && version.dataset_version == dataset.version
-                && version.parameters == wanted.parameters
-                && version.model_parameters == wanted.model
+                && version.model_parameters.as_ref() == Some(wanted)
                 && version.state() != VersionState::Training
         };
         let mut versions: Vec<ModelVersion> = self.client.models().await?.into_iter().filter(fits).collect();

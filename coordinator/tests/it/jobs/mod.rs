@@ -86,9 +86,11 @@ impl World {
             checkpoint_every_sweeps: 2,
             ..Default::default()
         };
+        let model = Some(model_parameters::Model::Als(parameters));
+        let split = Some(SplitParameters { seed: 42, ..Default::default() });
         let request = StartTrainingRequest {
             dataset_name: "films".into(),
-            parameters: Some(parameters),
+            model: Some(ModelParameters { split, model }),
             promote,
             ..Default::default()
         };

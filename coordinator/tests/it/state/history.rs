@@ -340,3 +340,53 @@ fn ten_thousand_jobs_leave_a_bounded_state() {
     assert!(registry / 5_001 < 2_048, "{} bytes for a data set and a version", registry / 5_001);
     assert_eq!(ClusterState::from_snapshot(&snapshot).unwrap(), state);
 }
+
+/// ALS as the release wrote it in which it was no model among several.
+fn als_before() -> AlsParameters {
+    AlsParameters { rank: 8, seed: 7, test_ratio: 0.2, temporal: true, ..Default::default() }
+}
+
+/// ALS as it is written now.
+fn als_now() -> ModelParameters {
+    let als = AlsParameters { rank: 8, ..Default::default() };
+    let split = SplitParameters { seed: 7, test_ratio: 0.2, temporal: true, ..Default::default() };
+    ModelParameters { split: Some(split), model: Some(model_parameters::Model::Als(als)) }
+}
+
+#[test]
+fn what_a_release_wrote_in_which_als_was_no_model_among_several_is_read() {
+    // From its log.
+    let mut machine = Machine::with_versions(&[]);
+    let before = |name: &str| ModelVersion { parameters: Some(als_before()), ..version(name, "films", "1") };
+    let training = StartTrainingRequest {
+        dataset_name: "films".into(),
+        parameters: Some(als_before()),
+        ..Default::default()
+    };
+    let asked = JobInfo { kind: JobKind::Training.into(), training: Some(training), ..Default::default() };
+    let create = CreateJob { info: Some(asked.clone()), counted: true };
+    let job_id = machine.accept(Command::CreateJob(create)).job_id;
+    machine.update(&job_id, Update::VersionPublished(before("v1")));
+    machine.accept(Command::RegisterVersion(RegisterVersion { version: Some(before("v2")), dataset: None }));
+    let state = machine.state();
+    let is_of_now = |state: &ClusterState| {
+        let versions = ["v1", "v2"].map(|name| state.versions[name].clone());
+        assert!(versions.iter().all(|version| version.parameters.is_none()), "{versions:?}");
+        assert!(versions.iter().all(|version| version.model_parameters == Some(als_now())), "{versions:?}");
+        let training = state.jobs[&job_id].info.training.clone().unwrap();
+        assert_eq!((training.parameters, training.model), (None, Some(als_now())));
+    };
+    is_of_now(&state);
+
+    // And from its snapshot.
+    let mut snapshot = state.to_snapshot();
+    for version in &mut snapshot.versions {
+        (version.parameters, version.model_parameters) = (Some(als_before()), None);
+    }
+    for job in snapshot.jobs.iter_mut().filter_map(|job| job.info.as_mut()) {
+        if let Some(training) = &mut job.training {
+            (training.parameters, training.model) = (Some(als_before()), None);
+        }
+    }
+    is_of_now(&ClusterState::from_snapshot(&snapshot.encode_to_vec()).unwrap());
+}

@@ -12,7 +12,8 @@ use shoal_proto::v1::{
 use super::{
     bytes_of,
     fixture::{
-        FEATURES, GENOME_WIDTH, KNOTS, RATING_MEAN, RATING_SLOPE, SHARDS, TrueRow, World, vector_of_features,
+        FEATURES, GENOME_WIDTH, KNOTS, RATING_MEAN, RATING_SLOPE, SHARDS, TrueRow, World, als_mut,
+        vector_of_features,
     },
     integer,
     neighbours::{self, neighbours_of, served_with, weight},
@@ -219,7 +220,7 @@ async fn items_are_alike_by_all_versions_of_a_blend() {
 async fn a_blend_of_factors_that_only_rank_predicts_by_neighbours() {
     let world = World::new().await;
     let mut als = ModelVersion { name: "als_model_v3".into(), rating_mean: 0.0, ..world.version.clone() };
-    als.parameters.as_mut().unwrap().set_objective(ObjectiveChoice::Implicit);
+    als_mut(&mut als).set_objective(ObjectiveChoice::Implicit);
     let versions = Versions::new(&world, als, WEIGHTS).await;
     let (_coordinator, worker, mut client) =
         served_with(&[&versions.blend], &versions.components(), &world).await;

@@ -8,7 +8,7 @@ mod neighbours;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use fixture::{NODE, SHARDS, TestCoordinator, TestWorker, TrueRow, World, genres, title};
+use fixture::{NODE, SHARDS, TestCoordinator, TestWorker, TrueRow, World, als_mut, genres, title};
 use shoal_common::{
     compute::Compute,
     ids::EntityId,
@@ -334,7 +334,7 @@ async fn parts_that_do_not_belong_together_are_refused() {
     };
 
     let mut other_rank = world.version.clone();
-    other_rank.parameters.as_mut().unwrap().rank = 21;
+    als_mut(&mut other_rank).rank = 21;
     let reason = refusal(&other_rank, &world.dataset, 0).await;
     assert!(reason.contains("its rank is 20, the version's is 21"), "{reason}");
 

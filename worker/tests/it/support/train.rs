@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shoal_common::{split::of_als, store::Manifest};
+use shoal_common::{model_parameters::of_als_before, store::Manifest};
 use shoal_proto::v1::{step_event::Event, step_request::Step, *};
 use tonic::Status;
 
@@ -30,6 +30,11 @@ pub(crate) fn parameters(rank: u32, sweeps: u32) -> AlsParameters {
         test_ratio: 0.2,
         ..AlsParameters::default()
     }
+}
+
+/// What a test's parameters hold out. Tests write it where builds before had it, beside the other parameters.
+pub(crate) fn of_als(parameters: &AlsParameters) -> SplitParameters {
+    of_als_before(parameters.clone()).split.unwrap()
 }
 
 /// What a training made.
@@ -120,6 +125,7 @@ impl Workers {
         let load = TrainLoad {
             dataset: Some(dataset.clone()),
             parameters: Some(parameters.clone()),
+            split: Some(of_als(parameters)),
             owners: self.owners(dataset.shard_count),
             workers: self.peers.clone(),
             checkpoint_path: checkpoint.to_owned(),

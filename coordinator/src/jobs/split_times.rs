@@ -1,19 +1,19 @@
 //! Where each user's held-out ratings begin, for a split by time.
 //!
-//! It is an attempt's first step: those that load ratings, of parts of the job too, read what it has written. The
-//! owner of a user finds the cut, and who owns only items takes it from there, so that both agree on every pair.
+//! Finding it is an attempt's first step: whoever loads ratings later, for a part of the job too, reads what was written.
+//! The owner of a user finds the user's time, and the owners of items take it from there: both agree on every pair.
 
 use shoal_common::store::{Manifest, checkpoint_path};
 use shoal_proto::v1::{DatasetInfo, SplitCuts, SplitParameters};
 
-use super::{error::JobError, steps::Crew, tracker::Tracker};
+use super::{error::JobError, parts::SPLIT_TIMES_FOLDER, steps::Crew, tracker::Tracker};
 use crate::{leader::Leader, placement::owners};
 
-/// The folder's number among those of an attempt: above every sweep's, below those of a model's steps.
-const FOLDER: u32 = 9_999;
-
-/// Lets workers find the cuts, and returns the folder that has them; empty if the split is not by time.
-pub(super) async fn cut_by_time(
+/// Lets workers find the times, and returns the folder that has them; empty if the split is not by time.
+///
+/// # Errors
+/// When no rating has a time, and as [`Crew::on_all`].
+pub(super) async fn find_split_times(
     leader: &Leader,
     crew: &Crew,
     dataset: &DatasetInfo,
@@ -23,7 +23,7 @@ pub(super) async fn cut_by_time(
     if !split.temporal {
         return Ok(String::new());
     }
-    let path = checkpoint_path(&crew.job_id, crew.attempt, FOLDER);
+    let path = checkpoint_path(&crew.job_id, crew.attempt, SPLIT_TIMES_FOLDER);
     let step = SplitCuts {
         dataset: Some(dataset.clone()),
         split: Some(split.clone()),

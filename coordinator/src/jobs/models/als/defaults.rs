@@ -2,8 +2,7 @@
 //! with is on record and does not follow a later default.
 
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, ImplicitParameters, ObjectiveChoice, Preference,
-    RegularizationScaling, SweepOrder,
+    AlsParameters, AlsSolver, Confidence, ObjectiveChoice, Preference, RegularizationScaling, SweepOrder,
 };
 
 /// Steps of conjugate gradients in a half-step, as the library `implicit` takes.
@@ -13,7 +12,7 @@ const CG_STEPS: u32 = 3;
 const BLOCK: u32 = 64;
 
 /// Names whatever a request left unspecified, and drops the parameters of an objective that is not trained.
-pub fn settle(parameters: &mut AlsParameters) {
+pub(in crate::jobs) fn fill_in_defaults(parameters: &mut AlsParameters) {
     let choice = parameters.objective();
     parameters.explicit.take_if(|_| choice == ObjectiveChoice::Implicit);
     parameters.implicit.take_if(|_| choice == ObjectiveChoice::Explicit);
@@ -51,41 +50,9 @@ pub fn settle(parameters: &mut AlsParameters) {
     }
 }
 
-pub(super) fn scaling_name(scaling: RegularizationScaling) -> String {
-    short_name(scaling.as_str_name(), "REGULARIZATION_SCALING_")
-}
-
-pub(super) fn confidence_name(confidence: Confidence) -> String {
-    short_name(confidence.as_str_name(), "CONFIDENCE_")
-}
-
-pub(super) fn preference_name(implicit: &ImplicitParameters) -> String {
-    let name = short_name(implicit.preference().as_str_name(), "PREFERENCE_");
-    match implicit.preference() {
-        Preference::Height => {
-            format!("{name}, from {} to {}", implicit.rating_least, implicit.rating_greatest)
-        }
-        Preference::Unspecified | Preference::Observed | Preference::Positive => name,
-    }
-}
-
-pub(super) fn solver_name(parameters: &AlsParameters) -> String {
-    let name = short_name(parameters.solver().as_str_name(), "ALS_SOLVER_");
-    match parameters.solver() {
-        _ if parameters.nonnegative => format!("{name}, nonnegative"),
-        AlsSolver::ConjugateGradients => format!("{name}, {} steps", parameters.solver_steps),
-        AlsSolver::Ialspp => format!("{name}, blocks of {}", parameters.solver_block),
-        AlsSolver::Unspecified | AlsSolver::Cholesky => name,
-    }
-}
-
-fn short_name(full: &str, prefix: &str) -> String {
-    full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
-    use shoal_proto::v1::ExplicitParameters;
+    use shoal_proto::v1::{ExplicitParameters, ImplicitParameters};
 
     use super::*;
 
@@ -99,28 +66,26 @@ mod tests {
             }),
             ..AlsParameters::default()
         };
-        settle(&mut parameters);
+        fill_in_defaults(&mut parameters);
         let (explicit, implicit) = (parameters.explicit.unwrap(), parameters.implicit.unwrap());
-        assert_eq!(scaling_name(explicit.scaling()), "ratings");
-        assert_eq!(scaling_name(implicit.scaling()), "ials");
-        assert_eq!(confidence_name(implicit.confidence()), "spark");
-        assert_eq!(preference_name(&implicit), "positive");
+        assert_eq!(explicit.scaling(), RegularizationScaling::Ratings);
+        assert_eq!(implicit.scaling(), RegularizationScaling::Ials);
+        assert_eq!(implicit.confidence(), Confidence::Spark);
+        assert_eq!(implicit.preference(), Preference::Positive);
         assert_eq!(parameters.order(), SweepOrder::UsersFirst);
-        assert_eq!(solver_name(&parameters), "cholesky");
+        assert_eq!(parameters.solver(), AlsSolver::Cholesky);
     }
 
     #[test]
-    fn a_solver_is_named_with_what_it_takes() {
-        let named = |parameters: AlsParameters| {
-            let mut parameters = AlsParameters { rank: 48, ..parameters };
-            settle(&mut parameters);
-            solver_name(&parameters)
+    fn a_solver_has_what_it_takes() {
+        let filled = |solver: AlsSolver| {
+            let mut parameters = AlsParameters { rank: 48, solver: solver.into(), ..Default::default() };
+            fill_in_defaults(&mut parameters);
+            (parameters.solver_steps, parameters.solver_block)
         };
-        let cg = AlsSolver::ConjugateGradients.into();
-        assert_eq!(named(AlsParameters { solver: cg, ..Default::default() }), "conjugate_gradients, 3 steps");
-        let ialspp = AlsSolver::Ialspp.into();
-        assert_eq!(named(AlsParameters { solver: ialspp, ..Default::default() }), "ialspp, blocks of 48");
-        assert_eq!(named(AlsParameters { nonnegative: true, ..Default::default() }), "cholesky, nonnegative");
+        assert_eq!(filled(AlsSolver::ConjugateGradients), (CG_STEPS, 0));
+        assert_eq!(filled(AlsSolver::Ialspp), (0, 48));
+        assert_eq!(filled(AlsSolver::Cholesky), (0, 0));
     }
 
     #[test]
@@ -131,7 +96,7 @@ mod tests {
             implicit: Some(ImplicitParameters::default()),
             ..AlsParameters::default()
         };
-        settle(&mut parameters);
+        fill_in_defaults(&mut parameters);
         assert!(parameters.explicit.is_some() && parameters.implicit.is_none());
     }
 }

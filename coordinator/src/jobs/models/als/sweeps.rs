@@ -5,7 +5,7 @@ use shoal_proto::v1::{
     TrainHalfStepDone,
 };
 
-use super::sample::half_width;
+use crate::jobs::sample::half_width;
 
 /// Sums of every user shard as metrics, added in shard order.
 pub(super) fn metrics(mut shards: Vec<ShardMetricSums>, choice: ObjectiveChoice) -> SweepMetrics {

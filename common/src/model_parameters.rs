@@ -1,0 +1,147 @@
+//! The parameters of trainings and versions, of any model.
+//!
+//! Builds before had fields of their own for ALS, in requests and versions, and in these what is held out. What such a
+//! build has written is turned into today's form once, where it is read ([`update_version`], [`update_request`]); nothing
+//! else looks at those fields.
+
+use shoal_core::ModelKind;
+use shoal_proto::v1::{
+    AlsParameters, JobInfo, Metadata, ModelParameters, ModelVersion, SplitParameters, StartTrainingRequest,
+    model_parameters::Model,
+};
+
+/// The kind of a model.
+#[must_use]
+pub fn kind_of(model: &Model) -> ModelKind {
+    match model {
+        Model::Als(_) => ModelKind::Als,
+        Model::ItemCf(_) => ModelKind::ItemCf,
+        Model::Content(_) => ModelKind::Content,
+        Model::Hybrid(_) => ModelKind::Hybrid,
+    }
+}
+
+/// The model that a version was trained as; `None` for a version that does not say.
+#[must_use]
+pub fn model_of(version: &ModelVersion) -> Option<&Model> {
+    version.model_parameters.as_ref()?.model.as_ref()
+}
+
+/// The parameters of an ALS version; `None` for a version of another model.
+#[must_use]
+pub fn als_of(version: &ModelVersion) -> Option<&AlsParameters> {
+    als(version.model_parameters.as_ref()?)
+}
+
+/// The parameters of a job that trains ALS; `None` for another job.
+#[must_use]
+pub fn als_of_job(job: &JobInfo) -> Option<&AlsParameters> {
+    als(job.training.as_ref()?.model.as_ref()?)
+}
+
+/// The parameters of ALS among these; `None` for another model.
+#[must_use]
+pub fn als(parameters: &ModelParameters) -> Option<&AlsParameters> {
+    match &parameters.model {
+        Some(Model::Als(als)) => Some(als),
+        Some(Model::ItemCf(_) | Model::Content(_) | Model::Hybrid(_)) | None => None,
+    }
+}
+
+/// ALS as a version of a build before has it, in today's form.
+#[must_use]
+pub fn of_als_before(parameters: AlsParameters) -> ModelParameters {
+    let AlsParameters { seed, test_ratio, test_uri, temporal, test_source, .. } = parameters.clone();
+    let als = AlsParameters {
+        seed: 0,
+        test_ratio: 0.0,
+        test_uri: String::new(),
+        temporal: false,
+        test_source: None,
+        ranking_users_max: 0,
+        ..parameters
+    };
+    let split = SplitParameters { test_ratio, test_uri, seed, temporal, test_source };
+    ModelParameters { split: Some(split), model: Some(Model::Als(als)) }
+}
+
+/// Turns a version that a build before has written into today's form; leaves others as they are.
+pub fn update_version(version: &mut ModelVersion) {
+    if let Some(als) = version.parameters.take()
+        && version.model_parameters.is_none()
+    {
+        version.model_parameters = Some(of_als_before(als));
+    }
+}
+
+/// Turns the versions in metadata of a leader of a build before into today's form: in a rolling update workers and
+/// routers of today follow such a leader for a while.
+pub fn update_metadata(metadata: &mut Metadata) {
+    metadata.versions.iter_mut().chain(&mut metadata.components).for_each(update_version);
+}
+
+/// Turns a request that a build before has made into today's form; leaves others as they are.
+pub fn update_request(request: &mut StartTrainingRequest) {
+    if let Some(als) = request.parameters.take()
+        && request.model.is_none()
+    {
+        request.ranking_users_max = als.ranking_users_max;
+        request.model = Some(of_als_before(als));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn als_of_a_build_before_is_one_model_of_several() {
+        let before = AlsParameters {
+            rank: 9,
+            seed: 7,
+            test_ratio: 0.2,
+            temporal: true,
+            ranking_users_max: 500,
+            ..AlsParameters::default()
+        };
+        let split =
+            SplitParameters { test_ratio: 0.2, seed: 7, temporal: true, ..SplitParameters::default() };
+        let als = AlsParameters { rank: 9, ..AlsParameters::default() };
+        let now = ModelParameters { split: Some(split), model: Some(Model::Als(als.clone())) };
+
+        let mut version = ModelVersion { parameters: Some(before.clone()), ..ModelVersion::default() };
+        update_version(&mut version);
+        assert_eq!(version, ModelVersion { model_parameters: Some(now.clone()), ..ModelVersion::default() });
+        assert_eq!((als_of(&version), model_of(&version).map(kind_of)), (Some(&als), Some(ModelKind::Als)));
+
+        let mut request =
+            StartTrainingRequest { parameters: Some(before.clone()), ..StartTrainingRequest::default() };
+        update_request(&mut request);
+        let expected = StartTrainingRequest {
+            model: Some(now),
+            ranking_users_max: 500,
+            ..StartTrainingRequest::default()
+        };
+        assert_eq!(request, expected);
+
+        let of_leader_before = |version: &ModelVersion| Metadata {
+            versions: vec![version.clone()],
+            components: vec![version.clone()],
+            ..Metadata::default()
+        };
+        let mut metadata =
+            of_leader_before(&ModelVersion { parameters: Some(before), ..ModelVersion::default() });
+        update_metadata(&mut metadata);
+        assert_eq!(metadata, of_leader_before(&version));
+
+        // What is of today, or of another model, stays as it is.
+        let (twice, mut again) = (version.clone(), version);
+        update_version(&mut again);
+        assert_eq!(again, twice);
+        let other = ModelParameters { model: Some(Model::Content(Default::default())), ..Default::default() };
+        let mut request = StartTrainingRequest { model: Some(other), ..StartTrainingRequest::default() };
+        let unchanged = request.clone();
+        update_request(&mut request);
+        assert_eq!(request, unchanged);
+    }
+}
