@@ -2,10 +2,11 @@
 //!
 //! `v1` is the product's own face, of items; `movies` is the contract that clients of `/recommendations` are written
 //! against. A face has its paths, its description and the JSON of its answers; `requests` reads and asks for both.
-//! `service` has the routes about the service itself.
+//! `service` has the routes about the service itself, `docs` the page to try them all on.
 
 mod answers;
 mod bodies;
+mod docs;
 mod error;
 mod movies;
 mod openapi;
@@ -35,7 +36,6 @@ use tower_http::{
 };
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
 
 use self::{
     error::HttpError,
@@ -68,7 +68,7 @@ pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String])
     let index = index_of(&description);
     let router = router
         .with_state(Api { queries, metrics, index })
-        .merge(SwaggerUi::new(DOCS_PATH).url(OPENAPI_PATH, description))
+        .merge(docs::routes(description))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -1,5 +1,4 @@
-//! The API's description: OpenAPI 3.1 made from the handlers and their types, and a page to try it on, whose
-//! assets are compiled in.
+//! The API's description: OpenAPI 3.1 made from the handlers and their types.
 //!
 //! Parameters are read one by one, to name the wrong one; the structs here only describe them.
 

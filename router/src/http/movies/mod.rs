@@ -87,7 +87,7 @@ async fn recommend(
     Ok(api.answer_recommended(&found))
 }
 
-/// As above for any user: an id that is empty, `.` or `..` has no path of its own.
+/// As `/recommendations/recommend/{user_id}`, for any user: an id that is empty, `.` or `..` has no path of its own.
 #[utoipa::path(
     get, path = "/recommendations/recommend", tag = "movies",
     params(
@@ -189,7 +189,7 @@ async fn similar(
     Ok(Json(SimilarAnswer::new(&found, api.queries.timestamp())))
 }
 
-/// As above for any movie: an id that is empty, `.` or `..` has no path of its own.
+/// As `/recommendations/similar/{movie_id}`, for any movie: an id that is empty, `.` or `..` has no path of its own.
 #[utoipa::path(
     get, path = "/recommendations/similar", tag = "movies",
     params(

@@ -66,7 +66,7 @@ async fn user_recommendations(
     Ok(api.recommendations(&found))
 }
 
-/// As above for any user: an id that is empty, `.` or `..` has no path of its own.
+/// As `/v1/users/{user_id}/recommendations`, for any user: an id that is empty, `.` or `..` has no path of its own.
 #[utoipa::path(
     get, path = "/v1/recommendations", tag = "recommendations",
     params(
@@ -150,7 +150,9 @@ async fn popular_items(
     Ok(Json(PopularItems::new(&found, api.queries.timestamp())))
 }
 
-/// Items by the words of their titles. Each word has to be a word of the title, or to begin one; letter case, accents and
+/// Items by the words of their titles.
+///
+/// Each word has to be a word of the title, or to begin one; letter case, accents and
 /// apostrophes do not matter. The closer titles come first, then the items with more ratings, then the smaller ids.
 #[utoipa::path(
     get, path = "/v1/items", tag = "items",
@@ -188,7 +190,7 @@ async fn item(
     Ok(Json(ItemAnswer::new(&found, api.queries.timestamp())))
 }
 
-/// As above for any item: an id that is empty, `.` or `..` has no path of its own.
+/// As `/v1/items/{item_id}`, for any item: an id that is empty, `.` or `..` has no path of its own.
 #[utoipa::path(
     get, path = "/v1/item", tag = "items",
     params(
@@ -228,7 +230,7 @@ async fn similar_items(
     Ok(Json(SimilarItems::new(&found, api.queries.timestamp())))
 }
 
-/// As above for any item: an id that is empty, `.` or `..` has no path of its own.
+/// As `/v1/items/{item_id}/similar`, for any item: an id that is empty, `.` or `..` has no path of its own.
 #[utoipa::path(
     get, path = "/v1/similar", tag = "items",
     params(
