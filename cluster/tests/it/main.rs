@@ -11,6 +11,7 @@ mod contract;
 mod faults;
 mod four_answers;
 mod four_models;
+mod golden;
 mod imports;
 mod jobs;
 mod lists;
