@@ -10,7 +10,7 @@ use crate::{machine, results::escape};
 /// A contestant's figures.
 #[derive(Debug, Clone)]
 pub struct Curve {
-    /// Whose.
+    /// The name that the legend gives the curve.
     pub name: String,
     /// Places on the horizontal axis and the figure at each, in order.
     pub points: Vec<(f64, f64)>,

@@ -18,11 +18,11 @@ const OBSERVED_RATING_MIN: f32 = 4.0;
 /// The files that are measured on.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// Every rating.
+    /// All ratings.
     pub ratings: PathBuf,
     /// About 80 % of them.
     pub train: PathBuf,
-    /// The rest.
+    /// The ratings that `train` does not have.
     pub test: PathBuf,
     /// Those of the training ratings that are at least 4.
     pub observed: PathBuf,

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-/// Runs peers.
+/// Runs the Python programs that Shoal is compared with.
 #[derive(Debug, Clone)]
 pub struct Peers {
     python: PathBuf,
@@ -90,7 +90,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Its address.
+    /// The address where the program listens.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

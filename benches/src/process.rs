@@ -36,7 +36,7 @@ impl Process {
         Self { pid }
     }
 
-    /// Its id.
+    /// The system's id of the process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
@@ -59,7 +59,7 @@ impl Process {
         field(&self.file("status")?, "VmHWM:")
     }
 
-    /// Threads.
+    /// How many threads the process has now.
     ///
     /// # Errors
     /// When it is gone or the system does not say.

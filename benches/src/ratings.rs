@@ -92,7 +92,7 @@ pub struct Compressed {
     pub indptr: Vec<u64>,
     /// The other side's row of each rating.
     pub slots: Vec<u32>,
-    /// The ratings.
+    /// The ratings, row after row.
     pub ratings: Vec<f32>,
 }
 

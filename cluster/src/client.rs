@@ -35,7 +35,7 @@ const ROUTERS_POLL: Duration = Duration::from_millis(10);
 /// A question to the coordinators that got no good answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answered.
+    /// No coordinator answered.
     #[error(
         "no leading coordinator answered at {addresses} ({reason}); is the cluster running? `shoal up` starts one on this machine, --cluster names another"
     )]
@@ -147,7 +147,7 @@ impl ClusterClient {
         Ok(reply.jobs)
     }
 
-    /// One job.
+    /// The job of this id.
     ///
     /// # Errors
     /// See [`ClientError`]; `NotFound` without one.

@@ -29,7 +29,7 @@ pub enum ModelFilesError {
     /// The parts are whole but do not fit the registry.
     #[error("'{path}' does not fit the version: {reason}")]
     Mismatch {
-        /// The object.
+        /// Path of the object below the version's folder.
         path: String,
         /// How it differs.
         reason: String,
@@ -63,7 +63,7 @@ pub struct Part {
 pub struct Verified {
     /// Objects of the manifest.
     pub objects: usize,
-    /// Their bytes.
+    /// Bytes of all objects together.
     pub bytes: u64,
     /// Rows of users and items; 0 for a model that has no factors.
     pub rows: u64,

@@ -24,7 +24,7 @@ pub const PREDICTION_NEIGHBOURS: u32 = 20;
 pub const CONTENT_WEIGHTS: [f64; 4] = [1.0, 4.0, 4.0, 0.25];
 /// A tag that one item has tells nothing of others.
 pub const TAG_ITEMS_MIN: u32 = 2;
-/// Tags kept.
+/// Tags that content keeps at most, the ones on the most items.
 pub const TAGS_MAX: u32 = 4_096;
 /// Share of the training ratings that weights are learned on.
 pub const VALIDATION_RATIO: f64 = 0.2;
@@ -104,11 +104,11 @@ pub struct ModelArgs {
 /// The versions that a hybrid blends.
 #[derive(Debug, Clone, Default)]
 pub struct Components {
-    /// Of ALS.
+    /// Name of the ALS version.
     pub als: String,
-    /// Of item CF.
+    /// Name of the item CF version.
     pub item_cf: String,
-    /// Of content.
+    /// Name of the content version.
     pub content: String,
 }
 

@@ -16,7 +16,7 @@ pub enum RecommenderError {
     /// The address is no URL.
     #[error("'{0}' is not an http:// address")]
     Address(String),
-    /// Nobody answered.
+    /// No router answered.
     #[error(
         "no router answers at {url} ({reason}); is the cluster running? `shoal up` starts one on this machine, --url names \
          another"
@@ -40,13 +40,13 @@ pub enum RecommenderError {
     NoRouter {
         /// Who was asked.
         url: String,
-        /// HTTP status.
+        /// The HTTP status of the answer.
         status: StatusCode,
     },
     /// The router refused: its own sentence.
     #[error("{detail}")]
     Refused {
-        /// HTTP status.
+        /// The HTTP status of the answer.
         status: StatusCode,
         /// The answer's `detail`.
         detail: String,

@@ -11,7 +11,7 @@ use tracing_subscriber::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// For people.
+    /// A line of text for people to read.
     #[default]
     Text,
     /// One JSON object a line.
@@ -24,7 +24,7 @@ pub enum TelemetryError {
     /// The filter cannot be parsed.
     #[error("the log filter '{filter}' is not valid: {source}; try 'info' or 'info,shoal_worker=debug'")]
     Filter {
-        /// As given.
+        /// The filter as it was configured.
         filter: String,
         /// What the parser said.
         source: tracing_subscriber::filter::ParseError,

@@ -39,12 +39,12 @@ impl ModelFailure {
         (!missing.is_empty()).then_some(Self { model: ModelKind::Hybrid, reason })
     }
 
-    /// For people.
+    /// The failure as a line of text.
     pub(super) fn line(&self) -> String {
         format!("Failed: {}: {}", self.model, self.reason)
     }
 
-    /// For scripts.
+    /// The failure as a JSON object with `model` and `error`.
     pub(super) fn json(&self) -> Value {
         json!({"model": self.model.name(), "error": self.reason})
     }

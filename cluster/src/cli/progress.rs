@@ -26,7 +26,7 @@ pub(super) enum Style {
     Bar,
     /// The sweeps' metrics only.
     Lines,
-    /// Nothing.
+    /// Print no progress.
     Silent,
 }
 

@@ -39,7 +39,7 @@ pub enum ExportError {
     /// Spark's models have one set of factors, and the version has another one.
     #[error("version '{version}' was not trained for this objective; choose the other with --objective")]
     Objective {
-        /// Its name.
+        /// Name of the version.
         version: String,
     },
     /// Spark's models have 32-bit ids.
@@ -54,7 +54,7 @@ pub enum ExportError {
     /// A folder or file cannot be written.
     #[error("cannot write '{path}'; check its rights and the space on its disk")]
     File {
-        /// Which.
+        /// The folder or file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -62,7 +62,7 @@ pub enum ExportError {
     /// Parquet refused the rows.
     #[error("cannot write '{path}' as Parquet")]
     Parquet {
-        /// Which.
+        /// The folder or file.
         path: PathBuf,
         /// What the library said.
         source: ParquetError,
@@ -78,11 +78,11 @@ impl From<TensorFileError> for ExportError {
 /// What was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Parquet files.
+    /// Parquet files written.
     pub files: usize,
-    /// Users.
+    /// Users with factors.
     pub users: u64,
-    /// Items.
+    /// Items with factors.
     pub items: u64,
 }
 

@@ -53,7 +53,7 @@ pub enum ImportError {
         "data set '{dataset}' has text ids where a Spark model has numbers; name the data set that the model was trained on"
     )]
     TextIds {
-        /// Its name.
+        /// Name of the data set.
         dataset: String,
     },
     /// The data set is another one.
@@ -63,7 +63,7 @@ pub enum ImportError {
     Strange {
         /// "users" or "items".
         side: &'static str,
-        /// How many.
+        /// How many ids of this side the data set does not have.
         count: usize,
         /// The lowest of them.
         first: i64,
@@ -86,7 +86,7 @@ pub struct Wanted<'a> {
 /// A version in the store that the registry does not know yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
-    /// The version.
+    /// The version as it is to be registered.
     pub version: ModelVersion,
     /// The data set that was written for it.
     pub dataset: Option<DatasetInfo>,

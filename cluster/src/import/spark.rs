@@ -44,7 +44,7 @@ pub enum SparkError {
     /// The metadata is no line of JSON with a class and a rank.
     #[error("'{path}' does not describe a saved Spark model; save the model again")]
     Metadata {
-        /// The file.
+        /// Path of the file.
         path: String,
         /// What the parser said.
         source: serde_json::Error,
@@ -60,7 +60,7 @@ pub enum SparkError {
     /// The file cannot be read as Parquet.
     #[error("'{path}' cannot be read as Parquet; save the model again")]
     Parquet {
-        /// The file.
+        /// Path of the file.
         path: String,
         /// What the library said.
         source: ParquetError,
@@ -68,7 +68,7 @@ pub enum SparkError {
     /// The file is whole but its rows cannot be factors.
     #[error("'{path}' cannot be used: {reason}; save the model again")]
     Rows {
-        /// The file.
+        /// Path of the file.
         path: String,
         /// What is wrong.
         reason: String,
@@ -82,9 +82,9 @@ pub struct SparkModel {
     pub rank: usize,
     /// The release that saved it, such as "4.0.1".
     pub spark_version: String,
-    /// Every user.
+    /// Factors of all users.
     pub users: SparkRows,
-    /// Every item.
+    /// Factors of all items.
     pub items: SparkRows,
 }
 

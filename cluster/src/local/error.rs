@@ -45,7 +45,7 @@ pub enum LocalError {
         "'{path}' is damaged or of another release; `shoal up` in this folder makes it anew from the nodes' settings files, and keeps all data"
     )]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the parser said.
         source: serde_json::Error,
@@ -55,13 +55,13 @@ pub enum LocalError {
         "'{dir}' holds data of a cluster, but neither cluster.json nor a settings file below config/ that says of which one; put one of them back, or choose another --dir"
     )]
     Forgotten {
-        /// The folder.
+        /// The cluster's folder.
         dir: PathBuf,
     },
     /// `settings.toml` cannot be understood.
     #[error("'{path}' is not TOML; mend it, or take it away and give the settings again with --set")]
     SettingsFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the parser said.
         source: Box<toml::de::Error>,
@@ -71,7 +71,7 @@ pub enum LocalError {
         "'{path}' has '{section}', which is not a table of settings; there are [node], [coordinator], [worker] and [router]"
     )]
     SettingsSection {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is there.
         section: String,
@@ -107,7 +107,7 @@ pub enum LocalError {
     /// A child ended before the cluster was up.
     #[error("{name} {how} before the cluster was up; the end of its log, {log}:\n{tail}")]
     Child {
-        /// Which.
+        /// Name of the child's node.
         name: String,
         /// "ended with exit code 2", …
         how: String,

@@ -58,9 +58,9 @@ pub struct ClusterFile {
     pub store: String,
     /// In the order of their raft numbers, from 1.
     pub coordinators: Vec<Member>,
-    /// By name.
+    /// The workers, in the order of their names.
     pub workers: Vec<Member>,
-    /// One.
+    /// The routers; a local cluster has one.
     pub routers: Vec<RouterMember>,
 }
 
@@ -73,7 +73,7 @@ pub struct Member {
     pub address: SocketAddr,
 }
 
-/// A router.
+/// A router and the two addresses where its clients call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterMember {
     /// Unique in the cluster.

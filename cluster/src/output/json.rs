@@ -124,7 +124,7 @@ pub fn job_seconds(info: &JobInfo) -> f64 {
     if info.seconds > 0.0 { info.seconds } else { info.phase_seconds.values().sum() }
 }
 
-/// A job.
+/// A job as `jobs show --json` prints it.
 #[must_use]
 pub fn job(info: &JobInfo) -> Value {
     let (kind, state): (JobKind, JobState) = (info.kind(), info.state());
@@ -198,7 +198,7 @@ fn served(served: &ServedModel) -> Value {
     })
 }
 
-/// The cluster.
+/// The cluster's state as `status --json` prints it.
 #[must_use]
 pub fn status(status: &ClusterStatus) -> Value {
     let metadata = status.metadata.clone().unwrap_or_default();

@@ -51,10 +51,10 @@ pub struct Baseline {
     pub value: f64,
 }
 
-/// One measure.
+/// One measure of several series, drawn with an axis of its own.
 #[derive(Debug, Clone)]
 pub struct Panel {
-    /// The measure.
+    /// Name of the measure.
     pub title: String,
     /// Whether the least figure is the best. Figures of this kind are drawn as points on an axis of their range, the
     /// others as bars from 0.

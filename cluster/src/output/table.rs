@@ -17,9 +17,9 @@ const GAP: usize = 2;
 /// Which edge of a column its cells keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// Words.
+    /// Words, which begin at the left edge.
     Left,
-    /// Numbers.
+    /// Numbers, which end at the right edge.
     Right,
 }
 

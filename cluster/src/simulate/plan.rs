@@ -91,12 +91,12 @@ impl fmt::Display for Mix {
     }
 }
 
-/// One request.
+/// One request, before it is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Question {
     /// [`Route::Recommend`]
     Recommend {
-        /// Who.
+        /// Id of the user.
         user: EntityId,
         /// The place among the known users; `None` for somebody nobody knows.
         known: Option<usize>,
@@ -108,7 +108,7 @@ pub enum Question {
     },
     /// [`Route::Predict`]
     Predict {
-        /// Who.
+        /// Id of the user.
         user: EntityId,
         /// Which.
         item: EntityId,
@@ -116,7 +116,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// The route.
+    /// The route that answers the question.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         match self {
@@ -205,7 +205,7 @@ pub(super) fn id_json(id: &EntityId) -> Value {
 /// Who and what questions are drawn from.
 #[derive(Debug)]
 pub struct Cast {
-    /// Who asks.
+    /// Users that questions are about.
     pub population: Population,
     /// Items that are asked about; at least one where the mix has such questions.
     pub items: Vec<EntityId>,

@@ -37,7 +37,7 @@ pub struct Simulation {
     pub plan: Plan,
     /// How long it lasts.
     pub duration: Duration,
-    /// Asks.
+    /// Sends the requests.
     pub client: Client,
     /// What all requests have in common.
     pub asked: Arc<Asked>,

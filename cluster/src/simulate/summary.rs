@@ -12,9 +12,9 @@ use super::tally::Tally;
 pub struct Configuration {
     /// Requests per second.
     pub rate: f64,
-    /// Seconds.
+    /// How long requests were to be sent, in seconds.
     pub duration: f64,
-    /// The service.
+    /// Address of the service that was asked.
     pub api_base_url: String,
 }
 
@@ -36,9 +36,9 @@ pub struct Requests {
     pub total: u64,
     /// With a good answer that passed every check.
     pub successful: u64,
-    /// The others.
+    /// Requests without an answer, or with one that failed a check.
     pub failed: u64,
-    /// Percent.
+    /// Successful requests in percent of all.
     pub success_rate: f64,
     /// Requests sent per second: below the rate where too many were under way to send the next in time.
     pub actual_rate: f64,
@@ -78,9 +78,9 @@ pub struct Summary {
 pub struct Objective {
     /// What, and the bound.
     pub name: &'static str,
-    /// The figure.
+    /// The figure that was measured.
     pub value: f64,
-    /// Its unit.
+    /// Unit of the figure.
     pub unit: &'static str,
     /// Whether it is within the bound.
     pub met: bool,
@@ -88,9 +88,9 @@ pub struct Objective {
 
 /// Percent of the requests that must succeed.
 const SUCCESS_RATE_MIN: f64 = 99.0;
-/// Seconds.
+/// Seconds within which 95 % of the answers must come.
 const P95_MAX: f64 = 0.5;
-/// Seconds.
+/// Seconds within which 99 % of the answers must come.
 const P99_MAX: f64 = 1.0;
 /// Percent by which the rate may be off.
 const RATE_ERROR_MAX: f64 = 5.0;

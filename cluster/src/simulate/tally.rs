@@ -51,7 +51,7 @@ impl Latencies {
         self.squares += latency.as_secs_f64().powi(2);
     }
 
-    /// How many.
+    /// How many latencies were added.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.histogram.len()

@@ -16,7 +16,7 @@ const UNKNOWN_IDS: usize = 1_000_000_000;
 /// How often each known user asks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Popularity {
-    /// All alike.
+    /// Every user asks as often as any other.
     Uniform,
     /// The k-th most active as 1 / k^exponent.
     Zipf {
@@ -28,7 +28,7 @@ pub enum Popularity {
 /// A known user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownUser {
-    /// Who.
+    /// Id of the user.
     pub id: EntityId,
     /// [`EntityId::hash64`] of the items that the user has rated, ascending; `None` where that is not known.
     pub rated: Option<Box<[u64]>>,

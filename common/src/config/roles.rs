@@ -113,9 +113,9 @@ impl RawNode {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawCoordinator {
-    /// Shared settings.
+    /// The section `[node]`: what every role has.
     pub node: RawNode,
-    /// Its own.
+    /// The section `[coordinator]`.
     pub coordinator: RawCoordinatorSection,
 }
 
@@ -142,7 +142,7 @@ pub struct RawCoordinatorSection {
 /// A coordinator's settings, checked.
 #[derive(Debug, Clone)]
 pub struct CoordinatorConfig {
-    /// Shared settings.
+    /// Name, addresses, store and log: what every role has.
     pub node: NodeConfig,
     /// This member's number in the raft group.
     pub raft_id: u64,
@@ -224,9 +224,9 @@ impl RawCoordinator {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawWorker {
-    /// Shared settings.
+    /// The section `[node]`: what every role has.
     pub node: RawNode,
-    /// Its own.
+    /// The section `[worker]`.
     pub worker: RawWorkerSection,
 }
 
@@ -245,7 +245,7 @@ pub struct RawWorkerSection {
 /// A worker's settings, checked.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Shared settings.
+    /// Name, addresses, store and log: what every role has.
     pub node: NodeConfig,
     /// Threads for training and ingest.
     pub training_threads: usize,
@@ -293,7 +293,7 @@ impl RawWorker {
 pub struct RawRouter {
     /// Shared settings. `node.listen` is where gRPC clients call.
     pub node: RawNode,
-    /// Its own.
+    /// The section `[router]`.
     pub router: RawRouterSection,
 }
 

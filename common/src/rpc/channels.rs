@@ -15,7 +15,7 @@ pub trait Connect: Send + Sync + fmt::Debug + 'static {
     fn connect_lazy(&self, endpoint: Endpoint) -> Channel;
 }
 
-/// Plain TCP.
+/// Connects over TCP without encryption.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpConnect;
 
@@ -29,7 +29,7 @@ impl Connect for TcpConnect {
 #[derive(Debug, thiserror::Error)]
 #[error("'{address}' is not a host:port address")]
 pub struct RpcAddressError {
-    /// As given.
+    /// The address as the configuration or the peer gave it.
     pub address: String,
     /// What the parser said.
     pub source: tonic::transport::Error,

@@ -36,7 +36,7 @@ pub enum StoreError {
     /// The store's address cannot be used.
     #[error("cannot use the store '{uri}': {reason}")]
     Address {
-        /// As configured.
+        /// The address as it was configured.
         uri: String,
         /// What is wrong and what to do.
         reason: String,
@@ -47,7 +47,7 @@ pub enum StoreError {
     /// The object is not what its manifest says.
     #[error("object '{path}' is damaged: {reason}; restore it from a copy or write it anew")]
     Damaged {
-        /// The object.
+        /// Path of the object below the store's root.
         path: String,
         /// How it differs.
         reason: String,
@@ -57,7 +57,7 @@ pub enum StoreError {
     Access {
         /// "read", "write", …
         action: &'static str,
-        /// The object.
+        /// Path of the object below the store's root.
         path: String,
         /// The store's own error.
         source: object_store::Error,
@@ -67,7 +67,7 @@ pub enum StoreError {
     File {
         /// "write", "sync", …
         action: &'static str,
-        /// The file.
+        /// Path of the file on this machine.
         path: PathBuf,
         /// The system's own error.
         source: io::Error,

@@ -40,7 +40,7 @@ impl Route {
     }
 }
 
-/// Makes loads.
+/// Starts programs that ask a service at a constant rate.
 #[derive(Debug)]
 pub(crate) struct Load {
     shoal: PathBuf,
@@ -49,7 +49,7 @@ pub(crate) struct Load {
     seconds: u32,
 }
 
-/// One load.
+/// The questions of one measurement and their rate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     /// What is asked.

@@ -51,7 +51,7 @@ impl Bench {
     }
 }
 
-/// One rank.
+/// The solvers that are compared at one rank.
 struct Contest<'a> {
     bench: &'a Bench,
     cluster: &'a Cluster,

@@ -88,7 +88,7 @@ enum Format {
     Spark,
 }
 
-/// Which factors.
+/// Which of a version's two sets of factors is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Objective {
     /// Those that predict ratings

@@ -326,7 +326,7 @@ impl Stages<'_> {
         Ok(())
     }
 
-    /// One question.
+    /// Asks the router one question and returns its answer.
     async fn ask(
         &self,
         user: &str,

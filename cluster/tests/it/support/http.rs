@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Above the router's own timeout, so that its answer is the one that is seen.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// One answer.
+/// The answer to one HTTP request.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
