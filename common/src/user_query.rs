@@ -9,7 +9,7 @@ use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, TopItemsReq
 /// Where an answer comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerSource {
-    /// The model.
+    /// The live version of the model that was asked.
     Model,
     /// The model, by an answer that was kept from an earlier query.
     Cache,
@@ -37,7 +37,7 @@ impl AnswerSource {
 pub enum RankedBy {
     /// The model's own order.
     Ranking,
-    /// Predicted ratings.
+    /// By predicted ratings.
     Rating,
     /// Popularity, in a fallback.
     Popularity,

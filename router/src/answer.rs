@@ -10,7 +10,7 @@ use shoal_proto::v1::{ShardsAnswered, TitleMatch};
 /// What ranked an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ranker {
-    /// A model.
+    /// A model's live version.
     Model(ModelKind),
     /// Popularity, for somebody whom the model does not know.
     Popularity,
@@ -32,7 +32,7 @@ impl Ranker {
 pub struct Contribution {
     /// The rated item.
     pub item: EntityId,
-    /// Its title.
+    /// Title of the item; empty where the catalogue has none.
     pub title: String,
     /// What it adds; may be below 0.
     pub contribution: f32,
@@ -65,17 +65,17 @@ pub struct Explanation {
 /// One item of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recommendation {
-    /// The item.
+    /// Id of the item.
     pub item: EntityId,
-    /// Its title.
+    /// Title of the item; empty where the catalogue has none.
     pub title: String,
-    /// Its genres.
+    /// Genres of the item, or its categories.
     pub genres: Vec<String>,
     /// On the data set's scale; absent where the version does not predict ratings.
     pub predicted_rating: Option<f32>,
     /// What the list is ordered by.
     pub score: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     pub rank: u32,
     /// Where it was asked for.
     pub explanation: Option<Explanation>,
@@ -88,7 +88,7 @@ pub struct Recommendation {
 pub struct Recommended {
     /// The user; `None` for a session.
     pub user: Option<EntityId>,
-    /// Best first.
+    /// The items, best first.
     pub recommendations: Vec<Recommendation>,
     /// The version that answered.
     pub model_version: String,
@@ -143,9 +143,9 @@ impl Recommended {
 /// One user's list of a batch.
 #[derive(Debug, Clone)]
 pub struct UserRecommendations {
-    /// The user.
+    /// Id of the user.
     pub user: EntityId,
-    /// Best first.
+    /// The items, best first.
     pub recommendations: Vec<Recommendation>,
     /// As in a single answer.
     pub source: AnswerSource,
@@ -169,16 +169,16 @@ pub struct RecommendedBatch {
 /// An item like another.
 #[derive(Debug, Clone)]
 pub struct SimilarItem {
-    /// The item.
+    /// Id of the item.
     pub item: EntityId,
-    /// Its title.
+    /// Title of the item; empty where the catalogue has none.
     pub title: String,
-    /// Its genres.
+    /// Genres of the item, or its categories.
     pub genres: Vec<String>,
     /// Cosine of the factors, −1 to 1; of item CF and content what makes neighbours, and of a blend their weighted sum,
     /// above 0 to 1.
     pub similarity: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     pub rank: u32,
     /// The model that found it.
     pub model: ModelKind,
@@ -200,13 +200,13 @@ pub struct SimilarItems {
 /// The rating that a user would give an item.
 #[derive(Debug, Clone)]
 pub struct Predicted {
-    /// The user.
+    /// Id of the user.
     pub user: EntityId,
-    /// The item.
+    /// Id of the item.
     pub item: EntityId,
-    /// Its title.
+    /// Title of the item; empty where the catalogue has none.
     pub title: String,
-    /// Its genres.
+    /// Genres of the item, or its categories.
     pub genres: Vec<String>,
     /// On the data set's scale.
     pub predicted_rating: f32,
@@ -219,22 +219,22 @@ pub struct Predicted {
 /// An item of a popular list.
 #[derive(Debug, Clone)]
 pub struct PopularItem {
-    /// The item.
+    /// Id of the item.
     pub item: EntityId,
-    /// Its title.
+    /// Title of the item; empty where the catalogue has none.
     pub title: String,
-    /// Its genres.
+    /// Genres of the item, or its categories.
     pub genres: Vec<String>,
     /// What the list is ordered by.
     pub score: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     pub rank: u32,
 }
 
 /// A popular list.
 #[derive(Debug, Clone)]
 pub struct PopularItems {
-    /// Best first.
+    /// The items, best first.
     pub items: Vec<PopularItem>,
     /// The version whose data set it is of.
     pub model_version: String,
@@ -247,11 +247,11 @@ pub struct PopularItems {
 /// What is known of an item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
-    /// The item.
+    /// Id of the item.
     pub item: EntityId,
-    /// Its title.
+    /// Title of the item; empty where the catalogue has none.
     pub title: String,
-    /// Its genres.
+    /// Genres of the item, or its categories.
     pub genres: Vec<String>,
     /// Of the release, where it is known.
     pub year: Option<i32>,
@@ -264,7 +264,7 @@ pub struct Description {
 /// One item by its id.
 #[derive(Debug, Clone)]
 pub struct Described {
-    /// The item.
+    /// What is known of the item.
     pub description: Description,
     /// The version whose data set it is of.
     pub model_version: String,
@@ -273,7 +273,7 @@ pub struct Described {
 /// An item whose title was searched for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundItem {
-    /// The item.
+    /// What is known of the item.
     pub description: Description,
     /// How its title answers to the words.
     pub title_match: TitleMatch,

@@ -11,7 +11,7 @@ use crate::{snapshot::NotServed, words::Words};
 pub enum QueryError {
     /// A parameter is wrong.
     Invalid {
-        /// Which parameter.
+        /// The parameter that cannot be used.
         parameter: Parameter,
         /// What it has to be.
         reason: Reason,
@@ -160,7 +160,7 @@ pub enum Reason {
     },
     /// A rating is not on the data set's scale.
     OffScale {
-        /// The rating.
+        /// The rating that was given.
         rating: f32,
         /// The item that was rated.
         item: EntityId,

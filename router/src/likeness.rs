@@ -14,7 +14,7 @@ pub enum Representation {
     Factors {
         /// The item's.
         values: Vec<f32>,
-        /// Their length.
+        /// Euclidean length of the factors.
         norm: f64,
     },
     /// Of a version that has vectors; see [`Representation::of_features`].

@@ -10,9 +10,9 @@ use shoal_proto::v1::ItemHit;
 /// A hit whose id is there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
-    /// The item.
+    /// Id of the item.
     pub item: EntityId,
-    /// The rest.
+    /// What the worker says of it.
     pub hit: ItemHit,
 }
 

@@ -21,10 +21,10 @@ const MEAN_WEIGHT: f64 = 0.1;
 /// A mean that no sample renews halves in this time: a worker that was slow once is tried again.
 const MEAN_HALF_LIFE: Duration = Duration::from_secs(1);
 
-/// One worker.
+/// A worker as this router sees it.
 #[derive(Debug)]
 pub struct Replica {
-    /// Its name.
+    /// Name of the worker.
     pub name: String,
     /// host:port.
     pub address: String,

@@ -57,7 +57,7 @@ pub enum NotServed {
 /// A version that queries name, and who can be asked for its shards.
 #[derive(Debug)]
 pub struct Live {
-    /// The version.
+    /// The version as the registry has it.
     pub version: ModelVersion,
     /// The version's model.
     pub model: ModelKind,
@@ -136,7 +136,7 @@ impl Live {
 /// A version that is served and that this release cannot ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownVersion {
-    /// Its name.
+    /// Name of the version.
     pub version: String,
     /// Its model, as the registry names it.
     pub model: String,

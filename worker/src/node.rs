@@ -56,7 +56,7 @@ pub enum WorkerError {
     /// The node's own folder cannot be prepared.
     #[error("cannot prepare '{path}'; check node.data_dir, its rights and the space on its disk")]
     DataFolder {
-        /// The folder.
+        /// The folder that cannot be prepared.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

@@ -28,7 +28,7 @@ use crate::{
 /// Attempts that may fail one after the other without anything durable having come of them.
 const FRUITLESS_ATTEMPTS_MAX: u32 = 5;
 
-/// Between attempts.
+/// Pause between a failed attempt and the next one.
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a job to its end, from wherever the record says it is.

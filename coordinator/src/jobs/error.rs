@@ -13,7 +13,7 @@ pub(crate) enum JobError {
     /// A worker has answered something else than it was asked. Another attempt may find a worker that does not.
     #[error("worker '{worker}' {wrong}")]
     WrongAnswer {
-        /// Its name.
+        /// Name of the worker.
         worker: String,
         /// What was asked and answered.
         wrong: WrongAnswer,

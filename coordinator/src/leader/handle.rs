@@ -54,7 +54,7 @@ pub struct LeaderConfig {
 /// What the leader's parts and the services share. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Leader {
-    /// Settings.
+    /// How long leases last, and other settings.
     pub config: LeaderConfig,
     /// The replicated state.
     pub raft: RaftHandle<ClusterState>,
@@ -62,7 +62,7 @@ pub struct Leader {
     pub members: Arc<Members>,
     /// Where data sets and models are.
     pub store: Store,
-    /// To workers.
+    /// Connections to the workers.
     pub channels: Channels,
     /// For time stamps.
     pub clock: Arc<dyn Clock>,

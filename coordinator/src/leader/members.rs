@@ -15,7 +15,7 @@ use crate::state::ClusterState;
 /// A worker that can be given work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveWorker {
-    /// Its name.
+    /// Name of the worker.
     pub name: String,
     /// host:port.
     pub address: String,
@@ -26,7 +26,7 @@ pub struct LiveWorker {
 /// What a node said last.
 #[derive(Debug, Clone)]
 pub struct Beat {
-    /// When.
+    /// When the heartbeat came, by this process's clock.
     pub at: Instant,
     /// When the one before came; `None` for the first.
     pub previous_at: Option<Instant>,

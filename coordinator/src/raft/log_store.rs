@@ -48,7 +48,7 @@ pub enum LogStoreError {
     SnapshotFile {
         /// "read", "write", …
         action: &'static str,
-        /// The file.
+        /// Path of the snapshot file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -60,7 +60,7 @@ pub enum LogStoreError {
     Mismatch {
         /// The log's folder.
         folder: PathBuf,
-        /// The contradiction.
+        /// What contradicts itself.
         reason: String,
     },
     /// The log is another member's, or of another group.

@@ -39,19 +39,19 @@ pub type DatasetKey = (String, String);
 pub struct ClusterState {
     /// The cluster's id.
     pub cluster_id: String,
-    /// By name.
+    /// Workers and routers that have registered, by name.
     pub nodes: BTreeMap<String, NodeRecord>,
     /// By name and version.
     pub datasets: BTreeMap<DatasetKey, DatasetInfo>,
     /// By data set.
     pub placements: BTreeMap<DatasetKey, Placement>,
-    /// By name.
+    /// Model versions, by name.
     pub versions: BTreeMap<String, ModelVersion>,
     /// What is served of each model that was ever promoted, by the model's name.
     pub served: BTreeMap<String, ServedModel>,
     /// The model that answers queries which name none; empty before the first promote.
     pub default_model: String,
-    /// By id.
+    /// Jobs that are remembered, by id.
     pub jobs: BTreeMap<String, Job>,
     /// The last requests with an id and their answers, by place in the log.
     pub answered: BTreeMap<u64, AnsweredRequest>,

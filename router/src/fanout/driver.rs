@@ -32,7 +32,7 @@ const TIME_IS_UP: &str = "the query's time is up";
 /// What one shard of a call came back with.
 #[derive(Debug)]
 pub enum ShardAnswer<T> {
-    /// An answer.
+    /// What the shard answered.
     Answered(T),
     /// None, for the worker does not have the shard; another replica may.
     Absent(String),

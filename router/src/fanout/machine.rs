@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// In metrics.
+    /// The kind's label in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ pub struct Attempt {
     pub worker: Worker,
     /// For which shards.
     pub shards: Vec<u32>,
-    /// Why.
+    /// Whether the call is a first one, a retry or a hedge.
     pub kind: Kind,
 }
 

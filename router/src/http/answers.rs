@@ -70,7 +70,7 @@ pub(super) struct ShardsServed {
 /// The router's cache of answers.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CacheStatsBody {
-    /// Answers kept.
+    /// How many answers are kept.
     size: u64,
     /// Answers kept at most; 0 when there is no cache.
     max_size: u64,
@@ -123,7 +123,7 @@ pub(super) struct IndexAnswer {
     pub(super) routes: Vec<String>,
 }
 
-/// Every refusal.
+/// The body of every refusal.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({ "detail": "parameter 'n' is not valid: it is 0; it must be a whole number from 1 to 100" }))]
 pub(super) struct ErrorAnswer {

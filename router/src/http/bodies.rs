@@ -15,7 +15,7 @@ use crate::{
     words::Words,
 };
 
-/// For whom.
+/// The users that lists are for.
 #[derive(Debug, ToSchema)]
 #[schema(example = json!({ "user_ids": [1, 2, 3] }))]
 #[allow(dead_code, reason = "it describes the body, whose fields are read one by one to name the wrong one")]

@@ -63,7 +63,7 @@ impl RecommendBatch {
 }
 
 impl Queries {
-    /// Recommends.
+    /// Lists for several users, in the order of the request.
     ///
     /// # Errors
     /// See [`QueryError`].

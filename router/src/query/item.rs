@@ -10,10 +10,10 @@ use crate::{
     snapshot::{Live, Target},
 };
 
-/// Which item.
+/// The item that is asked about.
 #[derive(Debug, Clone)]
 pub struct AboutItem {
-    /// The item.
+    /// Id of the item, as it was given.
     pub item: GivenId,
 }
 

@@ -38,7 +38,7 @@ pub enum PopularOrder {
 pub struct Popular {
     /// How many, 1 to 100; 10 by default.
     pub n: Option<i64>,
-    /// By what.
+    /// What the items are ordered by.
     pub order: PopularOrder,
     /// Only ratings of so many days; the half-life of a trend.
     pub window_days: Option<i64>,
@@ -76,7 +76,7 @@ impl Popular {
 }
 
 impl Queries {
-    /// Lists.
+    /// What is liked, on the rise or new, for nobody in particular.
     ///
     /// # Errors
     /// See [`QueryError`].

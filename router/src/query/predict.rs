@@ -20,16 +20,16 @@ use crate::{
 /// Whose rating of what.
 #[derive(Debug, Clone)]
 pub struct Predict {
-    /// The user.
+    /// Id of the user, as it was given.
     pub user: GivenId,
-    /// The item.
+    /// Id of the item, as it was given.
     pub item: GivenId,
     /// Which model predicts; the default one where none is named.
     pub model: Option<ModelKind>,
 }
 
 impl Queries {
-    /// Predicts.
+    /// The rating that a user would give an item.
     ///
     /// # Errors
     /// See [`QueryError`].

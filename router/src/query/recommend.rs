@@ -23,7 +23,7 @@ use crate::{
 /// What to recommend to whom.
 #[derive(Debug, Clone)]
 pub struct Recommend {
-    /// The user.
+    /// Id of the user, as it was given.
     pub user: GivenId,
     /// What the list is to be like.
     pub options: Options,
@@ -85,7 +85,7 @@ impl Checked {
 }
 
 impl Queries {
-    /// Recommends.
+    /// The best items for a user.
     ///
     /// # Errors
     /// See [`QueryError`].

@@ -47,7 +47,7 @@ impl Search {
 }
 
 impl Queries {
-    /// Searches.
+    /// Items whose titles have the words.
     ///
     /// # Errors
     /// See [`QueryError`].

@@ -26,7 +26,7 @@ pub const RATED_ITEMS_MAX: usize = 1_000;
 /// An item that was rated, or without a rating one of interest.
 #[derive(Debug, Clone)]
 pub struct RatedItem {
-    /// The item.
+    /// Id of the item, as it was given.
     pub item: GivenId,
     /// On the data set's scale.
     pub rating: Option<f32>,
@@ -48,7 +48,7 @@ struct Checked {
 }
 
 impl Queries {
-    /// Recommends.
+    /// The best items for somebody who is no user, by what they rated.
     ///
     /// # Errors
     /// See [`QueryError`].

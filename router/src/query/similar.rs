@@ -19,7 +19,7 @@ pub const SIMILAR_COUNT: CountRange = CountRange { default: 10, max: 50 };
 /// What to look for.
 #[derive(Debug, Clone)]
 pub struct Similar {
-    /// The item.
+    /// Id of the item, as it was given.
     pub item: GivenId,
     /// How many, 1 to 50; 10 by default.
     pub n: Option<i64>,

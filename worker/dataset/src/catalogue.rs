@@ -16,7 +16,7 @@ pub const GENRE_SEPARATOR: char = '|';
 /// One item of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Movie {
-    /// The item.
+    /// Id of the item.
     pub item: EntityId,
     /// As its file has it.
     pub title: String,

@@ -13,9 +13,9 @@ use super::table::{Column, read_rows, write_table};
 /// One tag that a user gave an item. In the order of the rows of a part.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tag {
-    /// What.
+    /// Id of the item.
     pub item: EntityId,
-    /// Who.
+    /// Id of the user.
     pub user: EntityId,
     /// Seconds since the epoch; 0 when the source has none.
     pub timestamp: i64,

@@ -14,9 +14,9 @@ use crate::{
 /// Ids in ascending order; the position of an id is its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdColumn {
-    /// Integer ids.
+    /// Whole numbers, ascending.
     Integer(Vec<i64>),
-    /// Text ids.
+    /// Texts, ascending by their bytes.
     Text {
         /// Where each text starts in `bytes`, and where the last one ends: rows + 1 values.
         offsets: Vec<u64>,

@@ -10,7 +10,7 @@ use shoal_core::hash::{hash_bytes, hash_integer};
 pub enum IdRef<'a> {
     /// A whole number.
     Integer(i64),
-    /// Any text.
+    /// A text, UTF-8.
     Text(&'a str),
 }
 
@@ -43,14 +43,14 @@ impl IdRef<'_> {
     }
 }
 
-/// One rating.
+/// One row of a ratings file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RatingRow<'a> {
-    /// Who.
+    /// Id of the user.
     pub user: IdRef<'a>,
-    /// What.
+    /// Id of the item.
     pub item: IdRef<'a>,
-    /// How good.
+    /// The rating, on the data set's scale.
     pub rating: f32,
     /// Seconds since the epoch; 0 when the source has none.
     pub timestamp: i64,
@@ -59,7 +59,7 @@ pub struct RatingRow<'a> {
 /// One row of a movies file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MovieRow<'a> {
-    /// The item.
+    /// Id of the item.
     pub item: IdRef<'a>,
     /// As the file has it.
     pub title: Cow<'a, str>,
@@ -72,9 +72,9 @@ pub struct MovieRow<'a> {
 /// One tag that a user gave an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagRow<'a> {
-    /// Who.
+    /// Id of the user.
     pub user: IdRef<'a>,
-    /// What.
+    /// Id of the item.
     pub item: IdRef<'a>,
     /// As it was written.
     pub tag: Cow<'a, str>,
@@ -85,7 +85,7 @@ pub struct TagRow<'a> {
 /// How much a tag of the genome applies to an item.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GenomeRow<'a> {
-    /// The item.
+    /// Id of the item.
     pub item: IdRef<'a>,
     /// Number of the tag.
     pub tag: u32,
@@ -96,9 +96,9 @@ pub struct GenomeRow<'a> {
 /// A tag of the genome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenomeTagRow<'a> {
-    /// Its number.
+    /// Number of the tag, as genome scores name it.
     pub tag: u32,
-    /// Its name.
+    /// Name of the tag.
     pub name: Cow<'a, str>,
 }
 

@@ -20,7 +20,7 @@ pub enum TensorFileError {
     /// The file cannot be opened or mapped.
     #[error("cannot map '{path}'")]
     Map {
-        /// The file.
+        /// Path of the file, or its name in errors.
         path: String,
         /// What the system said.
         source: io::Error,
@@ -28,7 +28,7 @@ pub enum TensorFileError {
     /// It is not a safetensors file.
     #[error("'{path}' is not a valid safetensors file")]
     Header {
-        /// The file.
+        /// Path of the file, or its name in errors.
         path: String,
         /// What the parser said.
         source: safetensors::SafeTensorError,
@@ -36,7 +36,7 @@ pub enum TensorFileError {
     /// The disk failed or is full.
     #[error("cannot write '{path}'; make room or name another data_dir")]
     Write {
-        /// The file.
+        /// Path of the file, or its name in errors.
         path: String,
         /// What the system said.
         source: io::Error,
@@ -44,9 +44,9 @@ pub enum TensorFileError {
     /// A tensor is missing, or of another type or shape.
     #[error("'{path}' does not have the tensor '{name}' as expected: {reason}")]
     Tensor {
-        /// The file.
+        /// Path of the file, or its name in errors.
         path: String,
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
         /// How it differs.
         reason: String,

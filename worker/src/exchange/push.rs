@@ -34,7 +34,7 @@ pub enum PushError {
     /// A receiver's address cannot be used.
     #[error("cannot send factors to worker '{node}'")]
     Address {
-        /// The receiver.
+        /// Name of the receiver.
         node: String,
         /// What is wrong with it.
         source: RpcAddressError,
@@ -42,7 +42,7 @@ pub enum PushError {
     /// A receiver refused or went away.
     #[error("worker '{node}' did not take the factors sent to it")]
     Refused {
-        /// The receiver.
+        /// Name of the receiver.
         node: String,
         /// Its status, or the connection's.
         source: Box<Status>,
@@ -52,17 +52,17 @@ pub enum PushError {
 /// What every message of a half-step says.
 #[derive(Debug, Clone)]
 pub struct Envelope {
-    /// The cluster.
+    /// Id of the cluster.
     pub cluster_id: String,
-    /// The job.
+    /// Id of the job.
     pub job_id: String,
     /// Which attempt of it.
     pub attempt: u32,
-    /// The sweep.
+    /// Number of the sweep, from 1.
     pub sweep: u32,
     /// The side that was solved.
     pub side: Side,
-    /// The sender.
+    /// Name of the sender.
     pub node: String,
 }
 
@@ -83,7 +83,7 @@ impl Envelope {
 /// One that needs rows: who, and which of the sender's own rows (positions, ascending).
 #[derive(Debug, Clone)]
 pub struct Receiver {
-    /// Its name.
+    /// Name of the receiver.
     pub node: String,
     /// host:port.
     pub address: String,

@@ -40,7 +40,7 @@ impl SideShards {
         self.owners.len() as u32
     }
 
-    /// All rows.
+    /// How many rows all shards have together.
     #[must_use]
     pub fn rows(&self) -> u32 {
         self.first_rows[self.owners.len()]
@@ -134,7 +134,7 @@ impl SlotTable {
         self.own_rows
     }
 
-    /// All slots.
+    /// How many slots there are, the own rows included.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.slots

@@ -48,7 +48,7 @@ impl Owner {
     }
 }
 
-/// The folder.
+/// The folder that a job writes its lists to.
 #[derive(Debug)]
 pub(super) struct ListsFolder {
     store: Store,

@@ -65,7 +65,7 @@ pub enum ListsError {
     /// The folder is not this job's.
     #[error("the folder '{uri}' holds '{name}' already; name another folder, or empty this one")]
     Occupied {
-        /// The folder.
+        /// Address of the folder.
         uri: String,
         /// Something that it holds.
         name: String,
@@ -75,23 +75,23 @@ pub enum ListsError {
         "'{name}' is not in the folder '{uri}' as it was written; name a folder that every worker reaches"
     )]
     Missing {
-        /// The folder.
+        /// Address of the folder.
         uri: String,
-        /// The part.
+        /// Name of the part's file.
         name: String,
     },
     /// The folder's address, or the users file's, cannot be used.
     #[error("'{uri}' cannot be used")]
     Address {
-        /// The address.
+        /// The address that cannot be used.
         uri: String,
-        /// Why.
+        /// What is wrong with it.
         source: Box<StoreError>,
     },
     /// The users file is not one.
     #[error("the users file '{uri}' cannot be used: {reason}")]
     Users {
-        /// The file.
+        /// Address of the users file.
         uri: String,
         /// Why, with the line.
         reason: String,
@@ -99,7 +99,7 @@ pub enum ListsError {
     /// A file of this worker's cannot be written.
     #[error("cannot write '{path}'; make room on its disk or name another data_dir")]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -129,7 +129,7 @@ impl From<LoadError> for ListsError {
 pub struct ListsContext {
     /// Named in the folders that jobs take.
     pub cluster_id: String,
-    /// The job.
+    /// Id of the job.
     pub job: String,
     /// For files of the attempt, which go with it.
     pub folder: PathBuf,

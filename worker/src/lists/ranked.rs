@@ -49,7 +49,7 @@ pub(super) struct UserList {
     pub(super) row: usize,
     /// What made the list.
     pub(super) source: AnswerSource,
-    /// Best first.
+    /// The items, best first.
     pub(super) items: Vec<Found>,
 }
 

@@ -55,7 +55,7 @@ pub(super) fn columns(parameters: &ListsParameters) -> Vec<ListsColumn> {
     if parameters.columns.is_empty() { COLUMNS.to_vec() } else { parameters.columns().collect() }
 }
 
-/// Their names.
+/// The names of the columns, in their order.
 pub(super) fn column_names(parameters: &ListsParameters) -> Vec<&'static str> {
     columns(parameters).into_iter().map(name).collect()
 }
@@ -122,7 +122,7 @@ pub(super) fn at(path: &Path) -> impl Fn(RowsError) -> ListsError + '_ {
     }
 }
 
-/// One row.
+/// One row of a part: one item of one user's list.
 #[derive(Debug, Clone, Copy)]
 struct ListRow<'a> {
     user: IdRef<'a>,

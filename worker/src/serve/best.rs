@@ -31,7 +31,7 @@ pub struct BestOfShards {
 pub struct Found {
     /// Place of its shard among those that were searched.
     pub shard: usize,
-    /// The item.
+    /// The item's row in its shard, and its score.
     pub hit: Hit,
 }
 

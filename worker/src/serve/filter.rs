@@ -23,9 +23,9 @@ pub struct ItemFilter {
     pub year_min: Option<i32>,
     /// Last release year.
     pub year_max: Option<i32>,
-    /// None of these.
+    /// Items of these ids are not listed.
     pub exclude_ids: Vec<EntityId>,
-    /// Only these.
+    /// Only items of these ids may be listed; `None` allows every item.
     pub allow_ids: Option<Vec<EntityId>>,
 }
 

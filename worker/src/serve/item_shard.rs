@@ -52,7 +52,7 @@ pub struct ItemVectors<'a> {
     pub rating_bias: f32,
     /// Ratings in the data set.
     pub ratings: u32,
-    /// Training ratings.
+    /// How many training ratings the item has.
     pub train_count: u32,
 }
 

@@ -30,7 +30,7 @@ pub enum Representation<'a> {
     },
     /// Stored neighbours, best first.
     Neighbours {
-        /// Global rows.
+        /// Global item rows of the neighbours.
         rows: &'a [u32],
         /// One for each.
         similarities: &'a [f32],

@@ -34,7 +34,7 @@ pub enum QueryError {
     Length {
         /// The field of the request.
         field: &'static str,
-        /// Its elements.
+        /// How many elements the request has.
         found: usize,
         /// The version's.
         rank: usize,
@@ -72,7 +72,7 @@ pub enum QueryError {
     /// A profile of another version.
     #[error("'profile' has {found} elements; the version's have {width}")]
     Profile {
-        /// Its elements.
+        /// How many elements the request has.
         found: usize,
         /// The version's.
         width: usize,

@@ -39,7 +39,7 @@ pub enum StepError {
     /// The disk or the memory does not suffice.
     #[error("the step ran out of room")]
     Exhausted(#[source] BoxError),
-    /// Anything else.
+    /// A failure that another attempt would meet too.
     #[error("the step failed")]
     Failed(#[source] BoxError),
     /// The attempt is over, or was never begun here.
@@ -98,10 +98,10 @@ impl Progress {
     }
 }
 
-/// One step under way.
+/// What a step that is under way is told, and where it reports.
 #[derive(Debug, Clone)]
 pub struct StepContext {
-    /// The job.
+    /// Id of the job.
     pub job: String,
     /// Which attempt of it.
     pub attempt: u32,

@@ -18,7 +18,7 @@ pub enum JobError {
     /// A newer attempt has begun.
     #[error("attempt {attempt} of job '{job}' is over: attempt {newest} has begun")]
     Superseded {
-        /// The job.
+        /// Id of the job.
         job: String,
         /// The message's attempt.
         attempt: u32,
@@ -28,7 +28,7 @@ pub enum JobError {
     /// The attempt never began here, or this worker has restarted since, or the job was released.
     #[error("this worker holds nothing of attempt {attempt} of job '{job}'; begin a new attempt")]
     Unknown {
-        /// The job.
+        /// Id of the job.
         job: String,
         /// The message's attempt.
         attempt: u32,

@@ -50,7 +50,7 @@ pub struct JobContext {
     pub store: Store,
     /// Options of remote sources.
     pub store_options: BTreeMap<String, String>,
-    /// To peers.
+    /// Connections to the other workers.
     pub channels: Channels,
     /// The training pool.
     pub compute: Compute,

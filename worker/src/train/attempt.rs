@@ -46,7 +46,7 @@ pub struct TrainContext {
     pub store: Store,
     /// Options of remote held-out files.
     pub store_options: BTreeMap<String, String>,
-    /// To peers.
+    /// Connections to the other workers.
     pub channels: Channels,
     /// The training pool.
     pub compute: Compute,

@@ -68,7 +68,7 @@ struct Rated {
 /// Where the ids of one side are, and which of them are owned here.
 #[derive(Debug)]
 pub(super) struct Directory {
-    /// By shard.
+    /// The ids of each shard's rows.
     ids: Vec<IdColumn>,
     /// Global number of each shard's first row.
     firsts: Vec<u32>,

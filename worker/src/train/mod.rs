@@ -74,11 +74,11 @@ pub enum TrainError {
         "training diverged in sweep {sweep} at shard {shard} of the {side}: {source}; raise the regularization or check the ratings"
     )]
     Diverged {
-        /// The sweep.
+        /// Number of the sweep, from 1.
         sweep: u32,
         /// "users" or "items".
         side: &'static str,
-        /// The shard.
+        /// Number of the shard.
         shard: u32,
         /// The row's failure.
         source: RowError,

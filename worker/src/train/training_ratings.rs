@@ -100,7 +100,7 @@ impl RatingFile {
         self.0.release();
     }
 
-    /// Bytes mapped.
+    /// How many bytes of the file are mapped.
     pub(super) fn bytes(&self) -> usize {
         self.0.bytes().len()
     }

@@ -54,7 +54,7 @@ pub(super) struct RecommendationBody {
     predicted_rating: Option<f32>,
     /// What the list is ordered by.
     score: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     #[schema(minimum = 1)]
     rank: u32,
     /// What ranked it: `als`, `item_cf`, `content`, `hybrid` or `popularity`.
@@ -98,7 +98,7 @@ fn recommendations(items: &[Recommendation]) -> Vec<RecommendationBody> {
 pub(super) struct RecommendAnswer {
     /// Null for somebody who is no user.
     user_id: Option<Id>,
-    /// Best first.
+    /// The movies, best first.
     recommendations: Vec<RecommendationBody>,
     /// ISO 8601, UTC.
     timestamp: String,
@@ -145,7 +145,7 @@ impl RecommendAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UserRecommendationsBody {
     user_id: Id,
-    /// Best first.
+    /// The movies, best first.
     recommendations: Vec<RecommendationBody>,
     /// `model` or `fallback_popular`.
     source: &'static str,
@@ -197,7 +197,7 @@ pub(super) struct SimilarBody {
     /// Cosine of the factors, −1 to 1; of `item_cf` and `content` the neighbour's similarity, of `hybrid` the
     /// weighted sum of what its versions say, above 0 to 1.
     similarity: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     #[schema(minimum = 1)]
     rank: u32,
     /// What found it: `als`, `item_cf`, `content` or `hybrid`.
@@ -245,7 +245,7 @@ pub(super) struct PopularBody {
     genres: Vec<String>,
     /// What the list is ordered by: the damped mean rating, the trend, or the year.
     score: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     #[schema(minimum = 1)]
     rank: u32,
 }
@@ -253,7 +253,7 @@ pub(super) struct PopularBody {
 /// The answer to a popular query.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PopularAnswer {
-    /// Best first.
+    /// The movies, best first.
     movies: Vec<PopularBody>,
     /// ISO 8601, UTC.
     timestamp: String,

@@ -53,7 +53,7 @@ pub(super) struct RecommendedItem {
     predicted_rating: Option<f32>,
     /// What the list is ordered by.
     score: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     #[schema(minimum = 1)]
     rank: u32,
     /// What ranked it: a model, or `popularity` in a fallback.
@@ -93,7 +93,7 @@ fn items(found: &[answer::Recommendation]) -> Vec<RecommendedItem> {
 pub(super) struct Recommendations {
     /// Null for a session.
     user_id: Option<Id>,
-    /// Best first.
+    /// The items, best first.
     items: Vec<RecommendedItem>,
     /// ISO 8601, UTC.
     timestamp: String,
@@ -140,7 +140,7 @@ impl Recommendations {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RecommendationsOfUser {
     user_id: Id,
-    /// Best first.
+    /// The items, best first.
     items: Vec<RecommendedItem>,
     /// `model` or `fallback_popular`.
     source: &'static str,
@@ -191,7 +191,7 @@ pub(super) struct SimilarItem {
     /// Cosine of the factors, −1 to 1; of `item_cf` and `content` the neighbour's similarity, of `hybrid` the
     /// weighted sum of what its versions say, above 0 to 1.
     similarity: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     #[schema(minimum = 1)]
     rank: u32,
     /// The model that found it.
@@ -240,7 +240,7 @@ pub(super) struct PopularItem {
     categories: Vec<String>,
     /// What the list is ordered by: the damped mean rating, the trend, or the year.
     score: f32,
-    /// From 1.
+    /// Place in the list, from 1.
     #[schema(minimum = 1)]
     rank: u32,
 }
@@ -248,7 +248,7 @@ pub(super) struct PopularItem {
 /// A popular list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PopularItems {
-    /// Best first.
+    /// The items, best first.
     items: Vec<PopularItem>,
     /// ISO 8601, UTC.
     timestamp: String,
@@ -308,7 +308,7 @@ impl From<&Description> for Item {
     }
 }
 
-/// One item.
+/// What is known of one item.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ItemAnswer {
     #[serde(flatten)]

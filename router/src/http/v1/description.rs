@@ -26,7 +26,7 @@ pub(super) struct RankingQuery {
     diversity: Option<f32>,
 }
 
-/// Which items.
+/// Which items an answer may have.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "it describes parameters")]

@@ -69,7 +69,7 @@ pub enum GenerateError {
     /// A file cannot be written.
     #[error("cannot write '{path}'")]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

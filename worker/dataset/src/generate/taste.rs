@@ -45,7 +45,7 @@ const RATINGS_PER_TAG: f64 = 30.0;
 /// One rating of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rating {
-    /// From 0.
+    /// Number of the item, from 0.
     pub(super) item: u64,
     /// 1 to 10.
     pub(super) half_stars: u8,

@@ -40,7 +40,7 @@ pub enum SourceError {
     /// The files cannot be reached.
     #[error("cannot read the source '{uri}'")]
     Store {
-        /// As given.
+        /// The address as it was given.
         uri: String,
         /// The store's error.
         source: Box<StoreError>,
@@ -50,7 +50,7 @@ pub enum SourceError {
         "no ratings were found in '{uri}': looked for {looked_for}; found {found}; to use another file, give its path and name its columns"
     )]
     NoRatings {
-        /// As given.
+        /// The address as it was given.
         uri: String,
         /// The file names that would have done.
         looked_for: String,
@@ -60,7 +60,7 @@ pub enum SourceError {
     /// A file lacks a column.
     #[error("'{file}' has no column '{column}'{}: its columns are {columns}", named_by(flag))]
     NoColumn {
-        /// The file.
+        /// Path of the file in the source.
         file: String,
         /// The column that was looked for.
         column: String,
@@ -74,7 +74,7 @@ pub enum SourceError {
         "the columns of '{file}' are not understood: none is recognised as {missing}; name them with {flags}; its columns are {columns}"
     )]
     NotUnderstood {
-        /// The file.
+        /// Path of the file in the source.
         file: String,
         /// What is missing.
         missing: String,
@@ -86,11 +86,11 @@ pub enum SourceError {
     /// Several columns could be the same.
     #[error("which column of '{file}' is the {role} cannot be told: it has {candidates}; {remedy}")]
     Ambiguous {
-        /// The file.
+        /// Path of the file in the source.
         file: String,
         /// What the columns could be.
         role: &'static str,
-        /// Those columns.
+        /// The columns, by name.
         candidates: String,
         /// What to do.
         remedy: String,
@@ -100,7 +100,7 @@ pub enum SourceError {
         "no column of '{file}' is recognised as the rating, but there are numbers in {candidates}: name the rating with --rating-col, or count each row as 1 with --no-rating"
     )]
     NoRating {
-        /// The file.
+        /// Path of the file in the source.
         file: String,
         /// Columns of numbers.
         candidates: String,
@@ -127,7 +127,7 @@ pub enum SourceError {
     /// A file is packed in a way that is not read.
     #[error("'{file}' is packed with {packer}, which is not read: unpack it, or pack it with gzip or zstd")]
     Packer {
-        /// The file.
+        /// Path of the file in the source.
         file: String,
         /// What packed it.
         packer: String,
@@ -135,7 +135,7 @@ pub enum SourceError {
     /// A packed file cannot be unpacked.
     #[error("cannot unpack '{file}': it is damaged or ends too early; fetch it again")]
     Archive {
-        /// The file.
+        /// Path of the file in the source.
         file: String,
         /// What the unpacker said.
         source: std::io::Error,
@@ -158,7 +158,7 @@ pub enum SourceError {
         uri: String,
         /// Files that are asked for.
         count: usize,
-        /// The most.
+        /// Files that a source may have.
         most: usize,
     },
     /// Files of one source lie in different stores.
@@ -169,13 +169,13 @@ pub enum SourceError {
         "'{first}' and '{other}' cannot be read as one file: the columns of the first are {first_columns}, those of the other {other_columns}; import them one by one"
     )]
     PartsDiffer {
-        /// A part.
+        /// Path of one part.
         first: String,
-        /// Its columns.
+        /// The columns of this part.
         first_columns: String,
-        /// Another part.
+        /// Path of a part with other columns.
         other: String,
-        /// Its columns.
+        /// The columns of the other part.
         other_columns: String,
     },
     /// A column's values are of a type that is not read.
@@ -183,17 +183,17 @@ pub enum SourceError {
         "column '{column}' of '{file}' holds values of type {kind}, which cannot be read as ids, ratings or times"
     )]
     ColumnType {
-        /// The file.
+        /// Path of the file in the source.
         file: String,
-        /// The column.
+        /// Name of the column.
         column: String,
-        /// Its type.
+        /// Type of the column's values, as Parquet names it.
         kind: String,
     },
     /// A Parquet file is damaged, or uses what is not supported.
     #[error("cannot read the Parquet file '{file}'")]
     Parquet {
-        /// The file.
+        /// Path of the file in the source.
         file: String,
         /// What the reader said.
         source: ::parquet::errors::ParquetError,

@@ -30,7 +30,7 @@ pub enum TimeRuleError {
         "the time format '{format}' cannot be used: {reason}; give one as of strftime, such as --time-format '%d.%m.%Y %H:%M'"
     )]
     Format {
-        /// As given.
+        /// The format as it was given.
         format: String,
         /// What is wrong with it.
         reason: String,

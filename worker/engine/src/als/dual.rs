@@ -41,7 +41,7 @@ pub struct Scratch {
 
 #[derive(Debug, Default)]
 struct Buffers {
-    /// y.
+    /// y, the right-hand side of the dual system: one number for each rating.
     known: Vec<f32>,
     residual: Vec<f32>,
     correction: Vec<f32>,

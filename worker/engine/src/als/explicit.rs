@@ -12,7 +12,7 @@
 pub enum Scaling {
     /// λ n: ALS-WR, and Spark.
     Ratings,
-    /// λ.
+    /// λ, whatever the number of ratings.
     None,
 }
 
@@ -21,7 +21,7 @@ pub enum Scaling {
 pub struct Settings {
     /// Length of a factor row.
     pub rank: usize,
-    /// λ.
+    /// λ, above 0.
     pub regularization: f64,
     /// How it is scaled.
     pub scaling: Scaling,

@@ -136,7 +136,7 @@ pub struct RatingRows<'a> {
     pub indptr: &'a [u64],
     /// For each rating, the slot of the other side's row in the fixed factors.
     pub slots: &'a [u32],
-    /// The ratings.
+    /// The ratings, in the order of `slots`.
     pub ratings: &'a [f32],
 }
 
@@ -162,7 +162,7 @@ impl<'a> RatingRows<'a> {
         (self.indptr[row + 1] - self.indptr[row]) as usize
     }
 
-    /// One row.
+    /// The slots and ratings of one row.
     ///
     /// # Panics
     /// When there is no such row.
@@ -178,7 +178,7 @@ impl<'a> RatingRows<'a> {
 pub struct Row<'a> {
     /// The rated rows' slots in the fixed factors.
     pub slots: &'a [u32],
-    /// Their ratings.
+    /// The rating of each slot.
     pub ratings: &'a [f32],
     /// The slots that are needed next: their rows are fetched before.
     pub ahead: &'a [u32],

@@ -37,18 +37,18 @@ const LONG_RATINGS: usize = 4 * primal::PART_RATINGS;
 pub struct RowError {
     /// The row within the block.
     pub row: usize,
-    /// Why.
+    /// The pivot that is not above zero.
     pub source: NotPositiveDefinite,
 }
 
 /// How rows are solved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Solver {
-    /// Exactly.
+    /// Exactly, by Cholesky's factorisation.
     Cholesky,
     /// By a number of steps of conjugate gradients from where they were.
     ConjugateGradients {
-        /// How many.
+        /// Steps in a half-step.
         steps: usize,
     },
     /// By one round of block coordinate descent from where they were (iALS++).
@@ -63,7 +63,7 @@ pub enum Solver {
 /// What every row of a half-step needs.
 #[derive(Debug)]
 pub struct Problem<'a> {
-    /// The loops.
+    /// The instruction set whose loops are used.
     pub kernel: Kernel,
     /// The objective and the fixed side.
     pub fit: Fit<'a>,
@@ -109,7 +109,7 @@ pub struct Prior {
     pub lower: Vec<f32>,
     /// Row-major, both triangles.
     pub dense: Vec<f32>,
-    /// Its diagonal.
+    /// The diagonal, which `lower` lacks, in f64.
     pub diagonal: Vec<f64>,
 }
 

@@ -39,7 +39,7 @@ pub enum Scaling {
 pub struct Settings {
     /// Length of a factor row.
     pub rank: usize,
-    /// λ.
+    /// λ, above 0.
     pub regularization: f64,
     /// How it is scaled.
     pub scaling: Scaling,

@@ -35,7 +35,7 @@ const NOT_ROTATED: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct Eigenbasis {
     rank: usize,
-    /// Λ.
+    /// Λ, the Gramian's eigenvalues.
     eigenvalues: Vec<f64>,
     /// V, packed: what turns rows into the basis.
     forth: Panels,
@@ -65,7 +65,7 @@ impl Eigenbasis {
 #[derive(Debug)]
 pub struct Rotation {
     basis: Arc<Eigenbasis>,
-    /// α₀ Λ.
+    /// α₀ Λ, the eigenvalues of the prior.
     eigenvalues: Vec<f32>,
     /// For each slot, its place among the rotated rows, where not all are.
     places: Option<Vec<u32>>,
@@ -122,7 +122,7 @@ impl Rotation {
         self.rows
     }
 
-    /// α₀ Λ.
+    /// α₀ Λ, the eigenvalues of the prior: `rank` numbers.
     #[must_use]
     pub fn eigenvalues(&self) -> &[f32] {
         &self.eigenvalues

@@ -12,7 +12,7 @@ const RELEVANCE_STEPS: f64 = (1_u64 << 30) as f64;
 /// How many items have which feature. Those of several shards add up in any order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
-    /// Items counted.
+    /// How many items were counted.
     pub items: u64,
     /// Items with each genre.
     pub genres: BTreeMap<String, u64>,
@@ -20,7 +20,7 @@ pub struct Census {
     pub tags: BTreeMap<String, u64>,
     /// Items of each decade (1990 for the nineties).
     pub decades: BTreeMap<i32, u64>,
-    /// The genome.
+    /// Sums over the items that have a tag genome.
     pub genome: GenomeSums,
 }
 

@@ -6,7 +6,7 @@ const TAG_CHARACTERS_MAX: usize = 48;
 /// What is known of one item, before it is made a vector.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ItemFacts<'a> {
-    /// Each once.
+    /// Names of genres, each once.
     pub genres: &'a [String],
     /// Terms from [`clean_tag`], each once, with how many users gave it.
     pub tags: &'a [(String, u32)],

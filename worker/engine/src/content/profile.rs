@@ -127,7 +127,7 @@ pub fn cosine_without(cosine: f32, norm: f64, weight: f32, square: f64) -> f64 {
 pub struct SlopeSums {
     /// Σ cosine · (rating − expected).
     pub product: f64,
-    /// Σ cosine².
+    /// Σ cosine², over the same ratings.
     pub square: f64,
 }
 

@@ -7,13 +7,13 @@ use super::{Census, GenomeFacts, ItemFacts, Vector, census::decade};
 /// What each block counts for; 0 leaves it out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockWeights {
-    /// Genres.
+    /// Weight of the genres.
     pub genres: f32,
-    /// The tag genome.
+    /// Weight of the tag genome.
     pub genome: f32,
-    /// Tags of users.
+    /// Weight of the users' tags.
     pub tags: f32,
-    /// The decade of release.
+    /// Weight of the decade of release.
     pub decade: f32,
 }
 

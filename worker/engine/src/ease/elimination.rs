@@ -52,7 +52,7 @@ pub enum Turn {
 pub struct BadMessage {
     /// Who sent it.
     pub from: u32,
-    /// Its step.
+    /// Number of the elimination step.
     pub step: u32,
     /// What is wrong with it.
     pub why: &'static str,

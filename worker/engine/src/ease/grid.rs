@@ -24,7 +24,7 @@ pub(super) const PANELS_HELD: u64 = 3;
 /// A tile on or below the diagonal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tile {
-    /// Tile row.
+    /// Number of the tile's row, from 0.
     pub row: u32,
     /// Tile column, at most the row.
     pub column: u32,

@@ -88,15 +88,15 @@ impl Catalogue<'_> {
 /// Sums over the lists of several users.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ListSums {
-    /// Lists added.
+    /// How many users' lists were added.
     pub users: u64,
     /// Their scores at each of [`CUTOFFS`].
     pub at: [RankingScore; CUTOFFS.len()],
     /// The squares of their scores, from which intervals follow.
     pub squares: [RankingScore; CUTOFFS.len()],
-    /// Σ novelty.
+    /// Σ novelty, of which each list has one.
     pub novelty: f64,
-    /// Σ diversity.
+    /// Σ diversity, of which each list has one.
     pub diversity: f64,
 }
 

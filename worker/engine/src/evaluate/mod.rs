@@ -26,15 +26,15 @@ pub const LIST_LENGTH: usize = 20;
 /// Sums over held-out ratings.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RatingSums {
-    /// Pairs predicted.
+    /// How many held-out ratings were predicted.
     pub pairs: u64,
     /// Σ (prediction − rating)².
     pub squared_error: f64,
     /// Σ |prediction − rating|.
     pub absolute_error: f64,
-    /// Σ rating.
+    /// Σ rating, over the held-out ratings.
     pub rating: f64,
-    /// Σ rating².
+    /// Σ rating², over the held-out ratings.
     pub squared_rating: f64,
 }
 

@@ -33,7 +33,7 @@ pub struct RankedItems {
 /// A user whose list is chosen.
 #[derive(Debug)]
 pub struct RankedUser<'a> {
-    /// The factors.
+    /// The user's factors: `rank` numbers.
     pub query: &'a [f32],
     /// Of a predicted rating what is the same for all items ([`crate::score::rating_base`]); else not read.
     pub base: f32,

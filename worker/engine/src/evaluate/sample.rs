@@ -13,7 +13,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Every user.
+    /// The sample of every user.
     pub const ALL: Self = Self { share: 1.0, seed: 0 };
 
     /// About `share` of the users, 1 or more for all; the sample of a smaller share is a part of it.

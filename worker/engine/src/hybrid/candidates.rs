@@ -81,7 +81,7 @@ impl Candidates {
 mod tests {
     use super::*;
 
-    /// Liked alike.
+    /// Rows that are liked equally.
     fn liked(rows: Vec<u32>) -> Relevant {
         let gains = vec![1.0; rows.len()];
         Relevant::new(rows, gains)

@@ -20,7 +20,7 @@ pub enum Measure {
 pub struct Totals {
     /// How many users.
     pub raters: i64,
-    /// Σ x².
+    /// Σ x² over the item's ratings, in fixed point.
     pub squares: i64,
 }
 

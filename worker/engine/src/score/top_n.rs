@@ -68,7 +68,7 @@ impl<'a> FactorRows<'a> {
         self.values.is_empty()
     }
 
-    /// One row.
+    /// The elements of one row.
     ///
     /// # Panics
     /// When there is no such row.
@@ -77,7 +77,7 @@ impl<'a> FactorRows<'a> {
         &self.values[row * self.rank..(row + 1) * self.rank]
     }
 
-    /// Every element.
+    /// The elements of all rows, row-major.
     #[must_use]
     pub fn values(&self) -> &'a [f32] {
         self.values
@@ -117,7 +117,7 @@ pub enum Scoring<'a> {
         norms: &'a [f64],
         /// The vector compared with.
         query: &'a [f32],
-        /// Its norm.
+        /// Norm of `query`.
         query_norm: f64,
     },
     /// Scores known beforehand.

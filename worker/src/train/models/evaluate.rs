@@ -43,7 +43,7 @@ use crate::{
 /// A user under evaluation.
 #[derive(Debug)]
 pub(super) struct Judged {
-    /// Own row.
+    /// The user's place among the own rows.
     pub(super) row: usize,
     /// Of the model's predicted ratings; of ALS by itself also for users who are not of the sample.
     pub(super) rating: RatingSums,

@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 128 * 1024 * 1024;
 pub(super) struct Profile<'a> {
     profiles: &'a Profiles,
     user: usize,
-    /// Its length.
+    /// Euclidean length of the profile.
     pub(super) norm: f64,
     /// What the user has rated.
     pub(super) rated: Rated<'a>,

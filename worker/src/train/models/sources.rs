@@ -46,7 +46,7 @@ enum Kind {
 /// An own user, as sources see them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Viewer<'a> {
-    /// Own row.
+    /// The user's place among the own rows.
     pub(super) row: usize,
     /// What they have rated.
     pub(super) rated: &'a RatedItems,
@@ -55,7 +55,7 @@ pub(super) struct Viewer<'a> {
 /// Some own users, and their scores for the items of one shard by several sources.
 #[derive(Debug, Default)]
 pub(super) struct ScoredUsers {
-    /// Own rows.
+    /// Places of the users among the own rows.
     rows: Vec<usize>,
     /// What each has rated.
     rated: Vec<RatedItems>,

@@ -16,7 +16,7 @@ const TIME_LIKE_MIN: i64 = 100_000_000;
 pub(super) enum Holds {
     /// All of them dates, or numbers as large as times are.
     Times,
-    /// Other numbers.
+    /// All of them numbers, and not of times or rows.
     Numbers,
     /// Numbers that count the rows.
     RowNumbers,

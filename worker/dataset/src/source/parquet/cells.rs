@@ -16,20 +16,20 @@ use shoal_proto::v1::Side;
 use super::meaning::{Meaning, meaning};
 use crate::{fields, parse::Reason, values};
 
-/// One value.
+/// A value of a Parquet column, whatever its type.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cell<'a> {
-    /// None.
+    /// The row has no value.
     Null,
     /// A whole number.
     Integer(i64),
     /// A whole number that is none of 64 bits with a sign.
     Large(i128),
-    /// Any number.
+    /// A number that need not be whole.
     Float(f64),
     /// A time: seconds since the epoch.
     Seconds(i64),
-    /// A text.
+    /// A text, UTF-8.
     Text(Cow<'a, str>),
     /// The texts of a list.
     List(Vec<Cow<'a, str>>),

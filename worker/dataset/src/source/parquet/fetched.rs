@@ -45,7 +45,7 @@ impl Fetched {
         Ok(fetched)
     }
 
-    /// Fetches more.
+    /// Fetches one more range of bytes.
     pub(super) async fn add(
         &mut self,
         folder: &SourceFolder,

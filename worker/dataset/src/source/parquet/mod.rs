@@ -211,7 +211,7 @@ impl ParquetFile {
 }
 
 impl GroupBytes {
-    /// Bytes fetched.
+    /// How many bytes of the row group were fetched.
     pub(super) fn len(&self) -> u64 {
         self.length
     }

@@ -36,7 +36,7 @@ pub struct Factor {
 /// A last row and column of the matrix, kept apart: A bordered by v and d, of which the solution's last element is.
 #[derive(Debug, Clone, Copy)]
 pub struct Border {
-    /// d.
+    /// d, the element in the last row and column.
     pub diagonal: f32,
     /// The right-hand side's last element.
     pub right: f32,

@@ -12,7 +12,7 @@ use super::{
 pub struct Ahead<'a> {
     /// Where they are.
     pub rows: Rows<'a>,
-    /// Which.
+    /// The slots of the rows that are gathered next.
     pub slots: &'a [u32],
 }
 
@@ -21,7 +21,7 @@ pub struct Ahead<'a> {
 pub struct Products<'a> {
     /// Columns of the panels, which is the order of the sum.
     pub order: usize,
-    /// xᵣ.
+    /// The rows xᵣ, gathered and packed.
     pub panels: &'a Panels,
     /// wᵣ xᵣ, packed like the panels; without, every weight is one.
     pub left: Option<&'a Panels>,

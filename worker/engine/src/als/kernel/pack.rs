@@ -50,7 +50,7 @@ impl<'a> Rows<'a> {
         self.values.len() / self.stride
     }
 
-    /// One row.
+    /// The numbers of one row.
     ///
     /// # Panics
     /// When there is no such row.

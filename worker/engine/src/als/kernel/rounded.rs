@@ -56,10 +56,10 @@ pub(super) trait RoundedTask {
 /// Panels of gathered numbers, rounded.
 #[derive(Debug, Default)]
 pub struct RoundedPanels {
-    /// Pairs.
+    /// Two numbers of bf16 in each word, panel after panel.
     values: Vec<u32>,
     stride: usize,
-    /// Steps.
+    /// Steps of a panel: pairs of rows.
     depth: usize,
 }
 
@@ -357,7 +357,7 @@ unsafe fn triangle<V, H, const FULL: usize, const HALF: usize>(
     }
 }
 
-/// Arrays.
+/// Rounds without instructions for bf16, in arrays.
 pub(super) struct Arrays;
 
 impl<const COUNT: usize> PairSums for Array<COUNT> {

@@ -7,7 +7,7 @@ use super::{
     products::{InstructionSet, Sides, Sign, columns, columns_of_two, triangle},
 };
 
-/// Arrays.
+/// Any processor: vectors are arrays, which the compiler may vectorise.
 pub(super) struct Portable;
 
 impl InstructionSet for Portable {

@@ -45,7 +45,7 @@ pub(super) trait Lanes: Vector {
     /// Square root of every lane.
     unsafe fn sqrt(self) -> Self;
 
-    /// Lane 0.
+    /// The number in lane 0.
     unsafe fn first(self) -> f32;
 
     /// Lane `lane` in every lane.

@@ -51,7 +51,7 @@ pub struct Screen {
 pub enum Bounds {
     /// Norms, and bytes where the processor multiplies them quickly.
     Fastest,
-    /// Norms alone.
+    /// Norms alone, as on a processor without quick products of bytes.
     Norms,
 }
 
@@ -119,7 +119,7 @@ pub(super) enum Scale {
     },
     /// The product over the product of norms, this being the query's.
     Cosine {
-        /// Above 0.
+        /// Norm of the query, above 0.
         query_norm: f32,
     },
 }
