@@ -108,7 +108,16 @@ impl Manifest {
         if !checksum.is_empty() && checksum != found {
             return Err(damaged(format!("its checksum is {found}, the registry says {checksum}")));
         }
-        let file: ManifestFile = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        Self::parse(&path, &bytes)
+    }
+
+    /// Reads the bytes of a manifest; `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when they are none, or of another format version.
+    pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, StoreError> {
+        let damaged = |reason: String| StoreError::Damaged { path: path.to_owned(), reason };
+        let file: ManifestFile = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
         if file.format_version != FORMAT_VERSION {
             return Err(damaged(format!(
                 "format version {} is not {FORMAT_VERSION}: it was written by another release",

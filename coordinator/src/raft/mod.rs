@@ -91,7 +91,7 @@ pub struct Leadership {
     pub term: u64,
     /// The leader's number, if one is known.
     pub leader_id: Option<u64>,
-    /// Its address.
+    /// Where the leader is reached; `None` while there is none.
     pub leader_address: Option<String>,
     /// Whether this member leads and has committed an entry of its own term, so that it knows
     /// everything acknowledged before.
@@ -114,9 +114,9 @@ pub struct RaftStatus {
 /// One member as the leader sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerStatus {
-    /// Its number.
+    /// Number of the member in the group.
     pub id: u64,
-    /// Its address.
+    /// Where the member's raft messages go, as host:port.
     pub address: String,
     /// The last index it is known to hold.
     pub matched: u64,
@@ -255,7 +255,7 @@ impl<V: Send + Sync + 'static> RaftHandle<V> {
         self.view.clone()
     }
 
-    /// Who leads.
+    /// Who leads, as it changes.
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.clone()
@@ -298,4 +298,24 @@ pub fn start<S: StateMachine>(
     let token = shutdown.token();
     shutdown.spawn("raft", driver.run(token));
     Ok((handle, service))
+}
+
+/// Opens the log in a folder as one of the members of `cluster_id`, and closes it. For fuzz targets, as the next.
+///
+/// # Errors
+/// When the log is damaged or another member's.
+#[doc(hidden)]
+pub fn open_log(folder: &std::path::Path, cluster_id: &str, initial: &[u8]) -> Result<(), LogStoreError> {
+    let owner = log_store::Owner { cluster_id: cluster_id.to_owned(), raft_id: 1, voters: vec![1] };
+    let store = log_store::LogStore::open(folder, Arc::new(LocalDisk), owner, initial)?;
+    store.snapshot_state().map(drop)
+}
+
+/// Parses what an envelope carries.
+///
+/// # Errors
+/// Why it is no raft message.
+#[doc(hidden)]
+pub fn read_message(bytes: &[u8]) -> Result<(), String> {
+    transport::parse(bytes).map(drop).map_err(|status| status.message().to_owned())
 }

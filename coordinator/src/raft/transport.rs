@@ -223,15 +223,20 @@ impl RaftTransportService {
                 self.raft_id, self.members
             )));
         }
-        let mut message = Message::default();
-        message
-            .merge_from_bytes(&envelope.message)
-            .map_err(|error| Status::invalid_argument(format!("not a raft message: {error}")))?;
+        let message = parse(&envelope.message)?;
         if message.from != from || message.to != to {
             return Err(Status::permission_denied("the raft message is not from the member that sent it"));
         }
         Ok(message)
     }
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Result<Message, Status> {
+    let mut message = Message::default();
+    message
+        .merge_from_bytes(bytes)
+        .map_err(|error| Status::invalid_argument(format!("not a raft message: {error}")))?;
+    Ok(message)
 }
 
 #[tonic::async_trait]

@@ -179,3 +179,32 @@ fn route_name(method: &Method, path: &str) -> &'static str {
         _ => "other",
     }
 }
+
+/// Reads a query string with the parameters of a list, and forgets it. For fuzz targets, as the next.
+///
+/// # Errors
+/// The refusal's sentence.
+#[doc(hidden)]
+pub fn read_query_string(query: &str) -> Result<(), String> {
+    let read = || {
+        let mut parameters = parameters::Parameters::read(Some(query), &crate::words::Words::OWN)?;
+        parameters.options()?;
+        parameters.timeout()?;
+        parameters.finish()
+    };
+    read().map_err(|error: error::HttpError| format!("{error:?}"))
+}
+
+/// Reads a body as that of each route that has one.
+///
+/// # Errors
+/// The refusals' sentences.
+#[doc(hidden)]
+pub fn read_body(body: &str) -> Result<(), String> {
+    let refusals = [
+        bodies::pair(body, &crate::words::Words::OWN).err(),
+        bodies::items(body, &crate::words::Words::OWN).err(),
+        bodies::users(body).err(),
+    ];
+    if refusals.iter().any(Option::is_none) { Ok(()) } else { Err(format!("{refusals:?}")) }
+}

@@ -57,6 +57,15 @@ impl Cursor {
     }
 }
 
+/// A cursor's text, read and written again. For fuzz targets.
+///
+/// # Errors
+/// When the text is no cursor.
+#[doc(hidden)]
+pub fn reread_cursor(text: &str) -> Result<String, QueryError> {
+    Cursor::parse(text).map(|cursor| cursor.to_text())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

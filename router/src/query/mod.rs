@@ -37,6 +37,8 @@ use crate::{
     snapshot::{Live, Snapshot, Target},
 };
 
+#[doc(hidden)]
+pub use self::cursor::reread_cursor;
 use self::options::CheckedOptions;
 pub use self::{
     batch::{BATCH_TIMEOUT, BATCH_USERS_MAX, RecommendBatch},

@@ -41,7 +41,7 @@ pub struct IngestContext {
     pub store: Store,
     /// Options of remote sources.
     pub store_options: BTreeMap<String, String>,
-    /// To peers.
+    /// Connections to the other workers.
     pub channels: Channels,
     /// The training pool.
     pub compute: Compute,

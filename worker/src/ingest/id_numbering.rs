@@ -15,7 +15,7 @@ const SMALL_IDS: u64 = 1 << 21;
 #[derive(Debug)]
 pub(super) struct IdNumbering {
     ids: IdColumn,
-    /// By id.
+    /// The numbers of small integer ids, by id.
     small: Vec<u32>,
     slots: Vec<u32>,
     /// How many slots are taken.

@@ -29,6 +29,8 @@ mod spool;
 use std::{io, path::PathBuf};
 
 pub use attempt::{IngestAttempt, IngestContext, OnDone};
+#[doc(hidden)]
+pub use records::read_records;
 use shoal_common::{compute::ComputeError, store::StoreError};
 use shoal_dataset::source::SourceError;
 use shoal_format::tensor_file::TensorFileError;
@@ -51,7 +53,7 @@ pub enum IngestError {
     /// A part of the catalogue or of the tags cannot be made.
     #[error("cannot write the catalogue and the tags of shard {shard}")]
     Catalogue {
-        /// The shard.
+        /// Number of the shard.
         shard: u32,
         /// What Parquet said.
         source: parquet::errors::ParquetError,
@@ -61,7 +63,7 @@ pub enum IngestError {
     Spool {
         /// "write", "read".
         action: &'static str,
-        /// The file.
+        /// Path of the spool.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -72,7 +74,7 @@ pub enum IngestError {
     /// A peer refused or went away.
     #[error("worker '{node}' did not take the ratings sent to it")]
     Push {
-        /// The peer.
+        /// Name of the other worker.
         node: String,
         /// Its status, or the connection's.
         source: Box<tonic::Status>,
@@ -80,7 +82,7 @@ pub enum IngestError {
     /// A peer's address cannot be used.
     #[error("cannot send ratings to worker '{node}'")]
     Address {
-        /// The peer.
+        /// Name of the other worker.
         node: String,
         /// What is wrong with it.
         source: shoal_common::rpc::RpcAddressError,

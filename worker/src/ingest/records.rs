@@ -233,6 +233,18 @@ pub(super) fn rows(
     Ok(())
 }
 
+/// Reads the batch of another worker and forgets it; the number of its rows. For fuzz targets.
+///
+/// # Errors
+/// [`IngestError::Torn`] when the bytes are no batch of such rows.
+#[doc(hidden)]
+pub fn read_records(batch: &[u8], kind: i32, user: IdKind, item: IdKind) -> Result<u64, IngestError> {
+    let mut count = 0;
+    let kind = RecordKind::try_from(kind).unwrap_or_default();
+    rows(batch, kind, Kinds { user, item }, |_, _| count += 1)?;
+    Ok(count)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status};
 
 use crate::support::{door::Door, group::CLUSTER};
 
-/// Between heartbeats.
+/// Time between two heartbeats.
 const BEAT: Duration = Duration::from_millis(50);
 
 /// A step that reached a worker.
@@ -41,11 +41,11 @@ pub(super) struct Seen {
 /// What a worker does with a step.
 #[derive(Debug, Clone)]
 pub(super) enum Act {
-    /// Does it.
+    /// The worker does the step.
     Do,
     /// Says that it is at it, until the test releases it; then does it.
     Hold,
-    /// Refuses it.
+    /// The worker refuses the step.
     Refuse(Status),
     /// Ends the stream without a result.
     Drop,

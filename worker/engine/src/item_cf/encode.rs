@@ -72,8 +72,8 @@ impl ItemTotals {
     pub fn merge_bytes(&mut self, bytes: &[u8]) -> Result<(), BadPairs> {
         let mut rest = bytes;
         for totals in &mut self.0 {
-            totals.raters += unzigzag(take(&mut rest)?);
-            totals.squares += unzigzag(take(&mut rest)?);
+            totals.raters = totals.raters.checked_add(unzigzag(take(&mut rest)?)).ok_or(BadPairs)?;
+            totals.squares = totals.squares.checked_add(unzigzag(take(&mut rest)?)).ok_or(BadPairs)?;
         }
         if rest.is_empty() { Ok(()) } else { Err(BadPairs) }
     }

@@ -29,7 +29,7 @@ struct Read {
     /// In the order of the files.
     ratings: Vec<Rating>,
     movies: Vec<Movie>,
-    /// By file.
+    /// What was understood of each file.
     reports: Vec<ImportReport>,
 }
 
