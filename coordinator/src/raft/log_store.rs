@@ -17,7 +17,10 @@ use raft::{
 use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize};
 use shoal_common::store::write_durably;
 
-use super::disk::{Disk, Files};
+use super::{
+    disk::{Disk, Files},
+    log_files,
+};
 
 /// The engine can hold many groups; a coordinator has one.
 const GROUP: u64 = 1;
@@ -142,6 +145,7 @@ impl LogStore {
             path: folder.to_owned(),
             source,
         })?;
+        log_files::check_alignments(folder)?;
         let engine = Engine::open_with_file_system(config, Arc::new(Files(disk)))
             .map_err(|source| LogStoreError::Engine { action: "open", folder: folder.to_owned(), source })?;
         let mut store = Self {

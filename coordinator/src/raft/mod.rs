@@ -12,6 +12,7 @@
 mod disk;
 mod driver;
 mod inbox;
+mod log_files;
 mod log_store;
 mod lost_log;
 mod outlets;
