@@ -1,0 +1,32 @@
+# Read by .ci/run and by every step (`source`): strict, in the root of the tree, with what steps share.
+#
+# All steps build the whole workspace, and tests and fuzz targets with the same features: `-p` would resolve other
+# features, and what was built for one step would be built again for the next.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Fuzz targets are programs of libFuzzer, which only this feature builds (it needs a C++ compiler).
+fuzzers=(--features shoal-worker-fuzz/libfuzzer,shoal-coordinator-fuzz/libfuzzer,shoal-router-fuzz/libfuzzer)
+
+# Real MovieLens files; tests that need them fail when one is missing.
+data=$(realpath -m ../shared/data)
+
+# A folder for what a step makes. `.ci/run` hands one to all steps, so that a later one finds what an earlier one made.
+if [ -n "${SHOAL_CI_WORK:-}" ]; then
+    work=$SHOAL_CI_WORK
+else
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+fi
+
+release() {
+    cargo build --release --locked --workspace --bin shoal --bin memory-bench
+}
+
+# A virtual environment of Python with these packages: python_with NAME PACKAGE…
+python_with() {
+    local folder=$work/$1
+    shift
+    [ -d "$folder" ] || python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "$@"
+}
