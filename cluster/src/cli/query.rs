@@ -158,23 +158,7 @@ pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
         output::print_json(&answer)?;
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&[
-        ("RANK", Align::Right),
-        ("TITLE", Align::Left),
-        ("CATEGORIES", Align::Left),
-        ("SIMILARITY", Align::Right),
-        ("ITEM", Align::Right),
-    ])
-    .flexible(&["TITLE", "CATEGORIES"]);
-    for item in list(&answer, "items") {
-        table.row([
-            cell(&item["rank"]),
-            cell(&item["title"]),
-            output::genre_list(&item["categories"]),
-            score(&item["similarity"]),
-            cell(&item["item_id"]),
-        ]);
-    }
+    let table = ranked_items(&answer, &[("SIMILARITY", |item| score(&item["similarity"]))]);
     output::print(&format!("{}{table}", heading(&answer)))?;
     Ok(Exit::Done)
 }
@@ -270,24 +254,23 @@ fn heading(answer: &Value) -> String {
 
 /// The items of an answer to `recommend`, as a table.
 pub(super) fn recommendations(answer: &Value) -> Table {
-    let mut table = Table::new(&[
-        ("RANK", Align::Right),
-        ("TITLE", Align::Left),
-        ("CATEGORIES", Align::Left),
-        ("RATING", Align::Right),
-        ("SCORE", Align::Right),
-        ("ITEM", Align::Right),
-    ])
-    .flexible(&["TITLE", "CATEGORIES"]);
+    let rating = |item: &Value| {
+        item["predicted_rating"].as_f64().map(|rating| format!("{rating:.2}")).unwrap_or_default()
+    };
+    ranked_items(answer, &[("RATING", rating), ("SCORE", |item| score(&item["score"]))])
+}
+
+/// The items of a ranked list as a table, each with these figures.
+fn ranked_items(answer: &Value, figures: &[(&'static str, fn(&Value) -> String)]) -> Table {
+    let figure = |(name, _): &(&'static str, fn(&Value) -> String)| (*name, Align::Right);
+    let described = [("RANK", Align::Right), ("TITLE", Align::Left), ("CATEGORIES", Align::Left)];
+    let columns: Vec<(&str, Align)> =
+        described.into_iter().chain(figures.iter().map(figure)).chain([("ITEM", Align::Right)]).collect();
+    let mut table = Table::new(&columns).flexible(&["TITLE", "CATEGORIES"]);
     for item in list(answer, "items") {
-        table.row([
-            cell(&item["rank"]),
-            cell(&item["title"]),
-            output::genre_list(&item["categories"]),
-            item["predicted_rating"].as_f64().map(|rating| format!("{rating:.2}")).unwrap_or_default(),
-            score(&item["score"]),
-            cell(&item["item_id"]),
-        ]);
+        let described = [cell(&item["rank"]), cell(&item["title"]), output::genre_list(&item["categories"])];
+        let figures = figures.iter().map(|(_, figure)| figure(item));
+        table.row(described.into_iter().chain(figures).chain([cell(&item["item_id"])]));
     }
     table
 }
