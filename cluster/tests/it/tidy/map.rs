@@ -146,3 +146,18 @@ fn the_crates_front_pages_name_what_is_in_them() {
     }
     none(&missing, "public modules that neither the map nor their crate's front page names");
 }
+
+/// Guides name files from the root.
+#[test]
+fn every_path_in_the_guides_exists() {
+    let mut gone = Vec::new();
+    for guide in ["docs/glossary.md", "docs/extending.md", "CONTRIBUTING.md"] {
+        let paths = named(&read(guide)).into_iter().filter(|named| named.is_path() && named.name.contains('/'));
+        gone.extend(
+            paths
+                .filter(|named| !root().join(&named.name).exists())
+                .map(|named| format!("{guide}, line {}: {}", named.line, named.name)),
+        );
+    }
+    none(&gone, "paths in guides that are not there");
+}

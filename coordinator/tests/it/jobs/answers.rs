@@ -19,7 +19,7 @@ impl World {
         self.stage.play(move |seen| {
             let wrong = steps.get(seen.attempt as usize - 1);
             let is_it = wrong.is_some_and(|wrong| word(&seen.step) == *wrong);
-            if is_it { Act::Answer(answer(&seen.step)) } else { Act::Do }
+            if is_it { Act::Answer(Box::new(answer(&seen.step))) } else { Act::Do }
         });
     }
 
@@ -89,7 +89,7 @@ async fn a_worker_that_never_answers_what_it_is_asked_fails_the_job() {
     let world = World::with_films(1, 2).await;
     let before = world.cluster.stored();
     world.stage.play(|seen| match &seen.step {
-        Step::TrainRoute(_) => Act::Answer(wrong_answer(&seen.step)),
+        Step::TrainRoute(_) => Act::Answer(Box::new(wrong_answer(&seen.step))),
         _ => Act::Do,
     });
     let job = world.train(2, false).await;

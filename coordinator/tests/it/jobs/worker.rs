@@ -50,7 +50,7 @@ pub(super) enum Act {
     /// Ends the stream without a result.
     Drop,
     /// Answers this, and does nothing.
-    Answer(Event),
+    Answer(Box<Event>),
 }
 
 type Script = Box<dyn Fn(&Seen) -> Act + Send>;
@@ -427,7 +427,7 @@ impl WorkerJobs for Service {
             Act::Refuse(status) => return Err(status),
             Act::Drop => return Ok(Response::new(stream::iter([progress]).boxed())),
             Act::Answer(answer) => {
-                return Ok(Response::new(stream::iter([progress, event(answer)]).boxed()));
+                return Ok(Response::new(stream::iter([progress, event(*answer)]).boxed()));
             }
             Act::Do | Act::Hold => {}
         }
