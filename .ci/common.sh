@@ -1,11 +1,11 @@
 # Read by .ci/run and by every step (`source`): strict, in the root of the tree, with what steps share.
 #
-# All steps build the whole workspace, and tests and fuzz targets with the same features: `-p` would resolve other
-# features, and what was built for one step would be built again for the next.
+# All steps build the whole workspace: `-p` would resolve other features, and what was built for one step would be built
+# again for the next.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Fuzz targets are programs of libFuzzer, which only this feature builds (it needs a C++ compiler).
+# Fuzz targets are programs of libFuzzer with these features alone.
 fuzzers=(--features shoal-worker-fuzz/libfuzzer,shoal-coordinator-fuzz/libfuzzer,shoal-router-fuzz/libfuzzer)
 
 # Real MovieLens files; tests that need them fail when one is missing.
