@@ -260,9 +260,12 @@ pub(super) fn recommendations(answer: &Value) -> Table {
     ranked_items(answer, &[("RATING", rating), ("SCORE", |item| score(&item["score"]))])
 }
 
+/// The head of a column, and how the column tells a figure of an item.
+type Figure = (&'static str, fn(&Value) -> String);
+
 /// The items of a ranked list as a table, each with these figures.
-fn ranked_items(answer: &Value, figures: &[(&'static str, fn(&Value) -> String)]) -> Table {
-    let figure = |(name, _): &(&'static str, fn(&Value) -> String)| (*name, Align::Right);
+fn ranked_items(answer: &Value, figures: &[Figure]) -> Table {
+    let figure = |(name, _): &Figure| (*name, Align::Right);
     let described = [("RANK", Align::Right), ("TITLE", Align::Left), ("CATEGORIES", Align::Left)];
     let columns: Vec<(&str, Align)> =
         described.into_iter().chain(figures.iter().map(figure)).chain([("ITEM", Align::Right)]).collect();
