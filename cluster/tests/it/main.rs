@@ -24,4 +24,5 @@ mod small_catalogues;
 mod spark;
 mod support;
 mod switching;
+mod tidy;
 mod v1;

@@ -152,7 +152,8 @@ fn the_crates_front_pages_name_what_is_in_them() {
 fn every_path_in_the_guides_exists() {
     let mut gone = Vec::new();
     for guide in ["docs/glossary.md", "docs/extending.md", "CONTRIBUTING.md"] {
-        let paths = named(&read(guide)).into_iter().filter(|named| named.is_path() && named.name.contains('/'));
+        let paths =
+            named(&read(guide)).into_iter().filter(|named| named.is_path() && named.name.contains('/'));
         gone.extend(
             paths
                 .filter(|named| !root().join(&named.name).exists())
