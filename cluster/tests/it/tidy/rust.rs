@@ -54,7 +54,8 @@ fn whole(rest: &str, before: char) -> Option<(usize, Made)> {
     }
     if rest.starts_with('\'') {
         // A character, not a lifetime: a quotation mark in one begins no text.
-        let end = if rest.starts_with("'\\") { rest[2..].find('\'').map(|end| end + 3) } else { None };
+        let escaped = rest.strip_prefix("'\\");
+        let end = escaped.and_then(|escaped| escaped.find('\'')).map(|end| end + 3);
         let plain = rest.chars().nth(1).map(|inner| 1 + inner.len_utf8());
         let end = end.or_else(|| plain.filter(|&end| rest[end..].starts_with('\'')).map(|end| end + 1))?;
         return text(end, &rest[1..end - 1]);
@@ -69,9 +70,9 @@ fn whole(rest: &str, before: char) -> Option<(usize, Made)> {
         }
         return None;
     }
-    if rest.starts_with('"') {
+    if let Some(begun) = rest.strip_prefix('"') {
         let mut escaped = false;
-        let end = rest[1..].find(|letter| {
+        let end = begun.find(|letter| {
             let ends = letter == '"' && !escaped;
             escaped = letter == '\\' && !escaped;
             ends
