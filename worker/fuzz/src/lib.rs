@@ -1,7 +1,7 @@
 //! What the worker decodes: files of the store and of its own disk, and what other workers send. Each function takes
 //! any bytes and must return: a panic, a loop without end or memory beyond what the bytes ask for is a finding.
 //!
-//! `cargo test -p shoal-worker-fuzz` tries every target on mutated [`examples`]; CONTRIBUTING says how to let libFuzzer
+//! `cargo test -p shoal-worker-fuzz` tries every target on mutated `examples`; CONTRIBUTING says how to let libFuzzer
 //! search for hours.
 #![allow(clippy::expect_used, reason = "examples are made by the code that is tried")]
 
