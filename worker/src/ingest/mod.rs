@@ -1,9 +1,9 @@
 //! Import on one worker: one attempt, step by step as the leader asks.
 //!
-//! Ranges of the source are parsed here and every rating is sent twice ([`outbox`]): to the owner of
+//! Ranges of the source are parsed here and every rating is sent twice (`outbox`): to the owner of
 //! its user's shard and to the owner of its item's shard. Owners append what arrives to a spool on their
-//! disk ([`spool`]), then sort each shard and drop duplicate pairs ([`shard`]), keep it on the disk
-//! ([`saved`]) until all ids are known, and write its block.
+//! disk (`spool`), then sort each shard and drop duplicate pairs (`shard`), keep it on the disk
+//! (`saved`) until all ids are known, and write its block.
 //!
 //! Memory follows the largest shards and not the data set. A worker holds
 //!

@@ -1,7 +1,7 @@
 //! Training on one worker: one attempt of a job, step by step as the leader asks.
 //!
 //! [`TrainAttempt`] owns the attempt's state: the training ratings of the owned shards of both sides
-//! ([`training_side`], mapped from files of their own: [`training_ratings`]), the factors held here, who needs which of them,
+//! (`training_side`, mapped from files of their own: `training_ratings`), the factors held here, who needs which of them,
 //! and the Gramian partials. The leader
 //! separates half-steps by a barrier: a half-step ends when every row is solved and every push
 //! acknowledged, everywhere. So what arrives during one half-step is only read in the next, and

@@ -4,11 +4,11 @@
 //! what its steps have made so far. The leader separates steps by a barrier. What one worker makes and
 //! others need goes through the store, part by part and shard by shard, below the attempt's folder; only the
 //! sums over pairs of items, which are large and needed once, are streamed from worker to worker
-//! ([`pairs`]).
+//! (`pairs`).
 //!
 //! Every attempt begins alike: load, then the items' biases and counts, then everybody reads those of all
-//! items and has the biases of its own users ([`baselines`]). Then come the steps of the model, and at the end
-//! [`evaluate`], which takes the folders of any models.
+//! items and has the biases of its own users (`baselines`). Then come the steps of the model, and at the end
+//! `evaluate`, which takes the folders of any models.
 
 mod attempt;
 mod baselines;
