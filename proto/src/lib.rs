@@ -3,7 +3,7 @@
 //! is said there.
 
 /// Everything of package `shoal.v1`.
-#[allow(missing_docs, clippy::all, unreachable_pub, rust_2018_idioms)]
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, rust_2018_idioms)]
 pub mod v1 {
     tonic::include_proto!("shoal.v1");
 }

@@ -1,8 +1,8 @@
 //! The raft group: agreement on a sequence of commands, and a state machine that applies it.
 //!
-//! One task, the [`driver`], owns the raft node, its log and the state machine; everything else
-//! talks to it through a bounded [`inbox`] and sees copies, the [`outlets`]. [`log_store`] is what is on
-//! [`disk`], [`transport`] what goes over the wire, and [`lost_log`] brings back a member that has lost
+//! One task, the `driver`, owns the raft node, its log and the state machine; everything else
+//! talks to it through a bounded `inbox` and sees copies, the `outlets`. `log_store` is what is on
+//! `disk`, `transport` what goes over the wire, and `lost_log` brings back a member that has lost
 //! what it had. Every member founds the group from the same synthetic snapshot, so membership always
 //! comes from snapshot and log.
 //!

@@ -1,6 +1,6 @@
 //! The tag genome (Vig, Sen and Riedl 2012) of a shard's items: how much each tag applies to each item.
 //!
-//! Tensors of a part: `rows` u32[items] (rows within the shard, ascending), `tags` u32[tags] (tag numbers,
+//! Tensors of a part: `rows` `u32[items]` (rows within the shard, ascending), `tags` `u32[tags]` (tag numbers,
 //! ascending), `relevance` f32[items, tags] (0 to 1; 0 where the source has none). The names of the tags are
 //! a table of their own: `tag_id` (int64) and `tag` (text), ascending by number.
 

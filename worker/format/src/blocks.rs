@@ -1,8 +1,8 @@
 //! One rating block of a data set: a shard's rows, which rows of the other side each has rated, and
 //! how. Checked in full when it is opened, so that every accessor is total afterwards.
 //!
-//! Tensors: the id column, `indptr` u64[rows + 1], `indices` u32[n] (global rows of the other side,
-//! ascending within a row), `ratings` f32[n], `timestamps` i64[n] (seconds since the epoch; 0 where the
+//! Tensors: the id column, `indptr` `u64[rows + 1]`, `indices` `u32[n]` (global rows of the other side,
+//! ascending within a row), `ratings` `f32[n]`, `timestamps` `i64[n]` (seconds since the epoch; 0 where the
 //! source has none).
 
 use std::ops::Range;

@@ -25,7 +25,7 @@ const SHAPE: &str = "shape";
 const RATERS: &str = "raters";
 const SQUARES: &str = "squares";
 
-/// A part of biases: `bias` f32[rows] and `train_counts` u32[rows]. `path` names it in errors, here and below.
+/// A part of biases: `bias` `f32[rows]` and `train_counts` `u32[rows]`. `path` names it in errors, here and below.
 ///
 /// # Errors
 /// When the lengths do not fit together, here and below.
@@ -57,7 +57,7 @@ pub fn read_biases(file: &TensorFile, rows: usize) -> Result<(&[f32], &[u32]), T
     Ok((biases, train_counts))
 }
 
-/// A part of neighbours: `indptr` u64[rows + 1], `rows` u32[n] (global item rows, best first), `similarities` f32[n].
+/// A part of neighbours: `indptr` `u64[rows + 1]`, `rows` `u32[n]` (global item rows, best first), `similarities` `f32[n]`.
 ///
 /// # Errors
 /// See above.
@@ -89,8 +89,8 @@ pub fn read_neighbours(file: &TensorFile, rows: usize, items: u32) -> Result<Nei
     Ok(read)
 }
 
-/// A part of vectors: `indptr` u64[rows + 1], `features` u32[n], `values` f32[n], `genome_rows` u32[m], `genomes`
-/// f32[m, tags] and `shape` u64[2], how many features and genome tags there are.
+/// A part of vectors: `indptr` `u64[rows + 1]`, `features` `u32[n]`, `values` `f32[n]`, `genome_rows` `u32[m]`, `genomes`
+/// `f32[m, tags]` and `shape` `u64[2]`, how many features and genome tags there are.
 ///
 /// # Errors
 /// See above.
@@ -130,7 +130,7 @@ pub fn read_vectors(file: &TensorFile, rows: usize) -> Result<ItemVectors, Tenso
     Ok(vectors)
 }
 
-/// A part of totals: `raters` i64[rows] and `squares` i64[rows].
+/// A part of totals: `raters` `i64[rows]` and `squares` `i64[rows]`.
 ///
 /// # Errors
 /// See above.

@@ -116,7 +116,7 @@ pub struct FactorValues<'a> {
     pub rank: usize,
     /// f32[rows, rank], for a version that ranks.
     pub ranking: Option<&'a [f32]>,
-    /// f32[rows, rank] and f32[rows], for a version that predicts ratings.
+    /// `f32[rows, rank]` and `f32[rows]`, for a version that predicts ratings.
     pub rating: Option<(&'a [f32], &'a [f32])>,
     /// Training ratings of each row; a row with none is neither listed nor has it lists.
     pub train_counts: &'a [u32],

@@ -1,9 +1,9 @@
 //! MovieLens-shaped files with planted taste, for trying things and for measuring at full size.
 //!
-//! Users and movies get latent vectors ([`taste`]). A user rates movies drawn by popularity and taste
+//! Users and movies get latent vectors (`taste`). A user rates movies drawn by popularity and taste
 //! together, so that who rates what says something (the implicit objective has something to learn),
 //! and gives half stars that follow the inner product, the movie's quality, the user's mood and noise
-//! (so has the explicit one). Genres, tags and the tag genome follow the movies' vectors ([`movies`]).
+//! (so has the explicit one). Genres, tags and the tag genome follow the movies' vectors (`movies`).
 //!
 //! Everything is a function of the seed and of a row's number: the same files come out with any number
 //! of threads, and users are written in blocks as they are made, in bounded memory.

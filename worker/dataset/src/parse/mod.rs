@@ -2,7 +2,7 @@
 //!
 //! A byte range stands for the rows that *start* inside it; [`RowReader`] is given the bytes from there
 //! on in pieces of any size. Most lines of a ratings file are nothing but numbers, and are read where they lie
-//! ([`numeric`]), or else plain, and are read in one go without allocating ([`plain`]); whatever is not plain
+//! (`numeric`), or else plain, and are read in one go without allocating (`plain`); whatever is not plain
 //! goes the long way ([`LineParser`]), which also knows what is wrong with it.
 
 mod line;

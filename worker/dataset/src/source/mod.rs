@@ -3,8 +3,8 @@
 //! Recognised are the MovieLens layouts as users have them: Kaggle's (`rating.csv movie.csv …`),
 //! GroupLens's (`ratings.csv movies.csv …`), 1M (`ratings.dat movies.dat`), 100K (`u.data u.item`), and
 //! any CSV or Parquet file whose columns are named ([`inspect()`]), also in parts and packed. Files are found by
-//! listing the source's folder ([`files`]), so a source can be wherever a store can. Their rows come in byte ranges
-//! ([`rows`]), or from one stream where bytes have to be unpacked or transcoded ([`decoding`]).
+//! listing the source's folder (`files`), so a source can be wherever a store can. Their rows come in byte ranges
+//! ([`rows`]), or from one stream where bytes have to be unpacked or transcoded (`decoding`).
 
 mod address;
 mod decoding;

@@ -12,7 +12,7 @@
 //! different size but hardly correlated, as are their rounding errors: every direction loses the same few digits, be
 //! its eigenvalue large or small. And the prior, which no rounding touches, is a diagonal.
 //!
-//! Sums are made in parts as in [`primal`], so that threads change nothing.
+//! Sums are made in parts as in `primal`, so that threads change nothing.
 
 use super::{
     fit::{Fit, Row, Weights},
