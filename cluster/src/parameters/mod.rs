@@ -105,7 +105,7 @@ pub enum Solver {
 /// How the ratings that are held out are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum SplitKind {
-    /// By a hash of user, movie and seed
+    /// By a hash of user, item and seed
     Random,
     /// The newest of each user's; the ratings need time stamps
     Temporal,

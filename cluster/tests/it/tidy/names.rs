@@ -7,12 +7,73 @@ use super::{
     rust::{Piece, pieces, without_tests},
 };
 
+/// The names of models, as people and the store spell them.
+const MODELS: [&str; 6] = ["als", "item_cf", "content", "content_based", "hybrid", "ease"];
+/// Where they stand.
+const MODEL_KIND: &str = "common/core/src/model_kind.rs";
+/// The same words as something else: what a file of an import has, a part of a blend in a sentence, and the value in an
+/// example of an answer, which the description takes from its attribute as it is written.
+const NO_MODELS: [&str; 4] = [
+    "cluster/src/output/import_report.rs",
+    "coordinator/src/jobs/models/hybrid.rs",
+    "router/src/http/movies/answers.rs",
+    "router/src/http/v1/answers.rs",
+];
+
+/// Where items are movies: in the contract of existing clients and what asks by it, in files of ratings as they lie about
+/// and the rows that are read from them, and in the sample.
+const MOVIES: [&str; 11] = [
+    "cluster/src/cli/dataset",
+    "cluster/src/cli/quickstart",
+    "cluster/src/output/import_report.rs",
+    "cluster/src/recommender.rs",
+    "router/src/http/mod.rs",
+    "router/src/http/movies",
+    "router/src/http/openapi.rs",
+    "worker/dataset",
+    "worker/format/src/row.rs",
+    "worker/src/ingest",
+    "worker/src/train/models/facts.rs",
+];
+/// Names of others, and of a cluster in examples.
+const NAMES: [&str; 2] = ["movielens", "--cluster-id movies"];
+
 fn sources() -> Vec<std::path::PathBuf> {
     files(&[".rs"]).into_iter().filter(|path| !is_test(path)).collect()
 }
 
 fn is_in(path: &Path, places: &[&str]) -> bool {
     places.iter().any(|place| path.starts_with(place))
+}
+
+#[test]
+fn names_of_models_stand_in_one_file() {
+    let mut found = Vec::new();
+    let places = [&NO_MODELS[..], &[MODEL_KIND]].concat();
+    for path in sources().iter().filter(|path| !is_in(path, &places)) {
+        for piece in pieces(without_tests(&read(path))) {
+            if let Piece::Text(line, text) = piece
+                && MODELS.contains(&text.as_str())
+            {
+                found.push(format!("{}:{line}: \"{text}\"", path.display()));
+            }
+        }
+    }
+    none(&found, "names of models outside ModelKind");
+}
+
+#[test]
+fn only_the_contract_readers_and_samples_say_movie() {
+    let mut found = Vec::new();
+    for path in sources().iter().filter(|path| !is_in(path, &MOVIES)) {
+        for (line, text) in without_tests(&read(path)).lines().enumerate() {
+            let words = NAMES.iter().fold(text.to_lowercase(), |text, name| text.replace(name, ""));
+            if words.contains("movie") {
+                found.push(format!("{}:{}: {}", path.display(), line + 1, text.trim()));
+            }
+        }
+    }
+    none(&found, "movies where items are meant");
 }
 
 /// No role reads the environment; variables are settings of the command line alone.
