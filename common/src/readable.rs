@@ -187,6 +187,8 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
     json["split"] = json!(split::kind(&held_out));
     json["test_ratio"] = json!(held_out.test_ratio);
     json["test"] = json!(held_out.test_uri);
+    // The name that scripts know from the time in which ALS had parameters of a form of its own.
+    json["test_uri"] = Some(&held_out.test_uri).filter(|uri| !uri.is_empty()).cloned().into();
     json["seed"] = json!(held_out.seed);
     json
 }

@@ -253,7 +253,7 @@ fn parameters_of(version: &ModelVersion) -> String {
         return describe_parameters(version);
     }
     let json = version.model_parameters.as_ref().map(parameters_json).unwrap_or_default();
-    let pairs = json.as_object().into_iter().flatten();
+    let pairs = json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     pairs.map(|(name, value)| format!("{name} {}", plain(value))).collect::<Vec<_>>().join(", ")
 }
