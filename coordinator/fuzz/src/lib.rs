@@ -31,11 +31,17 @@ pub fn raft_message(bytes: &[u8]) {
 /// A member's log on disk, of which a file was written over: the first byte says which, the others are what it holds.
 pub fn raft_log(bytes: &[u8]) {
     let Some((&choice, rest)) = bytes.split_first() else { return };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     open_log(folder.path(), CLUSTER, INITIAL).unwrap();
     let files = files(folder.path());
     std::fs::write(&files[usize::from(choice) % files.len()], rest).unwrap();
     let _ = open_log(folder.path(), CLUSTER, INITIAL);
+}
+
+/// A folder in memory where the system has one: a log is synced with every write, and here nothing has to last.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -97,7 +103,7 @@ fn state() -> MetadataSnapshot {
 }
 
 fn logs() -> Vec<Vec<u8>> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     open_log(folder.path(), CLUSTER, INITIAL).unwrap();
     let whole = files(folder.path()).into_iter().enumerate().map(|(at, file)| {
         let bytes = std::fs::read(file).unwrap();
