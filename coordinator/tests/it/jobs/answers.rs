@@ -76,6 +76,15 @@ async fn trainings_and_lists_lose_no_shard_to_a_wrong_answer() {
         assert!(stored.contains(&path), "{stored:?}");
     }
 
+    // The right kind of answer, with nothing in it.
+    let steps = &["load", "load for a model"];
+    world.answer_wrongly(steps, |step| match step {
+        Step::TrainLoad(_) => Event::TrainLoadDone(TrainLoadDone::default()),
+        _ => Event::ModelLoadDone(ModelLoadDone::default()),
+    });
+    let empty = world.train(3, false).await;
+    assert_eq!(metrics(&world.made_after(&empty, steps).await), metrics(&undisturbed));
+
     let steps = &["begin lists", "claim", "list 2", "finish lists"];
     world.answer_wrongly(steps, wrong_answer);
     let job = world.lists(&job.model_version).await;
