@@ -82,7 +82,7 @@ pub fn targets() -> Vec<Target> {
     vec![
         ("raft_message", raft_message, vec![message, envelope.encode_to_vec()]),
         ("raft_log", raft_log, logs()),
-        ("snapshot", snapshot, vec![state().encode_to_vec(), Vec::new()]),
+        ("snapshot", snapshot, vec![state().encode_to_vec(), nameless().encode_to_vec(), Vec::new()]),
         ("command", command, commands()),
     ]
 }
@@ -100,6 +100,12 @@ fn state() -> MetadataSnapshot {
         live_version: "v".to_owned(),
         ..MetadataSnapshot::default()
     }
+}
+
+/// What is served was lost with such a version once.
+fn nameless() -> MetadataSnapshot {
+    let version = ModelVersion { name: String::new(), ..version() };
+    MetadataSnapshot { versions: vec![version], live_version: "another".to_owned(), ..state() }
 }
 
 fn logs() -> Vec<Vec<u8>> {

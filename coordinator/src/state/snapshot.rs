@@ -109,7 +109,8 @@ fn updated(mut version: ModelVersion) -> ModelVersion {
 
 /// What a release that served one version has written, as what is served of that version's model.
 fn served_before(old: ServedModel, versions: &BTreeMap<String, ModelVersion>) -> Option<ServedModel> {
+    // No name is that of no version, and a release that served several has written none here.
     let names = [&old.live_version, &old.promoting_version];
-    let version = names.into_iter().find_map(|name| versions.get(name))?;
+    let version = names.into_iter().filter(|name| !name.is_empty()).find_map(|name| versions.get(name))?;
     Some(ServedModel { model: version.model.clone(), ..old })
 }
