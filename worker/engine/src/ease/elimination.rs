@@ -192,7 +192,14 @@ impl Elimination {
         (self.making, self.is_panel_made, self.applied) = (next, false, 0);
     }
 
-    /// Takes a message of another owner.
+    /// Whether messages of a step come too early. An owner that has no part of a step may be passed by others; who
+    /// delivers keeps their messages until then, so that an owner holds no more than two panels.
+    #[must_use]
+    pub fn is_early(&self, step: u32) -> bool {
+        step.checked_sub(self.making).is_some_and(|ahead| ahead >= 2)
+    }
+
+    /// Takes a message of another owner, which does not come [too early](Self::is_early).
     ///
     /// # Errors
     /// [`BadMessage`] when the sender does not own such a part, has sent it before, is further than it can be, or the numbers

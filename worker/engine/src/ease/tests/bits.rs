@@ -49,6 +49,10 @@ fn inverted(shares: Vec<Share>, ridge: f64, seed: u64) -> Vec<Share> {
         for _ in 0..mix64(draw) % 4 {
             let inbox = &mut inboxes[at];
             if let Some((from, message)) = inbox.remove(draw as usize / 7 % inbox.len().max(1)) {
+                if machines[at].is_early(message.step) {
+                    inbox.push_back((from, message));
+                    continue;
+                }
                 machines[at].accept(from, message).unwrap();
                 idle = 0;
             }
