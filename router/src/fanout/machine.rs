@@ -184,7 +184,8 @@ impl Machine {
         self.ask(&late, Kind::Hedge)
     }
 
-    /// The shards to hedge next: those of the oldest attempt that has some which somebody else can be asked for.
+    /// The shards to hedge next. They are of one attempt: the oldest that has pending shards of which another worker has a
+    /// replica.
     fn late(&self) -> Vec<u32> {
         let can_be_hedged = |shard: &u32| {
             let state = &self.shards[shard];

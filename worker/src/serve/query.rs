@@ -63,7 +63,7 @@ pub enum QueryError {
     /// The version has factors instead.
     #[error("the version has no neighbours to score by")]
     NoNeighbours,
-    /// The version is none of several.
+    /// The version is of a model that blends no others.
     #[error("the version is no blend of others")]
     NoBlend,
     /// The version does not know what items are.

@@ -22,7 +22,7 @@ use super::values::RATING_MAX;
 /// Rejected lines kept as examples, per reason and range.
 const EXAMPLES_MAX: usize = 3;
 
-/// A row that is longer than this is none: a file that is no text has such.
+/// The longest row that is read. A longer one is rejected: it comes from a file that is not text.
 const ROW_BYTES_MAX: usize = 1024 * 1024;
 
 /// What ids and ratings have to be.

@@ -5,7 +5,8 @@
 
 use super::kernel::{LANES, padded};
 
-/// Operations of products that take as long as one of a factorisation: dependent operations wait for each other.
+/// A factorisation takes so many times as long for an operation as a product does, because its operations wait for each
+/// other. A ratio without a unit, as the others here.
 const FACTORISATION_SLOWNESS: u64 = 2;
 
 fn rounded(order: usize) -> u64 {
@@ -27,8 +28,8 @@ fn substitute(order: usize) -> u64 {
     FACTORISATION_SLOWNESS * 2 * rounded(order).pow(2)
 }
 
-/// Operations of products that take as long as one of a correction's pass over rows, which is not arithmetic but reading.
-/// A dual has more passes, and its rows are transposed.
+/// A correction's pass over the rows takes so many times as long for an operation as a product does, because it reads more
+/// than it computes. A correction of the dual form makes more passes, over transposed rows.
 const DUAL_PASS_SLOWNESS: u64 = 4;
 const PRIMAL_PASS_SLOWNESS: u64 = 3;
 

@@ -149,8 +149,8 @@ pub struct HalfStep<'a> {
 }
 
 impl<'a> HalfStep<'a> {
-    /// Prepares to solve `rows`. In the implicit objective this rotates what those among them name that are solved in the
-    /// Gramian's eigenbasis, on the threads of the current pool.
+    /// Prepares to solve `rows`. Some rows of the implicit objective are solved in the Gramian's eigenbasis: the fixed rows
+    /// that they name are rotated now, on the threads of the current pool.
     ///
     /// # Panics
     /// When a slot names no fixed row, or rows without negative elements are asked for together with biases.
@@ -451,8 +451,8 @@ enum Basis {
     Rotated,
 }
 
-/// Rotates the fixed rows that rows to be solved in the rotated basis name; `None` when there are none, or the
-/// Gramian is not finite.
+/// Rotates the fixed rows that are needed in the rotated basis. Returns `None` when no row is solved there, or the Gramian
+/// is not finite.
 fn rotation(problem: &Problem<'_>, rows: RatingRows<'_>, kept: Kept) -> Option<Rotation> {
     let Fit::Implicit { settings, gramian, .. } = &problem.fit else { return None };
     let kernel = problem.kernel;

@@ -4,9 +4,9 @@
 //! where there is one (Vig, Sen and Riedl 2012, "The Tag Genome"), the tags that users gave it (tf-idf)
 //! and the decade of its release. Every block is brought to the length of its weight's root, the weights
 //! being 1 together ([`Vocabulary::vector`]), so the product of two vectors is the weighted mean of their
-//! blocks' cosines. A block that an item has not is like nothing: an item of which all is known is rather
-//! like one that shares its tags than like one that shares its genres and has no tags. An item without
-//! ratings is like any other; one without features is like nothing.
+//! blocks' cosines. A block that an item lacks has the cosine 0 with every other. So two items that share
+//! tags come out more alike than two that share genres if one of these has no tags. Ratings do not matter;
+//! an item without features has the cosine 0 with every item.
 //!
 //! What vectors depend on of the whole catalogue is counted first ([`Census`]); counts are integers, so it
 //! does not matter who counted what. Similar items are found exactly, some items against a shard at a time

@@ -1,7 +1,8 @@
 //! The best items of some shards, scored on the serving pool, or right here where that is quicker.
 //!
-//! A shard's list holds what can be among the best of all shards of the call: an item that scores less than the n-th best
-//! of them is in no list that the router merges from them, whichever of them it takes from another worker.
+//! The shards of one call are searched against a common bar, the n-th best score found so far. An item below the bar is
+//! left out of its shard's list. The router loses nothing by that: n items of this call are better, so the item is in no
+//! list that the router merges.
 
 use std::sync::{
     Arc,
@@ -19,8 +20,8 @@ use crate::serve::{BestOfShards, Hit, ItemQuery, ItemShard, LoadedVersion, Query
 /// Elements of factors in all up to which scoring takes less than handing it to another thread and back would: tens of
 /// microseconds, for which other tasks of this thread can wait.
 const HERE_ELEMENTS_MAX: usize = 1 << 20;
-/// Elements in all above which sharing the work out is quicker than what one thread saves by knowing, in each shard, all
-/// that the ones before had.
+/// From so many elements of factors on a query is shared out over threads. One thread would search shard after shard and
+/// begin each with the bar of the ones before, which saves work; from here on more threads save more.
 const PARALLEL_ELEMENTS_MIN: usize = 1 << 23;
 
 /// What a row of a query without factors counts for.

@@ -66,7 +66,8 @@ pub(super) struct GroupBytes {
     length: u64,
 }
 
-/// Where a row group starts in the file; 0 for one that says nonsense, which reading it will tell.
+/// Where a row group starts in the file. It is 0 for a group whose offsets are impossible; reading it fails then and says
+/// so.
 fn start(group: &RowGroupMetaData) -> u64 {
     let starts = group.columns().iter().filter_map(|column| {
         let first = column.dictionary_page_offset().unwrap_or(i64::MAX).min(column.data_page_offset());

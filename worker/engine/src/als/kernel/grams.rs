@@ -68,7 +68,8 @@ impl Task for WriteGram<'_> {
 }
 
 impl WriteGram<'_> {
-    /// The `PRODUCTS` of the quads from `FIRST` up to `QUADS` with all up to themselves.
+    /// One pass over the panels. It sums the products of quad i with the quads 0 to i, for each i from `FIRST` up to `QUADS`:
+    /// `PRODUCTS` of them, which fit the registers.
     #[inline(always)]
     unsafe fn pass<S: InstructionSet, const FIRST: usize, const QUADS: usize, const PRODUCTS: usize>(
         &mut self,

@@ -108,8 +108,9 @@ impl<const SIDES: usize> Task for AddNarrow<'_, SIDES> {
 }
 
 impl<const SIDES: usize> AddNarrow<'_, SIDES> {
-    /// The `PRODUCTS` of the quads from `FIRST` up to `QUADS` with those up to themselves; of the first quads also the sides,
-    /// what is beyond a block of them as `T`. So many numbers are `read` of every row, whatever its width.
+    /// One pass over the rows. It sums the outer products of quad i with the quads 0 to i, for each i from `FIRST` up to
+    /// `QUADS`: `PRODUCTS` of them, which fit the registers. The pass with the first quads sums the right-hand sides too; the
+    /// part of a side beyond one block is a vector of type `T`. `read` numbers are read of each row, whatever its width.
     #[inline(always)]
     unsafe fn pass<S, T, const FIRST: usize, const QUADS: usize, const PRODUCTS: usize>(
         &mut self,

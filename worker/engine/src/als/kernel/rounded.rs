@@ -19,7 +19,7 @@ pub(super) const PAIRED: usize = 2 * LANES;
 
 /// A vector of sums.
 pub(super) trait PairSums: Vector {
-    /// Adds to each lane the product of one of the `pairs`, of which there are as many, with `pair`.
+    /// Adds to lane i the product of `pairs[i]` with `pair`; there is one pair for each lane.
     unsafe fn add_pairs(self, pairs: *const u32, pair: u32) -> Self;
 }
 
