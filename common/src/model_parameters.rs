@@ -6,8 +6,8 @@
 
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    AlsParameters, JobInfo, Metadata, ModelParameters, ModelVersion, SplitParameters, StartTrainingRequest,
-    model_parameters::Model,
+    AlsParameters, JobInfo, Metadata, ModelFolder, ModelParameters, ModelVersion, SplitParameters,
+    StartTrainingRequest, model_parameters::Model,
 };
 
 /// The kind of a model.
@@ -46,6 +46,19 @@ pub fn als(parameters: &ModelParameters) -> Option<&AlsParameters> {
         Some(Model::Als(als)) => Some(als),
         Some(Model::ItemCf(_) | Model::Content(_) | Model::Hybrid(_)) | None => None,
     }
+}
+
+/// The folder of a model that is trained with these parameters.
+#[must_use]
+pub fn folder_of(model: Model, path: String) -> ModelFolder {
+    let parameters = Some(ModelParameters { split: None, model: Some(model) });
+    ModelFolder { path, parameters, ..ModelFolder::default() }
+}
+
+/// The model that a folder holds; `None` for a folder that does not say.
+#[must_use]
+pub fn model_in(folder: &ModelFolder) -> Option<&Model> {
+    folder.parameters.as_ref()?.model.as_ref()
 }
 
 /// ALS as a version of a build before has it, in today's form.

@@ -8,8 +8,8 @@ use shoal_proto::v1::*;
 use crate::support::{
     Workers,
     import::source,
-    models::{ModelRun, item_cf, split},
-    train::{Trained, parameters},
+    models::{ModelRun, als_folder, item_cf, split},
+    train::parameters,
 };
 
 const SHARDS: u32 = 4;
@@ -68,16 +68,6 @@ fn als(preference: Preference, test_uri: &str) -> AlsParameters {
     }
 }
 
-fn folder(trained: &Trained, parameters: &AlsParameters) -> ModelFolder {
-    ModelFolder {
-        model: "als".into(),
-        path: trained.path.clone(),
-        rating_mean: trained.rating_mean,
-        als: Some(parameters.clone()),
-        ..Default::default()
-    }
-}
-
 fn plain_cosine() -> ItemCfParameters {
     ItemCfParameters { shrinkage: 0.0, ..item_cf(Similarity::Cosine) }
 }
@@ -103,10 +93,10 @@ async fn lists_are_of_what_people_like_though_most_of_their_ratings_are_dislikes
     let alike = als(Preference::Unspecified, &thumbs.others);
     let trained_alike = workers.train(&dataset, &alike).await.unwrap();
     let run = ModelRun::begin_with(&workers, &dataset, held_out, 0.0).await.unwrap();
-    let share = liked_share(&run, vec![folder(&trained, &by_height)], None).await;
+    let share = liked_share(&run, vec![als_folder(&trained, &by_height)], None).await;
     assert!(share > 0.95, "of the lists by height {share} is liked");
     // Versions of builds without preferences mean what they meant: each rating is a liking.
-    let share = liked_share(&run, vec![folder(&trained_alike, &alike)], None).await;
+    let share = liked_share(&run, vec![als_folder(&trained_alike, &alike)], None).await;
     assert!(share < 0.7, "of the lists that take ratings alike {share} is liked");
     // Item CF weighs what somebody has rated by the same height.
     let trained = run.item_cf(plain_cosine()).await.unwrap();
@@ -160,7 +150,7 @@ async fn a_blend_lists_what_people_like_as_its_sources_do() {
     let partly = AlsParameters { test_ratio: 0.35, ..als(Preference::Height, "") };
     let trained = workers.train(&dataset, &partly).await.unwrap();
     let run = ModelRun::begin(&workers, &dataset, 0.2).await.unwrap();
-    let folders = [folder(&trained, &partly), run.item_cf(plain_cosine()).await.unwrap()];
+    let folders = [als_folder(&trained, &partly), run.item_cf(plain_cosine()).await.unwrap()];
     let mut sources = run.calibrations(&folders).await.unwrap();
     let learned = run.weights(&folders, &sources).await.unwrap();
     for (source, weight) in sources.iter_mut().zip(&learned.weights) {
@@ -170,7 +160,7 @@ async fn a_blend_lists_what_people_like_as_its_sources_do() {
     let trained = workers.train(&dataset, &wholly).await.unwrap();
     let held_out = SplitParameters { test_ratio: 0.0, test_uri: thumbs.others.clone(), ..split() };
     let run = ModelRun::begin_with(&workers, &dataset, held_out, 0.0).await.unwrap();
-    let folders = vec![folder(&trained, &wholly), run.item_cf(plain_cosine()).await.unwrap()];
+    let folders = vec![als_folder(&trained, &wholly), run.item_cf(plain_cosine()).await.unwrap()];
     let share = liked_share(&run, folders, Some(HybridModel { sources, ..HybridModel::default() })).await;
     assert!(share > 0.95, "of the lists of the blend {share} is liked, with weights {:?}", learned.weights);
     workers.release().await;

@@ -18,7 +18,7 @@ use shoal_proto::v1::{step_event::Event, step_request::Step, *};
 use crate::support::{
     JOB, Workers,
     import::source,
-    models::{ModelRun, Parts, content, item_cf, split},
+    models::{ModelRun, Parts, als_folder, content, item_cf, split},
     train::{of_als, parameters},
 };
 
@@ -64,13 +64,7 @@ async fn everything(count: usize, threads: usize) -> Everything {
     let (workers, dataset) = start(count, threads).await;
     let trained = workers.train(&dataset, &parameters(8, 2)).await.unwrap();
     let run = ModelRun::begin(&workers, &dataset, 0.25).await.unwrap();
-    let als = ModelFolder {
-        model: "als".into(),
-        path: trained.path.clone(),
-        rating_mean: trained.rating_mean,
-        als: Some(parameters(8, 2)),
-        ..Default::default()
-    };
+    let als = als_folder(&trained, &parameters(8, 2));
     let item_cf = run.item_cf(item_cf(Similarity::Cosine)).await.unwrap();
     let content = run.content(content()).await.unwrap();
     let folders = [als, item_cf, content];
@@ -130,13 +124,7 @@ async fn a_version_is_measured_as_its_last_sweep_is() {
         let split = SplitParameters { test_ratio: 0.0, test_uri: test_uri.clone(), ..split() };
         let run = ModelRun::begin_with(&workers, &dataset, split, 0.0).await.unwrap();
         assert_eq!((run.held_out_pairs, run.rating_mean), (held_out.len() as u64, trained.rating_mean));
-        let folder = ModelFolder {
-            model: "als".into(),
-            path: trained.path.clone(),
-            rating_mean: trained.rating_mean,
-            als: Some(parameters),
-            ..Default::default()
-        };
+        let folder = als_folder(&trained, &parameters);
         let (shards, _) = run.evaluate(vec![folder], None).await.unwrap();
         let newcomers: u64 = shards.iter().map(|shard| shard.newcomers.as_ref().unwrap().users).sum();
         assert_eq!(newcomers, 1);

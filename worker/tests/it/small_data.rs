@@ -9,7 +9,7 @@ use shoal_proto::v1::*;
 use crate::support::{
     Workers,
     import::source,
-    models::{ModelRun, Parts, content, item_cf, split},
+    models::{ModelRun, Parts, als_folder, content, item_cf, split},
     train::parameters,
 };
 
@@ -129,13 +129,7 @@ async fn everything(case: &Case, workers: usize, threads: usize) -> Option<Every
     let mut run = ModelRun::begin_with(&workers, &dataset, split, 0.0).await.unwrap();
     // Either way item CF comes to the same.
     run.gathered = threads == 1;
-    let als = ModelFolder {
-        model: "als".into(),
-        path: trained.path.clone(),
-        rating_mean: trained.rating_mean,
-        als: Some(als),
-        ..Default::default()
-    };
+    let als = als_folder(&trained, &als);
     let item_cf = run.item_cf(ItemCfParameters { common_users_min: 1, ..item_cf(Similarity::Cosine) });
     let folders = [als, item_cf.await.unwrap(), run.content(content()).await.unwrap()];
     let mut sources = run.calibrations(&folders).await.unwrap();
@@ -223,13 +217,7 @@ async fn check_learning(seed: u64) {
     if run.held_out_pairs == dataset.ratings {
         return;
     }
-    let als = ModelFolder {
-        model: "als".into(),
-        path: trained.path.clone(),
-        rating_mean: trained.rating_mean,
-        als: Some(parameters),
-        ..Default::default()
-    };
+    let als = als_folder(&trained, &parameters);
     let item_cf = run.item_cf(ItemCfParameters { common_users_min: 1, ..item_cf(Similarity::Cosine) });
     let folders = [als, item_cf.await.unwrap(), run.content(content()).await.unwrap()];
     let mut sources = run.calibrations(&folders).await.unwrap();

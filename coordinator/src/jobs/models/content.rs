@@ -1,6 +1,6 @@
 //! Content: counts, vectors, neighbours, slope, measure.
 
-use shoal_core::ModelKind;
+use shoal_common::model_parameters::folder_of;
 use shoal_proto::v1::{
     ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentVectors, Evaluation,
     ModelFolder, ModelWrite, ShardSlopeSums, model_parameters::Model,
@@ -113,8 +113,7 @@ pub(super) async fn neighbours(
     let neighbours = ContentNeighbours { vectors_path, neighbours: parameters.neighbours };
     run.on_all(neighbours, tracker).await?;
     let path = run.written(|path| ModelWrite { path }, tracker).await?;
-    let model = ModelKind::Content.folder().to_owned();
-    Ok((ModelFolder { model, path, ..ModelFolder::default() }, tags_left_out))
+    Ok((folder_of(Model::Content(*parameters), path), tags_left_out))
 }
 
 /// By how much a cosine of 1 raises a predicted rating: least squares over all training ratings, added in shard

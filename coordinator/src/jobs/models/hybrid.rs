@@ -114,19 +114,12 @@ fn unknown(version: &str) -> JobError {
 
 /// A published version's folder.
 fn folder(version: &ModelVersion) -> ModelFolder {
-    let (als, item_cf) = match model_of(version).cloned() {
-        Some(Model::Als(parameters)) => (Some(parameters), None),
-        Some(Model::ItemCf(parameters)) => (None, Some(parameters)),
-        Some(Model::Content(_) | Model::Hybrid(_)) | None => (None, None),
-    };
     ModelFolder {
-        model: version.model.clone(),
         path: version.path.clone(),
         manifest_checksum: version.manifest_checksum.clone(),
         rating_mean: version.rating_mean,
-        als,
-        item_cf,
         rating_slope: version.rating_slope,
+        parameters: version.model_parameters.clone(),
     }
 }
 

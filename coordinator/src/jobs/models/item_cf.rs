@@ -1,6 +1,6 @@
 //! Item CF: totals, neighbours, measure.
 
-use shoal_core::ModelKind;
+use shoal_common::model_parameters::folder_of;
 use shoal_proto::v1::{
     Evaluation, ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ModelFolder, ModelWrite,
     Similarity, model_parameters::Model,
@@ -86,10 +86,5 @@ pub(super) async fn neighbours(
     let totals_path = run.written(|path| ItemCfTotals { path }, tracker).await?;
     run.on_all(ItemCfNeighbours { totals_path }, tracker).await?;
     let path = run.written(|path| ModelWrite { path }, tracker).await?;
-    Ok(ModelFolder {
-        model: ModelKind::ItemCf.folder().to_owned(),
-        path,
-        item_cf: Some(*parameters),
-        ..ModelFolder::default()
-    })
+    Ok(folder_of(Model::ItemCf(*parameters), path))
 }

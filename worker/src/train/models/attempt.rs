@@ -7,7 +7,7 @@ use shoal_engine::{als::fit::Row, content::ItemVectors, item_cf::Neighbours};
 use shoal_format::{id_column::IdColumn, tensor_file::TensorFile};
 use shoal_proto::v1::{DatasetInfo, ModelLoad, ModelLoadDone, ObjectEntry, Side, WorkerPeer};
 
-use super::{baselines::Baselines, item_cf::CoRatings};
+use super::{baselines::Baselines, content::ContentState, item_cf::ItemCfState};
 use crate::train::{
     TrainContext, TrainError,
     evaluation::held_out_users,
@@ -41,10 +41,36 @@ pub struct ModelAttempt {
 pub(super) struct State {
     pub(super) rating_mean: f64,
     pub(super) baselines: Option<Arc<Baselines>>,
-    pub(super) co_ratings: Option<Arc<CoRatings>>,
-    /// Of the owned item shards, in their order.
-    pub(super) neighbours: Vec<Arc<Neighbours>>,
-    pub(super) vectors: Vec<Arc<ItemVectors>>,
+    pub(super) making: Making,
+}
+
+/// What the steps of one model have made so far. The first step of another model takes its place and frees its memory.
+#[derive(Debug, Default)]
+pub(super) enum Making {
+    /// No model: an attempt that only measures stays so.
+    #[default]
+    Nothing,
+    ItemCf(ItemCfState),
+    Content(ContentState),
+}
+
+impl Making {
+    /// The neighbours of the owned item shards, in their order; none before they were found.
+    fn neighbours(&self) -> &[Arc<Neighbours>] {
+        match self {
+            Self::Nothing => &[],
+            Self::ItemCf(item_cf) => &item_cf.neighbours,
+            Self::Content(content) => &content.neighbours,
+        }
+    }
+
+    /// The vectors of the owned item shards, in their order; none before they were made, and of a model without any.
+    fn vectors(&self) -> &[Arc<ItemVectors>] {
+        match self {
+            Self::Content(content) => &content.vectors,
+            Self::Nothing | Self::ItemCf(_) => &[],
+        }
+    }
 }
 
 /// What a user has rated.
@@ -177,11 +203,8 @@ impl ModelAttempt {
     }
 
     pub(super) fn baselines(&self) -> Result<Arc<Baselines>, TrainError> {
-        self.made(|state| state.baselines.clone(), "there are no baselines yet")
-    }
-
-    pub(super) fn co_ratings(&self) -> Result<Arc<CoRatings>, TrainError> {
-        self.made(|state| state.co_ratings.clone(), "the ratings are not laid out for pairs yet")
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.baselines.clone().ok_or(TrainError::OutOfTurn("there are no baselines yet"))
     }
 
     /// Mean of the training ratings; 0 before the leader has said it.
@@ -189,27 +212,18 @@ impl ModelAttempt {
         self.state.read().unwrap_or_else(PoisonError::into_inner).rating_mean
     }
 
-    fn made<T>(
-        &self,
-        get: impl Fn(&State) -> Option<Arc<T>>,
-        otherwise: &'static str,
-    ) -> Result<Arc<T>, TrainError> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        get(&state).ok_or(TrainError::OutOfTurn(otherwise))
-    }
-
-    /// The neighbours of the owned item shards, in their order; none before they were found.
+    /// See [`Making::neighbours`].
     pub(super) fn neighbours(&self) -> Vec<Arc<Neighbours>> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).neighbours.clone()
+        self.state.read().unwrap_or_else(PoisonError::into_inner).making.neighbours().to_vec()
     }
 
-    /// The vectors of the owned item shards, in their order; none before they were made.
+    /// See [`Making::vectors`].
     pub(super) fn vectors(&self) -> Vec<Arc<ItemVectors>> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).vectors.clone()
+        self.state.read().unwrap_or_else(PoisonError::into_inner).making.vectors().to_vec()
     }
 
-    pub(super) fn update(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -19,7 +19,10 @@ use shoal_proto::v1::{
     ModelFolder, ObjectEntry, ObjectsWritten, ShardSlopeSums, Side,
 };
 
-use super::{attempt::ModelAttempt, facts::ShardFacts};
+use super::{
+    attempt::{Making, ModelAttempt},
+    facts::ShardFacts,
+};
 use crate::train::TrainError;
 
 fn settings(parameters: &ContentParameters) -> Settings {
@@ -33,6 +36,13 @@ fn settings(parameters: &ContentParameters) -> Settings {
         tag_items_min: u64::from(parameters.tag_items_min),
         tags_max: parameters.tags_max as usize,
     }
+}
+
+/// What the steps of content have made so far, of the owned item shards, in their order.
+#[derive(Debug)]
+pub(super) struct ContentState {
+    pub(super) vectors: Vec<Arc<ItemVectors>>,
+    pub(super) neighbours: Vec<Arc<Neighbours>>,
 }
 
 /// A user whose training ratings are looked at for the slope.
@@ -87,7 +97,8 @@ impl ModelAttempt {
             entries.push(ObjectEntry { path: name, ..entry });
             made.push(vectors);
         }
-        self.update(|state| state.vectors = made);
+        let made = ContentState { vectors: made, neighbours: Vec::new() };
+        self.update(|state| state.making = Making::Content(made));
         Ok(entries)
     }
 
@@ -144,8 +155,15 @@ impl ModelAttempt {
             Arc::new(neighbours)
         });
         let found = lists.collect();
-        self.update(|state| state.neighbours = found);
-        Ok(())
+        self.update(|state| match &mut state.making {
+            Making::Content(made) => {
+                made.neighbours = found;
+                Ok(())
+            }
+            Making::Nothing | Making::ItemCf(_) => {
+                Err(TrainError::OutOfTurn("the items have no vectors to compare them by yet"))
+            }
+        })
     }
 
     /// The vectors of a shard that some worker has written.

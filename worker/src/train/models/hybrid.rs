@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use shoal_common::store::{Manifest, PartKind, join, part};
+use shoal_common::{
+    model_parameters::als,
+    store::{Manifest, PartKind, join, part},
+};
 use shoal_core::topk::TopK;
 use shoal_engine::{
     evaluate::USERS_TOGETHER,
@@ -271,7 +274,7 @@ impl ModelAttempt {
     /// What a held-out rating says of liking: what ratings say to the ALS version that is blended; without one that lists
     /// are made by, as to the others, by height.
     fn preference_of(&self, folders: &[ModelFolder]) -> Result<Preference, TrainError> {
-        if let Some(als) = folders.iter().find_map(|folder| folder.als.as_ref()) {
+        if let Some(als) = folders.iter().filter_map(|folder| folder.parameters.as_ref()).find_map(als) {
             let (users, items) = (&self.users.shards, &self.items.shards);
             let settings = Settings::new(als, u64::from(users.rows()), u64::from(items.rows()))?;
             if let Some(ranking) = settings.ranking(Side::Users) {

@@ -17,13 +17,21 @@ use shoal_proto::v1::{
 };
 
 use super::{
-    attempt::{ModelAttempt, RatedItems},
+    attempt::{Making, ModelAttempt, RatedItems},
     pairs::{Asked, PeerPairs, blocks, user_blocks},
 };
 use crate::train::TrainError;
 
 /// Items whose neighbours are looked for between two reports, where no peer is asked.
 const ITEMS_AT_ONCE: usize = 256;
+
+/// What the steps of item CF have made so far.
+#[derive(Debug)]
+pub(super) struct ItemCfState {
+    co_ratings: Arc<CoRatings>,
+    /// Of the owned item shards, in their order.
+    pub(super) neighbours: Vec<Arc<Neighbours>>,
+}
 
 /// Users' ratings laid out for pairs, and what similarities are made by.
 #[derive(Debug)]
@@ -109,8 +117,23 @@ impl ModelAttempt {
         let attempt = Arc::clone(self);
         let users = if step.gathered { Users::ToBeGathered } else { Users::Own };
         let co_ratings = self.context.compute.run(move || attempt.lay_out(settings, users)).await?;
-        self.update(|state| state.co_ratings = Some(Arc::new(co_ratings)));
+        let made = ItemCfState { co_ratings: Arc::new(co_ratings), neighbours: Vec::new() };
+        self.update(|state| state.making = Making::ItemCf(made));
         Ok(())
+    }
+
+    /// Looks at what the steps have made, or changes it.
+    fn item_cf<T>(&self, with: impl FnOnce(&mut ItemCfState) -> T) -> Result<T, TrainError> {
+        self.update(|state| match &mut state.making {
+            Making::ItemCf(made) => Ok(with(made)),
+            Making::Nothing | Making::Content(_) => {
+                Err(TrainError::OutOfTurn("the ratings are not laid out for pairs yet"))
+            }
+        })
+    }
+
+    pub(super) fn co_ratings(&self) -> Result<Arc<CoRatings>, TrainError> {
+        self.item_cf(|made| Arc::clone(&made.co_ratings))
     }
 
     fn lay_out(&self, settings: Settings, users: Users) -> CoRatings {
@@ -171,7 +194,7 @@ impl ModelAttempt {
             })
         });
         let gathered = Arc::new(gathering.await??);
-        self.update(|state| state.co_ratings = Some(Arc::clone(&gathered)));
+        self.item_cf(|made| made.co_ratings = Arc::clone(&gathered))?;
         Ok(gathered)
     }
 
@@ -240,8 +263,7 @@ impl ModelAttempt {
             }
             found.push(Arc::new(neighbours));
         }
-        self.update(|state| state.neighbours = found);
-        Ok(())
+        self.item_cf(|made| made.neighbours = found)
     }
 
     async fn read_totals(&self, path: &str) -> Result<ItemTotals, TrainError> {

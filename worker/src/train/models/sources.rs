@@ -2,7 +2,10 @@
 
 use std::{ops::Range, sync::Arc};
 
-use shoal_common::store::{Manifest, PartKind, part};
+use shoal_common::{
+    model_parameters::model_in,
+    store::{Manifest, PartKind, part},
+};
 use shoal_engine::{
     als::kernel::{
         Kernel,
@@ -14,7 +17,7 @@ use shoal_engine::{
     preference::Preference,
 };
 use shoal_format::{id_column::IdColumn, model_parts::read_neighbours, tensor_file::TensorFile};
-use shoal_proto::v1::{DatasetInfo, ModelFolder, Objective, Side};
+use shoal_proto::v1::{DatasetInfo, ModelFolder, Objective, Side, model_parameters::Model};
 
 use super::{
     attempt::{ModelAttempt, RatedItems},
@@ -146,17 +149,21 @@ impl Source {
     pub(super) async fn open(attempt: &ModelAttempt, folder: ModelFolder) -> Result<Self, TrainError> {
         let manifest =
             Manifest::read(&attempt.context.store, &folder.path, &folder.manifest_checksum).await?;
-        let kind = match (&folder.als, &folder.item_cf) {
-            (Some(parameters), _) => {
+        let kind = match model_in(&folder) {
+            Some(Model::Als(parameters)) => {
                 let users = u64::from(attempt.users.shards.rows());
                 let mut settings = Settings::new(parameters, users, u64::from(attempt.items.shards.rows()))?;
                 settings.set_rating_mean(folder.rating_mean);
                 let users = own_factors(attempt, &folder.path, &manifest, &settings).await?;
                 Kind::Als { settings, users: Arc::new(users) }
             }
-            (None, item_cf) => {
-                let most = item_cf.as_ref().map_or(0, |parameters| parameters.prediction_neighbours);
-                Kind::Neighbours { prediction_neighbours: most as usize }
+            Some(Model::ItemCf(parameters)) => {
+                Kind::Neighbours { prediction_neighbours: parameters.prediction_neighbours as usize }
+            }
+            Some(Model::Content(_)) => Kind::Neighbours { prediction_neighbours: 0 },
+            Some(Model::Hybrid(_)) | None => {
+                let reason = format!("'{}' is not the folder of a model with scores of its own", folder.path);
+                return Err(TrainError::Request(reason));
             }
         };
         Ok(Self { folder, manifest, kind })

@@ -5,11 +5,11 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use shoal_common::store::Manifest;
-use shoal_proto::v1::{step_event::Event, step_request::Step, *};
+use shoal_common::{model_parameters::folder_of, store::Manifest};
+use shoal_proto::v1::{model_parameters::Model, step_event::Event, step_request::Step, *};
 use tonic::Status;
 
-use super::Workers;
+use super::{Workers, train::Trained};
 
 pub(crate) fn split() -> SplitParameters {
     SplitParameters { test_ratio: 0.2, seed: 42, ..SplitParameters::default() }
@@ -24,6 +24,12 @@ pub(crate) fn item_cf(similarity: Similarity) -> ItemCfParameters {
         user_ratings_max: 60,
         prediction_neighbours: 15,
     }
+}
+
+/// The folder of factors that were trained with these parameters.
+pub(crate) fn als_folder(trained: &Trained, parameters: &AlsParameters) -> ModelFolder {
+    let folder = folder_of(Model::Als(parameters.clone()), trained.path.clone());
+    ModelFolder { rating_mean: trained.rating_mean, ..folder }
 }
 
 pub(crate) fn content() -> ContentParameters {
@@ -133,7 +139,7 @@ impl<'a> ModelRun<'a> {
         let totals_path = self.written(|path| Step::ItemCfTotals(ItemCfTotals { path })).await?;
         self.on_all(Step::ItemCfNeighbours(ItemCfNeighbours { totals_path })).await?;
         let path = self.written(|path| Step::ModelWrite(ModelWrite { path })).await?;
-        Ok(ModelFolder { model: "item_cf".into(), path, item_cf: Some(parameters), ..Default::default() })
+        Ok(folder_of(Model::ItemCf(parameters), path))
     }
 
     /// Trains content; its folder.
@@ -155,7 +161,7 @@ impl<'a> ModelRun<'a> {
         shards.iter().for_each(|sums| (product, square) = (product + sums.product, square + sums.square));
         let path = self.written(|path| Step::ModelWrite(ModelWrite { path })).await?;
         let rating_slope = product / (square + 10.0);
-        Ok(ModelFolder { model: "content_based".into(), path, rating_slope, ..Default::default() })
+        Ok(ModelFolder { rating_slope, ..folder_of(Model::Content(parameters), path) })
     }
 
     /// Calibrations of these folders and of popularity.

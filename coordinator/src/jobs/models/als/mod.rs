@@ -6,7 +6,7 @@
 mod defaults;
 mod sweeps;
 
-use shoal_core::ModelKind;
+use shoal_common::model_parameters::folder_of;
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, Confidence, Evaluation, ExplicitParameters, HeldOutReport, ImplicitParameters,
     ModelFolder, ObjectEntry, ObjectiveChoice, Preference, RegularizationScaling, Side, SweepCommitted,
@@ -304,11 +304,8 @@ impl<'a> Training<'a> {
     /// A folder with these factors, for workers that measure or calibrate.
     fn folder(&self, path: String) -> ModelFolder {
         ModelFolder {
-            model: ModelKind::Als.folder().to_owned(),
-            path,
             rating_mean: self.served_mean(),
-            als: Some(self.parameters.clone()),
-            ..ModelFolder::default()
+            ..folder_of(Model::Als(self.parameters.clone()), path)
         }
     }
 
