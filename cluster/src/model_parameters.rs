@@ -2,13 +2,12 @@
 //!
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
 
-use std::str::FromStr;
-
-use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    ContentParameters, HybridParameters, ItemCfParameters, ModelParameters, Similarity, SplitParameters,
-    model_parameters::Model,
+    BlendedVersion, ContentParameters, HybridParameters, ItemCfParameters, ModelParameters, Similarity,
+    SplitParameters, model_parameters::Model,
 };
+
+use crate::blend_weights::{BlendWeights, UnfitWeights};
 
 /// Pairs of items with fewer common users tell little.
 pub const COMMON_USERS_MIN: u32 = 5;
@@ -86,8 +85,9 @@ pub struct ModelArgs {
     /// The tags on the most items that are kept
     #[arg(long, default_value_t = TAGS_MAX, value_name = "TAGS", value_parser = clap::value_parser!(u32).range(..=1_000_000), hide_short_help = true)]
     pub tags_max: u32,
-    /// Weights of the hybrid, as als=0.6,item_cf=0.2,content=0.2; sources that are not named get 0. Without it weights
-    /// are learned
+    /// Weights of the hybrid by name, as als=0.6,item_cf=0.2,content=0.2, where sources that are not named get 0; or a
+    /// number for each source that is blended, in the order als, item_cf, content, popularity. Without it weights are
+    /// learned
     #[arg(long, value_name = "WEIGHTS")]
     pub weights: Option<BlendWeights>,
     /// Share of the training ratings that weights are learned on
@@ -99,17 +99,6 @@ pub struct ModelArgs {
     /// Ratings, about, that weights are learned on, those of a sample of the users where there are more; 0 means all
     #[arg(long, default_value_t = LEARNING_RATINGS, value_name = "RATINGS", hide_short_help = true)]
     pub learning_ratings: u64,
-}
-
-/// The versions that a hybrid blends.
-#[derive(Debug, Clone, Default)]
-pub struct Components {
-    /// Name of the ALS version.
-    pub als: String,
-    /// Name of the item CF version.
-    pub item_cf: String,
-    /// Name of the content version.
-    pub content: String,
 }
 
 impl ModelArgs {
@@ -149,79 +138,24 @@ impl ModelArgs {
     }
 
     /// Parameters of the blend of these versions.
-    #[must_use]
-    pub fn hybrid(&self, split: SplitParameters, components: &Components) -> ModelParameters {
-        let weights = self.weights.map(|weights| weights.0.to_vec()).unwrap_or_default();
-        let learned = weights.is_empty();
+    ///
+    /// # Errors
+    /// When the weights that are given are not those of these versions and popularity.
+    pub fn hybrid(
+        &self,
+        split: SplitParameters,
+        versions: Vec<BlendedVersion>,
+    ) -> Result<ModelParameters, UnfitWeights> {
+        let weights = self.weights.as_ref().map(|weights| weights.of(&versions)).transpose()?;
+        let validation_ratio = if weights.is_none() { self.validation_ratio } else { 0.0 };
         let parameters = HybridParameters {
-            als_version: components.als.clone(),
-            item_cf_version: components.item_cf.clone(),
-            content_version: components.content.clone(),
-            weights,
-            validation_ratio: if learned { self.validation_ratio } else { 0.0 },
+            versions,
+            weights: weights.unwrap_or_default(),
+            validation_ratio,
             learning_users_max: self.learning_users,
             learning_ratings_max: self.learning_ratings,
+            ..HybridParameters::default()
         };
-        ModelParameters { split: Some(split), model: Some(Model::Hybrid(parameters)) }
-    }
-}
-
-/// Weights of ALS, item CF, content and popularity.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BlendWeights([f64; 4]);
-
-/// The models that a hybrid blends, in the order of their weights.
-pub const BLENDED: [ModelKind; 3] = [ModelKind::Als, ModelKind::ItemCf, ModelKind::Content];
-
-/// The last source, which is no model and has one spelling.
-const POPULARITY: &str = "popularity";
-
-/// Where in the weights a source in `--weights` stands.
-fn place_of(name: &str) -> Option<usize> {
-    match name.parse::<ModelKind>() {
-        Ok(kind) => BLENDED.iter().position(|blended| *blended == kind),
-        Err(_) => (name == POPULARITY).then_some(BLENDED.len()),
-    }
-}
-
-impl FromStr for BlendWeights {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut weights = [None; 4];
-        for part in text.split(',') {
-            let (name, value) =
-                part.split_once('=').ok_or_else(|| format!("'{part}' is not a name, '=' and a number"))?;
-            let name = name.trim().to_ascii_lowercase();
-            let source = place_of(&name).ok_or_else(|| {
-                let models = BLENDED.map(ModelKind::name).join(", ");
-                format!("'{name}' is none of {models}, {POPULARITY}")
-            })?;
-            let weight =
-                value.trim().parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
-            let weight = weight.ok_or_else(|| format!("'{value}' is not a number from 0"))?;
-            if weights[source].replace(weight).is_some() {
-                return Err(format!("'{name}' has two weights"));
-            }
-        }
-        let weights = weights.map(Option::unwrap_or_default);
-        if weights.iter().sum::<f64>() > 0.0 {
-            Ok(Self(weights))
-        } else {
-            Err("every weight is 0".to_owned())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_are_named_and_checked() {
-        assert_eq!("als=.6, content-based=0.2,ITEM_CF=0.2".parse(), Ok(BlendWeights([0.6, 0.2, 0.2, 0.0])));
-        for bad in ["als", "als=-1", "als=nan", "als=0", "als=1,als=2", "spark=1", ""] {
-            assert!(bad.parse::<BlendWeights>().is_err(), "{bad}");
-        }
+        Ok(ModelParameters { split: Some(split), model: Some(Model::Hybrid(parameters)) })
     }
 }

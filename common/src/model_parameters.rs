@@ -1,13 +1,13 @@
 //! The parameters of trainings and versions, of any model.
 //!
-//! Builds before had fields of their own for ALS, in requests and versions, and in these what is held out. What such a
-//! build has written is turned into today's form once, where it is read ([`update_version`], [`update_request`]); nothing
+//! Builds before had fields of their own for ALS, in requests and versions, and in these what is held out; a hybrid of
+//! theirs had a field for each of three models. What such a build has written is turned into today's form once, where it is read ([`update_version`], [`update_request`]); nothing
 //! else looks at those fields.
 
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    AlsParameters, JobInfo, Metadata, ModelFolder, ModelParameters, ModelVersion, SplitParameters,
-    StartTrainingRequest, model_parameters::Model,
+    AlsParameters, BlendedVersion, JobInfo, Metadata, ModelFolder, ModelParameters, ModelVersion,
+    SplitParameters, StartTrainingRequest, model_parameters::Model,
 };
 
 /// The kind of a model.
@@ -85,6 +85,27 @@ pub fn update_version(version: &mut ModelVersion) {
     {
         version.model_parameters = Some(of_als_before(als));
     }
+    version.model_parameters.as_mut().map(name_blended);
+}
+
+/// Names the versions that a hybrid of a build before blends, which blended one of each of three models. Its weights are
+/// those of these three, in their order, and of popularity.
+fn name_blended(parameters: &mut ModelParameters) {
+    let Some(Model::Hybrid(hybrid)) = &mut parameters.model else { return };
+    let before = [
+        (ModelKind::Als, std::mem::take(&mut hybrid.als_version)),
+        (ModelKind::ItemCf, std::mem::take(&mut hybrid.item_cf_version)),
+        (ModelKind::Content, std::mem::take(&mut hybrid.content_version)),
+    ];
+    if hybrid.versions.is_empty() && before.iter().any(|(_, version)| !version.is_empty()) {
+        hybrid.versions = before.map(|(kind, version)| blended_version(kind, version)).to_vec();
+    }
+}
+
+/// A version of this name, to be blended.
+#[must_use]
+pub fn blended_version(kind: ModelKind, version: String) -> BlendedVersion {
+    BlendedVersion { model: kind.folder().to_owned(), version }
 }
 
 /// Turns the versions in metadata of a leader of a build before into today's form: in a rolling update workers and
@@ -101,11 +122,50 @@ pub fn update_request(request: &mut StartTrainingRequest) {
         request.ranking_users_max = als.ranking_users_max;
         request.model = Some(of_als_before(als));
     }
+    request.model.as_mut().map(name_blended);
 }
 
 #[cfg(test)]
 mod tests {
+    use shoal_proto::v1::HybridParameters;
+
     use super::*;
+
+    #[test]
+    fn a_hybrid_of_a_build_before_blends_a_version_of_each_of_three_models() {
+        let before = HybridParameters {
+            als_version: "a".to_owned(),
+            item_cf_version: "i".to_owned(),
+            content_version: "c".to_owned(),
+            weights: vec![0.4, 0.3, 0.2, 0.1],
+            ..HybridParameters::default()
+        };
+        let versions = [(ModelKind::Als, "a"), (ModelKind::ItemCf, "i"), (ModelKind::Content, "c")].to_vec();
+        let versions = versions.into_iter().map(|(kind, name)| blended_version(kind, name.to_owned()));
+        let now = HybridParameters {
+            weights: before.weights.clone(),
+            versions: versions.collect(),
+            ..HybridParameters::default()
+        };
+        let of = |hybrid: &HybridParameters| {
+            Some(ModelParameters { split: None, model: Some(Model::Hybrid(hybrid.clone())) })
+        };
+        // What is of today stays as it is.
+        for written in [&before, &now] {
+            let mut version = ModelVersion { model_parameters: of(written), ..ModelVersion::default() };
+            update_version(&mut version);
+            assert_eq!(version.model_parameters, of(&now));
+            let mut request = StartTrainingRequest { model: of(written), ..StartTrainingRequest::default() };
+            update_request(&mut request);
+            assert_eq!(request.model, of(&now));
+        }
+        // One that a build before would have refused names what is missing.
+        let lacking = HybridParameters { content_version: String::new(), ..before };
+        let mut request = StartTrainingRequest { model: of(&lacking), ..StartTrainingRequest::default() };
+        update_request(&mut request);
+        let Some(Model::Hybrid(hybrid)) = request.model.and_then(|model| model.model) else { panic!() };
+        assert_eq!(hybrid.versions[2], blended_version(ModelKind::Content, String::new()));
+    }
 
     #[test]
     fn als_of_a_build_before_is_one_model_of_several() {

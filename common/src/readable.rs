@@ -1,11 +1,10 @@
 //! Messages as JSON, where `metadata.json` and the command line say the same.
 
 use serde_json::{Value, json};
-use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    AlsParameters, EntityId, Evaluation, ExchangeFormat, HeldOutReport, ImplicitParameters, ItemFilter,
-    ListEvaluation, ModelParameters, ObjectiveChoice, Preference, RatingMetrics, Similarity, entity_id::Kind,
-    model_parameters::Model,
+    AlsParameters, EntityId, Evaluation, ExchangeFormat, HeldOutReport, HybridParameters, ImplicitParameters,
+    ItemFilter, ListEvaluation, ModelParameters, ObjectiveChoice, Preference, RatingMetrics, Similarity,
+    entity_id::Kind, model_parameters::Model,
 };
 
 use crate::split;
@@ -174,15 +173,7 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
             "tags_max": content.tags_max,
             "neighbours": content.neighbours,
         }),
-        Some(Model::Hybrid(hybrid)) => json!({
-            (ModelKind::Als.folder()): hybrid.als_version,
-            (ModelKind::ItemCf.folder()): hybrid.item_cf_version,
-            (ModelKind::Content.folder()): hybrid.content_version,
-            "weights_given": !hybrid.weights.is_empty(),
-            "validation_ratio": hybrid.validation_ratio,
-            "learning_users_max": hybrid.learning_users_max,
-            "learning_ratings_max": hybrid.learning_ratings_max,
-        }),
+        Some(Model::Hybrid(hybrid)) => hybrid_json(hybrid),
     };
     json["split"] = json!(split::kind(&held_out));
     json["test_ratio"] = json!(held_out.test_ratio);
@@ -190,6 +181,19 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
     // The name that scripts know from the time in which ALS had parameters of a form of its own.
     json["test_uri"] = Some(&held_out.test_uri).filter(|uri| !uri.is_empty()).cloned().into();
     json["seed"] = json!(held_out.seed);
+    json
+}
+
+fn hybrid_json(hybrid: &HybridParameters) -> Value {
+    let mut json = json!({
+        "weights_given": !hybrid.weights.is_empty(),
+        "validation_ratio": hybrid.validation_ratio,
+        "learning_users_max": hybrid.learning_users_max,
+        "learning_ratings_max": hybrid.learning_ratings_max,
+    });
+    for blended in &hybrid.versions {
+        json[blended.model.as_str()] = json!(blended.version);
+    }
     json
 }
 

@@ -4,7 +4,10 @@
 use std::fmt;
 
 use bytes::Bytes;
-use shoal_proto::v1::{LookupUserReply, Objective, RankBy, ScoreKind, TopItemsRequest};
+use shoal_core::ModelKind;
+use shoal_proto::v1::{
+    HybridSource, LookupUserReply, ModelVersion, Objective, RankBy, ScoreKind, TopItemsRequest,
+};
 
 /// Where an answer comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +76,20 @@ pub enum Answers {
     /// Neighbours of the items that the user has rated.
     ByNeighbours,
     /// Both, and popularity, as one score.
-    ByBlend,
+    ByBlend {
+        /// Whether a blended version predicts ratings from neighbours.
+        rates_by_neighbours: bool,
+    },
+}
+
+impl Answers {
+    /// What a version that blends others ranks by.
+    #[must_use]
+    pub fn of_blend(version: &ModelVersion) -> Self {
+        let mut sources = version.hybrid.iter().flat_map(|hybrid| &hybrid.sources);
+        let is_item_cf = |source: &HybridSource| ModelKind::parse(&source.model) == Ok(ModelKind::ItemCf);
+        Self::ByBlend { rates_by_neighbours: sources.any(is_item_cf) }
+    }
 }
 
 /// A way to rank that does not fit the version or the user.
@@ -139,11 +155,14 @@ pub fn score_request(
     let request = match answers {
         Answers::ByFactors => factors_request(user, rank_by)?,
         Answers::ByNeighbours if rank_by != RankBy::Rating => neighbours_request(user),
-        Answers::ByBlend if rank_by != RankBy::Rating => blend_request(user),
+        Answers::ByBlend { .. } if rank_by != RankBy::Rating => blend_request(user),
         // Where its ALS version predicts no ratings, a blend's item CF version does, as for a single item.
-        Answers::ByBlend if !user.rating_factors.is_empty() => factors_request(user, rank_by)?,
-        Answers::ByBlend | Answers::ByNeighbours if !has_ratings(user) => return Err(CannotRank::NoRating),
-        Answers::ByBlend | Answers::ByNeighbours => {
+        Answers::ByBlend { .. } if !user.rating_factors.is_empty() => factors_request(user, rank_by)?,
+        Answers::ByBlend { rates_by_neighbours: false } => return Err(CannotRank::NoRatingFactors),
+        Answers::ByBlend { .. } | Answers::ByNeighbours if !has_ratings(user) => {
+            return Err(CannotRank::NoRating);
+        }
+        Answers::ByBlend { .. } | Answers::ByNeighbours => {
             TopItemsRequest { score: ScoreKind::Rating.into(), ..neighbours_request(user) }
         }
     };
@@ -207,6 +226,8 @@ fn has_ratings(user: &LookupUserReply) -> bool {
 mod tests {
     use super::*;
 
+    const BLEND: Answers = Answers::ByBlend { rates_by_neighbours: true };
+
     fn known() -> LookupUserReply {
         let rows: Vec<u8> = [3_u32, 9].iter().flat_map(|row| row.to_le_bytes()).collect();
         LookupUserReply { known: true, seen_items: rows.into(), ..LookupUserReply::default() }
@@ -249,7 +270,7 @@ mod tests {
         };
         assert_eq!(ask(&[1.0], Answers::ByFactors), CannotRank::NoRating);
         assert_eq!(ask(&[], Answers::ByFactors), CannotRank::NothingToRankBy);
-        assert_eq!(ask(&[1.0], Answers::ByBlend), CannotRank::NoRating);
+        assert_eq!(ask(&[1.0], BLEND), CannotRank::NoRating);
     }
 
     #[test]
@@ -257,18 +278,21 @@ mod tests {
         let ask = |rating: &[f32]| {
             let user =
                 LookupUserReply { rating_factors: floats(rating), ratings: floats(&[4.0, 1.0]), ..known() };
-            let (ask, _) = score_request(Answers::ByBlend, &user, RankBy::Rating, true).unwrap();
-            (RankedBy::of(&ask), ask.rating_query.len(), ask.rated_rows.len())
+            let asked = |answers| {
+                let (ask, _) = score_request(answers, &user, RankBy::Rating, true)?;
+                Ok((RankedBy::of(&ask), ask.rating_query.len(), ask.rated_rows.len()))
+            };
+            [asked(BLEND), asked(Answers::ByBlend { rates_by_neighbours: false })]
         };
-        assert_eq!(ask(&[1.0, 2.0]), (RankedBy::Rating, 8, 0));
-        assert_eq!(ask(&[]), (RankedBy::Rating, 0, 8));
+        assert_eq!(ask(&[1.0, 2.0]), [Ok((RankedBy::Rating, 8, 0)); 2]);
+        assert_eq!(ask(&[]), [Ok((RankedBy::Rating, 0, 8)), Err(CannotRank::NoRatingFactors)]);
     }
 
     #[test]
     fn whom_the_version_does_not_know_is_shown_what_is_popular_and_not_seen() {
         let user = LookupUserReply { known: false, ..known() };
         for (exclude_seen, expected) in [(true, user.seen_items.clone()), (false, Bytes::new())] {
-            let (ask, source) = score_request(Answers::ByBlend, &user, RankBy::Rating, exclude_seen).unwrap();
+            let (ask, source) = score_request(BLEND, &user, RankBy::Rating, exclude_seen).unwrap();
             assert_eq!((ask.score(), source), (ScoreKind::Popularity, AnswerSource::FallbackPopular));
             assert_eq!(ask.exclude_rows, expected);
         }

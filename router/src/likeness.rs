@@ -38,9 +38,10 @@ impl Representation {
     #[must_use]
     pub fn of_hit(model: ModelKind, hit: &ItemHit) -> Self {
         match model {
-            // Of a blend these are its ALS version's.
-            ModelKind::Als | ModelKind::Hybrid => Self::of_factors(floats(&hit.factors)),
-            ModelKind::ItemCf => {
+            ModelKind::Als => Self::of_factors(floats(&hit.factors)),
+            // A blend of factors sends these, another the neighbours of its first version.
+            ModelKind::Hybrid if !hit.factors.is_empty() => Self::of_factors(floats(&hit.factors)),
+            ModelKind::ItemCf | ModelKind::Hybrid => {
                 let rows: Vec<u32> = numbers(&hit.neighbour_rows, u32::from_le_bytes);
                 Self::of_neighbours(hit.row, &rows, &floats(&hit.similarities))
             }

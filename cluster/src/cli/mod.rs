@@ -3,6 +3,7 @@
 //! A command returns its outcome or an error; [`main`] alone prints errors and chooses the exit code.
 //! Results go to standard output, progress and notices to standard error.
 
+mod blend_choice;
 mod by_title;
 mod completions;
 mod connection;

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use shoal_core::ModelKind;
 
 use super::failure::{Exit, exit_of, sentence};
-use crate::model_parameters::BLENDED;
 
 /// A model of which there is no version, or none that is live as was asked for.
 #[derive(Debug)]
@@ -28,15 +27,14 @@ impl ModelFailure {
         }
     }
 
-    /// That a blend cannot be made because of earlier failures, unless there is none.
-    pub(super) fn of_blend(missing: impl IntoIterator<Item = ModelKind>) -> Option<Self> {
-        let missing: Vec<&str> = missing.into_iter().map(ModelKind::name).collect();
-        let [first, second, third] = BLENDED.map(ModelKind::name);
+    /// That there is nothing to blend.
+    pub(super) fn of_blend() -> Self {
+        let kinds: Vec<&str> = ModelKind::blended().map(ModelKind::name).collect();
         let reason = format!(
-            "it blends {first}, {second} and {third}, and there is no version of {}",
-            missing.join(" and ")
+            "there is no version to blend with the same data and held-out ratings; train one of {} too",
+            kinds.join(", ")
         );
-        (!missing.is_empty()).then_some(Self { model: ModelKind::Hybrid, reason })
+        Self { model: ModelKind::Hybrid, reason }
     }
 
     /// The failure as a line of text.
@@ -75,8 +73,7 @@ mod tests {
         assert_eq!(failure.line(), "Failed: als: job 3 failed: no");
         assert_eq!(failure.json(), json!({"model": "als", "error": "job 3 failed: no"}));
         assert_eq!((exit_with(&[]), exit_with(&[failure])), (Exit::Done, Exit::Failed));
-        assert!(ModelFailure::of_blend([]).is_none());
-        let blend = ModelFailure::of_blend([ModelKind::Als, ModelKind::Content]).unwrap();
-        assert!(blend.line().ends_with("there is no version of als and content"));
+        let blend = ModelFailure::of_blend();
+        assert!(blend.line().starts_with("Failed: hybrid: there is no version to blend"), "{blend:?}");
     }
 }

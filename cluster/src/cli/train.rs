@@ -5,17 +5,15 @@ mod test_reading;
 use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
-use shoal_common::{
-    readable::{evaluation_json, held_out_json, held_out_lines},
-    split,
-};
+use shoal_common::readable::{evaluation_json, held_out_json, held_out_lines};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    DatasetInfo, JobInfo, ModelVersion, PromoteReply, SplitParameters, StartTrainingRequest,
+    DatasetInfo, JobInfo, ModelParameters, ModelVersion, PromoteReply, SplitParameters, StartTrainingRequest,
 };
 
 use self::test_reading::TestReading;
 use super::{
+    blend_choice::{BlendChoice, blended},
     connection::{ClusterArgs, find_dataset, find_version, newest},
     dataset::source_uri,
     failure::{Exit, refusal},
@@ -26,7 +24,7 @@ use super::{
 };
 use crate::{
     client::{ClusterClient, Started, is_over},
-    model_parameters::{Components, ModelArgs},
+    model_parameters::ModelArgs,
     output,
     parameters::AlsArgs,
 };
@@ -136,6 +134,8 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
 struct Trained {
     outcomes: Vec<Outcome>,
     failures: Vec<ModelFailure>,
+    /// What a hybrid of this run blends.
+    choices: Vec<BlendChoice>,
     /// Which answers queries that name none, where versions are made live.
     default_model: Option<String>,
 }
@@ -219,17 +219,22 @@ async fn request(
     args: &Args,
     test: Option<String>,
     dataset: &DatasetInfo,
-    trained: &Trained,
+    trained: &mut Trained,
     client: &ClusterClient,
 ) -> anyhow::Result<StartTrainingRequest> {
     let held_out = args.als.held_out(test, args.test_reading.source(dataset));
-    let model = match kind {
-        ModelKind::Als => args.als.model(dataset, held_out),
-        ModelKind::ItemCf => args.others.item_cf(held_out),
-        ModelKind::Content => args.others.content(held_out),
-        ModelKind::Hybrid => {
-            let components = components(trained, dataset, &held_out, &client.models().await?)?;
-            args.others.hybrid(held_out, &components)
+    if kind == ModelKind::Hybrid {
+        trained.choices = choices(args, trained, dataset, &held_out, &client.models().await?)?;
+        for choice in trained.choices.iter().filter(|_| !args.json) {
+            output::print(&choice.line())?;
+        }
+    }
+    let model = match parameters_of(kind, args, dataset, &held_out) {
+        Some(parameters) => parameters,
+        None => {
+            let versions = blended(&trained.choices);
+            let hybrid = args.others.hybrid(held_out, versions);
+            hybrid.map_err(|unfit| refusal(Exit::Usage, unfit.to_string()))?
         }
     };
     Ok(StartTrainingRequest {
@@ -242,46 +247,42 @@ async fn request(
     })
 }
 
-/// What a blend is made of: the versions of this run, else the newest with the same data and split.
-fn components(
+/// What a model is to be trained with; `None` for a blend.
+fn parameters_of(
+    kind: ModelKind,
+    args: &Args,
+    dataset: &DatasetInfo,
+    held_out: &SplitParameters,
+) -> Option<ModelParameters> {
+    Some(match kind {
+        ModelKind::Als => args.als.model(dataset, held_out.clone()),
+        ModelKind::ItemCf => args.others.item_cf(held_out.clone()),
+        ModelKind::Content => args.others.content(held_out.clone()),
+        ModelKind::Hybrid => return None,
+    })
+}
+
+/// What a blend is made of: of each model the version of this run, else the newest with the same data and split.
+fn choices(
+    args: &Args,
     trained: &Trained,
     dataset: &DatasetInfo,
     held_out: &SplitParameters,
     versions: &[ModelVersion],
-) -> anyhow::Result<Components> {
-    let find = |kind: ModelKind| {
+) -> anyhow::Result<Vec<BlendChoice>> {
+    let choose = |kind: ModelKind| {
         if let Some(outcome) = trained.outcomes.iter().find(|outcome| outcome.kind == kind) {
-            return Ok(outcome.version.name.clone());
+            return Some(BlendChoice::of_run(kind, &outcome.version.name, outcome.job.is_none()));
         }
-        let fits = versions.iter().filter(|version| {
-            version.model == kind.folder()
-                && (&version.dataset_name, &version.dataset_version) == (&dataset.name, &dataset.version)
-                && version.imported_from.is_empty()
-                && split::of_version(version) == *held_out
-        });
-        let newest = fits.max_by_key(|version| version.created_unix_ms);
+        let asked = parameters_of(kind, args, dataset, held_out)?;
         let has_failed = trained.failures.iter().any(|failure| failure.model == kind);
-        if let Some(version) = newest.filter(|_| has_failed) {
-            eprintln!("shoal: the hybrid blends {} of before, since {} failed", version.name, kind.name());
-        }
-        newest.map(|version| version.name.clone()).ok_or_else(|| {
-            let model = kind.folder();
-            if has_failed {
-                let missing = ModelFailure::of_blend([kind]);
-                // One that is missing makes a failure.
-                return refusal(Exit::NotFound, missing.map(|missing| missing.reason).unwrap_or_default());
-            }
-            refusal(
-                Exit::NotFound,
-                format!("a hybrid needs a version of '{model}' with the same data and held-out ratings; train it too"),
-            )
-        })
+        Some(BlendChoice::of_before(kind, versions, dataset, held_out, &asked, has_failed))
     };
-    Ok(Components {
-        als: find(ModelKind::Als)?,
-        item_cf: find(ModelKind::ItemCf)?,
-        content: find(ModelKind::Content)?,
-    })
+    let choices: Vec<BlendChoice> = ModelKind::blended().filter_map(choose).collect();
+    if blended(&choices).is_empty() {
+        return Err(refusal(Exit::NotFound, ModelFailure::of_blend().reason));
+    }
+    Ok(choices)
 }
 
 async fn version_of(client: &ClusterClient, name: &str) -> anyhow::Result<ModelVersion> {
@@ -299,11 +300,12 @@ async fn detached(client: &ClusterClient, job_id: &str, json: bool) -> anyhow::R
 
 /// One model's job, or that it was skipped; for several models all of them, and a table for people.
 fn report(trained: &Trained, json: bool) -> anyhow::Result<Exit> {
-    let Trained { outcomes, failures, default_model } = trained;
+    let Trained { outcomes, failures, choices, default_model } = trained;
     let exit = exit_with(failures);
     if json {
         let failed = failures.iter().map(ModelFailure::json);
-        let documents: Vec<Value> = outcomes.iter().map(outcome_json).chain(failed).collect();
+        let documents: Vec<Value> =
+            outcomes.iter().map(|outcome| outcome_json(outcome, choices)).chain(failed).collect();
         match &documents[..] {
             [only] => output::print_json(only)?,
             _ => output::print_json(&json!({"models": documents, "default_model": default_model}))?,
@@ -333,7 +335,7 @@ fn report(trained: &Trained, json: bool) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn outcome_json(outcome: &Outcome) -> Value {
+fn outcome_json(outcome: &Outcome, choices: &[BlendChoice]) -> Value {
     let mut json = outcome.job.as_ref().map_or_else(|| json!({}), output::job);
     json["model"] = json!(outcome.kind.folder());
     json["model_version"] = json!(outcome.version.name);
@@ -341,6 +343,9 @@ fn outcome_json(outcome: &Outcome) -> Value {
     json["test_file"] = outcome.version.held_out.as_ref().map_or(Value::Null, held_out_json);
     json["evaluation"] = outcome.version.evaluation.as_ref().map_or(Value::Null, evaluation_json);
     json["remarks"] = json!(outcome.version.remarks);
+    if outcome.kind == ModelKind::Hybrid {
+        json["blended"] = choices.iter().map(BlendChoice::json).collect();
+    }
     json
 }
 

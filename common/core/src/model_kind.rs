@@ -19,6 +19,11 @@ impl ModelKind {
     /// Every kind, in the order in which they are trained: a hybrid comes after the models that it blends.
     pub const ALL: [Self; 4] = [Self::Als, Self::ItemCf, Self::Content, Self::Hybrid];
 
+    /// The kinds that a hybrid blends, in the order of its sources.
+    pub fn blended() -> impl Iterator<Item = Self> + Clone {
+        Self::ALL.into_iter().filter(|kind| *kind != Self::Hybrid)
+    }
+
     /// The name in the registry, in folders of the store and in the names of versions.
     #[must_use]
     pub const fn folder(self) -> &'static str {

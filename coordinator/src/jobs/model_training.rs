@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use shoal_proto::v1::{
-    Evaluation, HeldOutReport, HybridModel, ObjectEntry, SweepMetrics, model_parameters::Model,
+    DatasetInfo, Evaluation, HeldOutReport, HybridModel, ModelFolder, ObjectEntry, SweepMetrics,
+    model_parameters::Model,
 };
 
 use super::{density::Density, error::JobError, run::Run, tracker::Tracker};
@@ -28,6 +29,45 @@ pub(super) trait ModelTraining: Send + Sync {
 
     /// What could help a version whose lists are worse than popularity's, in a sentence or two.
     fn advice(&self, evaluation: &Evaluation, density: &Density) -> String;
+}
+
+/// How a model that a hybrid can blend is trained anew, so that the weights of the blend can be learned. Its parameters
+/// implement it.
+#[tonic::async_trait]
+pub(super) trait PartTraining: Send + Sync {
+    fn learning_phase(&self) -> LearningPhase;
+
+    /// Whether workers keep its ratings and what it makes in an attempt of another kind than [`Run::prepare`] begins.
+    fn keeps_own_state(&self) -> bool {
+        false
+    }
+
+    /// What the steps of [`PartTraining::train_part`] weigh.
+    fn learning_steps(&self, dataset: &DatasetInfo) -> Vec<f64>;
+
+    /// Trains the model on the ratings of a part and writes it to a folder of its own. The part's ratings are loaded,
+    /// unless the model keeps a state of its own. `version` was trained on all ratings: it will do for a model on which
+    /// ratings have no effect.
+    ///
+    /// # Errors
+    /// See [`JobError`].
+    async fn train_part(
+        &self,
+        part: &Run<'_>,
+        version: ModelFolder,
+        tracker: &mut Tracker,
+    ) -> Result<ModelFolder, JobError>;
+}
+
+/// A phase of a job in which a model is trained for learning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LearningPhase {
+    /// Its key in `phase_seconds`.
+    pub(super) name: &'static str,
+    /// What people are told.
+    pub(super) text: &'static str,
+    /// How much of the bar it takes beside the phases of the other models.
+    pub(super) share: f64,
 }
 
 /// What a training has made, before it is published.

@@ -25,20 +25,24 @@ const _: () = assert!(SWEEPS_MAX < SPLIT_TIMES_FOLDER && SPLIT_TIMES_FOLDER < FI
 pub(super) enum Part {
     /// A training with a state of its own on workers is measured as every model is.
     Measuring,
-    /// A model is trained on a share of the ratings, so that the weights of a blend can be learned on the rest.
+    /// The weights of a blend are learned. Models that keep no state of their own on workers are trained for it here.
+    Blending,
+    /// A model with a state of its own is trained on a share of the ratings, so that the weights of a blend can be learned
+    /// on the rest.
     Learning(ModelKind),
 }
 
 impl Part {
     /// Every part that a training may have.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::Measuring).chain(ModelKind::ALL.into_iter().map(Self::Learning))
+        [Self::Measuring, Self::Blending].into_iter().chain(ModelKind::ALL.into_iter().map(Self::Learning))
     }
 
     /// The name by which workers know this part of a job.
     pub(super) fn id(self, job_id: &str) -> String {
         let name = match self {
             Self::Measuring => "measure",
+            Self::Blending => "blend",
             Self::Learning(kind) => kind.folder(),
         };
         format!("{job_id}.{name}")
@@ -50,7 +54,8 @@ pub(super) fn first_folder(part: Option<Part>) -> u32 {
     let before = match part {
         None => 0,
         Some(Part::Measuring) => 1,
-        Some(Part::Learning(kind)) => 2 + kind as u32,
+        Some(Part::Blending) => 2,
+        Some(Part::Learning(kind)) => 3 + kind as u32,
     };
     FIRST_FOLDER + before * FOLDERS_EACH
 }

@@ -92,8 +92,8 @@ fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use shoal_proto::v1::{
-        AlsParameters, AlsSolver, Confidence, ContentParameters, ExplicitParameters, HybridParameters,
-        ImplicitParameters, ItemCfParameters, ModelParameters, ObjectiveChoice, Preference,
+        AlsParameters, AlsSolver, BlendedVersion, Confidence, ContentParameters, ExplicitParameters,
+        HybridParameters, ImplicitParameters, ItemCfParameters, ModelParameters, ObjectiveChoice, Preference,
         RegularizationScaling, model_parameters::Model,
     };
 
@@ -160,16 +160,32 @@ mod tests {
     fn every_problem_of_a_model_is_named() {
         assert_eq!(problems(Model::ItemCf(ItemCfParameters::default())).len(), 5);
         assert_eq!(problems(Model::Content(ContentParameters::default())).len(), 3);
-        assert_eq!(problems(Model::Hybrid(HybridParameters::default())).len(), 4);
-        let named = HybridParameters {
-            als_version: "a".to_owned(),
-            item_cf_version: "i".to_owned(),
-            content_version: "c".to_owned(),
-            ..HybridParameters::default()
+        assert_eq!(problems(Model::Hybrid(HybridParameters::default())).len(), 2);
+        let blended = |versions: &[(&str, &str)]| {
+            let of = |&(model, version): &(&str, &str)| BlendedVersion {
+                model: model.to_owned(),
+                version: version.to_owned(),
+            };
+            HybridParameters {
+                versions: versions.iter().map(of).collect(),
+                validation_ratio: 0.2,
+                ..HybridParameters::default()
+            }
         };
+        for (versions, wrong) in [
+            (vec![("als", "a")], 0),
+            (vec![("content", "c"), ("item_cf", "i")], 0),
+            (vec![("als", "a"), ("content_based", "c"), ("content", "d")], 1),
+            (vec![("als", ""), ("spark", "s"), ("hybrid", "h")], 3),
+        ] {
+            let found = problems(Model::Hybrid(blended(&versions)));
+            assert_eq!(found.len(), wrong, "{found:?}");
+        }
+        let named = blended(&[("als", "a"), ("item_cf", "i"), ("content_based", "c")]);
         for (weights, wrong) in [
             (vec![1.0, 0.0, 0.0, 0.0], false),
             (vec![1.0, 0.0, 0.0], true),
+            (vec![1.0; 5], true),
             (vec![0.0; 4], true),
             (vec![1.0, -1.0, 0.0, 2.0], true),
             (vec![f64::NAN, 1.0, 1.0, 1.0], true),
@@ -177,7 +193,6 @@ mod tests {
             let found = problems(Model::Hybrid(HybridParameters { weights, ..named.clone() }));
             assert_eq!(!found.is_empty(), wrong, "{found:?}");
         }
-        let learned = HybridParameters { validation_ratio: 0.2, ..named };
-        assert_eq!(problems(Model::Hybrid(learned)), Vec::<String>::new());
+        assert_eq!(problems(Model::Hybrid(HybridParameters { validation_ratio: 1.0, ..named })).len(), 1);
     }
 }

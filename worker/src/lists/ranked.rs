@@ -78,7 +78,7 @@ impl Ranking {
     ) -> Result<Self, ListsError> {
         let answers = match source.kind {
             ModelKind::Als => Answers::ByFactors,
-            ModelKind::Hybrid => Answers::ByBlend,
+            ModelKind::Hybrid => Answers::of_blend(&source.version),
             ModelKind::ItemCf | ModelKind::Content => Answers::ByNeighbours,
         };
         check_genres(parameters.filter.as_ref(), &items)?;
@@ -89,7 +89,7 @@ impl Ranking {
         let joined = match (answers, parameters.rank_by()) {
             (Answers::ByFactors, RankBy::Rating) => join(Objective::Rating),
             (Answers::ByFactors, _) => join(Objective::Ranking).or_else(|| join(Objective::Rating)),
-            (Answers::ByNeighbours | Answers::ByBlend, _) => None,
+            (Answers::ByNeighbours | Answers::ByBlend { .. }, _) => None,
         };
         Ok(Self {
             items,

@@ -27,7 +27,7 @@ pub struct BestOfShards {
 }
 
 /// An item of a list that several shards contribute to.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// Place of its shard among those that were searched.
     pub shard: usize,

@@ -1,16 +1,13 @@
-//! What an item shard of a blend answers from: its ALS version's shard, the neighbours of its other versions, and what
-//! item CF counts and expects of every item.
+//! What an item shard of a blend answers from: the shard of one of its versions, what each version scores by, and what is
+//! counted and expected of every item.
 //!
 //! Scores are those that the blend was measured by ([`Blend`]): each source's score becomes a level, and the weighted
-//! levels are added. Likeness is the weighted sum of what the versions call alike: ALS the cosine of factors, the
+//! levels are added. Likeness is the weighted sum of what the versions call alike: a version of factors their cosine, the
 //! others their stored neighbours. Popularity makes no two items alike.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use shoal_core::{
-    ModelKind,
-    topk::{TopK, better_first},
-};
+use shoal_core::topk::{TopK, better_first};
 use shoal_engine::{
     hybrid::{Blend, OfferedItems, UNKNOWN, popularity},
     score::Admits as _,
@@ -27,38 +24,60 @@ use super::{
     top_items::TableScores,
 };
 
-/// The sources of a blend, as versions name their models, in this order.
-pub(super) const SOURCES: [&str; 4] =
-    [ModelKind::Als.folder(), ModelKind::ItemCf.folder(), ModelKind::Content.folder(), "popularity"];
+/// The last source of every blend, which is no model.
+pub(super) const POPULARITY: &str = "popularity";
 
-/// Beside the factors of an item shard, what makes it one of a blend.
+/// What one version of a blend scores a shard's items by.
+#[derive(Debug, Clone)]
+pub(super) enum BlendPart {
+    /// By the shard's factors, which these bound.
+    Factors(Arc<FactorBounds>),
+    /// By the neighbours of what was rated.
+    Lists(Arc<NeighbourLists>),
+}
+
+/// Beside what an item shard of any version has, what makes it one of a blend.
 #[derive(Debug, Clone)]
 pub(super) struct Blended {
     pub(super) blend: Arc<Blend>,
+    /// Of each version, in the order of the sources; popularity is the source after them.
+    pub(super) parts: Vec<BlendPart>,
     #[expect(dead_code, reason = "it is held, so that the version itself shares it when it is loaded")]
-    pub(super) als: Arc<ItemShard>,
-    /// Of the ALS version's factors.
-    pub(super) bounds: Arc<FactorBounds>,
-    pub(super) item_cf: Arc<NeighbourLists>,
-    pub(super) content: Arc<NeighbourLists>,
-    /// Of item CF: biases, and the training ratings by which items are popular.
+    pub(super) base: Arc<ItemShard>,
+    /// Biases, and the training ratings by which items are popular.
     pub(super) baselines: Arc<FactorPart>,
 }
 
 impl Blended {
-    /// What a source's likeness of two items counts for: of ALS, item CF and content, 1 together.
-    fn likeness_weights(&self) -> [f64; 3] {
-        let mut weights = [0.0; 3];
-        weights.iter_mut().zip(self.blend.weights()).for_each(|(weight, of_source)| *weight = of_source);
-        let sum: f64 = weights.iter().sum();
-        if sum > 0.0 { weights.map(|weight| weight / sum) } else { [1.0 / 3.0; 3] }
+    /// What bounds the scores of factors, where factors are blended.
+    pub(super) fn bounds(&self) -> Option<&FactorBounds> {
+        self.parts.iter().find_map(|part| match part {
+            BlendPart::Factors(bounds) => Some(&**bounds),
+            BlendPart::Lists(_) => None,
+        })
     }
 
-    /// Global rows of an item's neighbours in either version, with what they add to likeness, most first.
+    /// The neighbours of the versions that have some, in the order of the sources.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &NeighbourLists> {
+        self.parts.iter().filter_map(|part| match part {
+            BlendPart::Lists(lists) => Some(&**lists),
+            BlendPart::Factors(_) => None,
+        })
+    }
+
+    /// What each version's likeness of two items counts for, 1 together.
+    fn likeness_weights(&self) -> Vec<f64> {
+        let weights: Vec<f64> = self.blend.weights().take(self.parts.len()).collect();
+        let sum: f64 = weights.iter().sum();
+        let alike = 1.0 / weights.len() as f64;
+        weights.into_iter().map(|weight| if sum > 0.0 { weight / sum } else { alike }).collect()
+    }
+
+    /// Global rows of an item's neighbours in any version, with what they add to likeness, most first.
     pub(super) fn neighbours(&self, row: usize) -> Vec<(u32, f32)> {
-        let [_, item_cf, content] = self.likeness_weights();
         let mut likeness: BTreeMap<u32, f64> = BTreeMap::new();
-        for (lists, weight) in [(&self.item_cf, item_cf), (&self.content, content)] {
+        for (part, weight) in self.parts.iter().zip(self.likeness_weights()) {
+            let BlendPart::Lists(lists) = part else { continue };
             let (rows, similarities) = lists.of(row);
             for (&neighbour, &similarity) in rows.iter().zip(similarities) {
                 *likeness.entry(neighbour).or_default() += weight * f64::from(similarity);
@@ -90,13 +109,10 @@ impl Blended {
     }
 
     /// How far up each source's scores a row stands.
-    pub(super) fn levels(&self, sources: &[Vec<f32>], row: usize) -> [f32; SOURCES.len()] {
-        let mut levels = [0.0; SOURCES.len()];
-        for (at, (level, scores)) in levels.iter_mut().zip(sources).enumerate() {
-            // Of a source that knows nothing of the item there is nothing to add.
-            *level = self.blend.level(at, scores[row]).max(0.0);
-        }
-        levels
+    pub(super) fn levels(&self, sources: &[Vec<f32>], row: usize) -> Vec<f32> {
+        // Of a source that knows nothing of the item there is nothing to add.
+        let level = |(at, scores): (usize, &Vec<f32>)| self.blend.level(at, scores[row]).max(0.0);
+        sources.iter().enumerate().map(level).collect()
     }
 }
 
@@ -133,16 +149,18 @@ impl ItemShard {
         if query.score == ScoreKind::BlendLikeness {
             return self.likeness_table(blended, query, base);
         }
-        blended.item_cf.check(&query.rated)?;
-        let sources = vec![
-            self.factor_scores(query, base)?,
-            listed_scores(&blended.item_cf, &query.rated),
-            listed_scores(&blended.content, &query.rated),
-        ];
+        let scores = |part: &BlendPart| match part {
+            BlendPart::Factors(_) => self.factor_scores(query, base),
+            BlendPart::Lists(lists) => {
+                lists.check(&query.rated)?;
+                Ok(listed_scores(lists, &query.rated))
+            }
+        };
+        let sources = blended.parts.iter().map(scores).collect::<Result<_, _>>()?;
         Ok(blended.table(sources, self.first_row, wanted))
     }
 
-    /// As ALS ranks: by ranking factors where it has any, else by the predicted rating. Unknown for somebody of whom
+    /// As factors rank: by ranking factors where it has any, else by the predicted rating. Unknown for somebody of whom
     /// it knows nothing, and for items without training ratings.
     fn factor_scores(&self, query: &ItemQuery, base: f32) -> Result<Vec<f32>, QueryError> {
         let by_ranking = self.factors.factors(Objective::Ranking).is_some();
@@ -171,12 +189,13 @@ impl ItemShard {
         base: f32,
     ) -> Result<TableScores, QueryError> {
         let mut scores = vec![0.0; self.rows()];
-        if !query.vector.is_empty() {
-            let [als, ..] = blended.likeness_weights();
+        let mut weighted = blended.parts.iter().zip(blended.likeness_weights());
+        let of_factors = weighted.find(|(part, _)| matches!(part, BlendPart::Factors(_)));
+        if let Some((_, weight)) = of_factors.filter(|_| !query.vector.is_empty()) {
             let (scoring, train_counts) = self.scoring(ScoreKind::Cosine, query, base)?;
             scoring.score(0, &mut scores);
             for (score, count) in scores.iter_mut().zip(train_counts) {
-                *score = if *count > 0 { (als * f64::from(score.max(0.0))) as f32 } else { 0.0 };
+                *score = if *count > 0 { (weight * f64::from(score.max(0.0))) as f32 } else { 0.0 };
             }
         }
         for (row, likeness) in self.own_listed(query) {

@@ -36,7 +36,7 @@ impl ItemModel {
     fn bounds(&self) -> Option<&FactorBounds> {
         match self {
             Self::Factors(bounds) => Some(bounds),
-            Self::Blend(blended) => Some(&blended.bounds),
+            Self::Blend(blended) => blended.bounds(),
             Self::Neighbours(_) | Self::Features(_) => None,
         }
     }
@@ -47,7 +47,9 @@ impl ItemModel {
             Self::Factors(_) => None,
             Self::Neighbours(lists) => Some(lists),
             Self::Features(features) => Some(&features.lists),
-            Self::Blend(blended) => Some(&blended.item_cf),
+            Self::Blend(blended) => {
+                blended.lists().find(|lists| lists.predicts()).or_else(|| blended.lists().next())
+            }
         }
     }
 

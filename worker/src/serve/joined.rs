@@ -132,7 +132,7 @@ impl JoinedItems {
                 let predicted_rating = predictor.and_then(|(factors, biases)| {
                     predict_row(factors, biases, row, &query.rating_vector, base)
                 });
-                Found { shard, hit: Hit { row, score, predicted_rating, levels: None } }
+                Found { shard, hit: Hit { row, score, predicted_rating, levels: Vec::new() } }
             };
             best.into_iter().map(found).collect()
         };

@@ -53,7 +53,14 @@ impl ItemShard {
     pub fn representation(&self, query: &ItemQuery, row: usize) -> Representation<'_> {
         let factors = self.scored_factors(query, row);
         match &self.model {
-            ItemModel::Factors(_) | ItemModel::Blend(_) => Representation::Factors(factors),
+            ItemModel::Factors(_) => Representation::Factors(factors),
+            // Without factors by the neighbours of its first version.
+            ItemModel::Blend(blended) => {
+                match blended.lists().next().filter(|_| blended.bounds().is_none()) {
+                    Some(lists) => Representation::of_lists(lists, row),
+                    None => Representation::Factors(factors),
+                }
+            }
             ItemModel::Neighbours(lists) => Representation::of_lists(lists, row),
             ItemModel::Features(Features { lists, vectors: None }) => Representation::of_lists(lists, row),
             ItemModel::Features(Features { vectors: Some(vectors), .. }) => {

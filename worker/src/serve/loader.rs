@@ -18,7 +18,7 @@ use shoal_proto::v1::{DatasetInfo, HybridSource, ModelVersion, Side};
 use tokio::sync::OnceCell;
 
 use super::{
-    blended::{Blended, SOURCES},
+    blended::{BlendPart, Blended, POPULARITY},
     catalogue::read_descriptions,
     descriptions::{Description, Descriptions},
     error::LoadError,
@@ -112,10 +112,13 @@ impl Loader {
         let source = self.source(version, components, dataset).await?;
         let loaded = match (&source.blend, side) {
             (Some(blend), Side::Items) => LoadedShard::Items(Arc::new(self.blended(blend, shard).await?)),
-            (Some(BlendSource { als, item_cf, .. }), _) => {
-                let users = self.users(als, shard).await?;
-                let baselines = self.baselines(item_cf, side, shard, users.factors.ids()).await?;
-                LoadedShard::Users(Arc::new(UserShard { baselines: Some(baselines), ..users }))
+            (Some(blend), _) => {
+                let users = self.users(&blend.base, shard).await?;
+                let baselines = match blend.has_one_base() {
+                    true => None,
+                    false => Some(self.baselines(&blend.baselines, side, shard, users.factors.ids()).await?),
+                };
+                LoadedShard::Users(Arc::new(UserShard { baselines, ..users }))
             }
             (None, Side::Items) => LoadedShard::Items(self.items(&source, shard).await?),
             (None, _) => LoadedShard::Users(Arc::new(self.users(&source, shard).await?)),
@@ -141,21 +144,25 @@ impl Loader {
 
     /// An item shard of a blend.
     async fn blended(&self, source: &BlendSource, shard: u32) -> Result<ItemShard, LoadError> {
-        let als = self.items(&source.als, shard).await?;
-        let ItemModel::Factors(bounds) = &als.model else {
-            let reason = "it has neighbours where factors are blended".to_owned();
-            return Err(LoadError::Version { version: source.als.version.name.clone(), reason });
+        let base = self.items(&source.base, shard).await?;
+        let baselines = match source.has_one_base() {
+            true => Arc::clone(&base.factors),
+            false => {
+                let ids = base.factors.ids();
+                Arc::new(self.baselines(&source.baselines, Side::Items, shard, ids).await?)
+            }
         };
-        let baselines = self.baselines(&source.item_cf, Side::Items, shard, als.factors.ids()).await?;
-        let blended = Blended {
-            blend: Arc::clone(&source.blend),
-            item_cf: self.lists(&source.item_cf, shard).await?,
-            content: self.lists(&source.content, shard).await?,
-            baselines: Arc::new(baselines),
-            bounds: Arc::clone(bounds),
-            als: Arc::clone(&als),
-        };
-        Ok(ItemShard { model: ItemModel::Blend(blended), ..(*als).clone() })
+        let mut parts = Vec::with_capacity(source.versions.len());
+        for version in &source.versions {
+            parts.push(match &base.model {
+                ItemModel::Factors(bounds) if Arc::ptr_eq(version, &source.base) => {
+                    BlendPart::Factors(Arc::clone(bounds))
+                }
+                _ => BlendPart::Lists(self.lists(version, shard).await?),
+            });
+        }
+        let blended = Blended { blend: Arc::clone(&source.blend), parts, baselines, base: Arc::clone(&base) };
+        Ok(ItemShard { model: ItemModel::Blend(blended), ..(*base).clone() })
     }
 
     /// The biases of a version that has no factors, whose rows have to be these.
@@ -312,11 +319,22 @@ impl Loader {
         dataset: &DatasetInfo,
     ) -> Result<BlendSource, LoadError> {
         let refused = |reason: String| LoadError::Version { version: version.name.clone(), reason };
-        if !sources.iter().map(|source| source.model.as_str()).eq(SOURCES) {
-            return Err(refused(format!("it does not blend {}", SOURCES.join(", "))));
+        let Some((last, models)) = sources.split_last() else {
+            return Err(refused("it blends nothing".to_owned()));
+        };
+        if last.model != POPULARITY {
+            return Err(refused(format!("its last source is '{}' instead of {POPULARITY}", last.model)));
         }
-        let mut read = Vec::new();
-        for HybridSource { model, version: name, .. } in &sources[..SOURCES.len() - 1] {
+        let mut versions: Vec<Arc<VersionSource>> = Vec::with_capacity(models.len());
+        for HybridSource { model, version: name, .. } in models {
+            match ModelKind::parse(model) {
+                Err(unknown) => return Err(refused(unknown.to_string())),
+                Ok(ModelKind::Hybrid) => return Err(refused("it blends a blend".to_owned())),
+                Ok(kind) if versions.iter().any(|known| known.kind == kind) => {
+                    return Err(refused(format!("it blends two versions of '{model}'")));
+                }
+                Ok(_) => {}
+            }
             let named = components.iter().find(|component| component.name == *name);
             let component = named.filter(|component| {
                 let of = (&component.dataset_name, &component.dataset_version);
@@ -324,16 +342,13 @@ impl Loader {
             });
             let missing = || refused(format!("the version '{name}' that it blends is not to be had"));
             let component = component.ok_or_else(missing)?;
-            read.push(match self.known_source(name) {
+            versions.push(match self.known_source(name) {
                 Some(source) => source,
                 None => self.new_source(component, dataset, None).await?,
             });
         }
         let blend = Arc::new(blend_of(sources).map_err(|error| refused(error.to_string()))?);
-        match <[Arc<VersionSource>; 3]>::try_from(read) {
-            Ok([als, item_cf, content]) => Ok(BlendSource { blend, als, item_cf, content }),
-            Err(read) => Err(refused(format!("it blends {} versions", read.len()))),
-        }
+        BlendSource::new(blend, versions).ok_or_else(|| refused("it blends no version".to_owned()))
     }
 
     async fn new_source(

@@ -79,6 +79,11 @@ impl NeighbourLists {
         }
     }
 
+    /// Whether ratings are predicted from the neighbours.
+    pub(super) fn predicts(&self) -> bool {
+        self.shape.prediction_neighbours > 0
+    }
+
     /// Global rows and similarities of an item's neighbours, best first.
     pub(super) fn of(&self, row: usize) -> (&[u32], &[f32]) {
         self.lists.of(row)

@@ -17,7 +17,7 @@ use crate::train::Settings;
 /// The manifests of a version and its data set: what loading any of its shards starts from.
 #[derive(Debug)]
 pub struct VersionSource {
-    pub(super) version: ModelVersion,
+    pub(crate) version: ModelVersion,
     pub(crate) kind: ModelKind,
     pub(super) dataset: DatasetInfo,
     pub(super) model_manifest: Manifest,
@@ -28,13 +28,31 @@ pub struct VersionSource {
     pub(super) blend: Option<BlendSource>,
 }
 
-/// The versions that one blends.
+/// The versions that one blends, at least one.
 #[derive(Debug)]
 pub(super) struct BlendSource {
     pub(super) blend: Arc<Blend>,
-    pub(super) als: Arc<VersionSource>,
-    pub(super) item_cf: Arc<VersionSource>,
-    pub(super) content: Arc<VersionSource>,
+    /// In the order of the sources; popularity is the source after them.
+    pub(super) versions: Vec<Arc<VersionSource>>,
+    /// The one whose shards the blend's are made of: that of factors, else the first.
+    pub(super) base: Arc<VersionSource>,
+    /// The one that tells biases and training ratings: the first without factors, else the base.
+    pub(super) baselines: Arc<VersionSource>,
+}
+
+impl BlendSource {
+    /// `None` where nothing is blended.
+    pub(super) fn new(blend: Arc<Blend>, versions: Vec<Arc<VersionSource>>) -> Option<Self> {
+        let find = |has_factors: bool| versions.iter().find(|version| version.has_factors() == has_factors);
+        let base = Arc::clone(find(true).or_else(|| versions.first())?);
+        let baselines = Arc::clone(find(false).unwrap_or(&base));
+        Some(Self { blend, versions, base, baselines })
+    }
+
+    /// Whether the base tells biases and training ratings too.
+    pub(super) fn has_one_base(&self) -> bool {
+        Arc::ptr_eq(&self.base, &self.baselines)
+    }
 }
 
 impl VersionSource {
@@ -43,11 +61,11 @@ impl VersionSource {
     pub fn empty_version(&self) -> LoadedVersion {
         let dataset = &self.dataset;
         let (version, rating_mean) = match &self.blend {
-            // Ratings are predicted by the ALS version if it does so at all, else by item CF.
-            Some(BlendSource { als, item_cf, .. }) if !als.predicts() => {
-                (&als.version, item_cf.version.rating_mean)
+            // Ratings are predicted by factors if they do so at all, else from neighbours.
+            Some(BlendSource { base, baselines, .. }) if !base.predicts() => {
+                (&base.version, baselines.version.rating_mean)
             }
-            Some(BlendSource { als, .. }) => (&als.version, als.version.rating_mean),
+            Some(BlendSource { base, .. }) => (&base.version, base.version.rating_mean),
             None => (&self.version, self.version.rating_mean),
         };
         let empty = LoadedVersion::empty(self.version.name.clone(), dataset.shard_count, rating_mean);
@@ -88,7 +106,7 @@ impl VersionSource {
         }
     }
 
-    fn has_factors(&self) -> bool {
+    pub(super) fn has_factors(&self) -> bool {
         self.kind == ModelKind::Als
     }
 
@@ -115,8 +133,8 @@ impl VersionSource {
     /// By which the local cache names the objects behind one shard.
     pub(super) fn checksums(&self, side: Side, shard: u32) -> Vec<String> {
         match &self.blend {
-            Some(BlendSource { als, item_cf, content, .. }) => {
-                [als, item_cf, content].into_iter().flat_map(|source| source.checksums(side, shard)).collect()
+            Some(BlendSource { versions, .. }) => {
+                versions.iter().flat_map(|version| version.checksums(side, shard)).collect()
             }
             None => self.objects(side, shard).checksums(),
         }

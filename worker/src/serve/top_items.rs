@@ -11,7 +11,7 @@ use shoal_engine::{
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
-    blended::{Blended, SOURCES, Wanted},
+    blended::{Blended, Wanted},
     filter::{ItemFilter, RowFilter},
     item_model::{Features, ItemModel},
     item_shard::ItemShard,
@@ -22,7 +22,7 @@ use super::{
 };
 
 /// One item of an answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
     /// Its row in the shard.
     pub row: usize,
@@ -30,8 +30,8 @@ pub struct Hit {
     pub score: f32,
     /// Where it was asked for and the version predicts ratings.
     pub predicted_rating: Option<f32>,
-    /// Where it was asked for, of a blend: how far up each source's scores it stands.
-    pub levels: Option<[f32; SOURCES.len()]>,
+    /// Where it was asked for, of a blend: how far up each source's scores it stands; else empty.
+    pub levels: Vec<f32>,
 }
 
 /// A query with what was worked out for one shard.
@@ -67,10 +67,10 @@ impl Prepared<'_> {
         Hit { row, score, predicted_rating, levels: self.levels(row) }
     }
 
-    fn levels(&self, row: usize) -> Option<[f32; SOURCES.len()]> {
-        let sources =
-            self.table.as_ref().map(|table| &table.sources).filter(|sources| !sources.is_empty())?;
-        self.blended.filter(|_| self.query.with_parts).map(|blended| blended.levels(sources, row))
+    fn levels(&self, row: usize) -> Vec<f32> {
+        let blended = self.blended.filter(|_| self.query.with_parts);
+        let levels = |table: &TableScores| Some(blended?.levels(&table.sources, row));
+        self.table.as_ref().and_then(levels).unwrap_or_default()
     }
 }
 
@@ -115,7 +115,7 @@ impl ItemShard {
             ScoreKind::Cosine => query.objective,
             _ => Objective::Ranking,
         };
-        // A blend may rank by ratings that its ALS version, whose factors these are, does not predict.
+        // A blend may rank by ratings that the version whose factors these are does not predict.
         let others = [Objective::Rating, Objective::Ranking];
         let factors = [first].into_iter().chain(others).find_map(|objective| self.factors.factors(objective));
         factors.map_or(&[], |factors| factors.row(row))

@@ -14,15 +14,12 @@ use super::{
     signals::Signals,
 };
 use serde_json::Value;
+use shoal_common::model_parameters::blended_version;
 use shoal_core::ModelKind;
-use shoal_proto::v1::{DatasetInfo, ModelParameters, ModelVersion, SplitParameters};
+use shoal_proto::v1::{BlendedVersion, DatasetInfo, ModelParameters, ModelVersion, SplitParameters};
 
 use crate::{
-    client::ClusterClient,
-    model_parameters::{BLENDED, Components, ModelArgs},
-    output,
-    parameters::AlsArgs,
-    recommender::Recommender,
+    client::ClusterClient, model_parameters::ModelArgs, output, parameters::AlsArgs, recommender::Recommender,
 };
 
 use report::{Models, Report};
@@ -149,14 +146,18 @@ async fn models(
     models.keep(ModelKind::ItemCf, item_cf)?;
     let content = stages.other(ModelKind::Content, dataset, others.content(held_out.clone())).await;
     models.keep(ModelKind::Content, content)?;
-    let missing = BLENDED.into_iter().filter(|model| models.name_of(*model).is_empty());
-    match ModelFailure::of_blend(missing) {
-        Some(failure) => models.failures.push(failure),
-        None => {
-            let [als, item_cf, content] = BLENDED.map(|model| models.name_of(model).to_owned());
-            let hybrid = others.hybrid(held_out, &Components { als, item_cf, content });
-            models.keep(ModelKind::Hybrid, stages.other(ModelKind::Hybrid, dataset, hybrid).await)?;
+    let versions = models.versions.iter().map(|(kind, version)| blended_version(*kind, version.name.clone()));
+    let versions: Vec<BlendedVersion> = versions.collect();
+    if versions.is_empty() {
+        models.failures.push(ModelFailure::of_blend());
+    } else {
+        let without = models.failures.iter().map(|failure| failure.model.name()).collect::<Vec<_>>();
+        if !without.is_empty() {
+            stages.watch.say(&format!("The hybrid blends no {}, which failed", without.join(" and no ")));
         }
+        let hybrid = others.hybrid(held_out, versions);
+        let hybrid = hybrid.map_err(|unfit| refusal(Exit::Usage, unfit.to_string()))?;
+        models.keep(ModelKind::Hybrid, stages.other(ModelKind::Hybrid, dataset, hybrid).await)?;
     }
     if models.versions.is_empty() {
         let lines: Vec<String> = models.failures.iter().map(ModelFailure::line).collect();

@@ -47,12 +47,6 @@ impl Models {
         }
         Ok(())
     }
-
-    /// The name of a model's version; empty without one.
-    pub(super) fn name_of(&self, model: ModelKind) -> &str {
-        let version = self.versions.iter().find(|(of, _)| *of == model);
-        version.map_or("", |(_, version)| &version.name)
-    }
 }
 
 impl Report {

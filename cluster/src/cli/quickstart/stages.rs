@@ -78,7 +78,7 @@ impl Watch {
         self.say(sentence);
     }
 
-    fn say(&self, sentence: &str) {
+    pub(super) fn say(&self, sentence: &str) {
         if !self.json {
             eprintln!("{sentence}");
         }

@@ -2,15 +2,15 @@
 
 use shoal_common::model_parameters::folder_of;
 use shoal_proto::v1::{
-    ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentVectors, Evaluation,
-    ModelFolder, ModelWrite, ShardSlopeSums, model_parameters::Model,
+    ContentCensus, ContentNeighbours, ContentParameters, ContentSlope, ContentVectors, DatasetInfo,
+    Evaluation, ModelFolder, ModelWrite, ShardSlopeSums, model_parameters::Model,
 };
 
 use crate::{
     jobs::{
         density::Density,
         error::JobError,
-        model_training::{Made, ModelTraining, NEIGHBOURS_MAX, within},
+        model_training::{LearningPhase, Made, ModelTraining, NEIGHBOURS_MAX, PartTraining, within},
         remarks,
         run::{PREPARE_STEPS, Prepared, Run},
         tracker::{Phase, Tracker},
@@ -29,7 +29,7 @@ const EVALUATING: Phase = Phase { name: "evaluating", text: "evaluating", span: 
 const SLOPE_PRIOR_PAIRS: f64 = 10.0;
 
 /// What the steps of [`neighbours`] weigh.
-pub(super) const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 6.0, 1.0];
+const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 6.0, 1.0];
 
 #[tonic::async_trait]
 impl ModelTraining for ContentParameters {
@@ -94,9 +94,35 @@ impl ModelTraining for ContentParameters {
     }
 }
 
+#[tonic::async_trait]
+impl PartTraining for ContentParameters {
+    fn learning_phase(&self) -> LearningPhase {
+        let text = "learning weights: items that are alike";
+        LearningPhase { name: "learning_content", text, share: 0.5 }
+    }
+
+    /// Vectors are made anew where there are tags.
+    fn learning_steps(&self, dataset: &DatasetInfo) -> Vec<f64> {
+        NEIGHBOUR_STEPS.into_iter().filter(|_| dataset.tags > 0).collect()
+    }
+
+    async fn train_part(
+        &self,
+        part: &Run<'_>,
+        version: ModelFolder,
+        tracker: &mut Tracker,
+    ) -> Result<ModelFolder, JobError> {
+        if part.dataset.tags == 0 {
+            // Vectors are made of what items are, not of ratings: the version's serve.
+            return Ok(ModelFolder { rating_slope: 0.0, ..version });
+        }
+        Ok(neighbours(self, part, tracker).await?.0)
+    }
+}
+
 /// Makes the vectors of all items, finds their neighbours, and writes both to a folder. Also returns how many tags do not
 /// count because of what is held out.
-pub(super) async fn neighbours(
+async fn neighbours(
     parameters: &ContentParameters,
     run: &Run<'_>,
     tracker: &mut Tracker,

@@ -2,15 +2,15 @@
 
 use shoal_common::model_parameters::folder_of;
 use shoal_proto::v1::{
-    Evaluation, ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ModelFolder, ModelWrite,
-    Similarity, model_parameters::Model,
+    DatasetInfo, Evaluation, ItemCfNeighbours, ItemCfParameters, ItemCfPrepare, ItemCfTotals, ModelFolder,
+    ModelWrite, Similarity, model_parameters::Model,
 };
 
 use crate::{
     jobs::{
         density::Density,
         error::JobError,
-        model_training::{Made, ModelTraining, NEIGHBOURS_MAX, within},
+        model_training::{LearningPhase, Made, ModelTraining, NEIGHBOURS_MAX, PartTraining, within},
         run::{PREPARE_STEPS, Prepared, Run},
         tracker::{Phase, Tracker},
     },
@@ -22,7 +22,7 @@ const NEIGHBOURS: Phase = Phase { name: "neighbours", text: "finding similar ite
 const EVALUATING: Phase = Phase { name: "evaluating", text: "evaluating", span: (0.8, 0.97) };
 
 /// What the steps of [`neighbours`] weigh.
-pub(super) const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 12.0, 1.0];
+const NEIGHBOUR_STEPS: [f64; 4] = [1.0, 1.0, 12.0, 1.0];
 
 /// Ratings up to which every worker takes those of all users, eight bytes each. There are many more pairs than ratings:
 /// to tell each other sums over pairs takes longer than to add them up.
@@ -71,8 +71,28 @@ impl ModelTraining for ItemCfParameters {
     }
 }
 
+#[tonic::async_trait]
+impl PartTraining for ItemCfParameters {
+    fn learning_phase(&self) -> LearningPhase {
+        LearningPhase { name: "learning_item_cf", text: "learning weights: similar items", share: 1.5 }
+    }
+
+    fn learning_steps(&self, _: &DatasetInfo) -> Vec<f64> {
+        NEIGHBOUR_STEPS.to_vec()
+    }
+
+    async fn train_part(
+        &self,
+        part: &Run<'_>,
+        _: ModelFolder,
+        tracker: &mut Tracker,
+    ) -> Result<ModelFolder, JobError> {
+        neighbours(self, part, tracker).await
+    }
+}
+
 /// Finds the neighbours of all items from what is loaded, and writes them to a folder.
-pub(super) async fn neighbours(
+async fn neighbours(
     parameters: &ItemCfParameters,
     run: &Run<'_>,
     tracker: &mut Tracker,

@@ -10,7 +10,7 @@ mod item_cf;
 
 use shoal_proto::v1::{ModelParameters, model_parameters::Model};
 
-use super::model_training::ModelTraining;
+use super::model_training::{ModelTraining, PartTraining};
 
 /// How the model of these parameters is made.
 pub(super) fn training_of(model: &Model) -> &dyn ModelTraining {
@@ -22,10 +22,21 @@ pub(super) fn training_of(model: &Model) -> &dyn ModelTraining {
     }
 }
 
+/// How the model of these parameters is trained to be blended; `None` for a blend.
+fn part_training_of(model: &Model) -> Option<&dyn PartTraining> {
+    match model {
+        Model::Als(als) => Some(als),
+        Model::ItemCf(item_cf) => Some(item_cf),
+        Model::Content(content) => Some(content),
+        Model::Hybrid(_) => None,
+    }
+}
+
 /// Names whatever a request left open, so that what a version was trained with does not follow a later default.
 pub fn fill_in_defaults(parameters: &mut ModelParameters) {
     match &mut parameters.model {
         Some(Model::Als(als)) => als::fill_in_defaults(als),
-        Some(Model::ItemCf(_) | Model::Content(_) | Model::Hybrid(_)) | None => {}
+        Some(Model::Hybrid(hybrid)) => hybrid::fill_in_defaults(hybrid),
+        Some(Model::ItemCf(_) | Model::Content(_)) | None => {}
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use model_parameters::Model;
+use shoal_common::model_parameters::blended_version;
+use shoal_core::ModelKind;
 
 use super::*;
 
@@ -117,13 +119,14 @@ async fn a_hybrid_learns_on_models_that_have_not_seen_the_answers() {
     let (item_cf, content) = (world.made(item_cf(10)).await.name, world.made(content()).await.name);
     let hybrid = |weights: &[f64]| {
         model(Model::Hybrid(HybridParameters {
-            als_version: als.clone(),
-            item_cf_version: item_cf.clone(),
-            content_version: content.clone(),
+            versions: vec![
+                blended_version(ModelKind::Als, als.clone()),
+                blended_version(ModelKind::ItemCf, item_cf.clone()),
+                blended_version(ModelKind::Content, content.clone()),
+            ],
             weights: weights.to_vec(),
             validation_ratio: 0.25,
-            learning_users_max: 0,
-            learning_ratings_max: 0,
+            ..HybridParameters::default()
         }))
     };
     world.stage.forget();
@@ -199,6 +202,67 @@ async fn a_hybrid_learns_on_models_that_have_not_seen_the_answers() {
     };
     assert_eq!(names(&metadata.versions), [version.name].into());
     assert_eq!(names(&metadata.components), [als, item_cf, content].into());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hybrid_blends_the_versions_that_it_is_told_in_their_order() {
+    let world = World::with_films(1, 2).await;
+    let als = world.trained().await;
+    let (item_cf, content) = (world.made(item_cf(10)).await.name, world.made(content()).await.name);
+    let hybrid = |versions: &[(ModelKind, &String)], weights: &[f64]| {
+        let versions = versions.iter().map(|(kind, name)| blended_version(*kind, (*name).clone()));
+        model(Model::Hybrid(HybridParameters {
+            versions: versions.collect(),
+            weights: weights.to_vec(),
+            validation_ratio: 0.25,
+            ..HybridParameters::default()
+        }))
+    };
+    for (versions, learned) in [
+        (vec![(ModelKind::Content, &content), (ModelKind::ItemCf, &item_cf)], vec![0.5, 0.25, 0.25]),
+        (vec![(ModelKind::Als, &als)], vec![0.5, 0.5]),
+    ] {
+        world.stage.forget();
+        let version = world.made(hybrid(&versions, &[])).await;
+        let sources = version.hybrid.unwrap().sources;
+        let found: Vec<(&str, &str, f64)> = sources
+            .iter()
+            .map(|source| (source.model.as_str(), source.version.as_str(), source.weight))
+            .collect();
+        let models = versions.iter().map(|(kind, name)| (kind.folder(), name.as_str()));
+        let expected: Vec<(&str, &str, f64)> = models
+            .chain([("popularity", "")])
+            .zip(&learned)
+            .map(|((model, name), weight)| (model, name, *weight))
+            .collect();
+        assert_eq!(found, expected);
+        // Candidates have a folder for each version, and its model's parameters with it.
+        let candidates = world.stage.seen().into_iter().find_map(|seen| match seen.step {
+            Step::HybridCandidates(step) => Some(step.folders),
+            _ => None,
+        });
+        let kinds = candidates.unwrap().into_iter().map(|folder| {
+            let model = folder.parameters.unwrap().model.unwrap();
+            shoal_common::model_parameters::kind_of(&model)
+        });
+        assert!(kinds.eq(versions.iter().map(|(kind, _)| *kind)));
+        // Without ALS the ratings are loaded by the part itself.
+        let has_als = versions[0].0 == ModelKind::Als;
+        for seen in world.stage.seen().into_iter().filter(|seen| seen.job_id.ends_with(".blend")) {
+            if let Step::ModelLoad(load) = seen.step {
+                assert_eq!((load.validation_ratio, load.kept_by.is_empty()), (0.25, !has_als));
+            }
+        }
+    }
+    let given = world.made(hybrid(&[(ModelKind::Content, &content)], &[3.0, 1.0])).await;
+    let weights: Vec<f64> = given.hybrid.unwrap().sources.iter().map(|source| source.weight).collect();
+    assert_eq!(weights, [0.75, 0.25]);
+    // A version of another model than was said.
+    let job = world.ask_for(hybrid(&[(ModelKind::ItemCf, &content)], &[]), false).await.job_id;
+    let job = world.cluster.over(&job).await;
+    assert_eq!(job.state(), JobState::Failed);
+    assert!(job.error.contains(&format!("'{content}' of 'item_cf' to be blended is gone")), "{}", job.error);
     world.end().await;
 }
 

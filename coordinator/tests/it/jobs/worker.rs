@@ -315,16 +315,25 @@ impl Service {
                     .map(|&shard| ShardSlopeSums { shard, product: 30.0, square: 47.5 })
                     .collect(),
             }),
-            Step::HybridCalibrate(_) => {
+            Step::HybridCalibrate(HybridCalibrate { path: counted }) => {
                 let knots = vec![CalibrationKnot { score: 1.0, level: 1.0 }];
                 let source = HybridSource { knots, ..HybridSource::default() };
-                Event::HybridCalibrateDone(HybridCalibrateDone { sources: vec![source; 4] })
+                let folders = self.stage.seen().into_iter().find_map(|seen| match seen.step {
+                    Step::HybridHistograms(step) if step.path == counted => Some(step.folders.len()),
+                    _ => None,
+                });
+                let sources = vec![source; folders.unwrap() + 1];
+                Event::HybridCalibrateDone(HybridCalibrateDone { sources })
             }
-            Step::HybridLearn(_) => Event::HybridLearnDone(HybridLearnDone {
-                weights: vec![0.5, 0.25, 0.125, 0.125],
-                ndcg_at_20: 0.3,
-                users: 40,
-            }),
+            // Each source has half the weight of the one before it, and the last what is left.
+            Step::HybridLearn(HybridLearn { sources, .. }) => {
+                let weights = (1..=sources).map(|source| 0.5_f64.powi(source.min(sources - 1) as i32));
+                Event::HybridLearnDone(HybridLearnDone {
+                    weights: weights.collect(),
+                    ndcg_at_20: 0.3,
+                    users: 40,
+                })
+            }
             Step::ModelEvaluate(_) => Event::ModelEvaluateDone(ModelEvaluateDone {
                 shards: users.iter().map(|&shard| evaluated(shard)).collect(),
                 exposure: (0..catalogue).flat_map(|_| 1_u32.to_le_bytes()).collect(),

@@ -157,7 +157,7 @@ fn item_hit(shard: &ItemShard, query: &ItemQuery, hit: &Hit, rating_mean: f64) -
         genres,
         part_rows: copy(&part_rows),
         parts: copy(&parts),
-        levels: hit.levels.map(|levels| copy(&levels)).unwrap_or_default(),
+        levels: copy(&hit.levels),
         ..ItemHit::default()
     };
     if query.with_factors { compared(hit, shard.representation(query, row)) } else { hit }

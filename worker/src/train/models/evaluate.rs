@@ -100,7 +100,7 @@ impl ModelAttempt {
             }
             _ => self.measure_shards(&sources, &blend, &baselines, judged, &share).await?,
         };
-        if let [content] = &step.folders[..]
+        if let ([content], None) = (&step.folders[..], &step.hybrid)
             && content.rating_slope != 0.0
         {
             judged = self.measure_profiles(content, judged).await?;
@@ -258,11 +258,14 @@ impl ModelAttempt {
     fn predict(&self, shard: &Shard<'_>, viewer: Viewer<'_>, user: &mut Judged) {
         let (items, ratings) = self.users.held_out().row(user.row);
         let held_out = span(items, &shard.rows);
+        // As a blend is served: by factors where these predict ratings, else from neighbours.
+        let sources = shard.scores.iter().filter(|source| source.predicts_ratings());
+        let predicting = sources.min_by_key(|source| !source.has_factors());
         for (&item, &rating) in items[held_out.clone()].iter().zip(&ratings[held_out]) {
             let expected = shard.baselines.expected(user.row, item);
             user.baseline.add(self.clamped(expected), rating);
-            if shard.scores[0].predicts_ratings() {
-                let predicted = shard.scores[0].predict(viewer, item, shard.baselines).unwrap_or(expected);
+            if let Some(source) = predicting {
+                let predicted = source.predict(viewer, item, shard.baselines).unwrap_or(expected);
                 user.rating.add(self.clamped(predicted), rating);
             }
         }

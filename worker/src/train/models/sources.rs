@@ -278,6 +278,11 @@ impl ShardScores {
         }
     }
 
+    /// Whether users and items have factors.
+    pub(super) fn has_factors(&self) -> bool {
+        matches!(self.kind, ShardKind::Als(_))
+    }
+
     /// Whether ratings can be predicted from what a shard has.
     pub(super) fn predicts_ratings(&self) -> bool {
         match &self.kind {

@@ -8,10 +8,10 @@ mod sweeps;
 
 use shoal_common::model_parameters::folder_of;
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, Evaluation, ExplicitParameters, HeldOutReport, ImplicitParameters,
-    ModelFolder, ObjectEntry, ObjectiveChoice, Preference, RegularizationScaling, Side, SweepCommitted,
-    SweepMetrics, SweepOrder, SweepWork, TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute, TrainWrite,
-    model_parameters::Model, update_job::Update,
+    AlsParameters, AlsSolver, Confidence, DatasetInfo, Evaluation, ExplicitParameters, HeldOutReport,
+    ImplicitParameters, ModelFolder, ObjectEntry, ObjectiveChoice, Preference, RegularizationScaling, Side,
+    SweepCommitted, SweepMetrics, SweepOrder, SweepWork, TrainEvaluate, TrainHalfStep, TrainLoad, TrainRoute,
+    TrainWrite, model_parameters::Model, update_job::Update,
 };
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use crate::{
         error::JobError,
         evaluation::evaluation,
         held_out,
-        model_training::{Made, ModelTraining, within},
+        model_training::{LearningPhase, Made, ModelTraining, PartTraining, within},
         parts::{Part, SWEEPS_MAX},
         run::{PREPARE_STEPS, Run},
         sample::after_a_sweep,
@@ -125,29 +125,41 @@ impl ModelTraining for AlsParameters {
     }
 }
 
-/// Trains to the last sweep without checkpoints, as a part of another model's training, and writes the factors to a
-/// folder of its own.
-///
-/// # Errors
-/// See [`JobError`].
-pub(super) async fn train_part(
-    parameters: &AlsParameters,
-    part: &Run<'_>,
-    tracker: &mut Tracker,
-) -> Result<ModelFolder, JobError> {
-    // Before the sweeps, two half-steps of each, and the factors.
-    let half_steps = std::iter::repeat_n(3.0, 2 * parameters.sweeps as usize);
-    tracker.steps(LOAD_STEPS.into_iter().chain(half_steps).chain([1.0]));
-    let training = Training::load(parameters, part, "", 0, tracker).await?;
-    for sweep in 1..=parameters.sweeps {
-        for side in training.order() {
-            part.on_all(TrainHalfStep { sweep, side: side.into(), solve: true }, tracker).await?;
-        }
+#[tonic::async_trait]
+impl PartTraining for AlsParameters {
+    fn learning_phase(&self) -> LearningPhase {
+        let text = "learning weights: ALS without a share of the ratings";
+        LearningPhase { name: "learning_als", text, share: 4.0 }
     }
-    let path = part.new_folder();
-    let objects = training.write(&path, parameters.sweeps, tracker).await?;
-    part.close(&path, objects).await?;
-    Ok(training.folder(path))
+
+    fn keeps_own_state(&self) -> bool {
+        true
+    }
+
+    /// Before the sweeps, two half-steps of each, and the factors.
+    fn learning_steps(&self, _: &DatasetInfo) -> Vec<f64> {
+        let half_steps = std::iter::repeat_n(3.0, 2 * self.sweeps as usize);
+        LOAD_STEPS.into_iter().chain(half_steps).chain([1.0]).collect()
+    }
+
+    /// To the last sweep, without checkpoints.
+    async fn train_part(
+        &self,
+        part: &Run<'_>,
+        _: ModelFolder,
+        tracker: &mut Tracker,
+    ) -> Result<ModelFolder, JobError> {
+        let training = Training::load(self, part, "", 0, tracker).await?;
+        for sweep in 1..=self.sweeps {
+            for side in training.order() {
+                part.on_all(TrainHalfStep { sweep, side: side.into(), solve: true }, tracker).await?;
+            }
+        }
+        let path = part.new_folder();
+        let objects = training.write(&path, self.sweeps, tracker).await?;
+        part.close(&path, objects).await?;
+        Ok(training.folder(path))
+    }
 }
 
 /// One attempt whose ratings and factors are loaded.
