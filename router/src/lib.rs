@@ -4,7 +4,7 @@
 //! every face shares ([`http`], [`grpc`]) and says in its own [`words`]; they ask workers by `shard_calls` and make an
 //! [`answer`]. `fanout` asks the shards (a pure machine and its driver), `replicas` remembers how workers behave, `merge`
 //! makes one list of many, `diversify` one of unlike items by their `likeness`, `cache` keeps answers, `admission` says
-//! no in time.
+//! no in time, and `readiness` whether this router should be asked.
 
 pub mod admission;
 pub mod answer;
@@ -20,6 +20,7 @@ pub mod metadata_watch;
 pub mod node;
 pub mod query;
 mod rated_rows;
+mod readiness;
 pub mod replicas;
 mod shard_calls;
 pub mod snapshot;

@@ -117,7 +117,7 @@ pub async fn run(
     tokio::try_join!(serve_http, serve_grpc).map(drop)
 }
 
-/// SERVING while a model is live and some of it can be asked for.
+/// SERVING while queries may be sent here.
 async fn report_health(
     reporter: HealthReporter,
     queries: Queries,
@@ -125,8 +125,7 @@ async fn report_health(
     stop: Shutdown,
 ) {
     loop {
-        let status =
-            if queries.health().model_loaded { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if queries.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status(SERVICE, status).await;
         reporter.set_service_status("", status).await;
         tokio::select! {

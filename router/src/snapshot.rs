@@ -74,7 +74,7 @@ pub struct Live {
     pub user_shards: Vec<Vec<Arc<Replica>>>,
     /// Likewise per item shard.
     pub item_shards: Vec<Vec<Arc<Replica>>>,
-    /// Shards of either side that nobody has reported ready.
+    /// Shards of either side that nobody who is up has reported ready.
     pub unserved: usize,
 }
 
@@ -219,8 +219,7 @@ impl Snapshot {
             self.live.as_ref().ok_or_else(none)
         };
         let Some(model) = target.model else { return default() };
-        let mut live = self.live.iter().chain(self.others.iter().map(|(live, _)| live));
-        live.find(|live| live.model == model).ok_or_else(|| match default() {
+        self.live_versions_of_known_models().find(|live| live.model == model).ok_or_else(|| match default() {
             // Before anything is live it is not the model's fault.
             Err(NotServed::NoModel) => NotServed::NoModel,
             _ => NotServed::ModelNotLive(model),
@@ -244,10 +243,14 @@ impl Snapshot {
         self.unknown(&self.default_version).is_some()
     }
 
+    /// The live version of each model that this release knows, the default model's first.
+    pub(crate) fn live_versions_of_known_models(&self) -> impl Iterator<Item = &Arc<Live>> {
+        self.live.iter().chain(self.others.iter().map(|(live, _)| live))
+    }
+
     /// The names of the versions that are live.
     pub(crate) fn live_versions(&self) -> Vec<String> {
-        let live = self.live.iter().chain(self.others.iter().map(|(live, _)| live));
-        live.map(|live| live.version.name.clone()).collect()
+        self.live_versions_of_known_models().map(|live| live.version.name.clone()).collect()
     }
 }
 
@@ -326,14 +329,16 @@ struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    /// Whom to ask for a shard, by name, and whether somebody has it ready as far as is known.
+    /// Whom to ask for a shard, by name, and whether somebody who is up has reported it ready.
     fn of_shard(&self, side: Side, shard: u32) -> (Vec<Arc<Replica>>, bool) {
         // While shards move, workers that are no longer placed may still have them.
         let may_be =
             |node: &NodeInfo| !self.loaded.contains_key(&node.name) && self.is_placed(node, side, shard);
         let ready = self.pick(|node| is_up(node) && (self.is_ready(node, side, shard) || may_be(node)));
         if !ready.is_empty() {
-            return (ready, true);
+            let is_served =
+                self.workers.iter().any(|(node, _)| is_up(node) && self.is_ready(node, side, shard));
+            return (ready, is_served);
         }
         // A lost lease may be all that is wrong with those that had it; who is to have it may have it by now.
         let had_or_to_have = self.pick(|node| {

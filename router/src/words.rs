@@ -14,6 +14,8 @@ pub struct Words {
     pub categories: &'static str,
     /// The filter's parameter of the categories that are left out.
     pub exclude_categories: &'static str,
+    /// What is said besides of a field that a body must not have.
+    pub unknown_field: &'static str,
 }
 
 impl Words {
@@ -24,5 +26,6 @@ impl Words {
         item_id: "item_id",
         categories: "categories",
         exclude_categories: "exclude_categories",
+        unknown_field: "; parameters are a part of the query string",
     };
 }

@@ -88,9 +88,10 @@ impl Fields {
         serde_json::from_str(list.get()).map_err(|_| HttpError::invalid(name, "it must be a list"))
     }
 
-    fn finish(self) -> Result<(), HttpError> {
+    fn finish(self, words: &Words) -> Result<(), HttpError> {
         let Some((unknown, _)) = self.given.first() else { return Ok(()) };
-        let reason = format!("there is no such field here; {}", there_are(&self.known));
+        let (fields, besides) = (there_are(&self.known), words.unknown_field);
+        let reason = format!("there is no such field here; {fields}{besides}");
         Err(HttpError::invalid(unknown, &reason))
     }
 }
@@ -117,7 +118,7 @@ fn id(name: &str, value: &RawValue) -> Result<GivenId, HttpError> {
 pub(super) fn pair(body: &str, words: &Words) -> Result<(GivenId, GivenId), HttpError> {
     let mut fields = Fields::read(body, &format!("user_id and {}", words.item_id))?;
     let ids = (fields.id("user_id")?, fields.id(words.item_id)?);
-    fields.finish()?;
+    fields.finish(words)?;
     Ok(ids)
 }
 
@@ -125,7 +126,7 @@ pub(super) fn pair(body: &str, words: &Words) -> Result<(GivenId, GivenId), Http
 pub(super) fn items(body: &str, words: &Words) -> Result<Vec<RatedItem>, HttpError> {
     let mut fields = Fields::read(body, "items")?;
     let list = fields.list("items")?;
-    fields.finish()?;
+    fields.finish(words)?;
     let otherwise = format!("each of the items must be an object with {} and maybe rating", words.item_id);
     let item = |value: Box<RawValue>| {
         let mut fields = Fields::of(&value, &otherwise)?;
@@ -138,16 +139,16 @@ pub(super) fn items(body: &str, words: &Words) -> Result<Vec<RatedItem>, HttpErr
             number.map(|number| number as f32).ok_or_else(wrong)
         });
         let rating = rating.transpose()?;
-        fields.finish()?;
+        fields.finish(words)?;
         Ok(RatedItem { item, rating })
     };
     list.into_iter().map(item).collect()
 }
 
 /// `{"user_ids": [1, 2, …]}`
-pub(super) fn users(body: &str) -> Result<Vec<GivenId>, HttpError> {
+pub(super) fn users(body: &str, words: &Words) -> Result<Vec<GivenId>, HttpError> {
     let mut fields = Fields::read(body, "user_ids")?;
     let list = fields.list("user_ids")?;
-    fields.finish()?;
+    fields.finish(words)?;
     list.into_iter().map(|user| id("user_ids", &user)).collect()
 }

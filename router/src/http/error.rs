@@ -1,14 +1,15 @@
 //! How errors look: a status and `{"detail": "…"}`, and when to come back where that helps.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use axum::{
-    extract::rejection::{PathRejection, StringRejection},
+    extract::rejection::{FailedToBufferBody, PathRejection, StringRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Json, Response},
 };
+use tower_http::timeout::TimeoutError;
 
-use super::answers::ErrorAnswer;
+use super::{BODY_BYTES_MAX, BODY_TIME_MAX, answers::ErrorAnswer};
 use crate::{
     error::{QueryError, invalid_parameter},
     snapshot::NotServed,
@@ -65,14 +66,48 @@ impl HttpError {
     }
 
     /// An id in the path that is not text.
-    pub(super) fn path(rejection: PathRejection) -> Self {
-        Self { status: rejection.status(), detail: rejection.body_text(), retry_after: None }
+    pub(super) fn path(rejection: &PathRejection) -> Self {
+        let reason = match rejection {
+            PathRejection::FailedToDeserializePathParams(_) => {
+                "it is not UTF-8; write each byte of its UTF-8 form as %XX".to_owned()
+            }
+            other => other.body_text(),
+        };
+        Self {
+            status: rejection.status(),
+            ..Self::bad_request(format!("the id in the path cannot be read: {reason}"))
+        }
     }
 
-    /// A body that cannot be read or is too large.
-    pub(super) fn body(rejection: StringRejection) -> Self {
-        Self { status: rejection.status(), detail: rejection.body_text(), retry_after: None }
+    /// A body that cannot be read, is too large or does not arrive.
+    pub(super) fn body(rejection: &StringRejection) -> Self {
+        let (status, detail) = match rejection {
+            StringRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "the body is larger than {BODY_BYTES_MAX} bytes; ask for less at once, in several requests"
+                ),
+            ),
+            StringRejection::FailedToBufferBody(error) if is_late(error) => (
+                StatusCode::REQUEST_TIMEOUT,
+                format!(
+                    "the body did not arrive within {} seconds; send the request again",
+                    BODY_TIME_MAX.as_secs()
+                ),
+            ),
+            StringRejection::InvalidUtf8(_) => {
+                (StatusCode::BAD_REQUEST, "the body is not UTF-8, as JSON has to be".to_owned())
+            }
+            other => (other.status(), format!("the body cannot be read: {}", other.body_text())),
+        };
+        Self { status, ..Self::bad_request(detail) }
     }
+}
+
+/// Whether the time for a body was over.
+fn is_late(error: &FailedToBufferBody) -> bool {
+    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.any(|cause| cause.is::<TimeoutError>())
 }
 
 impl IntoResponse for HttpError {

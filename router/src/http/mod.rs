@@ -33,6 +33,7 @@ use tower_http::{
     compression::CompressionLayer,
     cors::{AllowOrigin, Any, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    timeout::RequestBodyDeadlineLayer,
 };
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -47,6 +48,8 @@ pub use self::server::serve;
 
 /// A thousand rated items or users with long ids.
 const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How long a client may take to send a body.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Renders the process's metrics as Prometheus text.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -72,6 +75,7 @@ pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String])
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(RequestBodyDeadlineLayer::new(BODY_TIME_MAX))
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::custom(|_| HttpError::defect().into_response()))
         .layer(middleware::from_fn(measure));
@@ -204,7 +208,48 @@ pub fn read_body(body: &str) -> Result<(), String> {
     let refusals = [
         bodies::pair(body, &crate::words::Words::OWN).err(),
         bodies::items(body, &crate::words::Words::OWN).err(),
-        bodies::users(body).err(),
+        bodies::users(body, &crate::words::Words::OWN).err(),
     ];
     if refusals.iter().any(Option::is_none) { Ok(()) } else { Err(format!("{refusals:?}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, Bytes, to_bytes},
+        http::StatusCode,
+    };
+    use shoal_common::{clock::SystemClock, rpc::Channels};
+    use tokio::sync::watch;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::{
+        admission::Admission,
+        cache::{AnswerCache, CacheLimits},
+        fanout::FanOut,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_not_waited_for_without_end() {
+        let (_sender, snapshots) = watch::channel(Arc::default());
+        let limits = CacheLimits { entries: 0, bytes: 0, ttl: Duration::ZERO };
+        let queries = Queries::new(
+            snapshots,
+            Channels::tcp(),
+            Arc::new(SystemClock),
+            FanOut::new(Duration::ZERO, 0, 1),
+            Admission::new(1),
+            AnswerCache::new(limits),
+            Duration::from_secs(1),
+        );
+        let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
+        let body = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
+        let request = Request::post("/v1/recommendations").body(body).unwrap();
+        let answering = routes(queries, Arc::new(String::new), &[]).oneshot(request);
+        let response = tokio::time::timeout(BODY_TIME_MAX * 2, answering).await.unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+        let text = to_bytes(response.into_body(), 1_000).await.unwrap();
+        assert!(String::from_utf8_lossy(&text).contains("30 seconds"), "{text:?}");
+    }
 }

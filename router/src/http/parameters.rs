@@ -28,6 +28,8 @@ pub(super) struct Parameters {
     given: BTreeMap<String, Vec<String>>,
     /// Those that were asked for: all that the route has, in the end.
     known: BTreeSet<&'static str>,
+    /// The first that has to be given and was not.
+    missing: Option<&'static str>,
     /// The face's.
     words: &'static Words,
 }
@@ -40,7 +42,7 @@ impl Parameters {
         for (name, value) in pairs {
             given.entry(name).or_default().push(value);
         }
-        Ok(Self { given, known: BTreeSet::new(), words })
+        Ok(Self { given, known: BTreeSet::new(), missing: None, words })
     }
 
     /// For a route that has no parameters.
@@ -127,9 +129,14 @@ impl Parameters {
         self.value(name)
     }
 
-    /// A text that has to be given.
+    /// A text that has to be given. Where it was not the text is empty and [`Self::finish`] fails, which first says what
+    /// is unknown: it may have been meant.
     pub(super) fn needed(&mut self, name: &'static str) -> Result<String, HttpError> {
-        self.value(name)?.ok_or_else(|| HttpError::invalid(name, "it is missing"))
+        let value = self.value(name)?;
+        if value.is_none() {
+            self.missing.get_or_insert(name);
+        }
+        Ok(value.unwrap_or_default())
     }
 
     /// An id that no path can carry.
@@ -210,10 +217,14 @@ impl Parameters {
         Ok(Options { explain: self.flag("explain", false)?, ..self.options()? })
     }
 
+    /// Everything has been asked for.
     pub(super) fn finish(self) -> Result<(), HttpError> {
-        let Some(unknown) = self.given.keys().next() else { return Ok(()) };
-        let known: Vec<&str> = self.known.into_iter().collect();
-        Err(HttpError::invalid(unknown, &format!("there is no such parameter here; {}", there_are(&known))))
+        if let Some(unknown) = self.given.keys().next() {
+            let known: Vec<&str> = self.known.into_iter().collect();
+            let reason = format!("there is no such parameter here; {}", there_are(&known));
+            return Err(HttpError::invalid(unknown, &reason));
+        }
+        self.missing.map_or(Ok(()), |missing| Err(HttpError::invalid(missing, "it is missing")))
     }
 }
 

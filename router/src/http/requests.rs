@@ -26,7 +26,11 @@ pub(super) type PathId = Result<Path<String>, PathRejection>;
 
 /// The id of a path.
 pub(super) fn path_id(id: PathId) -> Result<GivenId, HttpError> {
-    id.map(|Path(id)| GivenId::Text(id)).map_err(HttpError::path)
+    id.map(|Path(id)| GivenId::Text(id)).map_err(|rejection| HttpError::path(&rejection))
+}
+
+fn read(body: Body) -> Result<String, HttpError> {
+    body.map_err(|rejection| HttpError::body(&rejection))
 }
 
 /// A filter of one category, whose name stands as it is in the parameter `name`.
@@ -73,7 +77,7 @@ impl Api {
         let queries = self.for_call(&mut parameters)?;
         let (options, words) = (parameters.single_options()?, parameters.words());
         parameters.finish()?;
-        let items = bodies::items(&body.map_err(HttpError::body)?, words)?;
+        let items = bodies::items(&read(body)?, words)?;
         queries.recommend_for_items(&RecommendForItems { items, options }).await.map_err(said_in(words))
     }
 
@@ -86,7 +90,7 @@ impl Api {
         let timeout = parameters.timeout()?.unwrap_or(self.queries.timeout().max(BATCH_TIMEOUT));
         let (options, words) = (parameters.options()?, parameters.words());
         parameters.finish()?;
-        let request = RecommendBatch { users: bodies::users(&body.map_err(HttpError::body)?)?, options };
+        let request = RecommendBatch { users: bodies::users(&read(body)?, words)?, options };
         let queries = self.queries.with_timeout(timeout);
         queries.recommend_batch(&request).await.map_err(said_in(words))
     }
@@ -135,7 +139,7 @@ impl Api {
         let queries = self.for_call(&mut parameters)?;
         let (model, words) = (parameters.model()?, parameters.words());
         parameters.finish()?;
-        let (user, item) = bodies::pair(&body.map_err(HttpError::body)?, words)?;
+        let (user, item) = bodies::pair(&read(body)?, words)?;
         queries.predict(&Predict { user, item, model }).await.map_err(said_in(words))
     }
 

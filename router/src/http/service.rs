@@ -73,19 +73,18 @@ async fn healthz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Js
     health(&api, query.as_deref())
 }
 
-/// As `/v1/health`, with 503 while no query can be answered: a check of readiness.
+/// As `/v1/health`, with 503 until a live version can be asked for all of its shards, and while none of it can: a check of readiness.
 #[utoipa::path(
     get, path = "/readyz", tag = "service",
     responses(
         (status = 200, body = HealthAnswer),
-        (status = 503, body = HealthAnswer, description = "No model is live, or none of its shards can be asked for"),
+        (status = 503, body = HealthAnswer, description = "No model is live, workers still load its shards, or none of them can be asked for"),
     ),
 )]
 async fn readyz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
     Parameters::none(query.as_deref())?;
-    let health = api.queries.health();
-    let status = if health.model_loaded { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(HealthAnswer::from(health))).into_response())
+    let status = if api.queries.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(HealthAnswer::from(api.queries.health()))).into_response())
 }
 
 /// The process's metrics as Prometheus text.

@@ -33,6 +33,7 @@ use crate::{
     cache::AnswerCache,
     error::{Parameter, QueryError},
     fanout::{DEADLINE_MARGIN, FanOut},
+    readiness::Readiness,
     shard_calls::{KnownSums, ShardCalls},
     snapshot::{Live, Snapshot, Target},
 };
@@ -53,7 +54,7 @@ pub use self::{
     similar::{SIMILAR_COUNT, Similar},
 };
 
-/// Reads a model's name; an empty one names no model.
+/// Reads a model's name, in any letter case; an empty one names no model.
 ///
 /// # Errors
 /// When there is no such model.
@@ -61,7 +62,7 @@ pub(crate) fn parse_model(name: &str) -> Result<Option<ModelKind>, QueryError> {
     if name.is_empty() {
         return Ok(None);
     }
-    ModelKind::parse(name).map(Some).map_err(|_| {
+    ModelKind::parse_typed(name).map(Some).map_err(|_| {
         let names = ModelKind::ALL.map(|model| format!("'{model}'"));
         let (last, others) = names.split_last().unwrap_or((&names[0], &[]));
         let reason = format!("'{name}' is not one of {} and {last}", others.join(", "));
@@ -79,6 +80,7 @@ pub struct Queries {
     admission: Admission,
     cache: AnswerCache,
     sums: KnownSums,
+    readiness: Readiness,
     timeout: Duration,
 }
 
@@ -94,8 +96,8 @@ impl Queries {
         cache: AnswerCache,
         timeout: Duration,
     ) -> Self {
-        let (fanout, sums) = (Arc::new(fanout), KnownSums::default());
-        Self { snapshots, channels, clock, fanout, admission, cache, sums, timeout }
+        let (fanout, sums, readiness) = (Arc::new(fanout), KnownSums::default(), Readiness::new());
+        Self { snapshots, channels, clock, fanout, admission, cache, sums, readiness, timeout }
     }
 
     /// As these, with no more than this time for each query.
@@ -155,6 +157,12 @@ impl Queries {
             shards_total: total as u32,
             ..reply
         }
+    }
+
+    /// Whether queries may be sent to this router.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.readiness.is_ready(&self.snapshot())
     }
 
     /// Drops kept answers whenever another version becomes live, or another model the default, until asked to stop.

@@ -190,7 +190,7 @@ async fn a_model_that_is_not_live_is_refused_with_the_remedy() {
         answer.refused(StatusCode::SERVICE_UNAVAILABLE, &says);
         let answer = cluster.router.get(&format!("{route}?model=hybrid")).await;
         answer.refused(StatusCode::SERVICE_UNAVAILABLE, &["no version of model", "hybrid"]);
-        for wrong in ["", "spark", "ALS"] {
+        for wrong in ["", "spark", "al%20s"] {
             let answer = cluster.router.get(&format!("{route}?model={wrong}")).await;
             answer.refused(StatusCode::BAD_REQUEST, &["'model'"]);
         }

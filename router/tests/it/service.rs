@@ -1,12 +1,13 @@
 //! The service around the queries: its description, its page, compression, origins, limits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use reqwest::{Client, StatusCode, header};
 use serde_json::Value;
+use shoal_proto::v1::LoadedVersions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fixture::{Cluster, Setup};
+use crate::fixture::{Cluster, Setup, V1};
 
 #[tokio::test]
 async fn the_description_is_openapi_3_1_and_has_every_route_with_examples() {
@@ -180,6 +181,41 @@ async fn the_root_leads_to_the_page_and_checks_of_health_have_the_usual_paths() 
 }
 
 #[tokio::test]
+async fn a_router_is_ready_when_workers_have_loaded_everything_once() {
+    let cluster = Cluster::start(Setup { live: "", ..Setup::default() }).await;
+    let mut whole: HashMap<String, LoadedVersions> = HashMap::new();
+    cluster.publish(|metadata| {
+        whole = metadata.loaded.clone();
+        V1.clone_into(&mut metadata.live_version);
+        metadata.loaded.values_mut().for_each(|loaded| loaded.versions.clear());
+    });
+    let health = cluster.router.healthy("V1", |health| health["model_version"] == V1).await;
+    assert_eq!((&health["status"], &health["shards"]["served"]), (&"degraded".into(), &0.into()));
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    // One worker of three has loaded.
+    cluster.publish(|metadata| {
+        let (name, loaded) = whole.iter().next().unwrap();
+        metadata.loaded.insert(name.clone(), loaded.clone());
+    });
+    cluster.router.healthy("some shards", |health| health["shards"]["served"] != 0).await;
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    // Nobody has said anything, as after an election: who should have the shards is asked, and is not taken for ready.
+    cluster.publish(|metadata| metadata.loaded.clear());
+    cluster.router.get("/v1/users/1/recommendations").await.ok();
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+
+    cluster.publish(|metadata| metadata.loaded = whole);
+    cluster.router.healthy("all shards", |health| health["status"] == "healthy").await;
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::OK);
+    // A worker that is lost later makes answers incomplete, not the router unready.
+    cluster.publish(|metadata| {
+        metadata.loaded.values_mut().take(2).for_each(|loaded| loaded.versions.clear());
+    });
+    cluster.router.healthy("a lost shard", |health| health["status"] == "degraded").await;
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn answers_are_compressed_where_that_is_welcome() {
     let cluster = Cluster::start(Setup::default()).await;
     let url = format!("http://{}/recommendations/recommend/1?n=50", cluster.router.http);
@@ -234,4 +270,34 @@ async fn headers_beyond_all_measure_are_refused() {
     let answer = send(long).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     cluster.router.get("/recommendations/health").await.ok();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_with_a_remedy() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let post = async |body: Vec<u8>| {
+        let url = format!("http://{}/v1/recommendations", cluster.router.http);
+        let answer = Client::builder().no_proxy().build().unwrap().post(url).body(body).send().await.unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap()["detail"].as_str().unwrap().to_owned())
+    };
+    let (status, detail) = post(vec![b' '; 300 << 10]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(detail.contains("262144 bytes") && detail.contains("several requests"), "{detail}");
+    let (status, detail) = post(b"{\"items\": \"\xff\"}".to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(detail.contains("not UTF-8"), "{detail}");
+    let (status, detail) = post(br#"{"items": [{"item_id": 1}], "n": 5}"#.to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(detail.contains("'n'") && detail.contains("query string"), "{detail}");
+    let answer = cluster.router.get("/v1/items/%FF").await;
+    answer.refused(StatusCode::BAD_REQUEST, &["the id in the path", "UTF-8", "%XX"]);
+    // What is unknown is said before what is missing: it may have been meant.
+    let answer = cluster.router.get("/v1/items?q=toy").await;
+    answer.refused(StatusCode::BAD_REQUEST, &["'q'", "there are", "'query'"]);
+    cluster.router.get("/v1/items").await.refused(StatusCode::BAD_REQUEST, &["'query'", "missing"]);
+    cluster.router.get("/v1/popular?model=ALS").await.refused(StatusCode::BAD_REQUEST, &["'model'"]);
+    assert_eq!(
+        cluster.router.get("/v1/users/1/recommendations?model=ALS").await.ok()["items"],
+        cluster.router.get("/v1/users/1/recommendations?model=als").await.ok()["items"]
+    );
 }

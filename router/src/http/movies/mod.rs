@@ -33,6 +33,7 @@ static WORDS: Words = Words {
     item_id: "movie_id",
     categories: "genres",
     exclude_categories: "exclude_genres",
+    unknown_field: "",
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {

@@ -1,0 +1,46 @@
+//! Whether this router should be sent queries. Owns what it has seen so far; the state of the cluster is the snapshot's.
+//!
+//! Answers are whole only when every shard of every live version is asked for. After a start of the whole cluster workers
+//! take a while to load, so a router becomes ready when it has seen all shards ready at once. From then on a lost shard makes
+//! answers incomplete, which they say, and the router stays ready: all routers would miss the same shard, and a cluster that
+//! answers most of the catalogue is better than one that answers nothing. For the same reason a router that starts while a
+//! shard is lost becomes ready after [`PATIENCE`] without it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::snapshot::Snapshot;
+
+/// How long a router that has started waits for shards that nobody has ready.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What one router has seen. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Readiness {
+    started: Instant,
+    was_whole: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// Of a router that starts now.
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), was_whole: Arc::default() }
+    }
+
+    /// Whether queries may be sent here: the default model answers, and no shard is missing that is only being loaded.
+    pub(crate) fn is_ready(&self, snapshot: &Snapshot) -> bool {
+        let Some(default) = &snapshot.live else { return false };
+        if snapshot.live_versions_of_known_models().all(|live| live.shards_served() == live.shards_total()) {
+            self.was_whole.store(true, Ordering::Relaxed);
+        }
+        let may_be_incomplete = self.was_whole.load(Ordering::Relaxed) || self.started.elapsed() >= PATIENCE;
+        may_be_incomplete && default.shards_served() > 0
+    }
+}
