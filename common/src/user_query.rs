@@ -76,20 +76,7 @@ pub enum Answers {
     /// Neighbours of the items that the user has rated.
     ByNeighbours,
     /// Both, and popularity, as one score.
-    ByBlend {
-        /// Whether a blended version predicts ratings from neighbours.
-        rates_by_neighbours: bool,
-    },
-}
-
-impl Answers {
-    /// What a version that blends others ranks by.
-    #[must_use]
-    pub fn of_blend(version: &ModelVersion) -> Self {
-        let mut sources = version.hybrid.iter().flat_map(|hybrid| &hybrid.sources);
-        let is_item_cf = |source: &HybridSource| ModelKind::parse(&source.model) == Ok(ModelKind::ItemCf);
-        Self::ByBlend { rates_by_neighbours: sources.any(is_item_cf) }
-    }
+    ByBlend,
 }
 
 /// A way to rank that does not fit the version or the user.
@@ -155,18 +142,36 @@ pub fn score_request(
     let request = match answers {
         Answers::ByFactors => factors_request(user, rank_by)?,
         Answers::ByNeighbours if rank_by != RankBy::Rating => neighbours_request(user),
-        Answers::ByBlend { .. } if rank_by != RankBy::Rating => blend_request(user),
+        Answers::ByBlend if rank_by != RankBy::Rating => blend_request(user),
         // Where its ALS version predicts no ratings, a blend's item CF version does, as for a single item.
-        Answers::ByBlend { .. } if !user.rating_factors.is_empty() => factors_request(user, rank_by)?,
-        Answers::ByBlend { rates_by_neighbours: false } => return Err(CannotRank::NoRatingFactors),
-        Answers::ByBlend { .. } | Answers::ByNeighbours if !has_ratings(user) => {
-            return Err(CannotRank::NoRating);
-        }
-        Answers::ByBlend { .. } | Answers::ByNeighbours => {
+        Answers::ByBlend if !user.rating_factors.is_empty() => factors_request(user, rank_by)?,
+        Answers::ByBlend | Answers::ByNeighbours if !has_ratings(user) => return Err(CannotRank::NoRating),
+        Answers::ByBlend | Answers::ByNeighbours => {
             TopItemsRequest { score: ScoreKind::Rating.into(), ..neighbours_request(user) }
         }
     };
     Ok((TopItemsRequest { exclude_rows, ..request }, AnswerSource::Model))
+}
+
+/// Checks that a blend predicts ratings for somebody with this side of the query, where these are to rank. Versions that
+/// blend nothing pass.
+///
+/// # Errors
+/// [`CannotRank::NoRatingFactors`] when neither factors nor neighbours predict any.
+pub fn check_blend_rates(
+    version: &ModelVersion,
+    user: &LookupUserReply,
+    rank_by: RankBy,
+) -> Result<(), CannotRank> {
+    let by_neighbours = |source: &HybridSource| match ModelKind::parse(&source.model) {
+        Ok(ModelKind::ItemCf) => true,
+        Ok(ModelKind::Als | ModelKind::Content | ModelKind::Hybrid) | Err(_) => false,
+    };
+    let Some(hybrid) = version.hybrid.as_ref().filter(|_| rank_by == RankBy::Rating && user.known) else {
+        return Ok(());
+    };
+    let rates = !user.rating_factors.is_empty() || hybrid.sources.iter().any(by_neighbours);
+    if rates { Ok(()) } else { Err(CannotRank::NoRatingFactors) }
 }
 
 /// How to score by the neighbours of what somebody has rated.
@@ -224,9 +229,9 @@ fn has_ratings(user: &LookupUserReply) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use shoal_proto::v1::HybridModel;
 
-    const BLEND: Answers = Answers::ByBlend { rates_by_neighbours: true };
+    use super::*;
 
     fn known() -> LookupUserReply {
         let rows: Vec<u8> = [3_u32, 9].iter().flat_map(|row| row.to_le_bytes()).collect();
@@ -270,7 +275,7 @@ mod tests {
         };
         assert_eq!(ask(&[1.0], Answers::ByFactors), CannotRank::NoRating);
         assert_eq!(ask(&[], Answers::ByFactors), CannotRank::NothingToRankBy);
-        assert_eq!(ask(&[1.0], BLEND), CannotRank::NoRating);
+        assert_eq!(ask(&[1.0], Answers::ByBlend), CannotRank::NoRating);
     }
 
     #[test]
@@ -278,21 +283,41 @@ mod tests {
         let ask = |rating: &[f32]| {
             let user =
                 LookupUserReply { rating_factors: floats(rating), ratings: floats(&[4.0, 1.0]), ..known() };
-            let asked = |answers| {
-                let (ask, _) = score_request(answers, &user, RankBy::Rating, true)?;
-                Ok((RankedBy::of(&ask), ask.rating_query.len(), ask.rated_rows.len()))
-            };
-            [asked(BLEND), asked(Answers::ByBlend { rates_by_neighbours: false })]
+            let (ask, _) = score_request(Answers::ByBlend, &user, RankBy::Rating, true).unwrap();
+            (RankedBy::of(&ask), ask.rating_query.len(), ask.rated_rows.len())
         };
-        assert_eq!(ask(&[1.0, 2.0]), [Ok((RankedBy::Rating, 8, 0)); 2]);
-        assert_eq!(ask(&[]), [Ok((RankedBy::Rating, 0, 8)), Err(CannotRank::NoRatingFactors)]);
+        assert_eq!(ask(&[1.0, 2.0]), (RankedBy::Rating, 8, 0));
+        assert_eq!(ask(&[]), (RankedBy::Rating, 0, 8));
+    }
+
+    #[test]
+    fn a_blend_that_predicts_no_ratings_does_not_rank_by_them() {
+        let check = |models: &[&str], rating: &[f32], rank_by| {
+            let source =
+                |model: &&str| HybridSource { model: (*model).to_owned(), ..HybridSource::default() };
+            let hybrid =
+                HybridModel { sources: models.iter().map(source).collect(), ..HybridModel::default() };
+            let version = ModelVersion { hybrid: Some(hybrid), ..ModelVersion::default() };
+            let user = LookupUserReply { rating_factors: floats(rating), ..known() };
+            check_blend_rates(&version, &user, rank_by)
+        };
+        let refused = Err(CannotRank::NoRatingFactors);
+        assert_eq!(check(&["als", "content_based", "popularity"], &[], RankBy::Rating), refused);
+        assert_eq!(check(&["als", "content_based", "popularity"], &[], RankBy::Ranking), Ok(()));
+        assert_eq!(check(&["als", "content_based", "popularity"], &[1.0], RankBy::Rating), Ok(()));
+        assert_eq!(check(&["item_cf", "popularity"], &[], RankBy::Rating), Ok(()));
+        let (other, unknown) = (ModelVersion::default(), LookupUserReply::default());
+        assert_eq!(check_blend_rates(&other, &known(), RankBy::Rating), Ok(()));
+        let blend = ModelVersion { hybrid: Some(HybridModel::default()), ..other };
+        assert_eq!(check_blend_rates(&blend, &unknown, RankBy::Rating), Ok(()));
+        assert_eq!(check_blend_rates(&blend, &known(), RankBy::Rating), refused);
     }
 
     #[test]
     fn whom_the_version_does_not_know_is_shown_what_is_popular_and_not_seen() {
         let user = LookupUserReply { known: false, ..known() };
         for (exclude_seen, expected) in [(true, user.seen_items.clone()), (false, Bytes::new())] {
-            let (ask, source) = score_request(BLEND, &user, RankBy::Rating, exclude_seen).unwrap();
+            let (ask, source) = score_request(Answers::ByBlend, &user, RankBy::Rating, exclude_seen).unwrap();
             assert_eq!((ask.score(), source), (ScoreKind::Popularity, AnswerSource::FallbackPopular));
             assert_eq!(ask.exclude_rows, expected);
         }

@@ -84,7 +84,7 @@ impl Live {
         match self.model {
             ModelKind::Als => Answers::ByFactors,
             ModelKind::ItemCf | ModelKind::Content => Answers::ByNeighbours,
-            ModelKind::Hybrid => Answers::of_blend(&self.version),
+            ModelKind::Hybrid => Answers::ByBlend,
         }
     }
 

@@ -1,6 +1,6 @@
 //! One list: the shards' best, filtered there, merged, made diverse, cut to the page.
 
-use shoal_common::user_query::{AnswerSource, RankedBy, score_request};
+use shoal_common::user_query::{AnswerSource, RankedBy, check_blend_rates, score_request};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{LookupUserReply, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
 
@@ -133,6 +133,8 @@ pub(super) async fn score_request_for(
     rank_by: RankBy,
     exclude_seen: bool,
 ) -> Result<(TopItemsRequest, AnswerSource), QueryError> {
+    let rates = check_blend_rates(&calls.live.version, user, rank_by);
+    rates.map_err(|error| QueryError::invalid(Parameter::RankBy, error))?;
     let request = score_request(calls.live.answers(), user, rank_by, exclude_seen);
     let (mut request, source) = request.map_err(|error| QueryError::invalid(Parameter::RankBy, error))?;
     if calls.live.model == ModelKind::Content && request.score() == ScoreKind::Rating {

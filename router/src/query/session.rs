@@ -107,7 +107,10 @@ async fn solve(
     if items.is_empty() {
         return Ok(nobody);
     }
-    if calls.live.has_neighbours() {
+    // A blend has factors where a version that it blends has some.
+    let has_factors =
+        |item: &LookupItemReply| !(item.ranking_factors.is_empty() && item.rating_factors.is_empty());
+    if calls.live.has_neighbours() || (calls.live.needs_ratings() && !items.iter().any(has_factors)) {
         // Nothing is solved: the neighbours of what was rated say it all.
         return Ok(LookupUserReply { known: true, ratings: bytes_of(ratings), ..nobody });
     }

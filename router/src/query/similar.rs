@@ -59,7 +59,7 @@ async fn similar(
     let top_items = match live.answers() {
         Answers::ByFactors => cosine(found),
         Answers::ByNeighbours => neighbours(found),
-        Answers::ByBlend { .. } => likeness(found),
+        Answers::ByBlend => likeness(found),
     };
     let Best { hits, shards, .. } = calls.best_items(TopItemsRequest { n, ..top_items }, complete).await?;
     let similar = hits.into_iter().zip(1..).map(|(hit, rank)| SimilarItem {

@@ -5,10 +5,12 @@ use std::sync::{Arc, atomic::AtomicBool};
 use rayon::prelude::*;
 use shoal_common::{
     letter_case::fold_case,
-    user_query::{AnswerSource, Answers, score_request},
+    user_query::{AnswerSource, Answers, check_blend_rates, score_request},
 };
 use shoal_core::ModelKind;
-use shoal_proto::v1::{self, DatasetInfo, ListsColumn, ListsParameters, Objective, RankBy, ScoreKind};
+use shoal_proto::v1::{
+    self, DatasetInfo, ListsColumn, ListsParameters, ModelVersion, Objective, RankBy, ScoreKind,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{ListsError, rows};
@@ -38,6 +40,7 @@ pub(super) struct Ranking {
     rank_by: RankBy,
     exclude_seen: bool,
     known_users_only: bool,
+    version: ModelVersion,
     with_predicted_rating: bool,
     filter: Option<Arc<ItemFilter>>,
 }
@@ -78,7 +81,7 @@ impl Ranking {
     ) -> Result<Self, ListsError> {
         let answers = match source.kind {
             ModelKind::Als => Answers::ByFactors,
-            ModelKind::Hybrid => Answers::of_blend(&source.version),
+            ModelKind::Hybrid => Answers::ByBlend,
             ModelKind::ItemCf | ModelKind::Content => Answers::ByNeighbours,
         };
         check_genres(parameters.filter.as_ref(), &items)?;
@@ -89,7 +92,7 @@ impl Ranking {
         let joined = match (answers, parameters.rank_by()) {
             (Answers::ByFactors, RankBy::Rating) => join(Objective::Rating),
             (Answers::ByFactors, _) => join(Objective::Ranking).or_else(|| join(Objective::Rating)),
-            (Answers::ByNeighbours | Answers::ByBlend { .. }, _) => None,
+            (Answers::ByNeighbours | Answers::ByBlend, _) => None,
         };
         Ok(Self {
             items,
@@ -97,6 +100,7 @@ impl Ranking {
             rating_mean: source.empty_version().rating_mean,
             scale: (dataset.ratings > 0).then_some((dataset.rating_min as f32, dataset.rating_max as f32)),
             answers,
+            version: source.version.clone(),
             has_profiles: source.kind == ModelKind::Content,
             n: parameters.n,
             rank_by: parameters.rank_by(),
@@ -141,6 +145,7 @@ impl Ranking {
                 continue;
             }
             let user = vectors.to_message(self.answers != Answers::ByFactors);
+            check_blend_rates(&self.version, &user, self.rank_by)?;
             let (mut request, source) = score_request(self.answers, &user, self.rank_by, self.exclude_seen)?;
             request.n = self.n;
             request.with_predicted_rating &= self.with_predicted_rating;
