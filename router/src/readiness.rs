@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::snapshot::Snapshot;
 
 /// How long a router that has started waits for shards that nobody has ready.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one router has seen. Clones share it.
 #[derive(Debug, Clone)]
