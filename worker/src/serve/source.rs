@@ -7,11 +7,11 @@ use shoal_common::{
     store::{Manifest, PartKind, catalogue_part, part},
 };
 use shoal_core::ModelKind;
-use shoal_engine::hybrid::Blend;
+use shoal_engine::{als::kernel::Kernel, hybrid::Blend};
 use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side, model_parameters::Model};
 use tokio::sync::OnceCell;
 
-use super::{error::LoadError, factors::FactorShape, fold_in::FoldIn, version::LoadedVersion};
+use super::{FoldIn, error::LoadError, factors::FactorShape, version::LoadedVersion};
 use crate::train::Settings;
 
 /// The manifests of a version and its data set: what loading any of its shards starts from.
@@ -74,7 +74,7 @@ impl VersionSource {
         let settings = Settings::new(&parameters, dataset.users, dataset.items).ok();
         let fold_in = settings.map(|mut settings| {
             settings.set_rating_mean(version.rating_mean);
-            Arc::new(FoldIn::new(settings, version.rating_mean))
+            Arc::new(FoldIn::new(settings, version.rating_mean, Kernel::detect()))
         });
         LoadedVersion { fold_in, ..empty }
     }

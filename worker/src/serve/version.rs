@@ -10,7 +10,7 @@ use std::{
 
 use shoal_proto::v1::{self, Side};
 
-use super::{fold_in::FoldIn, item_shard::ItemShard, user_shard::UserShard};
+use super::{FoldIn, item_shard::ItemShard, user_shard::UserShard};
 
 /// The loaded shards of one model version.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@
 mod attempt;
 mod evaluation;
 mod factor_items;
+pub(crate) mod fold_in;
 mod half_step;
 mod held_out_file;
 mod held_out_rows;

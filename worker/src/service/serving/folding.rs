@@ -97,7 +97,7 @@ fn read(request: &FoldInRequest) -> Result<(Rated, Vec<f32>), QueryError> {
         rating: elements("rating_factors", &request.rating_factors)?,
         biases: elements("rating_biases", &request.rating_biases)?,
         ratings: ratings.into_iter().map(|rating| (!rating.is_nan()).then_some(rating)).collect(),
-        gramian: elements("gramian", &request.gramian)?,
+        gramian: elements("gramian", &request.gramian)?.into(),
     };
     let explained: Vec<f32> = elements("explain", &request.explain)?;
     let vectors = [

@@ -1,5 +1,5 @@
 //! A row for a user whom the model has not seen, from rated items: exactly the half-step's solve, and on
-//! request what each rated item adds to a score.
+//! request what each rated item adds to a score. Serving solves so for sessions, training for users who are held out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,7 +28,7 @@ pub struct Rated {
     /// One for each item; `None` where it was named without a rating.
     pub ratings: Vec<Option<f32>>,
     /// Σ q qᵀ over all items, for the ranking objective.
-    pub gramian: Vec<f64>,
+    pub gramian: Arc<[f64]>,
 }
 
 /// A user's row.
@@ -74,13 +74,14 @@ pub struct FoldIn {
 
 #[derive(Debug)]
 struct KeptBasis {
-    gramian: Vec<f64>,
+    gramian: Arc<[f64]>,
     basis: Arc<Eigenbasis>,
 }
 
 impl FoldIn {
-    pub(super) fn new(settings: Settings, rating_mean: f64) -> Self {
-        Self { settings, rating_mean: rating_mean as f32, kernel: Kernel::detect(), basis: Arc::default() }
+    /// For rows of a version that was trained so. `rating_mean` is that of its training ratings.
+    pub(crate) fn new(settings: Settings, rating_mean: f64, kernel: Kernel) -> Self {
+        Self { settings, rating_mean: rating_mean as f32, kernel, basis: Arc::default() }
     }
 
     /// The user's row, and what each rated item adds to the scores of `explained` (rows of the factors of
@@ -97,14 +98,14 @@ impl FoldIn {
     ) -> Result<Folded, FoldInError> {
         let mut folded = Folded::default();
         if let Some(system) = self.ranking(rated)? {
-            let solver = self.solver(system.fit(), &system.ratings);
+            let solver = self.solver(system.fit(), &system.ratings, Some(&rated.gramian));
             folded.ranking = self.rounded(solver.solve()?);
             if objective == Objective::Ranking {
                 folded.contributions = solver.explain(explained)?;
             }
         }
         if let Some(system) = self.rating(rated)? {
-            let solver = self.solver(system.fit(), &system.ratings);
+            let solver = self.solver(system.fit(), &system.ratings, None);
             folded.rating = self.rounded(solver.solve()?);
             if system.settings.biases {
                 folded.rating_bias = folded.rating.pop().unwrap_or_default();
@@ -117,21 +118,20 @@ impl FoldIn {
     }
 
     /// A new row has nowhere to start from, so it is solved exactly.
-    fn solver<'a>(&self, fit: Fit<'a>, ratings: &'a [f32]) -> Solver<'a> {
-        let basis = match &fit {
-            Fit::Implicit { settings, gramian, .. } => self.basis(gramian, settings.rank),
-            Fit::Explicit { .. } => None,
-        };
+    fn solver<'a>(&self, fit: Fit<'a>, ratings: &'a [f32], gramian: Option<&Arc<[f64]>>) -> Solver<'a> {
+        let basis = gramian.and_then(|gramian| self.basis(gramian, fit.rank()));
         Solver { kernel: self.kernel, method: self.settings.exact_solver(), fit, basis, ratings }
     }
 
-    fn basis(&self, gramian: &[f64], rank: usize) -> Option<Arc<Eigenbasis>> {
+    fn basis(&self, gramian: &Arc<[f64]>, rank: usize) -> Option<Arc<Eigenbasis>> {
         let mut kept = self.basis.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.gramian == gramian) {
+        if let Some(kept) =
+            kept.as_ref().filter(|kept| Arc::ptr_eq(&kept.gramian, gramian) || kept.gramian == *gramian)
+        {
             return Some(Arc::clone(&kept.basis));
         }
         let basis = Arc::new(Eigenbasis::new(self.kernel, gramian, rank)?);
-        *kept = Some(KeptBasis { gramian: gramian.to_vec(), basis: Arc::clone(&basis) });
+        *kept = Some(KeptBasis { gramian: Arc::clone(gramian), basis: Arc::clone(&basis) });
         Some(basis)
     }
 
@@ -316,7 +316,7 @@ mod tests {
             let by_rating = half_step(Fit::Explicit { settings: &rating, fixed: &stored });
             let by_ranking = half_step(Fit::Implicit { settings: &ranking, fixed: &factors, gramian: &gramian });
 
-            let fold_in = FoldIn::new(settings, 3.5);
+            let fold_in = FoldIn::new(settings, 3.5, Kernel::detect());
             for user in 0..users {
                 let Row { slots, ratings, .. } = rows.row(user);
                 let rows: Vec<f32> =
@@ -326,7 +326,7 @@ mod tests {
                     rating: rows,
                     biases: slots.iter().map(|&slot| item_biases[slot as usize]).collect(),
                     ratings: ratings.iter().copied().map(Some).collect(),
-                    gramian: gramian.clone(),
+                    gramian: gramian.clone().into(),
                 };
                 let folded = fold_in.solve(&rated, &[], Objective::Ranking).unwrap();
                 prop_assert_eq!(&folded.ranking, &by_ranking[user * rank..][..rank]);
@@ -343,14 +343,14 @@ mod tests {
             let number = |i: usize| unit_interval(mix64(seed ^ mix64(i as u64)));
             let count = 6;
             let items: Vec<f32> = (0..count * rank).map(|i| (number(i) - 0.5) as f32).collect();
-            let fold_in = FoldIn::new(settings(rank, biases), 3.5);
+            let fold_in = FoldIn::new(settings(rank, biases), 3.5, Kernel::detect());
             let with = |unrated: Option<f32>| {
                 let rated = Rated {
                     ranking: items.clone(),
                     rating: items.clone(),
                     biases: vec![0.0; count],
                     ratings: (0..count).map(|i| if i % 2 == 0 { Some(4.5) } else { unrated }).collect(),
-                    gramian: shard_gramian(Kernel::detect(), &items, rank),
+                    gramian: shard_gramian(Kernel::detect(), &items, rank).into(),
                 };
                 fold_in.solve(&rated, &[], Objective::Ranking).unwrap().ranking
             };
@@ -372,10 +372,10 @@ mod tests {
                 rating: items.clone(),
                 biases: (0..count).map(|i| if biases { number(i + 7_000) as f32 } else { 0.0 }).collect(),
                 ratings: (0..count).map(|i| (i % 3 != 1).then(|| (number(i + 8_000) * 5.0) as f32)).collect(),
-                gramian: shard_gramian(Kernel::detect(), &items, rank),
+                gramian: shard_gramian(Kernel::detect(), &items, rank).into(),
             };
             let explained = rows(50_000, 3);
-            let fold_in = FoldIn::new(settings(rank, biases), 3.5);
+            let fold_in = FoldIn::new(settings(rank, biases), 3.5, Kernel::detect());
             for objective in [Objective::Ranking, Objective::Rating] {
                 let folded = fold_in.solve(&rated, &explained, objective).unwrap();
                 let (vector, bias) = match objective {
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn rows_that_do_not_fit_are_refused() {
-        let fold_in = FoldIn::new(settings(3, true), 3.5);
+        let fold_in = FoldIn::new(settings(3, true), 3.5, Kernel::detect());
         let rated = Rated { ranking: vec![1.0; 4], ratings: vec![Some(4.0)], ..Rated::default() };
         let refused = fold_in.solve(&rated, &[], Objective::Ranking).unwrap_err();
         assert_eq!(refused, FoldInError::Shape("ranking_factors"));
