@@ -74,7 +74,9 @@ pub fn of_als_before(parameters: AlsParameters) -> ModelParameters {
         ranking_users_max: 0,
         ..parameters
     };
-    let split = SplitParameters { test_ratio, test_uri, seed, temporal, test_source };
+    // Such builds held out no users.
+    let split =
+        SplitParameters { test_ratio, test_uri, seed, temporal, test_source, held_out_user_share: 0.0 };
     ModelParameters { split: Some(split), model: Some(Model::Als(als)) }
 }
 

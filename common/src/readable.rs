@@ -176,6 +176,7 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
         Some(Model::Hybrid(hybrid)) => hybrid_json(hybrid),
     };
     json["split"] = json!(split::kind(&held_out));
+    json["held_out_user_share"] = Some(held_out.held_out_user_share).filter(|share| *share > 0.0).into();
     json["test_ratio"] = json!(held_out.test_ratio);
     json["test"] = json!(held_out.test_uri);
     // The name that scripts know from the time in which ALS had parameters of a form of its own.
@@ -296,6 +297,9 @@ mod tests {
         let parameters = ModelParameters { split: Some(split), model: Some(Model::ItemCf(item_cf)) };
         let json = parameters_json(&parameters);
         assert_eq!((&json["similarity"], &json["seed"]), (&json!("adjusted_cosine"), &json!(9)));
-        assert_eq!(json["split"], "random");
+        assert_eq!((&json["split"], &json["held_out_user_share"]), (&json!("random"), &Value::Null));
+        let split = parameters.split.map(|split| SplitParameters { held_out_user_share: 0.1, ..split });
+        let json = parameters_json(&ModelParameters { split, ..parameters });
+        assert_eq!((&json["split"], &json["held_out_user_share"]), (&json!("strong"), &json!(0.1)));
     }
 }

@@ -4,6 +4,8 @@ mod compare;
 mod files;
 mod import;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use shoal_common::{
     model_parameters::als_of,
@@ -172,7 +174,26 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     } else {
         output::print(&table.to_string())?;
     }
+    if let Some(caution) = mixed_splits(&versions) {
+        output::print(&caution)?;
+    }
     Ok(Exit::Done)
+}
+
+/// That figures of the table are of different splits.
+fn mixed_splits(versions: &[ModelVersion]) -> Option<String> {
+    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
+    for version in versions.iter().filter(|version| version.evaluation.is_some()) {
+        *kinds.entry(split::kind(&split::of_version(version))).or_default() += 1;
+    }
+    let counts: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    (kinds.len() > 1).then(|| {
+        format!(
+            "Figures of different splits cannot be held against each other ({}).\n`shoal models show VERSION` says what \
+             is measured.",
+            counts.join(", ")
+        )
+    })
 }
 
 fn version_cells(version: &ModelVersion, dataset: String) -> [Cell; 7] {
@@ -205,6 +226,7 @@ fn describe_parameters(version: &ModelVersion) -> String {
     let held_out = match (split.test_uri.as_str(), split.test_ratio) {
         ("", 0.0) => "nothing held out".to_owned(),
         ("", ratio) if split.temporal => format!("the newest {} % of each user held out", ratio * 100.0),
+        ("", _) if split::is_strong(&split) => "some users held out".to_owned(),
         ("", ratio) => format!("{} % held out", ratio * 100.0),
         (file, _) => format!("measured on {file}"),
     };
@@ -280,6 +302,7 @@ async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
         format!("created     {}", json["created"].as_str().unwrap_or_default()),
         format!("files       {} (manifest {})", version.path, version.manifest_checksum),
     ];
+    lines.extend(json["protocol"].as_str().map(|protocol| format!("split       {protocol}")));
     lines.extend(version.hybrid.iter().map(blend_line));
     lines.extend(match &version.evaluation {
         Some(evaluation) => output::evaluation_lines(evaluation),

@@ -5,7 +5,10 @@ mod test_reading;
 use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::{Value, json};
-use shoal_common::readable::{evaluation_json, held_out_json, held_out_lines};
+use shoal_common::{
+    readable::{evaluation_json, held_out_json, held_out_lines},
+    split,
+};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
     DatasetInfo, JobInfo, ModelParameters, ModelVersion, PromoteReply, SplitParameters, StartTrainingRequest,
@@ -39,6 +42,7 @@ Examples:
   shoal train --models item_cf --promote --default
   shoal train --models hybrid --weights als=.6,item_cf=.2,content=.2
   shoal train --models als,item_cf --split temporal --test-ratio 0.1
+  shoal train --split strong --held-out-users 10000
 
 A model that was trained before from the same data with the same parameters is not trained again without --force. \
 One that fails does not keep the others from being trained; the exit code is 1 then.
@@ -194,8 +198,9 @@ async fn train_one(
 fn print_outcome(Outcome { version, job, .. }: &Outcome) -> anyhow::Result<()> {
     let Some(job) = job else { return Ok(()) };
     output::print(&describe(job))?;
-    // Those of a model with sweeps are told with the last of them.
-    let evaluation = version.evaluation.as_ref().filter(|_| job.sweeps.is_empty());
+    // Those of a model with sweeps are told with the last of them, but for lists that are longer than after a sweep.
+    let is_told = !job.sweeps.is_empty() && !split::is_strong(&split::of_version(version));
+    let evaluation = version.evaluation.as_ref().filter(|_| !is_told);
     for line in evaluation.map(output::evaluation_lines).unwrap_or_default() {
         output::print(&format!("  {line}"))?;
     }
@@ -222,7 +227,8 @@ async fn request(
     trained: &mut Trained,
     client: &ClusterClient,
 ) -> anyhow::Result<StartTrainingRequest> {
-    let held_out = args.als.held_out(test, args.test_reading.source(dataset));
+    let held_out = args.als.held_out(dataset, test, args.test_reading.source(dataset));
+    let held_out = held_out.map_err(|reason| refusal(Exit::Usage, reason))?;
     if kind == ModelKind::Hybrid {
         trained.choices = choices(args, trained, dataset, &held_out, &client.models().await?)?;
         for choice in trained.choices.iter().filter(|_| !args.json) {

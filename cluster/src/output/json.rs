@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use shoal_common::{
     clock::UtcTime,
     readable::{evaluation_json, filter_json, held_out_json, parameters_json, short_name as name},
+    split,
 };
 use shoal_proto::v1::{
     ClusterStatus, DatasetInfo, HybridModel, HybridSource, IdKind, JobInfo, JobKind, JobState, ListsInfo,
@@ -102,6 +103,7 @@ pub fn model(version: &ModelVersion) -> Value {
         "dataset": version.dataset_name,
         "dataset_version": version.dataset_version,
         "parameters": version.model_parameters.as_ref().map(parameters_json),
+        "protocol": version.imported_from.is_empty().then(|| split::protocol(&split::of_version(version))),
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
         "remarks": version.remarks,
         "test_file": version.held_out.as_ref().map(held_out_json),

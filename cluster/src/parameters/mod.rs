@@ -3,6 +3,7 @@
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each. Two of them depend on the
 //! data set, because no number suits both it and one of a hundred times as many users.
 
+mod held_out_users;
 mod preference;
 
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use shoal_proto::v1::{
     model_parameters::Model,
 };
 
+pub use held_out_users::{HeldOutUsers, held_out_user_share};
 pub use preference::{COUNTS_MEAN_SHARE_MAX, PreferenceForm};
 
 /// Elements of a factor row.
@@ -102,13 +104,15 @@ pub enum Solver {
     Ialspp,
 }
 
-/// How the ratings that are held out are chosen.
+/// How what is held out is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum SplitKind {
     /// By a hash of user, item and seed
     Random,
     /// The newest of each user's; the ratings need time stamps
     Temporal,
+    /// Some users entirely; of each the test ratio is measured on and the rest folded in, as published figures are
+    Strong,
 }
 
 /// The share of all pairs of users and items that was observed; 1 for a data set without any.
@@ -256,12 +260,16 @@ pub struct AlsArgs {
     /// Seed of the starting factors and of the held-out split
     #[arg(long, default_value_t = SEED)]
     pub seed: u64,
-    /// Share of the ratings held out and measured on after each sweep; 0 for none
+    /// Share of the ratings held out and measured on after each sweep; 0 for none. With --split strong of each held-out
+    /// user's
     #[arg(long, default_value_t = TEST_RATIO, value_parser = ratio)]
     pub test_ratio: f64,
     /// Which ratings are held out
     #[arg(long, value_enum, default_value = "random")]
     pub split: SplitKind,
+    /// With --split strong: how many users are held out, about, or which share of them [default: 10,000, at most a tenth]
+    #[arg(long, value_name = "USERS", conflicts_with = "test", hide_short_help = true)]
+    pub held_out_users: Option<HeldOutUsers>,
     /// Ratings to measure on instead of a share of the data set
     #[arg(long, value_name = "FILE", conflicts_with_all = ["test_ratio", "split"])]
     pub test: Option<String>,
@@ -283,15 +291,34 @@ pub struct AlsArgs {
 impl AlsArgs {
     /// What every model of a run holds out. `test_uri` is the held-out file as the workers find it, and `test_source` says
     /// how it is read.
-    #[must_use]
-    pub fn held_out(&self, test_uri: Option<String>, test_source: Option<DatasetSource>) -> SplitParameters {
-        SplitParameters {
+    ///
+    /// # Errors
+    /// When the flags contradict each other, or the data set has not so many users.
+    pub fn held_out(
+        &self,
+        dataset: &DatasetInfo,
+        test_uri: Option<String>,
+        test_source: Option<DatasetSource>,
+    ) -> Result<SplitParameters, String> {
+        let is_strong = self.split == SplitKind::Strong;
+        if self.held_out_users.is_some() && !is_strong {
+            return Err("--held-out-users is of --split strong; give both or neither".to_owned());
+        }
+        if is_strong && self.test_ratio == 0.0 {
+            return Err("--split strong measures on a share of each held-out user's ratings; give a \
+                        --test-ratio above 0"
+                .to_owned());
+        }
+        let held_out_user_share =
+            if is_strong { held_out_user_share(self.held_out_users, dataset)? } else { 0.0 };
+        Ok(SplitParameters {
             test_ratio: if test_uri.is_some() { 0.0 } else { self.test_ratio },
             test_uri: test_uri.unwrap_or_default(),
             seed: self.seed,
             temporal: self.split == SplitKind::Temporal,
             test_source,
-        }
+            held_out_user_share,
+        })
     }
 
     /// Parameters of ALS on the wire, for training on a data set.
@@ -510,6 +537,26 @@ mod tests {
         for bad in ["-1", "some", "5000000000", ""] {
             assert!(bad.parse::<RankingUsers>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn some_users_are_held_out_where_the_split_says_so() {
+        let split = |flags: &[&str]| {
+            let flags = Flags::try_parse_from(["train"].iter().chain(flags)).unwrap();
+            flags.als.held_out(&small(), None, None)
+        };
+        assert_eq!(split(&[]).unwrap().held_out_user_share, 0.0);
+        let strong = split(&["--split", "strong"]).unwrap();
+        assert_eq!(
+            (strong.held_out_user_share, strong.test_ratio, strong.temporal),
+            (0.1, TEST_RATIO, false)
+        );
+        let asked = split(&["--split", "strong", "--held-out-users", "122", "--test-ratio", "0.3"]).unwrap();
+        assert_eq!((asked.held_out_user_share, asked.test_ratio), (0.2, 0.3));
+        assert!(split(&["--held-out-users", "122"]).is_err());
+        assert!(split(&["--split", "strong", "--test-ratio", "0"]).is_err());
+        assert!(split(&["--split", "strong", "--held-out-users", "700"]).is_err());
+        assert!(Flags::try_parse_from(["train", "--test", "f", "--held-out-users", "3"]).is_err());
     }
 
     #[test]

@@ -111,6 +111,8 @@ async fn all_four_are_trained_once_and_again_only_when_asked() {
     let kept = trained(&cluster, &[&small[..], &["--split", "temporal"]].concat());
     assert_eq!(names(&kept), names(&by_time));
 
+    prints(&cluster, &["models", "list"], &["different splits", "random", "temporal"]);
+
     let drawing = folder.path().join("out.svg");
     let mut compare = vec!["models", "compare", "--plot", drawing.to_str().unwrap()];
     let versions = names(&first);
@@ -122,6 +124,70 @@ async fn all_four_are_trained_once_and_again_only_when_asked() {
     }
     let svg = std::fs::read_to_string(&drawing).unwrap();
     assert!(versions.iter().all(|version| svg.contains(version.as_str())) && svg.ends_with("</svg>\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_held_out_from_every_model_and_answered_all_the_same() {
+    let folder = folder();
+    let data = generate(folder.path(), SMALL);
+    let cluster = start(3).await;
+    cluster.import(&data, "movies");
+    let small = ["--rank", "8", "--iterations", "3", "--min-common-users", "2", "--promote"];
+    let strong = [&small[..], &["--split", "strong", "--held-out-users", "60"]].concat();
+    let outcomes = trained(&cluster, &strong);
+    assert_eq!(outcomes.iter().map(|outcome| text(outcome, "model")).collect::<Vec<_>>(), MODELS);
+    let lists = |outcome: &Value, name: &str| outcome["evaluation"]["lists"][name].as_f64().unwrap();
+    for outcome in &outcomes {
+        let (model, version) = (text(outcome, "model"), text(outcome, "model_version"));
+        let folder = cluster.dir().join("store/models").join(model).join(version);
+        let read = |file: &str| -> Value {
+            serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+        };
+        let (metadata, info) = (read("metadata.json"), read("model_info.json"));
+        let parameters = &metadata["parameters"];
+        assert_eq!(
+            (&parameters["split"], &parameters["held_out_user_share"]),
+            (&"strong".into(), &0.25.into())
+        );
+        let protocol = text(&metadata, "protocol");
+        assert!(protocol.contains("25 % of the users are held out"), "{protocol}");
+        for name in ["recall_at_20", "recall_at_50", "ndcg_at_100"] {
+            assert!(lists(outcome, name) > 0.0, "{outcome:#}");
+            assert_eq!(info["metrics"][name], outcome["evaluation"]["lists"][name]);
+        }
+        // The same users, a quarter of all or so.
+        assert_eq!(lists(outcome, "users"), lists(&outcomes[0], "users"));
+        assert!((35.0..=90.0).contains(&lists(outcome, "users")), "{outcome:#}");
+        prints(&cluster, &["models", "show", version], &[protocol, "lists@100", "recall"]);
+        assert_eq!(cluster.shoal(&["models", "show", version, "--json"]).json()["protocol"], protocol);
+        // Whoever was held out is known, and answered by the model.
+        for user in 1..=20 {
+            let ask = ["recommend", &user.to_string(), "-n", "5", "--model", model, "--json"];
+            assert_eq!(cluster.shoal(&ask).json()["source"], "model", "{model} of {user}");
+        }
+    }
+    // As many users, said otherwise, are the same training; another number of them is another.
+    let share = [&small[..], &["--split", "strong", "--held-out-users", "0.25"]].concat();
+    assert!(trained(&cluster, &share).iter().all(|outcome| outcome["skipped"] == true));
+    let others = ["--split", "strong", "--held-out-users", "30", "--models", "als,item_cf"];
+    let others = trained(&cluster, &[&small[..], &others].concat());
+    let random = trained(&cluster, &[&small[..], &["--models", "als,item_cf"]].concat());
+    for other in others.iter().chain(&random) {
+        assert_eq!(other["skipped"], false);
+        let compare =
+            ["models", "compare", text(other, "model_version"), text(&outcomes[0], "model_version")];
+        prints(&cluster, &compare, &["different held-out ratings", "ndcg@100"]);
+        let json = cluster.shoal(&[&compare[..], &["--json"]].concat()).json();
+        assert!(json["cautions"][0].as_str().unwrap().contains("held-out"), "{json:#}");
+    }
+    // A blend of versions with other splits is none.
+    let blend = ["train", "--models", "hybrid", "--split", "strong", "--held-out-users", "50"];
+    cluster.shoal(&blend).exits_with(3);
+    cluster.shoal(&["train", "--held-out-users", "30"]).exits_with(2).says(&["--split strong"]);
+    cluster
+        .shoal(&["train", "--split", "strong", "--held-out-users", "240"])
+        .exits_with(2)
+        .says(&["leaves nobody"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

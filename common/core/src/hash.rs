@@ -42,6 +42,17 @@ pub fn is_held_out(pair_hash: u64, test_ratio: f64) -> bool {
     unit_interval(pair_hash) < test_ratio
 }
 
+/// Stands where the hash of an item would: so a user is held out by another number than decides of a pair, and than
+/// chooses a sample of the users.
+const WHOLE_USER: u64 = 0x7374_726f_6e67_0001;
+
+/// Whether the user with this hash of the id belongs to the share that is held out entirely. The users of a smaller share
+/// are among those of a larger one.
+#[must_use]
+pub fn is_held_out_user(user_hash: u64, share: f64, seed: u64) -> bool {
+    unit_interval(pair_hash(user_hash, WHOLE_USER, seed)) < share
+}
+
 /// xxh3-128 of bytes as 32 lower-case hexadecimal digits, as manifests have it.
 #[must_use]
 pub fn checksum_hex(bytes: &[u8]) -> String {
@@ -57,6 +68,19 @@ mod tests {
         let held_out =
             (0..10_000_u64).filter(|&n| is_held_out(pair_hash(mix64(n), mix64(n * 7 + 1), 42), 0.2)).count();
         assert!((1_850..=2_150).contains(&held_out), "{held_out} of 10,000");
+    }
+
+    #[test]
+    fn held_out_users_are_a_share_whatever_else_is_drawn_by_the_seed() {
+        let users: Vec<u64> = (0..20_000).map(mix64).collect();
+        let held_out = |share, seed| users.iter().filter(move |user| is_held_out_user(**user, share, seed));
+        let tenth = held_out(0.1, 7).count();
+        assert!((1_800..=2_200).contains(&tenth), "{tenth} of 20,000");
+        assert!(held_out(0.1, 7).all(|user| is_held_out_user(*user, 0.2, 7)));
+        // Half of them are of the half that a sample of the same seed has.
+        let sampled = held_out(0.1, 7).filter(|user| unit_interval(mix64(**user ^ mix64(7))) < 0.5).count();
+        assert!((850..=1_150).contains(&sampled), "{sampled} of {tenth}");
+        assert!(!held_out(0.1, 7).eq(held_out(0.1, 8)));
     }
 
     #[test]

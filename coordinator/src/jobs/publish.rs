@@ -127,6 +127,7 @@ fn metadata(version: &ModelVersion, parameters: &ModelParameters, run: &Run<'_>)
             "manifest_checksum": run.dataset.manifest_checksum,
         },
         "parameters": parameters_json(parameters),
+        "protocol": split::protocol(&run.split),
         "rating_mean": version.rating_mean,
         "evaluation": version.evaluation.as_ref().map(evaluation_json),
         "remarks": version.remarks,
@@ -155,12 +156,20 @@ fn model_info(version: &ModelVersion, dataset: &DatasetInfo) -> Value {
 /// The few figures that versions are compared by.
 fn headline(evaluation: &Evaluation) -> Value {
     let full = evaluation_json(evaluation);
-    json!({
+    let mut headline = json!({
         "rmse": full["rating"]["rmse"],
         "mae": full["rating"]["mae"],
         "ndcg_at_10": full["lists"]["ndcg_at_10"],
         "ndcg_at_20": full["lists"]["ndcg_at_20"],
         "recall_at_20": full["lists"]["recall_at_20"],
         "coverage": full["coverage"],
-    })
+    });
+    // Only lists of users who are held out are so long.
+    for name in ["recall_at_50", "ndcg_at_100"] {
+        let figure = &full["lists"][name];
+        if !figure.is_null() {
+            headline[name] = figure.clone();
+        }
+    }
+    headline
 }

@@ -44,8 +44,8 @@ pub(super) fn of_measuring(version: &ModelVersion, holds_out: bool) -> Option<St
 pub(super) fn of_tags(left_out: u64, dataset: &DatasetInfo) -> Option<String> {
     (left_out > 0).then(|| {
         format!(
-            "{left_out} of {} tags do not count: they are of held-out ratings or newer, and would tell what is \
-             measured; --test-ratio 0 counts all.",
+            "{left_out} of {} tags do not count: they are of held-out ratings or newer, or of held-out users, and would \
+             tell what is measured; --test-ratio 0 counts all.",
             dataset.tags
         )
     })

@@ -60,6 +60,13 @@ mod tests {
         let imported = ModelVersion { imported_from: "Spark".to_owned(), ..version.clone() };
         assert!(!same_training(&other_seed, &request) && !same_training(&imported, &request));
 
+        let other_users = parameters(Model::Als(AlsParameters { rank: 8, ..AlsParameters::default() }));
+        let other_users = other_users.map(|parameters| {
+            let split = parameters.split.map(|split| SplitParameters { held_out_user_share: 0.1, ..split });
+            ModelParameters { split, ..parameters }
+        });
+        assert!(!same_training(&ModelVersion { model_parameters: other_users, ..version.clone() }, &request));
+
         let item_cf =
             |neighbours| parameters(Model::ItemCf(ItemCfParameters { neighbours, ..Default::default() }));
         let request = StartTrainingRequest { model: item_cf(20), ..request };

@@ -4,6 +4,7 @@
 //! number of workers. At the end it follows from the data set and the request alone, so that all models of one data set,
 //! split and seed are measured over the same users; of two samples with one seed the smaller is part of the larger.
 
+use shoal_common::split::training_share;
 use shoal_proto::v1::{AlsParameters, DatasetInfo, ObjectiveChoice, SplitParameters, UserSample};
 
 /// Of a sweep's operations, what measuring after it may take.
@@ -63,7 +64,7 @@ fn sample(users: f64, held_out_users: u64, seed: u64) -> UserSample {
 /// Operations of a sweep, as if all rows of a side had as many ratings as the mean: for each row the products of its
 /// normal equations or of its dual, whichever is smaller, and their factorisation.
 fn sweep_operations(dataset: &DatasetInfo, parameters: &AlsParameters, split: &SplitParameters) -> f64 {
-    let ratings = dataset.ratings as f64 * (1.0 - split.test_ratio);
+    let ratings = dataset.ratings as f64 * training_share(split);
     let rank = f64::from(parameters.rank);
     let of_side = |rows: u64| {
         let rows = (rows as f64).max(1.0);

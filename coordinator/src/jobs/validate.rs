@@ -77,7 +77,8 @@ pub fn validate_training(request: &StartTrainingRequest) -> Vec<String> {
 }
 
 fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
-    let SplitParameters { test_ratio, test_uri, temporal, seed: _, test_source: _ } = split;
+    let SplitParameters { test_ratio, test_uri, temporal, held_out_user_share, seed: _, test_source: _ } =
+        split;
     if !(0.0..1.0).contains(test_ratio) {
         problems.push(format!("the test ratio {test_ratio} must be from 0 to below 1"));
     }
@@ -86,6 +87,25 @@ fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
     }
     if *temporal && *test_ratio == 0.0 {
         problems.push("a split by time needs a test ratio above 0".to_owned());
+    }
+    if *held_out_user_share == 0.0 {
+        return;
+    }
+    if !(*held_out_user_share > 0.0 && *held_out_user_share < 1.0) {
+        problems.push(format!(
+            "the share of the users who are held out, {held_out_user_share}, must be above 0 and below 1"
+        ));
+    }
+    if *temporal {
+        problems.push("hold out users or each user's newest ratings, not both".to_owned());
+    }
+    if !test_uri.is_empty() {
+        problems.push("hold out users or give a test file, not both".to_owned());
+    } else if *test_ratio == 0.0 {
+        problems.push(
+            "where users are held out a test ratio above 0 says which of their ratings are measured on"
+                .to_owned(),
+        );
     }
 }
 
@@ -154,6 +174,25 @@ mod tests {
         let split = SplitParameters { test_ratio: 0.2, ..SplitParameters::default() };
         let model = ModelParameters { split: Some(split), model: Some(model) };
         validate_training(&StartTrainingRequest { model: Some(model), ..StartTrainingRequest::default() })
+    }
+
+    #[test]
+    fn every_problem_of_held_out_users_is_named() {
+        let of = |split: SplitParameters| {
+            let mut problems = Vec::new();
+            check_split(&split, &mut problems);
+            problems.len()
+        };
+        let strong = |held_out_user_share| SplitParameters {
+            test_ratio: 0.2,
+            held_out_user_share,
+            ..SplitParameters::default()
+        };
+        assert_eq!([0.0, 0.1, 1.0, -0.1, f64::NAN].map(|share| of(strong(share))), [0, 0, 1, 1, 1]);
+        assert_eq!(of(SplitParameters { temporal: true, ..strong(0.1) }), 1);
+        assert_eq!(of(SplitParameters { test_ratio: 0.0, ..strong(0.1) }), 1);
+        let with_file = SplitParameters { test_uri: "t".to_owned(), test_ratio: 0.0, ..strong(0.1) };
+        assert_eq!(of(with_file), 1);
     }
 
     #[test]

@@ -301,7 +301,7 @@ impl From<TrainError> for StepError {
                 Self::Failed(Box::new(error))
             }
             TrainError::Store(_) | TrainError::Push(_) => Self::Unavailable(Box::new(error)),
-            TrainError::Diverged { .. } => Self::Invalid(Box::new(error)),
+            TrainError::Diverged { .. } | TrainError::NotFoldedIn { .. } => Self::Invalid(Box::new(error)),
             TrainError::Compute(_) => Self::Failed(Box::new(error)),
             TrainError::Cancelled => Self::Cancelled,
         }

@@ -2,7 +2,7 @@
 //! from the store block by block.
 //!
 //! The figures mean what those of a version mean ([`super::models`]): predicted ratings are kept within the data set's
-//! scale, as they are served, and lists are judged for users with a training rating.
+//! scale, as they are served, and lists are judged for users of whom a rating is known.
 
 use std::{
     ops::Range,
@@ -118,7 +118,7 @@ impl TrainAttempt {
         Ok(TrainEvaluateDone { shards: adding.await? })
     }
 
-    /// The users with held-out pairs; of those of the sample the list is judged too, unless they have no training rating.
+    /// The users with held-out pairs; of those of the sample the list is judged too, unless no rating of theirs is known.
     fn judged_users(&self, sample: Sample) -> Vec<Judged> {
         let ranked = self.settings().ranking(Side::Users).is_some() || self.settings().rating().is_some();
         let held_out = self.users.held_out();
@@ -135,16 +135,16 @@ impl TrainAttempt {
     }
 
     fn is_newcomer(&self, user: usize) -> bool {
-        self.users.rating_rows().row(user).slots.is_empty()
+        self.users.known(user).slots.is_empty()
     }
 
-    /// Replaces what `trained` holds by the items that an own user was trained on: global rows, ascending. `items` has
-    /// the global row of each item slot.
-    fn trained_items(&self, user: usize, items: &[u32], trained: &mut Vec<u32>) {
-        trained.clear();
+    /// Replaces what `known` holds by the items that an own user is known to have rated: global rows, ascending. `items`
+    /// has the global row of each item slot.
+    fn known_items(&self, user: usize, items: &[u32], known: &mut Vec<u32>) {
+        known.clear();
         // Ratings of a row are in the order of global rows, whatever their slots are.
-        let slots = self.users.rating_rows().row(user).slots;
-        trained.extend(slots.iter().map(|&slot| items[slot as usize]));
+        let slots = self.users.known(user).slots;
+        known.extend(slots.iter().map(|&slot| items[slot as usize]));
     }
 
     /// Predicts the held-out ratings of a block's items, and offers its items to the lists.
@@ -157,14 +157,14 @@ impl TrainAttempt {
             });
         }
         let mut listed: Vec<&mut Judged> = judged.iter_mut().filter(|user| user.top.is_some()).collect();
-        listed.par_chunks_mut(USERS_AT_ONCE).for_each_init(Vec::new, |trained, judged| {
-            trained.resize_with(USERS_AT_ONCE.max(judged.len()), Vec::new);
+        listed.par_chunks_mut(USERS_AT_ONCE).for_each_init(Vec::new, |known, judged| {
+            known.resize_with(USERS_AT_ONCE.max(judged.len()), Vec::new);
             let mut together: Vec<ListedUser<'_>> = Vec::with_capacity(judged.len());
-            for (user, trained) in judged.iter_mut().zip(&mut *trained) {
-                self.trained_items(user.row, item_rows, trained);
+            for (user, known) in judged.iter_mut().zip(&mut *known) {
+                self.known_items(user.row, item_rows, known);
                 let (query, base) = query(settings, users, user.row);
                 let Some(top) = &mut user.top else { continue };
-                together.push(ListedUser { query, base, exclude: trained, top });
+                together.push(ListedUser { query, base, exclude: known, top });
             }
             items.offer(&mut together, LIST_LENGTH);
             share.add(together.len(), &items.rows);
@@ -190,12 +190,13 @@ impl TrainAttempt {
         let held_out = self.users.held_out();
         let scored: Vec<Scored> = judged
             .into_par_iter()
-            .map_init(Vec::new, |trained, user| {
+            .map_init(Vec::new, |known, user| {
                 let relevant = held_out.row(user.row).0;
                 let lists = user.top.map(|top| {
-                    self.trained_items(user.row, items, trained);
+                    self.known_items(user.row, items, known);
                     let list = top.into_sorted().into_iter().map(|(_, row)| row);
-                    (score_list(list, relevant), score_list(popular_list(&popular, trained), relevant))
+                    let popular = popular_list(&popular, known, LIST_LENGTH);
+                    (score_list(list, relevant), score_list(popular, relevant))
                 });
                 Scored { row: user.row, rating: user.sums, lists }
             })
@@ -229,7 +230,7 @@ pub(super) struct SweepSums {
 
 impl SweepSums {
     /// Adds a user with held-out pairs: the predicted ratings, and where it is judged the model's list and that of
-    /// popularity. The list of one without training ratings is no model's.
+    /// popularity. The list of one of whom nothing is known is no model's.
     pub(super) fn add(
         &mut self,
         rating: &RatingSums,

@@ -101,6 +101,7 @@ impl TrainAttempt {
     ) -> Result<Solved, TrainError> {
         let started = Instant::now();
         let side = step.side();
+        self.forget_held_out();
         let rows = self.side(side).table.own_rows();
         let (format, method) = (self.settings().exchange, self.settings().solver);
         let (rating, ranking) = (self.settings().rating(), self.settings().ranking(side));

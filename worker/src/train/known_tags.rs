@@ -2,13 +2,17 @@
 //!
 //! A tag says that its user has seen the item: whoever knows the tag of a held-out pair knows the answer. So the tags of
 //! pairs that are not trained on do not count; neither does, where the newest ratings are held out, what a user wrote from
-//! their first held-out rating on. Tags of people without ratings always count: nothing of theirs is held out.
+//! their first held-out rating on, nor any tag of a user who is held out. Tags of people without ratings always count:
+//! nothing of theirs is held out.
 
 use shoal_common::ids::EntityId;
 use shoal_format::id_column::IdColumn;
 
 use super::{
-    held_out_rows::HeldOutRows, split::Test, temporal_split::SplitTimes, training_side::TrainingSide,
+    held_out_rows::HeldOutRows,
+    split::{HeldOutUsers, Test},
+    temporal_split::SplitTimes,
+    training_side::TrainingSide,
 };
 use crate::exchange::routing::SideShards;
 
@@ -23,6 +27,8 @@ pub(super) struct KnownTags {
     user_of_slot: Vec<u32>,
     /// Where the newest ratings are held out.
     cuts: Option<SplitTimes>,
+    /// Where users are held out.
+    held_out_users: Option<HeldOutUsers>,
     /// The pairs that a held-out file names, by own item row: the data set need not have them.
     given: Option<HeldOutRows>,
 }
@@ -37,17 +43,22 @@ impl KnownTags {
         given: Option<HeldOutRows>,
     ) -> Self {
         let firsts = (0..users.count()).map(|shard| users.shard_rows(shard).start).collect();
-        let cuts = match test {
-            Test::Newest(cuts) => Some(cuts),
-            Test::Ratio { .. } | Test::Given => None,
+        let (cuts, held_out_users) = match test {
+            Test::Newest(cuts) => (Some(cuts), None),
+            Test::OfUsers(users) => (None, Some(users)),
+            Test::Ratio { .. } | Test::Given => (None, None),
         };
-        Self { user_ids, firsts, user_of_slot, cuts, given }
+        Self { user_ids, firsts, user_of_slot, cuts, held_out_users, given }
     }
 
     /// Whether a tag may be known that a user gave the item of an own row at this time, in seconds since the epoch (0: not
     /// known). `items` are the training ratings, with those kept that are not trained on.
     pub(super) fn may_be_known(&self, items: &TrainingSide, row: usize, user: &EntityId, time: i64) -> bool {
+        let hash = user.hash64();
         let Some(user) = self.row_of(user) else { return true };
+        if self.held_out_users.is_some_and(|users| users.has(hash)) {
+            return false;
+        }
         let is_given = self.given.as_ref().is_some_and(|given| given.row(row).binary_search(&user).is_ok());
         if is_given || items.untrained_users(row).binary_search(&user).is_ok() {
             return false;

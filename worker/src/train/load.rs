@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shoal_common::store::{LocalCache, Manifest, PartKind, Store, StoreError, part};
 use shoal_format::{id_column::IdColumn, tensor_file::TensorFile};
-use shoal_proto::v1::{ShardStats, Side, SplitParameters, SweepOrder, TrainLoad};
+use shoal_proto::v1::{ShardStats, Side, SweepOrder, TrainLoad};
 
 use super::{
     TrainContext, TrainError,
@@ -32,20 +32,17 @@ pub(super) async fn load(
     let missing = |what: &str| TrainError::Request(format!("the {what} is missing"));
     let dataset = step.dataset.ok_or_else(|| missing("data set"))?;
     let parameters = step.parameters.ok_or_else(|| missing("parameters"))?;
-    let SplitParameters { test_ratio, test_uri, seed, temporal: _, test_source } =
-        step.split.ok_or_else(|| missing("split"))?;
-    let settings = Settings::new(&parameters, dataset.users, dataset.items)?.with_seed(seed);
+    let split = step.split.ok_or_else(|| missing("split"))?;
+    let settings = Settings::new(&parameters, dataset.users, dataset.items)?.with_seed(split.seed);
     let choice = SplitChoice {
-        test_ratio,
-        test_uri,
-        test_source,
-        seed,
         cuts_path: step.cuts_path,
         validation_ratio: step.validation_ratio,
         user_share: step.user_share,
         for_tags: step.for_tags && dataset.tags > 0,
+        ..SplitChoice::of_split(split)
     };
     let sides = load_sides(context, cache, &dataset, choice, &step.owners, step.workers).await?;
+    let settings = settings.with_users(u64::from(sides.training_users));
     let (users, items) = (Arc::clone(&sides.users), Arc::clone(&sides.items));
     if let Some(available) = context.memory_bytes {
         let extent = MemoryNeed {

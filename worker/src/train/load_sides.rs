@@ -10,16 +10,18 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rayon::prelude::*;
 use shoal_common::store::{LocalCache, Manifest, PartKind, Store, ids_part, join, part, verify};
 use shoal_core::hash::mix64;
+use shoal_engine::evaluate::{LIST_LENGTH, STRONG_LIST_LENGTH};
 use shoal_format::{blocks::RatingBlock, id_column::IdColumn, tensor_file::TensorFile};
 use shoal_proto::v1::{
-    DatasetInfo, DatasetSource, HeldOutReport, ObjectEntry, ShardOwner, ShardRatingSum, Side, WorkerPeer,
+    DatasetInfo, DatasetSource, HeldOutReport, ObjectEntry, ShardOwner, ShardRatingSum, Side,
+    SplitParameters, WorkerPeer,
 };
 
 use super::{
     TrainContext, TrainError,
     held_out_file::{Directory, Given, read_given, test_source},
     known_tags::KnownTags,
-    split::{Split, Test, Validation},
+    split::{HeldOutUsers, Split, Test, Validation},
     temporal_split::SplitTimes,
     training_ratings::{Blocks, PairSplit},
     training_side::{OwnedShard, TrainingSide},
@@ -41,6 +43,8 @@ pub(super) struct SplitChoice {
     pub(super) seed: u64,
     /// The folder of all users' cuts, where the newest ratings are held out; else empty.
     pub(super) cuts_path: String,
+    /// Above 0: this share of the users is held out entirely, and of their ratings the share `test_ratio` is measured on.
+    pub(super) held_out_user_share: f64,
     /// Above 0: of the training pairs this share is held out instead, and the test pairs are in neither part.
     pub(super) validation_ratio: f64,
     /// With that, the share of the users whose pairs take part; 0 for all.
@@ -50,6 +54,19 @@ pub(super) struct SplitChoice {
 }
 
 impl SplitChoice {
+    /// What a split says; the rest is left open.
+    pub(super) fn of_split(split: SplitParameters) -> Self {
+        // The cuts of a split by time come by a path of their own.
+        let SplitParameters { test_ratio, test_uri, seed, temporal: _, test_source, held_out_user_share } =
+            split;
+        Self { test_ratio, test_uri, test_source, seed, held_out_user_share, ..Self::default() }
+    }
+
+    /// How long the lists are that are judged at the end.
+    pub(super) fn list_length(&self) -> usize {
+        if self.held_out_user_share > 0.0 { STRONG_LIST_LENGTH } else { LIST_LENGTH }
+    }
+
     /// Whether any pair may be kept out of training.
     pub(super) fn holds_out(&self) -> bool {
         self.test_ratio > 0.0
@@ -73,6 +90,8 @@ pub struct Sides {
     pub(super) items: Arc<TrainingSide>,
     /// Training ratings per owned user shard: how many, and their sum in row order.
     pub(super) rating_sums: Vec<ShardRatingSum>,
+    /// Users of the data set who are not held out.
+    pub(super) training_users: u32,
     /// Unset where every tag may be known, or nobody asks.
     pub(super) known_tags: Option<Arc<KnownTags>>,
     /// What became of the held-out file, where one is measured on: the pairs are those of the owned users.
@@ -131,6 +150,11 @@ pub(super) async fn load_sides(
     } else {
         [Vec::new(), Vec::new()]
     };
+    let training_users = match split.held_out_users() {
+        // Rows of a side are counted in a u32.
+        Some(users) => hashes[0].iter().filter(|hash| !users.has(**hash)).count() as u32,
+        None => shards[0].rows(),
+    };
     let (folder, count) = (context.folder.clone(), workers.len());
     let for_tags = choice.for_tags && choice.holds_out();
     let user_ids = if for_tags { Some(source.ids(Side::Users).await?) } else { None };
@@ -157,7 +181,18 @@ pub(super) async fn load_sides(
         workers: workers.clone(),
     };
     let manifest = source.manifest;
-    Ok(Sides { origin, manifest, peers: workers, me, users, items, rating_sums, known_tags, held_out })
+    Ok(Sides {
+        origin,
+        manifest,
+        peers: workers,
+        me,
+        users,
+        items,
+        rating_sums,
+        training_users,
+        known_tags,
+        held_out,
+    })
 }
 
 /// This worker's place among the workers of an attempt.
@@ -200,6 +235,9 @@ async fn split(store: &Store, choice: &SplitChoice, users: &SideShards) -> Resul
     });
     let test = if !choice.cuts_path.is_empty() {
         Test::Newest(SplitTimes::read(store, &choice.cuts_path, users, choice.seed).await?)
+    } else if choice.held_out_user_share > 0.0 {
+        let SplitChoice { held_out_user_share: share, test_ratio: ratio, seed, .. } = *choice;
+        Test::OfUsers(HeldOutUsers { share, ratio, seed })
     } else if choice.test_uri.is_empty() {
         Test::Ratio { ratio: choice.test_ratio, seed: choice.seed }
     } else {

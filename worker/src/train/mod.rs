@@ -17,6 +17,7 @@ pub(crate) mod fold_in;
 mod half_step;
 mod held_out_file;
 mod held_out_rows;
+mod held_out_users;
 mod known_tags;
 mod load;
 mod load_sides;
@@ -31,6 +32,7 @@ mod write;
 
 pub use attempt::{TrainAttempt, TrainContext};
 pub use evaluation::OnShare;
+use fold_in::FoldInError;
 pub use half_step::OnRows;
 pub use load_sides::Sides;
 pub(crate) use settings::Settings;
@@ -83,6 +85,16 @@ pub enum TrainError {
         shard: u32,
         /// The row's failure.
         source: RowError,
+    },
+    /// A row of a user who is held out could not be folded in.
+    #[error(
+        "a held-out user of shard {shard} cannot be folded in: {source}; raise the regularization or check the ratings"
+    )]
+    NotFoldedIn {
+        /// Number of the user shard.
+        shard: u32,
+        /// The row's failure.
+        source: FoldInError,
     },
     /// The factors would not fit.
     #[error("rank {rank} needs {needed_mib} MiB on this worker, and {available_mib} MiB are free: {remedy}")]

@@ -77,6 +77,11 @@ impl Settings {
         Self { seed, ..self }
     }
 
+    /// Counts so many users: those who are trained on.
+    pub(super) fn with_users(self, users: u64) -> Self {
+        Self { users, ..self }
+    }
+
     /// Fixes μ, which is known once every worker has counted; zero without biases.
     pub(crate) fn set_rating_mean(&mut self, mean: f64) {
         if let Some(rating) = &mut self.rating {

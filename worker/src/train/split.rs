@@ -1,6 +1,7 @@
-//! Which pairs are held out: by a hash of the pair, because they are a user's newest, or because a file names them.
+//! Which pairs are held out: by a hash of the pair, because they are a user's newest, because their user is held out, or
+//! because a file names them.
 
-use shoal_core::hash::{is_held_out, mix64, pair_hash, unit_interval};
+use shoal_core::hash::{is_held_out, is_held_out_user, mix64, pair_hash, unit_interval};
 
 use super::temporal_split::SplitTimes;
 
@@ -11,6 +12,8 @@ pub(super) enum Fate {
     Trained,
     /// It is measured on.
     HeldOut,
+    /// It is not trained on, and known when its user is measured.
+    FoldedIn,
     /// Neither: it is held out from those who learn on a part of the training pairs.
     LeftOut,
     /// Neither: its user takes no part, though what they did may be known.
@@ -36,6 +39,30 @@ pub(super) struct Split {
     pub(super) validation: Option<Validation>,
 }
 
+/// Strong generalisation (Liang et al. 2018): some users are held out entirely.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct HeldOutUsers {
+    /// Share of the users, by a hash of the id.
+    pub(super) share: f64,
+    /// Of the pairs of each, the share that is measured on, by a hash of the pair.
+    pub(super) ratio: f64,
+    /// Of both hashes.
+    pub(super) seed: u64,
+}
+
+impl HeldOutUsers {
+    /// Whether the user with this hash of the id is held out.
+    pub(super) fn has(&self, user_hash: u64) -> bool {
+        is_held_out_user(user_hash, self.share, self.seed)
+    }
+
+    /// What becomes of a pair of a user who is held out.
+    fn fate(&self, user_hash: u64, item_hash: u64) -> Fate {
+        let is_measured = is_held_out(pair_hash(user_hash, item_hash, self.seed), self.ratio);
+        if is_measured { Fate::HeldOut } else { Fate::FoldedIn }
+    }
+}
+
 /// How pairs are held out for the test.
 #[derive(Debug, Clone)]
 pub(super) enum Test {
@@ -48,6 +75,8 @@ pub(super) enum Test {
     },
     /// Each user's newest.
     Newest(SplitTimes),
+    /// A share of the pairs of users who are held out.
+    OfUsers(HeldOutUsers),
     /// The pairs that a file names.
     Given,
 }
@@ -57,15 +86,27 @@ impl Split {
     pub(super) fn needs_hashes(&self) -> bool {
         let test = match &self.test {
             Test::Ratio { ratio, .. } => *ratio > 0.0,
-            Test::Newest(_) => true,
+            Test::Newest(_) | Test::OfUsers(_) => true,
             Test::Given => false,
         };
         test || self.validation.is_some()
     }
 
+    /// The users who are held out, where some are.
+    pub(super) fn held_out_users(&self) -> Option<&HeldOutUsers> {
+        match &self.test {
+            Test::OfUsers(users) => Some(users),
+            Test::Ratio { .. } | Test::Newest(_) | Test::Given => None,
+        }
+    }
+
     /// What becomes of the pair with these id hashes, `named` if a held-out file names it or it is
     /// behind its user's cut.
     pub(super) fn fate(&self, user_hash: u64, item_hash: u64, named: bool) -> Fate {
+        if let Some(users) = self.held_out_users().filter(|users| users.has(user_hash)) {
+            // Whoever learns on a part of the training pairs learns of these users nothing.
+            return if self.validation.is_some() { Fate::LeftOut } else { users.fate(user_hash, item_hash) };
+        }
         let of_test = named || self.test.is_held_out(user_hash, item_hash);
         match self.validation {
             None if of_test => Fate::HeldOut,
@@ -90,7 +131,7 @@ impl Test {
     fn is_held_out(&self, user_hash: u64, item_hash: u64) -> bool {
         match self {
             Self::Ratio { ratio, seed } => is_held_out(pair_hash(user_hash, item_hash, *seed), *ratio),
-            Self::Newest(_) | Self::Given => false,
+            Self::Newest(_) | Self::OfUsers(_) | Self::Given => false,
         }
     }
 }
@@ -125,5 +166,28 @@ mod tests {
         assert_eq!((plain.fate(1, 2, true), nested.fate(1, 2, true)), (Fate::HeldOut, Fate::LeftOut));
         // Three tenths of four fifths.
         assert!((2_200..2_600).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn of_a_user_who_is_held_out_nothing_is_trained_on_or_learned_from() {
+        let users = HeldOutUsers { share: 0.1, ratio: 0.2, seed: 5 };
+        let plain = Split { test: Test::OfUsers(users), validation: None };
+        let validation = Some(Validation { ratio: 0.3, seed: 9, user_share: 1.0 });
+        let nested = Split { test: Test::OfUsers(users), validation };
+        let mut counts = [0_u32; 3];
+        for pair in 0..40_000_u64 {
+            let (user, item) = (mix64(pair / 20), mix64(pair ^ 0x5bd1_e995));
+            let fate = plain.fate(user, item, false);
+            let of_validation = nested.fate(user, item, false);
+            match (users.has(user), fate, of_validation) {
+                (true, Fate::HeldOut, Fate::LeftOut) => counts[0] += 1,
+                (true, Fate::FoldedIn, Fate::LeftOut) => counts[1] += 1,
+                (false, Fate::Trained, Fate::Trained | Fate::HeldOut) => counts[2] += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        let [held, folded, trained] = counts;
+        assert!((600..1_000).contains(&held) && (2_600..3_800).contains(&folded), "{held}, {folded}");
+        assert!((35_000..37_000).contains(&trained), "{trained}");
     }
 }

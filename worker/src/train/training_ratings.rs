@@ -30,6 +30,8 @@ const SLOTS: &str = "slots";
 const RATINGS: &str = "ratings";
 const HELD_ITEMS: &str = "held_items";
 const HELD_RATINGS: &str = "held_ratings";
+const FOLDED_SLOTS: &str = "folded_slots";
+const FOLDED_RATINGS: &str = "folded_ratings";
 
 /// The owned blocks of one side.
 #[derive(Debug)]
@@ -79,6 +81,14 @@ impl RowSet {
     }
 }
 
+/// Ratings of one row.
+#[derive(Debug, Clone, Copy, Default)]
+struct RowCounts {
+    trained: u64,
+    held: u64,
+    folded: u64,
+}
+
 /// What the first pass finds.
 #[derive(Debug)]
 pub(super) struct Counted {
@@ -86,7 +96,9 @@ pub(super) struct Counted {
     pub(super) indptr: Vec<u64>,
     /// Own rows + 1 offsets of the held-out ones.
     pub(super) held_indptr: Vec<u64>,
-    /// Rows of the other side that training ratings name.
+    /// Of users, own rows + 1 offsets of the ratings that are folded in; empty where there are none.
+    pub(super) folded_indptr: Vec<u64>,
+    /// Rows of the other side that training ratings, or those folded in, name.
     pub(super) needed: RowSet,
 }
 
@@ -122,6 +134,16 @@ impl RatingFile {
         self.0.vector(HELD_ITEMS).unwrap_or_default()
     }
 
+    /// For each rating of users that is folded in, row after row, the slot of the item.
+    pub(super) fn folded_slots(&self) -> &[u32] {
+        self.0.vector(FOLDED_SLOTS).unwrap_or_default()
+    }
+
+    /// For each rating that is folded in, the rating.
+    pub(super) fn folded_ratings(&self) -> &[f32] {
+        self.0.vector(FOLDED_RATINGS).unwrap_or_default()
+    }
+
     /// For each held-out rating, the rating.
     pub(super) fn held_ratings(&self) -> &[f32] {
         self.0.vector(HELD_RATINGS).unwrap_or_default()
@@ -142,7 +164,7 @@ impl PairSplit<'_> {
         let own = if self.other_hashes.is_empty() { 0 } else { block.ids().hash64(row) };
         let newest = match &self.split.test {
             Test::Newest(cuts) => Some((cuts, &block.timestamps()[block.span(row)])),
-            Test::Ratio { .. } | Test::Given => None,
+            Test::Ratio { .. } | Test::OfUsers(_) | Test::Given => None,
         };
         let mut at = 0;
         let mut given = self.given.map_or(&[][..], |given| given.row(own_row));
@@ -183,7 +205,8 @@ impl Blocks {
     /// The first pass. `other_rows` counts all rows of the other side.
     pub(super) fn count(&self, split: &PairSplit<'_>, other_rows: u64) -> Counted {
         let needed = RowSet::new(other_rows);
-        let counts: Vec<Vec<(u64, u64)>> = self
+        let of_users = self.side == Side::Users;
+        let counts: Vec<Vec<RowCounts>> = self
             .blocks
             .par_iter()
             .zip(self.first_rows())
@@ -193,36 +216,46 @@ impl Blocks {
                 let row_counts = |row| {
                     let global_row = first_global + row as u32;
                     let mut fate = split.of_row(self.side, block, row, first + row, global_row);
-                    let (mut trained, mut held) = (0, 0);
+                    let mut counts = RowCounts::default();
                     for &index in &indices[block.span(row)] {
                         match fate(index) {
                             Fate::Trained => {
-                                trained += 1;
+                                counts.trained += 1;
                                 needed.insert(index);
                             }
-                            Fate::HeldOut => held += 1,
-                            Fate::LeftOut => held += u64::from(split.keeps_untrained),
-                            Fate::Passed => {}
+                            Fate::FoldedIn if of_users => {
+                                counts.folded += 1;
+                                needed.insert(index);
+                            }
+                            Fate::HeldOut => counts.held += 1,
+                            Fate::LeftOut => counts.held += u64::from(split.keeps_untrained),
+                            Fate::FoldedIn | Fate::Passed => {}
                         }
                     }
-                    (trained, held)
+                    counts
                 };
                 let counts = (0..block.rows()).map(row_counts).collect();
                 block.release();
                 counts
             })
             .collect();
-        let (mut indptr, mut held_indptr) = (vec![0], vec![0]);
-        indptr.reserve(self.rows());
-        held_indptr.reserve(self.rows());
-        let (mut trained, mut held) = (0, 0);
-        for (row_trained, row_held) in counts.into_iter().flatten() {
-            trained += row_trained;
-            held += row_held;
-            indptr.push(trained);
-            held_indptr.push(held);
+        let offsets = |of: fn(&RowCounts) -> u64| {
+            let mut offsets = Vec::with_capacity(self.rows() + 1);
+            let mut sum = 0;
+            offsets.push(sum);
+            for counts in counts.iter().flatten() {
+                sum += of(counts);
+                offsets.push(sum);
+            }
+            offsets
+        };
+        let any_folded = counts.iter().flatten().any(|counts| counts.folded > 0);
+        Counted {
+            indptr: offsets(|counts| counts.trained),
+            held_indptr: offsets(|counts| counts.held),
+            folded_indptr: if any_folded { offsets(|counts| counts.folded) } else { Vec::new() },
+            needed,
         }
-        Counted { indptr, held_indptr, needed }
     }
 
     /// The second pass: writes `path` and maps it. `slot` gives the slot of a needed row of the other
@@ -246,6 +279,8 @@ impl Blocks {
             Vector::new::<f32>(RATINGS, trained),
             Vector::new::<u32>(HELD_ITEMS, held),
             Vector::new::<f32>(HELD_RATINGS, if of_users { held } else { 0 }),
+            Vector::new::<u32>(FOLDED_SLOTS, last(&counted.folded_indptr)),
+            Vector::new::<f32>(FOLDED_RATINGS, last(&counted.folded_indptr)),
         ];
         let pieces = TensorPieces::create(path, &vectors)?;
         let write_given = || {
@@ -263,6 +298,9 @@ impl Blocks {
             let mut held_items = VectorWriter::new(&pieces, HELD_ITEMS, held_at);
             let ratings_at = if of_users { held_at } else { 0 };
             let mut held_ratings = VectorWriter::new(&pieces, HELD_RATINGS, ratings_at);
+            let folded_at = counted.folded_indptr.get(first).map_or(0, |&at| at as usize);
+            let mut folded_slots = VectorWriter::new(&pieces, FOLDED_SLOTS, folded_at);
+            let mut folded_ratings = VectorWriter::new(&pieces, FOLDED_RATINGS, folded_at);
             let (indices, values) = (block.indices(), block.ratings());
             for row in 0..block.rows() {
                 let global_row = first_global + row as u32;
@@ -290,7 +328,11 @@ impl Blocks {
                             }
                         }
                         Fate::LeftOut if split.keeps_untrained => held_items.push(index)?,
-                        Fate::HeldOut | Fate::LeftOut | Fate::Passed => {}
+                        Fate::FoldedIn if of_users => {
+                            folded_slots.push(slot(index))?;
+                            folded_ratings.push(rating)?;
+                        }
+                        Fate::HeldOut | Fate::LeftOut | Fate::FoldedIn | Fate::Passed => {}
                     }
                 }
             }
@@ -298,6 +340,8 @@ impl Blocks {
             ratings.flush()?;
             held_items.flush()?;
             held_ratings.flush()?;
+            folded_slots.flush()?;
+            folded_ratings.flush()?;
             block.release();
             Ok(())
         };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use shoal_engine::{
     als::{
-        fit::RatingRows,
+        fit::{RatingRows, Row},
         half_step::Solver,
         init::{self, Stream},
     },
@@ -43,6 +43,8 @@ pub(super) struct TrainingSide {
     pub(super) indptr: Vec<u64>,
     /// Own rows + 1 offsets of the held-out ratings.
     pub(super) held_indptr: Vec<u64>,
+    /// Of users, own rows + 1 offsets of the ratings that are folded in; empty where there are none.
+    folded_indptr: Vec<u64>,
     /// The ratings of the own rows; slots are the other side's.
     pub(super) file: RatingFile,
 }
@@ -57,12 +59,38 @@ impl TrainingSide {
             OwnedShard { shard: *shard, rows, ids: block.ids().clone() }
         });
         let owned = owned.collect();
-        let Counted { indptr, held_indptr, needed: _ } = counted;
-        Self { side: blocks.side, shards: blocks.shards, owned, table, indptr, held_indptr, file }
+        let Counted { indptr, held_indptr, folded_indptr, needed: _ } = counted;
+        let (side, shards) = (blocks.side, blocks.shards);
+        Self { side, shards, owned, table, indptr, held_indptr, folded_indptr, file }
     }
 
     pub(super) fn rating_rows(&self) -> RatingRows<'_> {
         RatingRows { indptr: &self.indptr, slots: self.file.slots(), ratings: self.file.ratings() }
+    }
+
+    /// What was folded in of the own users who are held out; unset where nothing was.
+    pub(super) fn folded_rows(&self) -> Option<RatingRows<'_>> {
+        (!self.folded_indptr.is_empty()).then(|| RatingRows {
+            indptr: &self.folded_indptr,
+            slots: self.file.folded_slots(),
+            ratings: self.file.folded_ratings(),
+        })
+    }
+
+    /// What is known of an own row when it is measured: its training ratings, or of a user who is held out, and has no
+    /// training rating, what was folded in.
+    pub(super) fn known(&self, row: usize) -> Row<'_> {
+        let trained = self.rating_rows().row(row);
+        match self.folded_rows() {
+            Some(folded) if trained.slots.is_empty() => folded.row(row),
+            _ => trained,
+        }
+    }
+
+    /// How many ratings are known of each row in `rows`: see [`TrainingSide::known`].
+    pub(super) fn known_counts(&self, rows: Range<usize>) -> Vec<u32> {
+        // A row has at most one rating per row of the other side, which are counted in a u32.
+        rows.map(|row| self.known(row).slots.len() as u32).collect()
     }
 
     /// The held-out pairs of the own rows, kept for users only.
@@ -105,7 +133,8 @@ impl TrainingSide {
 
     /// Bytes in memory and mapped.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.indptr) + size_of_val(&*self.held_indptr) + self.file.bytes()
+        let offsets = [&self.indptr, &self.held_indptr, &self.folded_indptr];
+        offsets.map(|offsets| size_of_val(&**offsets)).iter().sum::<usize>() + self.file.bytes()
     }
 }
 

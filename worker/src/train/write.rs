@@ -54,11 +54,14 @@ pub(super) fn read_rows(
 }
 
 impl TrainAttempt {
-    /// Writes the parts of every owned shard of both sides below `path`; entries are relative to it.
+    /// Writes the parts of every owned shard of both sides below `path`; entries are relative to it. Users who are held
+    /// out are folded in before.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// When a user cannot be folded in, or the store cannot be written.
     pub async fn write(self: &Arc<Self>, path: &str) -> Result<Vec<ObjectEntry>, TrainError> {
+        let attempt = Arc::clone(self);
+        self.context.compute.run(move || attempt.fold_in_held_out()).await??;
         let shards = [Side::Users, Side::Items]
             .into_iter()
             .flat_map(|side| (0..self.side(side).owned.len()).map(move |at| (side, at)));
@@ -84,7 +87,7 @@ impl TrainAttempt {
         let OwnedShard { rows, ids, .. } = &training.owned[at];
         let rank = self.settings().rank;
         let factors = self.factors(side);
-        let counts = training.train_counts(rows.clone());
+        let counts = training.known_counts(rows.clone());
         let widths = self.settings().widths();
         let stored = |objective, width: usize| &factors.of(objective)[rows.start * width..rows.end * width];
         let (mut rating, mut biases) = (Vec::new(), Vec::new());
@@ -118,7 +121,7 @@ pub struct FactorValues<'a> {
     pub ranking: Option<&'a [f32]>,
     /// `f32[rows, rank]` and `f32[rows]`, for a version that predicts ratings.
     pub rating: Option<(&'a [f32], &'a [f32])>,
-    /// Training ratings of each row; a row with none is neither listed nor has it lists.
+    /// Ratings behind each row, trained on or folded in; a row with none is neither listed nor has it lists.
     pub train_counts: &'a [u32],
 }
 

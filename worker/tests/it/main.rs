@@ -12,5 +12,6 @@ mod parquet_corpus;
 mod serving;
 mod small_data;
 mod stored;
+mod strong;
 mod support;
 mod training;

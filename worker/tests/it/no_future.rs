@@ -2,111 +2,24 @@
 //! set that never had them, nor the tags that tell of them. For each way of holding out, and for the part of the training
 //! ratings that a hybrid learns on.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+use std::collections::{BTreeMap, BTreeSet};
 
-use shoal_common::ids::EntityId;
-use shoal_core::hash::{is_held_out, mix64, pair_hash};
+use shoal_core::hash::{is_held_out, is_held_out_user, mix64, pair_hash};
+use shoal_format::{id_column::IdColumn, row::IdRef, tensor_file::TensorFile};
 use shoal_proto::v1::*;
 
 use crate::support::{
     Workers,
-    import::source,
     models::{ModelRun, Parts, content, item_cf, split},
+    said::{Data, STRANGER, Said, hash, pair},
     train::parameters,
 };
 
 const USERS: i64 = 24;
 const ITEMS: i64 = 30;
-/// Somebody who only writes tags.
-const STRANGER: i64 = 900;
 const TEST_RATIO: f64 = 0.2;
 const VALIDATION_RATIO: f64 = 0.25;
-
-/// What users have said: a pair with its time in seconds.
-#[derive(Debug, Clone, PartialEq)]
-struct Said {
-    user: i64,
-    item: i64,
-    time: i64,
-    /// Stars or a tag.
-    what: String,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Data {
-    ratings: Vec<Said>,
-    tags: Vec<Said>,
-}
-
-fn chance(user: i64, item: i64, salt: u64) -> u64 {
-    mix64((user as u64) << 32 ^ item as u64 ^ salt << 50)
-}
-
-impl Data {
-    fn new() -> Self {
-        let (mut ratings, mut tags) = (Vec::new(), Vec::new());
-        for user in 1..=USERS {
-            for item in 1..=ITEMS {
-                let time = 1_000_000 + (chance(user, item, 1) % 5_000) as i64;
-                if chance(user, item, 2).is_multiple_of(2) {
-                    let what = ((1 + chance(user, item, 3) % 10) as f64 / 2.0).to_string();
-                    ratings.push(Said { user, item, time, what });
-                }
-                // On rated items and on others, before the rating and after it, and some at no known time.
-                if chance(user, item, 4).is_multiple_of(2) {
-                    let time = match chance(user, item, 5) % 4 {
-                        0 => 0,
-                        1 => 1_000_000 + (chance(user, item, 6) % 5_000) as i64,
-                        _ => time,
-                    };
-                    tags.push(Said { user, item, time, what: format!("shelf of {user}") });
-                }
-            }
-        }
-        let strange = (1..=ITEMS).filter(|item| item % 3 == 0);
-        tags.extend(strange.map(|item| Said {
-            user: STRANGER,
-            item,
-            time: 9_000_000,
-            what: "strange".into(),
-        }));
-        Self { ratings, tags }
-    }
-
-    fn write(&self, folder: &Path) {
-        std::fs::create_dir_all(folder).unwrap();
-        let lines = |header: &str, said: &[Said]| {
-            let mut text = format!("{header}\n");
-            for Said { user, item, time, what } in said {
-                writeln!(text, "{user},{item},{what},{time}").unwrap();
-            }
-            text
-        };
-        std::fs::write(folder.join("ratings.csv"), lines("userId,movieId,rating,timestamp", &self.ratings))
-            .unwrap();
-        std::fs::write(folder.join("tags.csv"), lines("userId,movieId,tag,timestamp", &self.tags)).unwrap();
-        let (mut movies, mut scores) =
-            ("movieId,title,genres\n".to_owned(), "movieId,tagId,relevance\n".to_owned());
-        for item in 1..=ITEMS {
-            let genres = ["Drama", "Comedy|Drama", "Western"][(item % 3) as usize];
-            writeln!(movies, "{item},Film {item} ({}),{genres}", 1950 + item).unwrap();
-            for tag in 1..=4 {
-                writeln!(scores, "{item},{tag},{}", (chance(tag, item, 7) % 100) as f64 / 100.0).unwrap();
-            }
-        }
-        std::fs::write(folder.join("movies.csv"), movies).unwrap();
-        std::fs::write(folder.join("genome-scores.csv"), scores).unwrap();
-        std::fs::write(folder.join("genome-tags.csv"), "tagId,tag\n1,a\n2,b\n3,c\n4,d\n").unwrap();
-    }
-}
-
-fn hash(id: i64) -> u64 {
-    EntityId::Integer(id).hash64()
-}
-
-fn pair(of: &Said) -> (i64, i64) {
-    (of.user, of.item)
-}
+const USER_SHARE: f64 = 0.3;
 
 /// How ratings are held out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,23 +27,31 @@ enum How {
     Random,
     Temporal,
     File,
+    /// Users, entirely.
+    Strong,
 }
 
 /// What is held out of the data, by its definition.
 struct HeldOut {
     pairs: BTreeSet<(i64, i64)>,
+    /// Users of whom nothing is trained on.
+    users: BTreeSet<i64>,
     /// By user, when the newest ratings are held out: the time of the first of them.
     cuts: Option<Vec<Option<i64>>>,
 }
 
 impl HeldOut {
+    fn nothing() -> Self {
+        Self { pairs: BTreeSet::new(), users: BTreeSet::new(), cuts: None }
+    }
+
     fn new(how: How, data: &Data) -> Self {
         let seed = split().seed;
         match how {
             How::Random => {
                 let held =
                     |said: &&Said| is_held_out(pair_hash(hash(said.user), hash(said.item), seed), TEST_RATIO);
-                Self { pairs: data.ratings.iter().filter(held).map(pair).collect(), cuts: None }
+                Self { pairs: data.ratings.iter().filter(held).map(pair).collect(), ..Self::nothing() }
             }
             How::File => {
                 // Every seventh rating, and pairs that the data set does not have.
@@ -138,7 +59,7 @@ impl HeldOut {
                 let unrated = data.tags.iter().map(pair).filter(|of| of.0 != STRANGER);
                 let rated: BTreeSet<_> = data.ratings.iter().map(pair).collect();
                 let unrated = unrated.filter(|of| !rated.contains(of)).step_by(5);
-                Self { pairs: of_file.chain(unrated).collect(), cuts: None }
+                Self { pairs: of_file.chain(unrated).collect(), ..Self::nothing() }
             }
             How::Temporal => {
                 let (mut pairs, mut cuts) = (BTreeSet::new(), vec![None; USERS as usize + 1]);
@@ -151,7 +72,13 @@ impl HeldOut {
                     cuts[user as usize] = newest.first().map(|said| said.time);
                     pairs.extend(newest.into_iter().map(pair));
                 }
-                Self { pairs, cuts: Some(cuts) }
+                Self { pairs, cuts: Some(cuts), ..Self::nothing() }
+            }
+            How::Strong => {
+                let users = (1..=USERS).filter(|user| is_held_out_user(hash(*user), USER_SHARE, seed));
+                let users: BTreeSet<i64> = users.collect();
+                let of_them = data.ratings.iter().filter(|said| users.contains(&said.user));
+                Self { pairs: of_them.map(pair).collect(), users: users.clone(), ..Self::nothing() }
             }
         }
     }
@@ -171,7 +98,10 @@ impl HeldOut {
             if tag.user == STRANGER {
                 return true;
             }
-            if self.pairs.contains(&of) || (rated.contains(&of) && !trained_on.contains(&of)) {
+            if self.users.contains(&tag.user)
+                || self.pairs.contains(&of)
+                || (rated.contains(&of) && !trained_on.contains(&of))
+            {
                 return false;
             }
             match self.cuts.as_ref().map(|cuts| cuts[tag.user as usize]) {
@@ -181,14 +111,38 @@ impl HeldOut {
             }
         };
         let tags = data.tags.iter().filter(is_known).cloned().collect();
-        Data { ratings, tags }
+        Data { ratings, tags, items: data.items }
     }
 }
 
-async fn import(workers: &Workers, name: &str, data: &Data) -> DatasetInfo {
-    let folder = workers.folder.path().join(name);
-    data.write(&folder);
-    workers.import(&source(&folder), 5, 4_000).await.unwrap().info
+/// The bits of every number of some users, by id.
+type UserRows = Vec<(i64, Vec<u32>)>;
+
+/// Parts of items as they are, and of users the rows of all but these.
+fn of_users_but(parts: &Parts, users: &BTreeSet<i64>) -> (Parts, BTreeMap<String, UserRows>) {
+    let (of_users, of_items): (Parts, Parts) =
+        parts.clone().into_iter().partition(|(path, _)| path.starts_with("user"));
+    let rows = |(path, bytes): (String, bytes::Bytes)| {
+        let file = TensorFile::from_bytes(&path, &bytes).unwrap();
+        let ids = IdColumn::read(&file).unwrap();
+        let mut rows = UserRows::new();
+        for row in 0..ids.len() {
+            let IdRef::Integer(id) = ids.get_ref(row) else { panic!("an id is a text") };
+            let mut numbers = vec![file.vector::<u32>("train_counts").unwrap()[row]];
+            for name in ["bias", "rating_bias"].into_iter().filter(|name| file.has(name)) {
+                numbers.push(file.vector::<f32>(name).unwrap()[row].to_bits());
+            }
+            for name in ["ranking", "rating"].into_iter().filter(|name| file.has(name)) {
+                let (values, rank) = file.matrix::<f32>(name, ids.len()).unwrap();
+                numbers.extend(values[row * rank..][..rank].iter().map(|value| value.to_bits()));
+            }
+            assert!(numbers.len() > 1, "{path} says nothing of {id}");
+            rows.push((id, numbers));
+        }
+        rows.retain(|(id, _)| !users.contains(id));
+        (path, rows)
+    };
+    (of_items, of_users.into_iter().map(rows).collect())
 }
 
 /// The folders of ALS (where nothing is to be learned on), item CF and content.
@@ -203,11 +157,20 @@ async fn trained(
     for similarity in [Similarity::Cosine, Similarity::Pearson] {
         folders.push(run.parts(&run.item_cf(item_cf(similarity)).await.unwrap().path).await);
     }
-    folders.push(run.parts(&run.content(content()).await.unwrap().path).await);
+    let folder = run.content(content()).await.unwrap();
+    let mut of_content = run.parts(&folder.path).await;
+    // What a cosine is worth is learned too.
+    of_content.insert("slope".to_owned(), folder.rating_slope.to_le_bytes().to_vec().into());
+    folders.push(of_content);
     if validation == 0.0 {
-        let SplitParameters { test_ratio, test_uri, temporal, .. } = split;
-        let als = AlsParameters { test_ratio, test_uri, temporal, ..parameters(4, 2) };
-        folders.push(workers.train(dataset, &als).await.unwrap().factors);
+        for order in [SweepOrder::UsersFirst, SweepOrder::ItemsFirst] {
+            let als = AlsParameters { order: order.into(), ..parameters(4, 2) };
+            folders.push(workers.train_split(dataset, &als, &split).await.unwrap().factors);
+        }
+        // A solver that begins where rows were.
+        let solver = AlsSolver::ConjugateGradients.into();
+        let als = AlsParameters { solver, solver_steps: 2, ..parameters(4, 3) };
+        folders.push(workers.train_split(dataset, &als, &split).await.unwrap().factors);
     }
     folders
 }
@@ -215,13 +178,17 @@ async fn trained(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_held_out_and_what_tells_of_it_reaches_no_model() {
     let workers = Workers::start(2, 1).await;
-    let data = Data::new();
-    let whole = import(&workers, "whole", &data).await;
+    let data = Data::new(USERS, ITEMS);
+    let whole = workers.import_said("whole", &data).await;
     let nothing = SplitParameters { test_ratio: 0.0, ..split() };
     let all_known = trained(&workers, &whole, nothing.clone(), 0.0).await;
-    for how in [How::Random, How::Temporal, How::File] {
+    for how in [How::Random, How::Temporal, How::File, How::Strong] {
         let held_out = HeldOut::new(how, &data);
         let mut split = SplitParameters { test_ratio: TEST_RATIO, temporal: how == How::Temporal, ..split() };
+        if how == How::Strong {
+            split.held_out_user_share = USER_SHARE;
+            assert!((3..USERS as usize - 3).contains(&held_out.users.len()), "{:?}", held_out.users);
+        }
         if how == How::File {
             let file = workers.folder.path().join("held-out.csv");
             let pairs = held_out.pairs.iter().map(|(user, item)| format!("{user},{item},3.5,0\n"));
@@ -234,11 +201,16 @@ async fn what_is_held_out_and_what_tells_of_it_reaches_no_model() {
             let known = held_out.known(&data, validation > 0.0);
             assert!(known.tags.len() < data.tags.len() && known.tags.iter().any(|tag| tag.user == STRANGER));
             let users: BTreeSet<i64> = known.ratings.iter().map(|said| said.user).collect();
-            assert_eq!(users.len(), USERS as usize, "a user without ratings would have no row");
-            let past = import(&workers, &format!("past-{how:?}-{validation}"), &known).await;
+            let trained_on = USERS as usize - held_out.users.len();
+            assert_eq!(users.len(), trained_on, "a user without ratings would have no row");
+            let past = workers.import_said(&format!("past-{how:?}-{validation}"), &known).await;
             let found = trained(&workers, &whole, split.clone(), validation).await;
             let without = trained(&workers, &past, nothing.clone(), 0.0).await;
+            let scale = |dataset: &DatasetInfo| (dataset.rating_min, dataset.rating_max, dataset.items);
+            assert_eq!(scale(&past), scale(&whole));
             for (model, (found, without)) in found.iter().zip(&without).enumerate() {
+                let (found, without) =
+                    (of_users_but(found, &held_out.users), of_users_but(without, &held_out.users));
                 assert!(
                     found == without,
                     "{how:?}, validation {validation}: model {model} knows of the future"

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use shoal_common::{
     readable::evaluation_json,
-    split::{is_alike, of_version},
+    split::{is_alike, of_version, protocol},
 };
 use shoal_proto::v1::ModelVersion;
 
@@ -44,6 +44,9 @@ struct Measure {
     drawn: bool,
 }
 
+/// Measures of which a version says nothing unless users were held out.
+const LONG_LISTS: [&str; 2] = ["recall@50", "ndcg@100"];
+
 /// Where an evaluation has the users that its figures are of, and how many there are.
 const MEASURED: &str = "/lists/users";
 const IN_ALL: &str = "/lists/users_in_all";
@@ -66,7 +69,7 @@ const fn spread(name: &'static str, path: &'static str, lower_is_better: bool) -
     Measure { name, path, baseline: None, lower_is_better, drawn: true }
 }
 
-const MEASURES: [Measure; 18] = [
+const MEASURES: [Measure; 20] = [
     error("rmse", "/rating/rmse", "/rating_baseline/rmse", true),
     error("mae", "/rating/mae", "/rating_baseline/mae", false),
     error("mse", "/rating/mse", "/rating_baseline/mse", false),
@@ -75,8 +78,11 @@ const MEASURES: [Measure; 18] = [
     score("precision@20", "/lists/precision_at_20", "/popularity/precision_at_20", false),
     score("recall@10", "/lists/recall_at_10", "/popularity/recall_at_10", false),
     score("recall@20", "/lists/recall_at_20", "/popularity/recall_at_20", true),
+    // Of users who are held out lists are longer.
+    score("recall@50", "/lists/recall_at_50", "/popularity/recall_at_50", false),
     score("ndcg@10", "/lists/ndcg_at_10", "/popularity/ndcg_at_10", true),
     score("ndcg@20", "/lists/ndcg_at_20", "/popularity/ndcg_at_20", true),
+    score("ndcg@100", "/lists/ndcg_at_100", "/popularity/ndcg_at_100", false),
     score("map@10", "/lists/map_at_10", "/popularity/map_at_10", false),
     score("map@20", "/lists/map_at_20", "/popularity/map_at_20", true),
     score("mrr@10", "/lists/mrr_at_10", "/popularity/mrr_at_10", false),
@@ -108,9 +114,12 @@ pub(in crate::cli) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
     }
     if args.json {
         let pairs = versions.iter().zip(&evaluations);
-        let documents =
-            pairs.map(|(version, evaluation)| json!({"name": version.name, "evaluation": evaluation}));
-        output::print_json(&json!({"versions": documents.collect::<Vec<_>>()}))?;
+        let documents = pairs.map(|(version, evaluation)| {
+            let protocol = protocol(&of_version(version));
+            json!({"name": version.name, "protocol": protocol, "evaluation": evaluation})
+        });
+        let cautions = cautions(&versions, &evaluations);
+        output::print_json(&json!({"versions": documents.collect::<Vec<_>>(), "cautions": cautions}))?;
         return Ok(Exit::Done);
     }
     output::print(&format!("{}\n{}", comparison.legend(), comparison.table()))?;
@@ -206,6 +215,10 @@ impl Comparison<'_> {
         let mut table = Table::new(&columns);
         for measure in &MEASURES {
             let panel = self.panel(measure);
+            let is_of_long_lists = LONG_LISTS.contains(&measure.name);
+            if is_of_long_lists && panel.values.iter().all(Option::is_none) {
+                continue;
+            }
             let best = panel.best();
             let half_width = format!("{}_half_width", measure.path);
             let cell = |(value, evaluation): (&Option<f64>, &Value)| {

@@ -121,7 +121,8 @@ async fn prepare(
     };
     let dataset = stages.dataset(&uri, &name).await?;
     let guessed = args.als.guessed_preference(&dataset);
-    let held_out = args.als.held_out(test, None);
+    let held_out = args.als.held_out(&dataset, test, None);
+    let held_out = held_out.map_err(|reason| refusal(Exit::Usage, reason))?;
     let als = args.als.model(&dataset, held_out.clone());
     let models = models(&mut stages, &dataset, als, held_out, others).await?;
     let dir = running.plan().dir.display().to_string();

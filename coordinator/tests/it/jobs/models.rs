@@ -10,8 +10,7 @@ use super::*;
 
 /// Parameters of any model, with a fifth held out.
 fn model(model: Model) -> ModelParameters {
-    let split = SplitParameters { test_ratio: 0.2, seed: 7, ..SplitParameters::default() };
-    ModelParameters { split: Some(split), model: Some(model) }
+    ModelParameters { split: Some(held_out()), model: Some(model) }
 }
 
 fn item_cf(neighbours: u32) -> ModelParameters {
@@ -190,6 +189,11 @@ async fn a_hybrid_learns_on_models_that_have_not_seen_the_answers() {
     assert_eq!((weights, given.weights_given), (vec![0.5, 0.25, 0.25, 0.0], true));
     let words = "load for a model, items, baselines, histograms, calibrate, measure";
     assert_eq!(world.words(), words.split(", ").collect::<Vec<_>>());
+
+    let mut of_other_users = hybrid(&[2.0, 1.0, 1.0, 0.0]);
+    of_other_users.split.as_mut().unwrap().held_out_user_share = 0.1;
+    let job = world.cluster.over(&world.ask_for(of_other_users, false).await.job_id).await;
+    assert!(job.error.contains("was trained with another split"), "{:?}: {}", job.state(), job.error);
 
     // Who is to hold the blend is told what it is made of, which is not served for that.
     for worker in &world.workers {

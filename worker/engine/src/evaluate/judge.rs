@@ -1,7 +1,7 @@
 //! The same judgement for every model: a user's list, with the popularity and random baselines beside it,
 //! and the sums over users.
 //!
-//! A user without training ratings is a *newcomer*: no model knows anything of them and all would be
+//! A user of whom no rating is known is a *newcomer*: no model knows anything of them and all would be
 //! served the popularity list. They are counted apart, by what that list is worth to them.
 
 use super::{
@@ -20,6 +20,8 @@ pub struct Catalogue<'a> {
     pub popular: &'a [u32],
     /// Users with training ratings.
     pub users: u64,
+    /// How long lists are.
+    pub list_length: usize,
     /// Seed of the random baseline.
     pub seed: u64,
 }
@@ -29,8 +31,8 @@ pub struct Catalogue<'a> {
 pub struct JudgedUser<'a> {
     /// Hash of the user's id.
     pub hash: u64,
-    /// Global item rows trained on, ascending.
-    pub trained: &'a [u32],
+    /// Global item rows that the user is known to have rated, ascending.
+    pub known: &'a [u32],
     /// Held-out global item rows, ascending, at least one.
     pub relevant: &'a [u32],
 }
@@ -40,16 +42,25 @@ pub struct JudgedUser<'a> {
 pub struct ListOutcome {
     /// At each of [`CUTOFFS`].
     pub at: [RankingScore; CUTOFFS.len()],
-    /// [`novelty`] of the list.
+    /// [`novelty`] of the first [`LIST_LENGTH`] of the list.
     pub novelty: f64,
-    /// [`diversity`] of the list.
+    /// [`diversity`] of the first [`LIST_LENGTH`] of the list.
     pub diversity: f64,
+}
+
+impl ListOutcome {
+    /// What the first [`LIST_LENGTH`] of the list score.
+    #[must_use]
+    pub fn at_list_length(&self) -> RankingScore {
+        const { assert!(CUTOFFS[1] == LIST_LENGTH) };
+        self.at[1]
+    }
 }
 
 /// What a model's list and the baselines' are worth to one user.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UserOutcome {
-    /// Whether the user has no training rating; then the model's outcome is not counted.
+    /// Whether no rating of the user is known; then the model's outcome is not counted.
     pub newcomer: bool,
     /// The model's list.
     pub model: ListOutcome,
@@ -60,7 +71,7 @@ pub struct UserOutcome {
 }
 
 impl Catalogue<'_> {
-    /// Judges a model's list (best first, cut at [`LIST_LENGTH`]) and the baselines' for one user.
+    /// Judges a model's list (best first, cut at the length of lists) and the baselines' for one user.
     /// `similarity` of two item rows, 0 to 1, is what diversity is measured by.
     #[must_use]
     pub fn judge(
@@ -69,16 +80,20 @@ impl Catalogue<'_> {
         user: JudgedUser<'_>,
         similarity: impl Fn(u32, u32) -> f64,
     ) -> UserOutcome {
-        let popular: Vec<u32> = popular_list(self.popular, user.trained).collect();
-        let random = random_list(LIST_LENGTH, self.train_counts, user.trained, user.hash, self.seed);
-        let outcome = |list: &[u32]| ListOutcome {
-            at: judge(list, user.relevant),
-            novelty: novelty(list, self.train_counts, self.users),
-            diversity: diversity(list, &similarity),
+        let length = self.list_length;
+        let popular: Vec<u32> = popular_list(self.popular, user.known, length).collect();
+        let random = random_list(length, self.train_counts, user.known, user.hash, self.seed);
+        let outcome = |list: &[u32]| {
+            let first = &list[..list.len().min(LIST_LENGTH)];
+            ListOutcome {
+                at: judge(list, user.relevant),
+                novelty: novelty(first, self.train_counts, self.users),
+                diversity: diversity(first, &similarity),
+            }
         };
         UserOutcome {
-            newcomer: user.trained.is_empty(),
-            model: outcome(&list[..list.len().min(LIST_LENGTH)]),
+            newcomer: user.known.is_empty(),
+            model: outcome(&list[..list.len().min(length)]),
             popularity: outcome(&popular),
             random: outcome(&random),
         }
@@ -116,7 +131,7 @@ impl ListSums {
 /// Sums over the users of a shard, added in row order.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RankingSums {
-    /// The model's lists for users with history.
+    /// The model's lists for users of whom ratings are known.
     pub model: ListSums,
     /// The popularity baseline's for the same users.
     pub popularity: ListSums,
@@ -147,10 +162,16 @@ mod tests {
     fn newcomers_are_counted_apart_and_never_as_the_models() {
         let train_counts = [5, 3, 0, 1];
         let popular = popularity_order(&train_counts);
-        let catalogue = Catalogue { train_counts: &train_counts, popular: &popular, users: 8, seed: 1 };
+        let catalogue = Catalogue {
+            train_counts: &train_counts,
+            popular: &popular,
+            users: 8,
+            list_length: LIST_LENGTH,
+            seed: 1,
+        };
         let mut sums = RankingSums::default();
-        let known = JudgedUser { hash: 1, trained: &[0], relevant: &[3] };
-        let newcomer = JudgedUser { hash: 2, trained: &[], relevant: &[0] };
+        let known = JudgedUser { hash: 1, known: &[0], relevant: &[3] };
+        let newcomer = JudgedUser { hash: 2, known: &[], relevant: &[0] };
         let unlike = |_, _| 0.0;
         sums.add(&catalogue.judge(&[3, 1], known, unlike));
         sums.add(&catalogue.judge(&[1], newcomer, unlike));
@@ -166,5 +187,28 @@ mod tests {
         assert_eq!(sums.model.diversity, 1.0);
         // The square of a reciprocal rank of a half.
         assert_eq!(sums.popularity.squares[0].reciprocal_rank, 0.25);
+    }
+
+    #[test]
+    fn longer_lists_are_judged_further_and_are_as_novel_as_their_beginning() {
+        let train_counts = vec![1; 200];
+        let popular = popularity_order(&train_counts);
+        let of = |list_length| Catalogue {
+            train_counts: &train_counts,
+            popular: &popular,
+            users: 8,
+            list_length,
+            seed: 1,
+        };
+        let list: Vec<u32> = (1..150).collect();
+        // Places 1, 30 and 90 of the list.
+        let user = JudgedUser { hash: 1, known: &[0], relevant: &[1, 30, 90] };
+        let judge = |length| of(length).judge(&list, user, |a, b| f64::from(u8::from(a + b > 41)));
+        let (short, long) = (judge(LIST_LENGTH), judge(100));
+        let recalls = |outcome: &ListOutcome| outcome.at.map(|at| (at.recall * 3.0).round());
+        assert_eq!(recalls(&long.model), [1.0, 1.0, 2.0, 3.0]);
+        assert_eq!(recalls(&short.model)[..2], [1.0, 1.0]);
+        assert_eq!((short.model.novelty, short.model.diversity), (long.model.novelty, long.model.diversity));
+        assert_eq!(long.model.at_list_length(), long.model.at[1]);
     }
 }

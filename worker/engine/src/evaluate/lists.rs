@@ -3,8 +3,8 @@
 
 use super::discount;
 
-/// Lengths at which lists are judged, ascending.
-pub const CUTOFFS: [usize; 2] = [10, 20];
+/// Lengths at which lists are judged, ascending; those that are longer than the lists say nothing.
+pub const CUTOFFS: [usize; 4] = [10, 20, 50, 100];
 
 /// What a list, or a sum of lists, scores at one cutoff K.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -102,7 +102,10 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::score_list, *};
+    use super::{
+        super::{LIST_LENGTH, score_list},
+        *,
+    };
 
     /// The definitions, spelt out over places.
     fn naive(cutoff: usize, list: &[u32], relevant: &[u32]) -> RankingScore {
@@ -124,8 +127,8 @@ mod tests {
     proptest! {
         #[test]
         fn scores_match_their_definitions(
-            list in prop::collection::hash_set(0_u32..60, 0..30),
-            relevant in prop::collection::btree_set(0_u32..60, 1..40),
+            list in prop::collection::hash_set(0_u32..200, 0..130),
+            relevant in prop::collection::btree_set(0_u32..200, 1..120),
         ) {
             let list: Vec<u32> = list.into_iter().collect();
             let relevant: Vec<u32> = relevant.into_iter().collect();
@@ -144,6 +147,7 @@ mod tests {
                 }
             }
             let short = score_list(list.iter().copied(), &relevant);
+            prop_assert_eq!(CUTOFFS[1], LIST_LENGTH);
             prop_assert_eq!((short.recall, short.ndcg), (judged[1].recall, judged[1].ndcg));
         }
     }

@@ -1,7 +1,7 @@
 //! Held-out metrics: pure sums over users, added up by shard in shard order.
 //!
 //! Relevant is every held-out item of a user, whatever its rating. Lists are drawn from the whole
-//! catalogue less the user's training items. Recall@K is hits / min(K, relevant), as in the iALS papers;
+//! catalogue less the items that the user is known to have rated. Recall@K is hits / min(K, relevant), as in the iALS papers;
 //! NDCG@K has binary gains and the ideal of min(K, relevant) hits. The popularity baseline ranks
 //! items by their number of training ratings under the same exclusions.
 //!
@@ -22,6 +22,9 @@ use shoal_core::topk::TopK;
 
 /// Length of the lists that are judged.
 pub const LIST_LENGTH: usize = 20;
+
+/// Length of those of users who are held out entirely: published figures of that protocol are of the first hundred.
+pub const STRONG_LIST_LENGTH: usize = 100;
 
 /// Sums over held-out ratings.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -100,9 +103,13 @@ pub fn popularity_order(train_counts: &[u32]) -> Vec<u32> {
     order
 }
 
-/// The popularity baseline's list for a user whose training rows (ascending) are `exclude`.
-pub fn popular_list<'a>(order: &'a [u32], exclude: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-    order.iter().copied().filter(|row| exclude.binary_search(row).is_err()).take(LIST_LENGTH)
+/// The popularity baseline's list, of at most `length` rows, for a user who is known to have rated `exclude` (ascending).
+pub fn popular_list<'a>(
+    order: &'a [u32],
+    exclude: &'a [u32],
+    length: usize,
+) -> impl Iterator<Item = u32> + 'a {
+    order.iter().copied().filter(|row| exclude.binary_search(row).is_err()).take(length)
 }
 
 /// One shard's item rows, as a user is scored against them.
@@ -165,7 +172,8 @@ mod tests {
     fn the_baseline_leaves_out_what_was_trained_on() {
         let order = popularity_order(&[3, 0, 7, 3]);
         assert_eq!(order, [2, 0, 3]);
-        assert_eq!(popular_list(&order, &[2]).collect::<Vec<_>>(), [0, 3]);
+        assert_eq!(popular_list(&order, &[2], 5).collect::<Vec<_>>(), [0, 3]);
+        assert_eq!(popular_list(&order, &[], 2).collect::<Vec<_>>(), [2, 0]);
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub struct ModelAttempt {
     pub(super) manifest: Manifest,
     pub(super) users: Arc<TrainingSide>,
     pub(super) items: Arc<TrainingSide>,
+    /// Users of the data set who are not held out.
+    pub(super) training_users: u32,
+    /// Of the lists that are judged.
+    pub(super) list_length: usize,
     /// The global item row of each slot that users' ratings name.
     item_of_slot: Vec<u32>,
     /// Unset where every tag may be known.
@@ -99,15 +103,12 @@ impl ModelAttempt {
         let dataset = step.dataset.ok_or_else(|| missing("data set"))?;
         let split = step.split.ok_or_else(|| missing("split"))?;
         let choice = SplitChoice {
-            test_ratio: split.test_ratio,
-            test_uri: split.test_uri,
-            test_source: split.test_source,
-            seed: split.seed,
             cuts_path: step.cuts_path,
             validation_ratio: step.validation_ratio,
             user_share: step.user_share,
             // What shares the ratings of a training that looks at no tags only measures.
             for_tags: dataset.tags > 0 && (step.kept_by.is_empty() || step.for_tags),
+            ..SplitChoice::of_split(split)
         };
         let origin = Origin {
             dataset_path: dataset.path.clone(),
@@ -124,7 +125,19 @@ impl ModelAttempt {
             }
         };
         let held_out_pairs = sides.held_out_pairs();
-        let Sides { manifest, peers, me, users, items, rating_sums, known_tags, held_out, origin: _ } = sides;
+        let list_length = sides.origin.choice.list_length();
+        let Sides {
+            manifest,
+            peers,
+            me,
+            users,
+            items,
+            rating_sums,
+            training_users,
+            known_tags,
+            held_out,
+            ..
+        } = sides;
         let done = ModelLoadDone {
             rating_sums,
             held_out_pairs,
@@ -144,6 +157,8 @@ impl ModelAttempt {
             manifest,
             users,
             items,
+            training_users,
+            list_length,
             item_of_slot,
             known_tags,
             state,
@@ -152,8 +167,17 @@ impl ModelAttempt {
     }
 
     /// Replaces what `rated` holds by the training ratings of an own user row.
-    pub(super) fn rated_by(&self, row: usize, rated: &mut RatedItems) {
-        let Row { slots, ratings, .. } = self.users.rating_rows().row(row);
+    pub(super) fn trained_on(&self, row: usize, rated: &mut RatedItems) {
+        self.rated_as(self.users.rating_rows().row(row), rated);
+    }
+
+    /// Replaces what `rated` holds by what is known of an own user row when it is measured: see [`TrainingSide::known`].
+    pub(super) fn known_of(&self, row: usize, rated: &mut RatedItems) {
+        self.rated_as(self.users.known(row), rated);
+    }
+
+    fn rated_as(&self, row: Row<'_>, rated: &mut RatedItems) {
+        let Row { slots, ratings, .. } = row;
         rated.items.clear();
         // Slots stand in the order of a row's ratings, which is that of the items.
         rated.items.extend(slots.iter().map(|&slot| self.item_of_slot[slot as usize]));

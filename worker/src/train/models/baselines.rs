@@ -20,7 +20,7 @@ pub(super) struct Baselines {
     pub(super) item_biases: Vec<f32>,
     /// Training ratings, by global item row.
     pub(super) train_counts: Vec<u32>,
-    /// By own user row.
+    /// By own user row; of those who are held out from what is folded in.
     pub(super) user_biases: Vec<f32>,
 }
 
@@ -78,7 +78,7 @@ impl ModelAttempt {
         let rating_mean = self.rating_mean();
         let computing = self.context.compute.run(move || {
             let bias = |rated: &mut RatedItems, row| {
-                attempt.rated_by(row, rated);
+                attempt.known_of(row, rated);
                 user_bias(&rated.items, &rated.ratings, rating_mean, &item_biases) as f32
             };
             let rows = 0..attempt.users.table.own_rows();

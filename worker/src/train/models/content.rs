@@ -185,6 +185,7 @@ impl ModelAttempt {
     /// When there are no baselines yet, or a part cannot be read.
     pub async fn sum_slope(self: &Arc<Self>, step: ContentSlope) -> Result<ContentSlopeDone, TrainError> {
         let baselines = self.baselines()?;
+        let attempt = Arc::clone(self);
         let rows = 0..self.users.table.own_rows();
         let raters = rows.map(|row| Rater { row, sums: SlopeSums::default() }).collect();
         let folder = ModelFolder { path: step.vectors_path, ..ModelFolder::default() };
@@ -194,6 +195,10 @@ impl ModelAttempt {
                 raters,
                 |rater: &Rater| rater.row,
                 move |rater, profile| {
+                    // Of a user who is held out there is a profile to measure, and nothing to learn from.
+                    if attempt.users.rating_rows().row(rater.row).slots.is_empty() {
+                        return;
+                    }
                     for (at, &item) in profile.rated_in_shard() {
                         let row = profile.row_of(item);
                         if profile.vectors.is_known(row) {

@@ -115,7 +115,7 @@ impl ModelAttempt {
         let held_out = self.users.held_out();
         let judged = |row: usize| {
             let of_sample = sample.has(self.user_hash(row));
-            let top = of_sample.then(|| TopK::new(LIST_LENGTH));
+            let top = of_sample.then(|| TopK::new(self.list_length));
             let [rating, baseline] = Default::default();
             (of_sample || everybody).then_some(Judged { row, rating, baseline, top })
         };
@@ -168,12 +168,12 @@ impl ModelAttempt {
             rated.resize_with(USERS_AT_ONCE, RatedItems::default);
             let mut together: Vec<ListedUser<'_>> = Vec::with_capacity(judged.len());
             for (user, rated) in judged.iter_mut().zip(&mut *rated) {
-                self.rated_by(user.row, rated);
+                self.known_of(user.row, rated);
                 let (query, base) = query(settings, users, user.row);
                 let Some(top) = &mut user.top else { continue };
                 together.push(ListedUser { query, base, exclude: &rated.items, top });
             }
-            items.offer(&mut together, LIST_LENGTH);
+            items.offer(&mut together, self.list_length);
             share.add(together.len(), &items.rows);
         });
     }
@@ -287,15 +287,16 @@ impl ModelAttempt {
         let catalogue = Catalogue {
             train_counts: &baselines.train_counts,
             popular: &popular,
-            users: u64::from(self.users.shards.rows()),
+            users: u64::from(self.training_users),
+            list_length: self.list_length,
             seed,
         };
         let score = |rated: &mut RatedItems, user: Judged| {
-            self.rated_by(user.row, rated);
+            self.known_of(user.row, rated);
             let outcome = user.top.map(|top| {
                 let list: Vec<u32> = top.into_sorted().into_iter().map(|(_, row)| row).collect();
                 let relevant = self.users.held_out().row(user.row).0;
-                let judged = JudgedUser { hash: self.user_hash(user.row), trained: &rated.items, relevant };
+                let judged = JudgedUser { hash: self.user_hash(user.row), known: &rated.items, relevant };
                 (catalogue.judge(&list, judged, |a, b| genres.similarity(a, b)), list)
             });
             let Judged { row, rating, baseline, .. } = user;
@@ -323,11 +324,11 @@ impl ModelAttempt {
     ) -> ShardEvaluationSums {
         let (mut lists, mut sweep) = (RankingSums::default(), SweepSums::default());
         let [mut rating, mut baseline] = <[RatingSums; 2]>::default();
-        let (ratings, held_out) = (self.users.rating_rows(), self.users.held_out());
-        let is_newcomer = |row: usize| ratings.row(row).slots.is_empty();
+        let held_out = self.users.held_out();
+        let is_newcomer = |row: usize| self.users.known(row).slots.is_empty();
         for user in scored {
             let of_sweep = user.outcome.as_ref().map(|(outcome, _)| {
-                let [model, popularity] = [&outcome.model, &outcome.popularity].map(whole_list);
+                let [model, popularity] = [&outcome.model, &outcome.popularity].map(of_a_sweep);
                 (model, popularity)
             });
             sweep.add(&user.rating, is_newcomer(user.row), of_sweep);
@@ -336,7 +337,7 @@ impl ModelAttempt {
                 baseline.merge(&user.baseline);
                 lists.add(outcome);
                 if !outcome.newcomer {
-                    exposure.add(list);
+                    exposure.add(&list[..list.len().min(LIST_LENGTH)]);
                 }
             }
         }
@@ -349,11 +350,35 @@ impl ModelAttempt {
             shard: owned.shard,
             rating: Some(rating_sums(&rating)),
             rating_baseline: Some(rating_sums(&baseline)),
-            model: Some(list_sums(&lists.model, known)),
-            popularity: Some(list_sums(&lists.popularity, known)),
-            random: Some(list_sums(&lists.random, known)),
-            newcomers: Some(list_sums(&lists.newcomers, newcomers)),
+            model: Some(self.list_sums(&lists.model, known)),
+            popularity: Some(self.list_sums(&lists.popularity, known)),
+            random: Some(self.list_sums(&lists.random, known)),
+            newcomers: Some(self.list_sums(&lists.newcomers, newcomers)),
             sweep: Some(sweep.of_shard(owned.shard)),
+        }
+    }
+
+    /// Sums as they are sent, at the lengths that lists have.
+    fn list_sums(&self, sums: &ListSums, users_in_all: u64) -> proto::ListSums {
+        let scores = |at: &[RankingScore]| {
+            let pairs = CUTOFFS.iter().zip(at).filter(|(cutoff, _)| **cutoff <= self.list_length);
+            let score = pairs.map(|(&cutoff, score)| ListScoreSums {
+                k: cutoff as u32,
+                precision: score.precision,
+                recall: score.recall,
+                ndcg: score.ndcg,
+                average_precision: score.average_precision,
+                reciprocal_rank: score.reciprocal_rank,
+            });
+            score.collect()
+        };
+        proto::ListSums {
+            users: sums.users,
+            at: scores(&sums.at),
+            novelty: sums.novelty,
+            diversity: sums.diversity,
+            squares: scores(&sums.squares),
+            users_in_all,
         }
     }
 
@@ -402,37 +427,13 @@ struct ByFactors<'a> {
     baselines: &'a Arc<Baselines>,
 }
 
-/// What a sweep is judged by: the whole list.
-fn whole_list(outcome: &ListOutcome) -> ListScore {
-    // The last cutoff is the length of the lists.
-    let [.., whole] = &outcome.at;
-    ListScore { recall: whole.recall, ndcg: whole.ndcg }
+/// What a sweep is judged by: the first [`LIST_LENGTH`] of a list.
+fn of_a_sweep(outcome: &ListOutcome) -> ListScore {
+    let RankingScore { recall, ndcg, .. } = outcome.at_list_length();
+    ListScore { recall, ndcg }
 }
 
 fn rating_sums(sums: &RatingSums) -> proto::RatingSums {
     let &RatingSums { pairs, squared_error, absolute_error, rating, squared_rating } = sums;
     proto::RatingSums { pairs, squared_error, absolute_error, rating, squared_rating }
-}
-
-fn list_sums(sums: &ListSums, users_in_all: u64) -> proto::ListSums {
-    let scores = |at: &[RankingScore]| {
-        let pairs = CUTOFFS.iter().zip(at);
-        let score = pairs.map(|(&cutoff, score)| ListScoreSums {
-            k: cutoff as u32,
-            precision: score.precision,
-            recall: score.recall,
-            ndcg: score.ndcg,
-            average_precision: score.average_precision,
-            reciprocal_rank: score.reciprocal_rank,
-        });
-        score.collect()
-    };
-    proto::ListSums {
-        users: sums.users,
-        at: scores(&sums.at),
-        novelty: sums.novelty,
-        diversity: sums.diversity,
-        squares: scores(&sums.squares),
-        users_in_all,
-    }
 }

@@ -103,7 +103,7 @@ impl ModelAttempt {
     fn sampled_users(&self, users_max: u32) -> Vec<usize> {
         let share = match users_max {
             0 => 1.0,
-            most => f64::from(most) / f64::from(self.users.shards.rows()).max(1.0),
+            most => f64::from(most) / f64::from(self.training_users).max(1.0),
         };
         let ratings = self.users.rating_rows();
         let rows = 0..self.users.table.own_rows();

@@ -142,7 +142,7 @@ impl ModelAttempt {
         let mut items = Vec::with_capacity(rating_rows.slots.len());
         let mut rated = RatedItems::default();
         for row in 0..own_users {
-            self.rated_by(row, &mut rated);
+            self.trained_on(row, &mut rated);
             items.extend_from_slice(&rated.items);
         }
         let hashes: Vec<u64> = (0..own_users).map(|row| self.user_hash(row)).collect();
@@ -153,7 +153,7 @@ impl ModelAttempt {
             hashes: &hashes,
         };
         let (least, greatest) = (self.dataset.rating_min, self.dataset.rating_max);
-        let fixed = Fixed::new(settings.measure, least, greatest, self.users.shards.rows());
+        let fixed = Fixed::new(settings.measure, least, greatest, self.training_users);
         let raters = CoRaters::new(rows, self.item_rows(), fixed, &settings);
         CoRatings { raters, own_users, users, settings, free: Mutex::default() }
     }

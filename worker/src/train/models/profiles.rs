@@ -134,7 +134,7 @@ impl ModelAttempt {
 
     fn member<U>(&self, user: U, row: fn(&U) -> usize) -> Member<U> {
         let mut rated = RatedItems::default();
-        self.rated_by(row(&user), &mut rated);
+        self.known_of(row(&user), &mut rated);
         let weights = weights(&rated.ratings);
         Member { user, rated, weights }
     }

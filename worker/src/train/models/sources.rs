@@ -85,7 +85,7 @@ impl ScoredUsers {
             self.rated.resize_with(self.rows.len(), RatedItems::default);
         }
         for (&row, rated) in self.rows.iter().zip(&mut self.rated) {
-            attempt.rated_by(row, rated);
+            attempt.known_of(row, rated);
         }
     }
 

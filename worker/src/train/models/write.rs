@@ -82,7 +82,7 @@ impl ModelAttempt {
             let biases = &baselines.item_biases[rows.clone()];
             return Ok(biases_bytes(path, &owned.ids, biases, &baselines.train_counts[rows]));
         }
-        let counts = self.users.train_counts(owned.rows.clone());
+        let counts = self.users.known_counts(owned.rows.clone());
         Ok(biases_bytes(path, &owned.ids, &baselines.user_biases[owned.rows.clone()], &counts))
     }
 }

@@ -5,6 +5,7 @@ mod counted;
 pub(crate) mod import;
 pub(crate) mod models;
 pub(crate) mod reading;
+pub(crate) mod said;
 pub(crate) mod train;
 
 use std::{

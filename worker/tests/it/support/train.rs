@@ -77,6 +77,16 @@ impl Workers {
         self.train_from("", 0, dataset, parameters).await
     }
 
+    /// The same where the split says what builds before could not.
+    pub(crate) async fn train_split(
+        &self,
+        dataset: &DatasetInfo,
+        parameters: &AlsParameters,
+        split: &SplitParameters,
+    ) -> Result<Trained, Status> {
+        self.train_split_from("", 0, dataset, parameters, split).await
+    }
+
     /// A training that goes on after `done` sweeps, whose factors are in the folder `checkpoint`.
     pub(crate) async fn train_from(
         &self,
@@ -85,8 +95,19 @@ impl Workers {
         dataset: &DatasetInfo,
         parameters: &AlsParameters,
     ) -> Result<Trained, Status> {
+        self.train_split_from(checkpoint, done, dataset, parameters, &of_als(parameters)).await
+    }
+
+    pub(crate) async fn train_split_from(
+        &self,
+        checkpoint: &str,
+        done: u32,
+        dataset: &DatasetInfo,
+        parameters: &AlsParameters,
+        split: &SplitParameters,
+    ) -> Result<Trained, Status> {
         let attempt = self.next_attempt();
-        let (rating_mean, loads) = self.load_training(attempt, checkpoint, dataset, parameters).await?;
+        let (rating_mean, loads) = self.load_split(attempt, checkpoint, dataset, parameters, split).await?;
         let work = self.sweeps(attempt, done, parameters).await?;
         let path = format!("models/test/v{attempt}");
         let mut objects = Vec::new();
@@ -121,11 +142,22 @@ impl Workers {
         dataset: &DatasetInfo,
         parameters: &AlsParameters,
     ) -> Result<(f64, Vec<TrainLoadDone>), Status> {
-        let (cuts_path, _) = self.cut_by_time(attempt, dataset, &of_als(parameters)).await?;
+        self.load_split(attempt, checkpoint, dataset, parameters, &of_als(parameters)).await
+    }
+
+    async fn load_split(
+        &self,
+        attempt: u32,
+        checkpoint: &str,
+        dataset: &DatasetInfo,
+        parameters: &AlsParameters,
+        split: &SplitParameters,
+    ) -> Result<(f64, Vec<TrainLoadDone>), Status> {
+        let (cuts_path, _) = self.cut_by_time(attempt, dataset, split).await?;
         let load = TrainLoad {
             dataset: Some(dataset.clone()),
             parameters: Some(parameters.clone()),
-            split: Some(of_als(parameters)),
+            split: Some(split.clone()),
             owners: self.owners(dataset.shard_count),
             workers: self.peers.clone(),
             checkpoint_path: checkpoint.to_owned(),
@@ -143,6 +175,10 @@ impl Workers {
         let rating_mean = sums.iter().map(|sum| sum.sum).sum::<f64>() / ratings as f64;
         let route = TrainRoute { rating_mean, users: dataset.users, items: dataset.items };
         self.on_all(attempt, Step::TrainRoute(route)).await?;
+        if split.held_out_user_share > 0.0 && parameters.order() == SweepOrder::ItemsFirst {
+            let send = TrainHalfStep { sweep: 0, side: Side::Items.into(), solve: false };
+            self.half_step(attempt, send).await?;
+        }
         Ok((rating_mean, loads))
     }
 

@@ -6,7 +6,7 @@
 mod defaults;
 mod sweeps;
 
-use shoal_common::model_parameters::folder_of;
+use shoal_common::{model_parameters::folder_of, split::is_strong};
 use shoal_proto::v1::{
     AlsParameters, AlsSolver, Confidence, DatasetInfo, Evaluation, ExplicitParameters, HeldOutReport,
     ImplicitParameters, ModelFolder, ObjectEntry, ObjectiveChoice, Preference, RegularizationScaling, Side,
@@ -212,6 +212,10 @@ impl<'a> Training<'a> {
         // The first side is solved from the other one's factors as they are.
         let send = TrainHalfStep { sweep, side: training.order()[1].into(), solve: false };
         run.on_all(send, tracker).await?;
+        if is_strong(&run.split) && training.order()[1] == Side::Users {
+            // Nobody sends the items after the last sweep, and held-out users are folded in from them.
+            run.on_all(TrainHalfStep { side: Side::Items.into(), ..send }, tracker).await?;
+        }
         Ok(training)
     }
 

@@ -1,6 +1,6 @@
 //! The versions that are blended.
 
-use shoal_common::model_parameters::model_of;
+use shoal_common::{model_parameters::model_of, split};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
     BlendedVersion, HybridModel, HybridParameters, HybridSource, ModelFolder, ModelVersion,
@@ -34,6 +34,11 @@ impl Component {
                 JobError::Fatal(format!("the version '{name}' of '{kind}' to be blended is gone"))
             })?
             .clone();
+        if !split::is_alike(&split::of_version(&version), &run.split) {
+            return Err(JobError::Fatal(format!(
+                "the version '{name}' to be blended was trained with another split; blend versions with that of the blend"
+            )));
+        }
         let model = model_of(&version).filter(|model| part_training_of(model).is_some()).cloned();
         let unknown =
             || JobError::Fatal(format!("version '{name}' does not say with which parameters it was trained"));

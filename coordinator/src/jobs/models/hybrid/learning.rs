@@ -1,5 +1,6 @@
 //! Weights, learned on a share of the training ratings that models trained on the rest have not seen.
 
+use shoal_common::split::training_share;
 use shoal_proto::v1::{
     DatasetInfo, HybridCandidates, HybridLearn, HybridLearnDone, HybridLearning, HybridParameters,
     ModelFolder, SplitParameters,
@@ -58,7 +59,7 @@ fn user_share(dataset: &DatasetInfo, parameters: &HybridParameters, split: &Spli
     if ratings == 0 || users == 0 {
         return 1.0;
     }
-    let trained = dataset.ratings as f64 * (1.0 - split.test_ratio);
+    let trained = dataset.ratings as f64 * training_share(split);
     let of_ratings = ratings as f64 / trained.max(1.0);
     let of_users = f64::from(users) / (dataset.users as f64).max(1.0);
     of_ratings.max(of_users).min(1.0)
