@@ -6,6 +6,7 @@
 
 mod answers;
 mod bits;
+mod blends;
 mod cli;
 mod contract;
 mod faults;

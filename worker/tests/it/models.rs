@@ -444,3 +444,53 @@ async fn what_is_learned_on_some_users_takes_all_of_their_ratings_and_loads_them
     }
     assert_eq!(found[0], found[1]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blend_is_measured_by_the_ratings_that_it_is_served_with() {
+    let (workers, dataset) = start(2, 1).await;
+    let implicit = AlsParameters { objective: ObjectiveChoice::Implicit.into(), ..parameters(6, 2) };
+    let (implicit, both) = (
+        als_folder(&workers.train(&dataset, &implicit).await.unwrap(), &implicit),
+        als_folder(&workers.train(&dataset, &parameters(6, 2)).await.unwrap(), &parameters(6, 2)),
+    );
+    let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+    let item_cf = run.item_cf(item_cf(Similarity::Cosine)).await.unwrap();
+    let ratings = async |folders: &[&ModelFolder], as_blend: bool| {
+        let folders: Vec<ModelFolder> = folders.iter().map(|folder| (*folder).clone()).collect();
+        let sources = run.calibrations(&folders).await.unwrap();
+        let hybrid = as_blend.then(|| HybridModel { sources, ..HybridModel::default() });
+        let (shards, _) = run.evaluate(folders, hybrid).await.unwrap();
+        shards.into_iter().map(|shard| shard.rating).collect::<Vec<_>>()
+    };
+    let of_item_cf = ratings(&[&item_cf], false).await;
+    assert!(of_item_cf.iter().all(Option::is_some));
+    // From neighbours where factors only rank, in whatever order; else by factors.
+    assert_eq!(ratings(&[&implicit, &item_cf], true).await, of_item_cf);
+    assert_eq!(ratings(&[&item_cf, &implicit], true).await, of_item_cf);
+    let of_implicit = ratings(&[&implicit], true).await;
+    assert!(of_implicit.into_iter().flatten().all(|sums| sums.pairs == 0));
+    let of_factors = ratings(&[&both, &item_cf], true).await;
+    assert_ne!(of_factors, of_item_cf);
+    assert_eq!(ratings(&[&item_cf, &both], true).await, of_factors);
+    workers.release().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_steps_of_another_model_take_the_place_of_what_was_made() {
+    let (workers, dataset) = start(1, 1).await;
+    let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+    let too_early = run
+        .on_all(Step::ContentNeighbours(ContentNeighbours { vectors_path: String::new(), neighbours: 5 }))
+        .await;
+    assert!(too_early.is_err());
+    let alone = run.item_cf(item_cf(Similarity::Cosine)).await.unwrap();
+    let content = run.content(content()).await.unwrap();
+    // The parts of content are those that it has by itself: nothing is left of item CF.
+    assert!(run.parts(&content.path).await.keys().any(|part| part.contains("vectors")));
+    let late = run.written(|path| Step::ItemCfTotals(ItemCfTotals { path })).await.unwrap_err();
+    assert!(late.message().contains("not laid out for pairs yet"), "{late}");
+    let again = run.item_cf(item_cf(Similarity::Cosine)).await.unwrap();
+    let (alone, again) = (run.parts(&alone.path).await, run.parts(&again.path).await);
+    assert!(alone == again, "what came between has changed item CF");
+    workers.release().await;
+}
