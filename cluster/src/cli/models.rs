@@ -15,6 +15,7 @@ use shoal_common::{
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
     HybridModel, HybridSource, ImplicitParameters, ModelVersion, ObjectiveChoice, Preference, PromoteReply,
+    SplitParameters,
 };
 
 use super::{
@@ -182,12 +183,16 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
 
 /// That figures of the table are of different splits.
 fn mixed_splits(versions: &[ModelVersion]) -> Option<String> {
-    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
+    let (mut splits, mut kinds): (Vec<SplitParameters>, BTreeMap<&str, u32>) = Default::default();
     for version in versions.iter().filter(|version| version.evaluation.is_some()) {
-        *kinds.entry(split::kind(&split::of_version(version))).or_default() += 1;
+        let split = split::of_version(version);
+        *kinds.entry(split::kind(&split)).or_default() += 1;
+        if !splits.iter().any(|other| split::is_alike(other, &split)) {
+            splits.push(split);
+        }
     }
     let counts: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    (kinds.len() > 1).then(|| {
+    (splits.len() > 1).then(|| {
         format!(
             "Figures of different splits cannot be held against each other ({}).\n`shoal models show VERSION` says what \
              is measured.",

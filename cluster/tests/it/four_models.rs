@@ -1,6 +1,10 @@
 //! All four models through the real binary: trained, kept, trained anew, compared, and what they are worth.
 
-use serde_json::Value;
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::{Value, json};
+use shoal_common::ids::EntityId;
+use shoal_core::hash::{is_held_out, is_held_out_user, pair_hash};
 
 use crate::support::{Cluster, SMALL, Shape, folder, generate, real_data};
 
@@ -126,6 +130,23 @@ async fn all_four_are_trained_once_and_again_only_when_asked() {
     assert!(versions.iter().all(|version| svg.contains(version.as_str())) && svg.ends_with("</svg>\n"));
 }
 
+/// Sessions with what is folded in of the users whom a quarter's split holds out.
+fn folded_sessions(data: &Path) -> BTreeMap<i64, Value> {
+    let (seed, hash) = (42, |id: i64| EntityId::Integer(id).hash64());
+    let mut sessions = BTreeMap::new();
+    for line in std::fs::read_to_string(data.join("ratings.csv")).unwrap().lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let (user, item): (i64, i64) = (fields[0].parse().unwrap(), fields[1].parse().unwrap());
+        let is_folded = !is_held_out(pair_hash(hash(user), hash(item), seed), 0.2);
+        if is_held_out_user(hash(user), 0.25, seed) && is_folded {
+            let session = sessions.entry(user).or_insert_with(|| json!({"items": []}));
+            let rating: f64 = fields[2].parse().unwrap();
+            session["items"].as_array_mut().unwrap().push(json!({"item_id": item, "rating": rating}));
+        }
+    }
+    sessions
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn users_are_held_out_from_every_model_and_answered_all_the_same() {
     let folder = folder();
@@ -165,6 +186,16 @@ async fn users_are_held_out_from_every_model_and_answered_all_the_same() {
             let ask = ["recommend", &user.to_string(), "-n", "5", "--model", model, "--json"];
             assert_eq!(cluster.shoal(&ask).json()["source"], "model", "{model} of {user}");
         }
+    }
+    // The row of one who was held out is that of a session with what was folded in.
+    let http = cluster.http();
+    let sessions = folded_sessions(&data);
+    assert!((35..=90).contains(&sessions.len()), "{} sessions", sessions.len());
+    for (user, session) in sessions.into_iter().take(8) {
+        let path = "/v1/recommendations?model=als&n=100&exclude_seen=false";
+        let of_session = http.post(path, session).await.ok();
+        let path = format!("/v1/users/{user}/recommendations?model=als&n=100&exclude_seen=false");
+        assert_eq!(http.get(&path).await.ok()["items"], of_session["items"], "user {user}");
     }
     // As many users, said otherwise, are the same training; another number of them is another.
     let share = [&small[..], &["--split", "strong", "--held-out-users", "0.25"]].concat();
