@@ -3,11 +3,14 @@
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
 
 use shoal_proto::v1::{
-    BlendedVersion, ContentParameters, HybridParameters, ItemCfParameters, ModelParameters, Similarity,
+    BlendedVersion, ContentParameters, DatasetInfo, HybridParameters, ItemCfParameters, ModelParameters, Similarity,
     SplitParameters, model_parameters::Model,
 };
 
-use crate::blend_weights::{BlendWeights, UnfitWeights};
+use crate::{
+    blend_weights::{BlendWeights, UnfitWeights},
+    parameters::AlsArgs,
+};
 
 /// Pairs of items with fewer common users tell little.
 pub const COMMON_USERS_MIN: u32 = 5;
@@ -102,6 +105,23 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// Parameters of a model of this kind; `None` of a blend, for which has to be known what it is made of.
+    #[must_use]
+    pub fn single(
+        &self,
+        kind: ModelKind,
+        als: &AlsArgs,
+        dataset: &DatasetInfo,
+        split: SplitParameters,
+    ) -> Option<ModelParameters> {
+        match kind {
+            ModelKind::Als => Some(als.model(dataset, split)),
+            ModelKind::ItemCf => Some(self.item_cf(split)),
+            ModelKind::Content => Some(self.content(split)),
+            ModelKind::Hybrid => None,
+        }
+    }
+
     /// Parameters of item CF.
     #[must_use]
     pub fn item_cf(&self, split: SplitParameters) -> ModelParameters {

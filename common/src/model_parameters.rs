@@ -61,6 +61,15 @@ pub fn model_in(folder: &ModelFolder) -> Option<&Model> {
     folder.parameters.as_ref()?.model.as_ref()
 }
 
+/// Rated neighbours that a predicted rating is the mean of, at most; 0 for a model that predicts none from neighbours.
+#[must_use]
+pub fn prediction_neighbours(model: &Model) -> u32 {
+    match model {
+        Model::ItemCf(item_cf) => item_cf.prediction_neighbours,
+        Model::Als(_) | Model::Content(_) | Model::Hybrid(_) => 0,
+    }
+}
+
 /// ALS as a version of a build before has it, in today's form.
 #[must_use]
 pub fn of_als_before(parameters: AlsParameters) -> ModelParameters {

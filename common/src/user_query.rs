@@ -4,6 +4,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+pub use shoal_core::Answers;
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
     HybridSource, LookupUserReply, ModelVersion, Objective, RankBy, ScoreKind, TopItemsRequest,
@@ -66,17 +67,6 @@ impl RankedBy {
             Self::Popularity => "popularity",
         }
     }
-}
-
-/// What a version ranks by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answers {
-    /// Factors of users and items.
-    ByFactors,
-    /// Neighbours of the items that the user has rated.
-    ByNeighbours,
-    /// Both, and popularity, as one score.
-    ByBlend,
 }
 
 /// A way to rank that does not fit the version or the user.

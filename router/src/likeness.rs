@@ -2,7 +2,7 @@
 
 use std::iter::Peekable;
 
-use shoal_core::ModelKind;
+use shoal_core::{Answers, ModelKind};
 use shoal_proto::v1::ItemHit;
 
 use crate::wire_numbers::{floats, numbers};
@@ -37,17 +37,17 @@ impl Representation {
     /// By what a hit of a version of this model carries of its item.
     #[must_use]
     pub fn of_hit(model: ModelKind, hit: &ItemHit) -> Self {
-        match model {
-            ModelKind::Als => Self::of_factors(floats(&hit.factors)),
+        match model.answers() {
+            Answers::ByFactors => Self::of_factors(floats(&hit.factors)),
             // A blend of factors sends these, another the neighbours of its first version.
-            ModelKind::Hybrid if !hit.factors.is_empty() => Self::of_factors(floats(&hit.factors)),
-            ModelKind::ItemCf | ModelKind::Hybrid => {
-                let rows: Vec<u32> = numbers(&hit.neighbour_rows, u32::from_le_bytes);
-                Self::of_neighbours(hit.row, &rows, &floats(&hit.similarities))
-            }
-            ModelKind::Content => {
+            Answers::ByBlend if !hit.factors.is_empty() => Self::of_factors(floats(&hit.factors)),
+            Answers::ByNeighbours if model == ModelKind::Content => {
                 let features = numbers(&hit.features, u32::from_le_bytes);
                 Self::of_features(features, floats(&hit.feature_values))
+            }
+            Answers::ByNeighbours | Answers::ByBlend => {
+                let rows: Vec<u32> = numbers(&hit.neighbour_rows, u32::from_le_bytes);
+                Self::of_neighbours(hit.row, &rows, &floats(&hit.similarities))
             }
         }
     }

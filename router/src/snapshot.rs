@@ -81,11 +81,7 @@ pub struct Live {
 impl Live {
     /// What the version ranks by.
     pub(crate) fn answers(&self) -> Answers {
-        match self.model {
-            ModelKind::Als => Answers::ByFactors,
-            ModelKind::ItemCf | ModelKind::Content => Answers::ByNeighbours,
-            ModelKind::Hybrid => Answers::ByBlend,
-        }
+        self.model.answers()
     }
 
     /// Whether the version answers from neighbours of items rather than from factors.

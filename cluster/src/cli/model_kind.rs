@@ -23,17 +23,8 @@ impl TypedValueParser for ModelKindParser {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let values = ModelKind::ALL.into_iter().map(|kind| PossibleValue::new(kind.name()).help(about(kind)));
+        let values =
+            ModelKind::ALL.into_iter().map(|kind| PossibleValue::new(kind.name()).help(kind.about()));
         Some(Box::new(values))
-    }
-}
-
-/// A model in a few words.
-fn about(kind: ModelKind) -> &'static str {
-    match kind {
-        ModelKind::Als => "Matrix factorisation by alternating least squares",
-        ModelKind::ItemCf => "Similar items by who rated them",
-        ModelKind::Content => "Similar items by what they are",
-        ModelKind::Hybrid => "A blend of the others",
     }
 }

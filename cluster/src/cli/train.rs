@@ -235,7 +235,7 @@ async fn request(
             output::print(&choice.line())?;
         }
     }
-    let model = match parameters_of(kind, args, dataset, &held_out) {
+    let model = match args.others.single(kind, &args.als, dataset, held_out.clone()) {
         Some(parameters) => parameters,
         None => {
             let versions = blended(&trained.choices);
@@ -253,21 +253,6 @@ async fn request(
     })
 }
 
-/// What a model is to be trained with; `None` for a blend.
-fn parameters_of(
-    kind: ModelKind,
-    args: &Args,
-    dataset: &DatasetInfo,
-    held_out: &SplitParameters,
-) -> Option<ModelParameters> {
-    Some(match kind {
-        ModelKind::Als => args.als.model(dataset, held_out.clone()),
-        ModelKind::ItemCf => args.others.item_cf(held_out.clone()),
-        ModelKind::Content => args.others.content(held_out.clone()),
-        ModelKind::Hybrid => return None,
-    })
-}
-
 /// What a blend is made of: of each model the version of this run, else the newest with the same data and split.
 fn choices(
     args: &Args,
@@ -280,7 +265,7 @@ fn choices(
         if let Some(outcome) = trained.outcomes.iter().find(|outcome| outcome.kind == kind) {
             return Some(BlendChoice::of_run(kind, &outcome.version.name, outcome.job.is_none()));
         }
-        let asked = parameters_of(kind, args, dataset, held_out)?;
+        let asked = args.others.single(kind, &args.als, dataset, held_out.clone())?;
         let has_failed = trained.failures.iter().any(|failure| failure.model == kind);
         Some(BlendChoice::of_before(kind, versions, dataset, held_out, &asked, has_failed))
     };

@@ -10,4 +10,4 @@ mod model_kind;
 pub mod profile;
 pub mod topk;
 
-pub use model_kind::{ModelKind, UnknownModel};
+pub use model_kind::{Answers, ModelKind, UnknownModel};

@@ -15,6 +15,17 @@ pub enum ModelKind {
     Hybrid,
 }
 
+/// What a version ranks by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Factors of users and items.
+    ByFactors,
+    /// Neighbours of the items that the user has rated.
+    ByNeighbours,
+    /// Both, and popularity, as one score.
+    ByBlend,
+}
+
 impl ModelKind {
     /// Every kind, in the order in which they are trained: a hybrid comes after the models that it blends.
     pub const ALL: [Self; 4] = [Self::Als, Self::ItemCf, Self::Content, Self::Hybrid];
@@ -41,6 +52,27 @@ impl ModelKind {
         match self {
             Self::Content => "content",
             Self::Als | Self::ItemCf | Self::Hybrid => self.folder(),
+        }
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Als => "Matrix factorisation by alternating least squares",
+            Self::ItemCf => "Similar items by who rated them",
+            Self::Content => "Similar items by what they are",
+            Self::Hybrid => "A blend of the others and popularity",
+        }
+    }
+
+    /// What its versions rank by.
+    #[must_use]
+    pub const fn answers(self) -> Answers {
+        match self {
+            Self::Als => Answers::ByFactors,
+            Self::ItemCf | Self::Content => Answers::ByNeighbours,
+            Self::Hybrid => Answers::ByBlend,
         }
     }
 

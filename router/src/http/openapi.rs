@@ -63,15 +63,9 @@ impl IntoParams for ModelQuery {
         let names: BTreeSet<&str> =
             ModelKind::ALL.into_iter().flat_map(|model| [model.name(), model.folder()]).collect();
         let pattern = format!("^({})$", Vec::from_iter(names).join("|"));
-        let about = |model| match model {
-            ModelKind::Als => "factors",
-            ModelKind::ItemCf => "items rated alike",
-            ModelKind::Content => "items with features alike",
-            ModelKind::Hybrid => "a blend of the others and popularity",
-        };
         let models: Vec<String> =
-            ModelKind::ALL.into_iter().map(|model| format!("`{model}` ({})", about(model))).collect();
-        let description = format!("{}. By default the model that was made the default.", models.join(", "));
+            ModelKind::ALL.into_iter().map(|model| format!("`{model}`: {}", model.about())).collect();
+        let description = format!("{}. By default the model that was made the default.", models.join("; "));
         let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
         let parameter = ParameterBuilder::new()
             .name("model")

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use shoal_common::{
     ids::EntityId,
-    user_query::{AnswerSource, neighbours_request},
+    user_query::{AnswerSource, Answers, neighbours_request},
 };
 use shoal_core::ModelKind;
 use shoal_proto::v1::{EntityIds, ItemFilter, LookupItemReply, LookupUserReply, ScoreKind, TopItemsRequest};
@@ -85,11 +85,10 @@ async fn predict_by_items(
     item: &EntityId,
 ) -> Result<Option<f32>, QueryError> {
     let live = &calls.live;
-    let request = match live.model {
-        ModelKind::Als => return Err(not_trained(&live.version.name)),
-        ModelKind::ItemCf | ModelKind::Hybrid => neighbours_request(user),
+    let request = match live.answers() {
+        Answers::ByFactors => return Err(not_trained(&live.version.name)),
         // The item as it is, whatever ranks it.
-        ModelKind::Content => TopItemsRequest {
+        _ if live.model == ModelKind::Content => TopItemsRequest {
             score: ScoreKind::Listed.into(),
             listed_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
             listed_scores: bytes_of(&[1.0]),
@@ -98,6 +97,7 @@ async fn predict_by_items(
             profile: calls.profile(user).await?,
             ..TopItemsRequest::default()
         },
+        Answers::ByNeighbours | Answers::ByBlend => neighbours_request(user),
     };
     let allow_ids = Some(EntityIds { ids: vec![item.clone().into()] });
     let filter = Some(ItemFilter { allow_ids, ..ItemFilter::default() });

@@ -32,7 +32,7 @@ const QUEUE_MESSAGES: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// A receiver's address cannot be used.
-    #[error("cannot send factors to worker '{node}'")]
+    #[error("cannot send to worker '{node}'")]
     Address {
         /// Name of the receiver.
         node: String,
@@ -40,7 +40,7 @@ pub enum PushError {
         source: RpcAddressError,
     },
     /// A receiver refused or went away.
-    #[error("worker '{node}' did not take the factors sent to it")]
+    #[error("the exchange with worker '{node}' broke off")]
     Refused {
         /// Name of the receiver.
         node: String,

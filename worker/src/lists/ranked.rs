@@ -79,11 +79,7 @@ impl Ranking {
         parameters: &ListsParameters,
         items: Vec<Arc<ItemShard>>,
     ) -> Result<Self, ListsError> {
-        let answers = match source.kind {
-            ModelKind::Als => Answers::ByFactors,
-            ModelKind::Hybrid => Answers::ByBlend,
-            ModelKind::ItemCf | ModelKind::Content => Answers::ByNeighbours,
-        };
+        let answers = source.kind.answers();
         check_genres(parameters.filter.as_ref(), &items)?;
         let filter = parameters.filter.clone().map(ItemFilter::try_from).transpose()?;
         let columns = rows::columns(parameters);

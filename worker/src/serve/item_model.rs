@@ -72,9 +72,11 @@ impl ItemModel {
     /// Global rows and similarities of an item's neighbours, best first, of a blend what its versions' add to
     /// likeness. ALS keeps no neighbours.
     pub(super) fn neighbours(&self, row: usize) -> Vec<(u32, f32)> {
+        // What speaks against an item is not like it.
         let of = |lists: &NeighbourLists| {
             let (rows, similarities) = lists.of(row);
-            rows.iter().copied().zip(similarities.iter().copied()).collect()
+            let all = rows.iter().copied().zip(similarities.iter().copied());
+            all.filter(|(_, similarity)| *similarity > 0.0).collect()
         };
         match self {
             Self::Factors(_) => Vec::new(),

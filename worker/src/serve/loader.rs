@@ -11,7 +11,7 @@ use std::{
 };
 
 use shoal_common::store::{LocalCache, Manifest, Store, StoreError, join};
-use shoal_core::ModelKind;
+use shoal_core::{Answers, ModelKind};
 use shoal_engine::{popularity::damped_mean, preference::Preference};
 use shoal_format::{id_column::IdColumn, model_parts::read_biases, tensor_file::TensorFile};
 use shoal_proto::v1::{DatasetInfo, HybridSource, ModelVersion, Side};
@@ -223,17 +223,17 @@ impl Loader {
 
     /// What an item shard of a version that is no blend has beside.
     async fn model_parts(&self, source: &VersionSource, shard: u32) -> Result<ModelParts, LoadError> {
-        Ok(match source.kind {
-            ModelKind::Als => ModelParts::Factors,
-            ModelKind::ItemCf => ModelParts::Neighbours(self.lists(source, shard).await?),
-            ModelKind::Content => ModelParts::Features {
+        Ok(match source.kind.answers() {
+            Answers::ByFactors => ModelParts::Factors,
+            Answers::ByNeighbours if source.kind == ModelKind::Content => ModelParts::Features {
                 lists: self.lists(source, shard).await?,
                 vectors: match &source.objects(Side::Items, shard).vectors {
                     Some(object) => Some((self.fetch(object).await?, source.version.rating_slope)),
                     None => None,
                 },
             },
-            ModelKind::Hybrid => {
+            Answers::ByNeighbours => ModelParts::Neighbours(self.lists(source, shard).await?),
+            Answers::ByBlend => {
                 let reason = "a blend has no parts of its own".to_owned();
                 return Err(LoadError::Version { version: source.version.name.clone(), reason });
             }
@@ -296,9 +296,9 @@ impl Loader {
         if let Some(source) = self.known_source(&version.name) {
             return Ok(source);
         }
-        let blend = match kind_of(version)? {
-            ModelKind::Als | ModelKind::ItemCf | ModelKind::Content => None,
-            ModelKind::Hybrid => {
+        let blend = match kind_of(version)?.answers() {
+            Answers::ByFactors | Answers::ByNeighbours => None,
+            Answers::ByBlend => {
                 let sources = version.hybrid.as_ref().map(|hybrid| &hybrid.sources[..]).unwrap_or_default();
                 Some(self.blend_source(version, sources, components, dataset).await?)
             }

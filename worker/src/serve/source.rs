@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use shoal_common::{
-    model_parameters::{als_of, model_of},
+    model_parameters::{als_of, model_of, prediction_neighbours},
     store::{Manifest, PartKind, catalogue_part, part},
 };
-use shoal_core::ModelKind;
+use shoal_core::{Answers, ModelKind};
 use shoal_engine::{als::kernel::Kernel, hybrid::Blend};
-use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side, model_parameters::Model};
+use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side};
 use tokio::sync::OnceCell;
 
 use super::{FoldIn, error::LoadError, factors::FactorShape, version::LoadedVersion};
@@ -107,15 +107,12 @@ impl VersionSource {
     }
 
     pub(super) fn has_factors(&self) -> bool {
-        self.kind == ModelKind::Als
+        self.kind.answers() == Answers::ByFactors
     }
 
     /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none from them.
     pub(super) fn prediction_neighbours(&self) -> usize {
-        match model_of(&self.version) {
-            Some(Model::ItemCf(parameters)) => parameters.prediction_neighbours as usize,
-            _ => 0,
-        }
+        model_of(&self.version).map_or(0, |model| prediction_neighbours(model) as usize)
     }
 
     /// Whether the version's factors predict ratings.

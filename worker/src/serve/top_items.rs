@@ -211,8 +211,8 @@ impl ItemShard {
                 let lists = self.lists().ok_or(QueryError::NoNeighbours)?;
                 lists.check(&query.rated)?;
                 let scores = lists.scores(&query.rated);
-                // Weights and similarities are above 0: a sum of 0 is a sum over nothing.
-                let counts = scores.iter().map(|score| u32::from(*score > 0.0)).collect();
+                // A sum of 0 is taken for a sum over nothing. Where weights may be below 0, another sum is as good as never 0.
+                let counts = scores.iter().map(|score| u32::from(*score != 0.0)).collect();
                 Ok(Some(TableScores { scores, counts, ..TableScores::default() }))
             }
             ScoreKind::Listed => {

@@ -106,7 +106,7 @@ async fn prepare(
     args: &Args,
     watch: &mut Watch,
 ) -> anyhow::Result<Report> {
-    let (file, others) = (&running.plan().file, &args.others);
+    let file = &running.plan().file;
     let client = ClusterClient::new(shoal_common::rpc::Channels::tcp(), file.coordinator_addresses());
     let http = running.http_url();
     let router = Recommender::new(&http)?;
@@ -124,7 +124,7 @@ async fn prepare(
     let held_out = args.als.held_out(&dataset, test, None);
     let held_out = held_out.map_err(|reason| refusal(Exit::Usage, reason))?;
     let als = args.als.model(&dataset, held_out.clone());
-    let models = models(&mut stages, &dataset, als, held_out, others).await?;
+    let models = models(&mut stages, &dataset, als, held_out, args).await?;
     let dir = running.plan().dir.display().to_string();
     Ok(Report { dataset, guessed, models, http, dir, seconds: watch.seconds() })
 }
@@ -135,7 +135,7 @@ async fn models(
     dataset: &DatasetInfo,
     als: ModelParameters,
     held_out: SplitParameters,
-    others: &ModelArgs,
+    args: &Args,
 ) -> anyhow::Result<Models> {
     let mut models = Models::default();
     // The first answers come before the other models are there.
@@ -143,10 +143,12 @@ async fn models(
         Ok((version, answer)) => (models.answer, models.versions) = (answer, vec![(ModelKind::Als, version)]),
         Err(error) => models.failures.push(ModelFailure::of(ModelKind::Als, error)?),
     }
-    let item_cf = stages.other(ModelKind::ItemCf, dataset, others.item_cf(held_out.clone())).await;
-    models.keep(ModelKind::ItemCf, item_cf)?;
-    let content = stages.other(ModelKind::Content, dataset, others.content(held_out.clone())).await;
-    models.keep(ModelKind::Content, content)?;
+    for kind in ModelKind::ALL.into_iter().filter(|kind| *kind != ModelKind::Als) {
+        if let Some(single) = args.others.single(kind, &args.als, dataset, held_out.clone()) {
+            let version = stages.other(kind, dataset, single).await;
+            models.keep(kind, version)?;
+        }
+    }
     let versions = models.versions.iter().map(|(kind, version)| blended_version(*kind, version.name.clone()));
     let versions: Vec<BlendedVersion> = versions.collect();
     if versions.is_empty() {
@@ -156,7 +158,7 @@ async fn models(
         if !without.is_empty() {
             stages.watch.say(&format!("The hybrid blends no {}, which failed", without.join(" and no ")));
         }
-        let hybrid = others.hybrid(held_out, versions);
+        let hybrid = args.others.hybrid(held_out, versions);
         let hybrid = hybrid.map_err(|unfit| refusal(Exit::Usage, unfit.to_string()))?;
         models.keep(ModelKind::Hybrid, stages.other(ModelKind::Hybrid, dataset, hybrid).await)?;
     }

@@ -104,6 +104,13 @@ impl Elimination {
         (self.making.saturating_sub(u32::from(!is_applied)), self.share.grid().side())
     }
 
+    /// The step whose pivot and panel are made, or waited for; as many as there are steps when all are made. A message
+    /// [comes too early](Self::is_early) that is of a step more than one after it.
+    #[must_use]
+    pub fn making(&self) -> u32 {
+        self.making
+    }
+
     /// The share, which holds −P when the last turn has been [`Turn::Done`].
     #[must_use]
     pub fn into_share(self) -> Share {

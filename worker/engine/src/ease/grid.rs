@@ -140,7 +140,7 @@ pub fn items_that_fit(memory_max: u64, owners: u32) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the inverse over {items} items takes {} MiB on each of {owners} worker(s), of which each has {} MiB; it has room for {items_fit} \
-     items: name at most so many, or add workers",
+     items: name at most so many with --items-max, or add workers",
     bytes.div_ceil(1 << 20),
     memory_max >> 20
 )]

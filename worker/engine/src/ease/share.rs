@@ -70,14 +70,16 @@ impl Share {
         begin..self.tiles.partition_point(|tile| tile.row <= row)
     }
 
-    /// Adds the sums over other users for the own tiles of a row, as [`super::Likes::add_products`] makes them.
+    /// Adds the sums over other users for an own tile, as [`super::Likes::add_products`] makes them.
     ///
     /// # Panics
-    /// When there are not as many numbers as own tiles in the row have.
-    pub fn add_sums(&mut self, row: u32, sums: &[f32]) {
-        let target = self.row_mut(row);
-        assert_eq!(target.len(), sums.len());
-        target.par_iter_mut().zip(sums).for_each(|(target, sum)| {
+    /// When the tile is not an own one, or there are not as many sums as it has numbers.
+    pub fn add_sums(&mut self, tile: Tile, sums: &[f32]) {
+        let columns = self.columns(tile.row);
+        let at = columns.binary_search(&tile.column);
+        assert!(at.is_ok() && sums.len() == TILE);
+        let begin = at.unwrap_or_default() * TILE;
+        self.row_mut(tile.row)[begin..begin + TILE].iter_mut().zip(sums).for_each(|(target, sum)| {
             // Only sums that no users can have are beyond a u32.
             *target = of_sum(sum_of(*target).saturating_add(sum_of(*sum)));
         });

@@ -42,6 +42,18 @@ impl Sizes {
         f32::from_bits((bucket as u32) << Self::BITS_PASSED_OVER)
     }
 
+    /// How many weights each bucket has, from the smallest sizes to the largest.
+    #[must_use]
+    pub fn counts(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// Of what another owner has told; `None` when it has not as many buckets.
+    #[must_use]
+    pub fn from_counts(counts: Vec<u64>) -> Option<Self> {
+        (counts.len() == Self::BUCKETS).then_some(Self(counts))
+    }
+
     /// Counts another weight.
     pub fn add(&mut self, weight: f32) {
         self.0[Self::bucket(weight)] += 1;
@@ -49,17 +61,18 @@ impl Sizes {
 
     /// Adds what another owner has counted.
     pub fn merge(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(count, others)| *count += others);
+        // Only counts that no matrix has are beyond a u64.
+        self.0.iter_mut().zip(&other.0).for_each(|(count, others)| *count = count.saturating_add(*others));
     }
 
     /// What is kept of `items` items with so many weights per item on average: as many whole buckets as there is room for.
     #[must_use]
     pub fn selection(&self, items: u32, neighbours: usize) -> Selection {
         let room = u64::from(items) * neighbours as u64;
-        let (mut kept, mut size_min) = (0, f32::INFINITY);
+        let (mut kept, mut size_min) = (0_u64, f32::INFINITY);
         // The lowest bucket has the zeros.
         for (bucket, count) in self.0.iter().enumerate().skip(1).rev().filter(|(_, count)| **count > 0) {
-            kept += count;
+            kept = kept.saturating_add(*count);
             if kept > room {
                 break;
             }

@@ -1,6 +1,7 @@
 //! The neighbours of consecutive items, as they are stored.
 
-/// For each item of a shard, the most similar items: global rows and similarities, best first.
+/// For each item of a shard, the most similar items: global rows and similarities, best first. Or, of [EASE](crate::ease), the
+/// items that say most of it: global rows and weights, the largest by size first, of which some are below 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Neighbours {
     indptr: Vec<u64>,
@@ -30,8 +31,8 @@ impl Neighbours {
     /// From what was stored, checked in full.
     ///
     /// # Errors
-    /// When the offsets do not span the lists, a row is not one of `items`, or a similarity is not a positive
-    /// number.
+    /// When the offsets do not span the lists, a row is not one of `items`, or a similarity is 0 or not
+    /// finite.
     pub fn from_parts(
         indptr: Vec<u64>,
         rows: Vec<u32>,
@@ -48,8 +49,8 @@ impl Neighbours {
         if rows.iter().any(|&row| row >= items) {
             return Err(BadNeighbours("a neighbour is no item of the data set"));
         }
-        if similarities.iter().any(|&similarity| !(similarity > 0.0 && similarity.is_finite())) {
-            return Err(BadNeighbours("a similarity is not a positive number"));
+        if similarities.iter().any(|&similarity| similarity == 0.0 || !similarity.is_finite()) {
+            return Err(BadNeighbours("a similarity is 0 or not finite"));
         }
         Ok(Self { indptr, rows, similarities })
     }
@@ -100,13 +101,15 @@ mod tests {
             Neighbours::from_parts(indptr.to_vec(), rows.to_vec(), similarities.to_vec(), 5)
         };
         assert_eq!(read(indptr, rows, similarities), Ok(lists.clone()));
+        assert!(read(indptr, rows, &[-0.9, 0.5, -0.1]).is_ok());
         for bad in [
             read(&[0, 2], rows, similarities),
             read(&[0, 3, 2, 3], rows, similarities),
             read(indptr, &[5, 1, 0], similarities),
             read(indptr, rows, &similarities[1..]),
             read(indptr, rows, &[0.9, f32::NAN, 0.1]),
-            read(indptr, rows, &[0.9, 0.0, 0.1]),
+            read(indptr, rows, &[0.9, -0.0, 0.1]),
+            read(indptr, rows, &[0.9, f32::NEG_INFINITY, 0.1]),
         ] {
             assert!(bad.is_err());
         }

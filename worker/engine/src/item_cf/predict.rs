@@ -34,7 +34,7 @@ impl Centre<'_> {
 }
 
 /// The predicted rating of `item`: the similarity-weighted mean of the user's ratings over the `most` best
-/// neighbours (rows and similarities, best first) that the user has rated, `rated` being the rating of an item if there
+/// neighbours (rows and similarities, best first) that the user has rated and that speak for the item, `rated` being the rating of an item if there
 /// is one. With a centre the mean is of what ratings exceed it by, added to the item's own (Koren 2010, "Factor in the
 /// Neighbors"). `None` when the user has rated no neighbour.
 #[must_use]
@@ -74,7 +74,9 @@ fn used<'a>(
     centre: Option<Centre<'a>>,
     most: usize,
 ) -> impl Iterator<Item = (u32, f64, f64)> + 'a {
-    let known = rows.iter().zip(similarities).filter_map(move |(&row, &similarity)| {
+    // A mean has no place for what speaks against the item.
+    let alike = rows.iter().zip(similarities).filter(|(_, similarity)| **similarity > 0.0);
+    let known = alike.filter_map(move |(&row, &similarity)| {
         let rating = f64::from(rated(row)?);
         let expected = centre.map_or(0.0, |centre| centre.of(row));
         Some((row, f64::from(similarity), rating - expected))

@@ -272,7 +272,7 @@ impl ShardScores {
                     buffers.weights.extend(ratings.map(|&rating| preference.of(rating) as f32));
                     index.add_scores(&viewer.rated.items, &buffers.weights, scores);
                 }
-                // Similarities and weights are above 0: a sum of 0 is a sum over nothing.
+                // A sum of 0 is taken for a sum over nothing. Where weights may be below 0, another sum is as good as never 0.
                 scores.iter_mut().filter(|score| **score == 0.0).for_each(|score| *score = UNKNOWN);
             }
         }

@@ -21,7 +21,9 @@ fn summed(users: &[Users], grid: Grid, kernel: Kernel) -> Vec<Share> {
             for likes in &likes {
                 let mut sums = vec![0.0; share.row_mut(row).len()];
                 likes.add_products(row, &columns, &mut sums);
-                share.add_sums(row, &sums);
+                for (&column, sums) in columns.iter().zip(sums.chunks_exact(SIDE * SIDE)) {
+                    share.add_sums(Tile { row, column }, sums);
+                }
             }
         }
         share
