@@ -2,9 +2,10 @@
 //!
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
 
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    BlendedVersion, ContentParameters, DatasetInfo, HybridParameters, ItemCfParameters, ModelParameters, Similarity,
-    SplitParameters, model_parameters::Model,
+    BlendedVersion, ContentParameters, DatasetInfo, EaseParameters, HybridParameters, ItemCfParameters,
+    ModelParameters, Similarity, SplitParameters, model_parameters::Model,
 };
 
 use crate::{
@@ -48,9 +49,21 @@ pub enum SimilarityKind {
     Jaccard,
 }
 
-/// Flags of item CF, content and the blend.
+/// λ of EASE.
+fn ridge(dataset: &DatasetInfo) -> f64 {
+    let _ = dataset;
+    500.0
+}
+
+/// Reads a number above 0.
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.ok_or_else(|| format!("'{text}' is not a number above 0"))
+}
+
+/// Flags of item CF, content, EASE and the blend.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Item CF, content and hybrid")]
+#[command(next_help_heading = "Item CF, content, EASE and hybrid")]
 pub struct ModelArgs {
     /// What makes two items alike in item CF
     #[arg(long, value_enum, default_value = "cosine", hide_short_help = true)]
@@ -61,7 +74,7 @@ pub struct ModelArgs {
     /// s of n / (n + s), by which a similarity that rests on n common users is multiplied
     #[arg(long, default_value_t = SHRINKAGE, hide_short_help = true)]
     pub shrinkage: f64,
-    /// Similar items kept per item, 1 to 10000
+    /// Similar items kept per item, 1 to 10000; of EASE the largest weights, so many per item on average
     #[arg(long, default_value_t = NEIGHBOURS, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub neighbours: u32,
     /// Of a user with more ratings a seeded sample of so many takes part in pairs of items
@@ -88,6 +101,12 @@ pub struct ModelArgs {
     /// The tags on the most items that are kept
     #[arg(long, default_value_t = TAGS_MAX, value_name = "TAGS", value_parser = clap::value_parser!(u32).range(..=1_000_000), hide_short_help = true)]
     pub tags_max: u32,
+    /// What is added to the sum of the squares of an item's likings in EASE; 500 for some ten million ratings, less for fewer
+    #[arg(long, value_name = "LAMBDA", value_parser = above_zero)]
+    pub ease_reg: Option<f64>,
+    /// Only so many items take part in EASE, the most rated ones; all that are rated by default
+    #[arg(long, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub items_max: Option<u32>,
     /// Weights of the hybrid by name, as als=0.6,item_cf=0.2,content=0.2, where sources that are not named get 0; or a
     /// number for each source that is blended, in the order als, item_cf, content, popularity. Without it weights are
     /// learned
@@ -118,6 +137,7 @@ impl ModelArgs {
             ModelKind::Als => Some(als.model(dataset, split)),
             ModelKind::ItemCf => Some(self.item_cf(split)),
             ModelKind::Content => Some(self.content(split)),
+            ModelKind::Ease => Some(self.ease(als, dataset, split)),
             ModelKind::Hybrid => None,
         }
     }
@@ -155,6 +175,22 @@ impl ModelArgs {
             neighbours: self.neighbours,
         };
         ModelParameters { split: Some(split), model: Some(Model::Content(parameters)) }
+    }
+
+    /// Parameters of EASE. A rating means as liking what it means to ALS.
+    #[must_use]
+    pub fn ease(&self, als: &AlsArgs, dataset: &DatasetInfo, split: SplitParameters) -> ModelParameters {
+        let (preference, rating_least, rating_greatest) = als.chosen_preference(dataset);
+        let parameters = EaseParameters {
+            regularization: self.ease_reg.unwrap_or_else(|| ridge(dataset)),
+            neighbours: self.neighbours,
+            items_max: self.items_max.unwrap_or_default(),
+            prediction_neighbours: self.prediction_neighbours,
+            preference: preference.into(),
+            rating_least,
+            rating_greatest,
+        };
+        ModelParameters { split: Some(split), model: Some(Model::Ease(parameters)) }
     }
 
     /// Parameters of the blend of these versions.

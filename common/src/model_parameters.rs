@@ -17,6 +17,7 @@ pub fn kind_of(model: &Model) -> ModelKind {
         Model::Als(_) => ModelKind::Als,
         Model::ItemCf(_) => ModelKind::ItemCf,
         Model::Content(_) => ModelKind::Content,
+        Model::Ease(_) => ModelKind::Ease,
         Model::Hybrid(_) => ModelKind::Hybrid,
     }
 }
@@ -44,7 +45,7 @@ pub fn als_of_job(job: &JobInfo) -> Option<&AlsParameters> {
 pub fn als(parameters: &ModelParameters) -> Option<&AlsParameters> {
     match &parameters.model {
         Some(Model::Als(als)) => Some(als),
-        Some(Model::ItemCf(_) | Model::Content(_) | Model::Hybrid(_)) | None => None,
+        Some(Model::ItemCf(_) | Model::Content(_) | Model::Ease(_) | Model::Hybrid(_)) | None => None,
     }
 }
 
@@ -66,6 +67,7 @@ pub fn model_in(folder: &ModelFolder) -> Option<&Model> {
 pub fn prediction_neighbours(model: &Model) -> u32 {
     match model {
         Model::ItemCf(item_cf) => item_cf.prediction_neighbours,
+        Model::Ease(ease) => ease.prediction_neighbours,
         Model::Als(_) | Model::Content(_) | Model::Hybrid(_) => 0,
     }
 }

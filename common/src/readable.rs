@@ -173,6 +173,15 @@ pub fn parameters_json(parameters: &ModelParameters) -> Value {
             "tags_max": content.tags_max,
             "neighbours": content.neighbours,
         }),
+        Some(Model::Ease(ease)) => json!({
+            "regularization": ease.regularization,
+            "neighbours": ease.neighbours,
+            "items_max": (ease.items_max > 0).then_some(ease.items_max),
+            "prediction_neighbours": ease.prediction_neighbours,
+            "preference": short_name(ease.preference().as_str_name(), "PREFERENCE_"),
+            "rating_least": (ease.preference() == Preference::Height).then_some(ease.rating_least),
+            "rating_greatest": (ease.preference() == Preference::Height).then_some(ease.rating_greatest),
+        }),
         Some(Model::Hybrid(hybrid)) => hybrid_json(hybrid),
     };
     json["split"] = json!(split::kind(&held_out));

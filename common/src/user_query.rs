@@ -154,7 +154,7 @@ pub fn check_blend_rates(
     rank_by: RankBy,
 ) -> Result<(), CannotRank> {
     let by_neighbours = |source: &HybridSource| match ModelKind::parse(&source.model) {
-        Ok(ModelKind::ItemCf) => true,
+        Ok(ModelKind::ItemCf | ModelKind::Ease) => true,
         Ok(ModelKind::Als | ModelKind::Content | ModelKind::Hybrid) | Err(_) => false,
     };
     let Some(hybrid) = version.hybrid.as_ref().filter(|_| rank_by == RankBy::Rating && user.known) else {

@@ -11,7 +11,7 @@ use shoal_common::{
 };
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    DatasetInfo, JobInfo, ModelParameters, ModelVersion, PromoteReply, SplitParameters, StartTrainingRequest,
+    DatasetInfo, JobInfo, ModelVersion, PromoteReply, SplitParameters, StartTrainingRequest,
 };
 
 use self::test_reading::TestReading;

@@ -61,7 +61,7 @@ impl Look {
 
 impl AlsArgs {
     /// The preference on the wire with the ends of its scale, which are zero where it has none.
-    pub(super) fn chosen_preference(&self, dataset: &DatasetInfo) -> (Preference, f64, f64) {
+    pub(crate) fn chosen_preference(&self, dataset: &DatasetInfo) -> (Preference, f64, f64) {
         let preference = match self.preference_form() {
             PreferenceForm::Observed => Preference::Observed,
             PreferenceForm::Positive => Preference::Positive,

@@ -1,11 +1,11 @@
-//! What the four models answer once they are promoted, against a brute force over their files, with all workers and
+//! What the models answer once they are promoted, against a brute force over their files, with all workers and
 //! with one of them killed.
 
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, Http, Models, SMALL, Shape, Verdict, folder, generate, real_data};
 
-const MODELS: [&str; 4] = ["als", "item_cf", "content", "hybrid"];
+const MODELS: [&str; 5] = ["als", "item_cf", "content", "hybrid", "ease"];
 /// About so many users and movies are asked for.
 const USERS: usize = 6;
 const MOVIES: usize = 6;
@@ -65,7 +65,7 @@ impl Asked<'_> {
                 }
             }
         }
-        for model in ["als", "item_cf", "content"] {
+        for model in ["als", "item_cf", "content", "ease"] {
             for user in some(&users, USERS) {
                 let query = format!("n=10&model={model}&diversity=0.4&use_cache=false&complete=true");
                 let answer = self.http.get(&format!("/recommendations/recommend/{user}?{query}")).await.ok();
@@ -78,18 +78,25 @@ impl Asked<'_> {
             let answer = self.http.get(&path).await.ok();
             right(&|| self.models.check_alike(&answer, movie, 40), &answer);
             answers.push(timeless(answer));
+            let path = format!("/recommendations/similar/{movie}?n=40&model=ease&complete=true");
+            let answer = self.http.get(&path).await.ok();
+            right(&|| self.models.check_weighty(&answer, movie, 40), &answer);
+            answers.push(timeless(answer));
         }
         answers
     }
 }
 
 /// Every model's version, trained and promoted.
-fn promoted(cluster: &Cluster) -> [String; 4] {
+fn promoted(cluster: &Cluster) -> [String; 5] {
     let weights = "als=.5,item_cf=.25,content=.15,popularity=.1";
-    let flags = ["--rank", "8", "--iterations", "3", "--min-common-users", "2", "--weights", weights];
-    let report = cluster.shoal(&[&["train", "--json"], &flags[..]].concat()).json();
-    let name = |model: usize| report["models"][model]["model_version"].as_str().unwrap().to_owned();
-    let versions = [0, 1, 2, 3].map(name);
+    let models = ["--models", "als,item_cf,content,hybrid", "--weights", weights];
+    let flags = ["--rank", "8", "--iterations", "3", "--min-common-users", "2"];
+    let blend = cluster.shoal(&[&["train", "--json"], &flags[..], &models].concat()).json();
+    let ease = cluster.shoal(&["train", "--json", "--models", "ease"]).json();
+    let name = |outcome: &Value| outcome["model_version"].as_str().unwrap().to_owned();
+    let [first, second, third, hybrid] = [0, 1, 2, 3].map(|model| name(&blend["models"][model]));
+    let versions = [first, second, third, hybrid, name(&ease["models"][0])];
     for version in &versions {
         cluster.shoal(&["models", "promote", version]).exits_with(0);
     }

@@ -1,4 +1,4 @@
-//! All four models through the real binary: trained, kept, trained anew, compared, and what they are worth.
+//! All models through the real binary: trained, kept, trained anew, compared, and what they are worth.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,7 +8,7 @@ use shoal_core::hash::{is_held_out, is_held_out_user, pair_hash};
 
 use crate::support::{Cluster, SMALL, Shape, folder, generate, real_data};
 
-const MODELS: [&str; 4] = ["als", "item_cf", "content_based", "hybrid"];
+const MODELS: [&str; 5] = ["als", "item_cf", "content_based", "ease", "hybrid"];
 
 async fn start(workers: usize) -> Cluster {
     Cluster::start(Shape { coordinators: 1, workers, settings: Vec::new() }).await
@@ -35,7 +35,7 @@ fn ndcg(outcome: &Value, of: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_four_are_trained_once_and_again_only_when_asked() {
+async fn all_are_trained_once_and_again_only_when_asked() {
     let folder = folder();
     let data = generate(folder.path(), SMALL);
     let cluster = start(2).await;
@@ -121,7 +121,7 @@ async fn all_four_are_trained_once_and_again_only_when_asked() {
     let mut compare = vec!["models", "compare", "--plot", drawing.to_str().unwrap()];
     let versions = names(&first);
     compare.extend(versions.iter().map(String::as_str));
-    prints(&cluster, &compare, &["ndcg@20", "coverage", &versions[0], &versions[3], "popularity", "*0."]);
+    prints(&cluster, &compare, &["ndcg@20", "coverage", &versions[0], &versions[4], "popularity", "*0."]);
     for arguments in [&compare[..], &["models", "list"], &["jobs", "list"]] {
         let table = cluster.shoal(arguments).exits_with(0).stdout;
         assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
@@ -270,12 +270,12 @@ async fn on_real_ratings_the_blend_is_worth_at_least_what_its_best_part_is() {
     let cluster = start(3).await;
     cluster.import(&data, "real");
     let outcomes = trained(&cluster, &["--data-set", "real"]);
-    let [als, item_cf, content, hybrid] = &outcomes[..] else { panic!("{outcomes:#?}") };
-    for part in [als, item_cf, content] {
+    let [als, item_cf, content, ease, hybrid] = &outcomes[..] else { panic!("{outcomes:#?}") };
+    for part in [als, item_cf, content, ease] {
         assert!(ndcg(hybrid, "lists") >= ndcg(part, "lists"), "{part:#} against {hybrid:#}");
         assert_eq!(ndcg(part, "popularity"), ndcg(hybrid, "popularity"));
     }
-    for better in [als, item_cf, hybrid] {
+    for better in [als, item_cf, ease, hybrid] {
         assert!(ndcg(better, "lists") > 1.5 * ndcg(better, "popularity"), "{better:#}");
     }
     assert!(ndcg(content, "lists") > 10.0 * ndcg(content, "random"), "{content:#}");

@@ -41,7 +41,7 @@ fn check_report(report: &Value) {
     assert!(report["metrics"]["ranking"]["ndcg_at_20"].as_f64().unwrap() > 0.0, "{report:#}");
     let models = report["models"].as_array().unwrap();
     let named: Vec<&str> = models.iter().map(|model| model["model"].as_str().unwrap()).collect();
-    assert_eq!(named, ["als", "item_cf", "content_based", "hybrid"]);
+    assert_eq!(named, ["als", "item_cf", "content_based", "ease", "hybrid"]);
     assert!(models.iter().all(|model| model["evaluation"]["lists"]["ndcg_at_20"].as_f64() > Some(0.0)));
     let answer = &report["sample_answer"];
     assert_eq!(answer["source"], "model");
@@ -61,7 +61,7 @@ async fn a_second_start_serves_what_the_first_has_trained() {
     assert_nothing_runs(&dir);
     check_report(&first_report);
     let stages = names(&first_report["seconds"]);
-    let expected = "answer content generate hybrid import item_cf promote start total train";
+    let expected = "answer content ease generate hybrid import item_cf promote start total train";
     assert_eq!(stages.join(" "), expected);
 
     let mut second = Running::start(folder.path(), &arguments(&dir, &[&SMALL[..], &["--json"]].concat()));
@@ -81,7 +81,7 @@ async fn a_second_start_serves_what_the_first_has_trained() {
         ["healthy", second_report["version"].as_str().unwrap()]
     );
 
-    for model in ["als", "item_cf", "content", "hybrid"] {
+    for model in ["als", "item_cf", "content", "ease", "hybrid"] {
         let path = format!("/recommendations/recommend/1?model={model}");
         let answer = http.get(&path).await.ok();
         assert_eq!(

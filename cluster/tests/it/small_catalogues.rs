@@ -45,8 +45,8 @@ async fn all_models_are_trained_on_a_catalogue_with_empty_shards_and_the_blend_a
         cluster.import(&data, "small");
         let report =
             cluster.shoal(&["train", "--json", "--rank", "4", "--iterations", "3", "--promote"]).json();
-        assert_eq!(report["models"].as_array().unwrap().len(), 4, "{report:#}");
-        let hybrid = &report["models"][3];
+        assert_eq!(report["models"].as_array().unwrap().len(), 5, "{report:#}");
+        let hybrid = &report["models"][4];
         let shown =
             cluster.shoal(&["models", "show", hybrid["model_version"].as_str().unwrap(), "--json"]).json();
         let blended = shown["sources"]["blended"].as_array().unwrap();
@@ -95,19 +95,20 @@ async fn a_model_that_fails_does_not_keep_the_others_from_being_trained() {
         models.iter().map(|model| (model["model"].as_str().unwrap(), model["error"].is_string())).collect();
     assert_eq!(
         outcomes,
-        [("als", false), ("item_cf", false), ("hybrid", false), ("content", true)],
+        [("als", false), ("item_cf", false), ("ease", false), ("hybrid", false), ("content", true)],
         "{report:#}"
     );
     // The hybrid is made of the others, and says so.
-    let blended = models[2]["blended"].as_array().unwrap();
+    let blended = models[3]["blended"].as_array().unwrap();
     let versions: Vec<&Value> = blended.iter().map(|choice| &choice["version"]).collect();
-    assert_eq!(versions, [&models[0]["model_version"], &models[1]["model_version"], &Value::Null]);
+    let of = |model: usize| &models[model]["model_version"];
+    assert_eq!(versions, [of(0), of(1), &Value::Null, of(2)]);
     assert!(blended[2]["because"].as_str().unwrap().contains("content has failed"), "{report:#}");
-    let hybrid = models[2]["model_version"].as_str().unwrap();
+    let hybrid = models[3]["model_version"].as_str().unwrap();
     let shown = cluster.shoal(&["models", "show", hybrid, "--json"]).json();
     let sources = shown["sources"]["blended"].as_array().unwrap().iter();
     let sources: Vec<&str> = sources.map(|source| source["model"].as_str().unwrap()).collect();
-    assert_eq!(sources, ["als", "item_cf", "popularity"]);
+    assert_eq!(sources, ["als", "item_cf", "ease", "popularity"]);
     cluster.shoal(&["models", "promote", hybrid]).exits_with(0);
     for user in 1..=USERS {
         let path = format!("/recommendations/recommend/{user}?n=5&model=hybrid&complete=true&explain=true");

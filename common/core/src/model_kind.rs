@@ -11,6 +11,8 @@ pub enum ModelKind {
     ItemCf,
     /// Neighbours of items by what they are: genres, tags, years.
     Content,
+    /// Weights between items that make users' likings out of each other (Steck 2019).
+    Ease,
     /// A weighted blend of the others.
     Hybrid,
 }
@@ -28,7 +30,7 @@ pub enum Answers {
 
 impl ModelKind {
     /// Every kind, in the order in which they are trained: a hybrid comes after the models that it blends.
-    pub const ALL: [Self; 4] = [Self::Als, Self::ItemCf, Self::Content, Self::Hybrid];
+    pub const ALL: [Self; 5] = [Self::Als, Self::ItemCf, Self::Content, Self::Ease, Self::Hybrid];
 
     /// The kinds that a hybrid blends, in the order of its sources.
     pub fn blended() -> impl Iterator<Item = Self> + Clone {
@@ -42,6 +44,7 @@ impl ModelKind {
             Self::Als => "als",
             Self::ItemCf => "item_cf",
             Self::Content => "content_based",
+            Self::Ease => "ease",
             Self::Hybrid => "hybrid",
         }
     }
@@ -51,7 +54,7 @@ impl ModelKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Content => "content",
-            Self::Als | Self::ItemCf | Self::Hybrid => self.folder(),
+            Self::Als | Self::ItemCf | Self::Ease | Self::Hybrid => self.folder(),
         }
     }
 
@@ -62,6 +65,7 @@ impl ModelKind {
             Self::Als => "Matrix factorisation by alternating least squares",
             Self::ItemCf => "Similar items by who rated them",
             Self::Content => "Similar items by what they are",
+            Self::Ease => "Weights between items, from all likings at once",
             Self::Hybrid => "A blend of the others and popularity",
         }
     }
@@ -71,7 +75,7 @@ impl ModelKind {
     pub const fn answers(self) -> Answers {
         match self {
             Self::Als => Answers::ByFactors,
-            Self::ItemCf | Self::Content => Answers::ByNeighbours,
+            Self::ItemCf | Self::Content | Self::Ease => Answers::ByNeighbours,
             Self::Hybrid => Answers::ByBlend,
         }
     }

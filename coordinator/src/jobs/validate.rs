@@ -112,9 +112,9 @@ fn check_split(split: &SplitParameters, problems: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use shoal_proto::v1::{
-        AlsParameters, AlsSolver, BlendedVersion, Confidence, ContentParameters, ExplicitParameters,
-        HybridParameters, ImplicitParameters, ItemCfParameters, ModelParameters, ObjectiveChoice, Preference,
-        RegularizationScaling, model_parameters::Model,
+        AlsParameters, AlsSolver, BlendedVersion, Confidence, ContentParameters, EaseParameters,
+        ExplicitParameters, HybridParameters, ImplicitParameters, ItemCfParameters, ModelParameters,
+        ObjectiveChoice, Preference, RegularizationScaling, model_parameters::Model,
     };
 
     use super::*;
@@ -199,6 +199,16 @@ mod tests {
     fn every_problem_of_a_model_is_named() {
         assert_eq!(problems(Model::ItemCf(ItemCfParameters::default())).len(), 5);
         assert_eq!(problems(Model::Content(ContentParameters::default())).len(), 3);
+        assert_eq!(problems(Model::Ease(EaseParameters::default())).len(), 3);
+        for regularization in [f64::NAN, f64::INFINITY, -1.0, 1e13] {
+            let ease = EaseParameters {
+                regularization,
+                neighbours: 1,
+                prediction_neighbours: 1,
+                ..EaseParameters::default()
+            };
+            assert_eq!(problems(Model::Ease(ease)).len(), 1);
+        }
         assert_eq!(problems(Model::Hybrid(HybridParameters::default())).len(), 2);
         let blended = |versions: &[(&str, &str)]| {
             let of = |&(model, version): &(&str, &str)| BlendedVersion {

@@ -15,7 +15,7 @@ use super::{
 pub(super) enum ItemModel {
     /// ALS: the factors, with what bounds their scores.
     Factors(Arc<FactorBounds>),
-    /// Item CF: items that the same users rated.
+    /// Item CF, items that the same users rated; and EASE, items that speak for each other or against.
     Neighbours(Arc<NeighbourLists>),
     /// Content: items that are alike.
     Features(Features),

@@ -12,7 +12,7 @@ use std::{
 
 use shoal_common::store::{LocalCache, Manifest, Store, StoreError, join};
 use shoal_core::{Answers, ModelKind};
-use shoal_engine::{popularity::damped_mean, preference::Preference};
+use shoal_engine::popularity::damped_mean;
 use shoal_format::{id_column::IdColumn, model_parts::read_biases, tensor_file::TensorFile};
 use shoal_proto::v1::{DatasetInfo, HybridSource, ModelVersion, Side};
 use tokio::sync::OnceCell;
@@ -264,7 +264,7 @@ impl Loader {
         Ok(ListShape {
             items: u32::try_from(dataset.items).map_err(|_| too_many())?,
             prediction_neighbours: source.prediction_neighbours(),
-            preference: Preference::by_height(dataset.rating_min, dataset.rating_max),
+            preference: source.preference(),
             biases: Arc::clone(source.item_biases.get_or_try_init(read).await?),
         })
     }

@@ -7,12 +7,12 @@ use shoal_common::{
     store::{Manifest, PartKind, catalogue_part, part},
 };
 use shoal_core::{Answers, ModelKind};
-use shoal_engine::{als::kernel::Kernel, hybrid::Blend};
-use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side};
+use shoal_engine::{als::kernel::Kernel, hybrid::Blend, preference::Preference};
+use shoal_proto::v1::{DatasetInfo, ModelVersion, ShardStats, Side, model_parameters::Model};
 use tokio::sync::OnceCell;
 
 use super::{FoldIn, error::LoadError, factors::FactorShape, version::LoadedVersion};
-use crate::train::Settings;
+use crate::train::{Settings, ease_preference};
 
 /// The manifests of a version and its data set: what loading any of its shards starts from.
 #[derive(Debug)]
@@ -113,6 +113,14 @@ impl VersionSource {
     /// Neighbours that a predicted rating is the mean of; 0 for a version that predicts none from them.
     pub(super) fn prediction_neighbours(&self) -> usize {
         model_of(&self.version).map_or(0, |model| prediction_neighbours(model) as usize)
+    }
+
+    /// What a rated item counts for in lists.
+    pub(super) fn preference(&self) -> Preference {
+        match model_of(&self.version) {
+            Some(Model::Ease(ease)) => ease_preference(ease),
+            _ => Preference::by_height(self.dataset.rating_min, self.dataset.rating_max),
+        }
     }
 
     /// Whether the version's factors predict ratings.

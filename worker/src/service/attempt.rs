@@ -13,7 +13,8 @@ use futures::stream::BoxStream;
 use shoal_common::job_steps::{StepKind, step_name};
 use shoal_proto::v1::{
     DatasetSource, FactorChunk, InspectSourceReply, ObjectEntry, ObjectsWritten, PairsChunk, PairsRequest,
-    RecordBatch, StepEmptyDone, StepProgress, SubscribeRowsRequest, step_event::Event, step_request::Step,
+    RecordBatch, StepEmptyDone, StepProgress, SubscribeRowsRequest, TileChunk, step_event::Event,
+    step_request::Step,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -146,6 +147,14 @@ pub trait Attempt: Send + Sync + 'static {
     /// See [`StepError`].
     async fn push_factors(&self, _chunk: FactorChunk) -> Result<(), StepError> {
         Err(wrong_kind("push_factors"))
+    }
+
+    /// Takes a peer's sums for a tile or part of the elimination (EASE).
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    async fn push_tiles(&self, _chunk: TileChunk) -> Result<(), StepError> {
+        Err(wrong_kind("push_tiles"))
     }
 
     /// What this worker's users say of the pairs with a peer's items (item CF).

@@ -9,7 +9,7 @@ use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use shoal_common::shutdown::Shutdown;
 use shoal_proto::v1::{
     FactorChunk, PairsChunk, PairsRequest, PushAck, RecordBatch, SubscribeRowsReply, SubscribeRowsRequest,
-    factor_chunk::Content, worker_exchange_server::WorkerExchange,
+    TileChunk, factor_chunk::Content, tile_chunk, worker_exchange_server::WorkerExchange,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -35,14 +35,19 @@ impl Exchange {
             let message = tokio::select! {
                 biased;
                 // A stopping worker does not wait for senders.
-                () = self.shutdown.requested() => return Err(Status::unavailable("this worker is stopping")),
+                () = self.shutdown.requested() => return Err(stopping()),
                 message = messages.message() => message?,
             };
             let Some(message) = message else { return Ok(Response::new(PushAck {})) };
             check_cluster(&self.cluster_id, message.cluster_id())?;
             metrics::counter!("shoal_worker_exchange_bytes_total", "kind" => T::KIND)
                 .increment(message.payload_bytes() as u64);
-            message.deliver(&self.registry).await.map_err(|error| error.to_status())?;
+            tokio::select! {
+                biased;
+                delivered = message.deliver(&self.registry) => delivered.map_err(|error| error.to_status())?,
+                // A message may have to wait for its turn.
+                () = self.shutdown.requested() => return Err(stopping()),
+            }
         }
     }
 }
@@ -75,6 +80,10 @@ impl WorkerExchange for Exchange {
         self.drain(request.into_inner()).await
     }
 
+    async fn push_tiles(&self, request: Request<Streaming<TileChunk>>) -> Result<Response<PushAck>, Status> {
+        self.drain(request.into_inner()).await
+    }
+
     type PullPairsStream = BoxStream<'static, Result<PairsChunk, Status>>;
 
     async fn pull_pairs(
@@ -90,6 +99,10 @@ impl WorkerExchange for Exchange {
         let ended = pairs.take_until(over.cancelled_owned());
         Ok(Response::new(ended.boxed()))
     }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("this worker is stopping")
 }
 
 /// A message of one of the streams between workers.
@@ -137,5 +150,33 @@ impl Message for FactorChunk {
 
     fn deliver(self, registry: &Registry) -> BoxFuture<'_, Result<(), StepError>> {
         Box::pin(async move { registry.get(&self.job_id, self.attempt)?.0.push_factors(self).await })
+    }
+}
+
+impl Message for TileChunk {
+    const KIND: &'static str = "tiles";
+
+    fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    fn payload_bytes(&self) -> usize {
+        match &self.content {
+            Some(tile_chunk::Content::Sums(sums)) => sums.sums.len(),
+            Some(tile_chunk::Content::Part(part)) => part.values.len(),
+            None => 0,
+        }
+    }
+
+    fn deliver(self, registry: &Registry) -> BoxFuture<'_, Result<(), StepError>> {
+        Box::pin(async move {
+            let (attempt, over) = registry.get(&self.job_id, self.attempt)?;
+            tokio::select! {
+                biased;
+                delivered = attempt.push_tiles(self) => delivered,
+                // A message that comes too early waits, but not longer than its attempt lasts.
+                () = over.cancelled() => Err(StepError::Cancelled),
+            }
+        })
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use shoal_common::job_steps::{StepKind as _, step_name};
 use shoal_proto::v1::{
-    ContentCensus, ContentNeighbours, ContentSlope, ContentVectors, HybridCalibrate, HybridCandidates,
-    HybridHistograms, HybridLearn, ItemCfNeighbours, ItemCfPrepare, ItemCfTotals, ModelBaselines,
-    ModelEvaluate, ModelItems, ModelWrite, PairsRequest, step_event::Event, step_request::Step,
+    ContentCensus, ContentNeighbours, ContentSlope, ContentVectors, EaseInvert, EaseNeighbours, EasePrepare,
+    EaseSelect, EaseSizes, EaseSum, HybridCalibrate, HybridCandidates, HybridHistograms, HybridLearn,
+    ItemCfNeighbours, ItemCfPrepare, ItemCfTotals, ModelBaselines, ModelEvaluate, ModelItems, ModelWrite,
+    PairsRequest, TileChunk, step_event::Event, step_request::Step,
 };
 
 use super::{
@@ -51,6 +52,23 @@ impl Attempt for Model {
                     done::<ContentNeighbours>()
                 }
                 Step::ContentSlope(step) => ContentSlope::into_event(self.0.sum_slope(step).await?),
+                Step::EasePrepare(step) => EasePrepare::into_event(self.0.prepare_likings(step).await?),
+                Step::EaseSum(_) => {
+                    progress.set_total(self.0.ease_tiles());
+                    self.0.sum_likings(on_done).await?;
+                    done::<EaseSum>()
+                }
+                Step::EaseInvert(_) => EaseInvert::into_event(self.0.invert_sums(on_share).await?),
+                Step::EaseSizes(step) => EaseSizes::into_event(self.0.count_weights(step).await?),
+                Step::EaseSelect(step) => {
+                    self.0.select_weights(&step)?;
+                    done::<EaseSelect>()
+                }
+                Step::EaseNeighbours(_) => {
+                    progress.set_total(self.0.own_items());
+                    self.0.take_weights(on_done).await?;
+                    done::<EaseNeighbours>()
+                }
                 Step::HybridHistograms(step) => {
                     progress.set_total(self.0.item_shards());
                     written::<HybridHistograms>(self.0.write_histograms(step, on_done).await?)
@@ -79,5 +97,9 @@ impl Attempt for Model {
     async fn pull_pairs(&self, request: PairsRequest) -> Result<Pairs, StepError> {
         let pairs = self.0.serve_pairs(&request)?;
         Ok(pairs.map(|chunk| Ok(chunk?)).boxed())
+    }
+
+    async fn push_tiles(&self, chunk: TileChunk) -> Result<(), StepError> {
+        Ok(self.0.receive_tiles(chunk).await?)
     }
 }

@@ -286,12 +286,14 @@ impl From<IngestError> for StepError {
 impl From<TrainError> for StepError {
     fn from(error: TrainError) -> Self {
         match error {
-            TrainError::Tensor(TensorFileError::Write { .. }) | TrainError::Memory { .. } => {
-                Self::Exhausted(Box::new(error))
-            }
+            TrainError::Tensor(TensorFileError::Write { .. })
+            | TrainError::Memory { .. }
+            | TrainError::TooLarge(_) => Self::Exhausted(Box::new(error)),
             TrainError::Request(_)
             | TrainError::Torn(_)
             | TrainError::Pairs(_)
+            | TrainError::Elimination(_)
+            | TrainError::LostDigits(_)
             | TrainError::Rows(_)
             | TrainError::Tensor(_) => Self::Invalid(Box::new(error)),
             TrainError::HeldOut(source) => source_error(source),

@@ -35,10 +35,14 @@ pub use evaluation::OnShare;
 use fold_in::FoldInError;
 pub use half_step::OnRows;
 pub use load_sides::Sides;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, ease_preference};
 use shoal_common::{compute::ComputeError, store::StoreError};
 use shoal_dataset::source::SourceError;
-use shoal_engine::{als::half_step::RowError, item_cf::BadPairs};
+use shoal_engine::{
+    als::half_step::RowError,
+    ease::{BadMessage, LostDigits, TooLarge},
+    item_cf::BadPairs,
+};
 use shoal_format::tensor_file::TensorFileError;
 pub use temporal_split::write_cuts;
 pub use write::FactorValues;
@@ -72,6 +76,15 @@ pub enum TrainError {
     /// A message of a peer holds no rows of pairs.
     #[error(transparent)]
     Pairs(#[from] BadPairs),
+    /// A message of a peer has no place in the elimination.
+    #[error(transparent)]
+    Elimination(#[from] BadMessage),
+    /// A pivot is lost.
+    #[error(transparent)]
+    LostDigits(#[from] LostDigits),
+    /// The tiles would not fit.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// The maths broke down.
     #[error(
         "training diverged in sweep {sweep} at shard {shard} of the {side}: {source}; raise the regularization or check the ratings"

@@ -5,7 +5,7 @@ use shoal_engine::{
     preference::Preference,
 };
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, Confidence, ImplicitParameters, Objective, ObjectiveChoice,
+    AlsParameters, AlsSolver, Confidence, EaseParameters, ImplicitParameters, Objective, ObjectiveChoice,
     Preference as PreferenceKind, RegularizationScaling, Side,
 };
 
@@ -156,6 +156,15 @@ fn confidence(confidence: Confidence) -> implicit::Confidence {
         Confidence::Unspecified | Confidence::Ials => implicit::Confidence::Ials,
         Confidence::Spark => implicit::Confidence::Spark,
         Confidence::Implicit => implicit::Confidence::Implicit,
+    }
+}
+
+/// What a rating counts for in EASE.
+pub(crate) fn ease_preference(ease: &EaseParameters) -> Preference {
+    match ease.preference() {
+        PreferenceKind::Unspecified | PreferenceKind::Observed => Preference::Observed,
+        PreferenceKind::Positive => Preference::Positive,
+        PreferenceKind::Height => Preference::by_height(ease.rating_least, ease.rating_greatest),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The worker through its public surface.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop there")]
 
+mod ease;
 mod files;
 mod imports;
 mod jobs;

@@ -2,14 +2,11 @@
 
 use shoal_common::{
     ids::EntityId,
-    store::{PartKind, ids_part, part},
+    store::{PartKind, part},
 };
-use shoal_core::hash::{is_held_out, pair_hash};
 use shoal_dataset::generate::{GenerateSpec, generate};
 use shoal_engine::item_cf::{CoRaters, Fixed, Measure, PairAccumulator, Settings, UserRows};
 use shoal_format::{
-    blocks::RatingBlock,
-    id_column::IdColumn,
     model_parts::{read_biases, read_neighbours, read_vectors},
     tensor_file::TensorFile,
 };
@@ -17,6 +14,7 @@ use shoal_proto::v1::{step_event::Event, step_request::Step, *};
 
 use crate::support::{
     JOB, Workers,
+    everybody::{everybody, ids},
     import::source,
     models::{ModelRun, Parts, als_folder, content, item_cf, split},
     train::{of_als, parameters},
@@ -165,14 +163,6 @@ async fn models_are_better_than_what_is_expected_of_anybody() {
     workers.release().await;
 }
 
-/// The training ratings of the whole data set by user row, from what one worker is trained on.
-struct Everybody {
-    indptr: Vec<u64>,
-    items: Vec<u32>,
-    ratings: Vec<f32>,
-    hashes: Vec<u64>,
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neighbours_are_those_of_all_users_together() {
     let (workers, dataset) = start(3, 2).await;
@@ -237,41 +227,6 @@ async fn neighbours_are_those_of_all_users_together() {
         }
     }
     workers.release().await;
-}
-
-/// Reads the blocks of the data set and leaves out what the split holds out.
-async fn everybody(workers: &Workers, dataset: &DatasetInfo) -> Everybody {
-    let mut everybody =
-        Everybody { indptr: vec![0], items: Vec::new(), ratings: Vec::new(), hashes: Vec::new() };
-    let mut item_hashes = Vec::new();
-    for stats in &dataset.item_shards {
-        let ids = ids(workers, dataset, Side::Items, stats.shard).await;
-        item_hashes.extend((0..ids.len()).map(|row| ids.hash64(row)));
-    }
-    for stats in &dataset.user_shards {
-        let path = format!("{}/{}", dataset.path, part(PartKind::Ratings, Side::Users, stats.shard));
-        let file = TensorFile::from_bytes(&path, &workers.store.get(&path).await.unwrap()).unwrap();
-        let block = RatingBlock::open(file, stats.rows as usize, dataset.items).unwrap();
-        for row in 0..block.rows() {
-            let user = block.ids().hash64(row);
-            for at in block.span(row) {
-                let item = block.indices()[at];
-                let pair = pair_hash(user, item_hashes[item as usize], split().seed);
-                if !is_held_out(pair, split().test_ratio) {
-                    everybody.items.push(item);
-                    everybody.ratings.push(block.ratings()[at]);
-                }
-            }
-            everybody.indptr.push(everybody.items.len() as u64);
-            everybody.hashes.push(user);
-        }
-    }
-    everybody
-}
-
-async fn ids(workers: &Workers, dataset: &DatasetInfo, side: Side, shard: u32) -> IdColumn {
-    let path = format!("{}/{}", dataset.path, ids_part(side, shard));
-    IdColumn::read(&TensorFile::from_bytes(&path, &workers.store.get(&path).await.unwrap()).unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

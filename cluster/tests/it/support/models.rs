@@ -1,4 +1,4 @@
-//! What item CF, content and hybrid must answer: a brute force in f64 over the files of the versions, which knows
+//! What item CF, content, EASE and hybrid must answer: a brute force in f64 over the files of the versions, which knows
 //! nothing of shards but the order of their rows.
 
 use std::{
@@ -37,6 +37,8 @@ pub(crate) struct Models {
     scale: (f64, f64),
     item_cf: Neighbours,
     content: Neighbours,
+    /// Weights, of which some are below 0.
+    ease: Neighbours,
     vectors: HashMap<i64, Vec<f64>>,
     /// Training ratings of each movie.
     train_counts: HashMap<i64, u32>,
@@ -54,8 +56,8 @@ type Scores = [Option<f64>; 4];
 
 impl Models {
     /// Reads the versions' files.
-    pub(crate) fn of(cluster: &Cluster, versions: &[String; 4], data: &Path) -> Self {
-        let [als, item_cf, content, hybrid] = versions;
+    pub(crate) fn of(cluster: &Cluster, versions: &[String; 5], data: &Path) -> Self {
+        let [als, item_cf, content, hybrid, ease] = versions;
         let models = cluster.dir().join("store/models");
         let folder = |model: &str, version: &str| models.join(model).join(version);
         let about = |model: &str, version: &str| -> Value {
@@ -82,13 +84,14 @@ impl Models {
         };
         let blended = about("hybrid", hybrid)["sources"].clone();
         let sources = blended.as_array().unwrap().iter();
-        let names = ["als", "item_cf", "content", "hybrid"].into_iter().zip(versions.iter().cloned());
+        let names = ["als", "item_cf", "content", "hybrid", "ease"].into_iter().zip(versions.iter().cloned());
         let als = Oracle::of(cluster, als, data);
         Self {
             scale: als.ratings.range(),
             als,
             item_cf: neighbours(&of_item_cf, &movies),
             content: neighbours(&of_content, &movies),
+            ease: neighbours(&folder("ease", ease), &movies),
             vectors: vectors(&of_content, &movies),
             train_counts: of_movies.clone().map(|(movie, (_, count))| (movie, count)).collect(),
             biases: of_movies.map(|(movie, (bias, _))| (movie, f64::from(bias))).collect(),
@@ -120,7 +123,7 @@ impl Models {
         let rated = &self.als.ratings.by_user[&user];
         let part = |(other, similarity): &(i64, f64)| Some(self.weight(*rated.get(other)?) * similarity);
         let sum: f64 = lists[&movie].iter().filter_map(part).sum();
-        (sum > 0.0).then_some(sum)
+        (sum != 0.0).then_some(sum)
     }
 
     fn scores(&self, user: i64, movie: i64) -> Scores {
@@ -151,6 +154,7 @@ impl Models {
             "als" => (self.train_counts[&movie] > 0).then(|| self.als.ranked(user, movie)),
             "item_cf" => self.listed(&self.item_cf, user, movie),
             "content" => self.listed(&self.content, user, movie),
+            "ease" => self.listed(&self.ease, user, movie),
             _ => self.blended(self.scores(user, movie)),
         }
     }
@@ -158,7 +162,8 @@ impl Models {
     /// A rating before it is kept on the scale; `None` where the model has nothing for the pair.
     fn rating(&self, model: &str, user: i64, movie: i64) -> Option<f64> {
         match model {
-            "item_cf" => self.by_neighbours(user, movie),
+            "item_cf" => self.by_neighbours(&self.item_cf, user, movie),
+            "ease" => self.by_neighbours(&self.ease, user, movie),
             "content" => self.by_profile(&self.profile(user), user, movie),
             _ => (self.train_counts[&movie] > 0).then(|| self.als.predicted(user, movie)),
         }
@@ -168,10 +173,11 @@ impl Models {
         self.rating_mean + self.user_biases[&user] + self.biases[&movie]
     }
 
-    fn by_neighbours(&self, user: i64, movie: i64) -> Option<f64> {
+    fn by_neighbours(&self, lists: &Neighbours, user: i64, movie: i64) -> Option<f64> {
         let rated = &self.als.ratings.by_user[&user];
-        let known = self.item_cf[&movie]
+        let known = lists[&movie]
             .iter()
+            .filter(|(_, similarity)| *similarity > 0.0)
             .filter_map(|(other, similarity)| Some((*other, *similarity, *rated.get(other)?)));
         let (mut sum, mut weights) = (0.0, 0.0);
         for (other, similarity, rating) in known.take(PREDICTION_NEIGHBOURS) {
@@ -236,7 +242,7 @@ impl Models {
             check_close(number(hit, "predicted_rating")?, self.clamped(score), "a predicted rating")?;
             check(hit["model"] == model, || format!("{} has ranked", hit["model"]))?;
             // Of ALS it is of a row that is solved anew.
-            if matches!(model, "item_cf" | "content") {
+            if matches!(model, "item_cf" | "content" | "ease") {
                 let explained = number(&hit["explanation"], "score")? + self.expected(user, id(hit)?);
                 check_close(explained, score, "what explains a rating")?;
             }
@@ -307,6 +313,7 @@ impl Models {
         let stored = |of: i64, other: i64| stored(&self.item_cf, of, other);
         match model {
             "item_cf" => stored(movie, other).max(stored(other, movie)),
+            "ease" => like(&self.ease, movie, other).max(like(&self.ease, other, movie)),
             "content" => self.vectors[&movie].iter().zip(&self.vectors[&other]).map(|(a, b)| a * b).sum(),
             _ => self.als.cosine(movie, other),
         }
@@ -325,6 +332,14 @@ impl Models {
             None => self.expected(user, movie),
         };
         check_close(number(answer, "predicted_rating")?, self.clamped(expected), "the predicted rating")
+    }
+
+    /// Checks EASE's answer to `similar`: what speaks for the movie, and nothing that speaks against it.
+    pub(crate) fn check_weighty(&self, answer: &Value, movie: i64, n: usize) -> Verdict {
+        self.check_version("ease", answer)?;
+        let mut expected: BTreeMap<i64, f64> = self.ease[&movie].iter().copied().collect();
+        expected.retain(|_, weight| *weight > 0.0);
+        check_list(answer, "similar_movies", "similarity", n, &expected, &self.no_twins())
     }
 
     /// Checks the hybrid's answer to `similar`.
@@ -362,6 +377,11 @@ impl Models {
     fn no_twins(&self) -> HashMap<i64, Vec<f32>> {
         self.train_counts.keys().map(|movie| (*movie, vec![*movie as f32])).collect()
     }
+}
+
+/// How much a neighbour speaks for a movie; 0 of one that speaks against it.
+fn like(lists: &Neighbours, of: i64, other: i64) -> f64 {
+    stored(lists, of, other).max(0.0)
 }
 
 /// The similarity of a neighbour; 0 of what is none.

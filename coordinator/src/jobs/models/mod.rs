@@ -5,6 +5,7 @@
 
 mod als;
 mod content;
+mod ease;
 mod hybrid;
 mod item_cf;
 
@@ -18,6 +19,7 @@ pub(super) fn training_of(model: &Model) -> &dyn ModelTraining {
         Model::Als(als) => als,
         Model::ItemCf(item_cf) => item_cf,
         Model::Content(content) => content,
+        Model::Ease(ease) => ease,
         Model::Hybrid(hybrid) => hybrid,
     }
 }
@@ -28,6 +30,7 @@ fn part_training_of(model: &Model) -> Option<&dyn PartTraining> {
         Model::Als(als) => Some(als),
         Model::ItemCf(item_cf) => Some(item_cf),
         Model::Content(content) => Some(content),
+        Model::Ease(ease) => Some(ease),
         Model::Hybrid(_) => None,
     }
 }
@@ -37,6 +40,6 @@ pub fn fill_in_defaults(parameters: &mut ModelParameters) {
     match &mut parameters.model {
         Some(Model::Als(als)) => als::fill_in_defaults(als),
         Some(Model::Hybrid(hybrid)) => hybrid::fill_in_defaults(hybrid),
-        Some(Model::ItemCf(_) | Model::Content(_)) | None => {}
+        Some(Model::ItemCf(_) | Model::Content(_) | Model::Ease(_)) | None => {}
     }
 }

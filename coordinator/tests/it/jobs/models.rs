@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use model_parameters::Model;
 use shoal_common::model_parameters::blended_version;
 use shoal_core::ModelKind;
+use step_event::Event;
 
-use super::*;
+use super::{worker::Act, *};
 
 /// Parameters of any model, with a fifth held out.
 fn model(model: Model) -> ModelParameters {
@@ -96,6 +97,43 @@ async fn item_cf_finds_neighbours_measures_and_publishes() {
     assert_eq!((evaluation.coverage, evaluation.gini, evaluation.rating.unwrap().rmse), (1.0, 0.0, 0.8));
     let files = ["manifest.json", "metadata.json", "model_info.json", "worker-1.bin", "worker-2.bin"];
     world.assert_stored(&version, &files);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ease_inverts_the_likings_of_all_and_says_which_items_it_leaves_to_others() {
+    let world = World::with_films(1, 2).await;
+    let ease = |items_max| {
+        model(Model::Ease(EaseParameters {
+            regularization: 20.0,
+            neighbours: 10,
+            items_max,
+            prediction_neighbours: 5,
+            ..EaseParameters::default()
+        }))
+    };
+    let version = world.made(ease(12)).await;
+    let steps = "load for a model, items, baselines, likings, sum, invert, sizes, select by 2, weights, \
+                 write checkpoints, measure, write models";
+    assert_eq!(world.words(), steps.split(", ").collect::<Vec<_>>());
+    assert!(version.name.starts_with("ease_model_v1_"));
+    let says_so =
+        |version: &ModelVersion| version.remarks.iter().any(|remark| remark.contains("--items-max"));
+    assert!(!says_so(&version), "{:?}", version.remarks);
+    let limited = world.made(ease(5)).await;
+    assert!(says_so(&limited), "{:?}", limited.remarks);
+
+    // Who counts other ratings than the others cannot invert with them.
+    let odd = |seen: &Seen| match &seen.step {
+        Step::EasePrepare(_) if seen.worker == "worker-2" && seen.attempt == 1 => {
+            let done = EasePrepareDone { items: 4, rated_items: 12 };
+            Act::Answer(Box::new(Event::EasePrepareDone(done)))
+        }
+        _ => Act::Do,
+    };
+    world.stage.play(odd);
+    let again = world.made(ease(6)).await;
+    assert_eq!((again.model.as_str(), again.state()), ("ease", VersionState::Ready));
     world.end().await;
 }
 

@@ -315,6 +315,13 @@ impl Service {
                     .map(|&shard| ShardSlopeSums { shard, product: 30.0, square: 47.5 })
                     .collect(),
             }),
+            // Of twelve rated items.
+            Step::EasePrepare(step) => Event::EasePrepareDone(EasePrepareDone {
+                items: step.parameters.map_or(0, |ease| ease.items_max),
+                rated_items: 12,
+            }),
+            Step::EaseInvert(_) => Event::EaseInvertDone(EaseInvertDone::default()),
+            Step::EaseSizes(_) => Event::EaseSizesDone(EaseSizesDone::default()),
             Step::HybridCalibrate(HybridCalibrate { path: counted }) => {
                 let knots = vec![CalibrationKnot { score: 1.0, level: 1.0 }];
                 let source = HybridSource { knots, ..HybridSource::default() };

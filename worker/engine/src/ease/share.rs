@@ -108,7 +108,9 @@ impl Share {
         self.tiles.len()
     }
 
-    pub(super) fn tiles(&self) -> &[Tile] {
+    /// The own tiles, row by row.
+    #[must_use]
+    pub fn tiles(&self) -> &[Tile] {
         &self.tiles
     }
 

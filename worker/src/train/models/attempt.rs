@@ -7,7 +7,7 @@ use shoal_engine::{als::fit::Row, content::ItemVectors, item_cf::Neighbours};
 use shoal_format::{id_column::IdColumn, tensor_file::TensorFile};
 use shoal_proto::v1::{DatasetInfo, ModelLoad, ModelLoadDone, ObjectEntry, Side, WorkerPeer};
 
-use super::{baselines::Baselines, content::ContentState, item_cf::ItemCfState};
+use super::{baselines::Baselines, content::ContentState, ease::EaseState, item_cf::ItemCfState};
 use crate::train::{
     TrainContext, TrainError,
     evaluation::held_out_users,
@@ -56,6 +56,7 @@ pub(super) enum Making {
     Nothing,
     ItemCf(ItemCfState),
     Content(ContentState),
+    Ease(EaseState),
 }
 
 impl Making {
@@ -65,6 +66,7 @@ impl Making {
             Self::Nothing => &[],
             Self::ItemCf(item_cf) => &item_cf.neighbours,
             Self::Content(content) => &content.neighbours,
+            Self::Ease(ease) => &ease.neighbours,
         }
     }
 
@@ -72,7 +74,7 @@ impl Making {
     fn vectors(&self) -> &[Arc<ItemVectors>] {
         match self {
             Self::Content(content) => &content.vectors,
-            Self::Nothing | Self::ItemCf(_) => &[],
+            Self::Nothing | Self::ItemCf(_) | Self::Ease(_) => &[],
         }
     }
 }

@@ -160,9 +160,7 @@ impl ModelAttempt {
                 made.neighbours = found;
                 Ok(())
             }
-            Making::Nothing | Making::ItemCf(_) => {
-                Err(TrainError::OutOfTurn("the items have no vectors to compare them by yet"))
-            }
+            _ => Err(TrainError::OutOfTurn("the items have no vectors to compare them by yet")),
         })
     }
 

@@ -126,9 +126,7 @@ impl ModelAttempt {
     fn item_cf<T>(&self, with: impl FnOnce(&mut ItemCfState) -> T) -> Result<T, TrainError> {
         self.update(|state| match &mut state.making {
             Making::ItemCf(made) => Ok(with(made)),
-            Making::Nothing | Making::Content(_) => {
-                Err(TrainError::OutOfTurn("the ratings are not laid out for pairs yet"))
-            }
+            _ => Err(TrainError::OutOfTurn("the ratings are not laid out for pairs yet")),
         })
     }
 

@@ -14,6 +14,7 @@ mod attempt;
 mod baselines;
 mod blend;
 mod content;
+mod ease;
 mod evaluate;
 mod facts;
 mod hybrid;

@@ -43,6 +43,8 @@ pub(super) enum Asked {
     Totals(u32),
     /// The ratings of its users, in the blocks of [`user_blocks`].
     UserRatings,
+    /// What its tiles keep of the weights of an item shard.
+    Weights(u32),
 }
 
 /// The blocks of so many users.
@@ -89,11 +91,12 @@ impl PeerPairs {
                 job_id: attempt.job_id.clone(),
                 attempt: attempt.attempt,
                 item_shard: match asked {
-                    Asked::Pairs(shard) | Asked::Totals(shard) => shard,
+                    Asked::Pairs(shard) | Asked::Totals(shard) | Asked::Weights(shard) => shard,
                     Asked::UserRatings => 0,
                 },
                 totals: matches!(asked, Asked::Totals(_)),
                 user_ratings: matches!(asked, Asked::UserRatings),
+                weights: matches!(asked, Asked::Weights(_)),
             };
             let opened = client.pull_pairs(request).await;
             let chunks = opened.map_err(|status| refused(&node, status))?.into_inner();
@@ -146,6 +149,9 @@ impl ModelAttempt {
         if request.item_shard >= self.items.shards.count() {
             return Err(TrainError::Request(format!("there is no item shard {}", request.item_shard)));
         }
+        if request.weights {
+            return self.serve_weights(request.item_shard);
+        }
         let co_ratings = self.co_ratings()?;
         let rows = self.items.shards.shard_rows(request.item_shard);
         let compute = self.context.compute.clone();
@@ -170,7 +176,7 @@ impl ModelAttempt {
 }
 
 /// Blocks in messages, each made when it is asked for, some ahead.
-fn sent<B, M>(
+pub(super) fn sent<B, M>(
     blocks: impl Iterator<Item = B> + Send + 'static,
     make: impl Fn(B) -> M + Send + 'static,
 ) -> BoxStream<'static, Result<PairsChunk, TrainError>>

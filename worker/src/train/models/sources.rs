@@ -25,7 +25,7 @@ use super::{
 };
 use crate::train::{
     TrainError,
-    settings::Settings,
+    settings::{Settings, ease_preference},
     training_side::Factors,
     write::{TRAIN_COUNTS, read_rows},
 };
@@ -43,7 +43,8 @@ enum Kind {
     /// With the own users' factors, by own row.
     Als { settings: Settings, users: Arc<Factors> },
     /// Neighbours of items. Ratings are predicted from so many of them; 0 when they are not.
-    Neighbours { prediction_neighbours: usize },
+    /// What was rated counts for so much of a liking.
+    Neighbours { prediction_neighbours: usize, preference: Preference },
 }
 
 /// An own user, as sources see them.
@@ -149,6 +150,8 @@ impl Source {
     pub(super) async fn open(attempt: &ModelAttempt, folder: ModelFolder) -> Result<Self, TrainError> {
         let manifest =
             Manifest::read(&attempt.context.store, &folder.path, &folder.manifest_checksum).await?;
+        let DatasetInfo { rating_min, rating_max, .. } = attempt.dataset;
+        let by_height = Preference::by_height(rating_min, rating_max);
         let kind = match model_in(&folder) {
             Some(Model::Als(parameters)) => {
                 let users = u64::from(attempt.users.shards.rows());
@@ -158,9 +161,14 @@ impl Source {
                 Kind::Als { settings, users: Arc::new(users) }
             }
             Some(Model::ItemCf(parameters)) => {
-                Kind::Neighbours { prediction_neighbours: parameters.prediction_neighbours as usize }
+                let prediction_neighbours = parameters.prediction_neighbours as usize;
+                Kind::Neighbours { prediction_neighbours, preference: by_height }
             }
-            Some(Model::Content(_)) => Kind::Neighbours { prediction_neighbours: 0 },
+            Some(Model::Content(_)) => Kind::Neighbours { prediction_neighbours: 0, preference: by_height },
+            Some(Model::Ease(parameters)) => {
+                let prediction_neighbours = parameters.prediction_neighbours as usize;
+                Kind::Neighbours { prediction_neighbours, preference: ease_preference(parameters) }
+            }
             Some(Model::Hybrid(_)) | None => {
                 let reason = format!("'{}' is not the folder of a model with scores of its own", folder.path);
                 return Err(TrainError::Request(reason));
@@ -208,7 +216,7 @@ impl Source {
                 });
                 ShardKind::Als(reading.await??)
             }
-            Kind::Neighbours { prediction_neighbours } => {
+            &Kind::Neighbours { prediction_neighbours, preference } => {
                 let file = self.part(attempt, PartKind::Neighbours, shard).await?;
                 let (count, items) = (rows.len(), attempt.items.shards.rows());
                 let reading = attempt.context.compute.run(move || {
@@ -216,9 +224,6 @@ impl Source {
                     Ok::<_, TrainError>((ListIndex::new(&lists, items as usize), lists))
                 });
                 let (index, lists) = reading.await??;
-                let DatasetInfo { rating_min, rating_max, .. } = attempt.dataset;
-                let preference = Preference::by_height(rating_min, rating_max);
-                let prediction_neighbours = *prediction_neighbours;
                 ShardKind::Neighbours { index, lists, prediction_neighbours, preference }
             }
         };

@@ -20,6 +20,8 @@ impl ModelAttempt {
     /// # Errors
     /// When there are no baselines yet, or the store cannot be written.
     pub async fn write(self: &Arc<Self>, step: ModelWrite) -> Result<Vec<ObjectEntry>, TrainError> {
+        // Whoever needed the tiles has their weights.
+        self.let_tiles_go();
         let mut entries = Vec::new();
         for (side, kind) in [
             (Side::Users, PartKind::Biases),

@@ -2,6 +2,7 @@
 //! steps of imports and trainings.
 
 mod counted;
+pub(crate) mod everybody;
 pub(crate) mod import;
 pub(crate) mod models;
 pub(crate) mod reading;

@@ -111,6 +111,10 @@ impl<'a> ModelRun<'a> {
         Ok(run)
     }
 
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
     pub(crate) async fn on_all(&self, step: Step) -> Result<Vec<Event>, Status> {
         self.workers.on_all(self.attempt, step).await
     }
@@ -140,6 +144,42 @@ impl<'a> ModelRun<'a> {
         self.on_all(Step::ItemCfNeighbours(ItemCfNeighbours { totals_path })).await?;
         let path = self.written(|path| Step::ModelWrite(ModelWrite { path })).await?;
         Ok(folder_of(Model::ItemCf(parameters), path))
+    }
+
+    /// Trains EASE; its folder, and how many items are in it and are rated.
+    pub(crate) async fn ease(
+        &self,
+        parameters: EaseParameters,
+    ) -> Result<(ModelFolder, EasePrepareDone), Status> {
+        let prepare = EasePrepare { parameters: Some(parameters) };
+        let prepared: Vec<EasePrepareDone> = self
+            .answers(Step::EasePrepare(prepare), |event| match event {
+                Event::EasePrepareDone(done) => Some(done),
+                _ => None,
+            })
+            .await?;
+        assert!(prepared.iter().all(|done| *done == prepared[0]));
+        self.on_all(Step::EaseSum(EaseSum {})).await?;
+        let inverted = self.answers(Step::EaseInvert(EaseInvert {}), |event| match event {
+            Event::EaseInvertDone(done) => Some(done.diagonals),
+            _ => None,
+        });
+        let diagonals = inverted.await?.concat();
+        let counts = self.answers(Step::EaseSizes(EaseSizes { diagonals }), |event| match event {
+            Event::EaseSizesDone(done) => Some(done.counts),
+            _ => None,
+        });
+        let counts = counts.await?;
+        self.on_all(Step::EaseSelect(EaseSelect { counts })).await?;
+        self.on_all(Step::EaseNeighbours(EaseNeighbours {})).await?;
+        let path = self.written(|path| Step::ModelWrite(ModelWrite { path })).await?;
+        Ok((folder_of(Model::Ease(parameters), path), prepared[0]))
+    }
+
+    /// What all workers answer to a step.
+    async fn answers<T>(&self, step: Step, read: fn(Event) -> Option<T>) -> Result<Vec<T>, Status> {
+        let events = self.on_all(step).await?;
+        Ok(events.into_iter().map(|event| read(event).expect("the step's own answer")).collect())
     }
 
     /// Trains content; its folder.
