@@ -163,7 +163,7 @@ impl ModelAttempt {
     }
 
     fn laid_out(&self, parameters: EaseParameters, grid: Grid, chosen: Vec<u32>) -> Ease {
-        let levels = Levels::of_users(u64::from(self.users.shards.rows()));
+        let levels = Levels::of_users(self.training_users.into());
         let preference = ease_preference(&parameters);
         let likes = self.likes(&chosen, preference, levels);
         // Workers are counted in a u32.
@@ -189,7 +189,7 @@ impl ModelAttempt {
         let mut builder = LikesBuilder::new(chosen.len() as u32);
         let mut rated = RatedItems::default();
         for row in 0..self.users.table.own_rows() {
-            self.rated_by(row, &mut rated);
+            self.trained_on(row, &mut rated);
             let liked = rated.items.iter().zip(&rated.ratings);
             let liked = liked.map(|(&item, &rating)| {
                 // As engine and serving take it: a liking is an f32.
