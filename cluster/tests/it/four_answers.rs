@@ -96,7 +96,7 @@ fn promoted(cluster: &Cluster) -> [String; 5] {
     let ease = cluster.shoal(&["train", "--json", "--models", "ease"]).json();
     let name = |outcome: &Value| outcome["model_version"].as_str().unwrap().to_owned();
     let [first, second, third, hybrid] = [0, 1, 2, 3].map(|model| name(&blend["models"][model]));
-    let versions = [first, second, third, hybrid, name(&ease["models"][0])];
+    let versions = [first, second, third, hybrid, name(&ease)];
     for version in &versions {
         cluster.shoal(&["models", "promote", version]).exits_with(0);
     }

@@ -114,7 +114,7 @@ async fn a_model_that_fails_does_not_keep_the_others_from_being_trained() {
         let path = format!("/recommendations/recommend/{user}?n=5&model=hybrid&complete=true&explain=true");
         let answer = cluster.http().get(&path).await.ok();
         let first = &answer["recommendations"][0];
-        assert_eq!(first["explanation"]["sources"].as_array().unwrap().len(), 3, "{answer:#}");
+        assert_eq!(first["explanation"]["sources"].as_array().unwrap().len(), 4, "{answer:#}");
         assert!(first["predicted_rating"].is_number(), "{answer:#}");
     }
 
