@@ -4,9 +4,10 @@ use shoal_engine::{
     als::{
         dual, explicit,
         fit::{Fit, RatingRows, Weights},
-        half_step::{Problem, Solver},
         kernel::Kernel,
-        narrow, primal,
+        primal,
+        problem::{Problem, Solver},
+        small_rank,
     },
     large_pages::LargePages,
 };
@@ -59,8 +60,8 @@ impl Scattered {
         let problem = self.problem(kernel);
         for row in 0..self.rows().len() {
             let row = self.rows().row(row);
-            if narrow::applies(&problem) {
-                narrow::sum_part(&problem, row, 0, &mut scratch.narrow_sums, &mut scratch.narrow);
+            if problem.sums_in_place() {
+                small_rank::sum_part(&problem, row, 0, &mut scratch.small_rank_sums, &mut scratch.small_rank);
             } else {
                 primal::sum_part(&problem, row, Weights::One, 0, &mut scratch.sums, &mut scratch.primal);
             }
@@ -100,6 +101,6 @@ pub struct Buffers {
     primal: primal::Scratch,
     dual: dual::Scratch,
     sums: primal::Sums,
-    narrow: narrow::Scratch,
-    narrow_sums: narrow::Sums,
+    small_rank: small_rank::Scratch,
+    small_rank_sums: small_rank::Sums,
 }

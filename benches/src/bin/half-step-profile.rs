@@ -20,9 +20,10 @@ use shoal_engine::{
         eigen::decompose,
         fit::Fit,
         gramian::shard_gramian,
-        half_step::{HalfStep, Kept, Solver},
+        half_step::{HalfStep, Kept},
         implicit::{Confidence, Scaling, Settings},
         kernel::Kernel,
+        problem::Solver,
     },
     preference::Preference,
 };

@@ -20,10 +20,11 @@ use shoal_engine::{
     als::{
         fit::{Fit, RatingRows},
         gramian::shard_gramian,
-        half_step::{HalfStep, Solver},
+        half_step::HalfStep,
         implicit::{Confidence, Scaling, Settings},
         init::{Stream, fill_row},
         kernel::Kernel,
+        problem::Solver,
     },
     evaluate::{ItemRows, LIST_LENGTH, offer_items, score_list},
     preference::Preference,

@@ -9,6 +9,7 @@ pub mod fields;
 pub mod generate;
 pub mod genome;
 pub mod parse;
+pub mod rejection;
 pub mod source;
 mod table;
 pub mod tags;

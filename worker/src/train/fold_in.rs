@@ -7,9 +7,10 @@ use shoal_engine::als::{
     explain::contributions,
     explicit,
     fit::{Fit, RatingRows},
-    half_step::{self, HalfStep, Kept, RowError},
+    half_step::{HalfStep, Kept},
     implicit,
     kernel::Kernel,
+    problem::{self, RowError},
     rotation::Eigenbasis,
 };
 use shoal_proto::v1::{Objective, Side};
@@ -204,7 +205,7 @@ impl Rating {
 /// One row as a block of its own, by the very solver of a half-step.
 struct Solver<'a> {
     kernel: Kernel,
-    method: half_step::Solver,
+    method: problem::Solver,
     /// Slot i is the i-th rated item.
     fit: Fit<'a>,
     basis: Option<Arc<Eigenbasis>>,
@@ -310,7 +311,7 @@ mod tests {
             let rows = RatingRows { indptr: &indptr, slots: &slots, ratings: &ratings };
             let half_step = |fit: Fit<'_>| {
                 let mut solution = vec![0.0; users * fit.width()];
-                HalfStep::new(Kernel::detect(), fit, half_step::Solver::Cholesky, rows).solve(0..users, &mut solution).unwrap();
+                HalfStep::new(Kernel::detect(), fit, problem::Solver::Cholesky, rows).solve(0..users, &mut solution).unwrap();
                 solution
             };
             let by_rating = half_step(Fit::Explicit { settings: &rating, fixed: &stored });

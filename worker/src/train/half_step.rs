@@ -6,7 +6,8 @@ use rayon::prelude::*;
 use shoal_engine::als::{
     fit::Fit,
     gramian::{add_in_order, shard_gramian},
-    half_step::{HalfStep, Kept, RowError},
+    half_step::{HalfStep, Kept},
+    problem::RowError,
 };
 use shoal_proto::v1::{Objective, Side, TrainHalfStep, TrainHalfStepDone};
 use tokio::time::Instant;

@@ -39,7 +39,7 @@ pub(crate) use settings::{Settings, ease_preference};
 use shoal_common::{compute::ComputeError, store::StoreError};
 use shoal_dataset::source::SourceError;
 use shoal_engine::{
-    als::half_step::RowError,
+    als::problem::RowError,
     ease::{BadMessage, LostDigits, TooLarge},
     item_cf::BadPairs,
 };

@@ -1,7 +1,7 @@
 //! A job's parameters as the solvers take them.
 
 use shoal_engine::{
-    als::{explicit, half_step::Solver, implicit},
+    als::{explicit, implicit, problem::Solver},
     preference::Preference,
 };
 use shoal_proto::v1::{

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use shoal_engine::{
     als::{
         fit::{RatingRows, Row},
-        half_step::Solver,
         init::{self, Stream},
+        problem::Solver,
     },
     large_pages::LargePages,
 };

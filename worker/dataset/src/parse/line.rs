@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use shoal_format::row::{GenomeRow, GenomeTagRow, IdRef, MovieRow, RatingRow, Row, TagRow};
 use shoal_proto::v1::{FileContent, Side, SourceFile, SourceFormat};
 
-use super::{Reason, Rules, Taken, numeric::NumericLines, plain::PlainLines, relevance};
-use crate::{fields, values::Values};
+use super::{Rules, Taken, numeric::NumericLines, plain::PlainLines, relevance};
+use crate::{fields, rejection::Reason, values::Values};
 
 /// Splits a line of this file; `None` when a quote is left open.
 fn split_line<'a>(file: &SourceFile, line: &'a [u8]) -> Option<Vec<Cow<'a, [u8]>>> {

@@ -223,7 +223,7 @@ mod tests {
     use shoal_proto::v1::{TimeRule, TimeUnit, ValueRules};
 
     use super::*;
-    use crate::parse::{LineParser, Reason};
+    use crate::{parse::LineParser, rejection::Reason};
 
     fn rules(kind: IdKind) -> Rules {
         Rules { user_id_kind: kind, item_id_kind: kind, rating_min: 0.0, rating_max: 5.0 }

@@ -12,7 +12,7 @@ use shoal_format::row::IdRef;
 use shoal_proto::v1::{Side, SourceFile};
 pub use times::{TIME_MAX, TIME_MIN, TimeRuleError, Times, per_second, unit_of};
 
-use super::parse::Reason;
+use super::rejection::Reason;
 
 /// Words that stand for no value unless others are given, in lower case. An empty field always does.
 pub const NULL_WORDS: [&str; 6] = ["nan", "null", "none", "na", "n/a", "\\n"];

@@ -1,7 +1,7 @@
 //! A row by a few steps of conjugate gradients (Hestenes and Stiefel 1952) from where it was, as in the library
 //! `implicit` (Takács, Pilászy and Tikk 2011): not exact, but without a matrix of rank × rank per row.
 
-use super::{fit::Row, half_step::Problem, kernel::dense::Projections};
+use super::{fit::Row, kernel::dense::Projections, problem::Problem};
 
 /// A squared residual this much smaller than the first is left alone: f32 has no more digits.
 const RESIDUAL_SHARE_MIN: f32 = 1e-14;

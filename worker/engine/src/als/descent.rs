@@ -6,7 +6,6 @@
 
 use super::{
     fit::{Row, Weights},
-    half_step::Problem,
     kernel::{
         blocks,
         factor::{Factor, PrecisionLost},
@@ -14,6 +13,7 @@ use super::{
         pack::{Panels, Rows},
         padded,
     },
+    problem::Problem,
 };
 
 /// Rows packed at a time.

@@ -12,7 +12,6 @@
 
 use super::{
     fit::{Row, Weights},
-    half_step::Problem,
     kernel::{
         Kernel, blocks,
         factor::{Factor, PrecisionLost},
@@ -21,6 +20,7 @@ use super::{
         padded,
         rounded::RoundedPanels,
     },
+    problem::Problem,
     refined::{Progress, roots_and_pulls},
     rotation::Rotation,
 };

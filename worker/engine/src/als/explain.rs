@@ -10,8 +10,8 @@
 //! done for a few items at a time.
 
 use super::{
+    cholesky::{NotPositiveDefinite, factorise, substitute},
     fit::{Fit, Row},
-    wide::{NotPositiveDefinite, factorise, substitute},
 };
 
 /// The parts of the scores of `explained` (factor rows, one after the other) for the user with this row of ratings:

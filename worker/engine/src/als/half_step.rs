@@ -1,4 +1,4 @@
-//! A half-step: what all rows share, and rows in pieces over the threads of the current rayon pool.
+//! A half-step: rows in pieces over the threads of the current rayon pool.
 
 use std::{
     ops::Range,
@@ -8,19 +8,17 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
+    cholesky::NotPositiveDefinite,
     conjugate,
     cost::{self, SystemForm},
-    descent, dual,
+    descent, double_precision, dual,
     fit::{Fit, RatingRows, Row, Weights},
-    kernel::{
-        Kernel, blocks,
-        factor::PrecisionLost,
-        pack::{Panels, Rows},
-    },
-    narrow, primal, refined,
+    kernel::{Kernel, factor::PrecisionLost, pack::Panels},
+    primal,
+    problem::{Problem, RowError, Solver},
+    refined,
     rotation::{Eigenbasis, Rotation},
-    short,
-    wide::{self, NotPositiveDefinite},
+    short, small_rank,
 };
 use crate::large_pages::LargePages;
 
@@ -30,104 +28,6 @@ const PIECE_COST: u64 = 16_000_000;
 
 /// From here on a row's parts are summed by as many threads as are free.
 const LONG_RATINGS: usize = 4 * primal::PART_RATINGS;
-
-/// A row could not be solved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("row {row} cannot be solved")]
-pub struct RowError {
-    /// The row within the block.
-    pub row: usize,
-    /// The pivot that is not above zero.
-    pub source: NotPositiveDefinite,
-}
-
-/// How rows are solved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Solver {
-    /// Exactly, by Cholesky's factorisation.
-    Cholesky,
-    /// By a number of steps of conjugate gradients from where they were.
-    ConjugateGradients {
-        /// Steps in a half-step.
-        steps: usize,
-    },
-    /// By one round of block coordinate descent from where they were (iALS++).
-    Descent {
-        /// Elements of a block.
-        block: usize,
-    },
-    /// Exactly, among the rows without a negative element; the objective has no biases.
-    Nonnegative,
-}
-
-/// What every row of a half-step needs.
-#[derive(Debug)]
-pub struct Problem<'a> {
-    /// The instruction set whose loops are used.
-    pub kernel: Kernel,
-    /// The objective and the fixed side.
-    pub fit: Fit<'a>,
-    /// How rows are solved.
-    pub solver: Solver,
-    /// What the implicit objective's normal equations begin with.
-    pub prior: Option<Prior>,
-    /// 0 to rank − 1.
-    pub every_column: Vec<u32>,
-}
-
-impl<'a> Problem<'a> {
-    /// Prepares what does not depend on the rows to be solved.
-    #[must_use]
-    pub fn new(kernel: Kernel, fit: Fit<'a>, solver: Solver) -> Self {
-        // The rank is counted in a u32.
-        let every_column = (0..fit.rank() as u32).collect();
-        Self { kernel, fit, solver, prior: Prior::new(&fit), every_column }
-    }
-
-    /// How a row of so many ratings is solved exactly, as long as its weights allow it.
-    #[must_use]
-    pub fn form(&self, count: usize) -> SystemForm {
-        if self.solver != Solver::Cholesky || narrow::applies(self) {
-            return SystemForm::Primal;
-        }
-        let rotated = matches!(self.fit, Fit::Implicit { .. });
-        SystemForm::cheapest(count, self.fit.rank(), rotated, self.kernel.rounds())
-    }
-
-    /// α₀ times the Gramian as rows, where the objective has it.
-    #[must_use]
-    pub fn prior_rows(&self) -> Option<Rows<'_>> {
-        let rank = self.fit.rank();
-        self.prior.as_ref().map(|prior| Rows::new(&prior.dense, rank, rank))
-    }
-}
-
-/// α₀ times the Gramian.
-#[derive(Debug)]
-pub struct Prior {
-    /// In [`blocks`], with a diagonal of zeros.
-    pub lower: Vec<f32>,
-    /// Row-major, both triangles.
-    pub dense: Vec<f32>,
-    /// The diagonal, which `lower` lacks, in f64.
-    pub diagonal: Vec<f64>,
-}
-
-impl Prior {
-    fn new(fit: &Fit<'_>) -> Option<Self> {
-        let Fit::Implicit { settings, gramian, .. } = fit else { return None };
-        let rank = settings.rank;
-        let value = |row: usize, column: usize| settings.unobserved_weight * gramian[row * rank + column];
-        let mut lower = vec![0.0; blocks::len(rank)];
-        for row in 0..rank {
-            for column in 0..row {
-                lower[blocks::index(row, column)] = value(row, column) as f32;
-            }
-        }
-        let dense = (0..rank * rank).map(|at| value(at / rank, at % rank) as f32).collect();
-        Some(Self { lower, dense, diagonal: (0..rank).map(|at| value(at, at)).collect() })
-    }
-}
 
 /// What half-steps may keep for those after them.
 #[derive(Debug, Default)]
@@ -238,9 +138,16 @@ impl<'a> HalfStep<'a> {
     }
 
     fn solve_piece(&self, first: usize, rows: &mut [f32], scratch: &mut Scratch) -> Result<(), RowError> {
-        if narrow::applies(&self.problem) {
-            let in_parts = |row: Row<'_>| self.narrow_parts(row);
-            return narrow::solve(&self.problem, self.rows, first, rows, &mut scratch.narrow, in_parts);
+        if self.problem.sums_in_place() {
+            let in_parts = |row: Row<'_>| self.small_rank_parts(row);
+            return small_rank::solve(
+                &self.problem,
+                self.rows,
+                first,
+                rows,
+                &mut scratch.small_rank,
+                in_parts,
+            );
         }
         let width = self.problem.fit.width();
         scratch.rotated.clear();
@@ -318,7 +225,7 @@ impl<'a> HalfStep<'a> {
         };
         solved.or_else(|PrecisionLost| {
             let is_nonnegative = problem.solver == Solver::Nonnegative;
-            wide::solve(&problem.fit, is_nonnegative, row, solution).map(|()| Basis::Usual)
+            double_precision::solve(&problem.fit, is_nonnegative, row, solution).map(|()| Basis::Usual)
         })
     }
 
@@ -396,11 +303,11 @@ impl<'a> HalfStep<'a> {
     }
 
     /// The parts of a row of a small rank, if it is long, each summed by a thread.
-    fn narrow_parts(&self, row: Row<'_>) -> Option<Vec<narrow::Sums>> {
+    fn small_rank_parts(&self, row: Row<'_>) -> Option<Vec<small_rank::Sums>> {
         let begins: Vec<usize> = (0..row.slots.len()).step_by(primal::PART_RATINGS).collect();
         let sum = |begin, scratch: &mut Scratch| {
-            let mut part = narrow::Sums::default();
-            narrow::sum_part(&self.problem, row, begin, &mut part, &mut scratch.narrow);
+            let mut part = small_rank::Sums::default();
+            small_rank::sum_part(&self.problem, row, begin, &mut part, &mut scratch.small_rank);
             part
         };
         (row.slots.len() >= LONG_RATINGS).then(|| self.on_threads(&begins, sum))
@@ -469,7 +376,7 @@ fn rotation(problem: &Problem<'_>, rows: RatingRows<'_>, kept: Kept) -> Option<R
 /// Buffers of one thread.
 #[derive(Debug, Default)]
 struct Scratch {
-    narrow: narrow::Scratch,
+    small_rank: small_rank::Scratch,
     primal: primal::Scratch,
     dual: dual::Scratch,
     refined: refined::Scratch,

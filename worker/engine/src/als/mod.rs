@@ -14,24 +14,27 @@
 //!
 //! Where a half-step's work is:
 //!
-//! * [`half_step`]: what all rows share; rows in pieces over threads, long rows split.
+//! * [`problem`]: what every row of a half-step needs, and how rows are solved.
+//! * [`half_step`]: rows in pieces over threads, long rows split.
 //! * [`fit`]: a row of either objective as the terms of one least-squares problem.
 //! * [`primal`]: its normal equations, rank × rank.
-//! * [`narrow`]: the same for many rows of a small rank at once.
+//! * [`small_rank`]: the same for many rows of a small rank at once.
 //! * [`dual`]: the smaller system of a row with fewer ratings than the rank, with [`rotation`] and [`eigen`].
 //! * [`short`]: the duals of many short rows at once.
 //! * [`refined`]: either from rounded rows and corrected, where the processor is quicker at that.
 //! * [`cost`]: which is cheapest, in counted operations.
 //! * [`rating_matrix`]: ratings in memory, for callers without a data set's blocks.
 //! * [`conjugate`], [`descent`], [`nonnegative`]: other solvers, for those who ask for them.
-//! * [`wide`]: in f64, for the rare row that f32 cannot solve.
+//! * [`double_precision`]: in f64, for the rare row that f32 cannot solve, by [`cholesky`].
 //! * [`kernel`]: the loops.
 //!
 //! [`explain`] splits a score of either objective into what each rated item adds to it.
 
+pub mod cholesky;
 pub mod conjugate;
 pub mod cost;
 pub mod descent;
+pub mod double_precision;
 pub mod dual;
 pub mod eigen;
 pub mod explain;
@@ -42,18 +45,19 @@ pub mod half_step;
 pub mod implicit;
 pub mod init;
 pub mod kernel;
-pub mod narrow;
 pub mod nonnegative;
 pub mod primal;
+pub mod problem;
 pub mod rating_matrix;
 pub mod refined;
 pub mod rotation;
 pub mod short;
-pub mod wide;
+pub mod small_rank;
 
 pub use fit::Fit;
-pub use half_step::{HalfStep, RowError, Solver};
+pub use half_step::HalfStep;
 pub use kernel::Kernel;
+pub use problem::{RowError, Solver};
 pub use rating_matrix::RatingMatrix;
 
 #[cfg(test)]

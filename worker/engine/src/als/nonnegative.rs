@@ -5,7 +5,7 @@
 //! and Vicente 1994; Kim and Park 2011) guesses which elements are zero and exchanges those that turn out wrong, all
 //! at once while that helps, then one by one, which ends for certain.
 
-use super::wide::{NotPositiveDefinite, factorise, substitute};
+use super::cholesky::{NotPositiveDefinite, factorise, substitute};
 
 /// Exchanges of whole sets that may fail to help before elements are exchanged one by one.
 const PATIENCE: u32 = 3;

@@ -5,7 +5,6 @@
 
 use super::{
     fit::{Fit, Row, Weights},
-    half_step::{Problem, Solver},
     kernel::{
         blocks,
         factor::{Border, Factor, PrecisionLost},
@@ -14,6 +13,7 @@ use super::{
         padded,
     },
     nonnegative,
+    problem::{Problem, Solver},
 };
 
 /// Ratings summed by one thread in one go.

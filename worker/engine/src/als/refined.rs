@@ -16,7 +16,6 @@
 
 use super::{
     fit::{Fit, Row, Weights},
-    half_step::Problem,
     kernel::{
         blocks,
         dense::Projections,
@@ -25,6 +24,7 @@ use super::{
         rounded::RoundedPanels,
     },
     primal::{PART_RATINGS, PARTS_MAX, Sums},
+    problem::Problem,
     rotation::Rotation,
 };
 

@@ -7,19 +7,19 @@
 
 use super::{
     cost::SystemForm,
+    double_precision,
     dual::{roots_of_prior, spread},
     fit::{RatingRows, Row, Weights},
-    half_step::{Problem, RowError},
     kernel::{
         Kernel, LANES,
-        narrow::{NARROW, sums_len},
         normal::Ahead,
         pack::{ColumnScales, Panels},
+        small_rank::{SMALL_RANK_MAX, sums_len},
         systems::Systems,
     },
+    problem::{Problem, RowError},
     refined::roots_and_pulls,
     rotation::Rotation,
-    wide,
 };
 
 /// Buffers of one thread.
@@ -49,7 +49,7 @@ struct Lane {
 /// Whether a row of so many ratings that is to be solved in this form is solved here.
 #[must_use]
 pub fn applies(kernel: Kernel, form: SystemForm, count: usize) -> bool {
-    form == SystemForm::Dual && count <= NARROW && kernel.is_narrow(count)
+    form == SystemForm::Dual && count <= SMALL_RANK_MAX && kernel.is_small_rank(count)
 }
 
 /// Solves the rows that `which` names of those from `first` on, whose weights are above zero, into their places among the
@@ -92,7 +92,7 @@ pub fn solve(
     lost.sort_unstable();
     for &at in &lost {
         let solution = &mut solutions[at as usize * rank..][..rank];
-        wide::solve(&problem.fit, false, row(at), solution)
+        double_precision::solve(&problem.fit, false, row(at), solution)
             .map_err(|source| RowError { row: first + at as usize, source })?;
     }
     which.retain(|at| lost.binary_search(at).is_err());
@@ -116,7 +116,7 @@ fn solve_batch<'a>(
     lanes.resize_with(LANES, Lane::default);
     grams.clear();
     grams.resize(LANES * length, 0.0);
-    let mut rights = [[0.0_f32; LANES]; NARROW];
+    let mut rights = [[0.0_f32; LANES]; SMALL_RANK_MAX];
     for (at, ((lane, gram), &name)) in
         lanes.iter_mut().zip(grams.chunks_exact_mut(length)).zip(batch).enumerate()
     {

@@ -6,9 +6,10 @@ use shoal_engine::{
     als::{
         fit::{Fit, RatingRows},
         gramian::{add_in_order, shard_gramian},
-        half_step::{HalfStep, Solver},
+        half_step::HalfStep,
         implicit::{Confidence, Scaling, Settings},
         kernel::Kernel,
+        problem::Solver,
     },
     popularity::{Decay, Window, recent, trend},
     preference::Preference,

@@ -14,7 +14,7 @@ use shoal_format::row::IdRef;
 use shoal_proto::v1::Side;
 
 use super::meaning::{Meaning, meaning};
-use crate::{fields, parse::Reason, values};
+use crate::{fields, rejection::Reason, values};
 
 /// A value of a Parquet column, whatever its type.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,8 @@ use shoal_proto::v1::{FileContent, Side, SourceFile};
 use super::cells::{Cell, Id};
 use crate::{
     fields,
-    parse::{Reason, Rules, Taken, relevance},
+    parse::{Rules, Taken, relevance},
+    rejection::Reason,
     values::{Values, plausible_time},
 };
 

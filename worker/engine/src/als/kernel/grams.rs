@@ -1,15 +1,15 @@
 //! The Gram of a few packed rows in quads: what the dual of a short row is made of.
 //!
 //! In blocks of eight columns a Gram of eighteen rows takes the operations of one of twenty-four, and one of four those
-//! of one of eight. In quads ([`super::narrow`]) nothing but the last quad is filled up. The sums come out in the order
+//! of one of eight. In quads ([`super::small_rank`]) nothing but the last quad is filled up. The sums come out in the order
 //! in which [`super::systems`] takes them, so that sixteen Grams are factorised side by side.
 
 use super::{
     Kernel, LANES, Task,
-    narrow::{NARROW, QUAD, quads, triangle},
     normal::Ahead,
     pack::Panels,
     products::InstructionSet,
+    small_rank::{QUAD, SMALL_RANK_MAX, quads, triangle},
     vector::{Lanes as _, Vector as _},
 };
 
@@ -17,14 +17,14 @@ use super::{
 const PANEL_QUADS: usize = LANES / QUAD;
 
 impl Kernel {
-    /// Writes P Pᵀ for the `order` rows P of at most [`NARROW`] that [`Kernel::pack_columns`] has packed to the beginning of
-    /// `gram`, in the order of [`super::narrow`]; products with rows beyond the order are zero, and what is behind becomes
+    /// Writes P Pᵀ for the `order` rows P of at most [`SMALL_RANK_MAX`] that [`Kernel::pack_columns`] has packed to the beginning of
+    /// `gram`, in the order of [`super::small_rank`]; products with rows beyond the order are zero, and what is behind becomes
     /// zero too. The rows of `ahead` are fetched meanwhile.
     ///
     /// # Panics
     /// When the order is zero or too large, or a length does not fit.
     pub fn write_gram(self, order: usize, panels: &Panels, ahead: Ahead<'_>, gram: &mut [f32]) {
-        assert!((1..=NARROW).contains(&order) && gram.len() >= triangle(order));
+        assert!((1..=SMALL_RANK_MAX).contains(&order) && gram.len() >= triangle(order));
         let count = order.div_ceil(LANES);
         assert!(panels.values.len() >= count * panels.stride && panels.stride > panels.depth * LANES);
         let (written, behind) = gram.split_at_mut(triangle(order));

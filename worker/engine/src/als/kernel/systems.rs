@@ -9,14 +9,14 @@ use super::{
     Kernel, LANES, Task,
     blocks::side,
     factor::{PIVOT_SHARE_MIN, is_trusted},
-    narrow::{NARROW, QUAD, index, quads, sums_len, triangle},
     products::InstructionSet,
+    small_rank::{QUAD, SMALL_RANK_MAX, index, quads, sums_len, triangle},
     vector::{Lanes, Vector},
 };
 
 /// The largest order of such systems: that of the longest rows with a bias. Sixteen of them take 46 KiB, which the second
 /// cache holds.
-pub const ORDER_MAX: usize = NARROW + 1;
+pub const ORDER_MAX: usize = SMALL_RANK_MAX + 1;
 
 /// A number of each system.
 pub type Each = [f32; LANES];
@@ -80,7 +80,7 @@ impl Systems {
 }
 
 impl Kernel {
-    /// Takes A and b from `sums` of rows of this `width` ([`Kernel::add_narrow`]), one after the other: the first [`LANES`]
+    /// Takes A and b from `sums` of rows of this `width` ([`Kernel::add_small_rank`]), one after the other: the first [`LANES`]
     /// systems are of that order. With two `sides` they have one order more, and the second side is the last row of A,
     /// whose diagonal and right-hand side are left to the caller. Without sides the sums are Grams of so many rows
     /// ([`Kernel::write_gram`]), and b is left to the caller.

@@ -8,11 +8,11 @@ use super::{
     blocks::{self, index},
     dense::Projections,
     factor::{Border, Factor, PrecisionLost},
-    narrow::{NARROW, sums_len},
     normal::{Ahead, Products},
     pack::{ColumnScales, Panels, Rows},
     padded,
     rounded::RoundedPanels,
+    small_rank::{SMALL_RANK_MAX, sums_len},
     systems::{ORDER_MAX, Systems},
     tiles::{Shape, TileProduct},
 };
@@ -135,8 +135,8 @@ proptest! {
     }
 
     #[test]
-    fn narrow_rows_make_the_systems_of_packed_ones(
-        width in 1_usize..=NARROW, stride in 0_usize..3, counts in prop::collection::vec(0_usize..90, LANES), biases: bool,
+    fn rows_of_small_rank_make_the_systems_of_packed_ones(
+        width in 1_usize..=SMALL_RANK_MAX, stride in 0_usize..3, counts in prop::collection::vec(0_usize..90, LANES), biases: bool,
         seed: u64,
     ) {
         let stride = width + stride;
@@ -151,9 +151,9 @@ proptest! {
                 let (slots, factors) = (slots(count, 9, seed), values(count, seed ^ 1));
                 let ahead = Ahead { rows, slots: &slots };
                 if biases {
-                    kernel.add_narrow::<2>(&slots, &factors, ahead, sums);
+                    kernel.add_small_rank::<2>(&slots, &factors, ahead, sums);
                 } else {
-                    kernel.add_narrow::<1>(&slots, &factors, ahead, sums);
+                    kernel.add_small_rank::<1>(&slots, &factors, ahead, sums);
                 }
             }
             let mut systems = Systems::default();
@@ -183,7 +183,7 @@ proptest! {
 
     #[test]
     fn grams_of_few_rows_match_f64_and_make_systems(
-        orders in prop::collection::vec(1_usize..=NARROW, LANES), width in 1_usize..150, weighted: bool, seed: u64,
+        orders in prop::collection::vec(1_usize..=SMALL_RANK_MAX, LANES), width in 1_usize..150, weighted: bool, seed: u64,
     ) {
         let fixed = values(40 * width, seed);
         let rows = Rows::new(&fixed, width, width);

@@ -8,9 +8,10 @@ use super::{
     explicit,
     fit::{Fit, RatingRows},
     gramian::shard_gramian,
-    half_step::{HalfStep, Solver},
+    half_step::HalfStep,
     implicit,
     kernel::Kernel,
+    problem::Solver,
 };
 use crate::preference::Preference;
 

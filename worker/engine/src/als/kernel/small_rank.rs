@@ -18,7 +18,7 @@ pub(super) const QUAD: usize = 4;
 const HALF: usize = LANES / 2;
 
 /// The longest rows that there are registers for.
-pub const NARROW: usize = 8 * QUAD;
+pub const SMALL_RANK_MAX: usize = 8 * QUAD;
 
 /// Quads along the side of a matrix of this order.
 pub(super) const fn quads(order: usize) -> usize {
@@ -45,18 +45,18 @@ pub const fn sums_len(width: usize, sides: usize) -> usize {
 impl Kernel {
     /// Whether rows of this width are summed where they lie.
     #[must_use]
-    pub fn is_narrow(self, width: usize) -> bool {
-        self.has_many_registers() && width <= NARROW
+    pub fn is_small_rank(self, width: usize) -> bool {
+        self.has_many_registers() && width <= SMALL_RANK_MAX
     }
 
-    /// Adds Σᵣ xᵣ xᵣᵀ over the rows of at most [`NARROW`] columns that `slots` names to `sums`, and Σᵣ fᵣ xᵣ to the
+    /// Adds Σᵣ xᵣ xᵣᵀ over the rows of at most [`SMALL_RANK_MAX`] columns that `slots` names to `sums`, and Σᵣ fᵣ xᵣ to the
     /// right-hand side behind it; where there are two `SIDES`, Σᵣ xᵣ to the second. What is beyond the width is undefined.
     ///
     /// The rows of `ahead` are fetched meanwhile.
     ///
     /// # Panics
     /// When a slot names no row, or a slice has another length than the width and `slots` ask for.
-    pub fn add_narrow<const SIDES: usize>(
+    pub fn add_small_rank<const SIDES: usize>(
         self,
         slots: &[u32],
         factors: &[f32],
@@ -64,15 +64,15 @@ impl Kernel {
         sums: &mut [f32],
     ) {
         let width = ahead.rows.width();
-        assert!(width <= NARROW && (1..=2).contains(&SIDES));
+        assert!(width <= SMALL_RANK_MAX && (1..=2).contains(&SIDES));
         ahead.rows.check(slots);
         assert_eq!(factors.len(), slots.len());
         assert_eq!(sums.len(), sums_len(width, SIDES));
-        self.run(AddNarrow::<SIDES> { slots, factors, ahead, sums });
+        self.run(AddSmallRank::<SIDES> { slots, factors, ahead, sums });
     }
 }
 
-struct AddNarrow<'a, const SIDES: usize> {
+struct AddSmallRank<'a, const SIDES: usize> {
     slots: &'a [u32],
     factors: &'a [f32],
     /// The rows, and which of them come next.
@@ -80,7 +80,7 @@ struct AddNarrow<'a, const SIDES: usize> {
     sums: &'a mut [f32],
 }
 
-impl<const SIDES: usize> Task for AddNarrow<'_, SIDES> {
+impl<const SIDES: usize> Task for AddSmallRank<'_, SIDES> {
     type Output = ();
 
     #[inline(always)]
@@ -107,7 +107,7 @@ impl<const SIDES: usize> Task for AddNarrow<'_, SIDES> {
     }
 }
 
-impl<const SIDES: usize> AddNarrow<'_, SIDES> {
+impl<const SIDES: usize> AddSmallRank<'_, SIDES> {
     /// One pass over the rows. It sums the outer products of quad i with the quads 0 to i, for each i from `FIRST` up to
     /// `QUADS`: `PRODUCTS` of them, which fit the registers. The pass with the first quads sums the right-hand sides too; the
     /// part of a side beyond one block is a vector of type `T`. `read` numbers are read of each row, whatever its width.
@@ -137,7 +137,7 @@ impl<const SIDES: usize> AddNarrow<'_, SIDES> {
                 further = std::array::from_fn(|side| T::load(to_side(side, 1)));
             }
             let whole = rows.followed_by(read);
-            let mut copy = [0.0_f32; NARROW];
+            let mut copy = [0.0_f32; SMALL_RANK_MAX];
             for (at, &slot) in self.slots.iter().enumerate() {
                 if is_first && let Some(&next) = ahead.get(at) {
                     rows.prefetch::<S::Full>(next);

@@ -4,11 +4,11 @@
 //! Parts of long rows are summed as in [`super::primal`], so that threads change nothing.
 
 use super::{
-    fit::{Fit, RatingRows, Row, Weights},
-    half_step::{Problem, RowError, Solver},
-    kernel::{LANES, narrow::sums_len, normal::Ahead, systems::Systems},
+    double_precision,
+    fit::{Fit, RatingRows, Row},
+    kernel::{LANES, normal::Ahead, small_rank::sums_len, systems::Systems},
     primal::PART_RATINGS,
-    wide,
+    problem::{Problem, RowError},
 };
 
 /// Ratings whose targets are computed in one go, and how far ahead rows are fetched.
@@ -17,7 +17,7 @@ const DEPTH: usize = 64;
 /// Σ over some of a row's ratings.
 #[derive(Debug, Default)]
 pub struct Sums {
-    /// As [`super::kernel::Kernel::add_narrow`] leaves them.
+    /// As [`super::kernel::Kernel::add_small_rank`] leaves them.
     products: Vec<f32>,
     /// Σ t, where there are biases.
     pulls: f64,
@@ -31,15 +31,6 @@ pub struct Scratch {
     part: Sums,
     factors: Vec<f32>,
     systems: Systems,
-}
-
-/// Whether rows are solved here.
-#[must_use]
-pub fn applies(problem: &Problem<'_>) -> bool {
-    // Weights of one are so for whole objectives.
-    problem.solver == Solver::Cholesky
-        && problem.kernel.is_narrow(problem.fit.rank())
-        && problem.fit.weights(&[]) == Weights::One
 }
 
 /// Solves the rows from `first` on into `solutions`, stored rows one after the other, on this thread. `in_parts` sums the
@@ -89,7 +80,7 @@ pub fn solve(
             } else if solved[lane] {
                 solution.iter_mut().zip(systems.solution(lane)).for_each(|(to, value)| *to = value);
             } else {
-                wide::solve(fit, false, row, solution)
+                double_precision::solve(fit, false, row, solution)
                     .map_err(|source| RowError { row: first + lane, source })?;
             }
         }
@@ -161,9 +152,9 @@ fn add_ratings(problem: &Problem<'_>, row: Row<'_>, products: &mut [f32], scratc
         };
         let ahead = Ahead { rows: fit.rows(), slots: ahead };
         if fit.biases() {
-            kernel.add_narrow::<2>(slots, factors, ahead, products);
+            kernel.add_small_rank::<2>(slots, factors, ahead, products);
         } else {
-            kernel.add_narrow::<1>(slots, factors, ahead, products);
+            kernel.add_small_rank::<1>(slots, factors, ahead, products);
         }
     }
     pulls
