@@ -241,4 +241,21 @@ mod tests {
         let file = TensorFile::from_bytes("ids", &writer.to_bytes("ids").unwrap()).unwrap();
         assert!(IdColumn::read(&file).unwrap_err().to_string().contains("ascend"));
     }
+
+    #[test]
+    fn texts_out_of_order_and_offsets_that_go_back_are_refused() {
+        for (offsets, bytes, part) in [
+            (&[0_u64, 1, 2][..], &b"ba"[..], "ascend"),
+            (&[0, 1, 2], b"aa", "ascend"),
+            (&[0, 2, 1, 3], b"abc", "span"),
+            (&[0, 1, 2], b"abc", "span"),
+        ] {
+            let mut writer = TensorWriter::new();
+            writer.add("id_offsets", &[offsets.len()], offsets);
+            writer.add("id_bytes", &[bytes.len()], bytes);
+            let file = TensorFile::from_bytes("ids", &writer.to_bytes("ids").unwrap()).unwrap();
+            let error = IdColumn::read(&file).unwrap_err().to_string();
+            assert!(error.contains(part), "'{part}' is missing in: {error}");
+        }
+    }
 }
