@@ -126,4 +126,23 @@ mod tests {
             assert!(largest <= 10 * 1024 * 1024, "{largest} bytes at once");
         }
     }
+
+    /// The text of a file that is taken in one piece, and how many characters were replaced.
+    fn text_of(file: &SourceFile, stored: &[u8]) -> (Vec<u8>, u64) {
+        let mut decoder = TextDecoder::new(file, "f").unwrap();
+        let mut all = Vec::new();
+        let outcome: Result<(), SourceError> = decoder.take(stored, true, |text| {
+            all.extend_from_slice(text);
+            Ok(())
+        });
+        outcome.unwrap();
+        (all, decoder.replaced())
+    }
+
+    #[test]
+    fn a_text_that_ends_inside_a_character_says_so() {
+        let file = SourceFile { encoding: "utf-16le".to_owned(), ..SourceFile::default() };
+        assert_eq!(text_of(&file, b"a\0b\0"), (b"ab".to_vec(), 0));
+        assert_eq!(text_of(&file, b"a\0b\0c"), ("ab\u{fffd}".as_bytes().to_vec(), 1));
+    }
 }
