@@ -249,4 +249,18 @@ mod tests {
             assert!(error.contains(format) && error.contains("--time-format"), "{error}");
         }
     }
+
+    #[test]
+    fn an_offset_counts_whatever_the_zone_is() {
+        for zone in ["", "Europe/Berlin", "-05:00"] {
+            let times = times(TimeUnit::Unspecified, "", zone).unwrap();
+            for (text, seconds) in [
+                ("2021-07-01T12:00:00+02:00", 1_625_133_600),
+                ("2021-07-01T12:00:00-0330", 1_625_153_400),
+                ("2021-07-01T12:00:00Z", 1_625_140_800),
+            ] {
+                assert_eq!(times.read(text), Some(seconds), "{zone} {text}");
+            }
+        }
+    }
 }
