@@ -443,4 +443,14 @@ mod tests {
         let line = b"11|Seven (Se7en) (1995)|01-Jan-1995||http://x|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|1|0|0";
         assert_eq!(read(&item, line), movie("Seven (Se7en) (1995)", Some(1995), "Crime|Thriller"));
     }
+
+    #[test]
+    fn a_row_over_lines_may_end_with_a_quote_and_a_carriage_return() {
+        let text = b"1,\"Long\r\nTitle (1999)\",\"Comedy\"\r\n2,B (2001),Drama\r\n";
+        let length_bytes = text.len() as u64;
+        let file = SourceFile { multiline: true, length_bytes, ..file(FileContent::Movies, &[0, 1, 2]) };
+        let (rows, report, lines) = read(&file, text, 0..length_bytes, &[]);
+        assert_eq!((report.rows_read, report.rows_accepted, lines), (2, 2, 3));
+        assert!(rows[0].contains("Long\\r\\nTitle") && rows[0].contains("\"Comedy\""), "{}", rows[0]);
+    }
 }
