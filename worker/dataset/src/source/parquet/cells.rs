@@ -400,4 +400,33 @@ mod tests {
         let bytes: Vec<u8> = (0..16).collect();
         assert_eq!(uuid(&bytes), "00010203-0405-0607-0809-0a0b0c0d0e0f");
     }
+
+    #[test]
+    fn a_list_keeps_its_own_texts_beside_those_that_are_missing() {
+        use parquet::{
+            data_type::ByteArrayType,
+            file::{reader::FileReader as _, reader::SerializedFileReader, writer::SerializedFileWriter},
+            schema::parser::parse_message_type,
+        };
+        let schema = "message m {
+            optional group genres (LIST) { repeated group list { optional binary element (UTF8); } }
+        }";
+        let schema = parse_message_type(schema).unwrap().into();
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, Default::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let texts = ["a", "b", "c"].map(ByteArray::from);
+        // A text and a missing one; a text; an empty list; no list; a missing text and a text.
+        let (levels, repetitions) = ([3, 2, 3, 1, 0, 2, 3], [0, 1, 0, 0, 0, 0, 1]);
+        column.typed::<ByteArrayType>().write_batch(&texts, Some(&levels), Some(&repetitions)).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        let file = bytes::Bytes::from(writer.into_inner().unwrap());
+        let reader = SerializedFileReader::new(file).unwrap();
+        let mut cells = CellReader::new(&*reader.get_row_group(0).unwrap(), 0).unwrap();
+        cells.fill(5).unwrap();
+        for expected in [&["a"][..], &["b"], &[], &[], &["c"]] {
+            assert_eq!(cells.next(), Cell::List(expected.iter().map(|text| Cow::Borrowed(*text)).collect()));
+        }
+    }
 }
