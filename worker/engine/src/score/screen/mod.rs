@@ -221,3 +221,37 @@ pub(super) fn candidates(
         masks.iter_mut().for_each(|mask| *mask &= all);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::score::{FactorRows, Scoring, Selection, top_n};
+
+    #[test]
+    fn a_pass_goes_on_while_a_later_chunk_has_a_large_bias() {
+        // By descending norms: rows that fill the list, rows that cannot enter it, and one that is the best of all.
+        let factors: Vec<f32> = (0..3 * CHUNK_ROWS).map(|row| [1.0, 0.5, 0.1][row / CHUNK_ROWS]).collect();
+        let mut biases: Vec<f32> =
+            (0..3 * CHUNK_ROWS).map(|row| [0.0, -5.0, -5.0][row / CHUNK_ROWS]).collect();
+        let best = biases.len() - 1;
+        biases[best] = 10.0;
+        let counts = vec![1; biases.len()];
+        for bounds in [Bounds::Fastest, Bounds::Norms] {
+            let screen = Screen::new(&factors, 1, &biases, &counts, bounds);
+            let factors = FactorRows::new(&factors, 1).screened(&screen);
+            let selection = Selection {
+                scoring: Scoring::Rating { factors, biases: &biases, query: &[1.0], base: 0.0 },
+                counts: &counts,
+                first_row: 0,
+                exclude: &[],
+                filter: None,
+                n: 2,
+                floor: f32::NEG_INFINITY,
+            };
+            let lists = top_n(&[selection], &AtomicBool::new(false)).unwrap();
+            assert_eq!(lists, [[(10.1, best as u32), (1.0, 0)]], "{bounds:?}");
+        }
+    }
+}
