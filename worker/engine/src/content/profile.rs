@@ -261,4 +261,15 @@ mod tests {
     fn an_item_that_is_the_whole_profile_leaves_nothing() {
         assert_eq!(cosine_without(1.0, 2.5, 2.5, 1.0), 0.0);
     }
+
+    #[test]
+    fn what_rounding_leaves_of_an_empty_profile_is_no_direction() {
+        // The cosine of an item with itself, rounded down: what is left is a ten-millionth of the profile.
+        for (cosine, weight) in [(1.0 - f32::EPSILON, 2.5), (f32::EPSILON - 1.0, -2.5)] {
+            assert_eq!(cosine_without(cosine, 2.5, weight, 1.0), 0.0);
+        }
+        // A thousandth of it is one: the rest of the profile is at a right angle to the item.
+        let cosine = (1.0_f64 / (1.0_f64 + 1e-3).sqrt()) as f32;
+        assert!(cosine_without(cosine, (1.0_f64 + 1e-3).sqrt(), 1.0, 1.0).abs() < 1e-3);
+    }
 }
