@@ -179,4 +179,11 @@ mod tests {
             prop_assert_eq!(all.damped_mean.to_bits(), damped_mean(&ratings, mean).to_bits());
         }
     }
+
+    #[test]
+    fn a_rating_without_a_time_adds_nothing_to_a_trend() {
+        let decay = Decay { newest: 10, half_life_seconds: 10.0 };
+        assert_eq!(trend(&[0, 10, 0], decay), 1.0);
+        assert_eq!(trend(&[0], decay), 0.0);
+    }
 }
