@@ -266,3 +266,13 @@ fn real_likings_match_an_inverse_in_f64() {
     let error = greatest_error(&fitted, &exact, users.items);
     assert!(error < 1e-4, "{error}");
 }
+
+#[test]
+fn as_many_weights_are_kept_as_there_is_room_for() {
+    let mut sizes = Sizes::default();
+    [1.0, -2.0, 4.0, 0.0].into_iter().for_each(|weight| sizes.add(weight));
+    for (neighbours, size_min) in [(4, 1.0), (3, 1.0), (2, 2.0), (1, 4.0), (0, f32::INFINITY)] {
+        let selection = sizes.selection(1, neighbours);
+        assert_eq!(selection, Selection { size_min, least: neighbours }, "{neighbours} weights");
+    }
+}
