@@ -269,4 +269,14 @@ mod tests {
         assert!(Arc::ptr_eq(&kept, &replicas.get("a", "h:1")));
         assert_eq!(replicas.0.lock().unwrap().len(), 1);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_fail_together_make_one_pause() {
+        let replica = Replicas::default().get("a", "h:1");
+        let together: Vec<Call> = (0..5).map(|_| replica.begin()).collect();
+        together.into_iter().for_each(Call::unreachable);
+        assert!(!replica.is_usable());
+        tokio::time::sleep(BACKOFF_MIN).await;
+        assert!(replica.is_usable());
+    }
 }
