@@ -93,4 +93,20 @@ mod tests {
         drop(running);
         assert!(waiting.await.unwrap().is_ok());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_gave_up_wait_no_more() {
+        let admission = Admission::new(2);
+        let _running = (admission.admit(Duration::ZERO).await, admission.admit(Duration::ZERO).await);
+        let patience = Duration::from_secs(1);
+        for _ in 0..3 {
+            let begun = tokio::time::Instant::now();
+            let waited = || async {
+                assert!(admission.admit(patience).await.is_err());
+                begun.elapsed()
+            };
+            let both = tokio::join!(waited(), waited());
+            assert_eq!(both, (patience, patience), "neither was refused at once");
+        }
+    }
 }
