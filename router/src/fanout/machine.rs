@@ -342,6 +342,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_tried_again_at_half_time_has_had_its_retry() {
+        let (mut machine, first) = Machine::start([(0, vec![1, 2, 3])]);
+        let retries = machine.half_time();
+        assert_eq!(retries.iter().map(|retry| retry.worker).collect::<Vec<_>>(), [2]);
+        assert!(machine.half_time().is_empty());
+        assert!(machine.reply(retries[0].id, &outcomes(&retries[0], Outcome::Retryable)).1.is_empty());
+        assert!(machine.reply(0, &outcomes(&first[0], Outcome::Retryable)).1.is_empty());
+        assert_eq!((machine.is_done(), machine.failed()), (true, 1));
+    }
+
+    #[test]
     fn a_failed_twin_leaves_the_first_attempt_its_chance() {
         let (mut machine, first) = Machine::start([(0, vec![1, 2])]);
         machine.hedge();
