@@ -263,3 +263,49 @@ fn hedges_are_a_few_and_then_their_share_of_the_calls() {
         assert!(hedges >= FREE, "{hedges} hedges of {calls} calls at {percent} %");
     }
 }
+
+#[test]
+fn metadata_is_stale_when_a_worker_lacks_what_it_should_have() {
+    let of = |does, hedge| run(&[Worker { does, after_ms: 1 }], &[[0].into(), [0].into()], hedge).0;
+    let answers = of(Does::Lacks, 0);
+    assert_eq!((answers.answers.len(), answers.failed, answers.stale), (1, 1, true));
+    for does in [Does::Answers, Does::Hangs, Does::Fails(Code::Unavailable), Does::Fails(Code::Internal)] {
+        assert!(!of(does, 0).stale, "{does:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_lets_the_time_run_out_counts_as_slow() {
+    let replica = Replicas::default().get("0", "h:1");
+    let took = Duration::from_millis(400);
+    for (code, slow) in [(Code::ResourceExhausted, false), (Code::DeadlineExceeded, true)] {
+        let call = |_, _| async move {
+            tokio::time::sleep(took).await;
+            Err::<Vec<(u32, ShardAnswer<()>)>, _>(Status::new(code, "on purpose"))
+        };
+        let fanout = FanOut::new(HEDGE_AFTER, 0, 3);
+        let answers = fanout.run(vec![(0, vec![replica.clone()])], Instant::now() + DEADLINE, call).await;
+        assert_eq!(answers.failed, 1);
+        assert_eq!(replica.cost() >= took.as_micros() as u64, slow, "{code:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_not_for_a_worker_that_is_left_alone() {
+    // The first in the list is out of reach, and of the others one is full.
+    let replicas = Replicas::default();
+    let all: Vec<Arc<Replica>> = ["gone", "full", "well"].map(|name| replicas.get(name, "h:1")).into();
+    all[0].begin().unreachable();
+    let fanout = FanOut::new(HEDGE_AFTER, 0, 3);
+    for _ in 0..30 {
+        let call = |replica: Arc<Replica>, shards: Vec<u32>| async move {
+            match replica.name.as_str() {
+                "well" => Ok(shards.into_iter().map(|shard| (shard, ShardAnswer::Answered(()))).collect()),
+                "full" => Err(Status::resource_exhausted("on purpose")),
+                other => panic!("'{other}' was asked"),
+            }
+        };
+        let answers = fanout.run(vec![(0, all.clone())], Instant::now() + DEADLINE, call).await;
+        assert_eq!(answers.answers.len(), 1);
+    }
+}
