@@ -301,3 +301,13 @@ async fn what_cannot_be_read_is_refused_with_a_remedy() {
         cluster.router.get("/v1/users/1/recommendations?model=als").await.ok()["items"]
     );
 }
+
+#[tokio::test]
+async fn a_router_that_has_lost_every_shard_is_not_ready() {
+    let cluster = Cluster::start(Setup::default()).await;
+    cluster.router.healthy("all shards", |health| health["status"] == "healthy").await;
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::OK);
+    cluster.publish(|metadata| metadata.loaded.values_mut().for_each(|loaded| loaded.versions.clear()));
+    cluster.router.healthy("no shard", |health| health["shards"]["served"] == 0).await;
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
