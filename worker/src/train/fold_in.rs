@@ -403,4 +403,32 @@ mod tests {
         let refused = fold_in.solve(&rated, &[], Objective::Ranking).unwrap_err();
         assert_eq!(refused, FoldInError::Shape("ranking_factors"));
     }
+
+    #[test]
+    fn another_gramian_is_solved_with_its_own_eigenvectors() {
+        // Rows that are short beside the rank are solved in the eigenbasis.
+        let rank = 64;
+        for biases in [false, true] {
+            let rated = |seed: u64| {
+                let number = |i: usize| (unit_interval(mix64(seed ^ mix64(i as u64))) - 0.5) as f32;
+                let items: Vec<f32> = (0..2 * rank).map(number).collect();
+                let catalogue: Vec<f32> = (0..ITEMS * rank).map(|i| number(i + 1_000)).collect();
+                Rated {
+                    ranking: items.clone(),
+                    rating: items,
+                    biases: vec![0.0; 2],
+                    ratings: vec![Some(4.0), Some(2.5)],
+                    gramian: shard_gramian(Kernel::detect(), &catalogue, rank).into(),
+                }
+            };
+            let new = || FoldIn::new(settings(rank, biases), 3.5, Kernel::detect());
+            let solve = |fold_in: &FoldIn, rated: &Rated| {
+                fold_in.solve(rated, &[], Objective::Ranking).unwrap().ranking
+            };
+            let (one, other, used) = (rated(1), rated(2), new());
+            for rated in [&one, &other, &one] {
+                assert_eq!(solve(&used, rated), solve(&new(), rated));
+            }
+        }
+    }
 }
