@@ -263,3 +263,52 @@ impl Outlet {
         self.queue.blocking_send(message).map_err(|_| StreamEnded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_rows_of_one_objective_that_follow_each_other() {
+        let envelope = Envelope {
+            cluster_id: String::new(),
+            job_id: String::new(),
+            attempt: 1,
+            sweep: 1,
+            side: Side::Users,
+            node: String::new(),
+        };
+        let (queue, mut messages) = mpsc::channel(QUEUE_MESSAGES);
+        let mut outlet = Outlet {
+            envelope,
+            rows: [0, 2, 3, 5].into(),
+            format: RowFormat::F32,
+            message_bytes: MESSAGE_BYTES_MIN,
+            queue,
+            waiting: None,
+            bytes_sent: 0,
+        };
+        // Threads that solve come in any order.
+        outlet.send_rows(Objective::Ranking, 4..6, 1, &[4.0, 5.0]).unwrap();
+        outlet.send_rows(Objective::Ranking, 0..3, 1, &[0.0, 1.0, 2.0]).unwrap();
+        outlet.send_rows(Objective::Ranking, 3..4, 1, &[3.0]).unwrap();
+        outlet.send_rows(Objective::Rating, 4..6, 2, &[0.0, 0.0, 5.5, 5.6]).unwrap();
+        outlet.flush().unwrap();
+        drop(outlet);
+        let sent = std::iter::from_fn(|| messages.blocking_recv()).map(|message| match message.content {
+            Some(Content::Rows(rows)) => {
+                let values: Vec<f32> = wire::from_bytes(&rows.values).unwrap();
+                (rows.objective(), rows.first, rows.width, values)
+            }
+            other => panic!("no rows: {other:?}"),
+        });
+        assert_eq!(
+            sent.collect::<Vec<_>>(),
+            [
+                (Objective::Ranking, 3, 1, vec![5.0]),
+                (Objective::Ranking, 0, 1, vec![0.0, 2.0, 3.0]),
+                (Objective::Rating, 3, 2, vec![5.5, 5.6]),
+            ]
+        );
+    }
+}
