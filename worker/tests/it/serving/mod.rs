@@ -2,6 +2,7 @@
 
 mod blend;
 mod fixture;
+mod lists;
 mod many;
 mod neighbours;
 
