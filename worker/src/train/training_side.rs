@@ -120,8 +120,7 @@ impl TrainingSide {
 
     /// The shard of an own row.
     pub(super) fn shard_of_own_row(&self, row: usize) -> u32 {
-        let at = self.owned.partition_point(|owned| owned.rows.end <= row);
-        self.owned[at].shard
+        shard_of(&self.owned, row)
     }
 
     /// The global row of each slot.
@@ -136,6 +135,11 @@ impl TrainingSide {
         let offsets = [&self.indptr, &self.held_indptr, &self.folded_indptr];
         offsets.map(|offsets| size_of_val(&**offsets)).iter().sum::<usize>() + self.file.bytes()
     }
+}
+
+/// The shard among those owned that an own row is of.
+fn shard_of(owned: &[OwnedShard], row: usize) -> u32 {
+    owned[owned.partition_point(|owned| owned.rows.end <= row)].shard
 }
 
 /// Held-out pairs of the own user rows.
@@ -215,5 +219,23 @@ impl Factors {
 
     pub(super) fn memory_bytes(&self) -> usize {
         size_of_val(&*self.rating) + size_of_val(&*self.ranking)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_common::ids::IdKind;
+
+    use super::*;
+
+    #[test]
+    fn a_row_is_of_the_shard_that_has_it() {
+        // The shard in the middle has no row.
+        let owned = [(2, 0..2), (3, 2..2), (7, 2..5)].map(|(shard, rows)| OwnedShard {
+            shard,
+            rows,
+            ids: IdColumn::empty(IdKind::Integer),
+        });
+        assert_eq!([0, 1, 2, 3, 4].map(|row| shard_of(&owned, row)), [2, 2, 7, 7, 7]);
     }
 }
