@@ -388,3 +388,26 @@ impl Sides {
         self.users.held_indptr.last().copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::split::Fate, *};
+
+    #[tokio::test]
+    async fn validation_holds_out_as_much_where_its_share_is_that_of_the_test() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let users = SideShards::new([1], vec![0]).unwrap();
+        let test = SplitChoice { test_ratio: 0.2, seed: 7, ..SplitChoice::default() };
+        let nested = SplitChoice { validation_ratio: 0.2, ..test.clone() };
+        let (test, nested) =
+            (split(&store, &test, &users).await.unwrap(), split(&store, &nested, &users).await.unwrap());
+        let hashes = |pair: u64| (mix64(pair), mix64(pair ^ 0x5bd1_e995));
+        let fates = (0..10_000_u64)
+            .map(hashes)
+            .map(|(user, item)| (test.fate(user, item, false), nested.fate(user, item, false)));
+        let held_out = fates.filter(|fates| *fates == (Fate::Trained, Fate::HeldOut)).count();
+        // A fifth of four fifths.
+        assert!((1_450..1_750).contains(&held_out), "{held_out}");
+    }
+}
