@@ -1,5 +1,6 @@
 //! Trainings, when nothing goes wrong, when somebody cancels them, and when they cannot succeed.
 
+use shoal_common::store::Manifest;
 use tonic::Status;
 
 use super::{worker::Act, *};
@@ -144,5 +145,23 @@ async fn nothing_waits_for_a_step_that_does_not_end() {
     assert_eq!((job.state(), job.phase.as_str()), (JobState::Running, "loading the ratings"));
     world.stage.release();
     assert_eq!(world.cluster.over(&training).await.state(), JobState::Succeeded);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_versions_manifest_has_every_file_of_its_folder() {
+    let world = World::with_films(1, 2).await;
+    let name = world.trained().await;
+    let models =
+        world.cluster.ask(|mut leader| async move { leader.list_models(ListModelsRequest {}).await });
+    let versions = models.await.unwrap().versions;
+    let version = versions.iter().find(|version| version.name == name).unwrap();
+    let store = world.cluster.store();
+    let manifest = Manifest::read(&store, &version.path, &version.manifest_checksum).await.unwrap();
+    let paths: Vec<&str> = manifest.objects.iter().map(|entry| entry.path.as_str()).collect();
+    assert_eq!(paths, ["metadata.json", "model_info.json", "worker-1.bin", "worker-2.bin"]);
+    for name in ["metadata.json", "model_info.json"] {
+        store.get_verified(&version.path, manifest.entry(name).unwrap()).await.unwrap();
+    }
     world.end().await;
 }
