@@ -165,4 +165,25 @@ mod tests {
         assert_eq!((found.coverage, found.rating_baseline, found.newcomers), (2.0 / 3.0, None, None));
         assert!(evaluation(done, 4).is_err());
     }
+
+    #[test]
+    fn sums_are_added_in_shard_order_whoever_told_them_first() {
+        // Of sums of very different size the order shows: what is small is lost beside what is large.
+        let sized = |shard: u32, size: f64| {
+            let rating = RatingSums { pairs: 1, squared_error: size, ..RatingSums::default() };
+            let ndcg = ListScoreSums { k: 10, ndcg: size, ..ListScoreSums::default() };
+            let model = ListSums { users: 1, at: vec![ndcg], novelty: size, ..ListSums::default() };
+            ShardEvaluationSums { shard, model: Some(model), rating: Some(rating), ..Default::default() }
+        };
+        let shards = [sized(0, 1e16), sized(1, 1.0), sized(2, 1.0), sized(3, -1e16)];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 2, 0, 3], [2, 0, 3, 1]] {
+            let of = |at: &[usize]| ModelEvaluateDone {
+                shards: at.iter().map(|&at| shards[at].clone()).collect(),
+                ..ModelEvaluateDone::default()
+            };
+            let found = evaluation(vec![of(&order[..2]), of(&order[2..])], 0).unwrap();
+            let lists = found.model.unwrap();
+            assert_eq!((lists.novelty, lists.at[0].ndcg, found.rating.unwrap().mse), (0.0, 0.0, 0.0));
+        }
+    }
 }
