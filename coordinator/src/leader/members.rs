@@ -124,3 +124,38 @@ impl Members {
         self.beats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::v1::NodeRecord;
+
+    use super::*;
+
+    fn node(name: &str, health: NodeHealth) -> (String, NodeRecord) {
+        let info = NodeInfo {
+            name: name.to_owned(),
+            role: NodeRole::Worker.into(),
+            health: health.into(),
+            ..NodeInfo::default()
+        };
+        (name.to_owned(), NodeRecord { info: Some(info), ..NodeRecord::default() })
+    }
+
+    #[tokio::test]
+    async fn a_new_term_knows_nothing_of_what_was_heard_before() {
+        let lease = Duration::from_secs(10);
+        let members = Members::default();
+        for name in ["up", "down", "gone"] {
+            members.beat(&HeartbeatRequest { node: name.to_owned(), ..HeartbeatRequest::default() });
+        }
+        let nodes = [node("up", NodeHealth::Up), node("down", NodeHealth::Down)].into();
+        let state = ClusterState { nodes, ..ClusterState::default() };
+        members.grant_all(&state);
+        let live: Vec<String> =
+            members.live_workers(&state, lease).into_iter().map(|live| live.name).collect();
+        assert_eq!(live, ["up"]);
+        let beat = members.last("up").unwrap();
+        assert_eq!((beat.previous_at, beat.loaded), (None, None));
+        assert!(members.last("down").is_none() && members.last("gone").is_none());
+    }
+}
