@@ -132,3 +132,25 @@ impl LeaderClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hint_is_followed_at_once_and_not_for_ever() {
+        let addresses = ["a:1", "b:1"].map(str::to_owned).to_vec();
+        let client = LeaderClient::new(Channels::tcp(), addresses);
+        assert_eq!(client.address(), "a:1");
+        assert_eq!(client.learn(&not_leader(Some("c:1"))), Some(true));
+        assert_eq!(client.address(), "c:1");
+        // Whoever is said to lead says so of itself: the others are asked, after a pause.
+        assert_eq!(client.learn(&not_leader(Some("c:1"))), Some(false));
+        assert_eq!(client.address(), "b:1");
+        assert_eq!(client.learn(&not_leader(None)), Some(false));
+        assert_eq!(client.address(), "a:1");
+        // Any other status is the answer.
+        assert_eq!(client.learn(&Status::not_found("nothing")), None);
+        assert_eq!(client.address(), "a:1");
+    }
+}
