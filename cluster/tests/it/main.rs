@@ -9,6 +9,7 @@ mod bits;
 mod blends;
 mod cli;
 mod contract;
+mod ease;
 mod faults;
 mod four_answers;
 mod four_models;

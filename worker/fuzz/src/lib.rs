@@ -11,7 +11,10 @@ use shoal_common::{
     store::Manifest,
 };
 use shoal_dataset::genome::Genome;
-use shoal_engine::item_cf::{ItemTotals, Neighbours, PairRow, Totals, decode_rows, encode_row};
+use shoal_engine::{
+    ease,
+    item_cf::{ItemTotals, Neighbours, PairRow, Totals, decode_rows, encode_row},
+};
 use shoal_format::{
     blocks::{BlockValues, RatingBlock},
     id_column::IdColumn,
@@ -92,6 +95,17 @@ pub fn pairs(bytes: &[u8]) {
     let _ = ItemTotals(vec![Totals::default(); rows]).merge_bytes(rest);
 }
 
+/// What an owner of EASE's tiles keeps of weights. The first byte says how many items are expected, of a model with how many.
+pub fn weights(bytes: &[u8]) {
+    let Some((&choice, rest)) = bytes.split_first() else { return };
+    let (items, order) = (usize::from(choice & 7), u32::from(choice >> 3) + 1);
+    if let Ok(selected) = ease::decode_entries(rest, items, order) {
+        assert_eq!(selected.len(), items);
+        assert!(selected.iter().flatten().all(|(weight, row)| weight.abs() > 0.0 && *row < order));
+        assert_eq!(ease::encode_entries(&selected), rest, "what was read is written");
+    }
+}
+
 /// The list of a folder's objects.
 pub fn manifest(bytes: &[u8]) {
     if let Ok(manifest) = Manifest::parse("fuzz", bytes) {
@@ -111,6 +125,7 @@ pub fn targets() -> Vec<Target> {
         ("records", records, record_batches()),
         ("exchange", exchange, vec![wire::to_bytes(&[1.0_f64, 2.0, 3.0]).to_vec()]),
         ("pairs", pairs, pair_rows()),
+        ("weights", weights, item_weights()),
         ("manifest", manifest, manifests()),
     ]
 }
@@ -165,6 +180,11 @@ fn pair_rows() -> Vec<Vec<u8>> {
     encode_row(&row, 2, &mut bytes);
     let totals = ItemTotals(vec![Totals { raters: 3, squares: 40 }; 2]);
     vec![bytes, [&[2][..], &totals.to_bytes()].concat()]
+}
+
+fn item_weights() -> Vec<Vec<u8>> {
+    let selected = [vec![(0.5, 3), (-0.25, 0)], Vec::new(), vec![(1e-3, 6)]];
+    vec![[&[3 | 6 << 3][..], &ease::encode_entries(&selected)].concat()]
 }
 
 fn manifests() -> Vec<Vec<u8>> {

@@ -326,6 +326,8 @@ impl ListsAttempt {
             "filter": self.parameters.filter.as_ref().map(shoal_common::readable::filter_json),
             "columns": rows::column_names(&self.parameters),
             "format": rows::extension(self.parameters.format()),
+            // Among them which items the version leaves to other models.
+            "remarks": self.version.remarks,
         })
     }
 }

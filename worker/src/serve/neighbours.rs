@@ -1,7 +1,8 @@
 //! What an item shard of a version of neighbours answers from: the neighbour lists of its items, both ways round.
 //!
-//! Item CF and content versions have the same lists and differ in where the similarities come from. A score is the sum
-//! over the user's rated items that are among an item's neighbours; only item CF predicts ratings from them.
+//! Item CF, content and EASE versions have the same lists and differ in where the similarities come from; of EASE these are
+//! weights, of which some are below 0. A score is the sum
+//! over the user's rated items that are among an item's neighbours; item CF and EASE predict ratings from them.
 
 use std::{path::Path, sync::Arc};
 

@@ -292,6 +292,7 @@ impl From<TrainError> for StepError {
             TrainError::Request(_)
             | TrainError::Torn(_)
             | TrainError::Pairs(_)
+            | TrainError::Entries(_)
             | TrainError::Elimination(_)
             | TrainError::LostDigits(_)
             | TrainError::Rows(_)

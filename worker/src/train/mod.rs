@@ -40,7 +40,7 @@ use shoal_common::{compute::ComputeError, store::StoreError};
 use shoal_dataset::source::SourceError;
 use shoal_engine::{
     als::problem::RowError,
-    ease::{BadMessage, LostDigits, TooLarge},
+    ease::{BadEntries, BadMessage, LostDigits, TooLarge},
     item_cf::BadPairs,
 };
 use shoal_format::tensor_file::TensorFileError;
@@ -76,6 +76,9 @@ pub enum TrainError {
     /// A message of a peer holds no rows of pairs.
     #[error(transparent)]
     Pairs(#[from] BadPairs),
+    /// A message of a peer holds no weights.
+    #[error(transparent)]
+    Entries(#[from] BadEntries),
     /// A message of a peer has no place in the elimination.
     #[error(transparent)]
     Elimination(#[from] BadMessage),

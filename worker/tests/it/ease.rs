@@ -202,6 +202,11 @@ async fn tiles_that_cannot_be_are_refused_and_steps_have_an_order() {
 
     let prepare = EasePrepare { parameters: Some(ease(10)) };
     run.on_all(Step::EasePrepare(prepare)).await.unwrap();
+    // There are fewer users than items: without a ridge to speak of nothing is left of the last of them.
+    let lost = run.ease(EaseParameters { regularization: 1e-9, ..ease(10) }).await.unwrap_err();
+    assert_eq!(lost.code(), Code::InvalidArgument, "{lost}");
+    assert!(lost.message().contains("--ease-reg"), "{lost}");
+    run.on_all(Step::EasePrepare(prepare)).await.unwrap();
     let early = run.on_all(Step::EaseInvert(EaseInvert {})).await.unwrap_err();
     assert!(early.message().contains("sums of some workers are missing"), "{early}");
     // The tiles of the first worker are (0, 0), (1, 1), (2, 0), (2, 2).

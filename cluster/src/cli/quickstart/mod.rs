@@ -32,7 +32,7 @@ Examples:
   shoal quickstart --data ./ml-latest-small --exit --json
   shoal quickstart --workers 5 --coordinators 1 --http 127.0.0.1:8080 --dir ./my-cluster
 
-Starts coordinators, workers and a router as processes of their own, imports the data, trains all four models, \
+Starts coordinators, workers and a router as processes of their own, imports the data, trains all five models, \
 makes them live, prints what was measured and keeps serving until Ctrl-C. ALS answers where no model is named. A model \
 that fails does not keep the others from being trained; the exit code is 1 then. A second start with the same --dir and \
 data serves at once.";

@@ -43,6 +43,7 @@
 
 mod choose;
 mod elimination;
+mod encode;
 mod fit;
 mod grid;
 mod likes;
@@ -52,6 +53,7 @@ mod weights;
 
 pub use choose::most_liked;
 pub use elimination::{BadMessage, Elimination, Message, Part, Turn};
+pub use encode::{BadEntries, decode_entries, encode_entries};
 pub use fit::{FitError, Fitted, UserRows, fit, invert, likes_of, sum};
 pub use grid::{Grid, SIDE, Tile, TooLarge, items_that_fit};
 pub use likes::{Levels, Likes, LikesBuilder};

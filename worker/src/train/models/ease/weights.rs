@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use futures::{StreamExt as _, stream::BoxStream};
 use shoal_engine::{
-    ease::{Entries, Grid, SIDE, Sizes, merge},
+    ease::{Entries, Grid, SIDE, Sizes, decode_entries, encode_entries, merge},
     item_cf::Neighbours,
 };
 use shoal_proto::v1::{EaseDiagonal, EaseSelect, EaseSizes, EaseSizesDone, PairsChunk};
@@ -91,7 +91,7 @@ impl ModelAttempt {
                     let (selected, bytes) = tokio::join!(selecting, peers.next_block());
                     let mut selected = vec![selected??];
                     for bytes in bytes? {
-                        selected.push(decode(&bytes, block.items.len(), ease.grid.order())?);
+                        selected.push(decode_entries(&bytes, block.items.len(), ease.grid.order())?);
                     }
                     let merging = self.context.compute.run(move || {
                         let items = 0..block.items.len();
@@ -126,7 +126,8 @@ impl ModelAttempt {
         Ok(sent(blocks.into_iter(), move |block| {
             let (compute, ease) = (compute.clone(), Arc::clone(&ease));
             async move {
-                let encoding = compute.run(move || Ok::<_, TrainError>(encode(&ease.selected(&block)?)));
+                let encoding =
+                    compute.run(move || Ok::<_, TrainError>(encode_entries(&ease.selected(&block)?)));
                 encoding.await?
             }
         })
@@ -177,45 +178,6 @@ fn joined(grid: Grid, mut diagonals: Vec<EaseDiagonal>) -> Result<Vec<f32>, Trai
     ))
 }
 
-/// For each item how many weights there are, u32, and each with the other item's model row: f32 and u32; little-endian.
-fn encode(selected: &[Entries]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for entries in selected {
-        // Of a row of a matrix whose rows are counted in a u32.
-        bytes.extend_from_slice(&(entries.len() as u32).to_le_bytes());
-        for (weight, row) in entries {
-            bytes.extend_from_slice(&weight.to_le_bytes());
-            bytes.extend_from_slice(&row.to_le_bytes());
-        }
-    }
-    bytes
-}
-
-/// The weights of so many items.
-fn decode(bytes: &[u8], items: usize, order: u32) -> Result<Vec<Entries>, TrainError> {
-    let bad = |why: &str| TrainError::Request(format!("what a peer keeps of weights cannot be read: {why}"));
-    let mut rest = bytes;
-    let mut take = |count: usize| rest.split_off(..count);
-    let mut selected = Vec::with_capacity(items);
-    for _ in 0..items {
-        let count = take(4).ok_or_else(|| bad("it ends within an item"))?;
-        let count = u32::from_le_bytes([count[0], count[1], count[2], count[3]]);
-        if count > order {
-            return Err(bad("an item has more weights than there are items"));
-        }
-        let entries = take(count as usize * 8).ok_or_else(|| bad("it ends within an item"))?;
-        let (entries, _) = entries.as_chunks::<8>();
-        let entry = |bytes: &[u8; 8]| {
-            let [a, b, c, d, e, f, g, h] = *bytes;
-            let (weight, row) = (f32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-            (weight.is_finite() && weight != 0.0 && row < order).then_some((weight, row))
-        };
-        let entries: Option<Entries> = entries.iter().map(entry).collect();
-        selected.push(entries.ok_or_else(|| bad("a weight is none, or of no item of the model"))?);
-    }
-    if rest.is_empty() { Ok(selected) } else { Err(bad("there is more than the items")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,22 +190,6 @@ mod tests {
         assert_eq!(blocks(SIDE..SIDE + 1), [block(1, 0..1)]);
         let several = [block(0, 250..SIDE), block(1, 0..SIDE), block(2, 0..3)];
         assert_eq!(blocks(250..2 * SIDE + 3), several);
-    }
-
-    #[test]
-    fn weights_read_back_and_what_cannot_be_is_refused() {
-        let selected = vec![vec![(0.5, 3), (-0.25, 0)], Vec::new(), vec![(1e-3, 6)]];
-        let bytes = encode(&selected);
-        assert_eq!(decode(&bytes, 3, 7).unwrap(), selected);
-        let refused = |bytes: &[u8], items, order| decode(bytes, items, order).unwrap_err().to_string();
-        assert!(refused(&bytes[..bytes.len() - 1], 3, 7).contains("ends within"));
-        assert!(refused(&bytes, 4, 7).contains("ends within"));
-        assert!(refused(&bytes, 2, 7).contains("more than the items"));
-        assert!(refused(&bytes, 3, 6).contains("no item of the model"));
-        assert!(refused(&u32::MAX.to_le_bytes(), 1, 7).contains("more weights"));
-        for weight in [0.0, f32::NAN, f32::INFINITY] {
-            assert!(refused(&encode(&[vec![(weight, 1)]]), 1, 7).contains("a weight is none"));
-        }
     }
 
     #[test]
