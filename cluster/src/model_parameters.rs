@@ -80,7 +80,7 @@ pub struct ModelArgs {
     /// s of n / (n + s), by which a similarity that rests on n common users is multiplied
     #[arg(long, default_value_t = SHRINKAGE, hide_short_help = true)]
     pub shrinkage: f64,
-    /// Similar items kept per item, 1 to 10000; of EASE the largest weights, so many per item on average
+    /// Similar items kept per item, 1 to 10000; of EASE weights, so many per item on average
     #[arg(long, default_value_t = NEIGHBOURS, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub neighbours: u32,
     /// Of a user with more ratings a seeded sample of so many takes part in pairs of items
@@ -107,12 +107,14 @@ pub struct ModelArgs {
     /// The tags on the most items that are kept
     #[arg(long, default_value_t = TAGS_MAX, value_name = "TAGS", value_parser = clap::value_parser!(u32).range(..=1_000_000), hide_short_help = true)]
     pub tags_max: u32,
-    /// What is added to the sum of the squares of an item's likings in EASE; by default 500 for 20 million ratings, and less
-    /// for fewer: 100 for 100,000
+    /// Ridge of EASE
+    ///
+    /// What is added to the sum of the squares of an item's likings. By default it follows the number of ratings: 500 for 20
+    /// million, 100 for 100,000.
     #[arg(long, value_name = "LAMBDA", value_parser = above_zero)]
     pub ease_reg: Option<f64>,
     /// Only so many items take part in EASE, the most rated ones; all that are rated by default
-    #[arg(long, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..), hide_short_help = true)]
     pub items_max: Option<u32>,
     /// Weights of the hybrid by name, as als=0.6,item_cf=0.2,content=0.2, where sources that are not named get 0; or a
     /// number for each source that is blended, in the order als, item_cf, content, ease, popularity. Without it weights are
