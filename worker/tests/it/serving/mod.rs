@@ -375,3 +375,21 @@ async fn parts_that_do_not_belong_together_are_refused() {
         assert!(reason.contains(expected), "{reason}");
     }
 }
+
+#[tokio::test]
+async fn nothing_is_like_an_item_without_direction() {
+    let world = World::new().await;
+    let coordinator = TestCoordinator::start(world.metadata(1, vec![world.version.clone()])).await;
+    let worker = TestWorker::start(&world, &coordinator.address).await;
+    coordinator.all_loaded(&["als_model_v1"]).await;
+    let mut client = WorkerServingClient::new(worker.channel.clone());
+    let like = world.item(23);
+    for (query, found) in [(like.ranking.clone(), true), (vec![0.0; like.ranking.len()], false)] {
+        let query = bytes_of(&query);
+        let request = TopItemsRequest { query, ..request(ScoreKind::Cosine, world.user(11), like, 5) };
+        let reply = client.top_items(request).await.unwrap().into_inner();
+        for hits in &reply.shards {
+            assert_eq!((hits.error.as_str(), !hits.hits.is_empty()), ("", found), "shard {}", hits.shard);
+        }
+    }
+}
