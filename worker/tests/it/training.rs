@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use shoal_dataset::generate::{GenerateSpec, generate};
 use shoal_proto::v1::{
-    AlsParameters, AlsSolver, DatasetSource, ExchangeFormat, ExplicitParameters, FactorChunk, GramianPartial,
-    HeldOutReport, ObjectiveChoice, Side, SweepOrder, factor_chunk,
-    worker_exchange_client::WorkerExchangeClient,
+    AlsParameters, AlsSolver, DatasetSource, ExchangeFormat, ExplicitParameters, FactorChunk, FactorRows,
+    GramianPartial, HeldOutReport, Objective, ObjectiveChoice, Side, SubscribeRowsRequest, SweepOrder,
+    factor_chunk, worker_exchange_client::WorkerExchangeClient,
 };
 
 use crate::support::{
@@ -141,6 +141,59 @@ async fn what_a_peer_sends_of_a_sweep_that_is_over_is_refused() {
     }
     // Of the sweep that is under way everything is taken.
     push(2).await.unwrap();
+    workers.release().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_taken_and_promised_as_they_were_asked_for_alone() {
+    let workers = Workers::start(2, 1).await;
+    let sample = workers.folder.path().join("sample");
+    generate(&SAMPLE, &sample, &|_, _| {}).unwrap();
+    let dataset = workers.import(&source(&sample), SHARDS, 200_000).await.unwrap().info;
+    let rank = 4;
+    let attempt = workers.next_attempt();
+    workers.load_training(attempt, "", &dataset, &parameters(rank, 1)).await.unwrap();
+    let (peer, mut client) = (&workers.peers[1].node, WorkerExchangeClient::new(workers.channels[0].clone()));
+    let mut push = async |width: u32, first: u64| {
+        let values = vec![0; width as usize * size_of::<f32>()].into();
+        let rows = FactorRows { objective: Objective::Ranking.into(), first, width, values };
+        let chunk = FactorChunk {
+            cluster_id: CLUSTER.into(),
+            job_id: JOB.into(),
+            attempt,
+            sweep: 1,
+            side: Side::Items.into(),
+            node: peer.clone(),
+            content: Some(factor_chunk::Content::Rows(rows)),
+        };
+        client.push_factors(futures::stream::iter([chunk])).await.map(|_| ())
+    };
+    push(rank, 0).await.unwrap();
+    for (width, first) in [(rank - 1, 0), (rank + 1, 0), (0, 0), (rank, dataset.items), (rank, u64::MAX)] {
+        let refused = push(width, first).await.unwrap_err();
+        assert!(refused.message().contains("do not fit"), "{width} {first}: {refused}");
+    }
+    let mut client = WorkerExchangeClient::new(workers.channels[0].clone());
+    let mut subscribe = async |rows: &[u32]| {
+        let request = SubscribeRowsRequest {
+            cluster_id: CLUSTER.into(),
+            job_id: JOB.into(),
+            attempt,
+            node: peer.clone(),
+            side: Side::Items.into(),
+            rows: rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>().into(),
+        };
+        client.subscribe_rows(request).await.map(|_| ())
+    };
+    // The first shard is the first worker's, the last is not.
+    subscribe(&[0, 1, 3]).await.unwrap();
+    let last = dataset.items as u32 - 1;
+    for (rows, part) in
+        [(&[1, 0][..], "do not ascend"), (&[0, 0], "do not ascend"), (&[0, last], "is not owned here")]
+    {
+        let refused = subscribe(rows).await.unwrap_err();
+        assert!(refused.message().contains(part), "{rows:?}: {refused}");
+    }
     workers.release().await;
 }
 
