@@ -385,3 +385,69 @@ async fn publish(
     dataset.manifest_checksum = Manifest::new("dataset", objects).write(&leader.store, &dataset.path).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::v1::{RejectedLine, RejectionCount};
+
+    use super::*;
+
+    fn file(uri: &str, length_bytes: u64) -> SourceFile {
+        let content = FileContent::Ratings.into();
+        SourceFile { uri: uri.to_owned(), content, length_bytes, ..SourceFile::default() }
+    }
+
+    #[test]
+    fn ranges_cover_every_file_and_some_files_have_one() {
+        let long = 3 * RANGE_BYTES_MAX + 1;
+        let files = [
+            file("a", long),
+            SourceFile { one_range: true, ..file("packed", long) },
+            SourceFile { multiline: true, ..file("quoted", long) },
+            file("b", 10),
+            file("empty", 0),
+        ];
+        let found = ranges(&files, 1);
+        for (number, (file, expected)) in files.iter().zip([4, 1, 1, 1, 0]).enumerate() {
+            let of_file: Vec<_> = found.iter().filter(|range| range.file == number as u32).collect();
+            assert_eq!(of_file.len(), expected, "{}", file.uri);
+            let end = of_file.iter().fold(0, |end, range| {
+                assert_eq!(range.begin, end);
+                range.end
+            });
+            assert_eq!(end, file.length_bytes);
+        }
+    }
+
+    fn done(begin: u64, line: u64) -> RangeDone {
+        let example = RejectedLine { file: "a".into(), line, reason: "x".into() };
+        let rejection = RejectionCount { reason: "x".into(), count: 1, examples: vec![example] };
+        let report = ImportReport {
+            rows_read: 100,
+            rows_accepted: 99,
+            rejections: vec![rejection],
+            ..ImportReport::default()
+        };
+        let step = IngestParse { file: 0, begin, end: begin + 1_000 };
+        RangeDone { step, report, lines: 100, open_quotes: 0 }
+    }
+
+    #[test]
+    fn lines_are_those_of_the_file_whichever_range_is_done_first() {
+        let files = [file("a", 3_000)];
+        let (report, _) = merge_reports(&files, vec![done(2_000, 3), done(0, 1), done(1_000, 2)]);
+        let lines: Vec<u64> = report.rejections[0].examples.iter().map(|example| example.line).collect();
+        assert_eq!(lines, [1, 102, 203]);
+    }
+
+    #[test]
+    fn as_many_bad_rows_are_taken_as_are_allowed() {
+        let files = [file("a", 1_000)];
+        let (report, rows) = merge_reports(&files, vec![done(0, 1)]);
+        let allows = |bad_rows_ratio_max| {
+            let source = DatasetSource { bad_rows_ratio_max, ..DatasetSource::default() };
+            check_report(&report, &rows, &source).is_ok()
+        };
+        assert!(allows(0.01) && !allows(0.009_99));
+    }
+}
