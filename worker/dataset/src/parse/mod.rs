@@ -453,4 +453,18 @@ mod tests {
         assert_eq!((report.rows_read, report.rows_accepted, lines), (2, 2, 3));
         assert!(rows[0].contains("Long\\r\\nTitle") && rows[0].contains("\"Comedy\""), "{}", rows[0]);
     }
+
+    #[test]
+    fn a_scale_may_begin_or_end_at_zero() {
+        let accepts = |rating_min, rating_max, rating| {
+            Rules { rating_min, rating_max, ..RULES }.accept(rating).map(f64::from)
+        };
+        for (min, max, inside, outside) in [(0.0, 10.0, 7.5, 10.5), (-5.0, 0.0, -2.0, 1.0)] {
+            assert_eq!(accepts(min, max, inside), Ok(inside));
+            assert_eq!(accepts(min, max, outside), Err(Reason::RatingOutOfRange));
+        }
+        // Without a scale whatever is plausible is one.
+        assert_eq!(accepts(0.0, 0.0, -40.0), Ok(-40.0));
+        assert_eq!(accepts(0.0, 0.0, 2e9), Err(Reason::ImplausibleRating));
+    }
 }
