@@ -369,3 +369,104 @@ impl Candidates<'_> {
         of_shard.any(|of| of.nodes.contains(&node.name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::v1::{
+        self, HybridModel, HybridSource, LoadedVersion, ModelParameters, ShardReplicas, model_parameters,
+    };
+
+    use super::*;
+
+    /// A worker that has the only shard of either side ready, and one that is to have it.
+    fn moving() -> Metadata {
+        let node = |name: &str| NodeInfo {
+            name: name.to_owned(),
+            role: NodeRole::Worker.into(),
+            health: NodeHealth::Up.into(),
+            ..NodeInfo::default()
+        };
+        let dataset = DatasetInfo {
+            name: "d".to_owned(),
+            version: "1".to_owned(),
+            shard_count: 1,
+            user_id_kind: v1::IdKind::Integer.into(),
+            item_id_kind: v1::IdKind::Integer.into(),
+            ..DatasetInfo::default()
+        };
+        let version = ModelVersion {
+            name: "v".to_owned(),
+            model: ModelKind::Als.folder().to_owned(),
+            dataset_name: dataset.name.clone(),
+            dataset_version: dataset.version.clone(),
+            ..ModelVersion::default()
+        };
+        let placed =
+            |side: Side| ShardReplicas { side: side.into(), shard: 0, nodes: vec!["new".to_owned()] };
+        let placement = Placement {
+            dataset_name: dataset.name.clone(),
+            dataset_version: dataset.version.clone(),
+            shards: [Side::Users, Side::Items].map(placed).to_vec(),
+        };
+        let ready =
+            LoadedVersion { version: version.name.clone(), user_shards: vec![0], item_shards: vec![0] };
+        Metadata {
+            live_version: version.name.clone(),
+            default_model: version.model.clone(),
+            nodes: ["new", "old"].map(node).to_vec(),
+            versions: vec![version],
+            datasets: vec![dataset],
+            placements: vec![placement],
+            loaded: [
+                ("old".to_owned(), LoadedVersions { versions: vec![ready] }),
+                ("new".to_owned(), LoadedVersions::default()),
+            ]
+            .into(),
+            ..Metadata::default()
+        }
+    }
+
+    #[test]
+    fn what_workers_have_said_stands_until_a_new_leader_hears_of_them() {
+        let replicas = Replicas::default();
+        let asked = |snapshot: &Snapshot| {
+            let live = snapshot.live.as_ref().unwrap();
+            let names = live.item_shards[0].iter().map(|replica| replica.name.clone()).collect::<Vec<_>>();
+            (names, live.unserved)
+        };
+        let said = moving();
+        let known = Snapshot::new(&said, &Snapshot::default(), &replicas);
+        assert_eq!(asked(&known), (vec!["old".to_owned()], 0));
+        let unheard = Metadata { loaded: HashMap::new(), ..said };
+        let after = Snapshot::new(&unheard, &known, &replicas);
+        assert_eq!(asked(&after), (vec!["old".to_owned()], 0));
+        // Who was never heard of is taken at the placement's word.
+        let anew = Snapshot::new(&unheard, &Snapshot::default(), &replicas);
+        assert_eq!(asked(&anew), (vec!["new".to_owned()], 2));
+    }
+
+    #[test]
+    fn a_blends_mean_is_that_of_the_version_that_predicts() {
+        let mean_with = |objective: ObjectiveChoice| {
+            let als = AlsParameters { objective: objective.into(), ..AlsParameters::default() };
+            let model = Some(model_parameters::Model::Als(als));
+            let component = ModelVersion {
+                name: "a".to_owned(),
+                rating_mean: 2.0,
+                model_parameters: Some(ModelParameters { model, ..ModelParameters::default() }),
+                ..ModelVersion::default()
+            };
+            let source = HybridSource {
+                model: ModelKind::Als.folder().to_owned(),
+                version: component.name.clone(),
+                ..HybridSource::default()
+            };
+            let hybrid = Some(HybridModel { sources: vec![source], ..HybridModel::default() });
+            let blend = ModelVersion { rating_mean: 3.0, hybrid, ..ModelVersion::default() };
+            rating_mean(&Metadata { components: vec![component], ..Metadata::default() }, &blend)
+        };
+        assert_eq!(mean_with(ObjectiveChoice::Both), 2.0);
+        assert_eq!(mean_with(ObjectiveChoice::Explicit), 2.0);
+        assert_eq!(mean_with(ObjectiveChoice::Implicit), 3.0);
+    }
+}
