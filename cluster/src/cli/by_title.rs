@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{
-    failure::{Exit, refusal},
-    query::{cell, found_items, list},
+use super::failure::{Exit, refusal};
+use crate::{
+    output::answers::{cell, found_items, list},
+    recommender::{Recommender, RecommenderError},
 };
-use crate::recommender::{Recommender, RecommenderError};
 
 /// Candidates that are named when several fit.
 const CANDIDATES_MAX: usize = 10;

@@ -1,6 +1,5 @@
 //! `shoal recommend`, `similar`, `predict` and `items`: queries from the terminal.
 
-use serde_json::Value;
 use shoal_core::ModelKind;
 
 use super::{
@@ -11,7 +10,10 @@ use super::{
     lists::{self, Asked, ListsArgs},
     model_kind::ModelKindParser,
 };
-use crate::output::{self, Align, Table};
+use crate::output::{
+    self,
+    answers::{cell, found_items, heading, list, recommendations, similar_items},
+};
 
 /// Which model is asked.
 #[derive(Debug, clap::Args)]
@@ -158,8 +160,7 @@ pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
         output::print_json(&answer)?;
         return Ok(Exit::Done);
     }
-    let table = ranked_items(&answer, &[("SIMILARITY", |item| score(&item["similarity"]))]);
-    output::print(&format!("{}{table}", heading(&answer)))?;
+    output::print(&format!("{}{}", heading(&answer), similar_items(&answer)))?;
     Ok(Exit::Done)
 }
 
@@ -181,28 +182,6 @@ pub(super) async fn items(args: ItemsArgs) -> anyhow::Result<Exit> {
         output::print(&format!("{}{count}{table}", heading(&answer)))?;
     }
     Ok(if list(&answer, "items").is_empty() { Exit::NotFound } else { Exit::Done })
-}
-
-/// The items of an answer to a search, as a table.
-pub(super) fn found_items(answer: &Value) -> Table {
-    let mut table = Table::new(&[
-        ("TITLE", Align::Left),
-        ("CATEGORIES", Align::Left),
-        ("RATINGS", Align::Right),
-        ("POPULARITY", Align::Right),
-        ("ITEM", Align::Right),
-    ])
-    .flexible(&["TITLE", "CATEGORIES"]);
-    for item in list(answer, "items") {
-        table.row([
-            cell(&item["title"]),
-            output::genre_list(&item["categories"]),
-            cell(&item["ratings"]),
-            item["popularity"].as_f64().map(|mean| format!("{mean:.2}")).unwrap_or_default(),
-            cell(&item["item_id"]),
-        ]);
-    }
-    table
 }
 
 pub(super) async fn predict(args: PredictArgs) -> anyhow::Result<Exit> {
@@ -232,64 +211,4 @@ fn list_parameters(n: u32, model: ModelArgs, complete: bool) -> Vec<(&'static st
     parameters.extend(model.model.map(|model| ("model", model.name().to_owned())));
     parameters.extend(complete.then(|| ("complete", "true".to_owned())));
     parameters
-}
-
-/// Which version answered, and whether it knew the user or had every shard.
-fn heading(answer: &Value) -> String {
-    let mut line = format!("Version {}", cell(&answer["model_version"]));
-    if answer["source"].as_str().is_some_and(|source| source.starts_with("fallback")) {
-        line.push_str("; it does not know this user, so these are the popular ones");
-    }
-    if answer["shards"]["failed"].as_u64().is_some_and(|failed| failed > 0) {
-        line.push_str("; some shards did not answer");
-    }
-    let unknown: Vec<String> =
-        list(answer, "unknown_categories").iter().map(|name| format!("'{}'", cell(name))).collect();
-    if !unknown.is_empty() {
-        line.push_str(&format!("; no item is of the category {}", unknown.join(" or ")));
-    }
-    line.push('\n');
-    line
-}
-
-/// The items of an answer to `recommend`, as a table.
-pub(super) fn recommendations(answer: &Value) -> Table {
-    let rating = |item: &Value| {
-        item["predicted_rating"].as_f64().map(|rating| format!("{rating:.2}")).unwrap_or_default()
-    };
-    ranked_items(answer, &[("RATING", rating), ("SCORE", |item| score(&item["score"]))])
-}
-
-/// The head of a column, and how the column tells a figure of an item.
-type Figure = (&'static str, fn(&Value) -> String);
-
-/// The items of a ranked list as a table, each with these figures.
-fn ranked_items(answer: &Value, figures: &[Figure]) -> Table {
-    let figure = |(name, _): &Figure| (*name, Align::Right);
-    let described = [("RANK", Align::Right), ("TITLE", Align::Left), ("CATEGORIES", Align::Left)];
-    let columns: Vec<(&str, Align)> =
-        described.into_iter().chain(figures.iter().map(figure)).chain([("ITEM", Align::Right)]).collect();
-    let mut table = Table::new(&columns).flexible(&["TITLE", "CATEGORIES"]);
-    for item in list(answer, "items") {
-        let described = [cell(&item["rank"]), cell(&item["title"]), output::genre_list(&item["categories"])];
-        let figures = figures.iter().map(|(_, figure)| figure(item));
-        table.row(described.into_iter().chain(figures).chain([cell(&item["item_id"])]));
-    }
-    table
-}
-
-pub(super) fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
-    answer[key].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn score(value: &Value) -> String {
-    value.as_f64().map(output::decimal).unwrap_or_default()
-}
-
-pub(super) fn cell(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
 }

@@ -1,5 +1,6 @@
 //! What commands print: tables and sentences for people, JSON for scripts.
 
+pub(crate) mod answers;
 mod import_report;
 mod json;
 mod panels;

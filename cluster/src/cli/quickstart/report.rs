@@ -6,10 +6,7 @@ use shoal_common::readable::{evaluation_json, parameters_json};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
-use crate::{
-    cli::{model_failures::ModelFailure, query},
-    output,
-};
+use crate::{cli::model_failures::ModelFailure, output};
 
 /// Everything there is to say.
 #[derive(Debug)]
@@ -90,7 +87,10 @@ impl Report {
         }
         if !answer.is_null() {
             let user = plain(&answer["user_id"]);
-            text.push_str(&format!("\nThe top ten for user {user}:\n{}", query::recommendations(answer)));
+            text.push_str(&format!(
+                "\nThe top ten for user {user}:\n{}",
+                output::answers::recommendations(answer)
+            ));
             text.push_str("\nTry:\n");
             for line in self.curl_lines(answer) {
                 text.push_str(&format!("  {line}\n"));
