@@ -17,25 +17,13 @@ use crate::support::{
     CLUSTER, JOB, Workers,
     everybody::{Everybody, everybody},
     import::source,
-    models::{ModelRun, Parts},
+    models::{ModelRun, Parts, ease},
 };
 
 const SHARDS: u32 = 6;
 /// Items of three tile rows.
 const SAMPLE: GenerateSpec =
     GenerateSpec { users: 400, items: 600, ratings: 24_000, rank: 6, seed: 8, threads: 1 };
-
-fn ease(neighbours: u32) -> EaseParameters {
-    EaseParameters {
-        regularization: 20.0,
-        neighbours,
-        prediction_neighbours: 15,
-        preference: Preference::Height.into(),
-        rating_least: 0.5,
-        rating_greatest: 5.0,
-        ..EaseParameters::default()
-    }
-}
 
 async fn start(count: usize, threads: usize) -> (Workers, DatasetInfo) {
     let workers = Workers::start(count, threads).await;

@@ -10,7 +10,7 @@ use shoal_proto::v1::*;
 
 use crate::support::{
     Workers,
-    models::{ModelRun, Parts, content, item_cf, split},
+    models::{ModelRun, Parts, content, ease, item_cf, split},
     said::{Data, STRANGER, Said, hash, pair},
     train::parameters,
 };
@@ -145,7 +145,7 @@ fn of_users_but(parts: &Parts, users: &BTreeSet<i64>) -> (Parts, BTreeMap<String
     (of_items, of_users.into_iter().map(rows).collect())
 }
 
-/// The folders of ALS (where nothing is to be learned on), item CF and content.
+/// The folders of item CF, content, EASE and (where nothing is to be learned on) ALS.
 async fn trained(
     workers: &Workers,
     dataset: &DatasetInfo,
@@ -159,9 +159,10 @@ async fn trained(
     }
     let folder = run.content(content()).await.unwrap();
     let mut of_content = run.parts(&folder.path).await;
+    let of_ease = run.parts(&run.ease(ease(20)).await.unwrap().0.path).await;
     // What a cosine is worth is learned too.
     of_content.insert("slope".to_owned(), folder.rating_slope.to_le_bytes().to_vec().into());
-    folders.push(of_content);
+    folders.extend([of_content, of_ease]);
     if validation == 0.0 {
         for order in [SweepOrder::UsersFirst, SweepOrder::ItemsFirst] {
             let als = AlsParameters { order: order.into(), ..parameters(4, 2) };

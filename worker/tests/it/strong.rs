@@ -24,7 +24,7 @@ use shoal_proto::v1::*;
 
 use crate::support::{
     Workers,
-    models::{ModelRun, Parts, als_folder, content, item_cf},
+    models::{ModelRun, Parts, als_folder, content, ease, item_cf},
     said::{Data, hash},
     train::{Trained, parameters},
 };
@@ -297,7 +297,11 @@ async fn lists_of_held_out_users_are_worth_what_the_definition_says() {
     let mut folders = vec![als_folder(&trained, &als)];
     let mut lists = Vec::new();
     let few = ItemCfParameters { common_users_min: 2, ..item_cf(Similarity::Cosine) };
-    for folder in [run.item_cf(few).await.unwrap(), run.content(content()).await.unwrap()] {
+    for folder in [
+        run.item_cf(few).await.unwrap(),
+        run.content(content()).await.unwrap(),
+        run.ease(ease(30)).await.unwrap().0,
+    ] {
         let parts = run.parts(&folder.path).await;
         assert_eq!(
             counts_behind(&parts, shards, &users),
@@ -316,7 +320,7 @@ async fn lists_of_held_out_users_are_worth_what_the_definition_says() {
 
     // Their blend: the weighted levels of all, and of popularity.
     let mut sources = run.calibrations(&folders).await.unwrap();
-    sources.iter_mut().zip([0.4, 0.3, 0.2, 0.1]).for_each(|(source, weight)| source.weight = weight);
+    sources.iter_mut().zip([0.35, 0.25, 0.15, 0.15, 0.1]).for_each(|(source, weight)| source.weight = weight);
     let hybrid = HybridModel { sources: sources.clone(), ..HybridModel::default() };
     let (found, _) = run.evaluate(folders, Some(hybrid)).await.unwrap();
     let calibrated = |source: &HybridSource| {
@@ -329,6 +333,7 @@ async fn lists_of_held_out_users_are_worth_what_the_definition_says() {
             by_factors(user),
             by_neighbours(user, &lists[0].0, preference),
             by_neighbours(user, &lists[1].0, preference),
+            by_neighbours(user, &lists[2].0, preference),
             lists[0].1.iter().map(|&count| popularity(count)).collect(),
         ];
         let score = |item: usize| rank(blend.weights(), |source| blend.level(source, scores[source][item]));
@@ -375,6 +380,7 @@ async fn everything(count: usize, threads: usize) -> Everything {
         for folder in [
             run.item_cf(item_cf(Similarity::AdjustedCosine)).await.unwrap(),
             run.content(content()).await.unwrap(),
+            run.ease(ease(30)).await.unwrap().0,
         ] {
             models.push(run.parts(&folder.path).await);
             evaluations.push(run.evaluate(vec![folder], None).await.unwrap());

@@ -44,6 +44,19 @@ pub(crate) fn content() -> ContentParameters {
     }
 }
 
+/// Likings by height from half a star to five.
+pub(crate) fn ease(neighbours: u32) -> EaseParameters {
+    EaseParameters {
+        regularization: 20.0,
+        neighbours,
+        prediction_neighbours: 15,
+        preference: Preference::Height.into(),
+        rating_least: 0.5,
+        rating_greatest: 5.0,
+        ..EaseParameters::default()
+    }
+}
+
 /// One attempt, whose steps write below folders of their own.
 pub(crate) struct ModelRun<'a> {
     workers: &'a Workers,
