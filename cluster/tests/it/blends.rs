@@ -86,7 +86,7 @@ async fn a_hybrid_blends_whatever_there_is_and_says_what_and_why() {
     let folder = folder();
     let cluster = start(&generate(folder.path(), SMALL)).await;
     let nothing = cluster.shoal(&["train", "--models", "hybrid", "--dataset", "one"]).exits_with(3);
-    nothing.says(&["no version to blend", "train one of als, item_cf, content"]);
+    nothing.says(&["no version to blend", "train one of als, item_cf, content, ease"]);
 
     // Without factors: nobody has a row of theirs, and neighbours say it all.
     let outcomes = trained(&cluster, &["--dataset", "one", "--models", "item_cf,content,hybrid"]);

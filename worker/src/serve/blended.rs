@@ -79,7 +79,8 @@ impl Blended {
         for (part, weight) in self.parts.iter().zip(self.likeness_weights()) {
             let BlendPart::Lists(lists) = part else { continue };
             let (rows, similarities) = lists.of(row);
-            for (&neighbour, &similarity) in rows.iter().zip(similarities) {
+            // What speaks against an item is not like it.
+            for (&neighbour, &similarity) in rows.iter().zip(similarities).filter(|(_, like)| **like > 0.0) {
                 *likeness.entry(neighbour).or_default() += weight * f64::from(similarity);
             }
         }
@@ -132,7 +133,7 @@ pub(super) struct Wanted<'a> {
 /// By neighbours of what was rated.
 fn listed_scores(lists: &NeighbourLists, rated: &RatedItems) -> Vec<f32> {
     let mut scores = lists.scores(rated);
-    // Similarities and weights are above 0: a sum of 0 is a sum over nothing.
+    // A sum of 0 is taken for a sum over nothing. Where weights may be below 0, another sum is as good as never 0.
     scores.iter_mut().filter(|score| **score == 0.0).for_each(|score| *score = UNKNOWN);
     scores
 }

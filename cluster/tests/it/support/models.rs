@@ -46,13 +46,20 @@ pub(crate) struct Models {
     user_biases: HashMap<i64, f64>,
     rating_mean: f64,
     rating_slope: f64,
-    /// Per source its weight, and its scores with their levels.
-    sources: Vec<(f64, Vec<(f64, f64)>)>,
+    /// Popularity last.
+    sources: Vec<Source>,
     versions: HashMap<&'static str, String>,
 }
 
-/// A movie's score by each source; `None` where it knows nothing.
-type Scores = [Option<f64>; 4];
+/// A source of the hybrid.
+#[derive(Debug)]
+struct Source {
+    /// As the version names it.
+    name: String,
+    weight: f64,
+    /// Scores with their levels.
+    knots: Vec<(f64, f64)>,
+}
 
 impl Models {
     /// Reads the versions' files.
@@ -98,7 +105,13 @@ impl Models {
             user_biases: users.map(|(user, (bias, _))| (user, f64::from(bias))).collect(),
             rating_mean: about("item_cf", item_cf)["rating_mean"].as_f64().unwrap(),
             rating_slope: about("content_based", content)["rating_slope"].as_f64().unwrap(),
-            sources: sources.map(|source| (source["weight"].as_f64().unwrap(), knots(source))).collect(),
+            sources: sources
+                .map(|source| Source {
+                    name: source["model"].as_str().unwrap().to_owned(),
+                    weight: source["weight"].as_f64().unwrap(),
+                    knots: knots(source),
+                })
+                .collect(),
             versions: names.collect(),
         }
     }
@@ -126,25 +139,24 @@ impl Models {
         (sum != 0.0).then_some(sum)
     }
 
-    fn scores(&self, user: i64, movie: i64) -> Scores {
-        let count = self.train_counts[&movie];
-        [
-            (count > 0).then(|| self.als.ranked(user, movie)),
-            self.listed(&self.item_cf, user, movie),
-            self.listed(&self.content, user, movie),
-            (count > 0).then(|| f64::from(count)),
-        ]
+    /// The level of a movie in a source; `None` where it knows nothing.
+    fn level(&self, source: &Source, user: i64, movie: i64) -> Option<f64> {
+        let score = match source.name.as_str() {
+            "popularity" => Some(f64::from(self.train_counts[&movie])).filter(|count| *count > 0.0),
+            "content_based" => self.score("content", user, movie),
+            model => self.score(model, user, movie),
+        };
+        score.map(|score| level(&source.knots, score))
     }
 
     /// Σ weight · level over the sources with a weight; where none of them knows anything by popularity, behind all others;
     /// `None` for what nobody has rated.
-    fn blended(&self, scores: Scores) -> Option<f64> {
-        let sources = scores.iter().zip(&self.sources).filter(|(_, (weight, _))| *weight > 0.0);
-        let known: Vec<f64> = sources
-            .filter_map(|(score, (weight, knots))| score.map(|score| weight * level(knots, score)))
-            .collect();
+    fn blended(&self, user: i64, movie: i64) -> Option<f64> {
+        let weighted = self.sources.iter().filter(|source| source.weight > 0.0);
+        let known: Vec<f64> =
+            weighted.filter_map(|source| Some(source.weight * self.level(source, user, movie)?)).collect();
         match known[..] {
-            [] => scores[3].map(|score| level(&self.sources[3].1, score) - 1.0),
+            [] => Some(self.level(self.sources.last()?, user, movie)? - 1.0),
             _ => Some(known.iter().sum()),
         }
     }
@@ -155,7 +167,8 @@ impl Models {
             "item_cf" => self.listed(&self.item_cf, user, movie),
             "content" => self.listed(&self.content, user, movie),
             "ease" => self.listed(&self.ease, user, movie),
-            _ => self.blended(self.scores(user, movie)),
+            "hybrid" => self.blended(user, movie),
+            other => panic!("{other} scores nothing"),
         }
     }
 
@@ -345,16 +358,18 @@ impl Models {
     /// Checks the hybrid's answer to `similar`.
     pub(crate) fn check_alike(&self, answer: &Value, movie: i64, n: usize) -> Verdict {
         self.check_version("hybrid", answer)?;
-        let weights: Vec<f64> = self.sources[..3].iter().map(|source| source.0).collect();
-        let sum: f64 = weights.iter().sum();
+        let (_, models) = self.sources.split_last().ok_or("there are no sources")?;
+        let sum: f64 = models.iter().map(|source| source.weight).sum();
         let trained = |movie: i64| self.train_counts[&movie] > 0;
-        let likeness = |other: i64| {
-            let both = trained(movie) && trained(other);
-            let cosine = if both { self.als.cosine(movie, other).max(0.0) } else { 0.0 };
-            let of_versions =
-                [cosine, stored(&self.item_cf, movie, other), stored(&self.content, movie, other)];
-            of_versions.iter().zip(&weights).map(|(likeness, weight)| likeness * weight / sum).sum::<f64>()
+        let by = |source: &Source, other: i64| match source.name.as_str() {
+            "als" if trained(movie) && trained(other) => self.als.cosine(movie, other).max(0.0),
+            "item_cf" => like(&self.item_cf, movie, other),
+            "content_based" => like(&self.content, movie, other),
+            "ease" => like(&self.ease, movie, other),
+            _ => 0.0,
         };
+        let likeness =
+            |other: i64| models.iter().map(|source| by(source, other) * source.weight / sum).sum::<f64>();
         let others = self.train_counts.keys().copied().filter(|other| *other != movie);
         let mut expected: BTreeMap<i64, f64> = others.map(|other| (other, likeness(other))).collect();
         expected.retain(|_, likeness| *likeness > 0.0);

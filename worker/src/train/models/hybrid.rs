@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use shoal_common::{
-    model_parameters::als,
+    model_parameters::{als, model_in},
     store::{Manifest, PartKind, join, part},
 };
 use shoal_core::topk::TopK;
@@ -19,7 +19,7 @@ use shoal_engine::{
 use shoal_format::tensor_file::{TensorFile, TensorFileError, TensorWriter};
 use shoal_proto::v1::{
     CalibrationKnot, HybridCalibrate, HybridCalibrateDone, HybridCandidates, HybridHistograms, HybridLearn,
-    HybridLearnDone, HybridSource, ModelFolder, ObjectEntry, Side,
+    HybridLearnDone, HybridSource, ModelFolder, ObjectEntry, Side, model_parameters::Model,
 };
 
 use super::{
@@ -27,7 +27,11 @@ use super::{
     blend::blend_of_models,
     sources::{ScoredUsers, ShardScores, Source},
 };
-use crate::train::{TrainError, settings::Settings, split::takes_part};
+use crate::train::{
+    TrainError,
+    settings::{Settings, ease_preference},
+    split::takes_part,
+};
 
 /// Items of each source that weights are learned on, per user.
 const CANDIDATES_PER_SOURCE: usize = 100;
@@ -272,7 +276,7 @@ impl ModelAttempt {
     }
 
     /// What a held-out rating says of liking: what ratings say to the ALS version that is blended; without one that lists
-    /// are made by, as to the others, by height.
+    /// are made by, what they say to EASE; without that, as to the others, by height.
     fn preference_of(&self, folders: &[ModelFolder]) -> Result<Preference, TrainError> {
         if let Some(als) = folders.iter().filter_map(|folder| folder.parameters.as_ref()).find_map(als) {
             let (users, items) = (&self.users.shards, &self.items.shards);
@@ -280,6 +284,13 @@ impl ModelAttempt {
             if let Some(ranking) = settings.ranking(Side::Users) {
                 return Ok(ranking.preference);
             }
+        }
+        let of_ease = |folder| match model_in(folder) {
+            Some(Model::Ease(ease)) => Some(ease_preference(ease)),
+            Some(Model::Als(_) | Model::ItemCf(_) | Model::Content(_) | Model::Hybrid(_)) | None => None,
+        };
+        if let Some(preference) = folders.iter().find_map(of_ease) {
+            return Ok(preference);
         }
         Ok(Preference::by_height(self.dataset.rating_min, self.dataset.rating_max))
     }
