@@ -10,6 +10,7 @@ use shoal_proto::v1::{
 
 use crate::{
     blend_weights::{BlendWeights, UnfitWeights},
+    output,
     parameters::AlsArgs,
 };
 
@@ -34,6 +35,9 @@ pub const TAGS_MAX: u32 = 4_096;
 pub const RIDGE: f64 = 500.0;
 const RIDGE_RATINGS: f64 = 2e7;
 const RIDGE_EXPONENT: f64 = 0.3;
+/// Items that EASE weighs in a minute or two on a few cores: the operations are the cube of their number.
+const EASE_ITEMS_QUICK: u64 = 20_000;
+
 /// Share of the training ratings that weights are learned on.
 pub const VALIDATION_RATIO: f64 = 0.2;
 /// Users whose lists weights are learned on.
@@ -202,6 +206,24 @@ impl ModelArgs {
         ModelParameters { split: Some(split), model: Some(Model::Ease(parameters)) }
     }
 
+    /// That EASE is going to take long, where it is: said before it begins.
+    #[must_use]
+    pub fn ease_warning(&self, dataset: &DatasetInfo) -> Option<String> {
+        let items = self.items_max.map_or(dataset.items, |most| dataset.items.min(most.into()));
+        if items <= EASE_ITEMS_QUICK {
+            return None;
+        }
+        let (count, ratio) = (items as f64, items as f64 / EASE_ITEMS_QUICK as f64);
+        Some(format!(
+            "EASE weighs up to {} items against each other: {:.1e} operations, and {} over all workers. With \
+             --items-max {EASE_ITEMS_QUICK} it takes the most rated ones, in {:.0} % of the time.",
+            output::count(items),
+            count.powi(3),
+            output::bytes(2 * items * items),
+            100.0 / ratio.powi(3),
+        ))
+    }
+
     /// Parameters of the blend of these versions.
     ///
     /// # Errors
@@ -222,5 +244,29 @@ impl ModelArgs {
             ..HybridParameters::default()
         };
         Ok(ModelParameters { split: Some(split), model: Some(Model::Hybrid(parameters)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn a_long_training_of_ease_is_told_of_before_it_begins() {
+        let warning = |flags: &[&str], items| {
+            let command = ModelArgs::augment_args(clap::Command::new("train"));
+            let matches = command.get_matches_from([&["train"], flags].concat());
+            let args = ModelArgs::from_arg_matches(&matches).unwrap();
+            args.ease_warning(&DatasetInfo { items, ..DatasetInfo::default() })
+        };
+        let said = warning(&[], 60_000).unwrap();
+        for part in ["60,000 items", "2.2e14 operations", "--items-max 20000", "in 4 % of the time"] {
+            assert!(said.contains(part), "'{part}' is missing in: {said}");
+        }
+        assert_eq!(warning(&[], 20_000), None);
+        assert_eq!(warning(&["--items-max", "20000"], 60_000), None);
+        assert!(warning(&["--items-max", "30000"], 60_000).unwrap().contains("30,000 items"));
     }
 }

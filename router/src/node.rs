@@ -125,7 +125,8 @@ async fn report_health(
     stop: Shutdown,
 ) {
     loop {
-        let status = if queries.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status =
+            if queries.waits_for().is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status(SERVICE, status).await;
         reporter.set_service_status("", status).await;
         tokio::select! {

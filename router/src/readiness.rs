@@ -16,7 +16,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Target};
 
 /// How long a router that has started waits for shards that nobody has ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,13 +34,22 @@ impl Readiness {
         Self { started: Instant::now(), was_whole: Arc::default() }
     }
 
-    /// Whether queries may be sent here: the default model answers, and no shard is missing that is only being loaded.
-    pub(crate) fn is_ready(&self, snapshot: &Snapshot) -> bool {
-        let Some(default) = &snapshot.live else { return false };
-        if snapshot.live_versions_of_known_models().all(|live| live.shards_served() == live.shards_total()) {
+    /// What queries should not be sent here for before it is there; `None` when the default model answers and no shard is missing
+    /// that is only being loaded.
+    pub(crate) fn waits_for(&self, snapshot: &Snapshot) -> Option<String> {
+        let default = match snapshot.serving(&Target::default()) {
+            Ok(default) => default,
+            Err(nothing) => return Some(nothing.to_string()),
+        };
+        let missing = snapshot.live_versions_of_known_models().find_map(|live| {
+            let (served, total) = (live.shards_served(), live.shards_total());
+            let version = &live.version.name;
+            (served < total).then(|| format!("workers have {served} of {total} shards of '{version}' ready"))
+        });
+        if missing.is_none() {
             self.was_whole.store(true, Ordering::Relaxed);
         }
         let may_be_incomplete = self.was_whole.load(Ordering::Relaxed) || self.started.elapsed() >= PATIENCE;
-        may_be_incomplete && default.shards_served() > 0
+        missing.filter(|_| !may_be_incomplete || default.shards_served() == 0)
     }
 }

@@ -32,6 +32,9 @@ pub enum NotServed {
         "no model is live yet: train one with `shoal train --promote`, or promote a version with `shoal models promote`"
     )]
     NoModel,
+    /// The router has just started and knows nothing of the cluster.
+    #[error("this router has not heard from a coordinator yet; try again in a moment")]
+    NothingHeard,
     /// Other models are live, but not this one.
     #[error(
         "no version of model '{0}' is live: train one with `shoal train --models {0}` and promote it with \
@@ -211,13 +214,14 @@ impl Snapshot {
                 .ok_or_else(|| self.unknown(version).unwrap_or_else(gone));
         }
         let default = || {
-            let none = || self.unknown(&self.default_version).unwrap_or(NotServed::NoModel);
+            let nothing = if self.is_empty() { NotServed::NothingHeard } else { NotServed::NoModel };
+            let none = || self.unknown(&self.default_version).unwrap_or(nothing);
             self.live.as_ref().ok_or_else(none)
         };
         let Some(model) = target.model else { return default() };
         self.live_versions_of_known_models().find(|live| live.model == model).ok_or_else(|| match default() {
             // Before anything is live it is not the model's fault.
-            Err(NotServed::NoModel) => NotServed::NoModel,
+            Err(nothing @ (NotServed::NoModel | NotServed::NothingHeard)) => nothing,
             _ => NotServed::ModelNotLive(model),
         })
     }
@@ -237,6 +241,11 @@ impl Snapshot {
     /// Whether the default model is one that this release does not know.
     pub(crate) fn default_is_unknown(&self) -> bool {
         self.unknown(&self.default_version).is_some()
+    }
+
+    /// Whether no coordinator has said anything yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.revision == (0, 0)
     }
 
     /// The live version of each model that this release knows, the default model's first.

@@ -280,7 +280,7 @@ fn parameters_of(version: &ModelVersion) -> String {
         return describe_parameters(version);
     }
     let json = version.model_parameters.as_ref().map(parameters_json).unwrap_or_default();
-    let pairs = json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let pairs = json.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null() && *value != "");
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     pairs.map(|(name, value)| format!("{name} {}", plain(value))).collect::<Vec<_>>().join(", ")
 }
@@ -288,7 +288,12 @@ fn parameters_of(version: &ModelVersion) -> String {
 fn blend_line(hybrid: &HybridModel) -> String {
     let source = |source: &HybridSource| format!("{} {:.3}", source.model, source.weight);
     let weights = hybrid.sources.iter().map(source).collect::<Vec<_>>().join(", ");
-    format!("weights     {weights} ({})", if hybrid.weights_given { "given" } else { "learned" })
+    let origin = match (hybrid.weights_given, &hybrid.learning) {
+        (true, _) => "given",
+        (false, Some(_)) => "learned",
+        (false, None) => "not learned: no user could teach them",
+    };
+    format!("weights     {weights} ({origin})")
 }
 
 async fn show(args: VersionArgs) -> anyhow::Result<Exit> {

@@ -155,6 +155,10 @@ async fn train_one(
     signals: &mut Signals,
 ) -> anyhow::Result<Option<Exit>> {
     let request = request(kind, args, test, dataset, trained, client).await?;
+    let warning = args.others.ease_warning(dataset).filter(|_| kind == ModelKind::Ease);
+    if let Some(warning) = warning {
+        eprintln!("shoal: {warning}");
+    }
     let started = match args.force {
         true => Started::Job(client.start_training(request).await?),
         false => client.start_or_reuse(request).await?,

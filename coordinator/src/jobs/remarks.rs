@@ -58,6 +58,9 @@ pub(super) fn of_sources(hybrid: &HybridModel) -> Option<String> {
     if names.is_empty() {
         return None;
     }
+    if names.len() == hybrid.sources.len() {
+        return Some("No source knows a score, so lists are in the order of popularity.".to_owned());
+    }
     let names = names.join(" and ");
     Some(if hybrid.weights_given {
         format!("No score is known by {names}: the weight given has no effect.")

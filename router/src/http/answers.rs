@@ -115,6 +115,16 @@ impl From<HealthReply> for HealthAnswer {
     }
 }
 
+/// Whether queries should be sent here, and how well they can be answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadinessAnswer {
+    pub(super) ready: bool,
+    /// Why it is not ready, in a sentence; null when it is.
+    pub(super) waits_for: Option<String>,
+    #[serde(flatten)]
+    pub(super) health: HealthAnswer,
+}
+
 /// What this service is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct IndexAnswer {

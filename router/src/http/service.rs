@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    answers::{HealthAnswer, IndexAnswer},
+    answers::{HealthAnswer, IndexAnswer, ReadinessAnswer},
     error::HttpError,
     openapi::DOCS_PATH,
     parameters::Parameters,
@@ -77,14 +77,16 @@ async fn healthz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Js
 #[utoipa::path(
     get, path = "/readyz", tag = "service",
     responses(
-        (status = 200, body = HealthAnswer),
-        (status = 503, body = HealthAnswer, description = "No model is live, workers still load its shards, or none of them can be asked for"),
+        (status = 200, body = ReadinessAnswer),
+        (status = 503, body = ReadinessAnswer, description = "No model is live, workers still load its shards, or none of them can be asked for"),
     ),
 )]
 async fn readyz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
     Parameters::none(query.as_deref())?;
-    let status = if api.queries.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(HealthAnswer::from(api.queries.health()))).into_response())
+    let waits_for = api.queries.waits_for();
+    let status = if waits_for.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let health = api.queries.health().into();
+    Ok((status, Json(ReadinessAnswer { ready: waits_for.is_none(), waits_for, health })).into_response())
 }
 
 /// The process's metrics as Prometheus text.

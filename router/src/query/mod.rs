@@ -159,10 +159,10 @@ impl Queries {
         }
     }
 
-    /// Whether queries may be sent to this router.
+    /// What queries should not be sent to this router for before it is there, in a sentence; `None` when it is ready.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.readiness.is_ready(&self.snapshot())
+    pub fn waits_for(&self) -> Option<String> {
+        self.readiness.waits_for(&self.snapshot())
     }
 
     /// Drops kept answers whenever another version becomes live, or another model the default, until asked to stop.

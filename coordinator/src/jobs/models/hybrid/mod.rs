@@ -41,8 +41,8 @@ const CALIBRATING: Phase = Phase { name: "calibrating", text: "calibrating score
 const EVALUATING: Phase = Phase { name: "evaluating", text: "evaluating", span: (0.7, 0.97) };
 
 /// Said of a blend whose weights no user could teach.
-const NOT_LEARNED: &str = "No weight was learned: no user has ratings both to train on and to learn from, so the sources count \
-     alike.";
+const NOT_LEARNED: &str = "No weight was learned, because no user has ratings both to train on and to learn from: the sources that \
+     know scores count alike.";
 
 /// What the steps of [`calibrations`] weigh.
 const CALIBRATION_STEPS: [f64; 2] = [5.0, 1.0];
