@@ -1,5 +1,7 @@
 //! The HTTP contract: routes, field names, refusals, and metrics of every role.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Cluster, Http, SMALL, Shape, Shared, folder, generate, shared};
@@ -164,6 +166,13 @@ async fn a_cluster_without_a_model_says_so_and_every_role_has_metrics() {
     let settings = vec!["node.metrics_listen=127.0.0.1:0".to_owned()];
     let cluster = Cluster::start(Shape { coordinators: 1, workers: 1, settings }).await;
     let http = cluster.http();
+    // A router that has just started has not heard yet that no model is live.
+    for _ in 0..1_000 {
+        if !http.get("/readyz").await.text.contains("has not heard from a coordinator") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     for answer in [
         http.get("/recommendations/recommend/1").await,
         http.get("/recommendations/similar/1").await,
