@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::support::{By, Shared, shared, ties};
+use crate::support::{By, Shared, eventually, shared, ties};
 
 /// Every so many of the users and movies are asked for.
 const USERS_STEP: usize = 7;
@@ -107,10 +107,13 @@ fn timeless(mut answer: Value) -> Value {
 }
 
 async fn channel(shared: &Shared) -> Channel {
-    let status = shared.cluster.status();
-    let nodes = status["nodes"].as_array().unwrap();
-    let router = nodes.iter().find(|node| node["role"] == "router").unwrap();
-    let address = format!("http://{}", router["address"].as_str().unwrap());
+    // A router is listed while it is heard of, which on a busy machine may take a moment.
+    let address = eventually("a router that is listed", || {
+        let status = shared.cluster.status();
+        let router = status["nodes"].as_array()?.iter().find(|node| node["role"] == "router")?;
+        Some(format!("http://{}", router["address"].as_str()?))
+    });
+    let address = address.await;
     Channel::from_shared(address).unwrap().connect().await.unwrap()
 }
 
