@@ -14,6 +14,9 @@ use tokio::time::Instant;
 use super::{connection::DirArgs, listen::listen_address, signals::Signals};
 use crate::local::{FolderLock, LocalCluster, LocalError, Notices, Plan, Spec};
 
+/// How long a start waits for the folder: a process that was just killed holds its lock until the system has cleared it away.
+const HOLDER_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long nodes of an earlier start may take to leave: longer than they drain.
 const EARLIER_NODES_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -86,8 +89,13 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
     if !spec.dir.exists() {
         Plan::check(spec)?;
     }
-    let lock = FolderLock::take(&spec.dir)?;
     let notices: Notices = Arc::new(|sentence| eprintln!("shoal: {sentence}"));
+    // A holder that stays is named in the refusal; one that leaves in time is of no interest.
+    let lock = tokio::select! {
+        biased;
+        () = signals.received() => return Ok(Start::Interrupted),
+        lock = FolderLock::wait(&spec.dir, HOLDER_PATIENCE, || {}) => lock?,
+    };
     let left = tokio::select! {
         biased;
         () = signals.received() => return Ok(Start::Interrupted),

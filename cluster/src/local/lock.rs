@@ -98,4 +98,16 @@ mod tests {
         drop(held);
         FolderLock::take(folder.path()).unwrap();
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_is_leaving_is_waited_for_and_one_that_stays_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = FolderLock::take(folder.path()).unwrap();
+        let mut waits = 0;
+        let refused = FolderLock::wait(folder.path(), Duration::from_secs(3), || waits += 1).await;
+        assert!(matches!(refused, Err(LocalError::Locked { .. })) && waits == 1);
+        // The wait has begun when it says so.
+        let mut held = Some(held);
+        FolderLock::wait(folder.path(), Duration::from_secs(3), || drop(held.take())).await.unwrap();
+    }
 }
