@@ -2,6 +2,7 @@
 //!
 //! The defaults were chosen on `ml-latest-small` with a fifth held out: see the notes at each.
 
+use shoal_common::model_parameters::EASE_RIDGE_MAX;
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
     BlendedVersion, ContentParameters, DatasetInfo, EaseParameters, HybridParameters, ItemCfParameters,
@@ -65,10 +66,10 @@ fn ridge(dataset: &DatasetInfo) -> f64 {
     ((ridge / digit).round() * digit).max(1.0)
 }
 
-/// Reads a number above 0.
-fn above_zero(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
-    number.ok_or_else(|| format!("'{text}' is not a number above 0"))
+/// Reads a ridge of EASE.
+fn ridge_in_range(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && *number <= EASE_RIDGE_MAX);
+    number.ok_or_else(|| format!("'{text}' is not a number above 0 and at most {EASE_RIDGE_MAX:e}"))
 }
 
 /// Flags of item CF, content, EASE and the blend.
@@ -115,7 +116,7 @@ pub struct ModelArgs {
     ///
     /// What is added to the sum of the squares of an item's likings. By default it follows the number of ratings: 500 for 20
     /// million, 100 for 100,000.
-    #[arg(long, value_name = "LAMBDA", value_parser = above_zero)]
+    #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true, value_parser = ridge_in_range)]
     pub ease_reg: Option<f64>,
     /// Only so many items take part in EASE, the most rated ones; all that are rated by default
     #[arg(long, value_name = "ITEMS", value_parser = clap::value_parser!(u32).range(1..), hide_short_help = true)]
@@ -197,13 +198,26 @@ impl ModelArgs {
         let parameters = EaseParameters {
             regularization: self.ease_reg.unwrap_or_else(|| ridge(dataset)),
             neighbours: self.neighbours,
-            items_max: self.items_max.unwrap_or_default(),
+            // As many as there are is as good as no bound, and then versions are alike.
+            items_max: self.items_max.filter(|most| u64::from(*most) < dataset.items).unwrap_or_default(),
             prediction_neighbours: self.prediction_neighbours,
             preference: preference.into(),
             rating_least,
             rating_greatest,
         };
         ModelParameters { split: Some(split), model: Some(Model::Ease(parameters)) }
+    }
+
+    /// A flag that none of these models reads, in a sentence.
+    #[must_use]
+    pub fn unread(&self, kinds: &[ModelKind]) -> Option<String> {
+        let flags = [
+            ("--weights", ModelKind::Hybrid, self.weights.is_some()),
+            ("--ease-reg", ModelKind::Ease, self.ease_reg.is_some()),
+            ("--items-max", ModelKind::Ease, self.items_max.is_some()),
+        ];
+        let (flag, kind, _) = flags.into_iter().find(|(_, kind, given)| *given && !kinds.contains(kind))?;
+        Some(format!("{flag} says something of {kind}, which is not trained; name {kind} with --models too"))
     }
 
     /// That EASE is going to take long, where it is: said before it begins.
@@ -253,12 +267,57 @@ mod tests {
 
     use super::*;
 
+    fn args(flags: &[&str]) -> Result<ModelArgs, String> {
+        let command = ModelArgs::augment_args(clap::Command::new("train"));
+        let matches = command.try_get_matches_from([&["train"], flags].concat());
+        let matches = matches.map_err(|error| error.to_string())?;
+        Ok(ModelArgs::from_arg_matches(&matches).unwrap())
+    }
+
+    #[test]
+    fn a_ridge_that_says_nothing_is_refused_by_its_flag() {
+        for bad in ["1e300", "-1", "0", "NaN", "inf", "much"] {
+            let refused = args(&["--ease-reg", bad]).unwrap_err();
+            assert!(refused.contains("--ease-reg <LAMBDA>") && refused.contains("above 0"), "{refused}");
+        }
+        assert_eq!(args(&["--ease-reg", "1e12"]).unwrap().ease_reg, Some(EASE_RIDGE_MAX));
+    }
+
+    #[test]
+    fn a_flag_of_a_model_that_is_not_trained_is_refused() {
+        let unread = |flags: &[&str], kinds: &[ModelKind]| args(flags).unwrap().unread(kinds);
+        for (flags, kind) in [
+            (["--weights", "als=1"], ModelKind::Hybrid),
+            (["--ease-reg", "5"], ModelKind::Ease),
+            (["--items-max", "5"], ModelKind::Ease),
+        ] {
+            let said = unread(&flags, &[ModelKind::Als]).unwrap();
+            assert!(said.starts_with(flags[0]) && said.contains(kind.name()), "{said}");
+            assert_eq!(unread(&flags, &[ModelKind::Als, kind]), None);
+        }
+        assert_eq!(unread(&[], &[]), None);
+    }
+
+    #[test]
+    fn a_bound_that_bounds_nothing_is_none() {
+        use crate::parameters::AlsArgs;
+        let als = AlsArgs::augment_args(clap::Command::new("train")).get_matches_from(["train"]);
+        let als = AlsArgs::from_arg_matches(&als).unwrap();
+        let dataset = DatasetInfo { items: 40, ..DatasetInfo::default() };
+        let most = |flag: &str| {
+            let args = args(&["--items-max", flag]).unwrap();
+            let Some(Model::Ease(ease)) = args.ease(&als, &dataset, SplitParameters::default()).model else {
+                panic!("EASE has parameters of EASE");
+            };
+            ease.items_max
+        };
+        assert_eq!(["39", "40", "1000"].map(most), [39, 0, 0]);
+    }
+
     #[test]
     fn a_long_training_of_ease_is_told_of_before_it_begins() {
         let warning = |flags: &[&str], items| {
-            let command = ModelArgs::augment_args(clap::Command::new("train"));
-            let matches = command.get_matches_from([&["train"], flags].concat());
-            let args = ModelArgs::from_arg_matches(&matches).unwrap();
+            let args = args(flags).unwrap();
             args.ease_warning(&DatasetInfo { items, ..DatasetInfo::default() })
         };
         let said = warning(&[], 60_000).unwrap();

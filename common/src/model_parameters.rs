@@ -10,6 +10,9 @@ use shoal_proto::v1::{
     SplitParameters, StartTrainingRequest, model_parameters::Model,
 };
 
+/// The largest ridge of EASE that says anything beside the likings of all users.
+pub const EASE_RIDGE_MAX: f64 = 1e12;
+
 /// The kind of a model.
 #[must_use]
 pub fn kind_of(model: &Model) -> ModelKind {

@@ -17,7 +17,7 @@ pub enum AnswerSource {
     Model,
     /// The model, by an answer that was kept from an earlier query.
     Cache,
-    /// What is popular: the model does not know the user.
+    /// What is popular: the model does not know the user, or nothing that goes with what the user has rated.
     FallbackPopular,
     /// The mean with the biases of user and item: the model has nothing for the pair.
     Baseline,
@@ -122,12 +122,7 @@ pub fn score_request(
     let exclude_rows = if exclude_seen { user.seen_items.clone() } else { Bytes::new() };
     if !user.known {
         // A user whose ratings are all held out has seen something all the same.
-        let popular = TopItemsRequest {
-            score: ScoreKind::Popularity.into(),
-            exclude_rows,
-            ..TopItemsRequest::default()
-        };
-        return Ok((popular, AnswerSource::FallbackPopular));
+        return Ok((popular_request(exclude_rows), AnswerSource::FallbackPopular));
     }
     let request = match answers {
         Answers::ByFactors => factors_request(user, rank_by)?,
@@ -141,6 +136,13 @@ pub fn score_request(
         }
     };
     Ok((TopItemsRequest { exclude_rows, ..request }, AnswerSource::Model))
+}
+
+/// How to score for somebody to whom the model has nothing to list: what is popular, without these global rows
+/// (ascending, little-endian u32).
+#[must_use]
+pub fn popular_request(exclude_rows: Bytes) -> TopItemsRequest {
+    TopItemsRequest { score: ScoreKind::Popularity.into(), exclude_rows, ..TopItemsRequest::default() }
 }
 
 /// Checks that a blend predicts ratings for somebody with this side of the query, where these are to rank. Versions that

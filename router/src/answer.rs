@@ -191,6 +191,8 @@ pub struct SimilarItems {
     pub item: EntityId,
     /// Most similar first, never the item itself.
     pub similar: Vec<SimilarItem>,
+    /// The model, where it knows of no item that is like this one.
+    pub nothing_known_by: Option<ModelKind>,
     /// The version that answered.
     pub model_version: String,
     /// Item shards asked.

@@ -1,6 +1,8 @@
 //! The words of a face: what it calls the things that queries are about, in its sentences and as names of its
 //! parameters and fields. Below the faces they are items everywhere.
 
+use shoal_core::ModelKind;
+
 /// What a face calls an item and what belongs to it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Words {
@@ -19,6 +21,16 @@ pub struct Words {
 }
 
 impl Words {
+    /// What is said of an item that has nothing like it, as far as the model knows.
+    #[must_use]
+    pub fn nothing_alike(&self, model: ModelKind) -> String {
+        format!(
+            "{model} knows nothing that is like this {}: it was left out of the model, or too few have rated it. Another \
+             model may know more.",
+            self.item
+        )
+    }
+
     /// The product's own.
     pub const OWN: Self = Self {
         item: "item",

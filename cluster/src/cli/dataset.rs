@@ -110,16 +110,16 @@ async fn show(args: ShowArgs) -> anyhow::Result<Exit> {
 /// A data set in a few lines, the last of them its import's report.
 pub(super) fn describe(info: &DatasetInfo) -> String {
     let mut text = format!(
-        "{}@{}: {} users, {} items ({} with a title), {} ratings\n\
+        "{}@{}: {}, {} ({} with a title), {}\n\
          ratings  {} to {}, mean {:.4}\n\
          shards   {} per side\n\
          source   {}\n",
         info.name,
         info.version,
-        output::count(info.users),
-        output::count(info.items),
+        output::counted(info.users, "user"),
+        output::counted(info.items, "item"),
         output::count(info.catalogue_items),
-        output::count(info.ratings),
+        output::counted(info.ratings, "rating"),
         info.rating_min,
         info.rating_max,
         info.rating_mean,

@@ -164,37 +164,38 @@ fn whole_path(path: &str) -> anyhow::Result<String> {
 
 /// What came of a job that has written lists, for people.
 pub(super) fn describe(job: &JobInfo, listed: &ListsInfo) -> String {
-    let count = output::count;
+    let counted = output::counted;
     let request = job.lists.clone().unwrap_or_default();
     let mut text = format!(
-        "Wrote the lists of {} users, {} rows, to {} in {}\n  version {}\n  {} files, {}",
-        count(listed.users),
-        count(listed.rows),
+        "Wrote the lists of {}, {}, to {} in {}\n  version {}\n  {}, {}",
+        counted(listed.users, "user"),
+        counted(listed.rows, "row"),
         listed.uri,
         output::seconds(output::job_seconds(job)),
         request.version,
-        count(listed.files),
+        counted(listed.files, "file"),
         output::bytes(listed.bytes),
     );
     if listed.fallback_users > 0 {
         text.push_str(&format!(
-            "\n  the version does not know {} of the users; they are listed what is popular (--known-users-only leaves them out)",
-            count(listed.fallback_users)
+            "\n  the version has nothing to list for {} of the users; they are listed what is popular (--known-users-only leaves \
+             them out)",
+            output::count(listed.fallback_users)
         ));
     }
     if listed.left_out_users > 0 {
-        let users = count(listed.left_out_users);
-        text.push_str(&format!("\n  {users} users were left out, whom the version does not know"));
+        let users = counted(listed.left_out_users, "user");
+        text.push_str(&format!("\n  left out: {users} for whom the version has nothing to list"));
     }
     if listed.unknown_ids > 0 {
-        let ids = count(listed.unknown_ids);
-        text.push_str(&format!("\n  {ids} ids of the users file are not in the data set"));
+        let ids = counted(listed.unknown_ids, "id");
+        text.push_str(&format!("\n  not in the data set: {ids} of the users file"));
     }
     let wanted = listed.users * u64::from(request.parameters.unwrap_or_default().n);
     if listed.rows < wanted {
-        let missing = count(wanted - listed.rows);
+        let missing = counted(wanted - listed.rows, "row");
         text.push_str(&format!(
-            "\n  {missing} rows fewer than n for each user: lists end where no more items may be listed"
+            "\n  {missing} fewer than n for each user: lists end where no more items may be listed"
         ));
     }
     text
@@ -213,7 +214,7 @@ mod tests {
         assert_eq!(describe(&job, &whole).lines().count(), 3);
         let partial = ListsInfo { rows: 13, fallback_users: 1, left_out_users: 4, unknown_ids: 3, ..whole };
         let said = describe(&job, &partial);
-        for part in ["1 of the users", "4 users were left out", "3 ids", "7 rows fewer"] {
+        for part in ["1 of the users", "left out: 4 users", "3 ids", "7 rows fewer"] {
             assert!(said.contains(part), "{said}");
         }
     }

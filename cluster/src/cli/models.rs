@@ -296,6 +296,13 @@ fn blend_line(hybrid: &HybridModel) -> String {
     format!("weights     {weights} ({origin})")
 }
 
+/// How many users a version of strong generalisation was measured on and never trained on.
+fn held_out_users(version: &ModelVersion) -> Option<String> {
+    let lists = version.evaluation.as_ref()?.model.as_ref()?;
+    let users = lists.users_in_all.max(lists.users);
+    split::is_strong(&split::of_version(version)).then(|| output::counted(users, "user"))
+}
+
 async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
     let versions = args.cluster.connect()?.models().await?;
     let version = find_version(&versions, &args.version)?;
@@ -312,7 +319,10 @@ async fn show(args: VersionArgs) -> anyhow::Result<Exit> {
         format!("created     {}", json["created"].as_str().unwrap_or_default()),
         format!("files       {} (manifest {})", version.path, version.manifest_checksum),
     ];
-    lines.extend(json["protocol"].as_str().map(|protocol| format!("split       {protocol}")));
+    lines.extend(json["protocol"].as_str().map(|protocol| {
+        let users = held_out_users(version).map(|users| format!(" ({users} held out)")).unwrap_or_default();
+        format!("split       {protocol}{users}")
+    }));
     lines.extend(version.hybrid.iter().map(blend_line));
     lines.extend(match &version.evaluation {
         Some(evaluation) => output::evaluation_lines(evaluation),

@@ -160,7 +160,11 @@ pub(super) async fn similar(args: SimilarArgs) -> anyhow::Result<Exit> {
         output::print_json(&answer)?;
         return Ok(Exit::Done);
     }
-    output::print(&format!("{}{}", heading(&answer), similar_items(&answer)))?;
+    let found = match answer["remark"].as_str() {
+        Some(remark) => remark.to_owned(),
+        None => similar_items(&answer).to_string(),
+    };
+    output::print(&format!("{}{found}", heading(&answer)))?;
     Ok(Exit::Done)
 }
 

@@ -102,6 +102,9 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
     if args.default && args.models.len() > 1 {
         return Err(refusal(Exit::Usage, "one model answers queries that name none; name it with --models"));
     }
+    if let Some(unread) = args.others.unread(&args.models) {
+        return Err(refusal(Exit::Usage, unread));
+    }
     let test = args.als.test.as_deref().map(source_uri).transpose()?;
     let client = args.cluster.connect()?;
     let mut signals = Signals::install()?;

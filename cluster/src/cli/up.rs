@@ -32,13 +32,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Interrupted);
     };
     let (file, dir) = (&running.plan().file, running.plan().dir.display());
-    let (coordinators, workers) = (file.coordinators.len(), file.workers.len());
     output::print(&format!(
-        "{coordinators} coordinators, {workers} workers and a router are up.\n\
+        "{}, {} and a router are up.\n\
          HTTP          {}\n\
          coordinators  {}\n\
          folder        {dir}\n\
          Ctrl-C stops them.",
+        output::counted(file.coordinators.len() as u64, "coordinator"),
+        output::counted(file.workers.len() as u64, "worker"),
         running.http_url(),
         file.coordinator_addresses().join(", "),
     ))?;

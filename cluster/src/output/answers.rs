@@ -30,7 +30,7 @@ pub(crate) fn found_items(answer: &Value) -> Table {
 pub(crate) fn heading(answer: &Value) -> String {
     let mut line = format!("Version {}", cell(&answer["model_version"]));
     if answer["source"].as_str().is_some_and(|source| source.starts_with("fallback")) {
-        line.push_str("; it does not know this user, so these are the popular ones");
+        line.push_str("; it has nothing to list for this user, so these are the popular ones");
     }
     if answer["shards"]["failed"].as_u64().is_some_and(|failed| failed > 0) {
         line.push_str("; some shards did not answer");

@@ -20,8 +20,8 @@ pub use panels::{Baseline, Panel, Panels, Series};
 pub use style::Colour;
 pub use table::{Align, Cell, Table};
 pub use text::{
-    bytes, count, decimal, evaluation_lines, genre_list, metrics_lines, seconds, to_the_second, unsure,
-    users_measured, work_line,
+    bytes, count, counted, decimal, evaluation_lines, genre_list, metrics_lines, seconds, to_the_second,
+    unsure, users_measured, work_line,
 };
 pub use worth::{remarks, worth};
 

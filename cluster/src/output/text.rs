@@ -17,6 +17,12 @@ pub fn count(value: u64) -> String {
     text
 }
 
+/// So many of something whose name takes an s in the plural: 1 user, 1,234 users.
+#[must_use]
+pub fn counted(value: u64, one: &str) -> String {
+    format!("{} {one}{}", count(value), if value == 1 { "" } else { "s" })
+}
+
 /// A number with four decimals.
 #[must_use]
 pub fn decimal(value: f64) -> String {
@@ -67,9 +73,9 @@ pub fn unsure(value: f64, half_width: f64) -> String {
 #[must_use]
 pub fn users_measured(measured: u64, in_all: u64) -> String {
     if measured < in_all {
-        format!("{} of {} users", count(measured), count(in_all))
+        format!("{} of {}", count(measured), counted(in_all, "user"))
     } else {
-        format!("{} users", count(measured))
+        counted(measured, "user")
     }
 }
 
@@ -107,12 +113,12 @@ pub fn evaluation_lines(evaluation: &Evaluation) -> Vec<String> {
         let baseline = evaluation.rating_baseline.as_ref();
         let baseline = baseline.map(|baseline| format!("biases alone: rmse {:.4}; ", baseline.rmse));
         lines.push(format!(
-            "ratings  rmse {:.4}  mae {:.4}  r2 {:.4}  ({}{} ratings held out)",
+            "ratings  rmse {:.4}  mae {:.4}  r2 {:.4}  ({}{} held out)",
             rating.rmse,
             rating.mae,
             rating.r2,
             baseline.unwrap_or_default(),
-            count(rating.pairs)
+            counted(rating.pairs, "rating")
         ));
     }
     if let Some(lists) = &evaluation.model {
@@ -150,8 +156,8 @@ pub fn evaluation_lines(evaluation: &Evaluation) -> Vec<String> {
     }
     if let Some(newcomers) = &evaluation.newcomers {
         lines.push(format!(
-            "newcomers  {} users without training ratings, served the most rated items",
-            count(newcomers.users)
+            "newcomers  {} without training ratings, served the most rated items",
+            counted(newcomers.users, "user")
         ));
     }
     lines
@@ -187,6 +193,7 @@ mod tests {
         assert_eq!(to_the_second("2026-11-24T10:15:00.250Z"), "2026-11-24 10:15:00");
         assert_eq!([unsure(0.25, 0.0), unsure(0.25, 0.0031)], ["0.2500", "0.2500 ± 0.0031"]);
         assert_eq!(users_measured(610, 610), "610 users");
+        assert_eq!(users_measured(1, 1), "1 user");
         // A build that did not say counted all of them.
         assert_eq!(users_measured(610, 0), "610 users");
         assert_eq!(users_measured(20_081, 138_468), "20,081 of 138,468 users");

@@ -41,12 +41,12 @@ impl FromStr for HeldOutUsers {
 /// Which share of a data set's users is held out.
 ///
 /// # Errors
-/// When the data set does not have more users than asked for.
+/// When the data set does not have more users than asked for, or so few that by the default or a share nobody is held out.
 pub fn held_out_user_share(asked: Option<HeldOutUsers>, dataset: &DatasetInfo) -> Result<f64, String> {
     let users = (dataset.users as f64).max(1.0);
     match asked {
-        None => Ok((USERS_MAX / users).min(SHARE_MAX)),
-        Some(HeldOutUsers::Share(share)) => Ok(share),
+        None => at_least_one((USERS_MAX / users).min(SHARE_MAX), dataset),
+        Some(HeldOutUsers::Share(share)) => at_least_one(share, dataset),
         Some(HeldOutUsers::Number(number)) if u64::from(number) < dataset.users => {
             Ok(f64::from(number) / users)
         }
@@ -55,6 +55,18 @@ pub fn held_out_user_share(asked: Option<HeldOutUsers>, dataset: &DatasetInfo) -
             dataset.name, dataset.users
         )),
     }
+}
+
+/// The share, where it is of one user or more.
+fn at_least_one(share: f64, dataset: &DatasetInfo) -> Result<f64, String> {
+    if share * dataset.users as f64 >= 1.0 {
+        return Ok(share);
+    }
+    Err(format!(
+        "--split strong would hold out {share} of the {} users of data set '{}', which is nobody to measure on; give \
+         --held-out-users 1 or more",
+        dataset.users, dataset.name
+    ))
 }
 
 #[cfg(test)]
@@ -69,7 +81,13 @@ mod tests {
         };
         assert_eq!(of(610, None), Ok(0.1));
         assert_eq!(of(136_677, None), Ok(10_000.0 / 136_677.0));
-        assert_eq!((of(0, None), of(1, None)), (Ok(0.1), Ok(0.1)));
+        // A tenth of fewer than ten users is nobody.
+        assert_eq!(of(10, None), Ok(0.1));
+        for (users, asked) in [(9, None), (0, None), (99, Some("0.01"))] {
+            let refused = of(users, asked).unwrap_err();
+            assert!(refused.contains("--held-out-users 1 or more"), "{refused}");
+        }
+        assert_eq!(of(9, Some("1")), Ok(1.0 / 9.0));
         assert_eq!((of(610, Some("122")), of(610, Some("0.2"))), (Ok(0.2), Ok(0.2)));
         assert!(of(610, Some("610")).unwrap_err().contains("610 users"));
         for bad in ["0", "-3", "1.5", "0.0", "some", "", "NaN", "1.0"] {

@@ -198,7 +198,7 @@ async fn queries_from_the_terminal_are_those_of_the_api() {
     assert!(text.contains(&format!("{:.2}", answer["predicted_rating"].as_f64().unwrap())), "{text}");
 
     let text = cluster.shoal(&["recommend", "987654321"]).exits_with(0).stdout;
-    assert!(text.contains("does not know this user"), "{text}");
+    assert!(text.contains("has nothing to list for this user"), "{text}");
     // A twin's id, which looks like a flag.
     let answer = cluster.shoal(&["similar", "-999995", "--json"]).json();
     assert_eq!(answer["item_id"], -999_995);

@@ -24,6 +24,19 @@ pub(crate) enum JobError {
     /// Everything is held out. Another attempt would fail alike.
     #[error("no rating is left to train on; hold out fewer")]
     NothingToTrainOn,
+    /// The split holds out users, and none was held out. Another attempt would fail alike.
+    #[error(
+        "none of the {users} users is held out with a rating to measure on: a share of {share:.4} is too small for so \
+         few; give --held-out-users {remedy} with --split strong, or another --seed"
+    )]
+    NobodyHeldOut {
+        /// How many the data set has.
+        users: u64,
+        /// Which share of them was to be held out.
+        share: f64,
+        /// A number of users of which hardly ever none is held out.
+        remedy: u64,
+    },
     /// Another coordinator leads now, and goes on.
     #[error("leadership was lost")]
     LeadershipLost,

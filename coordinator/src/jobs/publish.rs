@@ -88,6 +88,7 @@ pub(super) async fn publish(
         ..ModelVersion::default()
     };
     version.remarks.extend(remarks::of_measuring(&version, split::holds_out(&run.split)));
+    version.remarks.extend(remarks::of_ratings(&version));
     if let Some(model) = &parameters.model {
         version.remarks.extend(remarks::of_lists(training_of(model), &version, &run.dataset));
     }

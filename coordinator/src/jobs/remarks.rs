@@ -25,6 +25,19 @@ pub(super) fn of_lists(
     ))
 }
 
+/// Whether its predicted ratings are worth something.
+pub(super) fn of_ratings(version: &ModelVersion) -> Option<String> {
+    let evaluation = version.evaluation.as_ref()?;
+    let (rating, baseline) = (evaluation.rating.as_ref()?, evaluation.rating_baseline.as_ref()?);
+    (rating.rmse > baseline.rmse).then(|| {
+        format!(
+            "Its predicted ratings are worse than the mean with the biases of user and item: rmse {:.4} against {:.4} ({} \
+             ratings). Rank by its lists, and predict ratings with another model.",
+            rating.rmse, baseline.rmse, rating.pairs
+        )
+    })
+}
+
 fn longest(lists: &Option<ListEvaluation>) -> Option<(u64, &ListMetrics)> {
     let lists = lists.as_ref()?;
     Some((lists.users, lists.at.last()?))
@@ -85,7 +98,7 @@ pub(super) fn of_learning(hybrid: &HybridModel) -> Option<String> {
 mod tests {
     use shoal_proto::v1::{
         AlsParameters, ContentParameters, Evaluation, HybridLearning, HybridParameters, HybridSource,
-        ItemCfParameters, ObjectiveChoice,
+        ItemCfParameters, ObjectiveChoice, RatingMetrics,
     };
 
     use super::*;
@@ -130,6 +143,23 @@ mod tests {
         let (content, hybrid) = (ContentParameters::default(), HybridParameters::default());
         let others: [&dyn ModelTraining; 3] = [&item_cf, &content, &hybrid];
         assert!(others.iter().all(|model| said(*model, 0.0, &few).is_some()));
+    }
+
+    #[test]
+    fn ratings_worse_than_the_baseline_are_called_so() {
+        let said = |rmse: f64, baseline: Option<f64>| {
+            let metrics = |rmse| RatingMetrics { rmse, pairs: 20, ..RatingMetrics::default() };
+            let evaluation = Evaluation {
+                rating: Some(metrics(rmse)),
+                rating_baseline: baseline.map(metrics),
+                ..Evaluation::default()
+            };
+            of_ratings(&ModelVersion { evaluation: Some(evaluation), ..ModelVersion::default() })
+        };
+        let worse = said(0.91, Some(0.9)).unwrap();
+        assert!(worse.contains("rmse 0.9100 against 0.9000 (20 ratings)"), "{worse}");
+        assert_eq!([said(0.9, Some(0.9)), said(0.9, None)], [None, None]);
+        assert_eq!(of_ratings(&ModelVersion::default()), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use shoal_common::{
     job_steps::StepKind,
+    split::is_strong,
     store::{Manifest, checkpoint_path},
 };
 use shoal_proto::v1::{
@@ -27,6 +28,9 @@ use super::{
     tracker::Tracker,
 };
 use crate::{leader::Leader, placement::owners};
+
+/// Users held out, by expectation, of whom there is one hardly ever less than one.
+const HELD_OUT_USERS_SURE: u64 = 5;
 
 /// What the steps of [`Run::prepare`] weigh.
 pub(super) const PREPARE_STEPS: [f64; 3] = [4.0, 1.0, 1.0];
@@ -215,6 +219,7 @@ impl<'a> Run<'a> {
             reports.extend(done.held_out);
             held_out_users += done.held_out_users;
         }
+        self.check_held_out(held_out_users)?;
         let held_out = held_out::combined(reports, &self.split.test_uri)?;
         let ratings = sums.iter().map(|sum| sum.ratings).sum();
         let rating_mean = self.rating_mean(sums)?;
@@ -222,6 +227,19 @@ impl<'a> Run<'a> {
         self.on_all(ModelBaselines { path }, tracker).await?;
         let sample = at_the_end(&self.dataset, self.ranking_users_max, held_out_users, self.split.seed);
         Ok(Prepared { rating_mean, ratings, held_out, sample })
+    }
+
+    /// Refuses a split that was to hold out users and has held out none, before anything is trained for that.
+    ///
+    /// # Errors
+    /// [`JobError::NobodyHeldOut`].
+    pub(super) fn check_held_out(&self, held_out_users: u64) -> Result<(), JobError> {
+        let (users, share) = (self.dataset.users, self.split.held_out_user_share);
+        if !is_strong(&self.split) || held_out_users > 0 || self.validation.ratio > 0.0 {
+            return Ok(());
+        }
+        // Of so many by expectation none is held out once in 150 draws.
+        Err(JobError::NobodyHeldOut { users, share, remedy: HELD_OUT_USERS_SURE.min(users / 2).max(1) })
     }
 
     /// The mean of the training ratings, added in shard order so that it does not depend on who summed.

@@ -316,6 +316,7 @@ impl Recommender for RecommenderService {
             timestamp: self.queries.timestamp(),
             model_version: found.model_version,
             shards: Some(found.shards),
+            remark: found.nothing_known_by.map(|model| WORDS.nothing_alike(model)).unwrap_or_default(),
         }))
     }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     CheckedOptions, GivenId, Options, Queries,
-    list::{Page, ranker, recommendations, score_request_for},
+    list::{Page, instead, ranker, recommendations, score_request_for},
 };
 use crate::{
     answer::{RecommendedBatch, UserRecommendations},
@@ -97,8 +97,8 @@ async fn recommend_batch(
     let pass = (PASS_HITS_MAX / hits_each).clamp(1, PASS_QUERIES_MAX);
     let mut users = users.into_iter();
     for queries in queries.chunks(pass) {
-        let requests: Vec<TopItemsRequest> = queries.iter().map(|(request, _)| request.clone()).collect();
-        let found = calls.best_items_many(requests, options.complete).await?;
+        let mut queries = queries.to_vec();
+        let found = best_or_popular(calls, &mut queries, page).await?;
         let worst = shards.filter(|before| before.failed > found.shards.failed);
         shards = Some(worst.unwrap_or(found.shards));
         match &mut unknown_genres {
@@ -110,9 +110,9 @@ async fn recommend_batch(
         for ((hits, (request, source)), user) in lists.into_iter().zip(queries).zip(&mut users) {
             results.push(UserRecommendations {
                 user,
-                recommendations: recommendations(live, hits, 0, ranker(live, *source), Vec::new()),
-                source: *source,
-                ranked_by: RankedBy::of(request),
+                recommendations: recommendations(live, hits, 0, ranker(live, source), Vec::new()),
+                source,
+                ranked_by: RankedBy::of(&request),
             });
         }
     }
@@ -123,6 +123,39 @@ async fn recommend_batch(
         shards: shards.unwrap_or_default(),
         unknown_genres: options.as_given(&unknown_genres.unwrap_or_default()),
     })
+}
+
+/// The hits of a pass. A query to which the model has nothing to list becomes one for what is popular, as a single user's
+/// does.
+async fn best_or_popular(
+    calls: &ShardCalls,
+    queries: &mut [(TopItemsRequest, AnswerSource)],
+    page: Page<'_>,
+) -> Result<BestOfMany, QueryError> {
+    let complete = page.options.complete;
+    let requests = queries.iter().map(|(request, _)| request.clone()).collect();
+    let mut found = calls.best_items_many(requests, complete).await?;
+    let fallback = |((request, source), hits): (&(TopItemsRequest, AnswerSource), &Vec<Hit>)| {
+        instead(request, *source, hits.is_empty()).map(|popular| page.request(popular))
+    };
+    let fallbacks: Vec<Option<TopItemsRequest>> = queries.iter().zip(&found.lists).map(fallback).collect();
+    let requests: Vec<TopItemsRequest> = fallbacks.iter().flatten().cloned().collect();
+    if requests.is_empty() {
+        return Ok(found);
+    }
+    let popular = calls.best_items_many(requests, complete).await?;
+    if popular.shards.failed > found.shards.failed {
+        found.shards = popular.shards;
+    }
+    let mut lists = popular.lists.into_iter();
+    for ((query, list), fallback) in queries.iter_mut().zip(&mut found.lists).zip(fallbacks) {
+        let Some(request) = fallback else { continue };
+        // Where the filter leaves nothing at all, the model has said so.
+        if let Some(popular) = lists.next().filter(|popular| !popular.is_empty()) {
+            (*query, *list) = ((request, AnswerSource::FallbackPopular), popular);
+        }
+    }
+    Ok(found)
 }
 
 /// The pages of a pass. Making lists diverse takes milliseconds each, so it happens where it keeps no other query

@@ -1,6 +1,6 @@
 //! One list: the shards' best, filtered there, merged, made diverse, cut to the page.
 
-use shoal_common::user_query::{AnswerSource, RankedBy, check_blend_rates, score_request};
+use shoal_common::user_query::{AnswerSource, RankedBy, check_blend_rates, popular_request, score_request};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{LookupUserReply, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
 
@@ -32,6 +32,8 @@ pub(super) struct List {
     pub(super) hits: Vec<Hit>,
     /// Whether something follows.
     pub(super) more: bool,
+    /// Whether no page of the list has anything.
+    pub(super) is_empty: bool,
     pub(super) shards: ShardsAnswered,
     pub(super) unknown_genres: Vec<String>,
 }
@@ -89,11 +91,18 @@ pub(super) async fn rank(
     page: Page<'_>,
     rated: Option<&RatedRows>,
 ) -> Result<RankedList, QueryError> {
-    let (request, source) =
+    let (mut request, mut source) =
         score_request_for(calls, user, page.options.rank_by, page.options.exclude_seen).await?;
+    let mut found = list(calls, request.clone(), page, rated.is_some()).await?;
+    if let Some(popular) = instead(&request, source, found.is_empty) {
+        let fallback = list(calls, popular.clone(), page, false).await?;
+        // Where the filter leaves nothing at all, the model has said so.
+        if !fallback.is_empty {
+            (request, source, found) = (popular, AnswerSource::FallbackPopular, fallback);
+        }
+    }
     let ranked_by = RankedBy::of(&request);
-    let List { hits, more, shards, unknown_genres } =
-        list(calls, request.clone(), page, rated.is_some()).await?;
+    let List { hits, more, is_empty: _, shards, unknown_genres } = found;
     let explanations = match rated {
         Some(rated) => explain::explain(calls, &request, source, &hits, rated).await?,
         None => Vec::new(),
@@ -122,8 +131,19 @@ pub(super) async fn list(
     request.with_factors |= with_explained;
     request.with_parts = explained;
     let Best { hits, shards, unknown_genres } = calls.best_items(request, page.options.complete).await?;
+    let is_empty = hits.is_empty();
     let (hits, more) = page.cut(calls.live.model, hits);
-    Ok(List { hits, more, shards, unknown_genres })
+    Ok(List { hits, more, is_empty, shards, unknown_genres })
+}
+
+/// What to ask for instead of a list of this source that has turned out empty: a model may know somebody and yet nothing
+/// that goes with what they have rated.
+pub(super) fn instead(
+    request: &TopItemsRequest,
+    source: AnswerSource,
+    is_empty: bool,
+) -> Option<TopItemsRequest> {
+    (is_empty && source == AnswerSource::Model).then(|| popular_request(request.exclude_rows.clone()))
 }
 
 /// How to score for somebody with this side of the query, and the answer's source.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use shoal_common::ids::EntityId;
+use shoal_common::{ids::EntityId, user_query::Answers};
 use shoal_proto::v1::{LookupItemReply, LookupUserReply};
 
 use super::{
@@ -104,7 +104,9 @@ async fn solve(
 ) -> Result<LookupUserReply, QueryError> {
     let rows: Vec<u32> = items.iter().map(|item| item.row).collect();
     let nobody = LookupUserReply { seen_items: bytes_of_rows(&rows), ..LookupUserReply::default() };
-    if items.is_empty() {
+    // ALS knows nothing of an item without training ratings: its factors mean nothing.
+    let by_factors = calls.live.answers() == Answers::ByFactors;
+    if items.is_empty() || (by_factors && items.iter().all(|item| item.train_count == 0)) {
         return Ok(nobody);
     }
     // A blend has factors where a version that it blends has some.

@@ -62,6 +62,7 @@ async fn similar(
         Answers::ByBlend => likeness(found),
     };
     let Best { hits, shards, .. } = calls.best_items(TopItemsRequest { n, ..top_items }, complete).await?;
+    let nothing_known_by = (hits.is_empty() && shards.failed == 0).then_some(live.model);
     let similar = hits.into_iter().zip(1..).map(|(hit, rank)| SimilarItem {
         item: hit.item,
         title: hit.hit.title,
@@ -70,7 +71,13 @@ async fn similar(
         rank,
         model: live.model,
     });
-    Ok(SimilarItems { item, similar: similar.collect(), model_version: live.version.name.clone(), shards })
+    Ok(SimilarItems {
+        item,
+        similar: similar.collect(),
+        nothing_known_by,
+        model_version: live.version.name.clone(),
+        shards,
+    })
 }
 
 /// By the cosine of factors.

@@ -5,6 +5,7 @@
 mod blend;
 mod cache;
 mod contract;
+mod fallbacks;
 mod fanout;
 mod fixture;
 mod grpc;

@@ -5,17 +5,19 @@ use std::sync::{Arc, atomic::AtomicBool};
 use rayon::prelude::*;
 use shoal_common::{
     letter_case::fold_case,
-    user_query::{AnswerSource, Answers, check_blend_rates, score_request},
+    user_query::{AnswerSource, Answers, check_blend_rates, popular_request, score_request},
 };
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
     self, DatasetInfo, ListsColumn, ListsParameters, ModelVersion, Objective, RankBy, ScoreKind,
+    TopItemsRequest,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{ListsError, rows};
 use crate::serve::{
     BestOfShards, Found, ItemFilter, ItemQuery, ItemShard, JoinedItems, RatedItems, UserShard, VersionSource,
+    copy,
 };
 
 /// Users that are ranked for together: they share each pass over the items.
@@ -57,7 +59,7 @@ pub(super) struct UserList {
 }
 
 impl UserList {
-    /// Whether the version does not know the user.
+    /// Whether the version does not know the user, or nothing that goes with what the user has rated.
     pub(super) fn is_fallback(&self) -> bool {
         self.source == AnswerSource::FallbackPopular
     }
@@ -67,7 +69,7 @@ impl UserList {
 #[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) lists: Vec<UserList>,
-    /// Users who get no list because the version does not know them.
+    /// Users who get no list because the version does not know them, or nothing for them.
     pub(super) left_out: u64,
 }
 
@@ -153,11 +155,38 @@ impl Ranking {
             queries.push(query);
             block.lists.push(UserList { row, source, items: Vec::new() });
         }
-        let ranked = self.ranked(queries)?;
+        let ranked = self.ranked(queries.clone())?;
         for (list, items) in block.lists.iter_mut().zip(ranked) {
             list.items = items;
         }
+        self.fall_back(&mut block, &queries)?;
         Ok(block)
+    }
+
+    /// Gives those what is popular to whom the version has nothing to list, as a router does; `queries` are the lists'.
+    fn fall_back(&self, block: &mut Block, queries: &[ItemQuery]) -> Result<(), ListsError> {
+        let is_empty = |list: &UserList| list.source == AnswerSource::Model && list.items.is_empty();
+        let mut popular = Vec::new();
+        for (_, query) in block.lists.iter().zip(queries).filter(|(list, _)| is_empty(list)) {
+            let request = TopItemsRequest { n: self.n, ..popular_request(copy(&query.exclude)) };
+            popular.push(ItemQuery { filter: query.filter.clone(), ..ItemQuery::from_request(&request)? });
+        }
+        if popular.is_empty() {
+            return Ok(());
+        }
+        let mut ranked = self.ranked(popular)?.into_iter();
+        for list in block.lists.iter_mut().filter(|list| is_empty(list)) {
+            // Where the filter leaves nothing at all, the version has said so.
+            if let Some(items) = ranked.next().filter(|items| !items.is_empty()) {
+                (list.source, list.items) = (AnswerSource::FallbackPopular, items);
+            }
+        }
+        if self.known_users_only {
+            let lists = block.lists.len();
+            block.lists.retain(|list| !list.is_fallback());
+            block.left_out += (lists - block.lists.len()) as u64;
+        }
+        Ok(())
     }
 
     /// The list of each query.

@@ -183,11 +183,11 @@ pub(in crate::cli) async fn export(args: ExportArgs) -> anyhow::Result<Exit> {
         }))?;
     } else {
         output::print(&format!(
-            "Wrote {} to '{out}': {} files, {} users, {} items.",
+            "Wrote {} to '{out}': {}, {}, {}.",
             version.name,
-            exported.files,
-            output::count(exported.users),
-            output::count(exported.items)
+            output::counted(exported.files as u64, "file"),
+            output::counted(exported.users, "user"),
+            output::counted(exported.items, "item")
         ))?;
     }
     Ok(Exit::Done)

@@ -117,18 +117,18 @@ fn report(
         }));
     }
     let mut text = format!(
-        "Registered {}: rank {}, {} users, {} items. `shoal models promote {}` makes it the live one.",
+        "Registered {}: rank {}, {}, {}. `shoal models promote {}` makes it the live one.",
         version.name,
         model.rank,
-        output::count(*users),
-        output::count(*items),
+        output::counted(*users, "user"),
+        output::counted(*items, "item"),
         version.name
     );
     if users_without + items_without > 0 {
         text.push_str(&format!(
-            "\nThe model does not have {} users and {} items of '{}': they are answered for as unknown.",
-            output::count(users_without),
-            output::count(items_without),
+            "\nThe model does not have {} and {} of '{}': they are answered for as unknown.",
+            output::counted(users_without, "user"),
+            output::counted(items_without, "item"),
             version.dataset_name
         ));
     }

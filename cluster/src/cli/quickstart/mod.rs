@@ -91,9 +91,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
 fn up_sentence(running: &Running) -> String {
     let plan = running.plan();
     format!(
-        "{} coordinators, {} workers and a router are up in '{}'",
-        plan.file.coordinators.len(),
-        plan.file.workers.len(),
+        "{}, {} and a router are up in '{}'",
+        output::counted(plan.file.coordinators.len() as u64, "coordinator"),
+        output::counted(plan.file.workers.len() as u64, "worker"),
         plan.dir.display()
     )
 }

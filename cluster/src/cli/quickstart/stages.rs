@@ -160,11 +160,11 @@ impl Stages<'_> {
             .dataset
             .ok_or_else(|| refusal(Exit::Failed, format!("job {job_id} ended without a data set")))?;
         let sentence = format!(
-            "Imported {}: {} users, {} movies, {} ratings",
+            "Imported {}: {}, {}, {}",
             info.name,
-            output::count(info.users),
-            output::count(info.items),
-            output::count(info.ratings)
+            output::counted(info.users, "user"),
+            output::counted(info.items, "item"),
+            output::counted(info.ratings, "rating")
         );
         self.watch.done("import", &sentence);
         Ok(info)

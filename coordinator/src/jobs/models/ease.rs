@@ -1,6 +1,6 @@
 //! EASE: likings, their sums, the inverse, weights, measure.
 
-use shoal_common::model_parameters::folder_of;
+use shoal_common::model_parameters::{EASE_RIDGE_MAX, folder_of};
 use shoal_proto::v1::{
     DatasetInfo, EaseInvert, EaseNeighbours, EaseParameters, EasePrepare, EasePrepareDone, EaseSelect,
     EaseSizes, EaseSum, Evaluation, ModelFolder, ModelWrite, model_parameters::Model,
@@ -21,9 +21,6 @@ const LOADING: Phase = Phase { name: "loading", text: "loading the ratings", spa
 const WEIGHTS: Phase = Phase { name: "weights", text: "weighing items", span: (0.1, 0.8) };
 const EVALUATING: Phase = Phase { name: "evaluating", text: "evaluating", span: (0.8, 0.97) };
 
-/// The largest ridge that says anything beside the likings of all users.
-const RIDGE_MAX: f64 = 1e12;
-
 /// What the steps of [`weights`] weigh.
 const WEIGHT_STEPS: [f64; 7] = [1.0, 4.0, 12.0, 1.0, 0.1, 2.0, 1.0];
 
@@ -31,9 +28,11 @@ const WEIGHT_STEPS: [f64; 7] = [1.0, 4.0, 12.0, 1.0, 0.1, 2.0, 1.0];
 impl ModelTraining for EaseParameters {
     fn check(&self, problems: &mut Vec<String>) {
         // A NaN is refused too.
-        if !(self.regularization > 0.0 && self.regularization <= RIDGE_MAX) {
-            problems
-                .push(format!("the ridge, {}, must be above 0 and at most {RIDGE_MAX}", self.regularization));
+        if !(self.regularization > 0.0 && self.regularization <= EASE_RIDGE_MAX) {
+            problems.push(format!(
+                "the ridge, {}, must be above 0 and at most {EASE_RIDGE_MAX}",
+                self.regularization
+            ));
         }
         within("number of neighbours", self.neighbours, 1, NEIGHBOURS_MAX, problems);
         let used = self.prediction_neighbours;

@@ -26,6 +26,20 @@ struct World {
     workers: Vec<FakeWorker>,
 }
 
+/// Parameters of ALS, with a fifth held out.
+fn als(sweeps: u32) -> ModelParameters {
+    let parameters = AlsParameters {
+        objective: ObjectiveChoice::Both.into(),
+        rank: 8,
+        sweeps,
+        explicit: Some(ExplicitParameters { regularization: 0.1, biases: true, ..Default::default() }),
+        implicit: Some(ImplicitParameters { regularization: 0.1, ..Default::default() }),
+        checkpoint_every_sweeps: 2,
+        ..Default::default()
+    };
+    ModelParameters { split: Some(held_out()), model: Some(model_parameters::Model::Als(parameters)) }
+}
+
 impl World {
     async fn start(coordinators: u64, workers: usize) -> Self {
         Self::start_with(coordinators, workers, LEASE).await
@@ -77,20 +91,9 @@ impl World {
 
     /// Starts a training of `sweeps` sweeps, with a checkpoint after every second.
     async fn train(&self, sweeps: u32, promote: bool) -> String {
-        let parameters = AlsParameters {
-            objective: ObjectiveChoice::Both.into(),
-            rank: 8,
-            sweeps,
-            explicit: Some(ExplicitParameters { regularization: 0.1, biases: true, ..Default::default() }),
-            implicit: Some(ImplicitParameters { regularization: 0.1, ..Default::default() }),
-            checkpoint_every_sweeps: 2,
-            ..Default::default()
-        };
-        let model = Some(model_parameters::Model::Als(parameters));
-        let split = Some(held_out());
         let request = StartTrainingRequest {
             dataset_name: "films".into(),
-            model: Some(ModelParameters { split, model }),
+            model: Some(als(sweeps)),
             promote,
             ..Default::default()
         };

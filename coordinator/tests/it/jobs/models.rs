@@ -380,3 +380,22 @@ async fn a_version_that_is_there_is_answered_instead_of_trained_again() {
     assert_eq!(world.cluster.over(&anew.job_id).await.state(), JobState::Succeeded);
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_trained_where_users_are_to_be_held_out_and_none_is() {
+    let world = World::with_films(1, 1).await;
+    world.stage.play(|seen| match &seen.step {
+        Step::ModelLoad(_) => Act::Answer(Box::new(Event::ModelLoadDone(ModelLoadDone::default()))),
+        Step::TrainLoad(_) => Act::Answer(Box::new(Event::TrainLoadDone(TrainLoadDone::default()))),
+        _ => Act::Do,
+    });
+    for mut asked in [item_cf(5), als(2)] {
+        asked.split.as_mut().unwrap().held_out_user_share = 0.1;
+        let job = world.cluster.over(&world.ask_for(asked, false).await.job_id).await;
+        assert_eq!((job.state(), job.attempt), (JobState::Failed, 1));
+        for part in ["none of the", "a share of 0.1000", "give --held-out-users"] {
+            assert!(job.error.contains(part), "{}", job.error);
+        }
+    }
+    world.end().await;
+}

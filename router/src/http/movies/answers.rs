@@ -215,6 +215,10 @@ pub(super) struct SimilarAnswer {
     /// The version that answered.
     model_version: String,
     shards: Shards,
+    /// That the model knows of nothing alike; absent where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    remark: Option<String>,
 }
 
 impl SimilarAnswer {
@@ -233,6 +237,7 @@ impl SimilarAnswer {
             timestamp,
             model_version: found.model_version.clone(),
             shards: found.shards.into(),
+            remark: found.nothing_known_by.map(|model| super::WORDS.nothing_alike(model)),
         }
     }
 }

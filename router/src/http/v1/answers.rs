@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     answer::{self, Described, Description, Explanation, Predicted, Recommended, RecommendedBatch},
     http::answers::{Id, Shards, SourceBody},
+    words::Words,
 };
 
 /// What a rated item adds to a score.
@@ -210,6 +211,10 @@ pub(super) struct SimilarItems {
     /// The version that answered.
     model_version: String,
     shards: Shards,
+    /// That the model knows of nothing alike; absent where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    remark: Option<String>,
 }
 
 impl SimilarItems {
@@ -228,6 +233,7 @@ impl SimilarItems {
             timestamp,
             model_version: found.model_version.clone(),
             shards: found.shards.into(),
+            remark: found.nothing_known_by.map(|model| Words::OWN.nothing_alike(model)),
         }
     }
 }

@@ -25,6 +25,7 @@ struct Line {
     rank: usize,
     score: f32,
     predicted_rating: Option<f32>,
+    source: String,
 }
 
 impl Line {
@@ -36,6 +37,7 @@ impl Line {
             rank: fields[2].parse().unwrap(),
             score: fields[3].parse().unwrap(),
             predicted_rating: (!fields[4].is_empty()).then(|| fields[4].parse().unwrap()),
+            source: fields[5].to_owned(),
         }
     }
 }
@@ -106,6 +108,42 @@ async fn predicted_ratings_are_on_the_scale_as_they_are_served() {
         above += usize::from(predicted > 5.1);
     }
     assert!(below > 0 && above > 0, "{below} below the scale and {above} above it");
+}
+
+#[tokio::test]
+async fn users_for_whom_a_version_has_nothing_are_listed_what_is_popular() {
+    let mut world = World::new().await;
+    // Half of the items are neighbours of one item, the others of nothing.
+    let one = world.items[0].row;
+    let with_one = |item: &TrueRow| {
+        if item.row.is_multiple_of(2) && item.row != one { vec![(0.5, one)] } else { Vec::new() }
+    };
+    world.version = world.version_with("item_cf", with_one).await;
+    let (parts, lines) = written(&world, &ListsParameters { n: 4, ..ListsParameters::default() }).await;
+    let lists: Vec<&[Line]> = lines.chunk_by(|a, b| a.user == b.user).collect();
+    assert_eq!(lists.len(), world.users.len());
+    let has_rated = |user: i64| {
+        let user = world.users.iter().find(|of| of.id == user).unwrap();
+        user.train_count > 0 && user.rated.iter().any(|(row, _)| *row == one)
+    };
+    let (mut fallbacks, mut popular) = (0, Vec::new());
+    for list in &lists {
+        let expected = if has_rated(list[0].user) { "model" } else { "fallback_popular" };
+        assert!(list.len() == 4 && list.iter().all(|line| line.source == expected), "user {}", list[0].user);
+        fallbacks += u64::from(expected != "model");
+        popular.extend(list.iter().filter(|line| line.source != "model").map(|line| (line.item, line.score)));
+    }
+    assert!(fallbacks > 0 && fallbacks < lists.len() as u64);
+    assert_eq!(parts.iter().map(|part| part.fallback_users).sum::<u64>(), fallbacks);
+    // The scores are the damped means, whoever reads them.
+    popular.sort_by_key(|entry| entry.0);
+    popular.dedup();
+    assert!(popular.windows(2).all(|pair| pair[0].0 != pair[1].0), "{popular:?}");
+
+    let known = ListsParameters { n: 4, known_users_only: true, ..ListsParameters::default() };
+    let (parts, lines) = written(&world, &known).await;
+    assert!(lines.iter().all(|line| line.source == "model"));
+    assert_eq!(parts.iter().map(|part| part.left_out_users).sum::<u64>(), fallbacks);
 }
 
 #[tokio::test]

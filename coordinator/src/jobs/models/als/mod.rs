@@ -204,6 +204,7 @@ impl<'a> Training<'a> {
             kernel = done.kernel;
             held_out_users += done.held_out_users;
         }
+        run.check_held_out(held_out_users)?;
         let held_out = held_out::combined(reports, &run.split.test_uri)?;
         let rating_mean = run.rating_mean(sums)?;
         let route = TrainRoute { rating_mean, users: run.dataset.users, items: run.dataset.items };
