@@ -11,6 +11,7 @@ pub mod ids;
 pub mod import_report;
 pub mod job_steps;
 pub mod letter_case;
+pub mod log_limit;
 pub mod model_parameters;
 pub mod net;
 pub mod readable;

@@ -59,6 +59,12 @@ pub fn checksum_hex(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 
+/// xxh3-128 of bytes, its most significant byte first.
+#[must_use]
+pub fn checksum_bytes(bytes: &[u8]) -> [u8; 16] {
+    xxh3_128(bytes).to_be_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@ use super::{
     publish, steps,
     tracker::Tracker,
     training,
+    validate::check_again,
 };
 use crate::{
     leader::{Leader, LiveWorker},
@@ -98,6 +99,7 @@ async fn attempt(
     failed_at: Option<Instant>,
     cancel: &CancellationToken,
 ) -> Result<(), JobError> {
+    check_again(&job.info)?;
     let work = async {
         tracker.wait("waiting for workers");
         if failed_at.is_some() {
@@ -149,8 +151,11 @@ pub(super) async fn clean_up(leader: Leader, job: Job) {
     let held: Vec<String> = std::iter::once(info.job_id.clone()).chain(parts).collect();
     join_all(held.iter().map(|name| steps::release(&leader, name))).await;
     let mut folders = vec![format!("checkpoints/{}", info.job_id), format!("staging/{}", info.job_id)];
-    folders.extend(import::unpublished_folder(&info));
-    folders.extend(publish::unpublished_folder(&info));
+    // A job that never began has written nothing, and its names may lead elsewhere.
+    if check_again(&info).is_ok() {
+        folders.extend(import::unpublished_folder(&info));
+        folders.extend(publish::unpublished_folder(&info));
+    }
     for folder in folders {
         if let Err(error) = leader.store.delete_folder(&folder).await {
             tracing::warn!(folder, error = with_causes(&error), "a temporary folder was left behind");

@@ -1,10 +1,18 @@
 //! Whether a request can work at all: looked at before a job is made of it.
 
-use shoal_proto::v1::{DuplicateRule, ImportDatasetRequest, SplitParameters, StartTrainingRequest};
+use shoal_proto::v1::{DuplicateRule, ImportDatasetRequest, JobInfo, SplitParameters, StartTrainingRequest};
 
-use super::models::training_of;
+use super::{error::JobError, models::training_of};
 
 const SHARDS_MAX: u32 = 4_096;
+
+/// Looks at a job's request again: whoever wrote it into the registry need not have been this service.
+pub(super) fn check_again(info: &JobInfo) -> Result<(), JobError> {
+    let import = info.import.as_ref().map(validate_import);
+    let training = info.training.as_ref().map(validate_training);
+    let problems: Vec<String> = import.into_iter().chain(training).flatten().collect();
+    if problems.is_empty() { Ok(()) } else { Err(JobError::Fatal(problems.join("; "))) }
+}
 
 /// Everything that is wrong with an import request.
 #[must_use]

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Leadership, PeerStatus, ProposeError, RaftConfig, RaftStartError, RaftStatus, StateMachine,
+    door::{Door, Refusals},
     inbox::Event,
     log_store::{LogStore, LogStoreError, Owner},
     lost_log::heartbeat_beyond_the_log,
@@ -55,6 +56,7 @@ pub(super) struct Driver<S: StateMachine> {
     applied: u64,
     events: mpsc::Receiver<Event<S::View>>,
     links: Links,
+    door: Door,
     publish: Publishers<S::View>,
     proposals: BTreeMap<ProposalId, ProposalReply>,
     /// Counts proposals and reads, so that each has an id of its own.
@@ -70,12 +72,15 @@ impl<S: StateMachine> Driver<S> {
         mut machine: S,
         events: mpsc::Receiver<Event<S::View>>,
         links: Links,
+        refusals: Refusals,
     ) -> Result<(Self, Outlets<S::View>), RaftStartError> {
         let initial = machine.snapshot();
         let (node, applied) = open_node(&config, &initial, &mut machine)?;
         let (publish, outlets) = Publishers::new(machine.view(), applied);
         let conf_state = node.raft.prs().conf().to_conf_state();
+        let members = config.peers.keys().copied().collect();
         let driver = Self {
+            door: Door::new(members, refusals, config.tick * ELECTION_TICKS as u32),
             config,
             machine,
             initial,
@@ -165,6 +170,10 @@ impl<S: StateMachine> Driver<S> {
     }
 
     fn take_message(&mut self, mut message: Message) {
+        let machine = &self.machine;
+        if !self.door.admits(&mut self.node.raft, &message, |state| machine.check(state)) {
+            return;
+        }
         let answer = heartbeat_beyond_the_log(&self.node.raft, &mut message);
         // What raft does not want (an old term, an unknown member) it says by an error; nothing follows.
         match self.node.step(message) {
@@ -256,11 +265,11 @@ impl<S: StateMachine> Driver<S> {
         let mut hard_state = hard_state.unwrap_or_else(|| self.node.raft.hard_state());
         // A log that starts at the snapshot has committed at least that much.
         hard_state.commit = hard_state.commit.max(snapshot.get_metadata().index);
-        self.node.mut_store().install(&snapshot, &hard_state)?;
+        // The state first: it was looked at before raft took it, but a log that could not be read must never be kept.
         if let Err(error) = self.machine.restore(snapshot.get_data()) {
-            // The leader runs a release whose state this one cannot read: going on would fork the state.
             return Err(self.mismatch(error.to_string()));
         }
+        self.node.mut_store().install(&snapshot, &hard_state)?;
         self.applied = snapshot.get_metadata().index;
         self.conf_state = snapshot.get_metadata().get_conf_state().clone();
         // What these waited for may be inside the snapshot: nobody can tell.
@@ -338,7 +347,8 @@ impl<S: StateMachine> Driver<S> {
 
     fn answer_reads(&mut self) {
         let applied = self.applied;
-        for read in self.waiting_reads.extract_if(.., |read| read.index <= applied) {
+        let is_done = |read: &mut PendingRead<_>| read.index <= applied || read.reply.is_closed();
+        for read in self.waiting_reads.extract_if(.., is_done) {
             let _ = read.reply.send(self.machine.view());
         }
     }
@@ -357,8 +367,9 @@ impl<S: StateMachine> Driver<S> {
     async fn rebuild(mut self, stop: &CancellationToken) -> Option<Self> {
         self.fail_proposals(&ProposeError::Unknown);
         // The log opens only once: the old node has to let go of it first.
-        let Self { config, mut machine, initial, node, events, links, publish, proposals, counter, .. } =
-            self;
+        let Self {
+            config, mut machine, initial, node, events, links, door, publish, proposals, counter, ..
+        } = self;
         drop(node);
         let (node, applied) = loop {
             tokio::select! {
@@ -382,6 +393,7 @@ impl<S: StateMachine> Driver<S> {
             applied,
             events,
             links,
+            door,
             publish,
             proposals,
             counter,

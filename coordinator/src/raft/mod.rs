@@ -2,7 +2,7 @@
 //!
 //! One task, the `driver`, owns the raft node, its log and the state machine; everything else
 //! talks to it through a bounded `inbox` and sees copies, the `outlets`. `log_store` is what is on
-//! `disk`, `transport` what goes over the wire, and `lost_log` brings back a member that has lost
+//! `disk`, `transport` what goes over the wire, `door` what of it is refused, and `lost_log` brings back a member that has lost
 //! what it had. Every member founds the group from the same synthetic snapshot, so membership always
 //! comes from snapshot and log.
 //!
@@ -10,6 +10,7 @@
 //! runtime with more than one thread; members cannot be added or removed at run time yet.
 
 mod disk;
+mod door;
 mod driver;
 mod inbox;
 mod log_files;
@@ -53,6 +54,12 @@ pub trait StateMachine: Send + 'static {
 
     /// The whole state.
     fn snapshot(&self) -> Bytes;
+
+    /// Whether another member's snapshot is one of this group that this release can read. Changes nothing.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn check(&self, snapshot: &[u8]) -> Result<(), RestoreError>;
 
     /// Replaces the state by that of a snapshot.
     ///
@@ -292,8 +299,9 @@ pub fn start<S: StateMachine>(
 ) -> Result<(RaftHandle<S::View>, RaftTransportService), RaftStartError> {
     let (inbox, events) = mpsc::channel(INBOX_EVENTS);
     let links = transport::start_links(&config, &channels, &inbox, &shutdown);
-    let service = RaftTransportService::new(&config, &inbox, shutdown.token());
-    let (driver, outlets) = Driver::open(config, machine, events, links)?;
+    let refusals = door::Refusals::new();
+    let service = RaftTransportService::new(&config, &inbox, refusals.clone(), shutdown.token());
+    let (driver, outlets) = Driver::open(config, machine, events, links, refusals)?;
     let handle =
         RaftHandle { inbox, view: outlets.view, leadership: outlets.leadership, status: outlets.status };
     let token = shutdown.token();

@@ -2,7 +2,7 @@
 //! raft repairs.
 //!
 //! Messages travel opaque in an envelope; cluster, sender, receiver and size are checked before
-//! anything is parsed.
+//! anything is parsed. A wrong sender ends the stream; a message that no member sends is passed over (`door`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{RaftConfig, inbox::Event};
+use super::{
+    RaftConfig,
+    door::{Refusals, check_form},
+    inbox::Event,
+};
 
 /// Messages to one member that may wait. More would be stale by the time they left.
 const QUEUE_MESSAGES: usize = 1_024;
@@ -192,6 +196,7 @@ pub struct RaftTransportService {
     raft_id: u64,
     members: BTreeSet<u64>,
     deliver: Deliver,
+    refusals: Refusals,
     /// Ends the streams from the other members, which last as long as they do.
     stop: CancellationToken,
 }
@@ -200,10 +205,12 @@ impl RaftTransportService {
     pub(super) fn new<V: Send + Sync + 'static>(
         config: &RaftConfig,
         inbox: &mpsc::Sender<Event<V>>,
+        refusals: Refusals,
         stop: CancellationToken,
     ) -> Self {
         let inbox = inbox.clone();
         Self {
+            refusals,
             stop,
             cluster_id: config.cluster_id.clone(),
             raft_id: config.raft_id,
@@ -251,8 +258,13 @@ impl raft_server::Raft for RaftTransportService {
                 envelope = envelopes.message() => envelope?,
             };
             let Some(envelope) = envelope else { break };
-            // A full inbox drops the message, as a network may.
-            let _ = (self.deliver)(self.check(&envelope)?);
+            let checked = self.check(&envelope);
+            let message = checked.inspect_err(|wrong| self.refusals.note_stream(envelope.from, wrong))?;
+            match check_form(&message) {
+                // A full inbox drops the message, as a network may.
+                Ok(()) => drop((self.deliver)(message)),
+                Err(refusal) => self.refusals.note(envelope.from, &refusal),
+            }
         }
         Ok(Response::new(RaftAck {}))
     }

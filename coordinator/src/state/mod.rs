@@ -239,7 +239,15 @@ impl StateMachine for Metadata {
     }
 
     fn snapshot(&self) -> Bytes {
-        self.state.to_snapshot().encode_to_vec().into()
+        self.state.to_snapshot_bytes()
+    }
+
+    fn check(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let (own, sent) = (&self.state.cluster_id, ClusterState::from_snapshot(snapshot)?.cluster_id);
+        if *own == sent {
+            return Ok(());
+        }
+        Err(RestoreError(format!("it is the state of cluster '{sent}', this one is '{own}'")))
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {

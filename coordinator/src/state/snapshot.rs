@@ -1,16 +1,31 @@
 //! The state as bytes and back. Both ways destructure exhaustively, so that a field cannot be
 //! forgotten: a new one does not compile until it is in the snapshot.
+//!
+//! A snapshot begins with the checksum of all that follows. Protobuf reads fields in any order and passes over those it
+//! does not know, so releases before the checksum read the rest; a snapshot of theirs has none and is believed.
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use prost::Message as _;
 use shoal_common::model_parameters::update_version;
+use shoal_core::hash::checksum_bytes;
 use shoal_proto::v1::{JobRecord, MetadataSnapshot, ModelVersion, ServedModel};
 
 use super::{ClusterState, Job};
 use crate::raft::RestoreError;
 
+/// How a snapshot with a checksum begins: the key of `MetadataSnapshot.checksum` (number 1,000, of bytes) and its length.
+const CHECKSUM_KEY: [u8; 3] = [0xc2, 0x3e, 16];
+
 impl ClusterState {
+    /// The snapshot's bytes.
+    #[must_use]
+    pub fn to_snapshot_bytes(&self) -> Bytes {
+        let state = self.to_snapshot().encode_to_vec();
+        [&CHECKSUM_KEY[..], &checksum_bytes(&state), &state].concat().into()
+    }
+
     /// As it is kept on disk and sent to members that lag.
     #[must_use]
     pub fn to_snapshot(&self) -> MetadataSnapshot {
@@ -40,13 +55,14 @@ impl ClusterState {
             served: served.into_values().collect(),
             default_model,
             last_job_number,
+            checksum: Bytes::new(),
         }
     }
 
     /// From a snapshot's bytes.
     ///
     /// # Errors
-    /// When they are not a snapshot.
+    /// When they are not a snapshot, or not as they were written.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, RestoreError> {
         let MetadataSnapshot {
             cluster_id,
@@ -62,7 +78,11 @@ impl ClusterState {
             served,
             default_model,
             last_job_number,
-        } = MetadataSnapshot::decode(bytes).map_err(|error| RestoreError(error.to_string()))?;
+            checksum,
+        } = MetadataSnapshot::decode(whole(bytes)?).map_err(|error| RestoreError(error.to_string()))?;
+        if !checksum.is_empty() {
+            return Err(RestoreError("its checksum is not at its beginning".to_owned()));
+        }
         let name_of = |info: &Option<shoal_proto::v1::NodeInfo>| info.clone().unwrap_or_default().name;
         let mut known_jobs = BTreeMap::new();
         for record in jobs {
@@ -98,6 +118,15 @@ impl ClusterState {
             answered: answered.into_iter().map(|answered| (answered.index, answered)).collect(),
             last_job_number,
         })
+    }
+}
+
+/// What follows the checksum, which must be that of these bytes; all bytes where there is no checksum.
+fn whole(bytes: &[u8]) -> Result<&[u8], RestoreError> {
+    let Some(rest) = bytes.strip_prefix(&CHECKSUM_KEY) else { return Ok(bytes) };
+    match rest.split_first_chunk::<16>() {
+        Some((checksum, state)) if *checksum == checksum_bytes(state) => Ok(state),
+        _ => Err(RestoreError("its checksum is another: bytes of it were changed or lost".to_owned())),
     }
 }
 

@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop there")]
 
 mod group;
+mod hostile;
 mod jobs;
 mod leases;
 mod log_store;

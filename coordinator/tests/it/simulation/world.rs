@@ -151,6 +151,10 @@ impl StateMachine for Watched {
         self.machine.snapshot()
     }
 
+    fn check(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        self.machine.check(snapshot)
+    }
+
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
         self.machine.restore(snapshot)?;
         // What a snapshot holds must come back from it.

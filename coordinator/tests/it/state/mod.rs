@@ -3,6 +3,7 @@
 mod commands;
 mod history;
 mod properties;
+mod snapshots;
 
 use bytes::Bytes;
 use prost::Message as _;

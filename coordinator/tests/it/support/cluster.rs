@@ -15,7 +15,11 @@ use shoal_common::{
     store::Store,
     telemetry::LogFormat,
 };
-use shoal_coordinator::node::{self, CoordinatorError};
+use shoal_coordinator::{
+    node::{self, CoordinatorError},
+    raft,
+    state::ClusterState,
+};
 use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, JobInfo, JobRequest, JobState, coordinator_client::CoordinatorClient,
 };
@@ -60,6 +64,12 @@ impl Cluster {
         let addresses = doors.values().map(Door::address).collect();
         let coordinators = LeaderClient::new(Channels::tcp(), addresses);
         Self { folder, doors, running: BTreeMap::new(), lease, coordinators }
+    }
+
+    /// Founds the log of the only coordinator with this state.
+    pub(crate) fn found_with(&self, state: &ClusterState) {
+        let folder = self.folder.path().join("1/raft");
+        raft::open_log(&folder, CLUSTER, &state.to_snapshot_bytes()).unwrap();
     }
 
     pub(crate) fn store_folder(&self) -> PathBuf {

@@ -48,6 +48,10 @@ impl StateMachine for Ledger {
         self.applied.iter().map(line).collect::<String>().into()
     }
 
+    fn check(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        Self::default().restore(snapshot)
+    }
+
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
         let text = str::from_utf8(snapshot).map_err(|error| RestoreError(error.to_string()))?;
         let line = |line: &str| {
