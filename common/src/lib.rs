@@ -9,6 +9,7 @@ pub mod compute;
 pub mod config;
 pub mod ids;
 pub mod import_report;
+pub mod job_id;
 pub mod job_steps;
 pub mod letter_case;
 pub mod log_limit;

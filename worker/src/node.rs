@@ -25,7 +25,7 @@ use shoal_common::{
     config::WorkerConfig,
     rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
-    store::{LocalCache, Store, StoreError},
+    store::{Access, LocalCache, Store, StoreError},
 };
 use shoal_core::hash::mix64;
 use shoal_proto::v1::{
@@ -120,7 +120,11 @@ where
         node: config.node.name.clone(),
         folder: jobs_folder,
         store,
-        store_options: config.node.store_options.clone(),
+        access: Access {
+            options: config.node.store_options.clone(),
+            read: Arc::new(config.import_roots),
+            write: Arc::new(config.export_roots),
+        },
         channels,
         compute: training,
         loader,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shoal_common::{
     clock::{Clock, SystemClock},
     config::{ConfigError, RawCoordinator, RawRouter, RawWorker},
+    store::Roots,
 };
 use shoal_core::hash::{hash_bytes, mix64};
 use toml::{Table, Value};
@@ -307,6 +308,10 @@ impl Plan {
                 let threads = threads_each(file.workers.len());
                 own.insert("training_threads".into(), Value::Integer(threads));
                 own.insert("serving_threads".into(), Value::Integer(threads));
+                // The workers are the user's own processes: what the user may read, they may.
+                for key in ["import_roots", "export_roots"] {
+                    own.insert(key.into(), Roots::anywhere_listed().into());
+                }
                 file.workers.iter().find(|member| member.name == process.name).map(|member| member.address)
             }
             Role::Router => file.routers.iter().find(|router| router.name == process.name).map(|router| {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 use shoal_common::{
     compute::{Compute, ComputeError},
     ids::{EntityId, IdKind},
-    store::{Manifest, PartKind, Store, StoreError, part},
+    store::{Access, Manifest, PartKind, Store, StoreError, part},
 };
 use shoal_dataset::{
     parse::Rules,
@@ -94,9 +94,9 @@ pub fn from_file(path: &Path, seed: u64) -> Result<Users, SourcesError> {
 /// When the files cannot be read, or have no ratings.
 pub async fn from_data(uri: &str, seed: u64) -> Result<Users, SourcesError> {
     let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
-    let options = BTreeMap::new();
-    let found = inspect(&source, &options).await?;
-    let folder = SourceFolder::open(&source, &options)?;
+    let access = Access::anywhere(BTreeMap::new());
+    let found = inspect(&source, &access).await?;
+    let folder = SourceFolder::open(&source, &access)?;
     let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Integer);
     let rules = Rules {
         user_id_kind: kind(found.user_id_kind()),

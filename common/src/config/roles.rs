@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use serde::Deserialize;
 
 use super::{ConfigError, Problems};
-use crate::telemetry::LogFormat;
+use crate::{store::Roots, telemetry::LogFormat};
 
 /// What every role is told, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -240,6 +240,10 @@ pub struct RawWorkerSection {
     pub serving_threads: Option<u64>,
     /// Queries that may wait or run; one more is refused.
     pub serving_queue: Option<u64>,
+    /// Folders and addresses such as `s3://bucket/prefix` in which sources, test files and users files may lie.
+    pub import_roots: Vec<String>,
+    /// The same for folders that lists are written to.
+    pub export_roots: Vec<String>,
 }
 
 /// A worker's settings, checked.
@@ -253,6 +257,10 @@ pub struct WorkerConfig {
     pub serving_threads: usize,
     /// Queries that may wait or run at once.
     pub serving_queue: usize,
+    /// Where sources, test files and users files may lie.
+    pub import_roots: Roots,
+    /// Where lists may be written to, besides the store.
+    pub export_roots: Roots,
 }
 
 impl RawWorker {
@@ -275,13 +283,23 @@ impl RawWorker {
             problems.in_range("worker.serving_threads", section.serving_threads.unwrap_or(cores), 1..=1_024);
         let serving_queue =
             problems.in_range("worker.serving_queue", section.serving_queue.unwrap_or(256), 1..=65_536);
-        match node {
-            Some(node) if problems.0.is_empty() => Ok(WorkerConfig {
-                node,
-                training_threads: training_threads as usize,
-                serving_threads: serving_threads as usize,
-                serving_queue: serving_queue as usize,
-            }),
+        let mut roots = |key, listed: Vec<String>| {
+            let roots = Roots::new(key, &listed);
+            roots.map_err(|error| problems.add(format!("'{key}': {error}"))).ok()
+        };
+        let import_roots = roots("worker.import_roots", section.import_roots);
+        let export_roots = roots("worker.export_roots", section.export_roots);
+        match (node, import_roots, export_roots) {
+            (Some(node), Some(import_roots), Some(export_roots)) if problems.0.is_empty() => {
+                Ok(WorkerConfig {
+                    node,
+                    training_threads: training_threads as usize,
+                    serving_threads: serving_threads as usize,
+                    serving_queue: serving_queue as usize,
+                    import_roots,
+                    export_roots,
+                })
+            }
             _ => Err(problems.into_error()),
         }
     }
@@ -481,6 +499,33 @@ mod tests {
             (config.node.name.as_str(), config.serving_queue, config.training_threads),
             ("flag", 4, 2)
         );
+        // Nobody reads files through a worker until its configuration says which.
+        assert!(config.import_roots.check("/d").is_err() && config.export_roots.check("/d").is_err());
+    }
+
+    #[test]
+    fn roots_are_whole_paths_and_addresses() {
+        let resolve = |roots: &str| {
+            let sources = Sources {
+                flags: flags(&[
+                    ("node.cluster_id", "c"),
+                    ("node.name", "w"),
+                    ("node.listen", "127.0.0.1:1"),
+                    ("node.store", "/s"),
+                    ("node.data_dir", "/d"),
+                    ("node.coordinators", "[\"a:1\"]"),
+                    ("worker.import_roots", roots),
+                ]),
+                ..Sources::default()
+            };
+            sources.read::<RawWorker>().unwrap().resolve(2)
+        };
+        let config = resolve("[\"/data\", \"s3://bucket/x\"]").unwrap();
+        for uri in ["/data/ratings.csv", "s3://bucket/x/ratings.csv"] {
+            config.import_roots.check(uri).unwrap();
+        }
+        let error = resolve("[\"data\"]").unwrap_err().to_string();
+        assert!(error.contains("worker.import_roots") && error.contains("'data'"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 
 use shoal_proto::v1::ObjectEntry;
 
-use super::{Store, StoreError, join, run_blocking, verify, write_durably};
+use super::{Store, StoreError, is_checksum, join, run_blocking, verify, write_durably};
 
 /// A folder of verified objects. Clones share it.
 #[derive(Debug, Clone)]
@@ -46,11 +46,20 @@ impl LocalCache {
         folder: &str,
         entry: &ObjectEntry,
     ) -> Result<PathBuf, StoreError> {
+        if !is_checksum(&entry.checksum) {
+            return Err(StoreError::Damaged {
+                path: join(folder, &entry.path),
+                reason: "its manifest has no checksum of it".to_owned(),
+            });
+        }
         let file = self.folder.join(&entry.checksum);
-        if self.is_verified(&entry.checksum) && file.exists() {
+        // Only what this process has put here is read: links and pipes are none of it.
+        let is_file = tokio::fs::symlink_metadata(&file).await.is_ok_and(|found| found.is_file());
+        if self.is_verified(&entry.checksum) && is_file {
             return Ok(file);
         }
-        if let Ok(bytes) = tokio::fs::read(&file).await
+        if is_file
+            && let Ok(bytes) = tokio::fs::read(&file).await
             && verify(&entry.path, &bytes, entry).is_ok()
         {
             self.mark_verified(&entry.checksum);
@@ -103,6 +112,28 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    /// A checksum names a file in the cache's folder. What is none, and what lies there but is no file, is not opened.
+    #[tokio::test]
+    async fn a_pipe_is_not_opened_whatever_the_checksum_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("store").to_str().unwrap()).unwrap();
+        let entry = store.put("m/a", Bytes::from_static(b"rows")).await.unwrap();
+        let entry = ObjectEntry { path: "a".into(), ..entry };
+        let cache_folder = folder.path().join("cache");
+        let cache = LocalCache::open(cache_folder.clone()).unwrap();
+        let pipes = [folder.path().join("pipe"), cache_folder.join(&entry.checksum)];
+        for pipe in &pipes {
+            assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        }
+        for checksum in [pipes[0].to_str().unwrap(), "../pipe", ""] {
+            let hostile = ObjectEntry { checksum: checksum.to_owned(), ..entry.clone() };
+            let error = cache.fetch(&store, "m", &hostile).await.unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        }
+        let file = cache.fetch(&store, "m", &entry).await.unwrap();
+        assert_eq!(std::fs::read(file).unwrap(), b"rows");
+    }
 
     #[tokio::test]
     async fn a_copy_damaged_between_runs_is_fetched_again() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use shoal_core::hash::checksum_hex;
 use shoal_proto::v1::ObjectEntry;
 
-use super::{Store, StoreError, join};
+use super::{Store, StoreError, StorePath, is_checksum, join};
 
 /// The manifest's name in its folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -114,7 +114,7 @@ impl Manifest {
     /// Reads the bytes of a manifest; `path` names it in errors.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when they are none, or of another format version.
+    /// [`StoreError::Damaged`] when they are none, or of another format version, or name what is no object of a store.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, StoreError> {
         let damaged = |reason: String| StoreError::Damaged { path: path.to_owned(), reason };
         let file: ManifestFile = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
@@ -124,15 +124,15 @@ impl Manifest {
                 file.format_version
             )));
         }
-        let objects = file
-            .objects
-            .into_iter()
-            .map(|entry| ObjectEntry {
-                path: entry.path,
-                length_bytes: entry.length_bytes,
-                checksum: entry.checksum_xxh3_128,
-            })
-            .collect();
+        let mut objects = Vec::with_capacity(file.objects.len());
+        for entry in file.objects {
+            let EntryFile { path, length_bytes, checksum_xxh3_128: checksum } = entry;
+            StorePath::parse(&path).map_err(|error| damaged(error.to_string()))?;
+            if !is_checksum(&checksum) {
+                return Err(damaged(format!("the checksum of '{path}' is not 32 hexadecimal digits")));
+            }
+            objects.push(ObjectEntry { path, length_bytes, checksum });
+        }
         Ok(Self::new(&file.kind, objects))
     }
 }
@@ -151,6 +151,19 @@ mod tests {
         assert_eq!(checksum, manifest.checksum());
         assert_eq!(Manifest::read(&store, "m", &checksum).await.unwrap(), manifest);
         assert!(Manifest::read(&store, "m", "0").await.is_err());
+        for (path, checksum) in [
+            ("z.bin", "/run/pipe"),
+            ("z.bin", ""),
+            ("z.bin", "00000000000000000000000000000000\n"),
+            ("z.bin", "0000000000000000000000000000000G"),
+            ("../z.bin", "00000000000000000000000000000000"),
+            ("/etc/passwd", "00000000000000000000000000000000"),
+        ] {
+            let entry = ObjectEntry { path: path.to_owned(), length_bytes: 1, checksum: checksum.to_owned() };
+            let file = Manifest::new("model", vec![entry]).to_bytes();
+            let error = Manifest::parse("m/manifest.json", &file).unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{path} {checksum}: {error}");
+        }
         assert!(manifest.entry("a").unwrap_err().is_not_found());
     }
 }

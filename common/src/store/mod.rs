@@ -8,6 +8,8 @@
 mod cache;
 mod layout;
 mod manifest;
+mod path;
+mod roots;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +18,7 @@ use std::{
     ops::Range,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -27,8 +30,13 @@ pub use layout::{
 };
 pub use manifest::{MANIFEST_FILE, METADATA_FILE, Manifest};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem, path::Path};
+pub use path::StorePath;
+pub use roots::{Access, NotARoot, Roots};
 use shoal_core::hash::checksum_hex;
 use shoal_proto::v1::ObjectEntry;
+
+/// How long a read may take, of an object of any size.
+const READ_MAX: Duration = Duration::from_secs(600);
 
 /// What can go wrong between Shoal and its store.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +49,26 @@ pub enum StoreError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// What names an object or a folder is no path below the store.
+    #[error(
+        "'{path}' is no path in a store: {reason}; give a relative path of plain names, such as datasets/ml-20m"
+    )]
+    Path {
+        /// The beginning of what was given, escaped.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The address is named by others, and lies where this node may not go.
+    #[error("'{uri}' {}", outside(key, *none))]
+    Outside {
+        /// The beginning of the address, escaped.
+        uri: String,
+        /// The setting that lists where the node may go.
+        key: &'static str,
+        /// Whether it lists nothing at all.
+        none: bool,
+    },
     /// There is no such object.
     #[error("the store has no object '{0}'")]
     NotFound(String),
@@ -51,6 +79,14 @@ pub enum StoreError {
         path: String,
         /// How it differs.
         reason: String,
+    },
+    /// The store did not answer.
+    #[error("the store did not give '{path}' within {seconds} s; check that it can be reached")]
+    Slow {
+        /// Path of the object below the store's root.
+        path: String,
+        /// How long was waited.
+        seconds: u64,
     },
     /// The store refused or failed.
     #[error("cannot {action} '{path}'")]
@@ -89,6 +125,8 @@ pub struct Store {
     uri: String,
     /// Root folder of a file store.
     folder: Option<PathBuf>,
+    /// Where every path has to lead in truth, for what others name.
+    roots: Option<Arc<Roots>>,
 }
 
 impl fmt::Debug for Store {
@@ -132,6 +170,49 @@ impl Store {
         }
     }
 
+    /// As [`Store::open_existing`], for addresses that others name, all of which lie below `uri`: they have to lie within
+    /// `roots`, and so has every file and folder that is read through the store, without symlinks.
+    ///
+    /// # Errors
+    /// [`StoreError::Outside`], or as [`Store::open_existing`].
+    pub fn open_within<'a>(
+        uri: &str,
+        addresses: impl IntoIterator<Item = &'a str>,
+        options: &BTreeMap<String, String>,
+        roots: &Arc<Roots>,
+    ) -> Result<Self, StoreError> {
+        addresses.into_iter().try_for_each(|address| roots.check(address))?;
+        Ok(Self { roots: Some(Arc::clone(roots)), ..Self::open_existing(uri, options)? })
+    }
+
+    /// As [`Store::open_with`], at an address that others name: it has to lie within `roots`, and a folder that is not
+    /// there is made only if it does.
+    ///
+    /// # Errors
+    /// [`StoreError::Outside`], or as [`Store::open_with`].
+    pub fn create_within(
+        uri: &str,
+        options: &BTreeMap<String, String>,
+        roots: &Arc<Roots>,
+    ) -> Result<Self, StoreError> {
+        roots.check_new(uri)?;
+        Ok(Self { roots: Some(Arc::clone(roots)), ..Self::open_with(uri, options)? })
+    }
+
+    /// Whether a path of a store within roots leads to where it seems to.
+    fn check_within(&self, path: Option<&StorePath>) -> Result<(), StoreError> {
+        let Some(roots) = &self.roots else { return Ok(()) };
+        // As it was asked for: a refusal does not say where a link leads to.
+        let named = path.map_or_else(|| self.uri.clone(), |path| join(&self.uri, path.as_str()));
+        let Some(root) = &self.folder else { return roots.check_key(&named) };
+        let file = path.map_or_else(|| root.clone(), |path| path.below(root));
+        match file.canonicalize() {
+            Ok(resolved) => roots.check_resolved(&resolved, &named),
+            // What is not there leads nowhere; reading it says so.
+            Err(_) => Ok(()),
+        }
+    }
+
     fn open_folder(uri: &str, folder: &FilePath, create: bool) -> Result<Self, StoreError> {
         let address_error = |reason: String| StoreError::Address { uri: uri.to_owned(), reason };
         if create {
@@ -142,7 +223,7 @@ impl Store {
         let objects = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|e| address_error(e.to_string()))?
             .with_fsync(true);
-        Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: Some(folder) })
+        Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: Some(folder), roots: None })
     }
 
     #[cfg(feature = "s3")]
@@ -152,7 +233,7 @@ impl Store {
         let (objects, prefix) =
             object_store::parse_url_opts(&url, options).map_err(|e| address_error(e.to_string()))?;
         let objects = object_store::prefix::PrefixStore::new(objects, prefix);
-        Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: None })
+        Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: None, roots: None })
     }
 
     #[cfg(not(feature = "s3"))]
@@ -171,10 +252,15 @@ impl Store {
         &self.uri
     }
 
-    /// Where an object is as a file, for a file store.
-    #[must_use]
-    pub fn file_path(&self, path: &str) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(path))
+    /// Where an object or a folder is on this machine, for a file store; the root for an empty path.
+    ///
+    /// # Errors
+    /// [`StoreError::Path`] when it is no path below the store.
+    pub fn file_path(&self, path: &str) -> Result<Option<PathBuf>, StoreError> {
+        let path = StorePath::parse_folder(path)?;
+        let below =
+            |folder: &PathBuf| path.as_ref().map_or_else(|| folder.clone(), |path| path.below(folder));
+        Ok(self.folder.as_ref().map(below))
     }
 
     /// Writes an object durably and atomically: it is there whole, or not at all.
@@ -182,12 +268,13 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub async fn put(&self, path: &str, bytes: Bytes) -> Result<ObjectEntry, StoreError> {
+        let key = StorePath::parse(path)?.key();
         let entry = ObjectEntry {
             path: path.to_owned(),
             length_bytes: bytes.len() as u64,
             checksum: checksum_hex(&bytes),
         };
-        self.objects.put(&Path::from(path), bytes.into()).await.map_err(|e| access("write", path, e))?;
+        self.objects.put(&key, bytes.into()).await.map_err(|e| access("write", path, e))?;
         Ok(entry)
     }
 
@@ -197,12 +284,13 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub async fn put_new(&self, path: &str, bytes: Bytes) -> Result<Option<ObjectEntry>, StoreError> {
+        let key = StorePath::parse(path)?.key();
         let entry = ObjectEntry {
             path: path.to_owned(),
             length_bytes: bytes.len() as u64,
             checksum: checksum_hex(&bytes),
         };
-        match self.objects.put_opts(&Path::from(path), bytes.into(), PutMode::Create.into()).await {
+        match self.objects.put_opts(&key, bytes.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(Some(entry)),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
             Err(error) => Err(access("write", path, error)),
@@ -214,8 +302,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], or the store's failure.
     pub async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
-        let result = self.objects.get(&Path::from(path)).await.map_err(|e| access("read", path, e))?;
-        result.bytes().await.map_err(|e| access("read", path, e))
+        let path = StorePath::parse(path)?;
+        self.in_time(&path, async {
+            let result = self.objects.get(&path.key()).await?;
+            result.bytes().await
+        })
+        .await
     }
 
     /// Reads `range` of an object.
@@ -223,9 +315,34 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], or the store's failure.
     pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        // A listed name is taken as it is: people call their files what they like.
-        let location = Path::parse(path).unwrap_or_else(|_| Path::from(path));
-        self.objects.get_range(&location, range).await.map_err(|e| access("read", path, e))
+        let path = StorePath::parse(path)?;
+        self.in_time(&path, self.objects.get_range(&path.key(), range)).await
+    }
+
+    /// Reads, unless what is there is no regular file: a pipe or a device might never end. A store that does not answer
+    /// at all fails the read in the end, rather than whoever waits for it.
+    async fn in_time(
+        &self,
+        path: &StorePath,
+        read: impl Future<Output = Result<Bytes, object_store::Error>>,
+    ) -> Result<Bytes, StoreError> {
+        let read = async {
+            self.check_within(Some(path))?;
+            if let Some(root) = &self.folder {
+                let file = path.below(root);
+                let is_odd =
+                    tokio::fs::metadata(&file).await.is_ok_and(|file| !file.is_file() && !file.is_dir());
+                if is_odd {
+                    let source = io::Error::other("it is no regular file");
+                    return Err(StoreError::File { action: "read", path: file, source });
+                }
+            }
+            read.await.map_err(|error| access("read", path.as_str(), error))
+        };
+        match tokio::time::timeout(READ_MAX, read).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(StoreError::Slow { path: path.as_str().to_owned(), seconds: READ_MAX.as_secs() }),
+        }
     }
 
     /// Reads an object and checks it against its manifest entry.
@@ -239,14 +356,22 @@ impl Store {
         Ok(bytes)
     }
 
+    /// The key of a folder that may be listed; none for the root.
+    fn prefix(&self, folder: &str) -> Result<Option<Path>, StoreError> {
+        let folder = StorePath::parse_folder(folder)?;
+        self.check_within(folder.as_ref())?;
+        Ok(folder.map(|folder| folder.key()))
+    }
+
     /// The objects below `folder`: paths relative to the store, and lengths in bytes, in path order.
     ///
     /// # Errors
     /// The store's failure.
     pub async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let prefix = self.prefix(folder)?;
         let mut found: Vec<(String, u64)> = self
             .objects
-            .list(Some(&Path::from(folder)))
+            .list(prefix.as_ref())
             .map_ok(|meta| (meta.location.to_string(), meta.size))
             .try_collect()
             .await
@@ -268,9 +393,8 @@ impl Store {
     /// # Errors
     /// The store's failure.
     pub async fn list_entries(&self, folder: &str) -> Result<(Vec<(String, u64)>, Vec<String>), StoreError> {
-        // A listed name is taken as it is: people call their folders what they like.
-        let location = Path::parse(folder).unwrap_or_else(|_| Path::from(folder));
-        let listed = self.objects.list_with_delimiter(Some(&location)).await;
+        let prefix = self.prefix(folder)?;
+        let listed = self.objects.list_with_delimiter(prefix.as_ref()).await;
         let listed = listed.map_err(|e| access("list", folder, e))?;
         let mut files: Vec<(String, u64)> =
             listed.objects.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
@@ -286,25 +410,27 @@ impl Store {
     /// # Errors
     /// The store's failure.
     pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
-        match self.objects.delete(&Path::from(path)).await {
+        match self.objects.delete(&StorePath::parse(path)?.key()).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(access("delete", path, error)),
         }
     }
 
-    /// Deletes every object below `folder`. Deleting what is not there is no error.
+    /// Deletes every object below `folder`, which is not the root. Deleting what is not there is no error.
     ///
     /// # Errors
-    /// The store's failure.
+    /// [`StoreError::Path`], or the store's failure.
     pub async fn delete_folder(&self, folder: &str) -> Result<(), StoreError> {
-        if let Some(path) = self.file_path(folder) {
+        let prefix = StorePath::parse(folder)?;
+        if let Some(root) = &self.folder {
+            let path = prefix.below(root);
             return run_blocking("delete", path.clone(), move || match std::fs::remove_dir_all(&path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other,
             })
             .await;
         }
-        let paths = self.objects.list(Some(&Path::from(folder))).map_ok(|meta| meta.location).boxed();
+        let paths = self.objects.list(Some(&prefix.key())).map_ok(|meta| meta.location).boxed();
         self.objects
             .delete_stream(paths)
             .try_for_each(|_| async { Ok(()) })
@@ -316,12 +442,19 @@ impl Store {
     /// atomically. A no-op for stores without symlinks.
     ///
     /// # Errors
-    /// When the file system refuses.
+    /// [`StoreError::Path`], or when the file system refuses.
     pub async fn point_latest(&self, link: &str, target: &str) -> Result<(), StoreError> {
-        let Some(link) = self.file_path(link) else { return Ok(()) };
-        let target = PathBuf::from(target);
+        let (link, target) = (StorePath::parse(link)?, StorePath::parse_name(target)?);
+        let Some(root) = &self.folder else { return Ok(()) };
+        let (link, target) = (link.below(root), PathBuf::from(target.as_str()));
         run_blocking("link", link.clone(), move || replace_symlink(&link, &target)).await
     }
+}
+
+/// Whether a text is the checksum of an object, as [`checksum_hex`] writes it: 32 hexadecimal digits.
+#[must_use]
+pub fn is_checksum(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// `folder/name`, without a leading slash when the folder is empty.
@@ -348,6 +481,17 @@ pub fn verify(path: &str, bytes: &[u8], entry: &ObjectEntry) -> Result<(), Store
         return Err(damaged(format!("its checksum is {checksum}, the manifest says {}", entry.checksum)));
     }
     Ok(())
+}
+
+/// Why an address is not gone to, and what to do.
+fn outside(key: &str, none: bool) -> String {
+    if none {
+        format!(
+            "is not read: this node goes to no folder until '{key}' lists those it may use, as in {key} = [\"/data\"]"
+        )
+    } else {
+        format!("lies outside of what '{key}' lists: move the files there, or add their folder to it")
+    }
 }
 
 fn access(action: &'static str, path: &str, source: object_store::Error) -> StoreError {
@@ -435,6 +579,49 @@ mod tests {
         assert!(first.is_some() != second.is_some());
         let kept = if first.is_some() { "first" } else { "second" };
         assert_eq!(store.get("a/claim").await.unwrap(), kept);
+    }
+
+    /// What a manifest, a message or a person may call an object, and what none of them may.
+    #[tokio::test]
+    async fn nothing_is_done_with_a_path_that_leads_out_of_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let beside = folder.path().join("beside");
+        std::fs::create_dir(&beside).unwrap();
+        std::fs::write(beside.join("a"), b"do not lose me").unwrap();
+        let store = Store::open(folder.path().join("store").to_str().unwrap()).unwrap();
+        let absolute = beside.to_str().unwrap();
+        for path in
+            ["../beside", "x/../../beside", absolute, "/", "", "x//y", "./x", "x\0y", &"x".repeat(2_000)]
+        {
+            let is_refused =
+                |outcome: Result<(), StoreError>| matches!(outcome, Err(StoreError::Path { .. }));
+            let inside = join(path, "a");
+            assert!(is_refused(store.delete_folder(path).await), "{path:?}");
+            assert!(is_refused(store.point_latest(path, "target").await), "{path:?}");
+            assert!(is_refused(store.point_latest("link", path).await), "{path:?}");
+            if !path.is_empty() {
+                assert!(is_refused(store.put(&inside, Bytes::new()).await.map(|_| ())), "{path:?}");
+                assert!(is_refused(store.put_new(&inside, Bytes::new()).await.map(|_| ())), "{path:?}");
+                assert!(is_refused(store.get(&inside).await.map(|_| ())), "{path:?}");
+                assert!(is_refused(store.get_range(&inside, 0..1).await.map(|_| ())), "{path:?}");
+                assert!(is_refused(store.delete(&inside).await), "{path:?}");
+                assert!(is_refused(store.file_path(&inside).map(|_| ())), "{path:?}");
+                assert!(is_refused(store.list(path).await.map(|_| ())), "{path:?}");
+                assert!(is_refused(store.list_entries(path).await.map(|_| ())), "{path:?}");
+            }
+        }
+        assert_eq!(std::fs::read(beside.join("a")).unwrap(), b"do not lose me");
+        assert!(store.list("").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_pipe_in_the_store_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+        assert!(made.unwrap().success());
+        assert!(matches!(store.get("pipe").await, Err(StoreError::File { .. })));
+        assert!(matches!(store.get_range("pipe", 0..1).await, Err(StoreError::File { .. })));
     }
 
     #[tokio::test]

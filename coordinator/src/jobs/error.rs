@@ -55,7 +55,7 @@ impl JobError {
 impl From<StoreError> for JobError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Access { .. } => Self::Transient(with_causes(&error)),
+            StoreError::Access { .. } | StoreError::Slow { .. } => Self::Transient(with_causes(&error)),
             _ => Self::Fatal(with_causes(&error)),
         }
     }

@@ -7,6 +7,7 @@
 pub mod blocks;
 pub mod id_column;
 pub mod model_parts;
+pub mod regular_file;
 pub mod row;
 pub mod tensor_file;
 pub mod tensor_pieces;

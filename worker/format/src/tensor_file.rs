@@ -4,12 +4,14 @@
 //! multiples of their element size (8-byte header alignment, wider types first), so slices are
 //! borrowed straight from the map; they are not aligned to vector registers.
 
-use std::{borrow::Cow, collections::HashMap, fs::File, io, ops::Range, path::Path};
+use std::{borrow::Cow, collections::HashMap, io, ops::Range, path::Path};
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use bytes::Bytes;
 use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use crate::regular_file::open_regular;
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("safetensors files are little-endian and are mapped as they are");
@@ -121,7 +123,7 @@ impl TensorFile {
     pub fn map(path: &Path) -> Result<Self, TensorFileError> {
         let name = path.display().to_string();
         let map_error = |source| TensorFileError::Map { path: name.clone(), source };
-        let file = File::open(path).map_err(map_error)?;
+        let file = open_regular(path).map_err(map_error)?;
         // SAFETY: the mapping is read-only, and the files that Shoal maps are written once under a
         // temporary name, renamed, and never modified in place; removing one keeps its mapping valid.
         let map = unsafe { Mmap::map(&file) }.map_err(map_error)?;

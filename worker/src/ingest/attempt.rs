@@ -1,8 +1,13 @@
 //! One attempt of an import on this worker.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
-use shoal_common::{compute::Compute, ids::IdKind, rpc::Channels, store::Store};
+use shoal_common::{
+    compute::Compute,
+    ids::IdKind,
+    rpc::Channels,
+    store::{Access, Store},
+};
 use shoal_dataset::{
     parse::Rules,
     source::{SourceFolder, rows::RangeRead},
@@ -39,8 +44,8 @@ pub struct IngestContext {
     pub folder: PathBuf,
     /// Where blocks go.
     pub store: Store,
-    /// Options of remote sources.
-    pub store_options: BTreeMap<String, String>,
+    /// Where sources may lie.
+    pub access: Access,
     /// Connections to the other workers.
     pub channels: Channels,
     /// The training pool.
@@ -89,7 +94,7 @@ impl IngestAttempt {
             rating_min: source.rating_min,
             rating_max: source.rating_max,
         };
-        let folder = SourceFolder::open(source, &context.store_options)?;
+        let folder = SourceFolder::open(source, &context.access)?;
         let position = |node: &str| step.workers.iter().position(|peer| peer.node == node);
         let me = position(&context.node)
             .ok_or_else(|| request(format!("worker '{}' is not among the workers", context.node)))?;

@@ -73,7 +73,7 @@ impl ListsFolder {
             return Ok(Self { store: context.store.clone(), path, uri, owner, extension });
         }
         let uri = parameters.out_uri.trim_end_matches('/').to_owned();
-        let store = Store::open_with(&uri, &context.store_options)
+        let store = Store::create_within(&uri, &context.access.options, &context.access.write)
             .map_err(|source| ListsError::Address { uri: uri.clone(), source: Box::new(source) })?;
         Ok(Self { store, path: String::new(), uri, owner, extension })
     }
@@ -120,7 +120,7 @@ impl ListsFolder {
     /// Whether a part is there as it was written.
     pub(super) async fn is_whole(&self, object: &ObjectEntry) -> Result<bool, ListsError> {
         let path = join(&self.path, &object.path);
-        let found = match self.store.file_path(&path) {
+        let found = match self.store.file_path(&path)? {
             // A part may be as large as it likes.
             Some(file) => mapped(&file)
                 .map(|bytes| verify(&path, &bytes, object))
@@ -142,7 +142,7 @@ impl ListsFolder {
 
     /// Removes what writers that were killed have left beside the parts: files of the store that are not renamed yet.
     fn remove_torn(&self, shard_count: u32) -> Result<(), ListsError> {
-        let Some(folder) = self.store.file_path(&self.path) else { return Ok(()) };
+        let Some(folder) = self.store.file_path(&self.path)? else { return Ok(()) };
         let failed = |path: PathBuf| move |source| ListsError::File { path, source };
         let entries = match std::fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

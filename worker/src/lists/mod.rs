@@ -14,14 +14,14 @@ mod ranked;
 mod rows;
 mod users;
 
-use std::{collections::BTreeMap, fs::File, io, path::PathBuf, sync::Arc};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
 use shoal_common::{
     compute::{Compute, ComputeError},
     ids::{EntityId, MissingId},
-    store::{LocalCache, Store, StoreError},
+    store::{Access, LocalCache, Store, StoreError},
     user_query::CannotRank,
 };
 use shoal_proto::v1::{
@@ -135,8 +135,8 @@ pub struct ListsContext {
     pub folder: PathBuf,
     /// Where versions are.
     pub store: Store,
-    /// Of remote folders and users files.
-    pub store_options: BTreeMap<String, String>,
+    /// Where users files may lie, and folders of lists.
+    pub access: Access,
     /// Of what is served.
     pub loader: Loader,
     /// The pool that ranks.
@@ -188,7 +188,7 @@ impl ListsAttempt {
         let components = step.components;
         let named = match parameters.users_uri.as_str() {
             "" => None,
-            uri => Some(users::read(uri, &context.store_options, dataset.user_id_kind()).await?),
+            uri => Some(users::read(uri, &context.access, dataset.user_id_kind()).await?),
         };
         let load = |shard| loader.load(&version, &components, &dataset, Side::Items, shard);
         let loads = stream::iter(0..dataset.shard_count).map(load).buffered(LOADS_MAX);

@@ -1,16 +1,17 @@
 //! A file of this worker's as bytes for the store, without a copy in memory.
 
-use std::{fs::File, io, path::Path};
+use std::{io, path::Path};
 
 use bytes::Bytes;
 use memmap2::Mmap;
+use shoal_format::regular_file::open_regular;
 
 /// The file's bytes, mapped. Nobody may write the file as long as they are used.
 ///
 /// # Errors
 /// When the file cannot be opened or mapped.
 pub(super) fn mapped(path: &Path) -> io::Result<Bytes> {
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     // There is nothing to map of an empty file.
     if file.metadata()?.len() == 0 {
         return Ok(Bytes::new());

@@ -1,10 +1,8 @@
 //! The users that lists are asked for by name: a text file with an id in each line.
 
-use std::collections::BTreeMap;
-
 use shoal_common::{
     ids::{EntityId, IdKind},
-    store::{Store, StoreError},
+    store::{Access, Store, StoreError},
 };
 use shoal_proto::v1;
 
@@ -18,15 +16,13 @@ const BYTES_MAX: u64 = 256 << 20;
 const HEADERS: [&str; 3] = ["user_id", "userId", "user"];
 
 /// Reads the ids of a file, each once and in ascending order.
-pub(super) async fn read(
-    uri: &str,
-    options: &BTreeMap<String, String>,
-    kind: v1::IdKind,
-) -> Result<Vec<EntityId>, ListsError> {
+pub(super) async fn read(uri: &str, access: &Access, kind: v1::IdKind) -> Result<Vec<EntityId>, ListsError> {
     let refused = |reason: String| ListsError::Users { uri: uri.to_owned(), reason };
     let address = |source: StoreError| ListsError::Address { uri: uri.to_owned(), source: Box::new(source) };
+    // Before it is looked for: nobody is told what lies elsewhere.
+    access.read.check(uri).map_err(address)?;
     let (folder, file) = split(uri).ok_or_else(|| refused("it is no file".to_owned()))?;
-    let store = Store::open_existing(&folder, options).map_err(address)?;
+    let store = Store::open_within(&folder, [uri], &access.options, &access.read).map_err(address)?;
     let listed = store.list_folder("").await.map_err(address)?;
     let bytes = listed.iter().find(|(name, _)| *name == file).map_or(0, |(_, bytes)| *bytes);
     if bytes > BYTES_MAX {
@@ -52,7 +48,10 @@ fn parse(text: &str, kind: IdKind) -> Result<Vec<EntityId>, String> {
     let named = lines.map(|(at, line)| (at + 1, line.trim()));
     let ids = named.filter(|(line, name)| !(name.is_empty() || *line == 1 && HEADERS.contains(name)));
     let parsed = ids.map(|(line, name)| {
-        EntityId::parse(name, kind).map_err(|error| format!("line {line}: {error}; give one id in each line"))
+        // Not what the line says: it may be any file's.
+        EntityId::parse(name, kind).map_err(|_| {
+            format!("line {line} is not a whole number, as this data set's ids are; give one id in each line")
+        })
     });
     let mut ids: Vec<EntityId> = parsed.collect::<Result<_, _>>()?;
     if ids.is_empty() {
@@ -104,7 +103,7 @@ mod tests {
     #[test]
     fn what_is_no_id_is_named_with_its_line() {
         let error = parse("1\ntwo\n", IdKind::Integer).unwrap_err();
-        assert!(error.contains("line 2") && error.contains("'two'"), "{error}");
+        assert!(error.contains("line 2 is not a whole number") && !error.contains("two"), "{error}");
         assert!(parse("user_id\n\n", IdKind::Integer).unwrap_err().contains("nobody"));
     }
 }

@@ -10,7 +10,10 @@ use std::sync::{
 };
 
 use futures::stream::BoxStream;
-use shoal_common::job_steps::{StepKind, step_name};
+use shoal_common::{
+    job_id::{JobId, NotAJobId},
+    job_steps::{StepKind, step_name},
+};
 use shoal_proto::v1::{
     DatasetSource, FactorChunk, InspectSourceReply, ObjectEntry, ObjectsWritten, PairsChunk, PairsRequest,
     RecordBatch, StepEmptyDone, StepProgress, SubscribeRowsRequest, TileChunk, step_event::Event,
@@ -43,6 +46,9 @@ pub enum StepError {
     /// A failure that another attempt would meet too.
     #[error("the step failed")]
     Failed(#[source] BoxError),
+    /// What names the job is no id of one.
+    #[error(transparent)]
+    JobId(#[from] NotAJobId),
     /// The attempt is over, or was never begun here.
     #[error(transparent)]
     Job(#[from] JobError),
@@ -62,6 +68,7 @@ impl StepError {
             Self::Unavailable(source) => Status::unavailable(causes(source)),
             Self::Exhausted(source) => Status::resource_exhausted(causes(source)),
             Self::Failed(source) => Status::internal(causes(source)),
+            Self::JobId(error) => Status::invalid_argument(error.to_string()),
             Self::Job(error) => Status::failed_precondition(error.to_string()),
             Self::Cancelled => Status::cancelled(self.to_string()),
         }
@@ -103,7 +110,7 @@ impl Progress {
 #[derive(Debug, Clone)]
 pub struct StepContext {
     /// Id of the job.
-    pub job: String,
+    pub job: JobId,
     /// Which attempt of it.
     pub attempt: u32,
     /// Where the step says how far it is.

@@ -6,14 +6,18 @@
 //! flow control reaches the sender, and nothing queues up here.
 
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
-use shoal_common::shutdown::Shutdown;
+use shoal_common::{job_id::JobId, shutdown::Shutdown};
 use shoal_proto::v1::{
     FactorChunk, PairsChunk, PairsRequest, PushAck, RecordBatch, SubscribeRowsReply, SubscribeRowsRequest,
     TileChunk, factor_chunk::Content, tile_chunk, worker_exchange_server::WorkerExchange,
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Registry, attempt::StepError, jobs::check_cluster};
+use super::{
+    Registry,
+    attempt::StepError,
+    jobs::{check_cluster, checked_job},
+};
 
 /// The exchange service of one worker.
 pub struct Exchange {
@@ -67,7 +71,8 @@ impl WorkerExchange for Exchange {
     ) -> Result<Response<SubscribeRowsReply>, Status> {
         let request = request.into_inner();
         check_cluster(&self.cluster_id, &request.cluster_id)?;
-        let found = self.registry.get(&request.job_id, request.attempt).map_err(StepError::from);
+        let found =
+            self.registry.get(&checked_job(&request.job_id)?, request.attempt).map_err(StepError::from);
         let (attempt, _) = found.map_err(|error| error.to_status())?;
         attempt.subscribe_rows(request).await.map_err(|error| error.to_status())?;
         Ok(Response::new(SubscribeRowsReply {}))
@@ -92,7 +97,8 @@ impl WorkerExchange for Exchange {
     ) -> Result<Response<Self::PullPairsStream>, Status> {
         let request = request.into_inner();
         check_cluster(&self.cluster_id, &request.cluster_id)?;
-        let found = self.registry.get(&request.job_id, request.attempt).map_err(StepError::from);
+        let found =
+            self.registry.get(&checked_job(&request.job_id)?, request.attempt).map_err(StepError::from);
         let (attempt, over) = found.map_err(|error| error.to_status())?;
         let pairs = attempt.pull_pairs(request).await.map_err(|error| error.to_status())?;
         let pairs = pairs.map(|chunk| chunk.map_err(|error| error.to_status()));
@@ -129,7 +135,9 @@ impl Message for RecordBatch {
     }
 
     fn deliver(self, registry: &Registry) -> BoxFuture<'_, Result<(), StepError>> {
-        Box::pin(async move { registry.get(&self.job_id, self.attempt)?.0.push_records(self).await })
+        Box::pin(async move {
+            registry.get(&JobId::parse(&self.job_id)?, self.attempt)?.0.push_records(self).await
+        })
     }
 }
 
@@ -149,7 +157,9 @@ impl Message for FactorChunk {
     }
 
     fn deliver(self, registry: &Registry) -> BoxFuture<'_, Result<(), StepError>> {
-        Box::pin(async move { registry.get(&self.job_id, self.attempt)?.0.push_factors(self).await })
+        Box::pin(async move {
+            registry.get(&JobId::parse(&self.job_id)?, self.attempt)?.0.push_factors(self).await
+        })
     }
 }
 
@@ -170,7 +180,7 @@ impl Message for TileChunk {
 
     fn deliver(self, registry: &Registry) -> BoxFuture<'_, Result<(), StepError>> {
         Box::pin(async move {
-            let (attempt, over) = registry.get(&self.job_id, self.attempt)?;
+            let (attempt, over) = registry.get(&JobId::parse(&self.job_id)?, self.attempt)?;
             tokio::select! {
                 biased;
                 delivered = attempt.push_tiles(self) => delivered,

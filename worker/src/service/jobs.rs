@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use shoal_common::{job_steps::step_name, rpc::wrong_cluster, shutdown::Shutdown};
+use shoal_common::{job_id::JobId, job_steps::step_name, rpc::wrong_cluster, shutdown::Shutdown};
 use shoal_proto::v1::{
     InspectSourceReply, InspectSourceRequest, ReleaseJobReply, ReleaseJobRequest, StepEvent, StepRequest,
     step_event::Event, step_request::Step, worker_jobs_server::WorkerJobs,
@@ -49,7 +49,7 @@ pub struct Jobs {
     runner: Arc<dyn Runner>,
     registry: Registry,
     /// The steps of each job that have not ended, cancelled ones included.
-    under_way: Arc<Mutex<HashMap<String, TaskTracker>>>,
+    under_way: Arc<Mutex<HashMap<JobId, TaskTracker>>>,
     shutdown: Shutdown,
 }
 
@@ -61,14 +61,14 @@ impl Jobs {
     }
 
     /// Counts a step of the job as under way until the token is dropped.
-    fn enter(&self, job: &str) -> TaskTrackerToken {
+    fn enter(&self, job: &JobId) -> TaskTrackerToken {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.retain(|_, steps| !steps.is_empty());
-        under_way.entry(job.to_owned()).or_default().token()
+        under_way.entry(job.clone()).or_default().token()
     }
 
     /// Waits for the job's steps to end: they have been told to.
-    async fn leave(&self, job: &str) {
+    async fn leave(&self, job: &JobId) {
         let steps = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
         if let Some(steps) = steps {
             steps.close();
@@ -79,7 +79,7 @@ impl Jobs {
     /// The step's work, once its attempt is known to be the newest.
     fn prepare(
         &self,
-        job: String,
+        job: JobId,
         attempt: u32,
         step: Step,
     ) -> Result<(BoxFuture<'static, StepOutcome>, StepContext), StepError> {
@@ -125,6 +125,7 @@ impl WorkerJobs for Jobs {
     async fn run_step(&self, request: Request<StepRequest>) -> Result<Response<Self::RunStepStream>, Status> {
         let StepRequest { cluster_id, job_id, attempt, step } = request.into_inner();
         check_cluster(&self.cluster_id, &cluster_id)?;
+        let job_id = checked_job(&job_id)?;
         let step = step.ok_or_else(|| Status::invalid_argument("the step is missing"))?;
         let name = step_name(&step);
         let entered = self.enter(&job_id);
@@ -133,7 +134,7 @@ impl WorkerJobs for Jobs {
         let shutdown = self.shutdown.clone();
         self.shutdown.spawn("worker step", async move {
             let started = Instant::now();
-            tracing::info!(job = context.job, attempt, step = name, "step starts");
+            tracing::info!(job = context.job.as_str(), attempt, step = name, "step starts");
             let outcome = watch_step(work, &context, &events, &shutdown).await;
             drop(entered);
             let seconds = started.elapsed().as_secs_f64();
@@ -149,6 +150,7 @@ impl WorkerJobs for Jobs {
     ) -> Result<Response<ReleaseJobReply>, Status> {
         let ReleaseJobRequest { cluster_id, job_id } = request.into_inner();
         check_cluster(&self.cluster_id, &cluster_id)?;
+        let job_id = checked_job(&job_id)?;
         self.registry.release(&job_id);
         self.leave(&job_id).await;
         Ok(Response::new(ReleaseJobReply {}))
@@ -188,13 +190,19 @@ async fn watch_step(
 async fn finish(context: &StepContext, name: &str, seconds: f64, outcome: StepOutcome, events: &Events) {
     let last = match outcome {
         Ok(event) => {
-            tracing::info!(job = context.job, attempt = context.attempt, step = name, seconds, "step done");
+            tracing::info!(
+                job = context.job.as_str(),
+                attempt = context.attempt,
+                step = name,
+                seconds,
+                "step done"
+            );
             Ok(StepEvent { event: Some(event) })
         }
         Err(error) => {
             let status = error.to_status();
             tracing::warn!(
-                job = context.job,
+                job = context.job.as_str(),
                 attempt = context.attempt,
                 step = name,
                 seconds,
@@ -211,4 +219,9 @@ async fn finish(context: &StepContext, name: &str, seconds: f64, outcome: StepOu
 /// Refuses a caller of another cluster.
 pub(super) fn check_cluster(ours: &str, theirs: &str) -> Result<(), Status> {
     if ours == theirs { Ok(()) } else { Err(wrong_cluster(ours, theirs)) }
+}
+
+/// Refuses what is not the id of a job: before anything is done with it, and above all before it is part of a path.
+pub(super) fn checked_job(job_id: &str) -> Result<JobId, Status> {
+    JobId::parse(job_id).map_err(|error| Status::invalid_argument(error.to_string()))
 }

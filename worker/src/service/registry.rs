@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use shoal_common::job_id::JobId;
 use tokio_util::sync::CancellationToken;
 
 /// Why a message of a job is refused.
@@ -19,7 +20,7 @@ pub enum JobError {
     #[error("attempt {attempt} of job '{job}' is over: attempt {newest} has begun")]
     Superseded {
         /// Id of the job.
-        job: String,
+        job: JobId,
         /// The message's attempt.
         attempt: u32,
         /// The newest known here.
@@ -29,7 +30,7 @@ pub enum JobError {
     #[error("this worker holds nothing of attempt {attempt} of job '{job}'; begin a new attempt")]
     Unknown {
         /// Id of the job.
-        job: String,
+        job: JobId,
         /// The message's attempt.
         attempt: u32,
     },
@@ -46,7 +47,7 @@ struct Job<A: ?Sized> {
 /// The newest attempt of each job. Clones share it.
 #[derive(Debug)]
 pub struct JobRegistry<A: ?Sized> {
-    jobs: Arc<Mutex<HashMap<String, Job<A>>>>,
+    jobs: Arc<Mutex<HashMap<JobId, Job<A>>>>,
 }
 
 impl<A: ?Sized> Clone for JobRegistry<A> {
@@ -67,7 +68,7 @@ impl<A: ?Sized> JobRegistry<A> {
     ///
     /// # Errors
     /// [`JobError::Superseded`] when a newer attempt is known.
-    pub fn begin(&self, job: &str, attempt: u32) -> Result<CancellationToken, JobError> {
+    pub fn begin(&self, job: &JobId, attempt: u32) -> Result<CancellationToken, JobError> {
         let mut jobs = self.lock();
         if let Some(known) = jobs.get(job) {
             if known.attempt > attempt {
@@ -77,7 +78,7 @@ impl<A: ?Sized> JobRegistry<A> {
         }
         let cancelled = CancellationToken::new();
         let begun = Job { attempt, cancelled: cancelled.clone(), state: None };
-        let older = jobs.insert(job.to_owned(), begun);
+        let older = jobs.insert(job.clone(), begun);
         // Dropping a large state takes time, which nobody should wait for at the lock.
         drop(jobs);
         drop(older);
@@ -91,7 +92,7 @@ impl<A: ?Sized> JobRegistry<A> {
     /// When the attempt has been superseded or released meanwhile.
     pub fn install(
         &self,
-        job: &str,
+        job: &JobId,
         attempt: u32,
         cancelled: &CancellationToken,
         state: Arc<A>,
@@ -99,7 +100,7 @@ impl<A: ?Sized> JobRegistry<A> {
         let mut jobs = self.lock();
         let known = find(&mut jobs, job, attempt)?;
         if cancelled.is_cancelled() {
-            return Err(JobError::Unknown { job: job.to_owned(), attempt });
+            return Err(JobError::Unknown { job: job.clone(), attempt });
         }
         known.state = Some(state);
         Ok(())
@@ -109,79 +110,83 @@ impl<A: ?Sized> JobRegistry<A> {
     ///
     /// # Errors
     /// When the attempt is not the newest known, or has no state here.
-    pub fn get(&self, job: &str, attempt: u32) -> Result<(Arc<A>, CancellationToken), JobError> {
+    pub fn get(&self, job: &JobId, attempt: u32) -> Result<(Arc<A>, CancellationToken), JobError> {
         let mut jobs = self.lock();
         let known = find(&mut jobs, job, attempt)?;
         match &known.state {
             Some(state) => Ok((Arc::clone(state), known.cancelled.clone())),
-            None => Err(JobError::Unknown { job: job.to_owned(), attempt }),
+            None => Err(JobError::Unknown { job: job.clone(), attempt }),
         }
     }
 
     /// Forgets a job; forgetting an unknown one is no error.
-    pub fn release(&self, job: &str) {
+    pub fn release(&self, job: &JobId) {
         let known = self.lock().remove(job);
         if let Some(known) = known {
             known.cancelled.cancel();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Job<A>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Job<A>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn find<'a, A: ?Sized>(
-    jobs: &'a mut HashMap<String, Job<A>>,
-    job: &str,
+    jobs: &'a mut HashMap<JobId, Job<A>>,
+    job: &JobId,
     attempt: u32,
 ) -> Result<&'a mut Job<A>, JobError> {
     match jobs.get_mut(job) {
         Some(known) if known.attempt == attempt => Ok(known),
         Some(known) if known.attempt > attempt => Err(superseded(job, attempt, known.attempt)),
-        _ => Err(JobError::Unknown { job: job.to_owned(), attempt }),
+        _ => Err(JobError::Unknown { job: job.clone(), attempt }),
     }
 }
 
-fn superseded(job: &str, attempt: u32, newest: u32) -> JobError {
-    JobError::Superseded { job: job.to_owned(), attempt, newest }
+fn superseded(job: &JobId, attempt: u32, newest: u32) -> JobError {
+    JobError::Superseded { job: job.clone(), attempt, newest }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn job() -> JobId {
+        JobId::parse("j").unwrap()
+    }
+
     #[test]
     fn a_newer_attempt_drops_the_older_one_and_an_older_one_is_refused() {
         let registry = JobRegistry::default();
-        let first = registry.begin("j", 1).unwrap();
+        let first = registry.begin(&job(), 1).unwrap();
         let state = Arc::new("first");
-        registry.install("j", 1, &first, Arc::clone(&state)).unwrap();
-        assert_eq!(*registry.get("j", 1).unwrap().0, "first");
+        registry.install(&job(), 1, &first, Arc::clone(&state)).unwrap();
+        assert_eq!(*registry.get(&job(), 1).unwrap().0, "first");
 
-        let second = registry.begin("j", 2).unwrap();
+        let second = registry.begin(&job(), 2).unwrap();
         assert!(first.is_cancelled());
         assert_eq!(Arc::strong_count(&state), 1);
-        assert_eq!(registry.begin("j", 1).unwrap_err(), superseded("j", 1, 2));
-        assert_eq!(registry.get("j", 1).unwrap_err(), superseded("j", 1, 2));
+        assert_eq!(registry.begin(&job(), 1).unwrap_err(), superseded(&job(), 1, 2));
+        assert_eq!(registry.get(&job(), 1).unwrap_err(), superseded(&job(), 1, 2));
         // Begun, but its first step has not made the state yet.
-        assert!(matches!(registry.get("j", 2), Err(JobError::Unknown { .. })));
+        assert!(matches!(registry.get(&job(), 2), Err(JobError::Unknown { .. })));
 
-        registry.install("j", 2, &second, Arc::new("second")).unwrap();
-        registry.release("j");
+        registry.install(&job(), 2, &second, Arc::new("second")).unwrap();
+        registry.release(&job());
         assert!(second.is_cancelled());
-        assert!(matches!(registry.get("j", 2), Err(JobError::Unknown { .. })));
-        registry.release("j");
+        assert!(matches!(registry.get(&job(), 2), Err(JobError::Unknown { .. })));
+        registry.release(&job());
     }
 
     #[test]
     fn a_first_step_that_was_superseded_cannot_leave_its_state() {
         let registry = JobRegistry::default();
-        let stale = registry.begin("j", 1).unwrap();
-        let again = registry.begin("j", 1).unwrap();
-        assert!(registry.install("j", 1, &stale, Arc::new("stale")).is_err());
-        registry.install("j", 1, &again, Arc::new("again")).unwrap();
-        assert_eq!(*registry.get("j", 1).unwrap().0, "again");
-        assert!(matches!(registry.get("j", 3), Err(JobError::Unknown { .. })));
+        let stale = registry.begin(&job(), 1).unwrap();
+        let again = registry.begin(&job(), 1).unwrap();
+        assert!(registry.install(&job(), 1, &stale, Arc::new("stale")).is_err());
+        registry.install(&job(), 1, &again, Arc::new("again")).unwrap();
+        assert_eq!(*registry.get(&job(), 1).unwrap().0, "again");
+        assert!(matches!(registry.get(&job(), 3), Err(JobError::Unknown { .. })));
     }
 }

@@ -2,16 +2,17 @@
 //! become those of the job service.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use shoal_common::{
     compute::Compute,
+    job_id::JobId,
     job_steps::{StepKind as _, step_name},
     rpc::Channels,
-    store::{Store, StoreError},
+    store::{Access, Store, StoreError},
 };
 use shoal_dataset::source::{PreviewError, SourceError, inspect, preview};
 use shoal_engine::als::kernel::Kernel;
@@ -48,8 +49,8 @@ pub struct JobContext {
     pub folder: PathBuf,
     /// Where blocks, factors and checkpoints go.
     pub store: Store,
-    /// Options of remote sources.
-    pub store_options: BTreeMap<String, String>,
+    /// Where sources may lie, and lists be written.
+    pub access: Access,
     /// Connections to the other workers.
     pub channels: Channels,
     /// The training pool.
@@ -91,14 +92,14 @@ impl Steps {
         self.context.folder.join(format!("{}-{:03}", context.job, context.attempt))
     }
 
-    fn lists_context(&self, job: String, folder: PathBuf) -> ListsContext {
+    fn lists_context(&self, job: JobId, folder: PathBuf) -> ListsContext {
         let shared = self.context.clone();
         ListsContext {
             cluster_id: shared.cluster_id,
-            job,
+            job: job.to_string(),
             folder,
             store: shared.store,
-            store_options: shared.store_options,
+            access: shared.access,
             loader: shared.loader,
             compute: shared.compute,
         }
@@ -111,7 +112,7 @@ impl Steps {
             node: shared.node,
             folder,
             store: shared.store,
-            store_options: shared.store_options,
+            access: shared.access,
             channels: shared.channels,
             compute: shared.compute,
             kernel: self.kernel,
@@ -123,11 +124,11 @@ impl Steps {
 #[tonic::async_trait]
 impl Runner for Steps {
     async fn inspect(&self, source: DatasetSource, with_rows: bool) -> Result<InspectSourceReply, StepError> {
-        let options = &self.context.store_options;
+        let access = &self.context.access;
         if !with_rows {
-            return inspect(&source, options).await.map_err(|error| source_error(Box::new(error)));
+            return inspect(&source, access).await.map_err(|error| source_error(Box::new(error)));
         }
-        preview(&source, options, &self.context.compute).await.map_err(|error| match error {
+        preview(&source, access, &self.context.compute).await.map_err(|error| match error {
             PreviewError::Source(error) => source_error(error),
             PreviewError::Compute(_) => StepError::Failed(Box::new(error)),
         })
@@ -142,11 +143,11 @@ impl Runner for Steps {
                     node: shared.node,
                     folder,
                     store: shared.store,
-                    store_options: shared.store_options,
+                    access: shared.access,
                     channels: shared.channels,
                     compute: shared.compute,
                 };
-                let attempt = IngestAttempt::begin(ingest, context.job, context.attempt, step)?;
+                let attempt = IngestAttempt::begin(ingest, context.job.to_string(), context.attempt, step)?;
                 Ok((Arc::new(Import(Arc::new(attempt))), done::<IngestBegin>()))
             }
             Step::SplitCuts(step) => {
@@ -155,15 +156,15 @@ impl Runner for Steps {
             }
             Step::TrainLoad(step) => {
                 let train = self.train_context(folder);
-                let job = context.job.clone();
-                let (attempt, loaded) = TrainAttempt::load(train, context.job, context.attempt, step).await?;
+                let job = context.job.to_string();
+                let (attempt, loaded) = TrainAttempt::load(train, job.clone(), context.attempt, step).await?;
                 self.keep(job, context.attempt, attempt.sides());
                 Ok((Arc::new(Training(attempt)), TrainLoad::into_event(loaded)))
             }
             Step::ModelLoad(step) => {
                 let train = self.train_context(folder);
                 let kept = self.kept(&step.kept_by, context.attempt);
-                let loading = ModelAttempt::load(train, context.job, context.attempt, step, kept);
+                let loading = ModelAttempt::load(train, context.job.to_string(), context.attempt, step, kept);
                 let (attempt, loaded) = loading.await?;
                 Ok((Arc::new(Model(attempt)), ModelLoad::into_event(loaded)))
             }
@@ -321,7 +322,14 @@ fn source_error(error: Box<SourceError>) -> StepError {
 
 /// Whether the store answered, and what it answered will not change.
 pub(super) fn is_damage(error: &StoreError) -> bool {
-    matches!(error, StoreError::Damaged { .. } | StoreError::NotFound(_) | StoreError::Address { .. })
+    matches!(
+        error,
+        StoreError::Damaged { .. }
+            | StoreError::NotFound(_)
+            | StoreError::Address { .. }
+            | StoreError::Path { .. }
+            | StoreError::Outside { .. }
+    )
 }
 
 /// Whether a peer answered that it does not want what was sent, rather than being gone or restarted.

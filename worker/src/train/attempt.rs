@@ -1,7 +1,6 @@
 //! One attempt's state on this worker, and what peers do to it.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -9,7 +8,7 @@ use std::{
 use shoal_common::{
     compute::Compute,
     rpc::Channels,
-    store::{LocalCache, Store},
+    store::{Access, LocalCache, Store},
 };
 use shoal_engine::{
     als::{half_step::Kept, kernel::Kernel},
@@ -44,8 +43,8 @@ pub struct TrainContext {
     pub folder: PathBuf,
     /// Where blocks come from and factors go.
     pub store: Store,
-    /// Options of remote held-out files.
-    pub store_options: BTreeMap<String, String>,
+    /// Where held-out files may lie.
+    pub access: Access,
     /// Connections to the other workers.
     pub channels: Channels,
     /// The training pool.

@@ -4,13 +4,10 @@
 //! row numbers as they are read, so that of a pair that concerns nobody here nothing is kept, and of the others what
 //! each side needs. Then they are put in order ([`RowBlocks`]). What was read, and what could not be, is counted.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use shoal_common::{compute::Compute, ids::IdKind, import_report::ReportSum};
+use shoal_common::{compute::Compute, ids::IdKind, import_report::ReportSum, store::Access};
 use shoal_dataset::{
     parse::Rules,
     source::{SourceFolder, inspect, rows::RowSink},
@@ -167,14 +164,14 @@ pub(super) fn test_source(uri: &str, said: Option<&DatasetSource>, dataset: &Dat
 /// else what the import did.
 pub(super) async fn read_given(
     source: &DatasetSource,
-    options: &BTreeMap<String, String>,
+    access: &Access,
     dataset: &DatasetInfo,
     compute: &Compute,
     [users, items]: [Directory; 2],
 ) -> Result<Given, TrainError> {
-    let mut found = inspect(source, options).await?;
+    let mut found = inspect(source, access).await?;
     found.files.retain(|file| file.content() == FileContent::Ratings);
-    let folder = &SourceFolder::open(source, options)?;
+    let folder = &SourceFolder::open(source, access)?;
     let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Integer);
     let rules = Rules {
         user_id_kind: kind(dataset.user_id_kind()),

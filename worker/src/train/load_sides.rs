@@ -269,7 +269,7 @@ impl<'a> Source<'a> {
             let entry = self.manifest.entry(&part(PartKind::Ratings, side, shard))?.clone();
             let rows = shards.shard_rows(shard).len();
             // A file of the store is mapped where it is: no copy, on the disk or in memory.
-            let path = match self.context.store.file_path(&join(&self.dataset.path, &entry.path)) {
+            let path = match self.context.store.file_path(&join(&self.dataset.path, &entry.path))? {
                 Some(path) => path,
                 None => self.cache.fetch(&self.context.store, &self.dataset.path, &entry).await?,
             };
@@ -314,8 +314,8 @@ impl<'a> Source<'a> {
     ) -> Result<Given, TrainError> {
         let (user_ids, item_ids) = futures::try_join!(self.ids(Side::Users), self.ids(Side::Items))?;
         let directories = [Directory::new(users, user_ids, me), Directory::new(items, item_ids, me)];
-        let TrainContext { store_options, compute, .. } = self.context;
-        read_given(test, store_options, self.dataset, compute, directories).await
+        let TrainContext { access, compute, .. } = self.context;
+        read_given(test, access, self.dataset, compute, directories).await
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod ease;
 mod files;
+mod hostile;
 mod imports;
 mod jobs;
 mod likings;

@@ -63,6 +63,9 @@ pub(super) fn resolve(source: &DatasetSource) -> Result<(String, Vec<Asked>), So
 /// A folder, and what is wanted of it.
 fn split_address(uri: &str) -> (String, Wanted) {
     let trimmed = uri.trim_end_matches('/');
+    if ["", "file:"].contains(&trimmed) && trimmed != uri {
+        return ("/".to_owned(), Wanted::All);
+    }
     let local = match trimmed.split_once("://") {
         None => Some(trimmed),
         Some(("file", path)) => Some(path),
@@ -145,6 +148,8 @@ mod tests {
                     asked("", Wanted::Pattern("x*/p?.csv".into())),
                 ],
             ),
+            (vec!["/".into()], "/".into(), vec![asked("", Wanted::All)]),
+            (vec!["file:///".into()], "/".into(), vec![asked("", Wanted::All)]),
             (
                 vec!["s3://b/x/r.csv".into(), "s3://b/y/".into()],
                 "s3://b".into(),

@@ -1,9 +1,10 @@
 //! A look at a source: which files it has, what their columns are, and which kind of ids.
 
-use std::collections::BTreeMap;
-
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use shoal_common::{ids::IdKind, store::join};
+use shoal_common::{
+    ids::IdKind,
+    store::{Access, join},
+};
 use shoal_proto::v1::{
     DatasetSource, DuplicateRule, FileContent, FileLook, InspectSourceReply, SourceFile, SourceFormat,
     SourceLook, TimeRule,
@@ -39,11 +40,8 @@ struct Described {
 ///
 /// # Errors
 /// When no ratings are recognised, or a file cannot be read or lacks a column.
-pub async fn inspect(
-    source: &DatasetSource,
-    options: &BTreeMap<String, String>,
-) -> Result<InspectSourceReply, SourceError> {
-    let (folder, asked) = SourceFolder::open_asked(source, options)?;
+pub async fn inspect(source: &DatasetSource, access: &Access) -> Result<InspectSourceReply, SourceError> {
+    let (folder, asked) = SourceFolder::open_asked(source, access)?;
     let (mut files, mut empty, mut not_read) = (Vec::new(), Vec::new(), Vec::new());
     let found = files::find(&folder, &asked).await?;
     for asked in found.asked {
@@ -235,6 +233,8 @@ async fn describe_parquet(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn inspect_files(
@@ -246,8 +246,8 @@ mod tests {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let uri = format!("{}/{}", folder.path().display(), source.uri);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(inspect(&DatasetSource { uri, ..source }, &BTreeMap::new()))
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(inspect(&DatasetSource { uri, ..source }, &Access::anywhere(BTreeMap::new())))
     }
 
     #[test]

@@ -16,10 +16,10 @@ mod parquet;
 mod preview;
 pub mod rows;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 use bytes::Bytes;
-use shoal_common::store::{Store, StoreError, join};
+use shoal_common::store::{Access, Store, StoreError, join};
 use shoal_proto::v1::{DatasetSource, SourceFile};
 
 use self::address::Asked;
@@ -45,6 +45,9 @@ pub enum SourceError {
         /// The store's error.
         source: Box<StoreError>,
     },
+    /// The worker may not go there.
+    #[error("cannot read the source")]
+    Access(#[source] Box<StoreError>),
     /// No ratings file was recognised.
     #[error(
         "no ratings were found in '{uri}': looked for {looked_for}; found {found}; to use another file, give its path and name its columns"
@@ -218,17 +221,19 @@ impl SourceFolder {
     ///
     /// # Errors
     /// When there is nothing at the address, or it cannot be reached.
-    pub fn open(source: &DatasetSource, options: &BTreeMap<String, String>) -> Result<Self, SourceError> {
-        Ok(Self::open_asked(source, options)?.0)
+    pub fn open(source: &DatasetSource, access: &Access) -> Result<Self, SourceError> {
+        Ok(Self::open_asked(source, access)?.0)
     }
 
     /// As [`SourceFolder::open`], with what the source asks for in the folder.
-    fn open_asked(
-        source: &DatasetSource,
-        options: &BTreeMap<String, String>,
-    ) -> Result<(Self, Vec<Asked>), SourceError> {
+    fn open_asked(source: &DatasetSource, access: &Access) -> Result<(Self, Vec<Asked>), SourceError> {
+        for uri in address::addresses(source) {
+            // Before it is looked for: nobody is told what lies elsewhere.
+            access.read.check(uri).map_err(|error| SourceError::Access(Box::new(error)))?;
+        }
         let (uri, asked) = address::resolve(source)?;
-        let store = Store::open_existing(&uri, options)
+        let addresses = address::addresses(source);
+        let store = Store::open_within(&uri, addresses, &access.options, &access.read)
             .map_err(|error| SourceError::Store { uri: uri.clone(), source: Box::new(error) })?;
         Ok((Self { store, uri }, asked))
     }

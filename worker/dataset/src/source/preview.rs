@@ -1,10 +1,9 @@
 //! The first rows of a source, read as an import would read them, and kept nowhere.
 
-use std::collections::BTreeMap;
-
 use shoal_common::{
     compute::{Compute, ComputeError},
     ids::IdKind,
+    store::Access,
 };
 use shoal_format::row::Row;
 use shoal_proto::v1::{DatasetSource, InspectSourceReply};
@@ -49,11 +48,11 @@ impl RowSink for Nowhere {
 /// As [`inspect()`], and when the rows cannot be read.
 pub async fn preview(
     source: &DatasetSource,
-    options: &BTreeMap<String, String>,
+    access: &Access,
     compute: &Compute,
 ) -> Result<InspectSourceReply, PreviewError> {
-    let mut found = inspect(source, options).await?;
-    let folder = SourceFolder::open(source, options)?;
+    let mut found = inspect(source, access).await?;
+    let folder = SourceFolder::open(source, access)?;
     let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Text);
     let rules = Rules {
         user_id_kind: kind(found.user_id_kind()),

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 use shoal_common::{
     compute::{Compute, ComputeError},
     ids::{EntityId, IdKind},
+    store::Access,
 };
 use shoal_dataset::{
     parse::Rules,
@@ -87,9 +88,9 @@ impl RowSink for Rows {
 fn read_source(source: &DatasetSource) -> Result<Read, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let options = BTreeMap::new();
-        let found = inspect(source, &options).await?;
-        let folder = SourceFolder::open(source, &options)?;
+        let access = Access::anywhere(BTreeMap::new());
+        let found = inspect(source, &access).await?;
+        let folder = SourceFolder::open(source, &access)?;
         let rules = Rules {
             user_id_kind: IdKind::from_proto(found.user_id_kind()).unwrap(),
             item_id_kind: IdKind::from_proto(found.item_id_kind()).unwrap(),

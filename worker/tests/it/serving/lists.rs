@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use shoal_common::{
     compute::Compute,
-    store::{LocalCache, join, lists_path},
+    store::{Access, LocalCache, join, lists_path},
 };
 use shoal_proto::v1::{
     ListsBegin, ListsClaim, ListsDiscard, ListsFinish, ListsFormat, ListsParameters, ListsPart, ListsWrite,
@@ -50,7 +50,7 @@ fn context(world: &World, job: &str) -> ListsContext {
         job: job.to_owned(),
         folder: folder.join("attempt"),
         store: world.store.clone(),
-        store_options: BTreeMap::new(),
+        access: Access::anywhere(BTreeMap::new()),
         loader: Loader::new(world.store.clone(), cache),
         compute: Compute::new("lists", 2).unwrap(),
     }

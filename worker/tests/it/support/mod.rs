@@ -24,7 +24,7 @@ use shoal_common::{
     compute::Compute,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
-    store::{LocalCache, Store},
+    store::{Access, LocalCache, Roots, Store},
 };
 use shoal_proto::v1::{
     step_event::Event, step_request::Step, worker_exchange_server::WorkerExchangeServer,
@@ -59,6 +59,11 @@ pub(crate) struct Workers {
 
 impl Workers {
     pub(crate) async fn start(count: usize, threads: usize) -> Self {
+        Self::start_within(count, threads, &Roots::anywhere_listed()).await
+    }
+
+    /// Workers that read and write only within these roots, where others name the address.
+    pub(crate) async fn start_within(count: usize, threads: usize, roots: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("store").to_str().unwrap()).unwrap();
         let (counted, shutdown) = (Counted::default(), Shutdown::new());
@@ -73,7 +78,11 @@ impl Workers {
                 node: node.clone(),
                 folder: folder.path().join(&node),
                 store: store.clone(),
-                store_options: BTreeMap::new(),
+                access: Access {
+                    options: BTreeMap::new(),
+                    read: Arc::new(Roots::new("worker.import_roots", roots).unwrap()),
+                    write: Arc::new(Roots::new("worker.export_roots", roots).unwrap()),
+                },
                 channels: Channels::new(Arc::new(counted.clone())),
                 compute: Compute::new("test", threads).unwrap(),
                 loader: Loader::new(
@@ -121,7 +130,13 @@ impl Workers {
         self.on_one_of(JOB, worker, attempt, step).await
     }
 
-    async fn on_one_of(&self, job: &str, worker: usize, attempt: u32, step: Step) -> Result<Event, Status> {
+    pub(crate) async fn on_one_of(
+        &self,
+        job: &str,
+        worker: usize,
+        attempt: u32,
+        step: Step,
+    ) -> Result<Event, Status> {
         let request =
             StepRequest { cluster_id: CLUSTER.into(), job_id: job.into(), attempt, step: Some(step) };
         let mut client = WorkerJobsClient::new(self.channels[worker].clone())

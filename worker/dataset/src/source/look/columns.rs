@@ -109,6 +109,8 @@ pub(in crate::source) struct Columns<'a> {
     /// By position; empty for those that cannot be named, and for all of a file without a header.
     names: Vec<String>,
     has_names: bool,
+    /// Whether an error may say the names: the file is a table, and no other whose first line would be given away.
+    may_be_told: bool,
     file: &'a str,
 }
 
@@ -122,12 +124,17 @@ pub(in crate::source) struct Found {
 
 impl<'a> Columns<'a> {
     pub(in crate::source) fn new(names: Vec<String>, file: &'a str) -> Self {
-        Self { names, has_names: true, file }
+        Self { names, has_names: true, may_be_told: true, file }
+    }
+
+    /// The same columns, whose names errors say only if they may be told.
+    pub(super) fn told_if(self, may_be_told: bool) -> Self {
+        Self { may_be_told, ..self }
     }
 
     /// Of a file without a header.
     pub(super) fn numbered(count: usize, file: &'a str) -> Self {
-        Self { names: vec![String::new(); count], has_names: false, file }
+        Self { names: vec![String::new(); count], has_names: false, may_be_told: true, file }
     }
 
     /// The names, in the file's order.
@@ -304,6 +311,10 @@ impl<'a> Columns<'a> {
     fn listed(&self) -> String {
         if !self.has_names {
             return format!("numbered 1 to {}", self.names.len());
+        }
+        if !self.may_be_told {
+            return "not told, because the file is not plainly a table: names of three or more columns above rows with numbers"
+                .to_owned();
         }
         listed(self.names.iter().map(String::as_str))
     }

@@ -8,7 +8,7 @@ use shoal_proto::v1::{
 use super::{
     super::{SourceError, files::extension},
     columns::{Columns, Found, listed, roles},
-    header::{Holds, by_position, has_header, holds},
+    header::{Holds, by_position, has_header, holds, is_plainly_a_table},
     ids::{IdLook, look_at_ids},
     sample::{Delimiter, Sample},
     times::{TimeLook, look_at_times},
@@ -132,7 +132,7 @@ pub(in crate::source) fn look_at_text(
         Found { positions: layout.positions.to_vec(), looks: numbered(content, layout.positions) }
     } else {
         file.set_format(sample.delimiter.format());
-        let names = Columns::new(first.fields.clone(), head.uri);
+        let names = Columns::new(first.fields.clone(), head.uri).told_if(is_plainly_a_table(&sample));
         look.header = has_header(source, content, &sample, &names, &values);
         file.column_count = u32::try_from(names.count()).unwrap_or(u32::MAX);
         if look.header {
