@@ -137,9 +137,9 @@ async fn a_dry_run_says_what_an_import_would_make_and_makes_nothing() {
     let bad = write(folder.path(), "bad.csv", "user,item,rating\n1,1,lots\n2,2,3\n");
     let refused = cluster.shoal(&["dataset", "import", bad.to_str().unwrap(), "--dry-run"]);
     refused.exits_with(1).says(&["1 of 2 rows", "--max-bad-rows"]);
-    let strange = write(folder.path(), "strange.csv", "who,what\nann,x\n");
+    let strange = write(folder.path(), "strange.csv", "who,what,much\nann,x,3\n");
     let refused = cluster.shoal(&["dataset", "import", strange.to_str().unwrap(), "--dry-run"]);
-    refused.exits_with(1).says(&["--user-col COLUMN --item-col COLUMN", "who, what"]);
+    refused.exits_with(1).says(&["--user-col COLUMN --item-col COLUMN", "who, what, much"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
