@@ -27,7 +27,7 @@ use shoal_engine::als::{
 
 const RANKS: [usize; 5] = [20, 32, 64, 128, 256];
 
-/// Movies and users of MovieLens 20M: the fixed rows that ratings are scattered over.
+/// Items and users of MovieLens 20M: the fixed rows that ratings are scattered over.
 const OTHERS: [usize; 2] = [26_744, 138_493];
 
 /// Ratings of a typical row.

@@ -1,6 +1,6 @@
 """What a good Python engineer would write: FastAPI and numpy, all factors in one process.
 
-Usage: fastapi_numpy.py EXPORT MOVIES.csv   (EXPORT as `shoal models export --to parquet` writes it)
+Usage: fastapi_numpy.py EXPORT ITEMS.csv   (EXPORT as `shoal models export --to parquet` writes it)
 """
 
 import argparse
@@ -22,24 +22,24 @@ def factors(folder):
 
 parser = argparse.ArgumentParser()
 parser.add_argument("export")
-parser.add_argument("movies")
+parser.add_argument("items")
 arguments = parser.parse_args()
-catalogue = serving.titles(arguments.movies)
+catalogue = serving.titles(arguments.items)
 user_ids, users = factors(f"{arguments.export}/ranking/userFactors")
-movie_ids, movies = factors(f"{arguments.export}/ranking/itemFactors")
+item_ids, items = factors(f"{arguments.export}/ranking/itemFactors")
 row_of = {int(user): row for row, user in enumerate(user_ids)}
 app = fastapi.FastAPI()
 
 
-@app.get("/recommendations/recommend/{user_id}")
+@app.get("/v1/users/{user_id}/recommendations")
 async def recommend(user_id: int, n: int = 10):
     row = row_of.get(user_id)
     if row is None:
         raise fastapi.HTTPException(404, f"user {user_id} is unknown")
-    scores = movies @ users[row]
+    scores = items @ users[row]
     best = np.argpartition(scores, -n)[-n:]
     best = best[np.argsort(-scores[best])]
-    pairs = zip(movie_ids[best].tolist(), scores[best].tolist())
+    pairs = zip(item_ids[best].tolist(), scores[best].tolist())
     body = orjson.dumps(serving.answer(user_id, pairs, catalogue))
     return fastapi.Response(body, media_type="application/json")
 

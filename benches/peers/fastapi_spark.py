@@ -1,6 +1,6 @@
 """What the users run now: FastAPI calling a PySpark ALSModel's recommendForUserSubset.
 
-Usage: fastapi_spark.py MODEL MOVIES.csv   (MODEL as `shoal models export --to spark` writes it)
+Usage: fastapi_spark.py MODEL ITEMS.csv   (MODEL as `shoal models export --to spark` writes it)
 """
 
 import argparse
@@ -13,9 +13,9 @@ import serving
 
 parser = argparse.ArgumentParser()
 parser.add_argument("model")
-parser.add_argument("movies")
+parser.add_argument("items")
 arguments = parser.parse_args()
-catalogue = serving.titles(arguments.movies)
+catalogue = serving.titles(arguments.items)
 session = (
     SparkSession.builder.master("local[2]")
     .config("spark.ui.enabled", "false")
@@ -33,7 +33,7 @@ app = fastapi.FastAPI()
 
 
 # No coroutine, so that it runs on a thread of FastAPI's and several requests are under way at once.
-@app.get("/recommendations/recommend/{user_id}")
+@app.get("/v1/users/{user_id}/recommendations")
 def recommend(user_id: int, n: int = 10):
     asked = session.createDataFrame([(user_id,)], [model.getUserCol()])
     rows = model.recommendForUserSubset(asked, n).collect()

@@ -1,4 +1,4 @@
-"""What the serving peers share: titles, the contract's answers, and a server on a free port."""
+"""What the serving peers share: titles, answers as `/v1` gives them, and a server on a free port."""
 
 import csv
 import datetime
@@ -8,21 +8,21 @@ import uvicorn
 
 
 def titles(path):
-    """Title and genres by movie id."""
+    """Title and categories by item id."""
     with open(path, encoding="utf-8", newline="") as file:
         return {int(row["movieId"]): (row["title"], row["genres"].split("|")) for row in csv.DictReader(file)}
 
 
 def answer(user, pairs, catalogue):
-    """The contract's answer for (movie, score) pairs, best first."""
-    movies = []
-    for rank, (movie, score) in enumerate(pairs, 1):
-        title, genres = catalogue.get(movie, ("", []))
-        movies.append(
+    """The answer of `/v1` for (item, score) pairs, best first."""
+    items = []
+    for rank, (item, score) in enumerate(pairs, 1):
+        title, categories = catalogue.get(item, ("", []))
+        items.append(
             {
-                "movie_id": movie,
+                "item_id": item,
                 "title": title,
-                "genres": genres,
+                "categories": categories,
                 "predicted_rating": None,
                 "score": score,
                 "rank": rank,
@@ -30,7 +30,7 @@ def answer(user, pairs, catalogue):
         )
     return {
         "user_id": user,
-        "recommendations": movies,
+        "items": items,
         "timestamp": datetime.datetime.now(datetime.timezone.utc).isoformat(),
         "model_version": "peer",
         "source": "model",
@@ -40,7 +40,7 @@ def answer(user, pairs, catalogue):
 def serve(app):
     """Serves on a free port, and prints where."""
 
-    @app.get("/recommendations/health")
+    @app.get("/v1/health")
     async def health():
         return {"status": "healthy", "model_loaded": True, "model_version": "peer"}
 

@@ -17,7 +17,7 @@ pub struct Flags {
     /// Users of the data
     #[arg(long, default_value_t = 138_493)]
     pub users: u64,
-    /// Movies of the data
+    /// Items of the data
     #[arg(long, default_value_t = 26_744)]
     pub items: u64,
     /// Ratings of the data

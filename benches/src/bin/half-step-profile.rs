@@ -35,7 +35,7 @@ const CHUNK_ROWS: usize = 2_048;
 #[derive(Debug, clap::Parser)]
 #[command(name = "half-step-profile")]
 struct Args {
-    /// CSV file: user, movie, rating
+    /// CSV file: user, item, rating
     ratings: PathBuf,
     /// Ranks to look at
     #[arg(long, value_delimiter = ',', default_value = "64,128,256")]

@@ -17,7 +17,7 @@ fn kind_name(kind: IdKind) -> &'static str {
 fn content_name(content: FileContent) -> &'static str {
     match content {
         FileContent::Unspecified | FileContent::Ratings => "ratings",
-        FileContent::Movies => "movies",
+        FileContent::Items => "items",
         FileContent::Tags => "tags",
         FileContent::GenomeScores => "genome scores",
         FileContent::GenomeTags => "genome tags",

@@ -16,9 +16,9 @@ use tonic_reflection::pb::v1::{
 
 use crate::support::{By, Shared, eventually, shared, ties};
 
-/// Every so many of the users and movies are asked for.
+/// Every so many of the users and items are asked for.
 const USERS_STEP: usize = 7;
-const MOVIES_STEP: usize = 5;
+const ITEMS_STEP: usize = 5;
 
 #[track_caller]
 fn right(verdict: Result<(), String>, answer: &Value) {
@@ -58,13 +58,13 @@ async fn an_unknown_user_gets_what_is_popular() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn similar_movies_are_those_of_the_highest_cosine() {
+async fn similar_items_are_those_of_the_highest_cosine() {
     let Shared { cluster, oracle, .. } = shared().await;
     let http = cluster.http();
-    for movie in oracle.movies().into_iter().step_by(MOVIES_STEP) {
+    for item in oracle.items().into_iter().step_by(ITEMS_STEP) {
         for n in [1, 50] {
-            let answer = http.get(&format!("/recommendations/similar/{movie}?n={n}")).await.ok();
-            right(oracle.check_similar(&answer, movie, n), &answer);
+            let answer = http.get(&format!("/recommendations/similar/{item}?n={n}")).await.ok();
+            right(oracle.check_similar(&answer, item, n), &answer);
         }
     }
 }
@@ -73,12 +73,12 @@ async fn similar_movies_are_those_of_the_highest_cosine() {
 async fn a_prediction_is_mean_biases_and_product_on_the_scale_of_the_ratings() {
     let Shared { cluster, oracle, .. } = shared().await;
     let http = cluster.http();
-    let movies = oracle.movies();
+    let items = oracle.items();
     for (at, user) in oracle.users().into_iter().enumerate().step_by(USERS_STEP) {
-        let movie = movies[at * 31 % movies.len()];
-        let body = json!({"user_id": user, "movie_id": movie});
+        let item = items[at * 31 % items.len()];
+        let body = json!({"user_id": user, "movie_id": item});
         let answer = http.post("/recommendations/predict", body).await.ok();
-        right(oracle.check_predicted(&answer, user, movie), &answer);
+        right(oracle.check_predicted(&answer, user, item), &answer);
     }
 }
 
@@ -121,7 +121,7 @@ async fn channel(shared: &Shared) -> Channel {
 async fn grpc_answers_what_http_answers() {
     let shared = shared().await;
     let (http, mut grpc) = (shared.cluster.http(), RecommenderClient::new(channel(shared).await));
-    let (user, movie) = (shared.oracle.users()[3], shared.oracle.movies()[50]);
+    let (user, item) = (shared.oracle.users()[3], shared.oracle.items()[50]);
 
     for (user, rank_by, flag) in
         [(user, RankBy::Rating, "&rank_by=rating"), (987_654_321, RankBy::Unspecified, "")]
@@ -135,16 +135,16 @@ async fn grpc_answers_what_http_answers() {
             ..RecommendRequest::default()
         };
         let reply = grpc.recommend(request).await.unwrap().into_inner();
-        let movies = reply.recommendations.iter().map(|movie| {
+        let items = reply.recommendations.iter().map(|item| {
             json!({
-                "movie_id": id_json(&movie.item_id), "title": movie.title, "genres": movie.genres,
-                "predicted_rating": movie.predicted_rating.map(float), "score": float(movie.score), "rank": movie.rank, "model": movie.model,
+                "movie_id": id_json(&item.item_id), "title": item.title, "genres": item.genres,
+                "predicted_rating": item.predicted_rating.map(float), "score": float(item.score), "rank": item.rank, "model": item.model,
             })
         });
         let shards = reply.shards.unwrap();
         let over_grpc = json!({
             "user_id": id_json(&reply.user_id),
-            "recommendations": movies.collect::<Vec<_>>(),
+            "recommendations": items.collect::<Vec<_>>(),
             "model_version": reply.model_version,
             "source": reply.source,
             "shards": {"total": shards.total, "ok": shards.ok, "failed": shards.failed},
@@ -157,7 +157,7 @@ async fn grpc_answers_what_http_answers() {
     }
 
     let reply = grpc
-        .predict(PredictRequest { user_id: integer(user), item_id: integer(movie), ..Default::default() })
+        .predict(PredictRequest { user_id: integer(user), item_id: integer(item), ..Default::default() })
         .await
         .unwrap()
         .into_inner();
@@ -166,23 +166,22 @@ async fn grpc_answers_what_http_answers() {
         "genres": reply.genres, "predicted_rating": float(reply.predicted_rating), "model_version": reply.model_version,
         "source": reply.source,
     });
-    let answer =
-        http.post("/recommendations/predict", json!({"user_id": user, "movie_id": movie})).await.ok();
+    let answer = http.post("/recommendations/predict", json!({"user_id": user, "movie_id": item})).await.ok();
     assert_eq!(over_grpc, timeless(answer));
 
     let reply = grpc
-        .similar(SimilarRequest { item_id: integer(movie), n: 20, complete: true, ..Default::default() })
+        .similar(SimilarRequest { item_id: integer(item), n: 20, complete: true, ..Default::default() })
         .await
         .unwrap()
         .into_inner();
-    let movies = reply.similar_items.iter().map(|movie| {
+    let items = reply.similar_items.iter().map(|item| {
         json!({
-            "movie_id": id_json(&movie.item_id), "title": movie.title, "genres": movie.genres,
-            "similarity": float(movie.similarity), "rank": movie.rank, "model": movie.model,
+            "movie_id": id_json(&item.item_id), "title": item.title, "genres": item.genres,
+            "similarity": float(item.similarity), "rank": item.rank, "model": item.model,
         })
     });
-    let answer = http.get(&format!("/recommendations/similar/{movie}?n=20&complete=true")).await.ok();
-    assert_eq!(Value::from(movies.collect::<Vec<_>>()), answer["similar_movies"]);
+    let answer = http.get(&format!("/recommendations/similar/{item}?n=20&complete=true")).await.ok();
+    assert_eq!(Value::from(items.collect::<Vec<_>>()), answer["similar_movies"]);
 
     let reply = grpc.health(HealthRequest {}).await.unwrap().into_inner();
     let answer = http.get("/recommendations/health").await.ok();
@@ -196,7 +195,7 @@ async fn grpc_answers_what_http_answers() {
 async fn grpc_refuses_what_http_refuses() {
     let shared = shared().await;
     let mut grpc = RecommenderClient::new(channel(shared).await);
-    let movie = shared.oracle.movies()[0];
+    let item = shared.oracle.items()[0];
     let request = |n| RecommendRequest { user_id: integer(1), n, ..RecommendRequest::default() };
     let refusal = grpc.recommend(request(101)).await.unwrap_err();
     assert_eq!(refusal.code(), Code::InvalidArgument);
@@ -204,9 +203,9 @@ async fn grpc_refuses_what_http_refuses() {
     let unknown = SimilarRequest { item_id: integer(987_654_321), ..SimilarRequest::default() };
     assert_eq!(grpc.similar(unknown).await.unwrap_err().code(), Code::NotFound);
     let unknown =
-        PredictRequest { user_id: integer(987_654_321), item_id: integer(movie), ..Default::default() };
+        PredictRequest { user_id: integer(987_654_321), item_id: integer(item), ..Default::default() };
     assert_eq!(grpc.predict(unknown).await.unwrap_err().code(), Code::NotFound);
-    let missing = PredictRequest { user_id: None, item_id: integer(movie), ..Default::default() };
+    let missing = PredictRequest { user_id: None, item_id: integer(item), ..Default::default() };
     assert_eq!(grpc.predict(missing).await.unwrap_err().code(), Code::InvalidArgument);
 }
 

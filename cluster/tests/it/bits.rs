@@ -16,7 +16,7 @@ type Files = BTreeMap<String, String>;
 async fn made_by(data: &Path, (workers, threads): (usize, usize), flags: &[&str]) -> (Files, Files) {
     let settings = vec![format!("worker.training_threads={threads}")];
     let cluster = Cluster::start(Shape { coordinators: 1, workers, settings }).await;
-    let import = cluster.import(data, "movies");
+    let import = cluster.import(data, "items");
     let dataset = cluster.checksums(import["dataset"]["path"].as_str().unwrap());
     let version = cluster.train(flags);
     let files = version_files(&cluster, &version);
@@ -69,7 +69,7 @@ async fn so_does_any_number_on_real_ratings() {
     same_for_every_crew(&data, &[]).await;
 }
 
-const DISTURBED: Size = Size { users: 1_500, movies: 800, ratings: 100_000 };
+const DISTURBED: Size = Size { users: 1_500, items: 800, ratings: 100_000 };
 const SWEEPS: &str = "16";
 
 /// Starts the training and waits until it is in the middle: some sweeps are committed, many are not.
@@ -108,7 +108,7 @@ async fn killing_workers_and_the_leader_in_the_middle_changes_nothing() {
     let data = generate(folder.path(), DISTURBED);
     let settings = vec!["coordinator.lease_ms=1000".to_owned()];
     let cluster = Cluster::start(Shape { coordinators: 3, workers: 3, settings }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let undisturbed = begin(&cluster).await;
     let (attempts, expected) = end(&cluster, &undisturbed);
     assert_eq!(attempts, 1);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Cluster, SMALL, Shape, folder, generate};
 
 const USERS: [i64; 4] = [1, 2, 57, 101];
-const MOVIES: [i64; 3] = [1, 2, 3];
+const ITEMS: [i64; 3] = [1, 2, 3];
 
 /// A cluster with the same ratings under two names.
 async fn start(data: &std::path::Path) -> Cluster {
@@ -41,25 +41,25 @@ async fn answers_everything(cluster: &Cluster, sources: &[&str]) {
         let answer = http.get(&format!("{path}&explain=true")).await.ok();
         let list = answer["recommendations"].as_array().unwrap();
         assert_eq!(list.len(), 15, "{answer:#}");
-        for movie in list {
-            let parts = movie["explanation"]["sources"].as_array().unwrap();
+        for item in list {
+            let parts = item["explanation"]["sources"].as_array().unwrap();
             let names: Vec<&str> = parts.iter().map(|part| part["model"].as_str().unwrap()).collect();
-            assert_eq!(names, sources, "{movie:#}");
+            assert_eq!(names, sources, "{item:#}");
             let sum: f64 = parts.iter().map(|part| number(part, "contribution")).sum();
-            assert!((sum - number(movie, "score")).abs() < 1e-4, "{movie:#}");
-            assert!(parts.iter().all(|part| (0.0..=1.0).contains(&number(part, "level"))), "{movie:#}");
+            assert!((sum - number(item, "score")).abs() < 1e-4, "{item:#}");
+            assert!(parts.iter().all(|part| (0.0..=1.0).contains(&number(part, "level"))), "{item:#}");
         }
-        let scores: Vec<f64> = list.iter().map(|movie| number(movie, "score")).collect();
+        let scores: Vec<f64> = list.iter().map(|item| number(item, "score")).collect();
         assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
         let ids = |answer: &Value| -> Vec<i64> {
             let list = answer["recommendations"].as_array().unwrap();
-            list.iter().map(|movie| movie["movie_id"].as_i64().unwrap()).collect()
+            list.iter().map(|item| item["movie_id"].as_i64().unwrap()).collect()
         };
         let diverse = http.get(&format!("{path}&diversity=0.7")).await.ok();
         assert_eq!(ids(&diverse).len(), 15);
         differs |= ids(&diverse) != ids(&answer);
-        for movie in MOVIES {
-            let body = json!({"user_id": user, "movie_id": movie});
+        for item in ITEMS {
+            let body = json!({"user_id": user, "movie_id": item});
             let predicted = http.post("/recommendations/predict?model=hybrid", body).await.ok();
             assert!((0.5..=5.0).contains(&number(&predicted, "predicted_rating")), "{predicted:#}");
             rated += usize::from(predicted["source"] == "model");
@@ -68,15 +68,15 @@ async fn answers_everything(cluster: &Cluster, sources: &[&str]) {
     assert!(differs, "items are alike by something");
     let predicts = sources.iter().any(|source| ["als", "item_cf"].contains(source));
     assert_eq!(rated > 0, predicts);
-    let items = MOVIES.map(|movie| json!({"movie_id": movie, "rating": 4.5}));
+    let items = ITEMS.map(|item| json!({"movie_id": item, "rating": 4.5}));
     let session = http
         .post("/recommendations/recommend?model=hybrid&n=10&explain=true", json!({ "items": items }))
         .await;
     let session = session.ok();
     assert_eq!(session["recommendations"].as_array().unwrap().len(), 10, "{session:#}");
     assert_eq!(session["source"], "model", "{session:#}");
-    for movie in MOVIES {
-        let similar = http.get(&format!("/recommendations/similar/{movie}?model=hybrid&n=5")).await.ok();
+    for item in ITEMS {
+        let similar = http.get(&format!("/recommendations/similar/{item}?model=hybrid&n=5")).await.ok();
         assert!(!similar["similar_movies"].as_array().unwrap().is_empty(), "{similar:#}");
     }
 }
@@ -101,8 +101,8 @@ async fn a_hybrid_blends_whatever_there_is_and_says_what_and_why() {
     answers_everything(&cluster, &["item_cf", "content", "popularity"]).await;
     let path = "/recommendations/recommend/1?model=hybrid&n=10&rank_by=rating&complete=true";
     let by_rating = cluster.http().get(path).await.ok();
-    for movie in by_rating["recommendations"].as_array().unwrap() {
-        assert!((number(movie, "score").clamp(0.5, 5.0) - number(movie, "predicted_rating")).abs() < 1e-4);
+    for item in by_rating["recommendations"].as_array().unwrap() {
+        assert!((number(item, "score").clamp(0.5, 5.0) - number(item, "predicted_rating")).abs() < 1e-4);
     }
     assert_eq!((&by_rating["ranked_by"], &by_rating["source"]), (&"rating".into(), &"model".into()));
 

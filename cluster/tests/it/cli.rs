@@ -121,8 +121,8 @@ async fn lists_and_single_things_agree_in_json_and_show_in_tables() {
         list[0].clone()
     };
     let dataset = only(&["dataset", "list"]);
-    let name = format!("movies@{}", dataset["version"].as_str().unwrap());
-    for wanted in ["movies", &name] {
+    let name = format!("items@{}", dataset["version"].as_str().unwrap());
+    for wanted in ["items", &name] {
         assert_eq!(cluster.shoal(&["dataset", "show", wanted, "--json"]).json(), dataset);
     }
     assert_eq!(Path::new(dataset["source_uri"].as_str().unwrap()), data.canonicalize().unwrap());
@@ -132,7 +132,7 @@ async fn lists_and_single_things_agree_in_json_and_show_in_tables() {
     let model = only(&["models", "list"]);
     assert_eq!(cluster.shoal(&["models", "show", version, "--json"]).json(), model);
     assert_eq!((&model["name"], &model["state"]), (&version.as_str().into(), &"live".into()));
-    assert_eq!((&model["dataset"], &model["dataset_version"]), (&"movies".into(), &dataset["version"]));
+    assert_eq!((&model["dataset"], &model["dataset_version"]), (&"items".into(), &dataset["version"]));
 
     let jobs = cluster.shoal(&["jobs", "list", "--json"]).json();
     let kinds: Vec<&str> = jobs.as_array().unwrap().iter().map(|job| job["kind"].as_str().unwrap()).collect();
@@ -142,15 +142,15 @@ async fn lists_and_single_things_agree_in_json_and_show_in_tables() {
         assert_eq!(cluster.shoal(&["jobs", "show", id, "--json"]).json(), *job);
         assert_eq!((&job["state"], &job["progress"]), (&"succeeded".into(), &1.0.into()));
         let text = cluster.shoal(&["jobs", "show", id]).exits_with(0).stdout;
-        assert!(text.contains("succeeded") && text.contains("of movies"), "{text}");
+        assert!(text.contains("succeeded") && text.contains("of items"), "{text}");
     }
     assert_eq!(jobs[1]["model_version"], version.as_str());
     assert_eq!(jobs[1]["committed_sweeps"], 3);
 
     let ratings = dataset["ratings"].as_u64().unwrap();
     for (arguments, parts) in [
-        (["dataset", "list"].as_slice(), ["NAME", "movies"]),
-        (&["dataset", "show", "movies"], ["16 per side", "0 rejected"]),
+        (["dataset", "list"].as_slice(), ["NAME", "items"]),
+        (&["dataset", "show", "items"], ["16 per side", "0 rejected"]),
         (&["models", "list"], ["MODEL", version]),
         (&["models", "show", version], ["(live)", "rank 8, 3 sweeps"]),
         (&["jobs", "list"], ["100 %", version]),
@@ -167,7 +167,7 @@ async fn lists_and_single_things_agree_in_json_and_show_in_tables() {
 async fn queries_from_the_terminal_are_those_of_the_api() {
     let Shared { cluster, oracle, version, .. } = shared().await;
     let http = cluster.http();
-    let (user, item) = (oracle.users()[5], oracle.movies()[60]);
+    let (user, item) = (oracle.users()[5], oracle.items()[60]);
     let (user_text, item_text) = (user.to_string(), item.to_string());
 
     let answer = cluster.shoal(&["recommend", &user_text, "-n", "5", "--json"]).json();

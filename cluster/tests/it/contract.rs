@@ -35,7 +35,7 @@ fn refused(answer: &Answer, status: u16, parts: &[&str]) {
 async fn answers_have_the_fields_that_clients_are_written_against() {
     let Shared { cluster, oracle, version, .. } = shared().await;
     let http = cluster.http();
-    let (user, movie) = (oracle.users()[0], oracle.movies()[40]);
+    let (user, movie) = (oracle.users()[0], oracle.items()[40]);
 
     let answer = http.get(&format!("/recommendations/recommend/{user}")).await.ok();
     assert_eq!(
@@ -106,7 +106,7 @@ async fn answers_have_the_fields_that_clients_are_written_against() {
 async fn bad_parameters_are_named_with_their_range() {
     let Shared { cluster, oracle, .. } = shared().await;
     let http = cluster.http();
-    let movie = oracle.movies()[0];
+    let movie = oracle.items()[0];
     for n in ["0", "101", "-1", "99999999999"] {
         let answer = http.get(&format!("/recommendations/recommend/1?n={n}")).await;
         refused(&answer, 400, &["'n'", "from 1 to 100"]);
@@ -140,7 +140,7 @@ async fn bad_parameters_are_named_with_their_range() {
 async fn what_is_not_there_is_404_and_a_wrong_method_405() {
     let Shared { cluster, oracle, .. } = shared().await;
     let http = cluster.http();
-    let (user, movie) = (oracle.users()[0], oracle.movies()[0]);
+    let (user, movie) = (oracle.users()[0], oracle.items()[0]);
     let unknown = UNKNOWN.to_string();
     refused(&http.get(&format!("/recommendations/similar/{UNKNOWN}")).await, 404, &["movie", &unknown]);
     let predict = async |user: i64, movie: i64| {
@@ -188,7 +188,7 @@ async fn a_cluster_without_a_model_says_so_and_every_role_has_metrics() {
     refusal.says(&["no model is live yet"]);
 
     let folder = folder();
-    cluster.import(&generate(folder.path(), SMALL), "movies");
+    cluster.import(&generate(folder.path(), SMALL), "items");
     cluster.train(&["--promote"]);
     http.get("/recommendations/recommend/1").await.ok();
     http.get(&format!("/recommendations/recommend/{UNKNOWN}")).await.ok();

@@ -20,9 +20,9 @@ fn weights(cluster: &Cluster, version: &str) -> Vec<(String, String)> {
 async fn a_worker_that_dies_while_items_are_weighed_costs_an_attempt_and_no_bit() {
     let folder = folder();
     // So many items that the inverse takes a while.
-    let data = generate(folder.path(), Size { users: 600, movies: 2_500, ratings: 60_000 });
+    let data = generate(folder.path(), Size { users: 600, items: 2_500, ratings: 60_000 });
     let cluster = start(3).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let train = ["train", "--models", "ease", "--force", "--json"];
     let undisturbed = cluster.shoal(&train).json();
     let detached = cluster.shoal(&[&train[..], &["--detach"]].concat()).json();
@@ -56,7 +56,7 @@ async fn items_that_are_left_to_other_models_are_said() {
     let folder = folder();
     let data = generate(folder.path(), SMALL);
     let cluster = start(2).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let train = ["train", "--models", "ease", "--items-max", "40", "--ease-reg", "30", "--promote", "--json"];
     let outcome = cluster.shoal(&train).json();
     let version = outcome["model_version"].as_str().unwrap();

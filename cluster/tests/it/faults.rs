@@ -38,7 +38,7 @@ async fn served() -> Served {
     let settings =
         vec!["coordinator.lease_ms=1500".to_owned(), "coordinator.replace_after_ms=2000".to_owned()];
     let cluster = Cluster::start(Shape { coordinators: 3, workers: 3, settings }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let versions = [cluster.train(&["--promote"]), cluster.train(&["--seed", "2"])];
     let [first, second] = versions.map(|version| Oracle::of(&cluster, &version, &data));
     cluster.wait_for("every shard has its replicas", fully_replicated).await;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{Cluster, Shape, Size, eventually, folder, generate, real_data};
 
-const SIZE: Size = Size { users: 4_000, movies: 1_000, ratings: 300_000 };
+const SIZE: Size = Size { users: 4_000, items: 1_000, ratings: 300_000 };
 
 fn shape(workers: usize) -> Shape {
     Shape { workers, ..Shape::default() }
@@ -206,7 +206,7 @@ async fn workers_killed_in_the_middle_change_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_import_again_is_a_version_of_its_own() {
     let folder = folder();
-    let data = generate(folder.path(), Size { users: 100, movies: 60, ratings: 2_500 });
+    let data = generate(folder.path(), Size { users: 100, items: 60, ratings: 2_500 });
     let cluster = Cluster::start(shape(2)).await;
     // Within a second, of which versions are named.
     let jobs = [start(&cluster, &data, "twice"), start(&cluster, &data, "twice")];

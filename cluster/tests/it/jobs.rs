@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use crate::support::{Cluster, Running, Shape, Size, eventually, folder, generate};
 
-const SIZE: Size = Size { users: 1_500, movies: 800, ratings: 100_000 };
+const SIZE: Size = Size { users: 1_500, items: 800, ratings: 100_000 };
 /// More sweeps than any test waits for.
 const ENDLESS: [&str; 10] =
-    ["train", "--models", "als", "--force", "--rank", "32", "--iterations", "1000", "--data-set", "movies"];
+    ["train", "--models", "als", "--force", "--rank", "32", "--iterations", "1000", "--data-set", "items"];
 
 fn shown(cluster: &Cluster, job: &str) -> Value {
     cluster.shoal(&["jobs", "show", job, "--json"]).json()
@@ -49,7 +49,7 @@ async fn jobs_that_do_not_succeed_leave_nothing() {
     let folder = folder();
     let data = generate(folder.path(), SIZE);
     let cluster = Cluster::start(Shape { coordinators: 1, workers: 2, settings: Vec::new() }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let before = stored(&cluster);
 
     // Cancelled in the middle, while somebody follows it.

@@ -144,10 +144,10 @@ async fn answers(cluster: &Cluster, users: impl Iterator<Item = i64>, query: &st
     for user in users {
         let path = format!("/recommendations/recommend/{user}?{query}&use_cache=false&complete=true");
         let answer = http.get(&path).await.ok();
-        let rows = answer["recommendations"].as_array().unwrap().iter().map(|movie| {
-            let mut movie = movie.clone();
-            (movie["item_id"], movie["source"]) = (movie["movie_id"].clone(), answer["source"].clone());
-            json_row(&movie)
+        let rows = answer["recommendations"].as_array().unwrap().iter().map(|item| {
+            let mut item = item.clone();
+            (item["item_id"], item["source"]) = (item["movie_id"].clone(), answer["source"].clone());
+            json_row(&item)
         });
         let rows: Vec<Row> = rows.collect();
         if !rows.is_empty() {
@@ -171,7 +171,7 @@ async fn the_rows_are_the_answers_of_every_model_in_every_format() {
     let folder = folder();
     let data = generate_with_newcomers(folder.path());
     let cluster = Cluster::start(Shape { coordinators: 1, workers: 3, settings: Vec::new() }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     promoted(&cluster);
     let users = users(&data);
     let out = |name: &str| folder.path().join(name);
@@ -289,7 +289,7 @@ async fn any_number_of_workers_writes_the_same_bytes() {
     for (workers, threads) in [(1, 2), (2, 1), (3, 2)] {
         let settings = vec![format!("worker.training_threads={threads}")];
         let cluster = Cluster::start(Shape { coordinators: 1, workers, settings }).await;
-        cluster.import(&data, "movies");
+        cluster.import(&data, "items");
         // A version that is not live is listed as well.
         let version = cluster.train(&[]);
         let job = recommend_all(&cluster, &["--version", &version, "-n", "20"]);
@@ -305,7 +305,7 @@ async fn any_number_of_workers_writes_the_same_bytes() {
 }
 
 /// Enough that processes can be killed in the middle.
-const LONG: Size = Size { users: 2_500, movies: 900, ratings: 100_000 };
+const LONG: Size = Size { users: 2_500, items: 900, ratings: 100_000 };
 
 /// Starts lists and waits until some parts are written and some are not; the job.
 async fn begin(cluster: &Cluster, version: &str, out: &Path) -> String {
@@ -334,7 +334,7 @@ async fn killing_a_worker_and_the_leader_in_the_middle_changes_nothing() {
     let data = generate(folder.path(), LONG);
     let settings = vec!["coordinator.lease_ms=1000".to_owned(), "worker.training_threads=1".to_owned()];
     let cluster = Cluster::start(Shape { coordinators: 3, workers: 3, settings }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let train = ["train", "--models", "item_cf", "--min-common-users", "2", "--json"];
     let version = cluster.shoal(&train).json()["model_version"].as_str().unwrap().to_owned();
     let out = |name: &str| folder.path().join(name);

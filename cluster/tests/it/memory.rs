@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Cluster, Shape, Size, eventually, folder, generate};
 
-const SIZE: Size = Size { users: 600, movies: 1_500, ratings: 60_000 };
+const SIZE: Size = Size { users: 600, items: 1_500, ratings: 60_000 };
 const MIB: u64 = 1 << 20;
 /// What a worker has to get along with, its mapped files included.
 const LIMIT: u64 = 256 * MIB;
@@ -33,7 +33,7 @@ async fn a_worker_stays_below_its_limit_and_gives_back_what_trainings_took() {
     let folder = folder();
     let data = generate(folder.path(), SIZE);
     let cluster = Cluster::start(Shape { coordinators: 1, workers: 2, settings: Vec::new() }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     cluster.shoal(&["train", "--promote", "--json"]).exits_with(0);
     eventually("every shard is loaded", || is_whole(&cluster).then_some(())).await;
 

@@ -18,7 +18,7 @@ async fn versions_are_switched_verified_and_refused_when_damaged() {
     let folder = folder();
     let data = generate(folder.path(), SMALL);
     let cluster = Cluster::start(Shape { coordinators: 1, workers: 2, settings: Vec::new() }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let first = cluster.train(&["--promote"]);
     let live = |expected: &str| {
         assert_eq!(cluster.status()["live_version"], expected);
@@ -79,7 +79,7 @@ async fn versions_are_switched_verified_and_refused_when_damaged() {
     cluster.shoal(&export).exits_with(1).says(&["item_factors/part-00000.safetensors"]);
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["movies"], "an export that failed leaves nothing");
+    assert_eq!(left, ["items"], "an export that failed leaves nothing");
     std::fs::rename(&aside, &path).unwrap();
 
     // Damage is found before a version is live, and the one that is stays.

@@ -14,10 +14,10 @@ fn write(folder: &Path, with_catalogue: bool) {
     std::fs::create_dir_all(folder).unwrap();
     let mut ratings = "userId,movieId,rating,timestamp\n".to_owned();
     let mut tags = "userId,movieId,tag,timestamp\n".to_owned();
-    let mut movies = "movieId,title,genres\n".to_owned();
+    let mut items = "movieId,title,genres\n".to_owned();
     for item in 1..=ITEMS {
         let genres = if item % 2 == 0 { "Action|Drama" } else { "Comedy" };
-        writeln!(movies, "{item},Film {item} ({}),{genres}", 1960 + item).unwrap();
+        writeln!(items, "{item},Film {item} ({}),{genres}", 1960 + item).unwrap();
         for user in (1..=USERS).filter(|user| (user * 7 + item * 5) % 9 < 4) {
             let stars = if (user + item) % 2 == 0 { 4.5 } else { 1.5 };
             writeln!(ratings, "{user},{item},{stars},{}", 1_000_000 + user * 100 + item).unwrap();
@@ -26,7 +26,7 @@ fn write(folder: &Path, with_catalogue: bool) {
     }
     std::fs::write(folder.join("ratings.csv"), ratings).unwrap();
     if with_catalogue {
-        std::fs::write(folder.join("movies.csv"), movies).unwrap();
+        std::fs::write(folder.join("movies.csv"), items).unwrap();
         std::fs::write(folder.join("tags.csv"), tags).unwrap();
     }
 }

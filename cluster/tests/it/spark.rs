@@ -35,8 +35,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-async fn predict(http: &Http, user: i64, movie: i64) -> Value {
-    let body = json!({"user_id": user, "movie_id": movie});
+async fn predict(http: &Http, user: i64, item: i64) -> Value {
+    let body = json!({"user_id": user, "movie_id": item});
     http.post("/recommendations/predict", body).await.ok()
 }
 
@@ -53,7 +53,7 @@ async fn setting() -> Setting {
     let folder = folder();
     let data = generate(folder.path(), SMALL);
     let cluster = Cluster::start(Shape { coordinators: 1, workers: 2, settings: Vec::new() }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let trained = cluster.train(&["--test-ratio", "0"]);
     let saved = folder.path().join("als");
     let export = ["models", "export", &trained, "--to", "spark", saved.to_str().unwrap(), "--json"];
@@ -71,13 +71,13 @@ fn import(cluster: &Cluster, saved: &Path, flags: &[&str]) -> Value {
 async fn what_is_exported_comes_back_and_answers_the_same() {
     let Setting { cluster, folder: _folder, data, trained, saved } = setting().await;
     let mut oracle = Oracle::of(&cluster, &trained, &data);
-    let imported = import(&cluster, &saved, &["--dataset", "movies"]);
+    let imported = import(&cluster, &saved, &["--dataset", "items"]);
     // Mean and biases are two more elements.
     assert_eq!((&imported["rank"], &imported["users"]), (&10.into(), &240.into()));
     let version = imported["version"].as_str().unwrap().to_owned();
     cluster.shoal(&["models", "verify", &version]).exits_with(0);
     let shown = cluster.shoal(&["models", "show", &version, "--json"]).json();
-    assert_eq!((&shown["state"], &shown["dataset"]), (&"ready".into(), &"movies".into()));
+    assert_eq!((&shown["state"], &shown["dataset"]), (&"ready".into(), &"items".into()));
     assert!(shown["imported_from"].as_str().unwrap().starts_with("Spark "), "{shown}");
     assert!(cluster.shoal(&["models", "show", &version]).exits_with(0).stdout.contains("Spark"));
 
@@ -89,9 +89,9 @@ async fn what_is_exported_comes_back_and_answers_the_same() {
         let answer = http.get(&path).await.ok();
         oracle.check_recommended(&answer, user, 20, By::Rating).unwrap();
         assert!(answer["recommendations"][0]["title"].as_str().unwrap().len() > 1, "{answer}");
-        for movie in oracle.movies().into_iter().step_by(17) {
-            let answer = predict(&http, user, movie).await;
-            oracle.check_predicted(&answer, user, movie).unwrap();
+        for item in oracle.items().into_iter().step_by(17) {
+            let answer = predict(&http, user, item).await;
+            oracle.check_predicted(&answer, user, item).unwrap();
         }
     }
     let popular = http.get("/recommendations/recommend/987654321?n=10").await.ok();
@@ -128,10 +128,10 @@ async fn the_best_model_of_a_validation_is_served_without_a_data_set() {
     let http = cluster.http();
     let users = oracle.users();
     for user in users.iter().step_by(29) {
-        for movie in oracle.movies().into_iter().step_by(13) {
-            let answer = predict(&http, *user, movie).await;
+        for item in oracle.items().into_iter().step_by(13) {
+            let answer = predict(&http, *user, item).await;
             // There is no scale without ratings: what is predicted is the sum itself.
-            let expected = oracle.predicted(*user, movie);
+            let expected = oracle.predicted(*user, item);
             let found = answer["predicted_rating"].as_f64().unwrap();
             assert!((found - expected).abs() < 1e-4, "{found} is not {expected}: {answer}");
             assert_eq!(answer["model_version"], version);
@@ -163,7 +163,7 @@ async fn what_cannot_be_used_is_named_and_leaves_nothing() {
     let Setting { cluster, folder, saved, trained, .. } = setting().await;
     let few = folder.path().join("few");
     fs::create_dir_all(&few).unwrap();
-    let few = generate(&few, Size { users: 20, movies: 160, ratings: 900 });
+    let few = generate(&few, Size { users: 20, items: 160, ratings: 900 });
     cluster.import(&few, "few");
     let before = known(&cluster);
     let refused = |saved: &Path, flags: &[&str], says: &[&str]| {
@@ -181,7 +181,7 @@ async fn what_cannot_be_used_is_named_and_leaves_nothing() {
         let path = folder.path().join(name);
         copy(&saved, &path);
         damage(&path);
-        refused(&path, &["--dataset", "movies"], says);
+        refused(&path, &["--dataset", "items"], says);
     };
     let metadata = |path: &Path, from: &str, to: &str| {
         let path = path.join("metadata/part-00000");

@@ -12,7 +12,7 @@ async fn no_answer_mixes_versions_while_they_are_switched_back_and_forth() {
     let folder = folder();
     let data = generate(folder.path(), SMALL);
     let cluster = Cluster::start(Shape { coordinators: 1, workers: 3, settings: Vec::new() }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     // Another rank too: a row of one version does not even fit the other.
     let versions =
         [cluster.train(&["--promote"]), cluster.train(&["--seed", "2"]), cluster.train(&["--no-biases"])];

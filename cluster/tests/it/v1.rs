@@ -48,7 +48,7 @@ fn ids(answer: &Value) -> Vec<i64> {
 async fn both_faces_answer_from_one_version() {
     let Shared { cluster, oracle, version, .. } = shared().await;
     let http = cluster.http();
-    let (user, item) = (oracle.users()[3], oracle.movies()[20]);
+    let (user, item) = (oracle.users()[3], oracle.items()[20]);
     let own = http.get(&format!("/v1/users/{user}/recommendations?n=7&explain=true")).await.ok();
     let other = http.get(&format!("/recommendations/recommend/{user}?n=7&explain=true")).await.ok();
     assert_eq!(own["model_version"], version.as_str());

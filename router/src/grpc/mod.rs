@@ -145,6 +145,7 @@ fn recommendation(item: &Recommendation) -> v1::Recommendation {
         item_id: some_id(item.item.clone()),
         title: item.title.clone(),
         genres: item.genres.clone(),
+        categories: item.genres.clone(),
         predicted_rating: item.predicted_rating,
         score: item.score,
         rank: item.rank,
@@ -155,7 +156,8 @@ fn recommendation(item: &Recommendation) -> v1::Recommendation {
 
 fn description(description: Description) -> ItemDescription {
     let Description { item, title, genres, year, ratings, popularity } = description;
-    ItemDescription { item: some_id(item), title, genres, year, ratings, damped_mean: popularity }
+    let (item, categories) = (some_id(item), genres.clone());
+    ItemDescription { item, title, genres, year, ratings, damped_mean: popularity, categories }
 }
 
 impl RecommenderService {
@@ -171,6 +173,7 @@ impl RecommenderService {
             unknown_items: found.unknown.iter().cloned().map(Into::into).collect(),
             ranked_by: found.ranked_by.name().to_owned(),
             unknown_genres: found.unknown_genres.clone(),
+            unknown_categories: found.unknown_genres.clone(),
         }
     }
 }
@@ -231,6 +234,7 @@ impl Recommender for RecommenderService {
             timestamp: self.queries.timestamp(),
             model_version: found.model_version.clone(),
             shards: Some(found.shards),
+            unknown_categories: found.unknown_genres.clone(),
             unknown_genres: found.unknown_genres,
         }))
     }
@@ -258,6 +262,7 @@ impl Recommender for RecommenderService {
         let items = found.items.into_iter().map(|item| v1::PopularItem {
             item_id: some_id(item.item),
             title: item.title,
+            categories: item.genres.clone(),
             genres: item.genres,
             score: item.score,
             rank: item.rank,
@@ -267,6 +272,7 @@ impl Recommender for RecommenderService {
             timestamp: self.queries.timestamp(),
             model_version: found.model_version,
             shards: Some(found.shards),
+            unknown_categories: found.unknown_genres.clone(),
             unknown_genres: found.unknown_genres,
         }))
     }
@@ -284,6 +290,7 @@ impl Recommender for RecommenderService {
             user_id: some_id(found.user),
             item_id: some_id(found.item),
             title: found.title,
+            categories: found.genres.clone(),
             genres: found.genres,
             predicted_rating: found.predicted_rating,
             timestamp: self.queries.timestamp(),
@@ -305,6 +312,7 @@ impl Recommender for RecommenderService {
         let similar_items = found.similar.into_iter().map(|item| v1::SimilarItem {
             item_id: some_id(item.item),
             title: item.title,
+            categories: item.genres.clone(),
             genres: item.genres,
             similarity: item.similarity,
             rank: item.rank,

@@ -67,7 +67,7 @@ fn key(item: &FoundItem) -> (i32, Reverse<u64>, &EntityId) {
 /// An item without an id is none, as in every list of hits.
 fn found_item(of: ItemMatch) -> Option<FoundItem> {
     let title_match = of.r#match();
-    let ItemDescription { item, title, genres, year, ratings, damped_mean } = of.item?;
+    let ItemDescription { item, title, genres, year, ratings, damped_mean, categories: _ } = of.item?;
     let item = EntityId::try_from(item?).ok()?;
     let description = Description { item, title, genres, year, ratings, popularity: damped_mean };
     Some(FoundItem { description, title_match: known(title_match) })

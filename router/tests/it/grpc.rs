@@ -123,6 +123,40 @@ async fn lists_are_made_into_the_same_as_over_http() {
 }
 
 #[tokio::test]
+async fn genres_are_said_as_categories_too() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let mut client = RecommenderClient::new(channel(&cluster).await);
+    let filter = ItemFilter { genres: vec!["Comedy".to_owned(), "Noir".to_owned()], ..Default::default() };
+    let request = RecommendRequest {
+        user_id: integer(1),
+        n: 5,
+        filter: Some(filter.clone()),
+        ..RecommendRequest::default()
+    };
+    let reply = client.recommend(request.clone()).await.unwrap().into_inner();
+    let mut said: Vec<(Vec<String>, Vec<String>)> = vec![(reply.unknown_genres, reply.unknown_categories)];
+    said.extend(reply.recommendations.into_iter().map(|item| (item.genres, item.categories)));
+    let batch = RecommendBatchRequest { user_ids: vec![integer(1).unwrap()], options: Some(request) };
+    let reply = client.recommend_batch(batch).await.unwrap().into_inner();
+    said.push((reply.unknown_genres, reply.unknown_categories));
+    let popular = PopularRequest { n: 5, filter: Some(filter), ..PopularRequest::default() };
+    let reply = client.popular(popular).await.unwrap().into_inner();
+    said.push((reply.unknown_genres, reply.unknown_categories));
+    said.extend(reply.items.into_iter().map(|item| (item.genres, item.categories)));
+    assert!(said.iter().all(|(genres, _)| !genres.is_empty()), "{said:?}");
+    let comedy = cluster.world.items.iter().find(|item| !world::genres(item).is_empty()).unwrap().number;
+    let predict =
+        PredictRequest { user_id: integer(1), item_id: integer(comedy), ..PredictRequest::default() };
+    let reply = client.predict(predict).await.unwrap().into_inner();
+    said.push((reply.genres, reply.categories));
+    let similar = SimilarRequest { item_id: integer(comedy), n: 50, ..SimilarRequest::default() };
+    let reply = client.similar(similar).await.unwrap().into_inner();
+    assert!(reply.similar_items.iter().any(|item| !item.genres.is_empty()));
+    said.extend(reply.similar_items.into_iter().map(|item| (item.genres, item.categories)));
+    assert!(said.iter().all(|(genres, categories)| genres == categories), "{said:?}");
+}
+
+#[tokio::test]
 async fn items_are_described_and_found_by_title() {
     let cluster = Cluster::start(Setup::default()).await;
     let mut client = RecommenderClient::new(channel(&cluster).await);
@@ -132,6 +166,7 @@ async fn items_are_described_and_found_by_title() {
         item: integer(17),
         title: world::title(item),
         genres: world::genres(item),
+        categories: world::genres(item),
         year: world::year(item),
         ratings: world::ratings(item),
         damped_mean: Some(world::popularity(item)),

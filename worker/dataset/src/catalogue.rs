@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use shoal_common::ids::{EntityId, IdKind};
-use shoal_format::row::MovieRow;
+use shoal_format::row::ItemRow;
 
 use super::table::{Column, read_rows, write_table};
 
@@ -15,7 +15,7 @@ pub const GENRE_SEPARATOR: char = '|';
 
 /// One item of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Movie {
+pub struct CatalogueItem {
     /// Id of the item.
     pub item: EntityId,
     /// As its file has it.
@@ -26,8 +26,8 @@ pub struct Movie {
     pub genres: String,
 }
 
-impl From<MovieRow<'_>> for Movie {
-    fn from(row: MovieRow<'_>) -> Self {
+impl From<ItemRow<'_>> for CatalogueItem {
+    fn from(row: ItemRow<'_>) -> Self {
         Self { item: row.item.to_entity(), title: row.title.into_owned(), year: row.year, genres: row.genres }
     }
 }
@@ -36,30 +36,30 @@ impl From<MovieRow<'_>> for Movie {
 ///
 /// # Errors
 /// When it is not such a table.
-pub fn read_catalogue(bytes: Bytes) -> Result<Vec<Movie>, ParquetError> {
-    let mut movies = Vec::new();
+pub fn read_catalogue(bytes: Bytes) -> Result<Vec<CatalogueItem>, ParquetError> {
+    let mut items = Vec::new();
     for row in read_rows(bytes, &["item_id", "title", "year", "genres"])? {
         let mut cells = row?;
-        movies.push(Movie {
+        items.push(CatalogueItem {
             item: cells.id(0)?,
             title: cells.text(1)?,
             year: cells.small_integer(2)?,
             genres: cells.text(3)?,
         });
     }
-    Ok(movies)
+    Ok(items)
 }
 
 /// The bytes of a catalogue part.
 ///
 /// # Errors
 /// When Parquet refuses the values.
-pub fn write_catalogue(movies: &[Movie], kind: IdKind) -> Result<Bytes, ParquetError> {
+pub fn write_catalogue(items: &[CatalogueItem], kind: IdKind) -> Result<Bytes, ParquetError> {
     write_table(&[
-        ("item_id", Column::ids(kind, movies.iter().map(|movie| &movie.item))),
-        ("title", Column::texts(movies.iter().map(|movie| movie.title.as_str()))),
-        ("year", Column::SmallIntegers(movies.iter().map(|movie| movie.year).collect())),
-        ("genres", Column::texts(movies.iter().map(|movie| movie.genres.as_str()))),
+        ("item_id", Column::ids(kind, items.iter().map(|item| &item.item))),
+        ("title", Column::texts(items.iter().map(|item| item.title.as_str()))),
+        ("year", Column::SmallIntegers(items.iter().map(|item| item.year).collect())),
+        ("genres", Column::texts(items.iter().map(|item| item.genres.as_str()))),
     ])
 }
 
@@ -74,15 +74,15 @@ mod tests {
                 IdKind::Integer => EntityId::Integer(number),
                 IdKind::Text => EntityId::Text(number.to_string().into()),
             };
-            let movie = |number, title: &str, year, genres: &str| Movie {
+            let item = |number, title: &str, year, genres: &str| CatalogueItem {
                 item: id(number),
                 title: title.to_owned(),
                 year,
                 genres: genres.to_owned(),
             };
-            let movies = [movie(3, "Été (1999)", Some(1999), "Drama|War"), movie(7, "", None, "")];
-            let bytes = write_catalogue(&movies, kind).unwrap();
-            assert_eq!(read_catalogue(bytes).unwrap(), movies);
+            let items = [item(3, "Été (1999)", Some(1999), "Drama|War"), item(7, "", None, "")];
+            let bytes = write_catalogue(&items, kind).unwrap();
+            assert_eq!(read_catalogue(bytes).unwrap(), items);
         }
     }
 }

@@ -14,27 +14,27 @@ pub enum Reason {
     TooManyFields,
     #[error("the user id is empty")]
     EmptyUser,
-    #[error("the movie id is empty")]
+    #[error("the item id is empty")]
     EmptyItem,
     #[error("the user id is a word for no value (--null-values names others)")]
     MissingUser,
-    #[error("the movie id is a word for no value (--null-values names others)")]
+    #[error("the item id is a word for no value (--null-values names others)")]
     MissingItem,
     #[error(
         "the user id would change as a number, which the file's first ids do not (--user-ids text keeps it)"
     )]
     UserWouldChange,
     #[error(
-        "the movie id would change as a number, which the file's first ids do not (--item-ids text keeps it)"
+        "the item id would change as a number, which the file's first ids do not (--item-ids text keeps it)"
     )]
     ItemWouldChange,
     #[error("the user id is not a whole number as the file's first ids are (--user-ids text takes any)")]
     UserNotInteger,
-    #[error("the movie id is not a whole number as the file's first ids are (--item-ids text takes any)")]
+    #[error("the item id is not a whole number as the file's first ids are (--item-ids text takes any)")]
     ItemNotInteger,
     #[error("the user id is above 9223372036854775807 (--user-ids text takes any)")]
     UserTooLarge,
-    #[error("the movie id is above 9223372036854775807 (--item-ids text takes any)")]
+    #[error("the item id is above 9223372036854775807 (--item-ids text takes any)")]
     ItemTooLarge,
     #[error("the rating is missing")]
     MissingRating,

@@ -56,9 +56,9 @@ pub struct RatingRow<'a> {
     pub timestamp: i64,
 }
 
-/// One row of a movies file.
+/// One row of a file of items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MovieRow<'a> {
+pub struct ItemRow<'a> {
     /// Id of the item.
     pub item: IdRef<'a>,
     /// As the file has it.
@@ -107,8 +107,8 @@ pub struct GenomeTagRow<'a> {
 pub enum Row<'a> {
     /// From a ratings file.
     Rating(RatingRow<'a>),
-    /// From a movies file.
-    Movie(MovieRow<'a>),
+    /// From a file of items.
+    Item(ItemRow<'a>),
     /// From a tags file.
     Tag(TagRow<'a>),
     /// From a file of the genome's scores.

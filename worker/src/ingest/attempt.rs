@@ -31,7 +31,7 @@ pub type OnDone = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// Kinds of rows that come for an item shard; the first of them comes for a user shard, too.
 pub(super) const ITEM_KINDS: [RecordKind; 5] =
-    [RecordKind::Rating, RecordKind::Movie, RecordKind::Tag, RecordKind::Genome, RecordKind::GenomeTag];
+    [RecordKind::Rating, RecordKind::Item, RecordKind::Tag, RecordKind::Genome, RecordKind::GenomeTag];
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use shoal_common::{
     store::{catalogue_part, genome_part, genome_tags_part, tags_part},
 };
 use shoal_dataset::{
-    catalogue::{Movie, write_catalogue},
+    catalogue::{CatalogueItem, write_catalogue},
     genome::{Genome, write_genome_tags},
     tags::{Tag, write_tags},
 };
@@ -20,7 +20,7 @@ type Score = (u32, u32, f32, u64);
 /// Collects rows of every content but ratings.
 #[derive(Debug)]
 pub(super) struct Extras {
-    movies: Vec<(Movie, u64)>,
+    items: Vec<(CatalogueItem, u64)>,
     tags: Vec<Tag>,
     genome_items: IdNumbering,
     scores: Vec<Score>,
@@ -31,7 +31,7 @@ pub(super) struct Extras {
 #[derive(Debug, Default)]
 pub(super) struct SortedExtras {
     /// By id; every item once.
-    pub(super) movies: Vec<Movie>,
+    pub(super) items: Vec<CatalogueItem>,
     /// Of items that the shard has, in order.
     pub(super) tags: Vec<Tag>,
     /// Of items that the shard has.
@@ -43,7 +43,7 @@ pub(super) struct SortedExtras {
 impl Extras {
     pub(super) fn new(item_kind: IdKind) -> Self {
         Self {
-            movies: Vec::new(),
+            items: Vec::new(),
             tags: Vec::new(),
             genome_items: IdNumbering::new(item_kind),
             scores: Vec::new(),
@@ -55,7 +55,7 @@ impl Extras {
     pub(super) fn take(&mut self, row: Row<'_>, position: u64) {
         match row {
             Row::Rating(_) => {}
-            Row::Movie(row) => self.movies.push((row.into(), position)),
+            Row::Item(row) => self.items.push((row.into(), position)),
             Row::Tag(row) => self.tags.push(row.into()),
             Row::Genome(row) => {
                 let item = self.genome_items.of(row.item);
@@ -65,7 +65,7 @@ impl Extras {
         }
     }
 
-    /// Sorts what has come for a shard with these ids. Of several rows of a movie, a score or a genome tag the last
+    /// Sorts what has come for a shard with these ids. Of several rows of an item, a score or a genome tag the last
     /// in the source stays; tags and scores of items that are neither rated nor in the catalogue are left out.
     pub(super) fn sort(self, ids: &IdColumn) -> SortedExtras {
         let mut tags = self.tags;
@@ -75,7 +75,7 @@ impl Extras {
         genome_tags.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         genome_tags.dedup_by_key(|tag| tag.0);
         SortedExtras {
-            movies: last_of_each(self.movies),
+            items: last_of_each(self.items),
             tags,
             genome: genome(&self.genome_items.into_ids(), self.scores, ids),
             genome_tags: genome_tags.into_iter().map(|(tag, _, name)| (tag, name)).collect(),
@@ -83,10 +83,10 @@ impl Extras {
     }
 }
 
-fn last_of_each(mut movies: Vec<(Movie, u64)>) -> Vec<Movie> {
-    movies.sort_unstable_by(|a, b| a.0.item.cmp(&b.0.item).then(b.1.cmp(&a.1)));
-    movies.dedup_by(|a, b| a.0.item == b.0.item);
-    movies.into_iter().map(|(movie, _)| movie).collect()
+fn last_of_each(mut items: Vec<(CatalogueItem, u64)>) -> Vec<CatalogueItem> {
+    items.sort_unstable_by(|a, b| a.0.item.cmp(&b.0.item).then(b.1.cmp(&a.1)));
+    items.dedup_by(|a, b| a.0.item == b.0.item);
+    items.into_iter().map(|(item, _)| item).collect()
 }
 
 fn genome(items: &IdColumn, scores: Vec<Score>, ids: &IdColumn) -> Genome {
@@ -121,8 +121,8 @@ impl SortedExtras {
     ) -> Result<Vec<(String, Bytes)>, IngestError> {
         let failed = |source| IngestError::Catalogue { shard, source };
         let mut objects = Vec::new();
-        if !self.movies.is_empty() {
-            objects.push((catalogue_part(shard), write_catalogue(&self.movies, item_kind).map_err(failed)?));
+        if !self.items.is_empty() {
+            objects.push((catalogue_part(shard), write_catalogue(&self.items, item_kind).map_err(failed)?));
         }
         if !self.tags.is_empty() {
             objects.push((tags_part(shard), write_tags(&self.tags, user_kind, item_kind).map_err(failed)?));

@@ -31,7 +31,7 @@ struct Sorted {
     side: Side,
     stats: ShardStats,
     ids: Bytes,
-    movies: u64,
+    catalogue_items: u64,
     tags: u64,
     genome_items: u64,
     duplicates: u64,
@@ -79,7 +79,7 @@ impl IngestAttempt {
             on_shard(1);
             let stats = sorted.stats;
             if sorted.side == Side::Items {
-                done.catalogue_items += sorted.movies;
+                done.catalogue_items += sorted.catalogue_items;
                 done.tags += sorted.tags;
                 done.genome_items += sorted.genome_items;
                 done.item_shards.push(stats);
@@ -111,7 +111,7 @@ impl IngestAttempt {
             side,
             stats: ShardStats { shard, rows: sorted.ids.len() as u64, ratings: sorted.len() as u64 },
             ids: writer.to_bytes(&ids_part(side, shard))?,
-            movies: sorted.extras.movies.len() as u64,
+            catalogue_items: sorted.extras.items.len() as u64,
             tags: sorted.extras.tags.len() as u64,
             genome_items: sorted.extras.genome.rows.len() as u64,
             duplicates: sorted.duplicates,

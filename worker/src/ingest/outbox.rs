@@ -26,7 +26,7 @@ type Lane = (Side, RecordKind);
 const LANES: [Lane; 6] = [
     (Side::Users, RecordKind::Rating),
     (Side::Items, RecordKind::Rating),
-    (Side::Items, RecordKind::Movie),
+    (Side::Items, RecordKind::Item),
     (Side::Items, RecordKind::Tag),
     (Side::Items, RecordKind::Genome),
     (Side::Items, RecordKind::GenomeTag),
@@ -110,7 +110,7 @@ impl RowSink for Outbox {
                 self.put(0, rating.user.shard(shards), row, position)?;
                 (1, rating.item.shard(shards))
             }
-            Row::Movie(movie) => (2, movie.item.shard(shards)),
+            Row::Item(row) => (2, row.item.shard(shards)),
             Row::Tag(tag) => (3, tag.item.shard(shards)),
             Row::Genome(score) => (4, score.item.shard(shards)),
             // They belong to no item; somebody has to have them.

@@ -6,13 +6,13 @@
 //! its bytes; a position is the distance from the row before it in the batch.
 //!
 //! * Rating: position, user id, item id, rating (f32, little-endian), timestamp.
-//! * Movie: position, item id, title, year (`i32::MIN` for none), genres.
+//! * Item: position, item id, title, year (`i32::MIN` for none), genres.
 //! * Tag: position, user id, item id, tag, timestamp.
 //! * Genome score: position, item id, tag number, relevance (f32, little-endian).
 //! * Genome tag: position, tag number, tag.
 
 use shoal_common::ids::IdKind;
-use shoal_format::row::{GenomeRow, GenomeTagRow, IdRef, MovieRow, RatingRow, Row, TagRow};
+use shoal_format::row::{GenomeRow, GenomeTagRow, IdRef, ItemRow, RatingRow, Row, TagRow};
 use shoal_proto::v1::RecordKind;
 
 use crate::ingest::IngestError;
@@ -57,7 +57,7 @@ impl Batch {
                 bytes.extend_from_slice(&row.rating.to_le_bytes());
                 put_number(bytes, zigzag(row.timestamp));
             }
-            Row::Movie(row) => {
+            Row::Item(row) => {
                 put_id(bytes, row.item);
                 put_text(bytes, &row.title);
                 put_number(bytes, zigzag(i64::from(row.year.unwrap_or(i32::MIN))));
@@ -194,10 +194,10 @@ impl<'a> Decoder<'a> {
                 let rating = f32::from_le_bytes(self.take()?);
                 Row::Rating(RatingRow { user, item, rating, timestamp: self.signed()? })
             }
-            RecordKind::Movie => {
+            RecordKind::Item => {
                 let (item, title) = (self.id(kinds.item)?, self.text()?.into());
                 let year = i32::try_from(self.signed()?).ok().filter(|&year| year != i32::MIN);
-                Row::Movie(MovieRow { item, title, year, genres: self.text()?.to_owned() })
+                Row::Item(ItemRow { item, title, year, genres: self.text()?.to_owned() })
             }
             RecordKind::Tag => {
                 let (user, item) = (self.id(kinds.user)?, self.id(kinds.item)?);
@@ -253,7 +253,7 @@ mod tests {
 
     const KINDS: Kinds = Kinds { user: IdKind::Integer, item: IdKind::Text };
     const EVERY_KIND: [RecordKind; 5] =
-        [RecordKind::Rating, RecordKind::Movie, RecordKind::Tag, RecordKind::Genome, RecordKind::GenomeTag];
+        [RecordKind::Rating, RecordKind::Item, RecordKind::Tag, RecordKind::Genome, RecordKind::GenomeTag];
 
     proptest! {
         #[test]
@@ -270,7 +270,7 @@ mod tests {
                     let (user, item) = (IdRef::Integer(*user), IdRef::Text(text));
                     let (tag, timestamp) = (*step as u32, *timestamp);
                     let row = match kind {
-                        RecordKind::Movie => Row::Movie(MovieRow {
+                        RecordKind::Item => Row::Item(ItemRow {
                             item,
                             title: format!("{text} (1999)").into(),
                             year: year.map(i32::from),

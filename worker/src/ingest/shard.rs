@@ -40,7 +40,7 @@ pub(super) struct ShardSorter {
     extras: Extras,
 }
 
-/// A shard's ratings by row, and its movies.
+/// A shard's ratings by row, and what else is known of its items.
 #[derive(Debug)]
 pub(super) struct SortedShard {
     /// The ids of its rows, ascending: rated, or only in the catalogue.
@@ -86,9 +86,9 @@ impl ShardSorter {
             let rating = match row {
                 Row::Rating(rating) => rating,
                 other => {
-                    if let Row::Movie(movie) = &other {
+                    if let Row::Item(row) = &other {
                         // An item may be in the catalogue only.
-                        own.of(movie.item);
+                        own.of(row.item);
                     }
                     return extras.take(other, position);
                 }
@@ -267,7 +267,7 @@ impl SortedShard {
 #[cfg(test)]
 mod tests {
     use shoal_common::ids::{EntityId, IdKind};
-    use shoal_format::row::{GenomeRow, MovieRow, TagRow};
+    use shoal_format::row::{GenomeRow, ItemRow, TagRow};
 
     use super::*;
     use crate::ingest::records::Batch;
@@ -337,13 +337,13 @@ mod tests {
     fn items_that_are_only_in_the_catalogue_have_empty_rows() {
         let mut sorter = ShardSorter::new(Side::Items, KINDS, 3, DuplicateRule::Last);
         sorter.add(RecordKind::Rating, &batch(&[(9, 4, 1.0, 0, 0)])).unwrap();
-        let mut movies = Batch::default();
+        let mut items = Batch::default();
         for (position, item) in [5, 3, 5].into_iter().enumerate() {
             let title = format!("T{position}").into();
-            let movie = MovieRow { item: IdRef::Integer(item), title, year: None, genres: String::new() };
-            movies.put(&Row::Movie(movie), position as u64);
+            let row = ItemRow { item: IdRef::Integer(item), title, year: None, genres: String::new() };
+            items.put(&Row::Item(row), position as u64);
         }
-        sorter.add(RecordKind::Movie, &movies.bytes).unwrap();
+        sorter.add(RecordKind::Item, &items.bytes).unwrap();
         // Items that are neither rated nor in the catalogue have no row.
         let (mut tags, mut genome) = (Batch::default(), Batch::default());
         for (position, item) in [6, 5, 4].into_iter().enumerate() {
@@ -359,7 +359,7 @@ mod tests {
         let shard = sorter.sort();
         assert_eq!(shard.ids, IdColumn::Integer(vec![3, 4, 5]));
         assert_eq!(shard.indptr, [0, 0, 1, 1]);
-        let titles: Vec<&str> = shard.extras.movies.iter().map(|movie| movie.title.as_str()).collect();
+        let titles: Vec<&str> = shard.extras.items.iter().map(|item| item.title.as_str()).collect();
         assert_eq!(titles, ["T1", "T2"]);
         let tags: Vec<&str> = shard.extras.tags.iter().map(|tag| tag.tag.as_str()).collect();
         assert_eq!(tags, ["t2", "t1"]);

@@ -189,7 +189,7 @@ async fn every_bad_row_is_named_by_file_line_and_reason() {
                     3,
                     "the user id is not a whole number as the file's first ids are (--user-ids text takes any)"
                 ),
-                (4, "the movie id is empty"),
+                (4, "the item id is empty"),
                 (5, "the rating is missing"),
                 (7, "the rating is out of range"),
                 (8, "the rating is out of range"),

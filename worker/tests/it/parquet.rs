@@ -213,7 +213,7 @@ async fn bad_rows_are_named_by_their_numbers() {
                 first + 1,
                 "the user id is not a whole number as the file's first ids are (--user-ids text takes any)",
             ),
-            (first + 2, "the movie id is empty"),
+            (first + 2, "the item id is empty"),
             (first + 3, "the rating is not a number"),
         ]
     };

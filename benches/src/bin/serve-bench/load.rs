@@ -24,9 +24,9 @@ const RATE_MAX: f64 = 50_000.0;
 /// What is asked in a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// The best movies for users.
+    /// The best items for users.
     Recommend,
-    /// Movies like movies that are in users' lists.
+    /// Items like items that are in users' lists.
     Similar,
 }
 
@@ -85,7 +85,7 @@ impl Load {
     pub(crate) fn run(&self, url: &str, shape: Shape, parameters: &[&str]) -> anyhow::Result<Value> {
         let mut command = Command::new(&self.shoal);
         command
-            .args(["simulate", "--json", "--url", url, "--unknown", "0"])
+            .args(["simulate", "--json", "--api", "v1", "--url", url, "--unknown", "0"])
             .args(["--mix", &format!("{}=1", shape.route.name())])
             .args(["--popularity", "uniform", "--timeout", "120"])
             .args(["--rate", &shape.rate.to_string(), "--duration", &shape.seconds.to_string()])

@@ -8,7 +8,7 @@
 //!
 //! Three workers and a router, no cache, factors of rank 64 trained on data of MovieLens 20M's shape; the peers
 //! answer the same requests from the same factors. Clients are `shoal simulate`, which shares the machine's cores with
-//! what it measures. Users are drawn uniformly and nobody is unknown; seen movies are listed too, because the peers
+//! what it measures. Users are drawn uniformly and nobody is unknown; seen items are listed too, because the peers
 //! know nothing of them.
 
 mod load;

@@ -35,7 +35,7 @@ pub(crate) struct Served {
     metrics: Vec<SocketAddr>,
     export: PathBuf,
     spark: PathBuf,
-    movies: PathBuf,
+    titles: PathBuf,
 }
 
 impl Served {
@@ -57,8 +57,8 @@ impl Served {
         let ranking = ["--to", "spark", "--objective", "implicit"];
         cluster.json(&[&["models", "export", version, &text(&spark)][..], &ranking].concat())?;
         let (router, metrics) = cluster.addresses()?;
-        let movies = files.ratings.with_file_name("movies.csv");
-        Ok(Self { _cluster: cluster, url: format!("http://{router}"), metrics, export, spark, movies })
+        let titles = files.ratings.with_file_name("movies.csv");
+        Ok(Self { _cluster: cluster, url: format!("http://{router}"), metrics, export, spark, titles })
     }
 }
 
@@ -113,7 +113,7 @@ impl Bench {
     }
 
     fn numpy(&mut self, peers: &Peers, most: f64) -> anyhow::Result<()> {
-        let arguments = [self.served.export.display().to_string(), self.served.movies.display().to_string()];
+        let arguments = [self.served.export.display().to_string(), self.served.titles.display().to_string()];
         let server = peers.serve("fastapi_numpy.py", &arguments.each_ref().map(String::as_str))?;
         self.load.run(server.url(), Shape { seconds: 3, ..self.load.shape(51.0) }, &[])?;
         let (theirs, tried) = self.load.most(server.url(), Route::Recommend, 200.0, &[])?;
@@ -129,7 +129,7 @@ impl Bench {
 
     /// Spark keeps p99 below 50 ms at no rate, so it is counted what it answers at all.
     fn spark(&mut self, peers: &Peers, most: f64) -> anyhow::Result<()> {
-        let arguments = [self.served.spark.display().to_string(), self.served.movies.display().to_string()];
+        let arguments = [self.served.spark.display().to_string(), self.served.titles.display().to_string()];
         let server = peers.serve("fastapi_spark.py", &arguments.each_ref().map(String::as_str))?;
         let shape = |seconds| Shape { seconds, concurrency: SLOW_CONCURRENCY, ..self.load.shape(SLOW_RATE) };
         // Its compiler warms up.

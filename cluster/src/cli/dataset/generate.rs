@@ -44,7 +44,7 @@ pub(in crate::cli) struct Args {
     /// Users, numbered from 1
     #[arg(long, default_value_t = BUILT_IN.users)]
     users: u64,
-    /// Movies, numbered from 1
+    /// Items, numbered from 1
     #[arg(long, default_value_t = BUILT_IN.items)]
     items: u64,
     /// Ratings, exactly
@@ -79,7 +79,7 @@ impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [users, items, ratings] =
             [self.spec.users, self.spec.items, self.spec.ratings].map(output::count);
-        write!(f, "{users} users, {items} movies, {ratings} ratings")
+        write!(f, "{users} users, {items} items, {ratings} ratings")
     }
 }
 

@@ -67,16 +67,16 @@ pub(in crate::cli) struct ReadingArgs {
     /// What becomes of a pair that comes again; by default the last rating counts, or the rows where there is no rating
     #[arg(long, value_name = "RULE", value_enum)]
     duplicates: Option<Duplicates>,
-    /// Read the movies, tags and genome that lie beside a ratings file named by itself
+    /// Read the items, tags and genome that lie beside a ratings file named by itself
     #[arg(long)]
     with_neighbours: bool,
-    /// Column of the titles in the movies file
+    /// Column of the titles in the file of items
     #[arg(long, value_name = "COLUMN", hide_short_help = true)]
     title_col: Option<String>,
-    /// Column of the genres in the movies file
+    /// Column of the genres in the file of items
     #[arg(long, value_name = "COLUMN", hide_short_help = true)]
     genres_col: Option<String>,
-    /// Column of the years in the movies file
+    /// Column of the years in the file of items
     #[arg(long, value_name = "COLUMN", hide_short_help = true)]
     year_col: Option<String>,
 }

@@ -32,7 +32,7 @@ use crate::{
 /// Share of rejected rows above which an import is refused.
 const BAD_ROWS_RATIO_MAX: f64 = 0.001;
 const SHARD_COUNT: u32 = 16;
-/// Movies in the sample answer.
+/// Items in the sample answer.
 const TOP_N: u32 = 10;
 /// How long the router may take to follow a promotion.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);

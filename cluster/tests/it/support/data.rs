@@ -1,4 +1,4 @@
-//! Rating files for tests: generated ones with twins among the movies, and real ones.
+//! Rating files for tests: generated ones with twins among the items, and real ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,29 +8,29 @@ use std::{
 
 use super::shoal;
 
-/// Added to a movie's id for its twins: one is found before it, the other after it.
+/// Added to an item's id for its twins: one is found before it, the other after it.
 const TWINS: [i64; 2] = [-1_000_000, 1_000_000];
-/// Every so many movies one has twins.
+/// Every so many items one has twins.
 const TWINS_EVERY: i64 = 5;
 
 /// How much to generate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) users: u32,
-    pub(crate) movies: u32,
+    pub(crate) items: u32,
     pub(crate) ratings: u32,
 }
 
 /// Enough for lists that mean something, little enough to be trained in a second.
-pub(crate) const SMALL: Size = Size { users: 240, movies: 160, ratings: 9_000 };
+pub(crate) const SMALL: Size = Size { users: 240, items: 160, ratings: 9_000 };
 
-/// Generates MovieLens-shaped files into `folder`. Every fifth movie has twins: movies with its very ratings,
+/// Generates MovieLens-shaped files into `folder`. Every fifth item has twins: items with its very ratings,
 /// and so with its factors, that only their ids tell apart.
 pub(crate) fn generate(folder: &Path, size: Size) -> PathBuf {
-    let out = folder.join("movies");
-    let [users, movies, ratings] = [size.users, size.movies, size.ratings].map(|count| count.to_string());
+    let out = folder.join("items");
+    let [users, items, ratings] = [size.users, size.items, size.ratings].map(|count| count.to_string());
     let path = out.to_str().unwrap();
-    let flags = ["--users", &users, "--items", &movies, "--ratings", &ratings, "--seed", "7"];
+    let flags = ["--users", &users, "--items", &items, "--ratings", &ratings, "--seed", "7"];
     shoal(&[&["dataset", "generate", "--out", path][..], &flags].concat()).exits_with(0);
     add_twins(&out);
     out
@@ -43,12 +43,12 @@ fn add_twins(folder: &Path) {
         let mut twins = String::new();
         for line in text.lines().skip(1) {
             let fields: Vec<&str> = line.split(',').collect();
-            let movie: i64 = fields[column].parse().unwrap();
-            if movie % TWINS_EVERY != 0 {
+            let item: i64 = fields[column].parse().unwrap();
+            if item % TWINS_EVERY != 0 {
                 continue;
             }
             for offset in TWINS {
-                let id = (movie + offset).to_string();
+                let id = (item + offset).to_string();
                 let fields: Vec<&str> = fields
                     .iter()
                     .enumerate()
@@ -71,10 +71,10 @@ pub(crate) fn real_data() -> Option<PathBuf> {
 /// What a `ratings.csv` says.
 #[derive(Debug)]
 pub(crate) struct Ratings {
-    /// By user, then movie.
+    /// By user, then item.
     pub(crate) by_user: BTreeMap<i64, BTreeMap<i64, f64>>,
-    /// By movie, in the order of users.
-    pub(crate) by_movie: BTreeMap<i64, Vec<f64>>,
+    /// By item, in the order of users.
+    pub(crate) by_item: BTreeMap<i64, Vec<f64>>,
 }
 
 impl Ratings {
@@ -83,15 +83,15 @@ impl Ratings {
         let mut by_user: BTreeMap<i64, BTreeMap<i64, f64>> = BTreeMap::new();
         for line in text.lines().skip(1) {
             let fields: Vec<&str> = line.split(',').collect();
-            let (user, movie): (i64, i64) = (fields[0].parse().unwrap(), fields[1].parse().unwrap());
-            let before = by_user.entry(user).or_default().insert(movie, fields[2].parse().unwrap());
+            let (user, item): (i64, i64) = (fields[0].parse().unwrap(), fields[1].parse().unwrap());
+            let before = by_user.entry(user).or_default().insert(item, fields[2].parse().unwrap());
             assert_eq!(before, None, "a pair comes once");
         }
-        let mut by_movie: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-        for (movie, rating) in by_user.values().flatten() {
-            by_movie.entry(*movie).or_default().push(*rating);
+        let mut by_item: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+        for (item, rating) in by_user.values().flatten() {
+            by_item.entry(*item).or_default().push(*rating);
         }
-        Self { by_user, by_movie }
+        Self { by_user, by_item }
     }
 
     pub(crate) fn users(&self) -> BTreeSet<i64> {
@@ -100,14 +100,14 @@ impl Ratings {
 
     /// The lowest and the highest rating.
     pub(crate) fn range(&self) -> (f64, f64) {
-        let all = self.by_movie.values().flatten();
+        let all = self.by_item.values().flatten();
         all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &rating| {
             (low.min(rating), high.max(rating))
         })
     }
 
     pub(crate) fn mean(&self) -> f64 {
-        let count: usize = self.by_movie.values().map(Vec::len).sum();
-        self.by_movie.values().flatten().sum::<f64>() / count as f64
+        let count: usize = self.by_item.values().map(Vec::len).sum();
+        self.by_item.values().flatten().sum::<f64>() / count as f64
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{By, Http, Oracle, Verdict};
 
-/// Movies asked for.
+/// Items asked for.
 const N: usize = 10;
 
 /// What became of the questions.
@@ -96,14 +96,14 @@ impl Load {
     }
 }
 
-/// One question: lists, predictions and similar movies in turn.
+/// One question: lists, predictions and similar items in turn.
 async fn ask(http: &Http, oracles: &[Oracle], turn: usize, outcome: &mut Outcome) {
-    let (users, movies) = (oracles[0].users(), oracles[0].movies());
-    let (user, movie) = (users[turn * 7 % users.len()], movies[turn * 11 % movies.len()]);
+    let (users, items) = (oracles[0].users(), oracles[0].items());
+    let (user, item) = (users[turn * 7 % users.len()], items[turn * 11 % items.len()]);
     let answer = match turn % 4 {
-        0 => http.try_get(&format!("/recommendations/similar/{movie}?n={N}")).await,
+        0 => http.try_get(&format!("/recommendations/similar/{item}?n={N}")).await,
         1 => {
-            http.try_post("/recommendations/predict", format!(r#"{{"user_id":{user},"movie_id":{movie}}}"#))
+            http.try_post("/recommendations/predict", format!(r#"{{"user_id":{user},"movie_id":{item}}}"#))
                 .await
         }
         // Kept answers would hide what becomes of the workers.
@@ -127,8 +127,8 @@ async fn ask(http: &Http, oracles: &[Oracle], turn: usize, outcome: &mut Outcome
             Some(at) => {
                 let oracle = &oracles[at];
                 let verdict = match turn % 4 {
-                    0 => oracle.check_similar(&answer, movie, N),
-                    1 => oracle.check_predicted(&answer, user, movie),
+                    0 => oracle.check_similar(&answer, item, N),
+                    1 => oracle.check_predicted(&answer, user, item),
                     2 => oracle.check_recommended(&answer, user, N, By::Rating),
                     _ => oracle.check_recommended(&answer, user, N, By::Ranking),
                 };

@@ -23,10 +23,10 @@ use super::{
 /// The neighbours that a rating is predicted from, at most: the default of `shoal train`.
 const PREDICTION_NEIGHBOURS: usize = 20;
 
-/// By how much rounding may change what a movie of a diverse list counts for.
+/// By how much rounding may change what an item of a diverse list counts for.
 const MARGIN_TOLERANCE: f64 = 1e-3;
 
-/// Neighbours by movie, best first.
+/// Neighbours by item, best first.
 type Neighbours = HashMap<i64, Vec<(i64, f64)>>;
 
 /// One version of each model, and what the hybrid makes of them.
@@ -40,7 +40,7 @@ pub(crate) struct Models {
     /// Weights, of which some are below 0.
     ease: Neighbours,
     vectors: HashMap<i64, Vec<f64>>,
-    /// Training ratings of each movie.
+    /// Training ratings of each item.
     train_counts: HashMap<i64, u32>,
     biases: HashMap<i64, f64>,
     user_biases: HashMap<i64, f64>,
@@ -72,7 +72,7 @@ impl Models {
             serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
         };
         let (of_item_cf, of_content) = (folder("item_cf", item_cf), folder("content_based", content));
-        let movies = ids(&of_item_cf.join("item_biases"));
+        let items = ids(&of_item_cf.join("item_biases"));
         let column = |side: &str| -> Vec<(f32, u32)> {
             let read = |file: &TensorFile, rows| {
                 let (biases, counts) = read_biases(file, rows).unwrap();
@@ -83,7 +83,7 @@ impl Models {
                 .flat_map(|(file, ids)| read(file, ids.len()))
                 .collect()
         };
-        let of_movies = movies.iter().copied().zip(column("item"));
+        let of_items = items.iter().copied().zip(column("item"));
         let users = ids(&of_item_cf.join("user_biases")).into_iter().zip(column("user"));
         let knots = |source: &Value| -> Vec<(f64, f64)> {
             let knots = source["knots"].as_array().unwrap().iter();
@@ -96,12 +96,12 @@ impl Models {
         Self {
             scale: als.ratings.range(),
             als,
-            item_cf: neighbours(&of_item_cf, &movies),
-            content: neighbours(&of_content, &movies),
-            ease: neighbours(&folder("ease", ease), &movies),
-            vectors: vectors(&of_content, &movies),
-            train_counts: of_movies.clone().map(|(movie, (_, count))| (movie, count)).collect(),
-            biases: of_movies.map(|(movie, (bias, _))| (movie, f64::from(bias))).collect(),
+            item_cf: neighbours(&of_item_cf, &items),
+            content: neighbours(&of_content, &items),
+            ease: neighbours(&folder("ease", ease), &items),
+            vectors: vectors(&of_content, &items),
+            train_counts: of_items.clone().map(|(item, (_, count))| (item, count)).collect(),
+            biases: of_items.map(|(item, (bias, _))| (item, f64::from(bias))).collect(),
             user_biases: users.map(|(user, (bias, _))| (user, f64::from(bias))).collect(),
             rating_mean: about("item_cf", item_cf)["rating_mean"].as_f64().unwrap(),
             rating_slope: about("content_based", content)["rating_slope"].as_f64().unwrap(),
@@ -121,8 +121,8 @@ impl Models {
         self.als.users()
     }
 
-    pub(crate) fn movies(&self) -> Vec<i64> {
-        self.als.movies()
+    pub(crate) fn items(&self) -> Vec<i64> {
+        self.als.items()
     }
 
     /// What a rating counts for in lists of neighbours.
@@ -131,64 +131,64 @@ impl Models {
         0.1 + 0.9 * (rating - low) / (high - low)
     }
 
-    /// Σ weight · similarity over the movie's neighbours that the user has rated.
-    fn listed(&self, lists: &Neighbours, user: i64, movie: i64) -> Option<f64> {
+    /// Σ weight · similarity over the item's neighbours that the user has rated.
+    fn listed(&self, lists: &Neighbours, user: i64, item: i64) -> Option<f64> {
         let rated = &self.als.ratings.by_user[&user];
         let part = |(other, similarity): &(i64, f64)| Some(self.weight(*rated.get(other)?) * similarity);
-        let sum: f64 = lists[&movie].iter().filter_map(part).sum();
+        let sum: f64 = lists[&item].iter().filter_map(part).sum();
         (sum != 0.0).then_some(sum)
     }
 
-    /// The level of a movie in a source; `None` where it knows nothing.
-    fn level(&self, source: &Source, user: i64, movie: i64) -> Option<f64> {
+    /// The level of an item in a source; `None` where it knows nothing.
+    fn level(&self, source: &Source, user: i64, item: i64) -> Option<f64> {
         let score = match source.name.as_str() {
-            "popularity" => Some(f64::from(self.train_counts[&movie])).filter(|count| *count > 0.0),
-            "content_based" => self.score("content", user, movie),
-            model => self.score(model, user, movie),
+            "popularity" => Some(f64::from(self.train_counts[&item])).filter(|count| *count > 0.0),
+            "content_based" => self.score("content", user, item),
+            model => self.score(model, user, item),
         };
         score.map(|score| level(&source.knots, score))
     }
 
     /// Σ weight · level over the sources with a weight; where none of them knows anything by popularity, behind all others;
     /// `None` for what nobody has rated.
-    fn blended(&self, user: i64, movie: i64) -> Option<f64> {
+    fn blended(&self, user: i64, item: i64) -> Option<f64> {
         let weighted = self.sources.iter().filter(|source| source.weight > 0.0);
         let known: Vec<f64> =
-            weighted.filter_map(|source| Some(source.weight * self.level(source, user, movie)?)).collect();
+            weighted.filter_map(|source| Some(source.weight * self.level(source, user, item)?)).collect();
         match known[..] {
-            [] => Some(self.level(self.sources.last()?, user, movie)? - 1.0),
+            [] => Some(self.level(self.sources.last()?, user, item)? - 1.0),
             _ => Some(known.iter().sum()),
         }
     }
 
-    fn score(&self, model: &str, user: i64, movie: i64) -> Option<f64> {
+    fn score(&self, model: &str, user: i64, item: i64) -> Option<f64> {
         match model {
-            "als" => (self.train_counts[&movie] > 0).then(|| self.als.ranked(user, movie)),
-            "item_cf" => self.listed(&self.item_cf, user, movie),
-            "content" => self.listed(&self.content, user, movie),
-            "ease" => self.listed(&self.ease, user, movie),
-            "hybrid" => self.blended(user, movie),
+            "als" => (self.train_counts[&item] > 0).then(|| self.als.ranked(user, item)),
+            "item_cf" => self.listed(&self.item_cf, user, item),
+            "content" => self.listed(&self.content, user, item),
+            "ease" => self.listed(&self.ease, user, item),
+            "hybrid" => self.blended(user, item),
             other => panic!("{other} scores nothing"),
         }
     }
 
     /// A rating before it is kept on the scale; `None` where the model has nothing for the pair.
-    fn rating(&self, model: &str, user: i64, movie: i64) -> Option<f64> {
+    fn rating(&self, model: &str, user: i64, item: i64) -> Option<f64> {
         match model {
-            "item_cf" => self.by_neighbours(&self.item_cf, user, movie),
-            "ease" => self.by_neighbours(&self.ease, user, movie),
-            "content" => self.by_profile(&self.profile(user), user, movie),
-            _ => (self.train_counts[&movie] > 0).then(|| self.als.predicted(user, movie)),
+            "item_cf" => self.by_neighbours(&self.item_cf, user, item),
+            "ease" => self.by_neighbours(&self.ease, user, item),
+            "content" => self.by_profile(&self.profile(user), user, item),
+            _ => (self.train_counts[&item] > 0).then(|| self.als.predicted(user, item)),
         }
     }
 
-    fn expected(&self, user: i64, movie: i64) -> f64 {
-        self.rating_mean + self.user_biases[&user] + self.biases[&movie]
+    fn expected(&self, user: i64, item: i64) -> f64 {
+        self.rating_mean + self.user_biases[&user] + self.biases[&item]
     }
 
-    fn by_neighbours(&self, lists: &Neighbours, user: i64, movie: i64) -> Option<f64> {
+    fn by_neighbours(&self, lists: &Neighbours, user: i64, item: i64) -> Option<f64> {
         let rated = &self.als.ratings.by_user[&user];
-        let known = lists[&movie]
+        let known = lists[&item]
             .iter()
             .filter(|(_, similarity)| *similarity > 0.0)
             .filter_map(|(other, similarity)| Some((*other, *similarity, *rated.get(other)?)));
@@ -197,7 +197,7 @@ impl Models {
             sum += similarity * (rating - self.expected(user, other));
             weights += similarity;
         }
-        (weights > 0.0).then(|| self.expected(user, movie) + sum / weights)
+        (weights > 0.0).then(|| self.expected(user, item) + sum / weights)
     }
 
     /// The vectors of what the user has rated, weighted.
@@ -214,15 +214,15 @@ impl Models {
         profile
     }
 
-    fn by_profile(&self, profile: &[f64], user: i64, movie: i64) -> Option<f64> {
+    fn by_profile(&self, profile: &[f64], user: i64, item: i64) -> Option<f64> {
         let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let length = product(profile, profile).sqrt();
-        let cosine = product(profile, &self.vectors[&movie]) / length;
-        let featured = self.vectors[&movie].iter().any(|value| *value != 0.0);
-        (length > 0.0 && featured).then(|| self.expected(user, movie) + self.rating_slope * cosine)
+        let cosine = product(profile, &self.vectors[&item]) / length;
+        let featured = self.vectors[&item].iter().any(|value| *value != 0.0);
+        (length > 0.0 && featured).then(|| self.expected(user, item) + self.rating_slope * cosine)
     }
 
-    /// Checks a model's answer to `recommend` with `n` movies at most.
+    /// Checks a model's answer to `recommend` with `n` items at most.
     pub(crate) fn check_recommended(&self, model: &str, answer: &Value, user: i64, n: usize) -> Verdict {
         self.check_version(model, answer)?;
         check(answer["source"] == "model", || format!("the source is {}", answer["source"]))?;
@@ -238,17 +238,17 @@ impl Models {
         Ok(())
     }
 
-    /// Checks a model's answer to `recommend` with `rank_by=rating` and `explain`, with `n` movies at most: of all movies
+    /// Checks a model's answer to `recommend` with `rank_by=rating` and `explain`, with `n` items at most: of all items
     /// of which the model predicts a rating, those with the best.
     pub(crate) fn check_rated(&self, model: &str, answer: &Value, user: i64, n: usize) -> Verdict {
         self.check_version(model, answer)?;
         let profile = self.profile(user);
-        let rating = |movie: i64| match model {
-            "content" => self.by_profile(&profile, user, movie),
-            _ => self.rating(model, user, movie),
+        let rating = |item: i64| match model {
+            "content" => self.by_profile(&profile, user, item),
+            _ => self.rating(model, user, item),
         };
         let expected: BTreeMap<i64, f64> =
-            self.unseen(user).filter_map(|movie| Some((movie, rating(movie)?))).collect();
+            self.unseen(user).filter_map(|item| Some((item, rating(item)?))).collect();
         check_list(answer, "recommendations", "score", n, &expected, &self.no_twins())?;
         for hit in list(answer, "recommendations")? {
             let score = number(hit, "score")?;
@@ -265,11 +265,11 @@ impl Models {
 
     fn unseen(&self, user: i64) -> impl Iterator<Item = i64> + '_ {
         let seen = &self.als.ratings.by_user[&user];
-        self.train_counts.keys().copied().filter(|movie| !seen.contains_key(movie))
+        self.train_counts.keys().copied().filter(|item| !seen.contains_key(item))
     }
 
-    /// Checks the diverse answer of a model to `recommend`: each movie is, of the best 5·n, the one that counts for most
-    /// after those before it. Not for the hybrid, whose movies may have no factors to be compared by.
+    /// Checks the diverse answer of a model to `recommend`: each item is, of the best 5·n, the one that counts for most
+    /// after those before it. Not for the hybrid, whose items may have no factors to be compared by.
     pub(crate) fn check_diverse(
         &self,
         model: &str,
@@ -280,7 +280,7 @@ impl Models {
     ) -> Verdict {
         self.check_version(model, answer)?;
         let scores = self.listable(model, user);
-        let mut pool: Vec<(i64, f64)> = scores.iter().map(|(movie, score)| (*movie, *score)).collect();
+        let mut pool: Vec<(i64, f64)> = scores.iter().map(|(item, score)| (*item, *score)).collect();
         pool.sort_by(|a, b| b.1.total_cmp(&a.1));
         pool.truncate(5 * n);
         let (Some(&(_, best)), Some(&(_, worst))) = (pool.first(), pool.last()) else {
@@ -289,88 +289,88 @@ impl Models {
             });
         };
         let mut before: Vec<i64> = Vec::new();
-        let marginal = |movie: i64, before: &[i64]| {
-            let likeness = before.iter().map(|other| self.likeness(model, movie, *other)).reduce(f64::max);
-            let relevance = if best > worst { (scores[&movie] - worst) / (best - worst) } else { 1.0 };
+        let marginal = |item: i64, before: &[i64]| {
+            let likeness = before.iter().map(|other| self.likeness(model, item, *other)).reduce(f64::max);
+            let relevance = if best > worst { (scores[&item] - worst) / (best - worst) } else { 1.0 };
             (1.0 - diversity) * relevance - diversity * likeness.unwrap_or_default()
         };
         for hit in list(answer, "recommendations")? {
-            let movie = id(hit)?;
-            let score = scores.get(&movie).filter(|_| !before.contains(&movie));
+            let item = id(hit)?;
+            let score = scores.get(&item).filter(|_| !before.contains(&item));
             let Some(score) = score.filter(|score| **score >= worst - tolerance(worst)) else {
-                return Err(format!("movie {movie} must not be listed"));
+                return Err(format!("item {item} must not be listed"));
             };
-            check_close(number(hit, "score")?, *score, &format!("the score of movie {movie}"))?;
-            let found = marginal(movie, &before);
-            // Rounding decides which movies are the last of the pool.
+            check_close(number(hit, "score")?, *score, &format!("the score of item {item}"))?;
+            let found = marginal(item, &before);
+            // Rounding decides which items are the last of the pool.
             let sure = pool.iter().filter(|entry| entry.1 > worst + tolerance(worst));
             for (other, _) in sure.filter(|entry| !before.contains(&entry.0)) {
                 let better = marginal(*other, &before);
                 check(better <= found + MARGIN_TOLERANCE, || {
-                    format!("movie {movie} with {found} is listed where {other} has {better}")
+                    format!("item {item} with {found} is listed where {other} has {better}")
                 })?;
             }
-            before.push(movie);
+            before.push(item);
         }
         let wanted = n.min(pool.len());
-        check(before.len() == wanted, || format!("{} movies instead of {wanted}", before.len()))
+        check(before.len() == wanted, || format!("{} items instead of {wanted}", before.len()))
     }
 
-    /// The user's unseen movies that a model lists, with their scores.
+    /// The user's unseen items that a model lists, with their scores.
     fn listable(&self, model: &str, user: i64) -> BTreeMap<i64, f64> {
-        self.unseen(user).filter_map(|movie| Some((movie, self.score(model, user, movie)?))).collect()
+        self.unseen(user).filter_map(|item| Some((item, self.score(model, user, item)?))).collect()
     }
 
     /// By which diverse lists of a model are made.
-    fn likeness(&self, model: &str, movie: i64, other: i64) -> f64 {
+    fn likeness(&self, model: &str, item: i64, other: i64) -> f64 {
         let stored = |of: i64, other: i64| stored(&self.item_cf, of, other);
         match model {
-            "item_cf" => stored(movie, other).max(stored(other, movie)),
-            "ease" => like(&self.ease, movie, other).max(like(&self.ease, other, movie)),
-            "content" => self.vectors[&movie].iter().zip(&self.vectors[&other]).map(|(a, b)| a * b).sum(),
-            _ => self.als.cosine(movie, other),
+            "item_cf" => stored(item, other).max(stored(other, item)),
+            "ease" => like(&self.ease, item, other).max(like(&self.ease, other, item)),
+            "content" => self.vectors[&item].iter().zip(&self.vectors[&other]).map(|(a, b)| a * b).sum(),
+            _ => self.als.cosine(item, other),
         }
     }
 
     /// Checks a model's answer to `predict`.
-    pub(crate) fn check_predicted(&self, model: &str, answer: &Value, user: i64, movie: i64) -> Verdict {
+    pub(crate) fn check_predicted(&self, model: &str, answer: &Value, user: i64, item: i64) -> Verdict {
         self.check_version(model, answer)?;
-        let rating = self.rating(model, user, movie);
+        let rating = self.rating(model, user, item);
         let source = if rating.is_some() { "model" } else { "baseline" };
         check(answer["source"] == source, || format!("the source is {}, not {source}", answer["source"]))?;
         // Of ALS what is expected is its own to say.
         let expected = match rating {
             Some(rating) => rating,
-            None if matches!(model, "als" | "hybrid") => self.als.predicted(user, movie),
-            None => self.expected(user, movie),
+            None if matches!(model, "als" | "hybrid") => self.als.predicted(user, item),
+            None => self.expected(user, item),
         };
         check_close(number(answer, "predicted_rating")?, self.clamped(expected), "the predicted rating")
     }
 
-    /// Checks EASE's answer to `similar`: what speaks for the movie, and nothing that speaks against it.
-    pub(crate) fn check_weighty(&self, answer: &Value, movie: i64, n: usize) -> Verdict {
+    /// Checks EASE's answer to `similar`: what speaks for the item, and nothing that speaks against it.
+    pub(crate) fn check_weighty(&self, answer: &Value, item: i64, n: usize) -> Verdict {
         self.check_version("ease", answer)?;
-        let mut expected: BTreeMap<i64, f64> = self.ease[&movie].iter().copied().collect();
+        let mut expected: BTreeMap<i64, f64> = self.ease[&item].iter().copied().collect();
         expected.retain(|_, weight| *weight > 0.0);
         check_list(answer, "similar_movies", "similarity", n, &expected, &self.no_twins())
     }
 
     /// Checks the hybrid's answer to `similar`.
-    pub(crate) fn check_alike(&self, answer: &Value, movie: i64, n: usize) -> Verdict {
+    pub(crate) fn check_alike(&self, answer: &Value, item: i64, n: usize) -> Verdict {
         self.check_version("hybrid", answer)?;
         let (_, models) = self.sources.split_last().ok_or("there are no sources")?;
         let sum: f64 = models.iter().map(|source| source.weight).sum();
-        let trained = |movie: i64| self.train_counts[&movie] > 0;
+        let trained = |item: i64| self.train_counts[&item] > 0;
         let by = |source: &Source, other: i64| match source.name.as_str() {
-            "als" if trained(movie) && trained(other) => self.als.cosine(movie, other).max(0.0),
-            "item_cf" => like(&self.item_cf, movie, other),
-            "content_based" => like(&self.content, movie, other),
-            "ease" => like(&self.ease, movie, other),
+            "als" if trained(item) && trained(other) => self.als.cosine(item, other).max(0.0),
+            "item_cf" => like(&self.item_cf, item, other),
+            "content_based" => like(&self.content, item, other),
+            "ease" => like(&self.ease, item, other),
             _ => 0.0,
         };
         let likeness =
             |other: i64| models.iter().map(|source| by(source, other) * source.weight / sum).sum::<f64>();
-        let others = self.train_counts.keys().copied().filter(|other| *other != movie);
+        let others = self.train_counts.keys().copied().filter(|other| *other != item);
         let mut expected: BTreeMap<i64, f64> = others.map(|other| (other, likeness(other))).collect();
         expected.retain(|_, likeness| *likeness > 0.0);
         check_list(answer, "similar_movies", "similarity", n, &expected, &self.no_twins())
@@ -388,13 +388,13 @@ impl Models {
         rating.clamp(low, high)
     }
 
-    /// Every movie differs from every other: twins have other ratings held out.
+    /// Every item differs from every other: twins have other ratings held out.
     fn no_twins(&self) -> HashMap<i64, Vec<f32>> {
-        self.train_counts.keys().map(|movie| (*movie, vec![*movie as f32])).collect()
+        self.train_counts.keys().map(|item| (*item, vec![*item as f32])).collect()
     }
 }
 
-/// How much a neighbour speaks for a movie; 0 of one that speaks against it.
+/// How much a neighbour speaks for an item; 0 of one that speaks against it.
 fn like(lists: &Neighbours, of: i64, other: i64) -> f64 {
     stored(lists, of, other).max(0.0)
 }
@@ -443,27 +443,27 @@ fn ids(folder: &Path) -> Vec<i64> {
     parts(folder).iter().flat_map(of_part).collect()
 }
 
-fn neighbours(folder: &Path, movies: &[i64]) -> Neighbours {
+fn neighbours(folder: &Path, items: &[i64]) -> Neighbours {
     let mut all = Neighbours::new();
-    let mut rows = movies.iter();
+    let mut rows = items.iter();
     for (file, ids) in parts(&folder.join("item_neighbours")) {
-        let lists = read_neighbours(&file, ids.len(), movies.len() as u32).unwrap();
-        for (row, movie) in (0..ids.len()).zip(&mut rows) {
+        let lists = read_neighbours(&file, ids.len(), items.len() as u32).unwrap();
+        for (row, item) in (0..ids.len()).zip(&mut rows) {
             let (neighbours, similarities) = lists.of(row);
-            let named = neighbours.iter().map(|row| movies[*row as usize]);
-            all.insert(*movie, named.zip(similarities.iter().map(|like| f64::from(*like))).collect());
+            let named = neighbours.iter().map(|row| items[*row as usize]);
+            all.insert(*item, named.zip(similarities.iter().map(|like| f64::from(*like))).collect());
         }
     }
     all
 }
 
-fn vectors(folder: &Path, movies: &[i64]) -> HashMap<i64, Vec<f64>> {
+fn vectors(folder: &Path, items: &[i64]) -> HashMap<i64, Vec<f64>> {
     let mut all = HashMap::new();
-    let mut rows = movies.iter();
+    let mut rows = items.iter();
     for (file, ids) in parts(&folder.join("item_vectors")) {
         let vectors = read_vectors(&file, ids.len()).unwrap();
-        for (row, movie) in (0..ids.len()).zip(&mut rows) {
-            all.insert(*movie, dense(&vectors, row));
+        for (row, item) in (0..ids.len()).zip(&mut rows) {
+            all.insert(*item, dense(&vectors, row));
         }
     }
     all

@@ -19,7 +19,7 @@ use super::{Cluster, data::Ratings, folder};
 
 /// Relative to the larger of a score and 1.
 const TOLERANCE: f64 = 2e-5;
-/// Ratings of the mean that every movie starts with where nothing is known of a user.
+/// Ratings of the mean that every item starts with where nothing is known of a user.
 const PRIOR_RATINGS: f64 = 25.0;
 
 /// Rows by id.
@@ -80,21 +80,21 @@ impl Oracle {
         self.ratings.users().into_iter().collect()
     }
 
-    /// Movies with a rating: the others are in no list.
-    pub(crate) fn movies(&self) -> Vec<i64> {
-        self.ratings.by_movie.keys().copied().collect()
+    /// Items with a rating: the others are in no list.
+    pub(crate) fn items(&self) -> Vec<i64> {
+        self.ratings.by_item.keys().copied().collect()
     }
 
     /// By which lists are ordered.
-    pub(crate) fn ranked(&self, user: i64, movie: i64) -> f64 {
-        dot(&self.ranking.users[&user], &self.ranking.items[&movie])
+    pub(crate) fn ranked(&self, user: i64, item: i64) -> f64 {
+        dot(&self.ranking.users[&user], &self.ranking.items[&item])
     }
 
     /// A rating before it is kept on the scale.
-    pub(crate) fn predicted(&self, user: i64, movie: i64) -> f64 {
-        let product = dot(&self.rating.users[&user], &self.rating.items[&movie]);
+    pub(crate) fn predicted(&self, user: i64, item: i64) -> f64 {
+        let product = dot(&self.rating.users[&user], &self.rating.items[&item]);
         let bias = |rows: &Rows, id| f64::from(rows[&id][0]);
-        self.rating_mean + bias(&self.biases.users, user) + bias(&self.biases.items, movie) + product
+        self.rating_mean + bias(&self.biases.users, user) + bias(&self.biases.items, item) + product
     }
 
     fn clamped(&self, rating: f64) -> f64 {
@@ -108,13 +108,13 @@ impl Oracle {
         // What was kept is checked like any answer.
         let by_model = answer["source"] == "model" || answer["source"] == "cache";
         check(by_model, || format!("the source is {}", answer["source"]))?;
-        let score = |movie| match by {
-            By::Ranking => self.ranked(user, movie),
-            By::Rating => self.predicted(user, movie),
+        let score = |item| match by {
+            By::Ranking => self.ranked(user, item),
+            By::Rating => self.predicted(user, item),
         };
         let seen = &self.ratings.by_user[&user];
-        let candidates = self.movies().into_iter().filter(|movie| !seen.contains_key(movie));
-        let expected: BTreeMap<i64, f64> = candidates.map(|movie| (movie, score(movie))).collect();
+        let candidates = self.items().into_iter().filter(|item| !seen.contains_key(item));
+        let expected: BTreeMap<i64, f64> = candidates.map(|item| (item, score(item))).collect();
         let rows = if by == By::Ranking { &self.ranking.items } else { &self.rating.items };
         check_list(answer, "recommendations", "score", n, &expected, rows)?;
         for hit in list(answer, "recommendations")? {
@@ -132,31 +132,30 @@ impl Oracle {
         let damped = |ratings: &Vec<f64>| {
             (ratings.iter().sum::<f64>() + PRIOR_RATINGS * mean) / (ratings.len() as f64 + PRIOR_RATINGS)
         };
-        let expected =
-            self.ratings.by_movie.iter().map(|(movie, ratings)| (*movie, damped(ratings))).collect();
+        let expected = self.ratings.by_item.iter().map(|(item, ratings)| (*item, damped(ratings))).collect();
         check_list(answer, "recommendations", "score", n, &expected, &self.ranking.items)
     }
 
     /// Checks an answer to `similar`.
-    pub(crate) fn check_similar(&self, answer: &Value, movie: i64, n: usize) -> Verdict {
-        self.check_head(answer, "movie_id", movie)?;
-        let others = self.movies().into_iter().filter(|other| *other != movie);
-        let expected = others.map(|other| (other, self.cosine(movie, other))).collect();
+    pub(crate) fn check_similar(&self, answer: &Value, item: i64, n: usize) -> Verdict {
+        self.check_head(answer, "movie_id", item)?;
+        let others = self.items().into_iter().filter(|other| *other != item);
+        let expected = others.map(|other| (other, self.cosine(item, other))).collect();
         check_list(answer, "similar_movies", "similarity", n, &expected, &self.ranking.items)
     }
 
     /// Of the factors that lists are ordered by.
-    pub(super) fn cosine(&self, movie: i64, other: i64) -> f64 {
+    pub(super) fn cosine(&self, item: i64, other: i64) -> f64 {
         let items = &self.ranking.items;
-        let norms = dot(&items[&movie], &items[&movie]) * dot(&items[&other], &items[&other]);
-        if norms > 0.0 { dot(&items[&movie], &items[&other]) / norms.sqrt() } else { 0.0 }
+        let norms = dot(&items[&item], &items[&item]) * dot(&items[&other], &items[&other]);
+        if norms > 0.0 { dot(&items[&item], &items[&other]) / norms.sqrt() } else { 0.0 }
     }
 
     /// Checks an answer to `predict`.
-    pub(crate) fn check_predicted(&self, answer: &Value, user: i64, movie: i64) -> Verdict {
+    pub(crate) fn check_predicted(&self, answer: &Value, user: i64, item: i64) -> Verdict {
         self.check_head(answer, "user_id", user)?;
-        check(answer["movie_id"] == movie, || format!("the movie is {}", answer["movie_id"]))?;
-        let expected = self.clamped(self.predicted(user, movie));
+        check(answer["movie_id"] == item, || format!("the item is {}", answer["movie_id"]))?;
+        let expected = self.clamped(self.predicted(user, item));
         check_close(number(answer, "predicted_rating")?, expected, "the predicted rating")
     }
 
@@ -168,7 +167,7 @@ impl Oracle {
     }
 }
 
-/// Checks that a list is the top `n` of `expected`: scores, order, nothing missing. `rows` decide which movies are
+/// Checks that a list is the top `n` of `expected`: scores, order, nothing missing. `rows` decide which items are
 /// twins, whose scores must be equal and whose ids decide.
 pub(super) fn check_list(
     answer: &Value,
@@ -180,16 +179,16 @@ pub(super) fn check_list(
 ) -> Verdict {
     let hits = list(answer, key)?;
     let wanted = n.min(expected.len());
-    check(hits.len() == wanted, || format!("{} movies instead of {wanted}", hits.len()))?;
+    check(hits.len() == wanted, || format!("{} items instead of {wanted}", hits.len()))?;
     let mut listed: Vec<(i64, f64)> = Vec::with_capacity(hits.len());
     for (hit, rank) in hits.iter().zip(1..) {
-        let (movie, found) = (id(hit)?, number(hit, score)?);
-        let Some(score) = expected.get(&movie) else {
-            return Err(format!("movie {movie} must not be listed"));
+        let (item, found) = (id(hit)?, number(hit, score)?);
+        let Some(score) = expected.get(&item) else {
+            return Err(format!("item {item} must not be listed"));
         };
-        check_close(found, *score, &format!("the score of movie {movie}"))?;
-        check(hit["rank"] == rank, || format!("the rank of movie {movie} is {}, not {rank}", hit["rank"]))?;
-        listed.push((movie, found));
+        check_close(found, *score, &format!("the score of item {item}"))?;
+        check(hit["rank"] == rank, || format!("the rank of item {item} is {}, not {rank}", hit["rank"]))?;
+        listed.push((item, found));
     }
     let in_order =
         |pair: &[(i64, f64)]| pair[0].1 > pair[1].1 || (pair[0].1 == pair[1].1 && pair[0].0 < pair[1].0);
@@ -197,19 +196,17 @@ pub(super) fn check_list(
         return Err(format!("out of order: {pair:?}"));
     }
     let Some(&(_, lowest)) = listed.last() else { return Ok(()) };
-    for (movie, score) in
-        expected.iter().filter(|(movie, _)| !listed.iter().any(|(other, _)| other == *movie))
-    {
+    for (item, score) in expected.iter().filter(|(item, _)| !listed.iter().any(|(other, _)| other == *item)) {
         check(*score <= lowest + tolerance(*score), || {
-            format!("movie {movie} with {score} is missing: the last one has {lowest}")
+            format!("item {item} with {score} is missing: the last one has {lowest}")
         })?;
-        for (twin, _) in listed.iter().filter(|(other, _)| rows[other] == rows[movie]) {
-            check(twin < movie, || format!("{twin} is listed instead of its twin {movie}"))?;
+        for (twin, _) in listed.iter().filter(|(other, _)| rows[other] == rows[item]) {
+            check(twin < item, || format!("{twin} is listed instead of its twin {item}"))?;
         }
     }
-    for (movie, found) in &listed {
-        let unequal = listed.iter().find(|(other, score)| rows[other] == rows[movie] && score != found);
-        check(unequal.is_none(), || format!("movie {movie} and its twin differ: {found} and {unequal:?}"))?;
+    for (item, found) in &listed {
+        let unequal = listed.iter().find(|(other, score)| rows[other] == rows[item] && score != found);
+        check(unequal.is_none(), || format!("item {item} and its twin differ: {found} and {unequal:?}"))?;
     }
     Ok(())
 }
@@ -241,7 +238,7 @@ pub(super) fn number(value: &Value, key: &str) -> Result<f64, String> {
 }
 
 pub(super) fn id(hit: &Value) -> Result<i64, String> {
-    hit["movie_id"].as_i64().ok_or_else(|| format!("the movie's id is no number in {hit}"))
+    hit["movie_id"].as_i64().ok_or_else(|| format!("the item's id is no number in {hit}"))
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {

@@ -27,7 +27,7 @@ async fn start() -> Shared {
     let data = generate(&folder, SMALL);
     let shape = Shape { coordinators: 1, workers: 3, settings: Vec::new() };
     let cluster = Cluster::start_in(&folder, shape).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let version = cluster.train(&["--promote", "--test-ratio", "0"]);
     let oracle = Oracle::of(&cluster, &version, &data);
     Shared { cluster, oracle, data, version }

@@ -12,7 +12,7 @@ async fn an_import_goes_through_its_steps_and_publishes_what_the_workers_found()
     let world = World::start(1, 2).await;
     let catalogue = SourceFile {
         uri: "movies.csv".into(),
-        content: FileContent::Movies.into(),
+        content: FileContent::Items.into(),
         length_bytes: 1_000,
         ..Default::default()
     };

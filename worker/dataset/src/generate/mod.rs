@@ -1,14 +1,14 @@
 //! MovieLens-shaped files with planted taste, for trying things and for measuring at full size.
 //!
-//! Users and movies get latent vectors (`taste`). A user rates movies drawn by popularity and taste
+//! Users and items get latent vectors (`taste`). A user rates items drawn by popularity and taste
 //! together, so that who rates what says something (the implicit objective has something to learn),
-//! and gives half stars that follow the inner product, the movie's quality, the user's mood and noise
-//! (so has the explicit one). Genres, tags and the tag genome follow the movies' vectors (`movies`).
+//! and gives half stars that follow the inner product, the item's quality, the user's mood and noise
+//! (so has the explicit one). Genres, tags and the tag genome follow the items' vectors (`items`).
 //!
 //! Everything is a function of the seed and of a row's number: the same files come out with any number
 //! of threads, and users are written in blocks as they are made, in bounded memory.
 
-mod movies;
+mod items;
 mod taste;
 mod words;
 
@@ -33,7 +33,7 @@ const BLOCK_USERS: u64 = 256;
 pub struct GenerateSpec {
     /// Users, numbered from 1.
     pub users: u64,
-    /// Movies, numbered from 1.
+    /// Items, numbered from 1.
     pub items: u64,
     /// Ratings, exactly.
     pub ratings: u64,
@@ -84,24 +84,24 @@ impl GenerateSpec {
         let refuse = |reason: String| Err(GenerateError::Spec(reason));
         let Self { users, items, ratings, rank, .. } = *self;
         if users == 0 || items == 0 || u32::try_from(users.max(items)).is_err() {
-            return refuse(format!("users and movies must be from 1 to {}", u32::MAX));
+            return refuse(format!("users and items must be from 1 to {}", u32::MAX));
         }
         if !(1..=256).contains(&rank) {
             return refuse(format!("the rank {rank} must be from 1 to 256"));
         }
         let (least, most) = (users * RATINGS_PER_USER_MIN, users * self.ratings_per_user_max());
         if self.ratings_per_user_max() < RATINGS_PER_USER_MIN {
-            return refuse(format!("{items} movies are too few; at least {}", 2 * RATINGS_PER_USER_MIN));
+            return refuse(format!("{items} items are too few; at least {}", 2 * RATINGS_PER_USER_MIN));
         }
         if !(least..=most).contains(&ratings) {
             return refuse(format!(
-                "{users} users of {items} movies give from {least} to {most} ratings, not {ratings}"
+                "{users} users of {items} items give from {least} to {most} ratings, not {ratings}"
             ));
         }
         Ok(())
     }
 
-    /// Nobody rates more than half of the movies.
+    /// Nobody rates more than half of the items.
     fn ratings_per_user_max(&self) -> u64 {
         self.items / 2
     }
@@ -127,7 +127,7 @@ pub fn generate(
     pool.install(|| {
         let taste = Taste::new(spec);
         let (ratings, tags, mut bytes) = write_users(spec, &taste, folder, progress)?;
-        let catalogue = movies::write(spec, &taste, folder)?;
+        let catalogue = items::write(spec, &taste, folder)?;
         bytes += catalogue.bytes;
         Ok(GenerateReport { ratings, items: spec.items, tags, genome_scores: catalogue.genome_scores, bytes })
     })
@@ -201,13 +201,13 @@ fn user_rows(taste: &Taste, user: u64, count: u32) -> UserRows {
     use std::fmt::Write as _;
     let (mut ratings, mut tags, mut tag_rows) = (String::new(), String::new(), 0);
     for rating in taste.ratings_of(user, count) {
-        let (user_id, movie_id) = (user + 1, rating.item + 1);
+        let (user_id, item_id) = (user + 1, rating.item + 1);
         let whole = rating.half_stars / 2;
         let half = if rating.half_stars % 2 == 1 { 5 } else { 0 };
         // Writing to a string does not fail.
-        let _ = writeln!(ratings, "{user_id},{movie_id},{whole}.{half},{}", rating.timestamp);
+        let _ = writeln!(ratings, "{user_id},{item_id},{whole}.{half},{}", rating.timestamp);
         if let Some(tag) = taste.tag_of(user, &rating) {
-            let _ = writeln!(tags, "{user_id},{movie_id},{tag},{}", rating.timestamp + 60);
+            let _ = writeln!(tags, "{user_id},{item_id},{tag},{}", rating.timestamp + 60);
             tag_rows += 1;
         }
     }

@@ -34,7 +34,7 @@ const TASTE_DEVIATION: f64 = 0.55;
 const QUALITY_DEVIATION: f64 = 0.35;
 const MOOD_DEVIATION: f64 = 0.3;
 const NOISE_DEVIATION: f64 = 0.6;
-/// Draws per wanted movie before the rest is taken in order of preference.
+/// Draws per wanted item before the rest is taken in order of preference.
 const DRAWS_PER_RATING_MAX: u64 = 60;
 /// 1996-01-01 and 2020-01-01.
 const FIRST_SECOND: f64 = 820_454_400.0;
@@ -220,7 +220,7 @@ impl Taste {
         chosen
     }
 
-    /// The tag a user gives with a rating, if any: one of the movie's genres.
+    /// The tag a user gives with a rating, if any: one of the item's genres.
     pub(super) fn tag_of(&self, user: u64, rating: &Rating) -> Option<String> {
         let pair = mix64(user) ^ rating.item;
         if self.uniform(Stream::Tag, pair, 0) * RATINGS_PER_TAG >= 1.0 {
@@ -231,7 +231,7 @@ impl Taste {
         genres.get(pick).map(|genre| genre.to_lowercase())
     }
 
-    /// One to three genres: those whose direction the movie's vector points to most.
+    /// One to three genres: those whose direction the item's vector points to most.
     pub(super) fn genres(&self, item: u64) -> Vec<&'static str> {
         let mut liking: Vec<(f64, &'static str)> = (0_u64..)
             .zip(words::GENRES)

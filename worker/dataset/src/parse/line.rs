@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use shoal_format::row::{GenomeRow, GenomeTagRow, IdRef, MovieRow, RatingRow, Row, TagRow};
+use shoal_format::row::{GenomeRow, GenomeTagRow, IdRef, ItemRow, RatingRow, Row, TagRow};
 use shoal_proto::v1::{FileContent, Side, SourceFile, SourceFormat};
 
 use super::{Rules, Taken, numeric::NumericLines, plain::PlainLines, relevance};
@@ -198,7 +198,7 @@ impl LineParser {
         }
         let fields = Fields { columns: &self.file.columns, fields };
         match self.file.content() {
-            FileContent::Movies => self.movie(&fields, on_row),
+            FileContent::Items => self.catalogue_row(&fields, on_row),
             FileContent::Tags => self.tag(&fields, on_row),
             FileContent::GenomeScores => self.genome(&fields, on_row),
             FileContent::GenomeTags => {
@@ -251,7 +251,7 @@ impl LineParser {
         })
     }
 
-    fn movie(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<Taken, Reason> {
+    fn catalogue_row(&self, fields: &Fields<'_>, on_row: impl FnOnce(Row<'_>)) -> Result<Taken, Reason> {
         let item = fields.text(0)?;
         let item = self.item(&item)?;
         let title = self.title(fields)?;
@@ -269,7 +269,7 @@ impl LineParser {
             };
             field.map_or_else(String::new, |field| self.values.genres(&fields::decode(field)))
         };
-        on_row(Row::Movie(MovieRow { item, title, year, genres }));
+        on_row(Row::Item(ItemRow { item, title, year, genres }));
         Ok(Taken::Whole)
     }
 

@@ -287,7 +287,7 @@ impl RowReader {
 mod tests {
     use proptest::prelude::*;
     use shoal_common::ids::EntityId;
-    use shoal_format::row::MovieRow;
+    use shoal_format::row::ItemRow;
     use shoal_proto::v1::{FileContent, SourceFormat};
 
     use super::*;
@@ -304,7 +304,7 @@ mod tests {
             content: content.into(),
             format: SourceFormat::Csv.into(),
             columns: columns.to_vec(),
-            column_count: if content == FileContent::Movies { 3 } else { 4 },
+            column_count: if content == FileContent::Items { 3 } else { 4 },
             delimiter: u32::from(b','),
             length_bytes: u64::MAX,
             ..SourceFile::default()
@@ -343,7 +343,7 @@ mod tests {
             if last_newline {
                 text.push_str(line_end);
             }
-            let file = SourceFile { multiline, length_bytes: text.len() as u64, ..file(FileContent::Movies, &[0, 1, 2]) };
+            let file = SourceFile { multiline, length_bytes: text.len() as u64, ..file(FileContent::Items, &[0, 1, 2]) };
             let text = text.as_bytes();
             let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
             bounds.extend([0, text.len()]);
@@ -418,7 +418,7 @@ mod tests {
         let read = |file: &SourceFile, line: &[u8]| {
             let mut found = None;
             let outcome = LineParser::new(file, RULES).parse(line, |row| {
-                if let Row::Movie(MovieRow { item, title, year, genres }) = row {
+                if let Row::Item(ItemRow { item, title, year, genres }) = row {
                     found = Some((item.to_entity(), title.into_owned(), year, genres));
                 }
             });
@@ -427,7 +427,7 @@ mod tests {
         let movie = |title: &str, year, genres: &str| {
             Ok((EntityId::Integer(11), title.to_owned(), year, genres.to_owned()))
         };
-        let csv = file(FileContent::Movies, &[0, 1, 2]);
+        let csv = file(FileContent::Items, &[0, 1, 2]);
         assert_eq!(
             read(&csv, b"11,\"American President, The (1995)\",Comedy|Drama"),
             movie("American President, The (1995)", Some(1995), "Comedy|Drama"),
@@ -448,7 +448,7 @@ mod tests {
     fn a_row_over_lines_may_end_with_a_quote_and_a_carriage_return() {
         let text = b"1,\"Long\r\nTitle (1999)\",\"Comedy\"\r\n2,B (2001),Drama\r\n";
         let length_bytes = text.len() as u64;
-        let file = SourceFile { multiline: true, length_bytes, ..file(FileContent::Movies, &[0, 1, 2]) };
+        let file = SourceFile { multiline: true, length_bytes, ..file(FileContent::Items, &[0, 1, 2]) };
         let (rows, report, lines) = read(&file, text, 0..length_bytes, &[]);
         assert_eq!((report.rows_read, report.rows_accepted, lines), (2, 2, 3));
         assert!(rows[0].contains("Long\\r\\nTitle") && rows[0].contains("\"Comedy\""), "{}", rows[0]);

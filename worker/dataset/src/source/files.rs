@@ -18,7 +18,7 @@ use super::{
 /// Names under which a file of each content is looked for, in order of preference.
 const NAMES: [(FileContent, &[&str]); 5] = [
     (FileContent::Ratings, &["ratings.csv", "rating.csv", "ratings.dat", "u.data", "ratings.parquet"]),
-    (FileContent::Movies, &["movies.csv", "movie.csv", "movies.dat", "u.item", "movies.parquet"]),
+    (FileContent::Items, &["movies.csv", "movie.csv", "movies.dat", "u.item", "movies.parquet"]),
     (FileContent::Tags, &["tags.csv", "tag.csv", "tags.dat", "tags.parquet"]),
     (
         FileContent::GenomeScores,

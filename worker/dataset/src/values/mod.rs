@@ -146,7 +146,7 @@ impl Values {
         super::fields::genres(field, self.genre_separator)
     }
 
-    /// The year of a movie: a year, or a date that begins with one.
+    /// The year of an item: a year, or a date that begins with one.
     #[must_use]
     pub fn year(&self, field: &str) -> Option<i32> {
         let text = field.trim();

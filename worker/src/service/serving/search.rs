@@ -65,5 +65,6 @@ fn description(shard: &ItemShard, row: usize) -> ItemDescription {
         year: shard.descriptions().year(row),
         ratings: u64::from(ratings),
         damped_mean,
+        ..ItemDescription::default()
     }
 }

@@ -78,13 +78,13 @@ impl ModelAttempt {
                 genome: Genome::default(),
             };
             if let Some((path, bytes)) = catalogue {
-                let movies = read_catalogue(bytes).map_err(|error| damaged(&path, error.to_string()))?;
-                for movie in movies {
-                    let row = row_of(&ids, &movie.item, &path)?;
+                let described = read_catalogue(bytes).map_err(|error| damaged(&path, error.to_string()))?;
+                for item in described {
+                    let row = row_of(&ids, &item.item, &path)?;
                     let genres: BTreeSet<&str> =
-                        movie.genres.split(GENRE_SEPARATOR).filter(|genre| !genre.is_empty()).collect();
+                        item.genres.split(GENRE_SEPARATOR).filter(|genre| !genre.is_empty()).collect();
                     facts.genres[row] = genres.into_iter().map(str::to_owned).collect();
-                    facts.years[row] = movie.year;
+                    facts.years[row] = item.year;
                 }
             }
             if let Some((path, bytes)) = tags {
@@ -125,9 +125,9 @@ impl ModelAttempt {
             items.resize(first + ids.len(), Vec::new());
             let path = catalogue_part(shard);
             let Some((_, bytes)) = self.data_object(&path).await? else { continue };
-            for movie in read_catalogue(bytes).map_err(|error| damaged(&path, error.to_string()))? {
-                let row = row_of(&ids, &movie.item, &path)?;
-                let genres = movie.genres.split(GENRE_SEPARATOR).filter(|genre| !genre.is_empty());
+            for item in read_catalogue(bytes).map_err(|error| damaged(&path, error.to_string()))? {
+                let row = row_of(&ids, &item.item, &path)?;
+                let genres = item.genres.split(GENRE_SEPARATOR).filter(|genre| !genre.is_empty());
                 let mut set: Vec<u32> = genres
                     .map(|genre| {
                         let next = numbers.len() as u32;

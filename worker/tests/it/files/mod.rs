@@ -73,7 +73,7 @@ impl RowSink for Rows {
             Row::Rating(row) => {
                 self.ratings.push((row.user.to_entity(), row.item.to_entity(), row.rating, row.timestamp));
             }
-            Row::Movie(row) => {
+            Row::Item(row) => {
                 let movie =
                     (row.item.to_entity(), row.title.clone().into_owned(), row.year, row.genres.clone());
                 self.movies.push(movie);

@@ -32,7 +32,7 @@ const RATE: f64 = 300.0;
 const RECALL: &str = "0.95";
 /// Where the search for the most requests per second begins, of a route that does not bear the rate.
 const LOW_RATE: f64 = 50.0;
-/// How many shards of the catalogue of a million, of 62,500 items each, are searched for movies alike.
+/// How many shards of the catalogue of a million, of 62,500 items each, are searched for items alike.
 const SHARDS: [usize; 4] = [1, 2, 4, 8];
 
 /// What to measure.

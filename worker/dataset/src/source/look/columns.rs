@@ -82,7 +82,7 @@ const RELEVANCE: Role =
 pub(super) fn roles(content: FileContent) -> &'static [Role] {
     match content {
         FileContent::Unspecified | FileContent::Ratings => &[USER, ITEM, RATING, TIME],
-        FileContent::Movies => &[ITEM, TITLE, GENRES, YEAR],
+        FileContent::Items => &[ITEM, TITLE, GENRES, YEAR],
         FileContent::Tags => &[USER, ITEM, TAG, TIME],
         FileContent::GenomeScores => &[ITEM, TAG_NUMBER, RELEVANCE],
         FileContent::GenomeTags => &[TAG_NUMBER, TAG],

@@ -65,7 +65,7 @@ fn layout(source: &DatasetSource, content: FileContent, head: &TextHead<'_>) -> 
     }
     let first = head.text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     match (extension(head.uri), content) {
-        ("dat", FileContent::Movies) if memchr::memmem::find(first, b"::").is_some() => Some(Layout {
+        ("dat", FileContent::Items) if memchr::memmem::find(first, b"::").is_some() => Some(Layout {
             delimiter: Delimiter::DoubleColon,
             format: SourceFormat::DoubleColon,
             positions: &[0, 1, 2],
@@ -78,7 +78,7 @@ fn layout(source: &DatasetSource, content: FileContent, head: &TextHead<'_>) -> 
             positions: &[0, 1, 2, 3],
             column_count: 0,
         }),
-        ("item", FileContent::Movies) => Some(Layout {
+        ("item", FileContent::Items) => Some(Layout {
             delimiter: Delimiter::Byte(b'|'),
             format: SourceFormat::Pipe,
             positions: &[0, 1, 5],
@@ -275,7 +275,7 @@ fn look_at_columns(
             }
         }
     }
-    if let (FileContent::Movies, SourceFormat::Csv, Some(at)) = (content, file.format(), third) {
+    if let (FileContent::Items, SourceFormat::Csv, Some(at)) = (content, file.format(), third) {
         let rules = file.values.get_or_insert_default();
         let has =
             |separator: char| sample.column(look.header, at).any(|(_, field)| field.contains(separator));

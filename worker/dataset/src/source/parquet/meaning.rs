@@ -43,7 +43,7 @@ pub(super) enum Role {
 pub(super) fn roles(content: FileContent) -> &'static [Role] {
     match content {
         FileContent::Unspecified | FileContent::Ratings => &[Role::Id, Role::Id, Role::Number, Role::Time],
-        FileContent::Movies => &[Role::Id, Role::Text, Role::Texts, Role::Number],
+        FileContent::Items => &[Role::Id, Role::Text, Role::Texts, Role::Number],
         FileContent::Tags => &[Role::Id, Role::Id, Role::Texts, Role::Time],
         FileContent::GenomeScores => &[Role::Id, Role::Number, Role::Number],
         FileContent::GenomeTags => &[Role::Number, Role::Text],

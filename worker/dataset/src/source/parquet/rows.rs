@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use shoal_format::row::{GenomeRow, GenomeTagRow, MovieRow, RatingRow, Row, TagRow};
+use shoal_format::row::{GenomeRow, GenomeTagRow, ItemRow, RatingRow, Row, TagRow};
 use shoal_proto::v1::{FileContent, Side, SourceFile};
 
 use super::cells::{Cell, Id};
@@ -66,10 +66,10 @@ impl<'a> RowCells<'a> {
         Ok(taken)
     }
 
-    fn movie(&self, on_row: impl FnOnce(&Row<'_>)) -> Result<Taken, Reason> {
+    fn catalogue_row(&self, on_row: impl FnOnce(&Row<'_>)) -> Result<Taken, Reason> {
         let (item, title) = (self.item(0)?, self.cell(1).text());
         let title = title.trim();
-        on_row(&Row::Movie(MovieRow {
+        on_row(&Row::Item(ItemRow {
             item: item.borrow(),
             title: title.into(),
             year: self.values.year(&self.cell(3).text()).or_else(|| fields::title_year(title)),
@@ -124,7 +124,7 @@ pub(super) fn read_row(
 ) -> Result<Taken, Reason> {
     let cells = RowCells { file, rules, values, cells };
     match file.content() {
-        FileContent::Movies => cells.movie(on_row),
+        FileContent::Items => cells.catalogue_row(on_row),
         FileContent::Tags => cells.tags(on_row),
         FileContent::GenomeScores => cells.genome(on_row),
         FileContent::GenomeTags => cells.genome_tag(on_row),

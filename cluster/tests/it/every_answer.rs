@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::support::{Cluster, Http, Models, SMALL, Shape, Verdict, folder, generate, real_data};
 
 const MODELS: [&str; 5] = ["als", "item_cf", "content", "hybrid", "ease"];
-/// About so many users and movies are asked for.
+/// About so many users and items are asked for.
 const USERS: usize = 6;
-const MOVIES: usize = 6;
+const ITEMS: usize = 6;
 
 /// A question to every model, and how its answer is checked.
 struct Asked<'a> {
@@ -42,7 +42,7 @@ impl Asked<'_> {
             }
         };
         let mut answers = Vec::new();
-        let (users, movies) = (self.models.users(), self.models.movies());
+        let (users, items) = (self.models.users(), self.models.items());
         for model in MODELS {
             for user in some(&users, USERS) {
                 let path = format!(
@@ -56,11 +56,11 @@ impl Asked<'_> {
                 let answer = self.http.get(&format!("/recommendations/recommend/{user}?{query}")).await.ok();
                 right(&|| self.models.check_rated(model, &answer, user, 20), &answer);
                 answers.push(timeless(answer));
-                for movie in some(&movies, MOVIES) {
-                    let body = json!({"user_id": user, "movie_id": movie});
+                for item in some(&items, ITEMS) {
+                    let body = json!({"user_id": user, "movie_id": item});
                     let path = format!("/recommendations/predict?model={model}");
                     let answer = self.http.post(&path, body).await.ok();
-                    right(&|| self.models.check_predicted(model, &answer, user, movie), &answer);
+                    right(&|| self.models.check_predicted(model, &answer, user, item), &answer);
                     answers.push(timeless(answer));
                 }
             }
@@ -73,14 +73,14 @@ impl Asked<'_> {
                 answers.push(timeless(answer));
             }
         }
-        for movie in some(&movies, MOVIES) {
-            let path = format!("/recommendations/similar/{movie}?n=40&model=hybrid&complete=true");
+        for item in some(&items, ITEMS) {
+            let path = format!("/recommendations/similar/{item}?n=40&model=hybrid&complete=true");
             let answer = self.http.get(&path).await.ok();
-            right(&|| self.models.check_alike(&answer, movie, 40), &answer);
+            right(&|| self.models.check_alike(&answer, item, 40), &answer);
             answers.push(timeless(answer));
-            let path = format!("/recommendations/similar/{movie}?n=40&model=ease&complete=true");
+            let path = format!("/recommendations/similar/{item}?n=40&model=ease&complete=true");
             let answer = self.http.get(&path).await.ok();
-            right(&|| self.models.check_weighty(&answer, movie, 40), &answer);
+            right(&|| self.models.check_weighty(&answer, item, 40), &answer);
             answers.push(timeless(answer));
         }
         answers
@@ -107,7 +107,7 @@ async fn every_model_answers_as_its_files_say_whichever_worker_is_lost() {
     let data = real_data().unwrap_or_else(|| generate(folder.path(), SMALL));
     let settings = vec!["coordinator.replace_after_ms=600000".to_owned()];
     let cluster = Cluster::start(Shape { coordinators: 1, workers: 3, settings }).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let versions = promoted(&cluster);
     let models = Models::of(&cluster, &versions, &data);
     let http = cluster.http();

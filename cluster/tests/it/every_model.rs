@@ -39,7 +39,7 @@ async fn all_are_trained_once_and_again_only_when_asked() {
     let folder = folder();
     let data = generate(folder.path(), SMALL);
     let cluster = start(2).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let small = ["--rank", "8", "--iterations", "3", "--min-common-users", "2"];
     let first = trained(&cluster, &small);
     assert_eq!(first.iter().map(|outcome| text(outcome, "model")).collect::<Vec<_>>(), MODELS);
@@ -152,7 +152,7 @@ async fn users_are_held_out_from_every_model_and_answered_all_the_same() {
     let folder = folder();
     let data = generate(folder.path(), SMALL);
     let cluster = start(3).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let small = ["--rank", "8", "--iterations", "3", "--min-common-users", "2", "--promote"];
     let strong = [&small[..], &["--split", "strong", "--held-out-users", "60"]].concat();
     let outcomes = trained(&cluster, &strong);
@@ -226,7 +226,7 @@ async fn what_is_promoted_is_live_and_the_default_stays_unless_it_is_asked_for()
     let folder = folder();
     let data = generate(folder.path(), SMALL);
     let cluster = start(2).await;
-    cluster.import(&data, "movies");
+    cluster.import(&data, "items");
     let small = ["--rank", "8", "--iterations", "2", "--promote"];
     let both = ["train", "--json", "--models", "als,content"];
     let report = cluster.shoal(&[&both[..], &small].concat()).json();
