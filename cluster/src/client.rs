@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use shoal_common::rpc::{Channels, LeaderClient};
+use shoal_common::{
+    rpc::{Channels, LeaderClient},
+    tls::PeerRole,
+};
 use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
     JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeInfo,
@@ -37,7 +40,7 @@ const ROUTERS_POLL: Duration = Duration::from_millis(10);
 pub enum ClientError {
     /// No coordinator answered.
     #[error(
-        "no leading coordinator answered at {addresses} ({reason}); is the cluster running? `shoal up` starts one on this machine, --cluster names another"
+        "no leading coordinator answered at {addresses} ({reason}); is the cluster running? `shoal up` starts one on this machine, --cluster names another, and under TLS --certs is needed"
     )]
     Unreachable {
         /// Who was asked.
@@ -283,7 +286,7 @@ impl ClusterClient {
         if node.role() != NodeRole::Router {
             return false;
         }
-        let Ok(channel) = self.channels.get(&node.address) else { return false };
+        let Ok(channel) = self.channels.get(&node.address, PeerRole::Router) else { return false };
         let health = RecommenderClient::new(channel).health(timed(HealthRequest {}, ROUTERS_PATIENCE)).await;
         health.is_ok_and(|health| {
             let health = health.into_inner();

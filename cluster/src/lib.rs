@@ -2,12 +2,13 @@
 //! command line that talks to a cluster.
 //!
 //! `cli` has a file per subcommand, `local` runs a cluster on this machine, `client` asks the
-//! coordinators, `recommender` the router, `blend_weights` reads the weights of a hybrid, `model_files` reads a version from the store, `export` writes it as
+//! coordinators, `recommender` the router, `certs` makes certificates, `blend_weights` reads the weights of a hybrid, `model_files` reads a version from the store, `export` writes it as
 //! Parquet or for Spark, `import` takes a model of Spark's, `output` makes tables and JSON, `simulate` makes
 //! traffic. This is the only crate that knows all roles, reads the environment and
 //! installs logs and metrics.
 
 pub mod blend_weights;
+pub mod certs;
 pub mod cli;
 pub mod client;
 pub mod export;

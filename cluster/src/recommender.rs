@@ -1,7 +1,10 @@
 //! What the command line asks of a router, over HTTP. Answers stay JSON as they came: what a script
 //! gets from `--json` is what the API gives.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{StatusCode, Url};
@@ -14,8 +17,16 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum RecommenderError {
     /// The address is no URL.
-    #[error("'{0}' is not an http:// address")]
+    #[error("'{0}' is not an http:// or https:// address")]
     Address(String),
+    /// The authority's certificate cannot be used.
+    #[error("cannot use '{path}' to check the router's certificate: {reason}")]
+    Authority {
+        /// The file of the authority's certificate.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No router answered.
     #[error(
         "no router answers at {url} ({reason}); is the cluster running? `shoal up` starts one on this machine, --url names \
@@ -161,21 +172,44 @@ pub struct Recommender {
     base: Url,
     http: reqwest::Client,
     api: Api,
+    authority: Option<reqwest::Certificate>,
+}
+
+fn builder(authority: Option<&reqwest::Certificate>) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder().no_proxy();
+    match authority {
+        Some(authority) => builder.add_root_certificate(authority.clone()),
+        None => builder,
+    }
+}
+
+/// The certificate of a cluster's authority.
+fn authority(path: &Path) -> Result<reqwest::Certificate, RecommenderError> {
+    let failed = |reason: String| RecommenderError::Authority { path: path.to_owned(), reason };
+    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    reqwest::Certificate::from_pem(&pem).map_err(|error| failed(error.to_string()))
 }
 
 impl Recommender {
-    /// A client of the router at `url` (`http://host:port`).
+    /// A client of the router at `url` (`http://host:port` or `https://host:port`). Beside the authorities of this
+    /// machine, that of the folder `certs` is trusted.
     ///
     /// # Errors
-    /// When the address is no `http://` URL.
-    pub fn new(url: &str) -> Result<Self, RecommenderError> {
+    /// When the address is no such URL, or the authority's certificate cannot be read.
+    pub fn new(url: &str, certs: Option<&Path>) -> Result<Self, RecommenderError> {
         let bad = || RecommenderError::Address(url.to_owned());
         let base = Url::parse(url).map_err(|_| bad())?;
-        if base.scheme() != "http" || base.cannot_be_a_base() {
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(bad());
         }
-        let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build().map_err(|_| bad())?;
-        Ok(Self { base, http, api: Api::default() })
+        let authority = certs.map(|folder| authority(&folder.join("ca.pem"))).transpose()?;
+        let http = builder(authority.as_ref()).timeout(ANSWER_MAX).build().map_err(|_| bad())?;
+        Ok(Self { base, http, api: Api::default(), authority })
+    }
+
+    /// An HTTP client that trusts whom this one trusts.
+    pub fn http_builder(&self) -> reqwest::ClientBuilder {
+        builder(self.authority.as_ref())
     }
 
     /// The same router by this face.
@@ -352,7 +386,7 @@ mod tests {
             ),
             api in prop::sample::select(&[Api::V1, Api::Recommendations][..]),
         ) {
-            let service = Recommender::new(base).unwrap().by(api);
+            let service = Recommender::new(base, None).unwrap().by(api);
             let query = [("n", "3".to_owned())];
             let item_id = api.names().item_id;
             for (route, parameter) in
@@ -387,7 +421,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let error = Recommender::new(&url).unwrap().health().await.unwrap_err();
+        let error = Recommender::new(&url, None).unwrap().health().await.unwrap_err();
         let sentence = error.to_string();
         assert!(sentence.contains("onnection refused") && sentence.contains("`shoal up`"), "{sentence}");
         assert!(std::error::Error::source(&error).is_none(), "a chain of causes would be said after it");

@@ -1,7 +1,7 @@
 //! What two or more of Shoal's roles need: ids, the object store, configuration,
-//! RPC channels, and the seams (clock, compute pool, connector) that tests and simulation replace.
+//! RPC channels, TLS, and the seams (clock, compute pool, connector) that tests and simulation replace.
 //!
-//! Nothing here knows a role. Nothing here reads the environment or a global: `cluster` hands in
+//! Nothing here knows what a role does. Nothing here reads the environment or a global: `cluster` hands in
 //! what it found.
 
 pub mod clock;
@@ -22,4 +22,5 @@ pub mod split;
 pub mod store;
 pub mod telemetry;
 pub mod title_words;
+pub mod tls;
 pub mod user_query;

@@ -5,6 +5,7 @@
 //! jobs), `jobs` the imports and trainings themselves, `service` the gRPC face, and `node` ties one
 //! coordinator process together.
 
+mod callers;
 pub mod jobs;
 pub mod leader;
 pub mod node;

@@ -9,6 +9,7 @@ use shoal_common::{
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::Store,
+    tls::Guard,
 };
 use shoal_proto::v1::{coordinator_server::CoordinatorServer, raft_server::RaftServer};
 use tokio::{
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use crate::{
+    callers::callers,
     leader::{self, Leader, LeaderConfig},
     raft::{self, LocalDisk, RaftConfig, RaftStartError, ReadError},
     service::CoordinatorService,
@@ -98,6 +100,10 @@ where
             tracing::info!("joined the group");
         }
     });
+    let guard = match config.node.tls {
+        Some(_) => Guard::new(&config.node.cluster_id, callers),
+        None => Guard::open(),
+    };
     let service = CoordinatorServer::new(CoordinatorService::new(leader, shutdown.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -125,7 +131,7 @@ where
         // The server ends once the streams from the other members have.
         stop_raft.request();
     };
-    let served = tuned_server()
+    let served = tuned_server(guard)
         .add_service(health_service)
         .add_service(service)
         .add_service(raft_service)

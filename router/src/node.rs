@@ -8,11 +8,12 @@ use shoal_common::{
     config::RouterConfig,
     rpc::{Channels, tuned_server},
     shutdown::Shutdown,
+    tls::{self, Callers, Guard, Protocol, Tls},
 };
 use shoal_core::hash::mix64;
 use shoal_proto::{FILE_DESCRIPTOR_SET, v1::recommender_server::RecommenderServer};
 use tokio::{net::TcpListener, sync::watch};
-use tonic::{service::Routes, transport::server::TcpIncoming};
+use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
@@ -49,19 +50,37 @@ pub enum RouterError {
     Address(#[source] io::Error),
 }
 
+/// Where a router's clients call.
+#[derive(Debug)]
+pub struct Doors {
+    /// HTTP/1.1 and HTTP/2.
+    pub http: TcpListener,
+    /// gRPC.
+    pub grpc: TcpListener,
+    /// With certificates, clients speak TLS at both.
+    pub tls: Option<Tls>,
+}
+
+/// Everybody may ask: a guard that lets all methods in still refuses what is no method of a router.
+fn callers(path: &str) -> Option<Callers> {
+    let service = path.strip_prefix('/')?.split('/').next()?;
+    let known = [SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+    known.contains(&service).then_some(Callers::Anyone)
+}
+
 /// Runs a router on its two listeners until told to stop. The caller drains `shutdown`.
 ///
 /// # Errors
 /// When a server cannot be set up or fails.
 pub async fn run(
     config: RouterConfig,
-    http: TcpListener,
-    grpc: TcpListener,
+    doors: Doors,
     channels: Channels,
     clock: Arc<dyn Clock>,
     metrics: RenderMetrics,
     shutdown: Shutdown,
 ) -> Result<(), RouterError> {
+    let Doors { http, grpc, tls } = doors;
     let http_address = http.local_addr().map_err(RouterError::Address)?;
     let grpc_address = grpc.local_addr().map_err(RouterError::Address)?;
     let started = clock.now_unix_ms().unsigned_abs();
@@ -101,14 +120,22 @@ pub async fn run(
         timeout_ms = config.timeout.as_millis() as u64,
         "router listens, waiting for a live version"
     );
+    let guard = match tls {
+        Some(_) => Guard::new(&config.node.cluster_id, callers),
+        None => Guard::open(),
+    };
     let stop_grpc = shutdown.token();
     let routes = routes(queries, metrics, &config.cors_origins);
-    let serve_http = async { serve(http, routes, shutdown.clone()).await.map_err(RouterError::Http) };
+    let serve_http = async {
+        serve(tls::incoming(http, tls.clone(), Protocol::Http), routes, shutdown.clone())
+            .await
+            .map_err(RouterError::Http)
+    };
     let serve_grpc = async {
-        tuned_server()
+        tuned_server(guard)
             .add_routes(services)
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(grpc).with_nodelay(Some(true)),
+                tls::incoming(grpc, tls.clone(), Protocol::Grpc),
                 stop_grpc.cancelled(),
             )
             .await

@@ -5,6 +5,7 @@
 //! runs a job's steps, `serve` holds loaded versions and answers from them, `lists` writes what they answer for every
 //! user, `service` speaks gRPC, and `node` ties one worker process together.
 
+mod callers;
 pub mod exchange;
 pub mod ingest;
 pub mod lists;

@@ -26,6 +26,7 @@ use shoal_common::{
     rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::{Access, LocalCache, Store, StoreError},
+    tls::Guard,
 };
 use shoal_core::hash::mix64;
 use shoal_proto::v1::{
@@ -39,6 +40,7 @@ use tokio::{
 use tonic::transport::server::Connected;
 
 use crate::{
+    callers::callers,
     serve::{LoadedModels, Loader},
     service::{Exchange, JobContext, Jobs, Registry, Serving, Steps},
 };
@@ -130,10 +132,14 @@ where
         loader,
     };
     let cluster_id = config.node.cluster_id;
+    let guard = match config.node.tls {
+        Some(_) => Guard::new(&cluster_id, callers),
+        None => Guard::open(),
+    };
     let exchange = Exchange::new(cluster_id.clone(), registry.clone(), shutdown.clone());
     let jobs = Jobs::new(cluster_id, Arc::new(Steps::new(context)), registry, shutdown.clone());
     let queries = Serving::new(models, serving, config.serving_queue);
-    serve(incoming, queries, jobs, exchange, shutdown).await
+    serve(incoming, guard, queries, jobs, exchange, shutdown).await
 }
 
 /// Starts the tasks that keep the worker a member: metadata in, heartbeats out, and between them
@@ -176,6 +182,7 @@ fn spawn_membership(
 
 async fn serve<I, IO, IE>(
     incoming: I,
+    guard: Guard,
     queries: Serving,
     jobs: Jobs,
     exchange: Exchange,
@@ -200,7 +207,7 @@ where
             health.set_not_serving::<WorkerExchangeServer<Exchange>>().await;
         }
     };
-    let server = tuned_server()
+    let server = tuned_server(guard)
         .add_service(health_service)
         .add_service(
             WorkerServingServer::new(queries)

@@ -1,13 +1,22 @@
 //! Finding the cluster that a command talks to: named by a flag or a variable, else the local
 //! cluster in the default folder.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use shoal_common::{rpc::Channels, store::Store};
+use shoal_common::{
+    rpc::Channels,
+    store::Store,
+    tls::{Tls, TlsConnect, TlsFiles},
+};
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use super::failure::{Exit, refusal};
 use crate::{
+    certs::ADMIN,
     client::ClusterClient,
     local::{ClusterFile, Settings},
     recommender::Recommender,
@@ -25,6 +34,16 @@ pub(super) struct DirArgs {
     pub(super) dir: PathBuf,
 }
 
+/// The certificates of whoever types the command.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct CertsArgs {
+    /// Folder of certificates: ca.pem, and admin.pem with admin.key for the coordinators; by default those of the local
+    /// cluster
+    #[arg(long, value_name = "DIR", env = "SHOAL_CERTS", hide_short_help = true)]
+    certs: Option<PathBuf>,
+}
+
 /// Which coordinators to ask.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
@@ -34,6 +53,8 @@ pub(super) struct ClusterArgs {
     cluster: Vec<String>,
     #[command(flatten)]
     dir: DirArgs,
+    #[command(flatten)]
+    certs: CertsArgs,
 }
 
 /// Which store to read.
@@ -57,6 +78,8 @@ pub(super) struct RouterArgs {
     url: Option<String>,
     #[command(flatten)]
     dir: DirArgs,
+    #[command(flatten)]
+    certs: CertsArgs,
 }
 
 /// A router, or the coordinators of its cluster.
@@ -72,7 +95,7 @@ pub(super) struct ServiceArgs {
 
 impl ServiceArgs {
     pub(super) fn router(&self) -> anyhow::Result<Recommender> {
-        RouterArgs { url: self.url.clone(), dir: self.cluster.dir.clone() }.connect()
+        self.cluster.router(self.url.clone()).connect()
     }
 
     pub(super) fn coordinators(&self) -> anyhow::Result<ClusterClient> {
@@ -95,7 +118,7 @@ pub(super) struct TargetArgs {
 
 impl TargetArgs {
     pub(super) fn router(&self) -> anyhow::Result<Recommender> {
-        RouterArgs { url: self.url.clone(), dir: self.cluster.dir.clone() }.connect()
+        self.cluster.router(self.url.clone()).connect()
     }
 
     /// The coordinators and the store: those named, else those of the local cluster unless another service is named.
@@ -119,14 +142,41 @@ impl DirArgs {
     }
 }
 
+impl CertsArgs {
+    /// The folder that was named, else that of the local cluster in `dir`.
+    fn folder(&self, dir: Option<&DirArgs>) -> anyhow::Result<Option<PathBuf>> {
+        match (&self.certs, dir) {
+            (Some(folder), _) => Ok(Some(folder.clone())),
+            (None, Some(dir)) => Ok(Settings::read(&dir.dir)?.certs()),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// Channels that prove to be the administrator's where there are certificates.
+pub(super) fn channels(certs: Option<&Path>) -> anyhow::Result<Channels> {
+    Ok(match certs {
+        Some(folder) => {
+            let tls = Tls::load(TlsFiles::in_folder(folder, ADMIN))?;
+            Channels::new(Arc::new(TlsConnect::new(tls)))
+        }
+        None => Channels::tcp(),
+    })
+}
+
 impl ClusterArgs {
     pub(super) fn connect(&self) -> anyhow::Result<ClusterClient> {
-        let addresses = if self.cluster.is_empty() {
-            self.dir.cluster_file("--cluster")?.coordinator_addresses()
-        } else {
-            self.cluster.clone()
+        let local = self.cluster.is_empty().then_some(&self.dir);
+        let addresses = match local {
+            Some(dir) => dir.cluster_file("--cluster")?.coordinator_addresses(),
+            None => self.cluster.clone(),
         };
-        Ok(ClusterClient::new(Channels::tcp(), addresses))
+        let certs = self.certs.folder(local)?;
+        Ok(ClusterClient::new(channels(certs.as_deref())?, addresses))
+    }
+
+    fn router(&self, url: Option<String>) -> RouterArgs {
+        RouterArgs { url, dir: self.dir.clone(), certs: self.certs.clone() }
     }
 
     /// The store named by the flag, else that of the local cluster.
@@ -145,11 +195,13 @@ impl ClusterArgs {
 
 impl RouterArgs {
     pub(super) fn connect(&self) -> anyhow::Result<Recommender> {
+        let local = self.url.is_none().then_some(&self.dir);
+        let certs = self.certs.folder(local)?;
         let url = match &self.url {
             Some(url) => url.clone(),
-            None => self.dir.cluster_file("--url")?.http_url().unwrap_or_default(),
+            None => self.dir.cluster_file("--url")?.http_url(certs.is_some()).unwrap_or_default(),
         };
-        Ok(Recommender::new(&url)?)
+        Ok(Recommender::new(&url, certs.as_deref())?)
     }
 }
 

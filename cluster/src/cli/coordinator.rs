@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use shoal_common::{config::RawCoordinator, store::Store};
+use shoal_common::{
+    config::RawCoordinator,
+    store::Store,
+    tls::{self, PeerRole, Protocol},
+};
 
 use super::{
     failure::Exit,
-    role::{Node, RoleArgs, SETTINGS_HELP, incoming, quoted},
+    role::{Node, RoleArgs, SETTINGS_HELP, quoted},
 };
 
 const EXAMPLE: &str = "\
@@ -64,13 +68,15 @@ impl Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let config = args.role.sources(args.own_flags())?.read::<RawCoordinator>()?.resolve()?;
-    let mut node = Node::start(&args.role, &config.node).await?;
+    // A member of the group is called by its number.
+    let name = config.raft_id.to_string();
+    let mut node = Node::start(&args.role, &config.node, PeerRole::Coordinator, &name).await?;
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None)?;
     let shutdown = node.shutdown.clone();
     let role = shoal_coordinator::node::run(
         config,
-        incoming(node.grpc),
+        tls::incoming(node.grpc, node.tls, Protocol::Grpc),
         store,
         node.channels,
         node.clock,

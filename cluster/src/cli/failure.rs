@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use shoal_common::{config::ConfigError, store::StoreError};
+use shoal_common::{config::ConfigError, store::StoreError, tls::TlsError};
 use tonic::Code;
 
 use crate::{client::ClientError, local::LocalError, recommender::RecommenderError};
@@ -57,7 +57,7 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<RecommenderError>() {
         return Some(match error {
-            RecommenderError::Address(_) => Exit::Usage,
+            RecommenderError::Address(_) | RecommenderError::Authority { .. } => Exit::Usage,
             RecommenderError::Unreachable { .. }
             | RecommenderError::Late { .. }
             | RecommenderError::NoRouter { .. } => Exit::Unavailable,
@@ -74,7 +74,7 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     {
         return Some(Exit::Usage);
     }
-    if cause.downcast_ref::<ConfigError>().is_some() {
+    if cause.downcast_ref::<ConfigError>().is_some() || cause.downcast_ref::<TlsError>().is_some() {
         return Some(Exit::Usage);
     }
     match cause.downcast_ref::<StoreError>() {

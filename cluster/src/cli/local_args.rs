@@ -8,10 +8,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use shoal_common::rpc::Channels;
 use tokio::time::Instant;
 
-use super::{connection::DirArgs, listen::listen_address, signals::Signals};
+use super::{
+    connection::{DirArgs, channels},
+    listen::listen_address,
+    signals::Signals,
+};
 use crate::local::{FolderLock, LocalCluster, LocalError, Notices, Plan, Spec};
 
 /// How long a start waits for the folder: a process that was just killed holds its lock until the system has cleared it away.
@@ -39,6 +42,16 @@ pub(super) struct LocalArgs {
     /// Any other setting of the nodes, such as coordinator.replicas=3; kept in the folder's settings.toml
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    /// Serve under TLS and let only certified nodes and administrators in, with certificates of the cluster's own;
+    /// kept in the folder's certs
+    #[arg(long)]
+    tls: bool,
+    /// With --tls, further names and addresses by which clients call this machine
+    #[arg(long, value_name = "HOST", value_delimiter = ',', requires = "tls")]
+    tls_host: Vec<String>,
+    /// Listen beyond this machine without certificates: whoever reaches it may ask anything
+    #[arg(long)]
+    insecure: bool,
     #[command(flatten)]
     pub(super) dir: DirArgs,
     /// Leave when standard input is closed: for programs that start a cluster
@@ -57,13 +70,19 @@ impl LocalArgs {
     }
 
     pub(super) fn spec(&self, seed: Option<u64>) -> Spec {
+        let mut settings = self.set.clone();
+        if self.insecure {
+            settings.push("node.insecure=true".to_owned());
+        }
         Spec {
             dir: self.dir.dir.clone(),
             coordinators: self.coordinators,
             workers: self.workers,
             http: self.http,
             seed,
-            settings: self.set.clone(),
+            settings,
+            tls: self.tls,
+            tls_hosts: self.tls_host.clone(),
         }
     }
 }
@@ -108,7 +127,7 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
         notices(&format!("as at the last start: {names} (settings.toml in the folder)"));
     }
     let mut cluster = LocalCluster::start(plan, program()?, notices)?;
-    let channels = Channels::tcp();
+    let channels = channels(cluster.plan().settings.certs().as_deref())?;
     let ready = tokio::select! {
         biased;
         // Whoever presses Ctrl-C no longer wants the cluster.
@@ -162,7 +181,7 @@ impl Running {
     }
 
     pub(super) fn http_url(&self) -> String {
-        self.plan().file.http_url().unwrap_or_default()
+        self.plan().http_url()
     }
 
     /// Stops every child, then gives the folder back.

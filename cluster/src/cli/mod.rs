@@ -5,6 +5,7 @@
 
 mod blend_choice;
 mod by_title;
+mod certs;
 mod completions;
 mod connection;
 mod coordinator;
@@ -106,6 +107,9 @@ enum Command {
     Simulate(simulate::Args),
     /// Nodes, shards, the live version and the coordinators' group
     Status(status::Args),
+    /// Make and show the certificates of nodes and administrators
+    #[command(subcommand)]
+    Certs(certs::Command),
     /// Run one coordinator in the foreground
     Coordinator(coordinator::Args),
     /// Run one worker in the foreground
@@ -164,6 +168,7 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Items(args) => query::items(args).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Certs(command) => certs::run(command),
         Command::Coordinator(args) => coordinator::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Router(args) => router::run(args).await,

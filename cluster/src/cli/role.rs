@@ -1,6 +1,7 @@
 //! What the three roles share in the foreground: settings from file, environment and flags; logs and
 //! metrics; signals; saying where they listen.
 
+mod certificates;
 mod memory;
 mod metrics_server;
 
@@ -15,9 +16,9 @@ use shoal_common::{
     rpc::Channels,
     shutdown::Shutdown,
     telemetry,
+    tls::{PeerRole, Tls, TlsConnect},
 };
 use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
 
 use super::{
     failure::{Exit, refusal},
@@ -74,6 +75,12 @@ pub(super) struct RoleArgs {
     /// Seed of the random choices that do not follow from data [node.seed]
     #[arg(long)]
     seed: Option<u64>,
+    /// Folder of certificates: ca.pem, <name>.pem, <name>.key; `shoal certs create` makes it [node.certs]
+    #[arg(long, value_name = "DIR")]
+    certs: Option<PathBuf>,
+    /// Listen beyond this machine without certificates: whoever reaches the node may do anything [node.insecure]
+    #[arg(long)]
+    insecure: bool,
     /// Any other setting
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -108,6 +115,8 @@ impl RoleArgs {
         set("metrics_listen", self.metrics_listen.map(|address| address.to_string()));
         set("log", self.log.clone());
         set("log_format", self.log_format.clone());
+        set("certs", self.certs.as_ref().map(|path| path.display().to_string()));
+        flags.extend(self.insecure.then(|| ("node.insecure".to_owned(), "true".to_owned())));
         flags.extend(self.seed.map(|seed| ("node.seed".to_owned(), seed.to_string())));
         for setting in &self.set {
             let (key, value) = setting.split_once('=').ok_or_else(|| {
@@ -134,6 +143,8 @@ pub(super) struct Node {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: PrometheusHandle,
     pub(super) grpc: TcpListener,
+    /// The node's certificates, kept up to date.
+    pub(super) tls: Option<Tls>,
     /// What other nodes call.
     pub(super) advertise: String,
     addresses: Addresses,
@@ -141,8 +152,14 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Sets up logs, metrics and signals, and binds the gRPC listener.
-    pub(super) async fn start(args: &RoleArgs, config: &NodeConfig) -> anyhow::Result<Self> {
+    /// Sets up logs, metrics, certificates and signals, and binds the gRPC listener. The node's certificate has to name
+    /// `role` and `name`.
+    pub(super) async fn start(
+        args: &RoleArgs,
+        config: &NodeConfig,
+        role: PeerRole,
+        name: &str,
+    ) -> anyhow::Result<Self> {
         telemetry::install_logs(config.log_format, &config.log)
             .map_err(|error| refusal(Exit::Usage, error.to_string()))?;
         if !config.data_dir.as_os_str().is_empty() {
@@ -157,6 +174,7 @@ impl Node {
             leave_with_parent(shutdown.clone(), ORPHAN_DRAIN_MAX)
                 .context("cannot watch the parent process")?;
         }
+        let tls = certificates::start(config, role, name, &shutdown)?;
         let grpc = net::bind(config.listen).await?;
         let bound = grpc.local_addr().context("cannot tell where the listener is")?;
         let scraped = metrics_server::spawn(config.metrics_listen, metrics.clone(), &shutdown).await?;
@@ -173,7 +191,11 @@ impl Node {
         };
         Ok(Self {
             shutdown,
-            channels: Channels::tcp(),
+            channels: match &tls {
+                Some(tls) => Channels::new(Arc::new(TlsConnect::new(tls.clone()))),
+                None => Channels::tcp(),
+            },
+            tls,
             clock: Arc::new(SystemClock),
             metrics,
             grpc,
@@ -218,11 +240,6 @@ impl Node {
         }
         outcome.map(|()| Exit::Done)
     }
-}
-
-/// The listener as tonic takes it.
-pub(super) fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 fn spawn_signals(shutdown: &Shutdown) -> anyhow::Result<()> {

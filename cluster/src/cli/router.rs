@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use shoal_common::{config::RawRouter, net};
+use shoal_common::{config::RawRouter, net, tls::PeerRole};
+use shoal_router::node::{self, Doors};
 
 use super::{
     failure::Exit,
@@ -40,15 +41,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     own.extend(args.http.map(|http| ("router.http_listen".to_owned(), quoted(&http.to_string()))));
     own.extend(args.timeout_ms.map(|timeout| ("router.timeout_ms".to_owned(), timeout.to_string())));
     let config = args.role.sources(own)?.read::<RawRouter>()?.resolve()?;
-    let mut node = Node::start(&args.role, &config.node).await?;
+    let mut node = Node::start(&args.role, &config.node, PeerRole::Router, &config.node.name).await?;
     let http = net::bind(config.http_listen).await?;
     node.announce(Some(http.local_addr().context("cannot tell where the listener is")?))?;
     let shutdown = node.shutdown.clone();
     let metrics = node.metrics;
-    let role = shoal_router::node::run(
+    let role = node::run(
         config,
-        http,
-        node.grpc,
+        Doors { http, grpc: node.grpc, tls: node.tls },
         node.channels,
         node.clock,
         Arc::new(move || metrics.render()),

@@ -2,11 +2,15 @@
 
 use std::num::NonZeroUsize;
 
-use shoal_common::{config::RawWorker, store::Store};
+use shoal_common::{
+    config::RawWorker,
+    store::Store,
+    tls::{self, PeerRole, Protocol},
+};
 
 use super::{
     failure::Exit,
-    role::{Node, RoleArgs, SETTINGS_HELP, incoming, quoted},
+    role::{Node, RoleArgs, SETTINGS_HELP, quoted},
 };
 
 const EXAMPLE: &str = "\
@@ -46,13 +50,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let config = args.role.sources(own)?.read::<RawWorker>()?.resolve(cores)?;
-    let mut node = Node::start(&args.role, &config.node).await?;
+    let mut node = Node::start(&args.role, &config.node, PeerRole::Worker, &config.node.name).await?;
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None)?;
     let shutdown = node.shutdown.clone();
     let role = shoal_worker::node::run(
         config,
-        incoming(node.grpc),
+        tls::incoming(node.grpc, node.tls, Protocol::Grpc),
         node.advertise,
         node.channels,
         store,

@@ -4,6 +4,8 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use shoal_common::config::ConfigError;
 
+use crate::certs::CertsError;
+
 /// A local cluster could not be planned, started or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -17,6 +19,9 @@ pub enum LocalError {
         /// What the system said.
         source: io::Error,
     },
+    /// The cluster's own certificates cannot be made.
+    #[error(transparent)]
+    Certs(#[from] CertsError),
     /// Somebody else runs a cluster from this folder.
     #[error("'{dir}' is in use by another shoal (process {pid}); stop that one or choose another --dir")]
     Locked {

@@ -20,6 +20,8 @@ use shoal_common::{
 use shoal_core::hash::{hash_bytes, mix64};
 use toml::{Table, Value};
 
+use crate::certs::{self, Holder, Order};
+
 use super::{
     Addresses, LocalError, Settings, Spec,
     ports::{Ports, check_http},
@@ -27,6 +29,14 @@ use super::{
 };
 
 pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// How long the certificates of a local cluster are valid: as long as its authority.
+const CERTIFICATE_DAYS: u32 = 3_650;
+
+/// Where a local cluster has certificates of its own.
+fn own_certs(dir: &Path) -> PathBuf {
+    dir.join("certs")
+}
 
 /// What one process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,8 +142,9 @@ impl ClusterFile {
 
     /// The routers' address for HTTP, as a client on this machine calls it.
     #[must_use]
-    pub fn http_url(&self) -> Option<String> {
-        self.routers.first().map(|router| format!("http://{}", reachable(router.http)))
+    pub fn http_url(&self, under_tls: bool) -> Option<String> {
+        let scheme = if under_tls { "https" } else { "http" };
+        self.routers.first().map(|router| format!("{scheme}://{}", reachable(router.http)))
     }
 }
 
@@ -196,9 +207,12 @@ impl Plan {
     /// When the cluster in the folder has another shape, the HTTP address is taken, or a file cannot be written.
     pub fn prepare(spec: &Spec) -> Result<Self, LocalError> {
         spec.check_shape()?;
-        let given = Settings::parse(&spec.settings)?;
+        let mut given = Settings::parse(&spec.settings)?;
         std::fs::create_dir_all(&spec.dir).map_err(LocalError::file("create", &spec.dir))?;
         let dir = spec.dir.canonicalize().map_err(LocalError::file("open", &spec.dir))?;
+        if spec.tls {
+            given.set_certs(&own_certs(&dir));
+        }
         let before = ClusterFile::read_or_recover(&dir)?;
         if let (Some(before), Some(asked)) = (&before, spec.coordinators)
             && before.coordinators.len() != asked
@@ -216,8 +230,39 @@ impl Plan {
         }
         let plan = Self { dir, file, settings, kept_settings };
         plan.check_settings()?;
+        plan.make_certificates(spec)?;
         plan.write(spec.seed)?;
         Ok(plan)
+    }
+
+    /// The router's address for HTTP, as a client on this machine calls it.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        self.file.http_url(self.settings.certs().is_some()).unwrap_or_default()
+    }
+
+    /// Makes what the cluster's own certificates lack: also for workers that an earlier start did not have.
+    fn make_certificates(&self, spec: &Spec) -> Result<(), LocalError> {
+        let folder = own_certs(&self.dir);
+        if self.settings.certs().as_deref() != Some(&folder) {
+            return Ok(());
+        }
+        let mut hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        let listened = self.file.routers.iter().map(|router| router.http.ip());
+        hosts
+            .extend(listened.filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).map(|ip| ip.to_string()));
+        hosts.extend(spec.tls_hosts.iter().cloned());
+        let file = &self.file;
+        let order = Order {
+            cluster_id: file.cluster_id.clone(),
+            hosts,
+            holders: Holder::of_cluster(file.coordinators.len(), file.workers.len(), file.routers.len()),
+            days: CERTIFICATE_DAYS,
+            // New names are in new certificates alone.
+            renew: !spec.tls_hosts.is_empty(),
+        };
+        certs::create(&folder, &order)?;
+        Ok(())
     }
 
     /// The processes in the order in which they are started.
@@ -412,6 +457,8 @@ mod tests {
             http: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             seed: Some(7),
             settings: vec!["coordinator.lease_ms=500".to_owned(), "node.log=debug".to_owned()],
+            tls: false,
+            tls_hosts: Vec::new(),
         }
     }
 
@@ -491,6 +538,8 @@ mod tests {
             http: None,
             seed: None,
             settings: Vec::new(),
+            tls: false,
+            tls_hosts: Vec::new(),
         }
     }
 

@@ -107,6 +107,20 @@ impl Settings {
         self.0.get("node")?.get("store")?.as_str()
     }
 
+    /// The folder of certificates, where the nodes have one.
+    #[must_use]
+    pub fn certs(&self) -> Option<PathBuf> {
+        self.0.get("node")?.get("certs")?.as_str().map(PathBuf::from)
+    }
+
+    /// Names the folder of certificates.
+    pub(super) fn set_certs(&mut self, folder: &Path) {
+        let node = self.0.entry("node").or_insert_with(|| Value::Table(Table::new()));
+        if let Some(node) = node.as_table_mut() {
+            node.insert("certs".to_owned(), folder.display().to_string().into());
+        }
+    }
+
     /// The object store's options.
     #[must_use]
     pub fn store_options(&self) -> BTreeMap<String, String> {

@@ -19,6 +19,10 @@ pub struct Spec {
     pub seed: Option<u64>,
     /// Further settings of the nodes, `section.key=value`; those of another role's section are passed over.
     pub settings: Vec<String>,
+    /// Whether the nodes get certificates of the cluster's own.
+    pub tls: bool,
+    /// Further names and addresses by which clients call this machine.
+    pub tls_hosts: Vec<String>,
 }
 
 impl Spec {

@@ -64,9 +64,9 @@ impl Client {
         timeout: Duration,
         connections: usize,
     ) -> Result<Self, RecommenderError> {
-        let http = reqwest::Client::builder()
+        let http = service
+            .http_builder()
             .timeout(timeout)
-            .no_proxy()
             .pool_max_idle_per_host(connections)
             .build()
             .map_err(|_| RecommenderError::Address(service.base().to_string()))?;

@@ -21,6 +21,7 @@ mod memory;
 mod models;
 mod new_items;
 mod quickstart;
+mod secured;
 mod simulate;
 mod small_catalogues;
 mod spark;

@@ -11,7 +11,8 @@ use std::{fmt, path::PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use roles::{
-    CoordinatorConfig, NodeConfig, RawCoordinator, RawNode, RawRouter, RawWorker, RouterConfig, WorkerConfig,
+    CoordinatorConfig, NodeConfig, RawCoordinator, RawNode, RawRouter, RawTls, RawWorker, RouterConfig,
+    WorkerConfig,
 };
 
 /// Prefix of the environment variables that are settings.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use serde::Deserialize;
 
 use super::{ConfigError, Problems};
-use crate::{store::Roots, telemetry::LogFormat};
+use crate::{store::Roots, telemetry::LogFormat, tls::TlsFiles};
 
 /// What every role is told, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -35,6 +35,34 @@ pub struct RawNode {
     pub log: Option<String>,
     /// Seeds every random choice that may not follow from data; drawn at start by default.
     pub seed: Option<u64>,
+    /// A folder of certificates as `shoal certs create` makes it: `ca.pem`, `<name>.pem` and `<name>.key`.
+    pub certs: Option<PathBuf>,
+    /// The section `[node.tls]`: certificates in files of other names.
+    pub tls: Option<RawTls>,
+    /// Whether to listen beyond the loopback address without TLS.
+    pub insecure: bool,
+}
+
+/// `[node.tls]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTls {
+    /// Certificates of the authorities that the cluster trusts, in PEM.
+    pub ca: Option<PathBuf>,
+    /// The node's own certificate and those between it and the authority, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// The private key of the node's certificate, in PEM.
+    pub key: Option<PathBuf>,
+}
+
+impl RawTls {
+    fn resolve(self, problems: &mut Problems) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            ca: problems.required("node.tls.ca", self.ca)?,
+            certificate: problems.required("node.tls.certificate", self.certificate)?,
+            key: problems.required("node.tls.key", self.key)?,
+        })
+    }
 }
 
 /// What every role is told, checked.
@@ -64,6 +92,34 @@ pub struct NodeConfig {
     pub log: String,
     /// Seed of the random choices.
     pub seed: Option<u64>,
+    /// The node's certificates; without them nothing is encrypted, and nobody has to say who it is.
+    pub tls: Option<TlsFiles>,
+    /// Whether the node may listen beyond the loopback address without TLS.
+    pub insecure: bool,
+}
+
+impl NodeConfig {
+    /// Whether others than this machine reach an address where nothing is encrypted or checked.
+    fn is_exposed(&self, listen: SocketAddr) -> bool {
+        self.tls.is_none() && !listen.ip().is_loopback()
+    }
+
+    /// Refuses to listen where others reach the node unprotected, unless that is wanted.
+    fn check_exposure(&self, key: &str, listen: SocketAddr, problems: &mut Problems) {
+        if self.is_exposed(listen) && !self.insecure {
+            problems.add(format!(
+                "'{key}' is {listen}, which other machines reach, and without certificates anybody there may do \
+                 anything; name certificates in 'node.certs' (`shoal certs create` makes them, and `shoal up --tls` its own), or accept it with \
+                 --insecure ('node.insecure = true')"
+            ));
+        }
+    }
+
+    /// Whether the node listens unprotected where other machines reach it.
+    #[must_use]
+    pub fn listens_unprotected(&self) -> bool {
+        self.is_exposed(self.listen)
+    }
 }
 
 /// Which of the shared settings a role cannot do without.
@@ -92,7 +148,17 @@ impl RawNode {
         if needs.coordinators && coordinators.is_empty() {
             problems.add("'node.coordinators' is needed: the addresses of the coordinators");
         }
-        Some(NodeConfig {
+        if self.certs.is_some() && self.tls.is_some() {
+            problems.add(
+                "'node.certs' and the section [node.tls] are both given; one of them names the certificates",
+            );
+        }
+        let tls = match (self.certs, self.tls) {
+            (_, Some(files)) => files.resolve(problems),
+            (Some(folder), None) => name.as_deref().map(|name| TlsFiles::in_folder(&folder, name)),
+            (None, None) => None,
+        };
+        let config = NodeConfig {
             cluster_id: cluster_id?,
             name: name?,
             listen: listen?,
@@ -105,7 +171,11 @@ impl RawNode {
             log_format: self.log_format,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             seed: self.seed,
-        })
+            tls,
+            insecure: self.insecure,
+        };
+        config.check_exposure("node.listen", config.listen, problems);
+        Some(config)
     }
 }
 
@@ -400,6 +470,9 @@ impl RawRouter {
                 "'router.cors_origins' has '{origin}'; an origin is '*' or like https://example.org"
             ));
         }
+        if let (Some(node), Some(http_listen)) = (&node, http_listen) {
+            node.check_exposure("router.http_listen", http_listen, &mut problems);
+        }
         match (node, http_listen) {
             (Some(node), Some(http_listen)) if problems.0.is_empty() => Ok(RouterConfig {
                 node,
@@ -526,6 +599,46 @@ mod tests {
         }
         let error = resolve("[\"data\"]").unwrap_err().to_string();
         assert!(error.contains("worker.import_roots") && error.contains("'data'"), "{error}");
+    }
+
+    #[test]
+    fn nobody_listens_beyond_the_machine_without_certificates_unless_told() {
+        let needed = [("node.cluster_id", "c"), ("node.name", "r"), ("node.coordinators", "[\"a:1\"]")];
+        let problems = |listen: &str, http: &str, more: &[(&str, &str)]| {
+            let addresses = [("node.listen", listen), ("router.http_listen", http)];
+            let given = flags(&[&needed[..], &addresses[..], more].concat());
+            let sources = Sources { flags: given, ..Sources::default() };
+            sources.read::<RawRouter>().unwrap().resolve().err().map_or(0, |error| error.problems.len())
+        };
+        let (here, reached) = ("127.0.0.1:1", "0.0.0.0:2");
+        assert_eq!(problems(here, "[::1]:2", &[]), 0);
+        assert_eq!(problems(here, reached, &[]), 1);
+        assert_eq!(problems(reached, "192.0.2.7:80", &[]), 2);
+        assert_eq!(problems(reached, reached, &[("node.insecure", "true")]), 0);
+        assert_eq!(problems(reached, reached, &[("node.certs", "/certs")]), 0);
+        assert_eq!(
+            problems(here, here, &[("node.tls.ca", "/ca.pem")]),
+            1,
+            "a key and a certificate are needed too"
+        );
+    }
+
+    #[test]
+    fn certificates_are_looked_for_by_the_name_of_the_node() {
+        let given = [
+            ("node.cluster_id", "c"),
+            ("node.name", "router-7"),
+            ("node.listen", "127.0.0.1:1"),
+            ("node.coordinators", "[\"a:1\"]"),
+            ("router.http_listen", "127.0.0.1:2"),
+            ("node.certs", "/certs"),
+        ];
+        let sources = Sources { flags: flags(&given), ..Sources::default() };
+        let config = sources.read::<RawRouter>().unwrap().resolve().unwrap();
+        let files = config.node.tls.unwrap();
+        assert_eq!(files.ca, PathBuf::from("/certs/ca.pem"));
+        assert_eq!(files.certificate, PathBuf::from("/certs/router-7.pem"));
+        assert_eq!(files.key, PathBuf::from("/certs/router-7.key"));
     }
 
     #[test]

@@ -9,10 +9,12 @@ use std::{
 
 use tonic::transport::{Channel, Endpoint};
 
+use crate::tls::PeerRole;
+
 /// Makes connections: TCP in production, the simulated network in simulation.
 pub trait Connect: Send + Sync + fmt::Debug + 'static {
-    /// A channel that connects when first used and again after a failure.
-    fn connect_lazy(&self, endpoint: Endpoint) -> Channel;
+    /// A channel that connects when first used and again after a failure, to a node of the role `callee`.
+    fn connect_lazy(&self, endpoint: Endpoint, callee: PeerRole) -> Channel;
 }
 
 /// Connects over TCP without encryption.
@@ -20,7 +22,7 @@ pub trait Connect: Send + Sync + fmt::Debug + 'static {
 pub struct TcpConnect;
 
 impl Connect for TcpConnect {
-    fn connect_lazy(&self, endpoint: Endpoint) -> Channel {
+    fn connect_lazy(&self, endpoint: Endpoint, _callee: PeerRole) -> Channel {
         endpoint.connect_lazy()
     }
 }
@@ -45,7 +47,7 @@ impl From<RpcAddressError> for tonic::Status {
 #[derive(Debug, Clone)]
 pub struct Channels {
     connector: Arc<dyn Connect>,
-    open: Arc<Mutex<HashMap<String, Channel>>>,
+    open: Arc<Mutex<HashMap<(PeerRole, String), Channel>>>,
 }
 
 impl Channels {
@@ -61,14 +63,14 @@ impl Channels {
         Self::new(Arc::new(TcpConnect))
     }
 
-    /// The channel to `host:port`. Windows are sized for factor rows: the defaults halve the
+    /// The channel to `host:port`, where a node of the role `callee` should be. Windows are sized for factor rows: the defaults halve the
     /// throughput of bulk streams.
     ///
     /// # Errors
     /// When the address cannot be parsed.
-    pub fn get(&self, address: &str) -> Result<Channel, RpcAddressError> {
+    pub fn get(&self, address: &str, callee: PeerRole) -> Result<Channel, RpcAddressError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = open.get(address) {
+        if let Some(channel) = open.get(&(callee, address.to_owned())) {
             return Ok(channel.clone());
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -80,8 +82,8 @@ impl Channels {
             .http2_keep_alive_interval(Duration::from_secs(2))
             .keep_alive_timeout(Duration::from_secs(2))
             .keep_alive_while_idle(true);
-        let channel = self.connector.connect_lazy(endpoint);
-        open.insert(address.to_owned(), channel.clone());
+        let channel = self.connector.connect_lazy(endpoint, callee);
+        open.insert((callee, address.to_owned()), channel.clone());
         Ok(channel)
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{Channels, MESSAGE_BYTES_MAX};
+use crate::tls::PeerRole;
 
 /// Metadata key of a refusal by a coordinator that does not lead: the leader's address, or empty.
 pub const LEADER_KEY: &str = "shoal-leader";
@@ -78,7 +79,7 @@ impl LeaderClient {
         let mut pause = Duration::from_millis(20);
         loop {
             let address = self.address();
-            let channel = self.channels.get(&address)?;
+            let channel = self.channels.get(&address, PeerRole::Coordinator)?;
             let client = CoordinatorClient::new(channel)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);

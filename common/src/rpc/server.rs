@@ -10,17 +10,20 @@ use tower::{
 };
 
 use super::reason::{BoundedBody, bounded};
+use crate::tls::{Guard, GuardLayer};
 
 /// The largest message that is parsed. Bulk data travels in chunks of about 1 MiB; metadata and
 /// job messages stay far below; anything larger is a mistake or an attack.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A server that cuts the messages of its statuses to what travels.
-pub type TunedServer = Server<Stack<MapResponseLayer<fn(Response<Body>) -> Response<BoundedBody>>, Identity>>;
+/// A server that asks a guard about each call, and cuts the messages of its statuses to what travels.
+pub type TunedServer =
+    Server<Stack<GuardLayer, Stack<MapResponseLayer<fn(Response<Body>) -> Response<BoundedBody>>, Identity>>>;
 
-/// A server with windows sized for factor rows, dead peers noticed within seconds, and no reason lost on its way.
+/// A server with windows sized for factor rows, dead peers noticed within seconds, no reason lost on its way, and no
+/// call that its guard does not let in.
 #[must_use]
-pub fn tuned_server() -> TunedServer {
+pub fn tuned_server(guard: Guard) -> TunedServer {
     Server::builder()
         .tcp_nodelay(true)
         .initial_stream_window_size(8 * 1024 * 1024)
@@ -29,4 +32,5 @@ pub fn tuned_server() -> TunedServer {
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .layer(MapResponseLayer::new(bounded as fn(Response<Body>) -> Response<BoundedBody>))
+        .layer(GuardLayer::new(guard))
 }

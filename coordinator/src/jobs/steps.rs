@@ -6,6 +6,7 @@ use futures::future::{join_all, try_join_all};
 use shoal_common::{
     job_steps::{StepKind, WrongAnswer},
     rpc::MESSAGE_BYTES_MAX,
+    tls::PeerRole,
 };
 use shoal_proto::v1::{
     ReleaseJobRequest, StepRequest, WorkerPeer, step_event::Event, worker_jobs_client::WorkerJobsClient,
@@ -115,8 +116,10 @@ impl Crew {
 }
 
 pub(super) fn client(leader: &Leader, worker: &LiveWorker) -> Result<WorkerJobsClient<Channel>, JobError> {
-    let channel =
-        leader.channels.get(&worker.address).map_err(|error| JobError::Fatal(with_causes(&error)))?;
+    let channel = leader
+        .channels
+        .get(&worker.address, PeerRole::Worker)
+        .map_err(|error| JobError::Fatal(with_causes(&error)))?;
     Ok(WorkerJobsClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX))

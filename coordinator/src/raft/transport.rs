@@ -15,6 +15,7 @@ use raft::eraftpb::{Message, MessageType};
 use shoal_common::{
     rpc::{Channels, MESSAGE_BYTES_MAX, wrong_cluster},
     shutdown::Shutdown,
+    tls::{Identity, PeerRole, certified_caller},
 };
 use shoal_proto::v1::{RaftAck, RaftEnvelope, raft_client::RaftClient, raft_server};
 use tokio::sync::mpsc;
@@ -140,7 +141,7 @@ impl<V: Send + Sync + 'static> Link<V> {
 
     /// One stream, until it breaks. True when it carried messages.
     async fn stream(&self, first: Outbound, messages: &mut mpsc::Receiver<Outbound>) -> bool {
-        let Ok(channel) = self.channels.get(&self.address) else {
+        let Ok(channel) = self.channels.get(&self.address, PeerRole::Coordinator) else {
             self.report_snapshot(first.is_snapshot, false).await;
             return false;
         };
@@ -238,6 +239,16 @@ impl RaftTransportService {
     }
 }
 
+/// Under TLS a member speaks for itself alone: its certificate names its raft number.
+fn check_sender(caller: Option<&Identity>, from: u64) -> Result<(), Status> {
+    match caller {
+        Some(caller) if caller.role() != PeerRole::Coordinator || caller.name() != from.to_string() => {
+            Err(Status::permission_denied(format!("{caller} sent a message of member {from}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn parse(bytes: &[u8]) -> Result<Message, Status> {
     let mut message = Message::default();
     message
@@ -249,6 +260,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Message, Status> {
 #[tonic::async_trait]
 impl raft_server::Raft for RaftTransportService {
     async fn send(&self, request: Request<Streaming<RaftEnvelope>>) -> Result<Response<RaftAck>, Status> {
+        let caller = certified_caller(&request).cloned();
         let mut envelopes = request.into_inner();
         loop {
             let envelope = tokio::select! {
@@ -258,7 +270,7 @@ impl raft_server::Raft for RaftTransportService {
                 envelope = envelopes.message() => envelope?,
             };
             let Some(envelope) = envelope else { break };
-            let checked = self.check(&envelope);
+            let checked = check_sender(caller.as_ref(), envelope.from).and_then(|()| self.check(&envelope));
             let message = checked.inspect_err(|wrong| self.refusals.note_stream(envelope.from, wrong))?;
             match check_form(&message) {
                 // A full inbox drops the message, as a network may.

@@ -8,15 +8,16 @@ use shoal_common::{
     rpc::{not_leader, wrong_cluster},
     shutdown::Shutdown,
     store::Manifest,
+    tls::{PeerRole, certified_caller, named_caller},
 };
 use shoal_proto::v1::{
     CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateJob,
     HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobKind, JobRequest, ListDatasetsReply,
     ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply, ListModelsRequest, Metadata,
-    ModelVersion, NodeHealth, NodeInfo, NodeRecord, PreviewImportReply, PromoteReply, PromoteRequest,
-    PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RegisterVersion, RollbackLive,
-    RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest, WatchMetadataRequest,
-    coordinator_server::Coordinator, metadata_command::Command,
+    ModelVersion, NodeHealth, NodeInfo, NodeRecord, NodeRole, PreviewImportReply, PromoteReply,
+    PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RegisterVersion,
+    RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest,
+    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -188,6 +189,11 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<HeartbeatRequest>,
     ) -> Result<Response<HeartbeatReply>, Status> {
+        let role = match request.get_ref().role() {
+            NodeRole::Router => PeerRole::Router,
+            _ => PeerRole::Worker,
+        };
+        named_caller(&request, role, &request.get_ref().node)?;
         let request = request.into_inner();
         self.check_cluster(&request.cluster_id)?;
         self.check_leads()?;
@@ -220,6 +226,11 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<WatchMetadataRequest>,
     ) -> Result<Response<Self::WatchMetadataStream>, Status> {
+        if let Some(caller) = certified_caller(&request)
+            && caller.role() != PeerRole::Admin
+        {
+            named_caller(&request, caller.role(), &request.get_ref().node)?;
+        }
         self.check_cluster(&request.into_inner().cluster_id)?;
         self.check_leads()?;
         let term = self.leader.raft.leadership().borrow().term;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use shoal_common::rpc::{Channels, LEADER_KEY};
+use shoal_common::{
+    rpc::{Channels, LEADER_KEY},
+    tls::PeerRole,
+};
 use shoal_coordinator::{node::CoordinatorError, state::ClusterState};
 use shoal_proto::v1::{coordinator_client::CoordinatorClient, *};
 use tonic::{Code, Status, transport::Channel};
@@ -15,7 +18,7 @@ use crate::support::{cluster::Cluster, eventually_async, group::CLUSTER};
 const LEASE: Duration = Duration::from_secs(2);
 
 fn channel(cluster: &Cluster, id: u64) -> Channel {
-    Channels::tcp().get(&cluster.address_of(id)).unwrap()
+    Channels::tcp().get(&cluster.address_of(id), PeerRole::Coordinator).unwrap()
 }
 
 async fn health(cluster: &Cluster, id: u64) -> ServingStatus {

@@ -4,13 +4,13 @@
 use std::{io, time::Duration};
 
 use axum::Router;
+use futures::{Stream, StreamExt as _};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use shoal_common::shutdown::Shutdown;
-use tokio::net::{TcpListener, TcpStream};
+use shoal_common::{shutdown::Shutdown, tls::NodeStream};
 
 /// Request line and headers of a request at most.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
@@ -20,14 +20,17 @@ const HEADERS_MAX: usize = 64;
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Requests of one HTTP/2 connection at once.
 const STREAMS_MAX: u32 = 256;
-/// After a failure to accept, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until told to stop, then lets what is under way end.
+/// Serves the connections that arrive until told to stop, then lets what is under way end.
 ///
 /// # Errors
-/// When the listener cannot be used any more.
-pub async fn serve(listener: TcpListener, routes: Router, stop: Shutdown) -> io::Result<()> {
+/// When no more connections can arrive.
+pub async fn serve(
+    incoming: impl Stream<Item = io::Result<NodeStream>>,
+    routes: Router,
+    stop: Shutdown,
+) -> io::Result<()> {
+    let mut incoming = Box::pin(incoming);
     let graceful = GracefulShutdown::new();
     let builder = builder();
     loop {
@@ -35,17 +38,13 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: Shutdown) -> io:
             biased;
             // No new connections once told to stop.
             () = stop.requested() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connect(stream, &routes, &builder, &graceful, &stop),
-                Err(error) if is_of_the_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+            arrived = incoming.next() => match arrived {
+                Some(stream) => connect(stream?, &routes, &builder, &graceful, &stop),
+                None => return Err(io::ErrorKind::BrokenPipe.into()),
             },
         }
     }
-    drop(listener);
+    drop(incoming);
     graceful.shutdown().await;
     Ok(())
 }
@@ -67,16 +66,12 @@ fn builder() -> Builder<TokioExecutor> {
 }
 
 fn connect(
-    stream: TcpStream,
+    stream: NodeStream,
     routes: &Router,
     builder: &Builder<TokioExecutor>,
     graceful: &GracefulShutdown,
     stop: &Shutdown,
 ) {
-    // An answer is one small write: waiting for more would only delay it.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set nodelay");
-    }
     let service = TowerToHyperService::new(routes.clone());
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
@@ -85,15 +80,4 @@ fn connect(
             tracing::debug!(error, "a connection ended early");
         }
     });
-}
-
-/// Whether only this connection failed, before it was accepted.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }

@@ -11,7 +11,10 @@ mod sums;
 
 use std::{sync::Arc, time::Duration};
 
-use shoal_common::rpc::{Channels, MESSAGE_BYTES_MAX, with_deadline};
+use shoal_common::{
+    rpc::{Channels, MESSAGE_BYTES_MAX, with_deadline},
+    tls::PeerRole,
+};
 use shoal_proto::v1::{Side, worker_serving_client::WorkerServingClient};
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, transport::Channel};
@@ -58,7 +61,7 @@ impl ShardCalls {
     }
 
     fn client(&self, worker: &Replica) -> Result<WorkerServingClient<Channel>, Status> {
-        let channel = self.channels.get(&worker.address)?;
+        let channel = self.channels.get(&worker.address, PeerRole::Worker)?;
         Ok(WorkerServingClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 

@@ -4,7 +4,10 @@
 use std::{ops::Range, sync::Arc};
 
 use prost::Message as _;
-use shoal_common::rpc::{Channels, MESSAGE_BYTES_MAX, RpcAddressError};
+use shoal_common::{
+    rpc::{Channels, MESSAGE_BYTES_MAX, RpcAddressError},
+    tls::PeerRole,
+};
 use shoal_proto::v1::{
     FactorChunk, FactorRows, GramianPartial, Objective, Side, factor_chunk::Content,
     worker_exchange_client::WorkerExchangeClient,
@@ -137,7 +140,7 @@ impl Pushes {
         for receiver in receivers {
             let node = receiver.node.clone();
             let channel = channels
-                .get(&receiver.address)
+                .get(&receiver.address, PeerRole::Worker)
                 .map_err(|source| PushError::Address { node: node.clone(), source })?;
             let (queue, messages) = mpsc::channel(QUEUE_MESSAGES);
             let mut client = WorkerExchangeClient::new(channel).max_encoding_message_size(MESSAGE_BYTES_MAX);

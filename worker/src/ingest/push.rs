@@ -1,7 +1,10 @@
 //! Sending records to the owners of their shards: one stream per peer and parse step, and straight
 //! into the spool where the owner is this worker.
 
-use shoal_common::rpc::{Channels, MESSAGE_BYTES_MAX};
+use shoal_common::{
+    rpc::{Channels, MESSAGE_BYTES_MAX},
+    tls::PeerRole,
+};
 use shoal_proto::v1::{RecordBatch, WorkerPeer, worker_exchange_client::WorkerExchangeClient};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,7 +38,7 @@ impl RecordStreams {
             }
             let node = peer.node.clone();
             let channel = channels
-                .get(&peer.address)
+                .get(&peer.address, PeerRole::Worker)
                 .map_err(|source| IngestError::Address { node: node.clone(), source })?;
             let (queue, messages) = mpsc::channel(QUEUE_MESSAGES);
             let mut client = WorkerExchangeClient::new(channel).max_encoding_message_size(MESSAGE_BYTES_MAX);

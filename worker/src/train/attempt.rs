@@ -9,6 +9,7 @@ use shoal_common::{
     compute::Compute,
     rpc::Channels,
     store::{Access, LocalCache, Store},
+    tls::PeerRole,
 };
 use shoal_engine::{
     als::{half_step::Kept, kernel::Kernel},
@@ -182,7 +183,7 @@ impl TrainAttempt {
         let channel = self
             .context
             .channels
-            .get(&peer.address)
+            .get(&peer.address, PeerRole::Worker)
             .map_err(|source| PushError::Address { node: peer.node.clone(), source })?;
         // A list of row numbers can be longer than ordinary messages are allowed to be.
         let mut client = WorkerExchangeClient::new(channel).max_encoding_message_size(usize::MAX);

@@ -7,6 +7,7 @@ mod report;
 mod stages;
 
 use super::{
+    connection::channels,
     dataset::{readable_source, source_uri},
     failure::{Exit, refusal},
     local_args::{self, LocalArgs, Running, Start},
@@ -107,9 +108,10 @@ async fn prepare(
     watch: &mut Watch,
 ) -> anyhow::Result<Report> {
     let file = &running.plan().file;
-    let client = ClusterClient::new(shoal_common::rpc::Channels::tcp(), file.coordinator_addresses());
+    let certs = running.plan().settings.certs();
+    let client = ClusterClient::new(channels(certs.as_deref())?, file.coordinator_addresses());
     let http = running.http_url();
-    let router = Recommender::new(&http)?;
+    let router = Recommender::new(&http, certs.as_deref())?;
     let ranking_users_max = args.als.ranking_users.0;
     let mut stages = Stages { client, router, plan: running.plan(), watch, ranking_users_max };
     let (uri, name) = match data {

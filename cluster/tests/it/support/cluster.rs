@@ -59,7 +59,10 @@ impl Cluster {
         let mut up = Running::start(folder, &arguments);
         let url = up.prints("the cluster is up", |text| {
             text.contains("Ctrl-C")
-                .then(|| text.split_whitespace().find(|word| word.starts_with("http://")))?
+                .then(|| {
+                    text.split_whitespace()
+                        .find(|word| word.starts_with("http://") || word.starts_with("https://"))
+                })?
                 .map(str::to_owned)
         });
         let url = url.await;

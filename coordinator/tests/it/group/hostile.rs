@@ -6,7 +6,7 @@ use futures::stream;
 use proptest::prelude::*;
 use protobuf::{Message as _, ProtobufEnum as _};
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType, Snapshot};
-use shoal_common::rpc::Channels;
+use shoal_common::{rpc::Channels, tls::PeerRole};
 use shoal_proto::v1::{RaftEnvelope, raft_client::RaftClient};
 use tonic::Status;
 
@@ -27,7 +27,8 @@ async fn say(group: &Group, messages: Vec<Message>) -> Result<(), Status> {
             message: message.write_to_bytes().unwrap().into(),
         })
         .collect();
-    let mut client = RaftClient::new(Channels::tcp().get(&group.address_of(to)).unwrap());
+    let mut client =
+        RaftClient::new(Channels::tcp().get(&group.address_of(to), PeerRole::Coordinator).unwrap());
     client.send(stream::iter(envelopes)).await.map(drop)
 }
 

@@ -3,7 +3,10 @@
 use futures::stream;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
-use shoal_common::rpc::{Channels, MESSAGE_BYTES_MAX};
+use shoal_common::{
+    rpc::{Channels, MESSAGE_BYTES_MAX},
+    tls::PeerRole,
+};
 use shoal_proto::v1::{RaftEnvelope, raft_client::RaftClient};
 use tonic::{Code, Status};
 
@@ -24,7 +27,7 @@ fn coup(from: u64, to: u64) -> Vec<u8> {
 }
 
 async fn send(group: &Group, to: u64, envelopes: Vec<RaftEnvelope>) -> Result<(), Status> {
-    let channel = Channels::tcp().get(&group.address_of(to)).unwrap();
+    let channel = Channels::tcp().get(&group.address_of(to), PeerRole::Coordinator).unwrap();
     let mut client = RaftClient::new(channel).max_encoding_message_size(usize::MAX);
     client.send(stream::iter(envelopes)).await.map(drop)
 }

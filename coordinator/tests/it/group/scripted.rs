@@ -8,7 +8,10 @@ use std::{
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
-use shoal_common::rpc::{Channels, tuned_server};
+use shoal_common::{
+    rpc::{Channels, tuned_server},
+    tls::{Guard, PeerRole},
+};
 use shoal_proto::v1::{
     RaftAck, RaftEnvelope,
     raft_client::RaftClient,
@@ -43,7 +46,7 @@ impl Player {
     /// Behind the address of member `id` of the group; answers member 1.
     fn enter(group: &Group, id: u64, answer: fn(&Message) -> Result<Option<Message>, Status>) -> Self {
         let (outlet, mut envelopes) = mpsc::unbounded_channel();
-        let channel = Channels::tcp().get(&group.address_of(1)).unwrap();
+        let channel = Channels::tcp().get(&group.address_of(1), PeerRole::Coordinator).unwrap();
         tokio::spawn(async move {
             // One stream after the other: a machine that stands still for a while loses them.
             while let Some(first) = envelopes.recv().await {
@@ -63,7 +66,7 @@ impl Player {
         let player = Self { id, heard: Arc::default(), outlet, answer };
         let door: &Door = group.door(id);
         let service = RaftServer::new(player.clone());
-        tokio::spawn(tuned_server().add_service(service).serve_with_incoming(door.enter()));
+        tokio::spawn(tuned_server(Guard::open()).add_service(service).serve_with_incoming(door.enter()));
         player
     }
 

@@ -11,6 +11,7 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use shoal_common::{
     rpc::{LeaderClient, tuned_server},
     store::Store,
+    tls::Guard,
 };
 use shoal_proto::v1::{
     step_event::Event,
@@ -145,7 +146,7 @@ impl FakeWorker {
         let service = Service { name: name.to_owned(), stage: stage.clone(), owned: Arc::default() };
         let address = door.address();
         tokio::spawn(async move {
-            let server = tuned_server().add_service(WorkerJobsServer::new(service));
+            let server = tuned_server(Guard::open()).add_service(WorkerJobsServer::new(service));
             server.serve_with_incoming(door.enter()).await.unwrap();
         });
         let (loaded, reported) = watch::channel(<(Vec<LoadedVersion>, BTreeMap<String, String>)>::default());

@@ -7,6 +7,7 @@ use shoal_common::{
     rpc::{LeaderClient, tuned_server},
     shutdown::Shutdown,
     store::Store,
+    tls::Guard,
 };
 use shoal_coordinator::{
     leader::{self, Leader, LeaderConfig},
@@ -82,7 +83,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
             world.leadership(raft_id, &known, &states.borrow());
         }
     });
-    tuned_server()
+    tuned_server(Guard::open())
         .add_service(CoordinatorServer::new(CoordinatorService::new(leader, shutdown)))
         .add_service(RaftServer::new(transport))
         .serve_with_incoming(net::incoming(PORT).await?)

@@ -8,7 +8,10 @@ use std::{
 
 use futures::{Stream, stream};
 use hyper_util::rt::TokioIo;
-use shoal_common::rpc::{Channels, Connect};
+use shoal_common::{
+    rpc::{Channels, Connect},
+    tls::PeerRole,
+};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::{Channel, Endpoint, Uri, server::Connected};
@@ -20,7 +23,7 @@ use turmoil::net::{TcpListener, TcpStream};
 struct SimulatedConnect;
 
 impl Connect for SimulatedConnect {
-    fn connect_lazy(&self, endpoint: Endpoint) -> Channel {
+    fn connect_lazy(&self, endpoint: Endpoint, _callee: PeerRole) -> Channel {
         endpoint.connect_with_connector_lazy(service_fn(|uri: Uri| async move {
             let address = (uri.host().unwrap_or_default().to_owned(), uri.port_u16().unwrap_or_default());
             TcpStream::connect(address).await.map(TokioIo::new)

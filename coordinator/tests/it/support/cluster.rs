@@ -197,6 +197,8 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Durat
         log_format: LogFormat::default(),
         log: String::new(),
         seed: None,
+        tls: None,
+        insecure: false,
     };
     CoordinatorConfig {
         node,

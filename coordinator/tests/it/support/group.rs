@@ -12,6 +12,7 @@ use bytes::Bytes;
 use shoal_common::{
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
+    tls::Guard,
 };
 use shoal_coordinator::raft::{self, Disk, LocalDisk, ProposeError, RaftConfig, RaftHandle, RaftStartError};
 use shoal_proto::v1::raft_server::RaftServer;
@@ -67,7 +68,7 @@ impl Member {
             }
         };
         let service = RaftServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        runtime.spawn(tuned_server().add_service(service).serve_with_incoming(door.enter()));
+        runtime.spawn(tuned_server(Guard::open()).add_service(service).serve_with_incoming(door.enter()));
         drop(entered);
         Ok(Self { handle, runtime })
     }

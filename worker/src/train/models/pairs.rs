@@ -11,7 +11,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use rayon::prelude::*;
-use shoal_common::rpc::MESSAGE_BYTES_MAX;
+use shoal_common::{rpc::MESSAGE_BYTES_MAX, tls::PeerRole};
 use shoal_engine::item_cf::encode_row;
 use shoal_proto::v1::{PairsChunk, PairsRequest, worker_exchange_client::WorkerExchangeClient};
 use tonic::{Status, Streaming};
@@ -83,7 +83,7 @@ impl PeerPairs {
             let channel = attempt
                 .context
                 .channels
-                .get(&peer.address)
+                .get(&peer.address, PeerRole::Worker)
                 .map_err(|source| PushError::Address { node: node.clone(), source })?;
             let mut client = WorkerExchangeClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
             let request = PairsRequest {

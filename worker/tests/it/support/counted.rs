@@ -12,7 +12,7 @@ use std::{
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use shoal_common::rpc::Connect;
+use shoal_common::{rpc::Connect, tls::PeerRole};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -33,7 +33,7 @@ impl Counted {
 }
 
 impl Connect for Counted {
-    fn connect_lazy(&self, endpoint: Endpoint) -> Channel {
+    fn connect_lazy(&self, endpoint: Endpoint, _callee: PeerRole) -> Channel {
         let bytes = Arc::clone(&self.bytes);
         let connector = tower::service_fn(move |uri: Uri| {
             let bytes = Arc::clone(&bytes);

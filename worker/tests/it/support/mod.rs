@@ -25,6 +25,7 @@ use shoal_common::{
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::{Access, LocalCache, Roots, Store},
+    tls::Guard,
 };
 use shoal_proto::v1::{
     step_event::Event, step_request::Step, worker_exchange_server::WorkerExchangeServer,
@@ -94,7 +95,7 @@ impl Workers {
                 Jobs::new(CLUSTER.into(), Arc::new(Steps::new(context)), registry.clone(), shutdown.clone());
             let exchange = Exchange::new(CLUSTER.into(), registry, shutdown.clone());
             tokio::spawn(
-                tuned_server()
+                tuned_server(Guard::open())
                     .add_service(WorkerJobsServer::new(jobs).max_decoding_message_size(MESSAGE_BYTES_MAX))
                     .add_service(
                         WorkerExchangeServer::new(exchange).max_decoding_message_size(MESSAGE_BYTES_MAX),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shoal_common::rpc::MESSAGE_BYTES_MAX;
+use shoal_common::{rpc::MESSAGE_BYTES_MAX, tls::PeerRole};
 use shoal_proto::v1::{TileChunk, tile_chunk::Content, worker_exchange_client::WorkerExchangeClient};
 use tokio::{
     sync::mpsc::{self, Sender},
@@ -37,7 +37,7 @@ impl TilePushes {
             let node = peer.node.clone();
             let channel = context
                 .channels
-                .get(&peer.address)
+                .get(&peer.address, PeerRole::Worker)
                 .map_err(|source| PushError::Address { node: node.clone(), source })?;
             let (queue, messages) = mpsc::channel(queued.max(1));
             let mut client = WorkerExchangeClient::new(channel).max_encoding_message_size(MESSAGE_BYTES_MAX);

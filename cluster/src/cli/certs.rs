@@ -1,0 +1,136 @@
+//! `shoal certs`: certificates for nodes and administrators, for those without a PKI of their own.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::failure::{Exit, refusal};
+use crate::{
+    certs::{self, Certificate, Holder, Order},
+    output::{self, Align, Table},
+};
+
+const CREATE_EXAMPLE: &str = "\
+Examples:
+  shoal certs create --cluster-id movies --hosts 10.0.0.1,10.0.0.2,10.0.0.3,shoal.example.org
+  shoal certs create --cluster-id movies --hosts 10.0.0.1 --workers 5     later, for two more workers
+  shoal certs create --cluster-id movies --hosts 10.0.0.1 --renew         new ones; nodes take them up while they run
+
+Each node gets ca.pem, <name>.pem and <name>.key in a folder that `node.certs` (--certs) names, and never ca.key: \
+whoever has it makes certificates of any node.";
+
+/// Subcommands of `shoal certs`.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Make an authority and the certificates of a cluster's nodes; those that are there are kept
+    #[command(after_help = CREATE_EXAMPLE)]
+    Create(CreateArgs),
+    /// Show whose certificates a folder holds, and until when they are valid
+    Show(ShowArgs),
+}
+
+/// Flags of `shoal certs create`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CreateArgs {
+    /// Name of the cluster, as in node.cluster_id
+    #[arg(long, value_name = "ID")]
+    cluster_id: String,
+    /// Names and IP addresses by which nodes and clients call nodes
+    #[arg(long, value_name = "HOST", value_delimiter = ',', required = true)]
+    hosts: Vec<String>,
+    /// Folder of the certificates
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    out: PathBuf,
+    /// Coordinators, from coordinator-1 on; the number is coordinator.raft_id
+    #[arg(long, value_name = "NODES", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=5))]
+    coordinators: u16,
+    /// Workers, from worker-1 on
+    #[arg(long, value_name = "NODES", default_value_t = 3)]
+    workers: u16,
+    /// Routers, from router-1 on
+    #[arg(long, value_name = "NODES", default_value_t = 1)]
+    routers: u16,
+    /// Days for which certificates are valid
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+    /// Make new certificates for holders that have one
+    #[arg(long)]
+    renew: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Flags of `shoal certs show`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArgs {
+    /// Folder of the certificates
+    #[arg(value_name = "DIR", default_value = "certs")]
+    folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Create(args) => create(args),
+        Command::Show(args) => {
+            let found = certs::list(&args.folder)?;
+            if found.is_empty() {
+                let message = format!(
+                    "'{}' holds no certificates; `shoal certs create` makes them",
+                    args.folder.display()
+                );
+                return Err(refusal(Exit::NotFound, message));
+            }
+            print(&found, args.json)
+        }
+    }
+}
+
+fn create(args: CreateArgs) -> anyhow::Result<Exit> {
+    let holders = Holder::of_cluster(args.coordinators.into(), args.workers.into(), args.routers.into());
+    let order =
+        Order { cluster_id: args.cluster_id, hosts: args.hosts, holders, days: args.days, renew: args.renew };
+    let made = certs::create(&args.out, &order)?;
+    print(&made, args.json)?;
+    if !args.json {
+        let dir = args.out.display();
+        eprintln!(
+            "shoal: keep {dir}/ca.key away from every node: whoever has it makes certificates of any node"
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn print(certificates: &[Certificate], as_json: bool) -> anyhow::Result<Exit> {
+    let until = |one: &Certificate| output::iso_time(one.not_after * 1_000);
+    if as_json {
+        let rows = certificates.iter().map(|one| {
+            json!({
+                "file": one.path.display().to_string(),
+                "identity": one.identity.uri(),
+                "role": one.identity.role().name(),
+                "name": one.identity.name(),
+                "valid_until": until(one),
+                "kept": one.kept,
+            })
+        });
+        output::print_json(&Value::Array(rows.collect()))?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        ("FILE", Align::Left),
+        ("HOLDER", Align::Left),
+        ("VALID UNTIL", Align::Left),
+        ("", Align::Left),
+    ]);
+    for one in certificates {
+        let until = until(one).as_str().unwrap_or_default().to_owned();
+        let kept = if one.kept { "" } else { "new" };
+        table.row([one.path.display().to_string(), one.identity.uri(), until, kept.to_owned()]);
+    }
+    output::print(&table.to_string())?;
+    Ok(Exit::Done)
+}

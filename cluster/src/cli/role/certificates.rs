@@ -1,0 +1,88 @@
+//! A node's certificates while it runs: read again when their files change or on SIGHUP.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use shoal_common::{
+    clock::{Clock as _, SystemClock},
+    config::NodeConfig,
+    shutdown::Shutdown,
+    tls::{Identity, PeerRole, Tls},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the files are compared with what is in use.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
+/// A certificate that is valid for less than this is warned of.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// How often an expiry that comes near is repeated in the log.
+const EXPIRY_EVERY: Duration = Duration::from_secs(86_400);
+
+/// Loads the certificates that the configuration names, for a node of this role and name, and keeps them up to date.
+pub(super) fn start(
+    config: &NodeConfig,
+    role: PeerRole,
+    name: &str,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<Tls>> {
+    let Some(files) = config.tls.clone() else {
+        if config.listens_unprotected() {
+            tracing::warn!(
+                listen = %config.listen,
+                "INSECURE: other machines reach this node, nothing is encrypted and nobody has to say who it is"
+            );
+        }
+        return Ok(None);
+    };
+    let identity = Identity::new(&config.cluster_id, role, name)
+        .context("node.cluster_id and node.name have to stand in a certificate")?;
+    let tls = Tls::load_as(files, identity)?;
+    tracing::info!(identity = %tls.identity(), "connections are under TLS, and callers have to be certified");
+    let hangups = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    shutdown.spawn("certificates", follow(tls.clone(), hangups, shutdown.clone()));
+    Ok(Some(tls))
+}
+
+async fn follow(tls: Tls, mut hangups: tokio::signal::unix::Signal, stop: Shutdown) {
+    let mut warned: Option<tokio::time::Instant> = None;
+    let mut said = String::new();
+    loop {
+        metrics::gauge!("shoal_certificate_expires_timestamp_seconds").set(tls.not_after() as f64);
+        let left = tls.not_after() - SystemClock.now_unix_ms() / 1_000;
+        let is_due = warned.is_none_or(|at| at.elapsed() >= EXPIRY_EVERY);
+        if left < EXPIRES_SOON.as_secs().cast_signed() && is_due {
+            let days = left / 86_400;
+            tracing::warn!(
+                days,
+                "the node's certificate expires soon; replace its files, no restart is needed"
+            );
+            warned = Some(tokio::time::Instant::now());
+        }
+        let asked = tokio::select! {
+            biased;
+            () = stop.requested() => return,
+            hangup = hangups.recv() => hangup.is_some(),
+            () = tokio::time::sleep(RELOAD_EVERY) => false,
+        };
+        let reading = tls.clone();
+        let reloaded =
+            tokio::task::spawn_blocking(move || reading.reload().map_err(|error| error.to_string()));
+        match reloaded.await {
+            Ok(Ok(true)) => {
+                said.clear();
+                warned = None;
+                tracing::info!("the certificates were replaced; new connections use them");
+            }
+            Ok(Ok(false)) if asked => tracing::info!("the certificates have not changed"),
+            Ok(Ok(false)) => said.clear(),
+            // The same trouble every few seconds is said once.
+            Ok(Err(reason)) if asked || reason != said => {
+                tracing::error!(reason, "the new certificates cannot be used, going on with those of before");
+                said = reason;
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+}
