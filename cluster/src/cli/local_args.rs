@@ -47,10 +47,10 @@ pub(super) struct LocalArgs {
     #[arg(long)]
     tls: bool,
     /// With --tls, further names and addresses by which clients call this machine
-    #[arg(long, value_name = "HOST", value_delimiter = ',', requires = "tls")]
+    #[arg(long, value_name = "HOST", value_delimiter = ',', requires = "tls", hide_short_help = true)]
     tls_host: Vec<String>,
     /// Listen beyond this machine without certificates: whoever reaches it may ask anything
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     insecure: bool,
     #[command(flatten)]
     pub(super) dir: DirArgs,
