@@ -125,7 +125,7 @@ pub async fn run(
         None => Guard::open(),
     };
     let stop_grpc = shutdown.token();
-    let routes = routes(queries, metrics, &config.cors_origins);
+    let routes = routes(queries, metrics, &config.cors_origins, &config.hosts);
     let serve_http = async {
         serve(tls::incoming(http, tls.clone(), Protocol::Http), routes, shutdown.clone())
             .await

@@ -407,6 +407,9 @@ pub struct RawRouterSection {
     pub cache_ttl_s: Option<u64>,
     /// Origins whose pages may call from a browser, or `*` for any; none by default.
     pub cors_origins: Vec<String>,
+    /// Names and addresses that a request may be addressed to, or `*` for any. By default any, but those of this machine
+    /// where the router listens on the loopback address.
+    pub hosts: Option<Vec<String>>,
 }
 
 /// A router's settings, checked.
@@ -432,6 +435,8 @@ pub struct RouterConfig {
     pub cache_ttl: Duration,
     /// Origins whose pages may call from a browser; `*` for any.
     pub cors_origins: Vec<String>,
+    /// Names that a request may be addressed to; none of them for any.
+    pub hosts: Vec<String>,
 }
 
 impl RawRouter {
@@ -485,9 +490,27 @@ impl RawRouter {
                 cache_bytes,
                 cache_ttl: Duration::from_secs(cache_ttl_s),
                 cors_origins: section.cors_origins,
+                hosts: answered_names(section.hosts, http_listen),
             }),
             _ => Err(problems.into_error()),
         }
+    }
+}
+
+/// The names that requests may be addressed to; none of them for any. A router that only this machine reaches is called
+/// by names of this machine, so a page that has another name is not let in.
+fn answered_names(given: Option<Vec<String>>, http_listen: SocketAddr) -> Vec<String> {
+    match given {
+        Some(names) if names.iter().any(|name| name == "*") => Vec::new(),
+        Some(names) => names,
+        None if http_listen.ip().is_loopback() => {
+            let mut names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
+            if !names.contains(&http_listen.ip().to_string()) {
+                names.push(http_listen.ip().to_string());
+            }
+            names
+        }
+        None => Vec::new(),
     }
 }
 
@@ -539,6 +562,14 @@ mod tests {
         let config = resolve(&[]).unwrap();
         assert_eq!((config.cache_entries, config.cache_ttl), (1_000, Duration::from_secs(3_600)));
         assert!(config.cors_origins.is_empty());
+        assert_eq!(config.hosts, ["localhost", "127.0.0.1", "[::1]"]);
+        assert_eq!(
+            resolve(&[("router.hosts", "[\"shoal.example.org\"]")]).unwrap().hosts,
+            ["shoal.example.org"]
+        );
+        assert!(resolve(&[("router.hosts", "[\"*\"]")]).unwrap().hosts.is_empty());
+        let exposed = [("node.insecure", "true"), ("router.http_listen", "\"0.0.0.0:2\"")];
+        assert!(resolve(&exposed).unwrap().hosts.is_empty());
         let origins = "[\"*\", \"https://example.org:8443\"]";
         assert_eq!(resolve(&[("router.cors_origins", origins)]).unwrap().cors_origins.len(), 2);
         let wrong =

@@ -44,6 +44,11 @@ impl HttpError {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, detail, retry_after: None }
     }
 
+    /// A request that is addressed to a name that is not this service's.
+    pub(super) fn wrong_host(detail: String) -> Self {
+        Self { status: StatusCode::MISDIRECTED_REQUEST, detail, retry_after: None }
+    }
+
     /// A query without an answer, in the words of the face that asked.
     pub(super) fn of_query(error: &QueryError, words: &Words) -> Self {
         let (status, retry_after) = match error {

@@ -8,6 +8,7 @@ mod answers;
 mod bodies;
 mod docs;
 mod error;
+mod hosts;
 mod movies;
 mod openapi;
 mod parameters;
@@ -40,6 +41,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::{
     error::HttpError,
+    hosts::Hosts,
     openapi::{DOCS_PATH, Description, OPENAPI_PATH},
 };
 use crate::query::Queries;
@@ -61,8 +63,9 @@ struct Api {
     index: Arc<[String]>,
 }
 
-/// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any.
-pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String]) -> Router {
+/// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any; `hosts` the names that a
+/// request may be addressed to, none of them for any.
+pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String], hosts: &[String]) -> Router {
     let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(v1::routes())
         .merge(service::routes())
@@ -78,6 +81,7 @@ pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String])
         .layer(RequestBodyDeadlineLayer::new(BODY_TIME_MAX))
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::custom(|_| HttpError::defect().into_response()))
+        .layer(middleware::from_fn_with_state(Hosts::from(hosts), hosts::check))
         .layer(middleware::from_fn(measure));
     let router = match cors(cors_origins) {
         Some(cors) => router.layer(cors),
@@ -246,7 +250,7 @@ mod tests {
         let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
         let body = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
         let request = Request::post("/v1/recommendations").body(body).unwrap();
-        let answering = routes(queries, Arc::new(String::new), &[]).oneshot(request);
+        let answering = routes(queries, Arc::new(String::new), &[], &[]).oneshot(request);
         let response = tokio::time::timeout(BODY_TIME_MAX * 2, answering).await.unwrap().unwrap();
         assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
         let text = to_bytes(response.into_body(), 1_000).await.unwrap();

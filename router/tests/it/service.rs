@@ -262,6 +262,34 @@ async fn pages_of_other_origins_may_call_only_where_that_was_set() {
 }
 
 #[tokio::test]
+async fn a_page_that_calls_a_router_by_a_strange_name_reads_nothing() {
+    let client = Client::builder().no_proxy().build().unwrap();
+    let ask = async |cluster: &Cluster, path: &str, host: &str| {
+        let url = format!("http://{}{path}", cluster.router.http);
+        client.get(url).header(header::HOST, host).send().await.unwrap()
+    };
+    let cluster =
+        Cluster::start(Setup { hosts: &["localhost", "shoal.example.org"], ..Setup::default() }).await;
+    for host in ["localhost", "LocalHost:8000", "shoal.example.org:443"] {
+        assert_eq!(ask(&cluster, "/v1/health", host).await.status(), StatusCode::OK, "{host}");
+    }
+    for path in
+        ["/v1/health", "/v1/users/1/recommendations", "/recommendations/health", "/docs", "/openapi.json"]
+    {
+        let answer = ask(&cluster, path, "rebound.example.com").await;
+        assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST, "{path}");
+        let refusal: serde_json::Value = answer.json().await.unwrap();
+        let detail = refusal["detail"].as_str().unwrap();
+        assert!(detail.contains("rebound.example.com") && detail.contains("router.hosts"), "{detail}");
+    }
+    for path in ["/healthz", "/metrics"] {
+        assert_eq!(ask(&cluster, path, "10.1.2.3:8000").await.status(), StatusCode::OK, "{path}");
+    }
+    let any = Cluster::start(Setup::default()).await;
+    assert_eq!(ask(&any, "/v1/health", "rebound.example.com").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn headers_beyond_all_measure_are_refused() {
     let cluster = Cluster::start(Setup::default()).await;
     let send = async |headers: String| {
