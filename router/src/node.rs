@@ -6,6 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 use shoal_common::{
     clock::Clock,
     config::RouterConfig,
+    net::ConnectionLimits,
     rpc::{Channels, tuned_server},
     shutdown::Shutdown,
     tls::{self, Callers, Guard, Protocol, Tls},
@@ -23,7 +24,7 @@ use crate::{
     grpc::RecommenderService,
     http::{RenderMetrics, routes, serve},
     metadata_watch::{self, WatchConfig},
-    query::Queries,
+    query::{BATCH_TIMEOUT, Queries},
     snapshot::Snapshot,
 };
 
@@ -32,6 +33,9 @@ const SERVICE: &str = "shoal.v1.Recommender";
 
 /// How often gRPC health is brought up to date beside metadata changes, which do not tell of workers that are being left alone.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an HTTP connection may be open with nothing sent or received.
+const HTTP_IDLE_MAX: Duration = Duration::from_secs(120);
 
 /// A router cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -126,16 +130,16 @@ pub async fn run(
     };
     let stop_grpc = shutdown.token();
     let routes = routes(queries, metrics, &config.cors_origins, &config.hosts);
-    let serve_http = async {
-        serve(tls::incoming(http, tls.clone(), Protocol::Http), routes, shutdown.clone())
-            .await
-            .map_err(RouterError::Http)
-    };
+    // Each of the two listeners has its share: the one cannot starve the other.
+    let limits = ConnectionLimits::of(config.node.connections / 2);
+    let idle = HTTP_IDLE_MAX.max(2 * config.timeout.max(BATCH_TIMEOUT));
+    let http = tls::incoming(http, limits.with_idle(idle), tls.clone(), Protocol::Http);
+    let serve_http = async { serve(http, routes, shutdown.clone()).await.map_err(RouterError::Http) };
     let serve_grpc = async {
         tuned_server(guard)
             .add_routes(services)
             .serve_with_incoming_shutdown(
-                tls::incoming(grpc, tls.clone(), Protocol::Grpc),
+                tls::incoming(grpc, limits, tls.clone(), Protocol::Grpc),
                 stop_grpc.cancelled(),
             )
             .await

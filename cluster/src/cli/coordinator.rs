@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use shoal_common::{
     config::RawCoordinator,
+    net::ConnectionLimits,
     store::Store,
     tls::{self, PeerRole, Protocol},
 };
 
 use super::{
     failure::Exit,
-    role::{Node, RoleArgs, SETTINGS_HELP, quoted},
+    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted},
 };
 
 const EXAMPLE: &str = "\
@@ -67,16 +68,18 @@ impl Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let config = args.role.sources(args.own_flags())?.read::<RawCoordinator>()?.resolve()?;
+    let mut config = args.role.sources(args.own_flags())?.read::<RawCoordinator>()?.resolve()?;
     // A member of the group is called by its number.
     let name = config.raft_id.to_string();
     let mut node = Node::start(&args.role, &config.node, PeerRole::Coordinator, &name).await?;
+    descriptors::fit(&mut config.node);
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None)?;
     let shutdown = node.shutdown.clone();
+    let limits = ConnectionLimits::of(config.node.connections);
     let role = shoal_coordinator::node::run(
         config,
-        tls::incoming(node.grpc, node.tls, Protocol::Grpc),
+        tls::incoming(node.grpc, limits, node.tls, Protocol::Grpc),
         store,
         node.channels,
         node.clock,

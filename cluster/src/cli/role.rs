@@ -2,6 +2,7 @@
 //! metrics; signals; saying where they listen.
 
 mod certificates;
+pub(super) mod descriptors;
 mod memory;
 mod metrics_server;
 

@@ -9,7 +9,7 @@ use shoal_router::node::{self, Doors};
 use super::{
     failure::Exit,
     listen::listen_address,
-    role::{Node, RoleArgs, SETTINGS_HELP, quoted},
+    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted},
     worker::coordinators_flag,
 };
 
@@ -40,8 +40,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut own: Vec<(String, String)> = coordinators_flag(&args.coordinators).into_iter().collect();
     own.extend(args.http.map(|http| ("router.http_listen".to_owned(), quoted(&http.to_string()))));
     own.extend(args.timeout_ms.map(|timeout| ("router.timeout_ms".to_owned(), timeout.to_string())));
-    let config = args.role.sources(own)?.read::<RawRouter>()?.resolve()?;
+    let mut config = args.role.sources(own)?.read::<RawRouter>()?.resolve()?;
     let mut node = Node::start(&args.role, &config.node, PeerRole::Router, &config.node.name).await?;
+    descriptors::fit(&mut config.node);
     let http = net::bind(config.http_listen).await?;
     node.announce(Some(http.local_addr().context("cannot tell where the listener is")?))?;
     let shutdown = node.shutdown.clone();

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 
 use shoal_common::{
     config::RawWorker,
+    net::ConnectionLimits,
     store::Store,
     tls::{self, PeerRole, Protocol},
 };
 
 use super::{
     failure::Exit,
-    role::{Node, RoleArgs, SETTINGS_HELP, quoted},
+    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted},
 };
 
 const EXAMPLE: &str = "\
@@ -49,14 +50,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         own.extend(value.map(|value| (format!("worker.{key}"), value.to_string())));
     }
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let config = args.role.sources(own)?.read::<RawWorker>()?.resolve(cores)?;
+    let mut config = args.role.sources(own)?.read::<RawWorker>()?.resolve(cores)?;
     let mut node = Node::start(&args.role, &config.node, PeerRole::Worker, &config.node.name).await?;
+    descriptors::fit(&mut config.node);
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None)?;
     let shutdown = node.shutdown.clone();
+    let limits = ConnectionLimits::of(config.node.connections);
     let role = shoal_worker::node::run(
         config,
-        tls::incoming(node.grpc, node.tls, Protocol::Grpc),
+        tls::incoming(node.grpc, limits, node.tls, Protocol::Grpc),
         node.advertise,
         node.channels,
         store,

@@ -8,6 +8,7 @@ mod answers;
 mod bits;
 mod blends;
 mod cli;
+mod connections;
 mod contract;
 mod ease;
 mod every_answer;

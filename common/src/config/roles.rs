@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::{ConfigError, Problems};
 use crate::{store::Roots, telemetry::LogFormat, tls::TlsFiles};
 
+/// Connections to a node at once, unless it is told another number.
+const CONNECTIONS: u64 = 8_192;
+
 /// What every role is told, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +32,8 @@ pub struct RawNode {
     pub coordinators: Option<Vec<String>>,
     /// Where Prometheus reads this node's metrics.
     pub metrics_listen: Option<SocketAddr>,
+    /// Connections to the node's listeners at once, as far as there are descriptors for them.
+    pub connections: Option<u64>,
     /// `text` or `json`.
     pub log_format: LogFormat,
     /// A `tracing` filter.
@@ -86,6 +91,8 @@ pub struct NodeConfig {
     pub coordinators: Vec<String>,
     /// Where Prometheus reads this node's metrics.
     pub metrics_listen: Option<SocketAddr>,
+    /// Connections to the node's listeners at once, in all.
+    pub connections: usize,
     /// How log lines look.
     pub log_format: LogFormat,
     /// A `tracing` filter.
@@ -158,7 +165,10 @@ impl RawNode {
             (Some(folder), None) => name.as_deref().map(|name| TlsFiles::in_folder(&folder, name)),
             (None, None) => None,
         };
+        let connections = self.connections.unwrap_or(CONNECTIONS);
+        let connections = problems.in_range("node.connections", connections, 16..=1_000_000);
         let config = NodeConfig {
+            connections: connections as usize,
             cluster_id: cluster_id?,
             name: name?,
             listen: listen?,

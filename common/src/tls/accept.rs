@@ -3,13 +3,12 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -20,15 +19,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use super::{Identity, Protocol, Tls};
+use crate::net::{Connection, ConnectionLimits, Connections};
 
 /// Handshakes under way at once. More callers wait in the listener's own queue.
 const HANDSHAKES_MAX: usize = 256;
 
 /// Connections ready to be served that may wait.
 const READY_MAX: usize = 16;
-
-/// After a failure to accept, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who called, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,20 +45,39 @@ pub struct NodeStream {
 
 #[derive(Debug)]
 enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Box<Connection>),
+    Accepted(Box<TlsStream<Connection>>),
+    Called(Box<TlsStream<TcpStream>>),
 }
 
+/// What bytes go through.
+trait Socket: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
+
 impl NodeStream {
-    /// A connection without encryption.
-    #[must_use]
-    pub fn plain(stream: TcpStream) -> Self {
-        let peer = Peer { address: stream.peer_addr().ok(), identity: None };
-        Self { transport: Transport::Plain(stream), peer }
+    /// An accepted connection without encryption.
+    fn plain(stream: Connection) -> Self {
+        let peer = Peer { address: stream.peer_addr(), identity: None };
+        Self { transport: Transport::Plain(Box::new(stream)), peer }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>, peer: Peer) -> Self {
-        Self { transport: Transport::Tls(Box::new(stream)), peer }
+    /// An accepted connection under TLS.
+    pub(super) fn accepted(stream: TlsStream<Connection>, peer: Peer) -> Self {
+        Self { transport: Transport::Accepted(Box::new(stream)), peer }
+    }
+
+    /// A connection to another node.
+    pub(super) fn called(stream: TlsStream<TcpStream>, peer: Peer) -> Self {
+        Self { transport: Transport::Called(Box::new(stream)), peer }
+    }
+
+    fn socket(&mut self) -> Pin<&mut dyn Socket> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream.as_mut()),
+            Transport::Accepted(stream) => Pin::new(stream.as_mut()),
+            Transport::Called(stream) => Pin::new(stream.as_mut()),
+        }
     }
 
     /// Who called.
@@ -71,45 +87,38 @@ impl NodeStream {
     }
 }
 
-/// The connections that arrive at a listener, ready to be served. Under TLS a slow caller holds up nobody: handshakes
+/// The connections that arrive at a listener, within limits and ready to be served. Under TLS a slow caller holds up nobody: handshakes
 /// run beside each other, and one that fails is not heard of here.
 pub fn incoming(
     listener: TcpListener,
+    limits: ConnectionLimits,
     tls: Option<Tls>,
     protocol: Protocol,
 ) -> impl Stream<Item = io::Result<NodeStream>> + Send + 'static {
     let (ready, arrived) = mpsc::channel(READY_MAX);
-    tokio::spawn(accept(listener, tls, protocol, ready));
+    tokio::spawn(accept(listener, limits, tls, protocol, ready));
     ReceiverStream::new(arrived)
 }
 
 /// Accepts until nobody takes connections any more.
 async fn accept(
     listener: TcpListener,
+    limits: ConnectionLimits,
     tls: Option<Tls>,
     protocol: Protocol,
     ready: mpsc::Sender<io::Result<NodeStream>>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let mut accepted = pin!(Connections::new(limits).accept(listener));
     loop {
-        let accepted = tokio::select! {
+        let stream = tokio::select! {
             biased;
             () = ready.closed() => return,
-            accepted = listener.accept() => accepted,
+            accepted = accepted.next() => match accepted {
+                Some(Ok(stream)) => stream,
+                Some(Err(_)) | None => return,
+            },
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) if is_of_the_connection(&error) => continue,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // A message is one small write: waiting for more would only delay it.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set nodelay");
-        }
         let Some(tls) = tls.clone() else {
             if ready.send(Ok(NodeStream::plain(stream))).await.is_err() {
                 return;
@@ -132,17 +141,6 @@ async fn accept(
     }
 }
 
-/// Whether only this connection failed, before it was accepted.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
-}
-
 impl Connected for NodeStream {
     type ConnectInfo = Peer;
 
@@ -153,19 +151,19 @@ impl Connected for NodeStream {
 
 impl AsyncRead for NodeStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = this.socket().poll_read(cx, buf);
+        if let Transport::Accepted(stream) = &mut this.transport {
+            stream.get_mut().0.hear_protocol(&buf.filled()[before..]);
         }
+        read
     }
 }
 
 impl AsyncWrite for NodeStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        self.get_mut().socket().poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -173,30 +171,22 @@ impl AsyncWrite for NodeStream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-        }
+        self.get_mut().socket().poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.transport {
             Transport::Plain(stream) => stream.is_write_vectored(),
-            Transport::Tls(stream) => stream.is_write_vectored(),
+            Transport::Accepted(stream) => stream.is_write_vectored(),
+            Transport::Called(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        self.get_mut().socket().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        self.get_mut().socket().poll_shutdown(cx)
     }
 }

@@ -14,11 +14,12 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use super::{Identity, IdentityError, NodeStream, Peer};
+use crate::net::Connection;
 
 /// How long a caller may take to say hello and prove who it is.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -209,8 +210,9 @@ impl Tls {
     ///
     /// # Errors
     /// When the caller does not speak TLS, has a certificate that nobody here trusts, or takes too long.
-    pub async fn accept(&self, stream: TcpStream, protocol: Protocol) -> io::Result<NodeStream> {
-        let address = stream.peer_addr().ok();
+    pub async fn accept(&self, mut stream: Connection, protocol: Protocol) -> io::Result<NodeStream> {
+        let address = stream.peer_addr();
+        stream.expect_protocol_within();
         let material = self.current();
         let config = match protocol {
             Protocol::Grpc => &material.grpc,
@@ -221,7 +223,7 @@ impl Tls {
         // A certificate without a name of ours is as good as no certificate.
         let identity = identity_of(stream.get_ref().1.peer_certificates()).ok();
         let peer = Peer { address, identity };
-        Ok(NodeStream::tls(TlsStream::Server(stream), peer))
+        Ok(NodeStream::accepted(TlsStream::Server(stream), peer))
     }
 
     pub(super) fn client(&self) -> Arc<ClientConfig> {

@@ -51,7 +51,7 @@ impl TlsConnect {
             );
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
-        Ok(NodeStream::tls(TlsStream::Client(stream), Peer { address, identity: Some(identity) }))
+        Ok(NodeStream::called(TlsStream::Client(stream), Peer { address, identity: Some(identity) }))
     }
 }
 

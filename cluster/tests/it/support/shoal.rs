@@ -94,8 +94,28 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a command whose output goes to files in `folder`. It is told to leave when this process is gone.
     pub(crate) fn start<A: AsRef<str>>(folder: &Path, arguments: &[A]) -> Self {
+        Self::start_command(folder, command(arguments))
+    }
+
+    /// As [`Running::start`], for a process that may open only so many files.
+    pub(crate) fn start_with_descriptors<A: AsRef<str>>(
+        folder: &Path,
+        descriptors: u32,
+        arguments: &[A],
+    ) -> Self {
+        let shoal = command(arguments);
+        let mut limited = Command::new("sh");
+        limited.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""));
+        limited.arg(shoal.get_program()).args(shoal.get_args());
+        for (name, value) in shoal.get_envs() {
+            assert!(value.is_none());
+            limited.env_remove(name);
+        }
+        Self::start_command(folder, limited)
+    }
+
+    fn start_command(folder: &Path, mut command: Command) -> Self {
         let (output, errors) = (folder.join("stdout.txt"), folder.join("stderr.txt"));
-        let mut command = command(arguments);
         command
             .stdin(Stdio::piped())
             .stdout(File::create(&output).unwrap())

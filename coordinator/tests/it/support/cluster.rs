@@ -194,6 +194,7 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Durat
         store_options: BTreeMap::new(),
         coordinators: Vec::new(),
         metrics_listen: None,
+        connections: 256,
         log_format: LogFormat::default(),
         log: String::new(),
         seed: None,

@@ -1,8 +1,11 @@
 //! Listeners are bound by whoever starts a role and handed in: tests bind port 0, simulation its
-//! own network, and no role guesses a port.
+//! own network, and no role guesses a port. [`Connections`] limits what a listener accepts.
+
+mod connections;
 
 use std::{io, net::SocketAddr};
 
+pub use connections::{Connection, ConnectionLimits, Connections};
 use tokio::net::TcpListener;
 
 /// An address could not be bound.
