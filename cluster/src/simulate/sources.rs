@@ -9,12 +9,14 @@ use shoal_common::{
     ids::{EntityId, IdKind},
     store::{Access, Manifest, PartKind, Store, StoreError, part},
 };
+use shoal_core::ModelKind;
 use shoal_dataset::{
     parse::Rules,
     source::{SourceError, SourceFolder, inspect, rows::RowSink},
 };
 use shoal_format::{
     blocks::RatingBlock,
+    id_column::IdColumn,
     row::Row,
     tensor_file::{TensorFile, TensorFileError},
 };
@@ -126,7 +128,7 @@ impl RowSink for RatedBy {
     }
 }
 
-/// The users that a version was trained on, with all that they have rated.
+/// The users whom a version knows, with all that they have rated.
 ///
 /// # Errors
 /// When a file is missing or damaged, or the version knows nobody.
@@ -136,28 +138,41 @@ pub async fn from_store(
     dataset: &DatasetInfo,
     seed: u64,
 ) -> Result<Users, SourcesError> {
-    let files = ModelFiles::open(store, version, dataset).await?;
+    // Only ALS keeps how many ratings each user was trained on; for other models, whoever has rated is known.
+    let files = match ModelKind::parse(&version.model) {
+        Ok(ModelKind::Als) => Some(ModelFiles::open(store, version, dataset).await?),
+        _ => None,
+    };
     let manifest = Manifest::read(store, &dataset.path, &dataset.manifest_checksum).await?;
-    let block = async |side: Side, shard: u32, rows: usize, other_rows: u64| {
+    let block = async |side: Side, shard: u32| {
         let path = part(PartKind::Ratings, side, shard);
         let bytes = store.get_verified(&dataset.path, manifest.entry(&path)?).await?;
-        Ok::<_, SourcesError>(RatingBlock::open(TensorFile::from_bytes(&path, &bytes)?, rows, other_rows)?)
+        Ok::<_, SourcesError>(TensorFile::from_bytes(&path, &bytes)?)
     };
     let mut items: Vec<u64> = Vec::new();
     for shard in 0..dataset.shard_count {
-        let ids = files.part(Side::Items, shard).await?.ids;
+        let ids = IdColumn::read(&block(Side::Items, shard).await?)?;
         items.extend((0..ids.len()).map(|row| ids.hash64(row)));
     }
     let mut sample = Sample::new(seed, KNOWN_USERS_MAX);
     for shard in 0..dataset.shard_count {
-        let users = files.part(Side::Users, shard).await?;
-        let rated = block(Side::Users, shard, users.ids.len(), items.len() as u64).await?;
-        let counts = users.train_counts()?;
-        let trained = (0..users.ids.len()).filter(|&row| counts[row] > 0);
-        for row in trained {
-            // Blocks name rows that there are: checked when they are opened.
-            let rows = &rated.indices()[rated.span(row)];
-            sample.add(users.ids.get(row), rows.iter().map(|&item| items[item as usize]));
+        let file = block(Side::Users, shard).await?;
+        let ids = IdColumn::read(&file)?;
+        let rated = RatingBlock::open(file, ids.len(), items.len() as u64)?;
+        let trained = match &files {
+            Some(files) => Some(files.part(Side::Users, shard).await?.train_counts()?.to_vec()),
+            None => None,
+        };
+        for row in 0..ids.len() {
+            let is_known = match &trained {
+                Some(counts) => counts.get(row).is_some_and(|&count| count > 0),
+                None => !rated.span(row).is_empty(),
+            };
+            if is_known {
+                // Blocks name rows that there are: checked when they are opened.
+                let rows = &rated.indices()[rated.span(row)];
+                sample.add(ids.get(row), rows.iter().map(|&item| items[item as usize]));
+            }
         }
     }
     somebody(sample.finish(true), format!("version '{}'", version.name))

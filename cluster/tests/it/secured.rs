@@ -251,6 +251,14 @@ async fn certificates_are_replaced_without_a_failed_request() {
     let (before, list) = asked_anew(url, &certs).await.unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 3, "{list:#}");
 
+    // Traffic goes to it too, whichever model is live.
+    let logs = folder.path().join("traffic");
+    let flags = ["simulate", "--rate", "20", "--duration", "1", "--timeout", "60", "--json", "--logs"];
+    let traffic = cluster.shoal(&[&flags[..], &[logs.to_str().unwrap()]].concat());
+    let traffic: Value =
+        serde_json::from_str(&traffic.stdout).unwrap_or_else(|error| panic!("{error}: {traffic:#?}"));
+    assert_eq!(traffic["requests"]["successful"], 20, "{traffic:#}");
+
     // A half-written file keeps the certificates of before in use.
     let key = std::fs::read(certs.join("router-1.key")).unwrap();
     std::fs::write(certs.join("router-1.key"), &key[..key.len() / 2]).unwrap();
