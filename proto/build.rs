@@ -18,6 +18,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts")?);
     fs::write(out.join("shoal_descriptor.bin"), prost::Message::encode_to_vec(&descriptors))?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    let mut config = tonic_prost_build::Config::new();
+    // So that a message can be looked up in its descriptor.
+    config.enable_type_names();
+    tonic_prost_build::configure().bytes(".").compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

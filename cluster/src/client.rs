@@ -11,11 +11,11 @@ use shoal_common::{
     tls::PeerRole,
 };
 use shoal_proto::v1::{
-    ClusterStatus, ClusterStatusRequest, DatasetInfo, HealthRequest, ImportDatasetRequest, JobInfo,
-    JobRequest, JobState, ListDatasetsRequest, ListJobsRequest, ListModelsRequest, ModelVersion, NodeInfo,
-    NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, RegisterModelRequest, RollbackRequest,
-    ServedModel, StartJobReply, StartListsRequest, StartTrainingRequest,
-    coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
+    ClusterStatus, ClusterStatusRequest, DatasetInfo, ForgetNodeRequest, HealthRequest, ImportDatasetRequest,
+    JobInfo, JobRequest, JobState, KnownNode, ListDatasetsRequest, ListJobsRequest, ListModelsRequest,
+    ListNodesRequest, ModelVersion, NodeInfo, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest,
+    RegisterModelRequest, RollbackRequest, ServedModel, StartJobReply, StartListsRequest,
+    StartTrainingRequest, coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
@@ -135,6 +135,31 @@ impl ClusterClient {
             })
             .await?;
         Ok(reply.datasets)
+    }
+
+    /// Every worker and router that is known.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn nodes(&self) -> Result<Vec<KnownNode>, ClientError> {
+        let reply = self
+            .ask(PATIENCE, |mut client| async move {
+                client.list_nodes(timed(ListNodesRequest {}, ANSWER_MAX)).await
+            })
+            .await?;
+        Ok(reply.nodes)
+    }
+
+    /// Forgets a node that is down.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn forget_node(&self, node: &str) -> Result<(), ClientError> {
+        let forgotten = self.ask(PATIENCE, |mut client| {
+            let request = timed(ForgetNodeRequest { node: node.to_owned() }, ANSWER_MAX);
+            async move { client.forget_node(request).await }
+        });
+        forgotten.await.map(drop)
     }
 
     /// Every job that is remembered.

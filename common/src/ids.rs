@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use shoal_core::hash::{hash_bytes, hash_integer};
 use shoal_proto::v1;
 
+/// The most shards of a side. Whoever is told of more does not believe it.
+pub const SHARDS_MAX: u32 = 4_096;
+
 /// One user's or item's id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -27,6 +27,10 @@ use crate::{
     state::Metadata,
 };
 
+/// The largest request. The largest that is meant well, a version of 4,096 shards that is registered with its data set, has
+/// less than half of it.
+const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// How long a stopping leader waits for another to take over.
 const STEP_DOWN_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -87,6 +91,7 @@ where
         lease: config.lease,
         replace_after: config.replace_after,
         replicas: config.replicas,
+        queued_jobs: config.queued_jobs as usize,
     };
     let leader = Leader::new(settings, handle.clone(), store, channels, clock);
     shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));
@@ -105,7 +110,7 @@ where
         None => Guard::open(),
     };
     let service = CoordinatorServer::new(CoordinatorService::new(leader, shutdown.clone()))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let raft_service = RaftServer::new(transport).max_decoding_message_size(MESSAGE_BYTES_MAX);
     tracing::info!(

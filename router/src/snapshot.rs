@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
-use shoal_common::{ids::IdKind, model_parameters::als_of, user_query::Answers};
+use shoal_common::{
+    ids::{IdKind, SHARDS_MAX},
+    model_parameters::als_of,
+    user_query::Answers,
+};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
     AlsParameters, DatasetInfo, LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeInfo, NodeRole,
@@ -293,8 +297,15 @@ fn live(
 ) -> Option<Live> {
     let of_version = |name: &str, of: &str| name == version.dataset_name && of == version.dataset_version;
     let dataset = metadata.datasets.iter().find(|dataset| of_version(&dataset.name, &dataset.version))?;
-    // An id belongs to one of the shards, so there must be one.
-    (dataset.shard_count > 0).then_some(())?;
+    // An id belongs to one of the shards, so there must be one; and no data set has more than so many.
+    if !(1..=SHARDS_MAX).contains(&dataset.shard_count) {
+        tracing::error!(
+            version = version.name,
+            shards = dataset.shard_count,
+            "a version has no data set that can be served"
+        );
+        return None;
+    }
     let placement = metadata
         .placements
         .iter()
@@ -433,6 +444,17 @@ mod tests {
             .into(),
             ..Metadata::default()
         }
+    }
+
+    /// Room is made for each shard: metadata that claims more of them than a data set can have is not believed.
+    #[test]
+    fn shards_that_no_data_set_has_are_not_made_room_for() {
+        let live = |shard_count| {
+            let mut metadata = moving();
+            metadata.datasets[0].shard_count = shard_count;
+            Snapshot::new(&metadata, &Snapshot::default(), &Replicas::default()).live.is_some()
+        };
+        assert_eq!([0, 1, SHARDS_MAX, SHARDS_MAX + 1, u32::MAX].map(live), [false, true, true, false, false]);
     }
 
     #[test]

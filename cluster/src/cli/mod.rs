@@ -19,6 +19,7 @@ mod local_args;
 mod model_failures;
 mod model_kind;
 mod models;
+mod nodes;
 mod parent;
 mod progress;
 mod query;
@@ -95,6 +96,9 @@ enum Command {
     /// Look at model versions, choose the live one, check and export files
     #[command(subcommand)]
     Models(models::Command),
+    /// Look at workers and routers, forget one that is gone
+    #[command(subcommand)]
+    Nodes(nodes::Command),
     /// The best items for a user, or for every user as files
     Recommend(query::RecommendArgs),
     /// The items most like another
@@ -162,6 +166,7 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Train(args) => train::run(args).await,
         Command::Jobs(command) => jobs::run(command).await,
         Command::Models(command) => models::run(command).await,
+        Command::Nodes(command) => nodes::run(command).await,
         Command::Recommend(args) => query::recommend(args).await,
         Command::Similar(args) => query::similar(args).await,
         Command::Predict(args) => query::predict(args).await,

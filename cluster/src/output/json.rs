@@ -8,8 +8,9 @@ use shoal_common::{
     split,
 };
 use shoal_proto::v1::{
-    ClusterStatus, DatasetInfo, HybridModel, HybridSource, IdKind, JobInfo, JobKind, JobState, ListsInfo,
-    ModelVersion, NodeHealth, NodeRole, ServedModel, StartListsRequest, SweepMetrics, VersionState,
+    ClusterStatus, DatasetInfo, HybridModel, HybridSource, IdKind, JobInfo, JobKind, JobState, KnownNode,
+    ListsInfo, ModelVersion, NodeHealth, NodeInfo, NodeRole, ServedModel, StartListsRequest, SweepMetrics,
+    VersionState,
 };
 
 use super::import_report::import_report_json;
@@ -200,6 +201,26 @@ fn served(served: &ServedModel) -> Value {
     })
 }
 
+fn node(node: &NodeInfo) -> Value {
+    let (role, health): (NodeRole, NodeHealth) = (node.role(), node.health());
+    json!({
+        "name": node.name,
+        "role": name(role.as_str_name(), "NODE_ROLE_"),
+        "address": node.address,
+        "health": name(health.as_str_name(), "NODE_HEALTH_"),
+        "threads": node.threads,
+    })
+}
+
+/// A node as `nodes list --json` prints it.
+#[must_use]
+pub fn known_node(known: &KnownNode) -> Value {
+    let mut json = node(&known.info.clone().unwrap_or_default());
+    json["down_since"] = iso_time(known.down_since_unix_ms);
+    json["placed_shards"] = known.placed_shards.into();
+    json
+}
+
 /// The cluster's state as `status --json` prints it.
 #[must_use]
 pub fn status(status: &ClusterStatus) -> Value {
@@ -217,20 +238,7 @@ pub fn status(status: &ClusterStatus) -> Value {
             })
         })
         .collect();
-    let nodes: Vec<Value> = metadata
-        .nodes
-        .iter()
-        .map(|node| {
-            let (role, health): (NodeRole, NodeHealth) = (node.role(), node.health());
-            json!({
-                "name": node.name,
-                "role": name(role.as_str_name(), "NODE_ROLE_"),
-                "address": node.address,
-                "health": name(health.as_str_name(), "NODE_HEALTH_"),
-                "threads": node.threads,
-            })
-        })
-        .collect();
+    let nodes: Vec<Value> = metadata.nodes.iter().map(node).collect();
     json!({
         "cluster_id": status.cluster_id,
         "term": status.term,

@@ -15,7 +15,7 @@ use std::io::{self, Write as _};
 use serde_json::Value;
 
 pub use import_report::{import_report_json, import_report_text};
-pub use json::{dataset, iso_time, job, job_seconds, model, status, sweep_metrics};
+pub use json::{dataset, iso_time, job, job_seconds, known_node, model, status, sweep_metrics};
 pub use panels::{Baseline, Panel, Panels, Series};
 pub use style::Colour;
 pub use table::{Align, Cell, Table};

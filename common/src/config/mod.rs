@@ -10,6 +10,8 @@ use std::{fmt, path::PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::plain_text::PlainText;
+
 pub use roles::{
     CoordinatorConfig, NodeConfig, RawCoordinator, RawNode, RawRouter, RawTls, RawWorker, RouterConfig,
     WorkerConfig,
@@ -121,6 +123,19 @@ impl Problems {
             self.add(format!("'{key}' is needed"));
         }
         value
+    }
+
+    /// Notes the names or addresses that are not plain.
+    fn check_plain<'a, const CHARACTERS_MAX: usize>(
+        &mut self,
+        key: &str,
+        texts: impl IntoIterator<Item = &'a String>,
+    ) {
+        for text in texts {
+            if let Err(error) = PlainText::<CHARACTERS_MAX>::new(text.as_str()) {
+                self.add(format!("'{key}': {error}"));
+            }
+        }
     }
 
     fn in_range(&mut self, key: &str, value: u64, range: std::ops::RangeInclusive<u64>) -> u64 {

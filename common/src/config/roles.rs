@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use serde::Deserialize;
 
 use super::{ConfigError, Problems};
-use crate::{store::Roots, telemetry::LogFormat, tls::TlsFiles};
+use crate::{
+    plain_text::{NODE_ADDRESS_MAX, NODE_NAME_MAX},
+    store::Roots,
+    telemetry::LogFormat,
+    tls::TlsFiles,
+};
 
 /// Connections to a node at once, unless it is told another number.
 const CONNECTIONS: u64 = 8_192;
@@ -140,6 +145,9 @@ impl RawNode {
     fn resolve(self, needs: &Needs, problems: &mut Problems) -> Option<NodeConfig> {
         let cluster_id = problems.required("node.cluster_id", self.cluster_id);
         let name = problems.required("node.name", self.name);
+        problems.check_plain::<NODE_NAME_MAX>("node.name", name.as_ref());
+        problems.check_plain::<NODE_ADDRESS_MAX>("node.advertise", self.advertise.as_ref());
+        problems.check_plain::<NODE_ADDRESS_MAX>("node.coordinators", self.coordinators.iter().flatten());
         let listen = problems.required("node.listen", self.listen);
         let data_dir = if needs.data_dir {
             problems.required("node.data_dir", self.data_dir)
@@ -217,6 +225,8 @@ pub struct RawCoordinatorSection {
     pub replicas: Option<u64>,
     /// Applied entries between snapshots.
     pub snapshot_every_entries: Option<u64>,
+    /// Jobs that may wait at once; one more is refused.
+    pub queued_jobs: Option<u64>,
 }
 
 /// A coordinator's settings, checked.
@@ -238,6 +248,8 @@ pub struct CoordinatorConfig {
     pub replicas: u32,
     /// Applied entries between snapshots.
     pub snapshot_every_entries: u64,
+    /// Jobs that may wait at once.
+    pub queued_jobs: u32,
 }
 
 impl RawCoordinator {
@@ -255,6 +267,7 @@ impl RawCoordinator {
         for (number, address) in section.peers {
             match number.parse::<u64>() {
                 Ok(number) if number > 0 => {
+                    problems.check_plain::<NODE_ADDRESS_MAX>("coordinator.peers", [&address]);
                     peers.insert(number, address);
                 }
                 _ => problems.add(format!(
@@ -284,6 +297,8 @@ impl RawCoordinator {
             section.snapshot_every_entries.unwrap_or(4_096),
             1..=10_000_000,
         );
+        let queued_jobs =
+            problems.in_range("coordinator.queued_jobs", section.queued_jobs.unwrap_or(64), 1..=10_000);
         match (node, raft_id) {
             (Some(node), Some(raft_id)) if problems.0.is_empty() => Ok(CoordinatorConfig {
                 node,
@@ -294,6 +309,7 @@ impl RawCoordinator {
                 replace_after: Duration::from_millis(replace_after_ms),
                 replicas: replicas as u32,
                 snapshot_every_entries,
+                queued_jobs: queued_jobs as u32,
             }),
             _ => Err(problems.into_error()),
         }
@@ -545,13 +561,24 @@ mod tests {
     #[test]
     fn every_problem_is_in_the_one_message() {
         let sources = Sources {
-            flags: flags(&[("coordinator.raft_id", "7"), ("coordinator.tick_ms", "0")]),
+            flags: flags(&[
+                ("coordinator.raft_id", "7"),
+                ("coordinator.tick_ms", "0"),
+                ("coordinator.peers", "{ 1 = 'http://a:1' }"),
+                ("node.name", "\"worker\\u001B[31m\""),
+            ]),
             ..Sources::default()
         };
         let error = sources.read::<RawCoordinator>().unwrap().resolve().unwrap_err().to_string();
-        for part in
-            ["node.cluster_id", "node.listen", "lacks this member's own number 7", "tick_ms", "1, 3 or 5"]
-        {
+        for part in [
+            "node.cluster_id",
+            "node.listen",
+            "lacks this member's own number 7",
+            "tick_ms",
+            "1, 3 or 5",
+            r"'node.name': 'worker\u{1b}[31m'",
+            "'coordinator.peers': 'http://a:1'",
+        ] {
             assert!(error.contains(part), "'{part}' is missing in: {error}");
         }
     }

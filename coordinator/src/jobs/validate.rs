@@ -1,10 +1,11 @@
 //! Whether a request can work at all: looked at before a job is made of it.
 
+use prost::Message;
+use shoal_common::ids::SHARDS_MAX;
 use shoal_proto::v1::{DuplicateRule, ImportDatasetRequest, JobInfo, SplitParameters, StartTrainingRequest};
 
 use super::{error::JobError, models::training_of};
-
-const SHARDS_MAX: u32 = 4_096;
+use crate::record_checks::is_name;
 
 /// Looks at a job's request again: whoever wrote it into the registry need not have been this service.
 pub(super) fn check_again(info: &JobInfo) -> Result<(), JobError> {
@@ -14,11 +15,37 @@ pub(super) fn check_again(info: &JobInfo) -> Result<(), JobError> {
     if problems.is_empty() { Ok(()) } else { Err(JobError::Fatal(problems.join("; "))) }
 }
 
+/// Bytes of a request that makes a job: the registry keeps it, and everybody who lists jobs is told of it.
+const REQUEST_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of an address of a file or folder, as long as a path may be.
+pub(super) const ADDRESS_BYTES_MAX: usize = 4_096;
+
+/// Notes what is too long to be kept.
+pub(super) fn check_size<'a>(
+    request: &impl Message,
+    addresses: impl IntoIterator<Item = &'a String>,
+    problems: &mut Vec<String>,
+) {
+    let bytes = request.encoded_len();
+    if bytes > REQUEST_BYTES_MAX {
+        problems.push(format!(
+            "the request has {bytes} bytes, more than the {REQUEST_BYTES_MAX} that are kept of one; name a folder or a pattern in place of many files"
+        ));
+    }
+    let longest = addresses.into_iter().map(String::len).max().unwrap_or_default();
+    if longest > ADDRESS_BYTES_MAX {
+        problems.push(format!("an address has {longest} bytes; at most {ADDRESS_BYTES_MAX} are taken"));
+    }
+}
+
 /// Everything that is wrong with an import request.
 #[must_use]
 pub fn validate_import(request: &ImportDatasetRequest) -> Vec<String> {
     let mut problems = Vec::new();
-    if !is_name(&request.name) {
+    let addresses = request.source.iter().flat_map(|source| source.more_uris.iter().chain([&source.uri]));
+    check_size(request, addresses, &mut problems);
+    if !is_name(&request.name, 64) {
         problems.push(format!(
             "the name '{}' must be 1 to 64 lower-case letters, digits, '-' or '_', and begin with a letter or digit",
             request.name
@@ -59,13 +86,6 @@ pub fn validate_import(request: &ImportDatasetRequest) -> Vec<String> {
     problems
 }
 
-fn is_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=64).contains(&name.len())
-        && name.starts_with(plain)
-        && name.chars().all(|c| plain(c) || c == '-' || c == '_')
-}
-
 /// Everything that is wrong with a training request, which is in today's form.
 #[must_use]
 pub fn validate_training(request: &StartTrainingRequest) -> Vec<String> {
@@ -73,6 +93,10 @@ pub fn validate_training(request: &StartTrainingRequest) -> Vec<String> {
     let Some(parameters) = &request.model else {
         return vec!["the parameters are missing".to_owned()];
     };
+    let split = parameters.split.as_ref();
+    let source = split.and_then(|split| split.test_source.as_ref());
+    let addresses = source.into_iter().flat_map(|source| source.more_uris.iter().chain([&source.uri]));
+    check_size(request, addresses.chain(split.map(|split| &split.test_uri)), &mut problems);
     match &parameters.split {
         None => problems.push("the split is missing".to_owned()),
         Some(split) => check_split(split, &mut problems),

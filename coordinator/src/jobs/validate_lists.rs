@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::validate::check_size;
 use shoal_common::ids::{EntityId, IdKind};
 use shoal_proto::v1::{DatasetInfo, ItemFilter, ListsColumn, ListsFormat, ListsParameters, RankBy};
 
@@ -15,6 +16,7 @@ const FILTER_GENRES_MAX: usize = 50;
 #[must_use]
 pub fn settle_lists(parameters: &mut ListsParameters, dataset: &DatasetInfo) -> Vec<String> {
     let mut problems = Vec::new();
+    check_size(parameters, [&parameters.out_uri, &parameters.users_uri], &mut problems);
     for (what, uri) in [("folder", &parameters.out_uri), ("users file", &parameters.users_uri)] {
         if !(uri.is_empty() || uri.starts_with('/') || uri.contains("://")) {
             problems.push(format!("the {what} '{uri}' must be a whole path, or file:///… or s3://…"));

@@ -1,17 +1,22 @@
 //! The controllers: node health, placement, promotion. One pass looks at each and proposes what is missing.
 
 use shoal_proto::v1::{
-    DatasetInfo, ModelVersion, NodeHealth, NodeInfo, NodeRecord, NodeRole, Placement, PromoteCommit,
-    PromoteStart, ServedModel, ShardReplicas, Side, metadata_command::Command,
+    DatasetInfo, ForgetNode, ModelVersion, NodeHealth, NodeInfo, NodeRecord, NodeRole, Placement,
+    PromoteCommit, PromoteStart, ServedModel, ShardReplicas, Side, metadata_command::Command,
 };
 
 use super::handle::Leader;
 use crate::{placement::place, state::ClusterState};
 
+/// A node that has been down for a day is forgotten.
+const FORGET_AFTER_MS: i64 = 24 * 60 * 60 * 1_000;
+
 impl Leader {
     /// One pass. What cannot be proposed now is seen again in the next.
     pub(super) async fn reconcile(&self, state: &ClusterState) {
+        self.members.forget_strangers(state, self.config.lease);
         let mut commands = self.expired_leases(state);
+        commands.extend(self.gone_nodes(state));
         commands.extend(self.placements(state));
         commands.extend(self.promotions(state));
         commands.extend(pending_promotions(state));
@@ -35,6 +40,18 @@ impl Leader {
             Command::UpsertNode(NodeRecord { info: Some(info), down_since_unix_ms: self.clock.now_unix_ms() })
         };
         expired.map(down).collect()
+    }
+
+    /// Nodes that have been down for so long that they will not come back, and that no shard waits for.
+    fn gone_nodes(&self, state: &ClusterState) -> Vec<Command> {
+        let now = self.clock.now_unix_ms();
+        let placed = state.placed_nodes();
+        let is_gone = |(name, record): &(&String, &NodeRecord)| {
+            let down = record.info.as_ref().is_some_and(|info| info.health() == NodeHealth::Down);
+            down && now.saturating_sub(record.down_since_unix_ms) >= FORGET_AFTER_MS && !placed.contains(name)
+        };
+        let gone = state.nodes.iter().filter(is_gone);
+        gone.map(|(name, _)| Command::ForgetNode(ForgetNode { name: name.clone() })).collect()
     }
 
     /// Placements of the wanted versions' data sets that are missing or name workers that have been gone for long.

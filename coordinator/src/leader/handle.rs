@@ -49,6 +49,8 @@ pub struct LeaderConfig {
     pub replace_after: Duration,
     /// Workers that serve each shard.
     pub replicas: u32,
+    /// Jobs that may wait at once.
+    pub queued_jobs: usize,
 }
 
 /// What the leader's parts and the services share. Clones share it.

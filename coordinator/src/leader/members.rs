@@ -76,6 +76,11 @@ impl Members {
         self.news.notified().await;
     }
 
+    /// Forgets what nodes said that are not known any more. One that has just beaten is about to be.
+    pub fn forget_strangers(&self, state: &ClusterState, lease: Duration) {
+        self.lock().retain(|name, beat| state.nodes.contains_key(name) || beat.at.elapsed() < lease);
+    }
+
     /// Gives every node that is up a fresh lease, and forgets what others were told.
     pub fn grant_all(&self, state: &ClusterState) {
         let mut beats = self.lock();

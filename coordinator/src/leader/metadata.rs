@@ -1,7 +1,9 @@
 //! What workers and routers are told: the state, and who has what ready.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use prost::Message as _;
+use shoal_common::{log_limit::LogLimit, rpc::MESSAGE_BYTES_MAX};
 use shoal_proto::v1::{LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeRole};
 
 use super::{handle::Leader, members::Members};
@@ -11,11 +13,15 @@ use crate::state::ClusterState;
 pub(super) struct Publisher {
     term: u64,
     revision: u64,
+    alarms: LogLimit,
 }
+
+/// Metadata of so many bytes is worth an alarm: four times as much cannot be sent.
+const BYTES_ALARM: usize = MESSAGE_BYTES_MAX / 4;
 
 impl Publisher {
     pub(super) fn new(term: u64) -> Self {
-        Self { term, revision: 0 }
+        Self { term, revision: 0, alarms: LogLimit::new(Duration::from_secs(60)) }
     }
 
     pub(super) fn publish(&mut self, leader: &Leader, state: &ClusterState) {
@@ -30,6 +36,19 @@ impl Publisher {
         metrics::gauge!("shoal_coordinator_metadata_revision").set(self.revision as f64);
         let up = metadata.nodes.iter().filter(|node| node.health() == NodeHealth::Up).count();
         metrics::gauge!("shoal_coordinator_nodes_up").set(up as f64);
+        let bytes = metadata.encoded_len();
+        metrics::gauge!("shoal_coordinator_metadata_bytes").set(bytes as f64);
+        if bytes > BYTES_ALARM
+            && let Some(held_back) = self.alarms.pass()
+        {
+            tracing::error!(
+                bytes,
+                bytes_max = MESSAGE_BYTES_MAX,
+                nodes = metadata.nodes.len(),
+                held_back,
+                "what every node is told comes near to what a message can hold; forget nodes with `shoal nodes forget`"
+            );
+        }
         leader.metadata.send_replace(Arc::new(metadata));
     }
 }
@@ -43,9 +62,13 @@ fn build(members: &Members, state: &ClusterState) -> Metadata {
         .collect();
     let nodes: Vec<_> = state.nodes.values().filter_map(|record| record.info.clone()).collect();
     let workers = nodes.iter().filter(|node| node.role() == NodeRole::Worker);
+    let components = state.components(versions.iter());
+    // What nobody asks of a worker is not told of it.
+    let is_asked = |name: &str| versions.iter().chain(&components).any(|version| version.name == name);
     let loaded: HashMap<String, LoadedVersions> = workers
         .filter_map(|node| {
-            let versions = members.last(&node.name)?.loaded?;
+            let mut versions = members.last(&node.name)?.loaded?;
+            versions.retain(|loaded| is_asked(&loaded.version));
             Some((node.name.clone(), LoadedVersions { versions }))
         })
         .collect();
@@ -76,7 +99,7 @@ fn build(members: &Members, state: &ClusterState) -> Metadata {
             .filter(|(key, _)| keys.contains(key))
             .map(|(_, placement)| placement.clone())
             .collect(),
-        components: state.components(versions.iter()),
+        components,
         versions,
         nodes,
         loaded,

@@ -1,6 +1,11 @@
 //! The coordinators' gRPC face: conversions and refusals, nothing that decides.
 
 mod coordinator;
+mod jobs;
+mod nodes;
+mod places;
 mod promotion;
+mod registry;
+mod watches;
 
 pub use coordinator::CoordinatorService;

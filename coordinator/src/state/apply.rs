@@ -49,6 +49,7 @@ impl ClusterState {
             }
             Command::Rollback(rollback) => self.rollback(&rollback.model),
             Command::RegisterVersion(register) => self.register_version(register),
+            Command::ForgetNode(forget) => self.forget_node(&forget.name),
         }
     }
 

@@ -28,6 +28,9 @@ const FINISHED_JOBS_KEPT_BEFORE: usize = 200;
 /// Nodes that are down, serve no shard and are still shown: those that went down last.
 pub const LOST_NODES_KEPT: usize = 64;
 
+/// Nodes that are known at once. Every one of them is told of every other.
+pub const NODES_MAX: usize = 1_000;
+
 impl ClusterState {
     /// Makes a job of the next number. `index` is the command's place in the log.
     pub(super) fn create_job(&mut self, index: u64, create: CreateJob) -> CommandReply {
@@ -155,20 +158,33 @@ impl ClusterState {
         self.placements.retain(|key, _| served.contains(key));
     }
 
+    /// The workers that shards are placed on.
+    #[must_use]
+    pub fn placed_nodes(&self) -> BTreeSet<&String> {
+        let shards = self.placements.values().flat_map(|placement| &placement.shards);
+        shards.flat_map(|shard| &shard.nodes).collect()
+    }
+
+    /// Forgets a node, unless it is up: it would be back with its next heartbeat.
+    pub(super) fn forget_node(&mut self, name: &str) -> CommandReply {
+        let Some(node) = self.nodes.get(name) else {
+            let reason = format!("there is no node '{name}'; `shoal nodes list` shows those there are");
+            return refused(RefusalKind::NotFound, reason);
+        };
+        if !is_down(node) {
+            return refused(RefusalKind::Precondition, format!("node '{name}' is up; stop it first"));
+        }
+        self.nodes.remove(name);
+        CommandReply::default()
+    }
+
     /// Forgets the nodes that have been down for longest: where names are drawn at each start, they would be more and
     /// more, and every worker and router is told of them.
     pub(super) fn forget_lost_nodes(&mut self) {
         if !self.counts_jobs() {
             return;
         }
-        let placed: BTreeSet<&String> = self
-            .placements
-            .values()
-            .flat_map(|placement| &placement.shards)
-            .flat_map(|shard| &shard.nodes)
-            .collect();
-        let is_down =
-            |node: &NodeRecord| node.info.as_ref().is_some_and(|info| info.health() == NodeHealth::Down);
+        let placed = self.placed_nodes();
         let lost = self.nodes.iter().filter(|(name, node)| is_down(node) && !placed.contains(name));
         let mut lost: Vec<(i64, String)> =
             lost.map(|(name, node)| (node.down_since_unix_ms, name.clone())).collect();
@@ -178,6 +194,10 @@ impl ClusterState {
             self.nodes.remove(&name);
         }
     }
+}
+
+fn is_down(node: &NodeRecord) -> bool {
+    node.info.as_ref().is_some_and(|info| info.health() == NodeHealth::Down)
 }
 
 /// The time of a job's creation as the names of what it makes have it.

@@ -23,7 +23,7 @@ use shoal_proto::v1::{
 use crate::raft::{RestoreError, StateMachine};
 
 pub use history::{
-    FINISHED_JOBS_BYTES_MAX, FINISHED_JOBS_KEPT, LOST_NODES_KEPT, kind_of, stamp_of, version_name,
+    FINISHED_JOBS_BYTES_MAX, FINISHED_JOBS_KEPT, LOST_NODES_KEPT, NODES_MAX, kind_of, stamp_of, version_name,
 };
 pub use job::{EmptyRecord, Job};
 

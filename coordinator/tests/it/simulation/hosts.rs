@@ -72,6 +72,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
         lease: Duration::from_secs(3),
         replace_after: Duration::from_secs(30),
         replicas: 2,
+        queued_jobs: 64,
     };
     let store = Store::open(&folder.join("store").display().to_string())?;
     let leader = Leader::new(settings, handle.clone(), store, net::channels(), Arc::new(SimulatedClock));

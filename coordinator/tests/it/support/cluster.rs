@@ -209,6 +209,7 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Durat
         lease,
         replace_after: Duration::from_secs(60),
         replicas: 2,
+        queued_jobs: 64,
         snapshot_every_entries: 50,
     }
 }

@@ -1,0 +1,117 @@
+//! Nodes: who says that it is there, who is known, and who is forgotten.
+//!
+//! What a heartbeat says is kept in the leader's memory, in the registry and in the metadata of everybody: it is bounded
+//! before it gets there.
+
+use shoal_common::{
+    ids::SHARDS_MAX,
+    plain_text::{NodeAddress, NodeName},
+};
+use shoal_proto::v1::{
+    ForgetNode, HeartbeatReply, HeartbeatRequest, KnownNode, LoadedVersion, NodeHealth, NodeInfo, NodeRecord,
+    NodeRole, metadata_command::Command,
+};
+use tonic::Status;
+
+use super::coordinator::CoordinatorService;
+use crate::state::{ClusterState, NODES_MAX};
+
+/// Versions of which a node says that it has shards, or that it cannot load them: each model has up to three, and blends
+/// have theirs.
+const VERSIONS_MAX: usize = 256;
+
+/// Characters of a version's name.
+const VERSION_NAME_MAX: usize = 128;
+
+impl CoordinatorService {
+    pub(super) async fn beat(&self, request: HeartbeatRequest) -> Result<HeartbeatReply, Status> {
+        self.check_cluster(&request.cluster_id)?;
+        self.check_leads()?;
+        let info = described(&request)?;
+        let record = self.leader.raft.view().borrow().nodes.get(&info.name).cloned();
+        let is_new = record.is_none();
+        let _place = if is_new { Some(self.place_of_node()?) } else { None };
+        // The lease comes before the node is made known: the controllers look as soon as the command
+        // is applied, and would take a node that is up without a lease for one that was lost.
+        self.leader.members.beat(&request);
+        if record.and_then(|record| record.info).as_ref() != Some(&info) {
+            let record = NodeRecord { info: Some(info), down_since_unix_ms: 0 };
+            self.command(Command::UpsertNode(record)).await?;
+        }
+        let lease_ms = u32::try_from(self.leader.config.lease.as_millis()).unwrap_or(u32::MAX);
+        let metadata_revision = self.leader.metadata().borrow().revision;
+        Ok(HeartbeatReply { lease_ms, metadata_revision })
+    }
+
+    fn place_of_node(&self) -> Result<super::places::Place, Status> {
+        let known = self.leader.raft.view().borrow().nodes.len();
+        self.nodes.take(known, NODES_MAX).ok_or_else(|| {
+            Status::resource_exhausted(format!(
+                "{NODES_MAX} nodes are known, as many as may be; `shoal nodes list` shows them, and `shoal nodes forget NAME` makes room of one that is down"
+            ))
+        })
+    }
+
+    pub(super) async fn known_nodes(&self) -> Result<Vec<KnownNode>, Status> {
+        let state = self.read().await?;
+        let nodes = state.nodes.iter().map(|(name, record)| KnownNode {
+            info: record.info.clone(),
+            down_since_unix_ms: record.down_since_unix_ms,
+            placed_shards: placed_shards(&state, name),
+        });
+        Ok(nodes.collect())
+    }
+
+    pub(super) async fn forget(&self, name: String) -> Result<(), Status> {
+        // A name that nobody has makes no command.
+        if !self.read().await?.nodes.contains_key(&name) {
+            return Err(Status::not_found(format!(
+                "there is no node '{}'; `shoal nodes list` shows those there are",
+                name.chars().take(VERSION_NAME_MAX).collect::<String>().escape_debug()
+            )));
+        }
+        self.command(Command::ForgetNode(ForgetNode { name })).await.map(drop)
+    }
+}
+
+fn placed_shards(state: &ClusterState, node: &String) -> u32 {
+    let shards = state.placements.values().flat_map(|placement| &placement.shards);
+    shards.filter(|shard| shard.nodes.contains(node)).count() as u32
+}
+
+/// The node that a heartbeat is of, where everything that it says can be kept.
+fn described(request: &HeartbeatRequest) -> Result<NodeInfo, Status> {
+    let invalid = |reason: String| Status::invalid_argument(reason);
+    let name = NodeName::new(request.node.as_str());
+    let name = name.map_err(|wrong| invalid(format!("the name of the node: {wrong}")))?;
+    let address = NodeAddress::new(request.address.as_str());
+    let address = address.map_err(|wrong| invalid(format!("the address of node '{name}': {wrong}")))?;
+    if !matches!(request.role(), NodeRole::Worker | NodeRole::Router) {
+        return Err(invalid(format!("node '{name}' is neither a worker nor a router")));
+    }
+    let names = request.loaded.iter().map(|loaded| &loaded.version).chain(request.load_errors.keys());
+    let are_short = names.into_iter().all(|name| name.len() <= VERSION_NAME_MAX);
+    let are_few = request.loaded.len() <= VERSIONS_MAX && request.load_errors.len() <= VERSIONS_MAX;
+    if !are_short || !are_few || !request.loaded.iter().all(has_each_shard_once) {
+        return Err(invalid(format!(
+            "node '{name}' says that it has loaded what cannot be: at most {VERSIONS_MAX} versions, and each shard of one once"
+        )));
+    }
+    Ok(NodeInfo {
+        name: name.into(),
+        role: request.role,
+        address: address.into(),
+        health: NodeHealth::Up.into(),
+        incarnation: request.incarnation,
+        threads: request.threads,
+    })
+}
+
+fn has_each_shard_once(loaded: &LoadedVersion) -> bool {
+    [&loaded.user_shards, &loaded.item_shards].into_iter().all(|shards| {
+        let mut seen = vec![false; SHARDS_MAX as usize];
+        shards
+            .iter()
+            .all(|&shard| seen.get_mut(shard as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
+    })
+}

@@ -1,0 +1,113 @@
+//! Streams that tell of every change. There may be so many of them at once.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use shoal_common::plain_text::NodeName;
+use shoal_proto::v1::{JobInfo, Metadata, WatchMetadataRequest};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+use super::coordinator::{CoordinatorService, Replies, stopping};
+
+/// Streams of metadata, and of jobs, that are open at once.
+pub(super) const WATCHERS_MAX: usize = 1_024;
+
+impl CoordinatorService {
+    /// The metadata now and at each change, until another member leads.
+    pub(super) fn metadata_as_it_changes(
+        &self,
+        request: WatchMetadataRequest,
+    ) -> Result<Replies<Metadata>, Status> {
+        self.check_cluster(&request.cluster_id)?;
+        self.check_leads()?;
+        let node = NodeName::new(request.node);
+        node.map_err(|wrong| Status::invalid_argument(format!("the name of the node: {wrong}")))?;
+        let place = watch(&self.watchers, "the metadata")?;
+        let term = self.leader.raft.leadership().borrow().term;
+        let (metadata, leadership) = (self.leader.metadata(), self.leader.raft.leadership());
+        let stop = self.shutdown.token();
+        let start = (metadata, leadership, stop, place, true);
+        // Only this term's metadata: when leadership moves the watch ends, and the watcher finds the new leader.
+        let replies =
+            stream::unfold(start, move |(mut metadata, mut leadership, stop, place, mut first)| async move {
+                loop {
+                    let current = Arc::clone(&metadata.borrow_and_update());
+                    if first && current.leader_term == term {
+                        return Some((
+                            Ok(Metadata::clone(&current)),
+                            (metadata, leadership, stop, place, false),
+                        ));
+                    }
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return None,
+                        changed = leadership.changed() => {
+                            let known = leadership.borrow_and_update();
+                            if changed.is_err() || !known.is_leader || known.term != term {
+                                return None;
+                            }
+                        }
+                        changed = metadata.changed() => {
+                            if changed.is_err() {
+                                return None;
+                            }
+                            first = true;
+                        }
+                    }
+                }
+            });
+        Ok(replies.boxed())
+    }
+
+    /// A job now and at each change, until it is over.
+    pub(super) async fn job_as_it_changes(&self, job_id: String) -> Result<Replies<JobInfo>, Status> {
+        let state = self.read().await?;
+        self.job_of(&state, &job_id)?;
+        let place = watch(&self.job_watchers, "jobs")?;
+        let (states, reports) = (self.leader.raft.view(), self.leader.progress.watch());
+        let start = (self.clone(), states, reports, None::<JobInfo>, false);
+        let replies = stream::unfold(start, move |(service, mut states, mut reports, mut last, over)| {
+            let (job_id, place) = (job_id.clone(), Arc::clone(&place));
+            async move {
+                // Held for as long as the stream is.
+                let _place = place;
+                if over {
+                    return None;
+                }
+                loop {
+                    if let Err(status) = service.check_leads() {
+                        return Some((Err(status), (service, states, reports, last, true)));
+                    }
+                    let state = Arc::clone(&states.borrow_and_update());
+                    reports.borrow_and_update();
+                    let job = state.jobs.get(&job_id)?;
+                    let over = job.is_over();
+                    let info = service.leader.progress.fill(job.info.clone());
+                    if last.as_ref() != Some(&info) {
+                        last = Some(info.clone());
+                        return Some((Ok(info), (service, states, reports, last, over)));
+                    }
+                    tokio::select! {
+                        biased;
+                        () = service.shutdown.requested() => return Some((Err(stopping()), (service.clone(), states, reports, last, true))),
+                        changed = states.changed() => if changed.is_err() { return None },
+                        _ = reports.changed() => {}
+                        () = tokio::time::sleep(Duration::from_millis(500)) => {}
+                    }
+                }
+            }
+        });
+        Ok(replies.boxed())
+    }
+}
+
+/// A place among those who watch.
+fn watch(places: &Arc<Semaphore>, what: &str) -> Result<Arc<OwnedSemaphorePermit>, Status> {
+    let place = Arc::clone(places).try_acquire_owned();
+    place.map(Arc::new).map_err(|_| {
+        Status::resource_exhausted(format!(
+            "{WATCHERS_MAX} streams watch {what}, as many as may; end some, or ask again later"
+        ))
+    })
+}
