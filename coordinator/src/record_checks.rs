@@ -14,7 +14,7 @@ use shoal_core::ModelKind;
 use shoal_proto::v1::{DatasetInfo, HybridModel, ModelVersion, ObjectEntry, ShardStats, Side};
 
 /// Characters of the name of a data set, and of its version.
-const DATASET_NAME_MAX: usize = 64;
+pub(crate) const DATASET_NAME_MAX: usize = 64;
 
 /// Characters of a version's name.
 const VERSION_NAME_MAX: usize = 128;

@@ -5,7 +5,7 @@ use shoal_common::ids::SHARDS_MAX;
 use shoal_proto::v1::{DuplicateRule, ImportDatasetRequest, JobInfo, SplitParameters, StartTrainingRequest};
 
 use super::{error::JobError, models::training_of};
-use crate::record_checks::is_name;
+use crate::record_checks::{DATASET_NAME_MAX, is_name};
 
 /// Looks at a job's request again: whoever wrote it into the registry need not have been this service.
 pub(super) fn check_again(info: &JobInfo) -> Result<(), JobError> {
@@ -45,7 +45,7 @@ pub fn validate_import(request: &ImportDatasetRequest) -> Vec<String> {
     let mut problems = Vec::new();
     let addresses = request.source.iter().flat_map(|source| source.more_uris.iter().chain([&source.uri]));
     check_size(request, addresses, &mut problems);
-    if !is_name(&request.name, 64) {
+    if !is_name(&request.name, DATASET_NAME_MAX) {
         problems.push(format!(
             "the name '{}' must be 1 to 64 lower-case letters, digits, '-' or '_', and begin with a letter or digit",
             request.name
@@ -197,9 +197,9 @@ mod tests {
         };
         assert_eq!(problems(Model::Als(solver)).len(), 3);
         for name in ["", "Big", "../x", "-a", &"a".repeat(65)] {
-            assert!(!is_name(name), "{name}");
+            assert!(!is_name(name, DATASET_NAME_MAX), "{name}");
         }
-        assert!(is_name("ml-20m_v2"));
+        assert!(is_name("ml-20m_v2", DATASET_NAME_MAX));
     }
 
     fn problems(model: Model) -> Vec<String> {

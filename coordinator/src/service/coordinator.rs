@@ -14,10 +14,10 @@ use shoal_proto::v1::{
     CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, ForgetNodeReply,
     ForgetNodeRequest, HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobRequest,
     ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
-    ListModelsRequest, ListNodesReply, ListNodesRequest, Metadata, NodeRole, PreviewImportReply, PromoteReply,
-    PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RollbackLive,
-    RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest, WatchMetadataRequest,
-    coordinator_server::Coordinator, metadata_command::Command,
+    ListModelsRequest, ListNodesReply, ListNodesRequest, Metadata, NodeRole, PreviewImportReply,
+    PromoteReply, PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest,
+    RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest,
+    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Request, Response, Status};

@@ -8,16 +8,16 @@ use std::sync::{
 /// Places for what the state has so many of at most. What is agreed on takes a while to be in the state; meanwhile a
 /// [`Place`] stands for it. Clones share the places.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Arc<AtomicUsize>);
+pub(super) struct Places(Arc<AtomicUsize>);
 
 /// Stands for one more until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub(super) struct Place(Arc<AtomicUsize>);
 
 impl Places {
     /// A place for one more where `known` are in the state and no more than `max` may be; none when all are taken.
     #[must_use]
-    pub fn take(&self, known: usize, max: usize) -> Option<Place> {
+    pub(super) fn take(&self, known: usize, max: usize) -> Option<Place> {
         let place = Place(Arc::clone(&self.0));
         let before = self.0.fetch_add(1, Ordering::SeqCst);
         // Dropped with the refusal, it counts no longer.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use shoal_common::rpc::Channels;
+use shoal_common::{rpc::Channels, tls::PeerRole};
 use shoal_coordinator::state::{ClusterState, Job};
 use shoal_proto::v1::{coordinator_client::CoordinatorClient, *};
 use tonic::{Code, Status};
@@ -159,7 +159,11 @@ async fn so_many_watch_and_who_leaves_makes_room() {
     cluster.status().await;
     // A connection carries some hundred streams.
     let clients: Vec<_> = (0..16)
-        .map(|_| CoordinatorClient::new(Channels::tcp().get(&cluster.address_of(1)).unwrap()))
+        .map(|_| {
+            CoordinatorClient::new(
+                Channels::tcp().get(&cluster.address_of(1), PeerRole::Coordinator).unwrap(),
+            )
+        })
         .collect();
     let watch = |number: usize| {
         let mut client = clients[number % clients.len()].clone();
