@@ -73,6 +73,21 @@ async fn killed_coordinators_and_workers_cost_no_answer_and_come_back() {
     cluster.wait_for("two workers have every shard", fully_replicated).await;
     load.asks(QUESTIONS).await;
 
+    // One that is down can be forgotten, and only once; one that is up cannot.
+    let known = cluster.shoal(&["nodes", "list", "--json"]).json();
+    let find =
+        |name: &str| known.as_array().unwrap().iter().find(|node| node["name"] == name).unwrap().clone();
+    let (down, up) = (find("worker-2"), find("worker-1"));
+    assert!(down["down_since"].is_string() && down["placed_shards"] == 0, "{down}");
+    assert!(up["down_since"].is_null() && up["placed_shards"] == 32, "{up}");
+    let table = cluster.shoal(&["nodes", "list"]).exits_with(0).stdout;
+    assert!(table.contains("DOWN SINCE") && table.contains("worker-2"), "{table}");
+    let forgotten = cluster.shoal(&["nodes", "forget", "worker-2", "--json"]).json();
+    assert_eq!(forgotten["forgotten"], "worker-2");
+    cluster.shoal(&["nodes", "forget", "worker-2"]).exits_with(3).says(&["shoal nodes list"]);
+    cluster.shoal(&["nodes", "forget", "worker-1"]).exits_with(1).says(&["is up; stop it first"]);
+    load.asks(QUESTIONS).await;
+
     // Both come back.
     cluster.let_restart();
     cluster.wait_for("everybody is back", all_up).await;

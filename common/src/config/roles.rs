@@ -564,7 +564,7 @@ mod tests {
             flags: flags(&[
                 ("coordinator.raft_id", "7"),
                 ("coordinator.tick_ms", "0"),
-                ("coordinator.peers", "{ 1 = 'http://a:1' }"),
+                ("coordinator.peers", "{ 1 = 'http://a:1', 2 = 'b:1' }"),
                 ("node.name", "\"worker\\u001B[31m\""),
             ]),
             ..Sources::default()
