@@ -4,6 +4,9 @@
 //! A gRPC status travels in a header, and a peer ends a call whose headers are longer than it takes (16 KiB with
 //! hyper): its caller then hears of a protocol error only. So every server of the cluster cuts the messages of
 //! statuses here, whoever made them.
+//!
+//! The library calls a request that cannot be decoded an INTERNAL error, which alarms take for the server's fault. Here
+//! it becomes the caller's.
 
 use std::borrow::Cow;
 
@@ -19,6 +22,14 @@ pub const REASON_BYTES_MAX: usize = 6 * 1024;
 
 /// The header of a status's message.
 const MESSAGE_KEY: &str = "grpc-message";
+
+/// The header of a status's code, and two codes as it has them.
+const STATUS_KEY: &str = "grpc-status";
+const INTERNAL: &str = "13";
+const INVALID_ARGUMENT: &str = "3";
+
+/// How the library says that a message cannot be decoded.
+const UNDECODED: &str = "failed to decode Protobuf message";
 
 /// What is escaped in that header; gRPC asks for less.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -72,6 +83,7 @@ fn shortened_by(text: &str, bytes_max: usize, cost: impl Fn(char) -> usize) -> C
 /// A response whose status has a message that can travel, wherever in the response that is.
 pub(super) fn bounded(response: Response<Body>) -> Response<BoundedBody> {
     let (mut parts, body) = response.into_parts();
+    blame_caller(&mut parts.headers);
     bound_message(&mut parts.headers);
     Response::from_parts(parts, body.map_frame(bounded_trailers))
 }
@@ -79,10 +91,22 @@ pub(super) fn bounded(response: Response<Body>) -> Response<BoundedBody> {
 fn bounded_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
+            blame_caller(&mut trailers);
             bound_message(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
+    }
+}
+
+/// A request that cannot be decoded is an INVALID_ARGUMENT.
+fn blame_caller(headers: &mut HeaderMap) {
+    let is_internal = headers.get(STATUS_KEY).is_some_and(|status| status == INTERNAL);
+    let message = headers.get(MESSAGE_KEY).map(|message| percent_decode(message.as_bytes()));
+    let is_undecoded = message
+        .is_some_and(|message| message.decode_utf8().is_ok_and(|message| message.starts_with(UNDECODED)));
+    if is_internal && is_undecoded {
+        headers.insert(STATUS_KEY, HeaderValue::from_static(INVALID_ARGUMENT));
     }
 }
 
@@ -105,6 +129,7 @@ fn bound_message(headers: &mut HeaderMap) {
 mod tests {
     use http_body_util::Full;
     use proptest::prelude::*;
+    use prost::Message as _;
     use tonic::Status;
 
     use super::*;
@@ -137,6 +162,20 @@ mod tests {
             assert_eq!(Status::from_header_map(headers).unwrap().code(), tonic::Code::InvalidArgument);
         }
         assert_eq!(body.to_bytes(), "some rows");
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_decoded_is_the_callers_fault() {
+        let code = |status: Status| {
+            let mut headers = HeaderMap::new();
+            status.add_header(&mut headers).unwrap();
+            blame_caller(&mut headers);
+            Status::from_header_map(&headers).unwrap().code()
+        };
+        let undecoded = shoal_proto::v1::JobRequest::decode(&b"\x0a\xff"[..]).unwrap_err().to_string();
+        assert_eq!(code(Status::internal(&undecoded)), tonic::Code::InvalidArgument);
+        assert_eq!(code(Status::unavailable(undecoded)), tonic::Code::Unavailable);
+        assert_eq!(code(Status::internal("a bug")), tonic::Code::Internal);
     }
 
     proptest! {

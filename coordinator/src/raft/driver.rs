@@ -25,7 +25,7 @@ use super::{
     inbox::Event,
     log_store::{LogStore, LogStoreError, Owner},
     lost_log::heartbeat_beyond_the_log,
-    outlets::{Outlets, Publishers},
+    outlets::{Outlets, Publishers, say_snapshot},
     transport::Links,
 };
 
@@ -359,7 +359,7 @@ impl<S: StateMachine> Driver<S> {
         }
         let state = self.machine.snapshot();
         self.node.mut_store().take_snapshot(self.applied, &self.conf_state, &state)?;
-        tracing::info!(index = self.applied, bytes = state.len(), "took a snapshot");
+        say_snapshot(self.applied, state.len());
         Ok(())
     }
 

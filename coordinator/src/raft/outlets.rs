@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shoal_common::rpc::MESSAGE_BYTES_MAX;
 use tokio::sync::watch;
 
 use super::{Leadership, RaftStatus};
@@ -56,6 +57,25 @@ impl<V> Drop for Publishers<V> {
     fn drop(&mut self) {
         let term = self.leadership.borrow().term;
         self.leadership.send_replace(Leadership { term, ..Leadership::default() });
+    }
+}
+
+/// A snapshot of so many bytes is worth an alarm: four times as much cannot be sent to a member that lags.
+const SNAPSHOT_BYTES_ALARM: usize = MESSAGE_BYTES_MAX / 4;
+
+/// Says how large the state is. Snapshots are rare, so each is told of.
+pub(super) fn say_snapshot(index: u64, bytes: usize) {
+    metrics::gauge!("shoal_coordinator_snapshot_bytes").set(bytes as f64);
+    if bytes > SNAPSHOT_BYTES_ALARM {
+        let bytes_max = MESSAGE_BYTES_MAX;
+        tracing::error!(
+            index,
+            bytes,
+            bytes_max,
+            "the registry comes near to what a member that lags can be sent"
+        );
+    } else {
+        tracing::info!(index, bytes, "took a snapshot");
     }
 }
 

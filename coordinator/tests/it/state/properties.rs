@@ -93,7 +93,9 @@ fn any_command() -> impl Strategy<Value = Command> {
     );
     let node = (prop::option::weighted(0.9, name("n")), any::<u64>(), any::<i64>()).prop_map(
         |(name, incarnation, down_since_unix_ms)| {
-            let info = name.map(|name| NodeInfo { name, incarnation, threads: 2, ..Default::default() });
+            let health = if incarnation % 2 == 0 { NodeHealth::Up } else { NodeHealth::Down };
+            let node = |name| NodeInfo { name, incarnation, health: health.into(), ..Default::default() };
+            let info = name.map(node);
             Command::UpsertNode(NodeRecord { info, down_since_unix_ms })
         },
     );
@@ -101,6 +103,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         .prop_map(|(job_id, update)| Command::UpdateJob(UpdateJob { job_id, update }));
     prop_oneof![
         2 => node,
+        1 => name("n").prop_map(|name| Command::ForgetNode(ForgetNode { name })),
         8 => any_create(),
         16 => update,
         2 => any_job().prop_map(|job_id| Command::CancelJob(CancelJob { job_id })),
