@@ -2,19 +2,21 @@
 //! cluster in the default folder.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use shoal_common::{
     rpc::Channels,
-    store::Store,
+    store::{Store, StoreOptions},
     tls::{Tls, TlsConnect, TlsFiles},
 };
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
-use super::failure::{Exit, refusal};
+use super::{
+    environment::environment,
+    failure::{Exit, refusal},
+};
 use crate::{
     certs::ADMIN,
     client::ClusterClient,
@@ -64,7 +66,8 @@ pub(super) struct StoreArgs {
     /// Address of the object store; by default that of the local cluster
     #[arg(long, value_name = "URI")]
     store: Option<String>,
-    /// An option of a remote store, such as aws_region=eu-west-1
+    /// An option of a remote store, such as aws_region=eu-west-1 or aws_secret_access_key_file=FILE; what is missing comes
+    /// from AWS_… variables
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     store_option: Vec<(String, String)>,
 }
@@ -181,14 +184,15 @@ impl ClusterArgs {
 
     /// The store named by the flag, else that of the local cluster.
     pub(super) fn open_store(&self, named: &StoreArgs) -> anyhow::Result<Store> {
-        let (uri, mut options) = match &named.store {
-            Some(uri) => (uri.clone(), BTreeMap::new()),
+        let (uri, kept) = match &named.store {
+            Some(uri) => (uri.clone(), StoreOptions::default()),
             None => {
                 let store = self.dir.cluster_file("--store")?.store;
                 (store, Settings::read(&self.dir.dir)?.store_options())
             }
         };
-        options.extend(named.store_option.iter().cloned());
+        let given = StoreOptions::from_iter(named.store_option.iter().cloned());
+        let options = given.over(kept.given()).over(StoreOptions::of_environment(&environment()));
         Ok(Store::open_existing(&uri, &options)?)
     }
 }

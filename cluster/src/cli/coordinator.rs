@@ -11,7 +11,7 @@ use shoal_common::{
 
 use super::{
     failure::Exit,
-    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted},
+    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted, store_options},
 };
 
 const EXAMPLE: &str = "\
@@ -73,6 +73,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let name = config.raft_id.to_string();
     let mut node = Node::start(&args.role, &config.node, PeerRole::Coordinator, &name).await?;
     descriptors::fit(&mut config.node);
+    config.node.store_options = store_options(&config.node);
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None)?;
     let shutdown = node.shutdown.clone();

@@ -79,9 +79,12 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     match cause.downcast_ref::<StoreError>() {
         Some(StoreError::NotFound(_)) => Some(Exit::NotFound),
-        Some(StoreError::Address { .. } | StoreError::Path { .. } | StoreError::Outside { .. }) => {
-            Some(Exit::Usage)
-        }
+        Some(
+            StoreError::Address { .. }
+            | StoreError::Option { .. }
+            | StoreError::Path { .. }
+            | StoreError::Outside { .. },
+        ) => Some(Exit::Usage),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ mod completions;
 mod connection;
 mod coordinator;
 mod dataset;
+mod environment;
 mod failure;
 mod filter_args;
 mod jobs;

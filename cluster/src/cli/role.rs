@@ -16,12 +16,14 @@ use shoal_common::{
     net,
     rpc::Channels,
     shutdown::Shutdown,
+    store::StoreOptions,
     telemetry,
     tls::{PeerRole, Tls, TlsConnect},
 };
 use tokio::net::TcpListener;
 
 use super::{
+    environment::environment,
     failure::{Exit, refusal},
     listen::listen_address,
     parent::leave_with_parent,
@@ -129,12 +131,9 @@ impl RoleArgs {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the binary is where settings enter from the environment")]
-fn environment() -> Vec<(String, String)> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    std::env::vars_os().filter_map(text).collect()
+/// What the settings do not say of a remote store is as the variables say that other programs of S3 read.
+pub(super) fn store_options(config: &NodeConfig) -> StoreOptions {
+    config.store_options.clone().over(StoreOptions::of_environment(&environment()))
 }
 
 /// The seams handed to a role, and its listener.

@@ -554,7 +554,7 @@ mod tests {
         assert_eq!(second.file.store, "s3://bucket/models");
         assert_eq!(second.kept_settings, ["node.store", "node.store_options"]);
         let config = sources(&second.processes()[4]).read::<RawWorker>().unwrap().resolve(2).unwrap();
-        assert_eq!(config.node.store_options["region"], "here");
+        assert_eq!(config.node.store_options.get("region"), Some("here"));
         let settings = given(&["node.store=/elsewhere"]);
         let third = Plan::prepare(&Spec { settings, ..open(folder.path()) }).unwrap();
         assert_eq!((third.file.store.as_str(), third.kept_settings.len()), ("/elsewhere", 1));

@@ -3,11 +3,9 @@
 //! The file has a table for each section, as a node's own settings file has, and may be edited by hand. It can hold
 //! the secrets of a store, so only its owner reads it, and only names of settings are ever printed.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
+use shoal_common::store::StoreOptions;
 use toml::{Table, Value};
 
 use super::{LocalError, write_private};
@@ -123,7 +121,7 @@ impl Settings {
 
     /// The object store's options.
     #[must_use]
-    pub fn store_options(&self) -> BTreeMap<String, String> {
+    pub fn store_options(&self) -> StoreOptions {
         let options = self.0.get("node").and_then(|node| node.get("store_options")).and_then(Value::as_table);
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         options.into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
@@ -162,7 +160,7 @@ mod tests {
         let both = now.over(before);
         assert_eq!(both.store(), Some("s3://a/b"));
         let options = both.store_options();
-        assert_eq!((options["region"].as_str(), options["key"].as_str()), ("y", "k"));
+        assert_eq!((options.get("region"), options.get("key")), (Some("y"), Some("k")));
         assert_eq!(both.names(), ["node.store", "node.store_options", "worker.a"]);
         assert_eq!(both.section("worker").map(|(_, value)| value.clone()).collect::<Vec<_>>(), [2.into()]);
     }

@@ -2,12 +2,12 @@
 //!
 //! With the first two it is also known what each user has rated, which lists are then checked for.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use shoal_common::{
     compute::{Compute, ComputeError},
     ids::{EntityId, IdKind},
-    store::{Access, Manifest, PartKind, Store, StoreError, part},
+    store::{Access, Manifest, PartKind, Store, StoreError, StoreOptions, part},
 };
 use shoal_core::ModelKind;
 use shoal_dataset::{
@@ -96,7 +96,7 @@ pub fn from_file(path: &Path, seed: u64) -> Result<Users, SourcesError> {
 /// When the files cannot be read, or have no ratings.
 pub async fn from_data(uri: &str, seed: u64) -> Result<Users, SourcesError> {
     let source = DatasetSource { uri: uri.to_owned(), ..DatasetSource::default() };
-    let access = Access::anywhere(BTreeMap::new());
+    let access = Access::anywhere(StoreOptions::default());
     let found = inspect(&source, &access).await?;
     let folder = SourceFolder::open(&source, &access)?;
     let kind = |kind| IdKind::from_proto(kind).unwrap_or(IdKind::Integer);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{ConfigError, Problems};
 use crate::{
     plain_text::{NODE_ADDRESS_MAX, NODE_NAME_MAX},
-    store::Roots,
+    store::{Roots, StoreOptions},
     telemetry::LogFormat,
     tls::TlsFiles,
 };
@@ -32,7 +32,7 @@ pub struct RawNode {
     /// The object store: a path, file:///… (or s3://… where built in).
     pub store: Option<String>,
     /// Options of a remote store, such as `aws_region`.
-    pub store_options: BTreeMap<String, String>,
+    pub store_options: StoreOptions,
     /// The coordinators' addresses (workers and routers).
     pub coordinators: Option<Vec<String>>,
     /// Where Prometheus reads this node's metrics.
@@ -91,7 +91,7 @@ pub struct NodeConfig {
     /// The object store's address; routers have none.
     pub store: String,
     /// Options of a remote store and of remote sources.
-    pub store_options: BTreeMap<String, String>,
+    pub store_options: StoreOptions,
     /// The coordinators' addresses.
     pub coordinators: Vec<String>,
     /// Where Prometheus reads this node's metrics.

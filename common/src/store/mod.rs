@@ -8,11 +8,11 @@
 mod cache;
 mod layout;
 mod manifest;
+mod options;
 mod path;
 mod roots;
 
 use std::{
-    collections::BTreeMap,
     fmt,
     io::{self, Write as _},
     ops::Range,
@@ -30,6 +30,7 @@ pub use layout::{
 };
 pub use manifest::{MANIFEST_FILE, METADATA_FILE, Manifest};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem, path::Path};
+pub use options::StoreOptions;
 pub use path::StorePath;
 pub use roots::{Access, NotARoot, Roots};
 use shoal_core::hash::checksum_hex;
@@ -68,6 +69,16 @@ pub enum StoreError {
         key: &'static str,
         /// Whether it lists nothing at all.
         none: bool,
+    },
+    /// An option's value cannot be read from its file.
+    #[error("cannot read '{path}', which the option '{name}' names: {reason}")]
+    Option {
+        /// The option, with `_file` at its end.
+        name: String,
+        /// The file that it names.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// There is no such object.
     #[error("the store has no object '{0}'")]
@@ -141,16 +152,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Address`] when the address is of a kind this build lacks, or the folder cannot be made.
     pub fn open(uri: &str) -> Result<Self, StoreError> {
-        Self::open_with(uri, &BTreeMap::new())
+        Self::open_with(uri, &StoreOptions::default())
     }
 
     /// As [`Store::open`], with options for remote stores: for `s3://bucket/prefix` (cargo feature
     /// `s3`) the keys of `object_store`'s S3 configuration, such as `aws_region`,
-    /// `aws_access_key_id`, `aws_endpoint`.
+    /// `aws_access_key_id`, `aws_endpoint`. One that ends in `_file` names a file that holds its value.
     ///
     /// # Errors
     /// [`StoreError::Address`] when the address is of a kind this build lacks, or cannot be used.
-    pub fn open_with(uri: &str, options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+    pub fn open_with(uri: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         match uri.split_once("://") {
             None => Self::open_folder(uri, FilePath::new(uri), true),
             Some(("file", path)) => Self::open_folder(uri, FilePath::new(path), true),
@@ -162,7 +173,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Address`] when there is no such folder or the address cannot be used.
-    pub fn open_existing(uri: &str, options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+    pub fn open_existing(uri: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         match uri.split_once("://") {
             None => Self::open_folder(uri, FilePath::new(uri), false),
             Some(("file", path)) => Self::open_folder(uri, FilePath::new(path), false),
@@ -178,7 +189,7 @@ impl Store {
     pub fn open_within<'a>(
         uri: &str,
         addresses: impl IntoIterator<Item = &'a str>,
-        options: &BTreeMap<String, String>,
+        options: &StoreOptions,
         roots: &Arc<Roots>,
     ) -> Result<Self, StoreError> {
         addresses.into_iter().try_for_each(|address| roots.check(address))?;
@@ -190,11 +201,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Outside`], or as [`Store::open_with`].
-    pub fn create_within(
-        uri: &str,
-        options: &BTreeMap<String, String>,
-        roots: &Arc<Roots>,
-    ) -> Result<Self, StoreError> {
+    pub fn create_within(uri: &str, options: &StoreOptions, roots: &Arc<Roots>) -> Result<Self, StoreError> {
         roots.check_new(uri)?;
         Ok(Self { roots: Some(Arc::clone(roots)), ..Self::open_with(uri, options)? })
     }
@@ -227,17 +234,17 @@ impl Store {
     }
 
     #[cfg(feature = "s3")]
-    fn open_remote(uri: &str, options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+    fn open_remote(uri: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         let address_error = |reason: String| StoreError::Address { uri: uri.to_owned(), reason };
         let url = url::Url::parse(uri).map_err(|e| address_error(e.to_string()))?;
-        let (objects, prefix) =
-            object_store::parse_url_opts(&url, options).map_err(|e| address_error(e.to_string()))?;
+        let (objects, prefix) = object_store::parse_url_opts(&url, options.resolved()?)
+            .map_err(|e| address_error(e.to_string()))?;
         let objects = object_store::prefix::PrefixStore::new(objects, prefix);
         Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: None, roots: None })
     }
 
     #[cfg(not(feature = "s3"))]
-    fn open_remote(uri: &str, _options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+    fn open_remote(uri: &str, _options: &StoreOptions) -> Result<Self, StoreError> {
         let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
         let remedy = if scheme == "s3" { "build it with `--features s3`, or use" } else { "use" };
         Err(StoreError::Address {

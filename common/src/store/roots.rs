@@ -5,13 +5,12 @@
 //! ([`Store::open_within`](super::Store::open_within)) resolves every symlink before it reads.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     path::{Component, Path as FilePath, PathBuf},
     sync::Arc,
 };
 
-use super::StoreError;
+use super::{StoreError, StoreOptions};
 
 /// Characters of an address that an error shows.
 const SHOWN_MAX: usize = 200;
@@ -166,7 +165,7 @@ fn without_dots(path: &FilePath) -> PathBuf {
 #[derive(Clone)]
 pub struct Access {
     /// Options of remote stores, such as `aws_region`.
-    pub options: BTreeMap<String, String>,
+    pub options: StoreOptions,
     /// Where sources, test files and lists of users may lie.
     pub read: Arc<Roots>,
     /// Where lists may be written to.
@@ -176,7 +175,7 @@ pub struct Access {
 impl Access {
     /// What the user of this process may reach.
     #[must_use]
-    pub fn anywhere(options: BTreeMap<String, String>) -> Self {
+    pub fn anywhere(options: StoreOptions) -> Self {
         let roots = Arc::new(Roots::anywhere());
         Self { options, read: Arc::clone(&roots), write: roots }
     }
@@ -185,7 +184,7 @@ impl Access {
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access")
-            .field("options", &self.options.keys())
+            .field("options", &self.options)
             .field("read", &self.read)
             .field("write", &self.write)
             .finish()
@@ -259,7 +258,7 @@ mod tests {
         std::os::unix::fs::symlink(path("nowhere"), path("in/broken")).unwrap();
         let (inside, new) = (path("in"), path("new/root"));
         let roots = Arc::new(roots(&[&inside, &new]));
-        let create = |name: &str| Store::create_within(&path(name), &BTreeMap::new(), &roots);
+        let create = |name: &str| Store::create_within(&path(name), &StoreOptions::default(), &roots);
         for name in ["in/lists", "in/own/deep/lists", "in/own/../more", "new/root/lists"] {
             create(name).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(folder.path().join(name).is_dir());

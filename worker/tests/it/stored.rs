@@ -1,10 +1,10 @@
 //! Sources as they are stored: encodings, archives, line ends, parts, patterns. Whatever the form, the rows are the same.
 
-use std::{collections::BTreeMap, io::Write as _};
+use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use shoal_common::store::Access;
+use shoal_common::store::{Access, StoreOptions};
 use shoal_dataset::source::inspect;
 use shoal_proto::v1::DatasetSource;
 
@@ -240,8 +240,9 @@ fn packed_files_of_a_layout_are_found_and_other_packers_are_named() {
     std::fs::write(folder.path().join("ratings.csv.gz"), gzip(text.as_bytes())).unwrap();
     std::fs::write(folder.path().join("movies.csv.zst"), zstd(b"movieId,title,genres\n2,a,b\n")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let found =
-        runtime.block_on(inspect(&source(folder.path()), &Access::anywhere(BTreeMap::new()))).unwrap();
+    let found = runtime
+        .block_on(inspect(&source(folder.path()), &Access::anywhere(StoreOptions::default())))
+        .unwrap();
     let names: Vec<&str> = found.files.iter().map(|file| file.uri.as_str()).collect();
     assert_eq!(names, ["ratings.csv.gz", "movies.csv.zst"]);
     // MovieLens 1M and 100K keep their format in an archive.

@@ -1,7 +1,5 @@
 //! `shoal dataset import`: starts an import and follows it.
 
-use std::collections::BTreeMap;
-
 use shoal_common::store::Access;
 use shoal_dataset::source::inspect;
 use shoal_proto::v1::{DatasetSource, ImportDatasetRequest, PreviewImportReply};
@@ -11,6 +9,7 @@ use crate::{
     cli::{
         connection::ClusterArgs,
         dataset::describe,
+        environment::remote_options,
         failure::{Exit, refusal, sentence},
         progress::{Followed, Style, follow, succeeded},
         signals::Signals,
@@ -112,7 +111,7 @@ pub(in crate::cli) fn source_uri(source: &str) -> anyhow::Result<String> {
 pub(in crate::cli) async fn readable_source(source: &str) -> anyhow::Result<String> {
     let uri = source_uri(source)?;
     let looked_at = DatasetSource { uri: uri.clone(), ..DatasetSource::default() };
-    match inspect(&looked_at, &Access::anywhere(BTreeMap::new())).await {
+    match inspect(&looked_at, &Access::anywhere(remote_options())).await {
         Ok(_) => Ok(uri),
         Err(error) => Err(refusal(Exit::NotFound, sentence(&error.into()))),
     }

@@ -1,7 +1,5 @@
 //! `shoal models import`: a model that was trained elsewhere becomes a version of the cluster.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
 use serde_json::json;
 use shoal_common::{clock::SystemClock, store::Store};
@@ -11,6 +9,7 @@ use super::files::Objective;
 use crate::{
     cli::{
         connection::{ClusterArgs, StoreArgs, find_dataset},
+        environment::remote_options,
         failure::Exit,
         progress::{Style, View},
     },
@@ -70,7 +69,7 @@ pub(in crate::cli) async fn run(args: ImportArgs) -> anyhow::Result<Exit> {
     let store = args.cluster.open_store(&args.store)?;
     let view = View::new(Style::choose(args.json), "import");
     let unreadable = || format!("cannot read a model from '{}'", args.folder);
-    let source = Store::open_existing(&args.folder, &BTreeMap::new()).with_context(unreadable)?;
+    let source = Store::open_existing(&args.folder, &remote_options()).with_context(unreadable)?;
     let model = SparkModel::read(&source).await?;
     view.set(0.5, "writing");
     let objective = match args.objective {

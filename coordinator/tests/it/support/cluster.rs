@@ -12,7 +12,7 @@ use shoal_common::{
     config::{CoordinatorConfig, NodeConfig},
     rpc::{Channels, LeaderClient},
     shutdown::Shutdown,
-    store::Store,
+    store::{Store, StoreOptions},
     telemetry::LogFormat,
 };
 use shoal_coordinator::{
@@ -191,7 +191,7 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Durat
         advertise: None,
         data_dir: folder.join(raft_id.to_string()),
         store: String::new(),
-        store_options: BTreeMap::new(),
+        store_options: StoreOptions::default(),
         coordinators: Vec::new(),
         metrics_listen: None,
         connections: 256,

@@ -233,7 +233,8 @@ async fn describe_parquet(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+
+    use shoal_common::store::StoreOptions;
 
     use super::*;
 
@@ -247,7 +248,8 @@ mod tests {
         }
         let uri = format!("{}/{}", folder.path().display(), source.uri);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(inspect(&DatasetSource { uri, ..source }, &Access::anywhere(BTreeMap::new())))
+        runtime
+            .block_on(inspect(&DatasetSource { uri, ..source }, &Access::anywhere(StoreOptions::default())))
     }
 
     #[test]

@@ -3,12 +3,12 @@
 mod cases;
 mod tables;
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use shoal_common::{
     compute::{Compute, ComputeError},
     ids::{EntityId, IdKind},
-    store::Access,
+    store::{Access, StoreOptions},
 };
 use shoal_dataset::{
     parse::Rules,
@@ -88,7 +88,7 @@ impl RowSink for Rows {
 fn read_source(source: &DatasetSource) -> Result<Read, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let access = Access::anywhere(BTreeMap::new());
+        let access = Access::anywhere(StoreOptions::default());
         let found = inspect(source, &access).await?;
         let folder = SourceFolder::open(source, &access)?;
         let rules = Rules {

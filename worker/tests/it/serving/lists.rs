@@ -1,10 +1,10 @@
 //! Batch lists of a version in a store: what their files hold, the counts that are told of them, and whose a folder is.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use shoal_common::{
     compute::Compute,
-    store::{Access, LocalCache, join, lists_path},
+    store::{Access, LocalCache, StoreOptions, join, lists_path},
 };
 use shoal_proto::v1::{
     ListsBegin, ListsClaim, ListsDiscard, ListsFinish, ListsFormat, ListsParameters, ListsPart, ListsWrite,
@@ -50,7 +50,7 @@ fn context(world: &World, job: &str) -> ListsContext {
         job: job.to_owned(),
         folder: folder.join("attempt"),
         store: world.store.clone(),
-        access: Access::anywhere(BTreeMap::new()),
+        access: Access::anywhere(StoreOptions::default()),
         loader: Loader::new(world.store.clone(), cache),
         compute: Compute::new("lists", 2).unwrap(),
     }

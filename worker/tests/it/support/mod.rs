@@ -24,7 +24,7 @@ use shoal_common::{
     compute::Compute,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
-    store::{Access, LocalCache, Roots, Store},
+    store::{Access, LocalCache, Roots, Store, StoreOptions},
     tls::Guard,
 };
 use shoal_proto::v1::{
@@ -80,7 +80,7 @@ impl Workers {
                 folder: folder.path().join(&node),
                 store: store.clone(),
                 access: Access {
-                    options: BTreeMap::new(),
+                    options: StoreOptions::default(),
                     read: Arc::new(Roots::new("worker.import_roots", roots).unwrap()),
                     write: Arc::new(Roots::new("worker.export_roots", roots).unwrap()),
                 },

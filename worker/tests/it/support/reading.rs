@@ -1,11 +1,11 @@
 //! The rows of a source, read without a worker.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 use shoal_common::{
     compute::{Compute, ComputeError},
     ids::IdKind,
-    store::Access,
+    store::{Access, StoreOptions},
 };
 use shoal_dataset::{
     parse::Rules,
@@ -69,8 +69,8 @@ pub(crate) fn read(source: &DatasetSource, range_bytes: u64) -> Result<Read, Fai
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let compute = Compute::new("test", 2).unwrap();
-        let found = inspect(source, &Access::anywhere(BTreeMap::new())).await?;
-        let folder = SourceFolder::open(source, &Access::anywhere(BTreeMap::new()))?;
+        let found = inspect(source, &Access::anywhere(StoreOptions::default())).await?;
+        let folder = SourceFolder::open(source, &Access::anywhere(StoreOptions::default()))?;
         let rules = Rules {
             user_id_kind: IdKind::from_proto(found.user_id_kind()).unwrap(),
             item_id_kind: IdKind::from_proto(found.item_id_kind()).unwrap(),
