@@ -10,11 +10,16 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 use shoal_coordinator::{
     raft::{StateMachine as _, open_log, read_message},
+    record_checks::{
+        dataset_problems, kind_of, missing_blocks, missing_parts, part_problems, version_problems,
+    },
     state::{ClusterState, Metadata},
 };
+use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    DatasetInfo, MetadataCommand, MetadataSnapshot, ModelVersion, NodeInfo, NodeRecord, RaftEnvelope,
-    RegisterVersion, metadata_command::Command,
+    DatasetInfo, HybridModel, HybridSource, MetadataCommand, MetadataSnapshot, ModelVersion, NodeInfo,
+    NodeRecord, ObjectEntry, RaftEnvelope, RegisterModelRequest, RegisterVersion, ShardStats,
+    metadata_command::Command,
 };
 
 const CLUSTER: &str = "fuzz";
@@ -69,6 +74,24 @@ pub fn command(bytes: &[u8]) {
     state.restore(&kept).expect("a snapshot of ours");
 }
 
+/// A version that somebody registers, with its data set: whoever looks at it gives reasons, however large the numbers.
+pub fn registration(bytes: &[u8]) {
+    let Ok(RegisterModelRequest { version, dataset, .. }) = RegisterModelRequest::decode(bytes) else {
+        return;
+    };
+    if let Some(version) = &version {
+        let _ = version_problems(version);
+    }
+    let Some(dataset) = dataset else { return };
+    let _ = dataset_problems(&dataset);
+    let kind = version.as_ref().and_then(kind_of).unwrap_or(ModelKind::Als);
+    for objects in [Vec::new(), vec![ObjectEntry { path: dataset.path, ..ObjectEntry::default() }]] {
+        let _ = part_problems(&objects, dataset.shard_count);
+        let _ = missing_parts(kind, &objects, dataset.shard_count);
+        let _ = missing_blocks(&objects, dataset.shard_count);
+    }
+}
+
 /// A target: its name, the function, and bytes that it takes whole.
 pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
 
@@ -84,6 +107,7 @@ pub fn targets() -> Vec<Target> {
         ("raft_log", raft_log, logs()),
         ("snapshot", snapshot, vec![state().encode_to_vec(), nameless().encode_to_vec(), Vec::new()]),
         ("command", command, commands()),
+        ("registration", registration, vec![registered().encode_to_vec()]),
     ]
 }
 
@@ -106,6 +130,22 @@ fn state() -> MetadataSnapshot {
 fn nameless() -> MetadataSnapshot {
     let version = ModelVersion { name: String::new(), ..version() };
     MetadataSnapshot { versions: vec![version], live_version: "another".to_owned(), ..state() }
+}
+
+fn registered() -> RegisterModelRequest {
+    let shard = ShardStats { rows: 3, ratings: 5, ..ShardStats::default() };
+    let dataset = DatasetInfo {
+        path: "item_factors/part-00000.safetensors".to_owned(),
+        shard_count: 1,
+        user_shards: vec![shard],
+        item_shards: vec![shard],
+        rating_max: 5.0,
+        ..DatasetInfo::default()
+    };
+    let source = HybridSource { weight: 0.5, ..HybridSource::default() };
+    let hybrid = Some(HybridModel { sources: vec![source], ..HybridModel::default() });
+    let version = ModelVersion { model: "als".to_owned(), hybrid, ..version() };
+    RegisterModelRequest { version: Some(version), dataset: Some(dataset), request_id: "r".to_owned() }
 }
 
 fn logs() -> Vec<Vec<u8>> {

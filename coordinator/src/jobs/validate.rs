@@ -19,7 +19,7 @@ pub(super) fn check_again(info: &JobInfo) -> Result<(), JobError> {
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of an address of a file or folder, as long as a path may be.
-pub(super) const ADDRESS_BYTES_MAX: usize = 4_096;
+const ADDRESS_BYTES_MAX: usize = 4_096;
 
 /// Notes what is too long to be kept.
 pub(super) fn check_size<'a>(

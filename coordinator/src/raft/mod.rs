@@ -320,11 +320,12 @@ pub fn open_log(folder: &std::path::Path, cluster_id: &str, initial: &[u8]) -> R
     store.snapshot_state().map(drop)
 }
 
-/// Parses what an envelope carries.
+/// Parses what an envelope carries, and looks at it as the door does.
 ///
 /// # Errors
-/// Why it is no raft message.
+/// Why it is no raft message, or none that a member sends.
 #[doc(hidden)]
 pub fn read_message(bytes: &[u8]) -> Result<(), String> {
-    transport::parse(bytes).map(drop).map_err(|status| status.message().to_owned())
+    let message = transport::parse(bytes).map_err(|status| status.message().to_owned())?;
+    door::check_form(&message).map_err(|refusal| refusal.to_string())
 }

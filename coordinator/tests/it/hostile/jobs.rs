@@ -68,7 +68,7 @@ async fn so_many_jobs_wait_and_no_more() {
             status.message().contains("jobs wait, as many as may") && status.message().contains("cancel")
         );
     }
-    // Those who came at once may have been one too many together; one after the other they are not.
+    // A request that was refused among many may find room when it comes alone.
     for (name, outcome) in names.iter().zip(&started) {
         let again = start(&cluster, import(name, "/films")).await;
         match outcome {
