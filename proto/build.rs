@@ -1,5 +1,8 @@
 //! Generates the message and service types with a pure-Rust compiler: no protoc on the machine.
 
+#[path = "build/shapes.rs"]
+mod shapes;
+
 use std::{env, fs, path::PathBuf};
 
 const FILES: [&str; 6] = [
@@ -18,9 +21,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts")?);
     fs::write(out.join("shoal_descriptor.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    fs::write(out.join("shapes.rs"), shapes::of(&descriptors)?)?;
     let mut config = tonic_prost_build::Config::new();
-    // So that a message can be looked up in its descriptor.
+    // So that a message can be looked up in its descriptor, and by its shape.
     config.enable_type_names();
-    tonic_prost_build::configure().bytes(".").compile_fds_with_config(descriptors, config)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .codec_path("crate::codec::Codec")
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -1,6 +1,8 @@
-//! The wire contract between Shoal's roles and its clients: generated messages and services, and
-//! nothing else. The `.proto` files under `proto/shoal/v1` are the reference; what a field means
-//! is said there.
+//! The wire contract between Shoal's roles and its clients: generated messages and services, the [`codec`] that weighs
+//! requests before it decodes them, and nothing else. The `.proto` files under `proto/shoal/v1` are the reference; what
+//! a field means is said there.
+
+pub mod codec;
 
 /// Everything of package `shoal.v1`.
 #[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub, rust_2018_idioms)]

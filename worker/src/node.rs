@@ -23,7 +23,7 @@ use shoal_common::{
     clock::Clock,
     compute::{Compute, ComputeError},
     config::WorkerConfig,
-    rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, tuned_server},
+    rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::{Access, LocalCache, Store, StoreError},
     tls::Guard,
@@ -211,12 +211,12 @@ where
         .add_service(health_service)
         .add_service(
             WorkerServingServer::new(queries)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(
             WorkerJobsServer::new(jobs)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(

@@ -17,4 +17,4 @@ pub use reason::{REASON_BYTES_MAX, shortened};
 pub use refusal::{
     RETRY_AFTER_MS_KEY, VERSION_MISSING_KEY, is_version_missing, queue_full, retry_after, version_missing,
 };
-pub use server::{MESSAGE_BYTES_MAX, TunedServer, tuned_server};
+pub use server::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, TunedServer, tuned_server};

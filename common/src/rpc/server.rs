@@ -16,6 +16,11 @@ use crate::tls::{Guard, GuardLayer};
 /// job messages stay far below; anything larger is a mistake or an attack.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The largest request of a router or a leader that a worker parses. A router sends at most about 4 MiB of queries at a
+/// time; one query's largest parts are 4 bytes for each item that its user has seen and 8 for each that was rated, so the
+/// rest is for a user with half a million ratings. A leader's largest step names 10,000 files.
+pub const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// A server that asks a guard about each call, and cuts the messages of its statuses to what travels.
 pub type TunedServer =
     Server<Stack<GuardLayer, Stack<MapResponseLayer<fn(Response<Body>) -> Response<BoundedBody>>, Identity>>>;

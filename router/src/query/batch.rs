@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use prost::Message as _;
 use shoal_common::{
     ids::EntityId,
     user_query::{AnswerSource, RankedBy},
@@ -31,6 +32,8 @@ pub const BATCH_TIMEOUT: Duration = Duration::from_secs(10);
 const PASS_QUERIES_MAX: usize = 64;
 /// Users whose profiles are asked for at a time, where a list takes one.
 const PROFILES_MAX: usize = 16;
+/// Bytes of the queries of one call, unless one query has more.
+const PASS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Hits asked for in one call to a shard, which bounds the messages.
 const PASS_HITS_MAX: usize = 3_200;
 
@@ -71,7 +74,8 @@ impl Queries {
         let check = |live: &Live| request.check(live);
         let target = Target::model(request.options.model);
         let answer = |calls, (users, options)| async move { recommend_batch(&calls, users, &options).await };
-        self.run(&target, check, answer).await
+        let queries = self.for_lists(request.users.len(), Some(request.options.n.unwrap_or(10)));
+        queries.run(&target, check, answer).await
     }
 }
 
@@ -96,7 +100,7 @@ async fn recommend_batch(
     let hits_each = queries.first().map_or(1, |(request, _)| request.n as usize);
     let pass = (PASS_HITS_MAX / hits_each).clamp(1, PASS_QUERIES_MAX);
     let mut users = users.into_iter();
-    for queries in queries.chunks(pass) {
+    for queries in passes(&queries, pass) {
         let mut queries = queries.to_vec();
         let found = best_or_popular(calls, &mut queries, page).await?;
         let worst = shards.filter(|before| before.failed > found.shards.failed);
@@ -122,6 +126,24 @@ async fn recommend_batch(
         // A batch has a user, so there was a pass.
         shards: shards.unwrap_or_default(),
         unknown_genres: options.as_given(&unknown_genres.unwrap_or_default()),
+    })
+}
+
+/// Queries in passes of at most so many, whose messages a worker takes.
+fn passes<'q>(
+    mut queries: &'q [(TopItemsRequest, AnswerSource)],
+    pass: usize,
+) -> impl Iterator<Item = &'q [(TopItemsRequest, AnswerSource)]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(request, _): &&(TopItemsRequest, AnswerSource)| {
+            bytes += request.encoded_len();
+            bytes <= PASS_BYTES_MAX
+        };
+        let fitting = queries.iter().take(pass).take_while(fits).count().max(1);
+        let (first, rest) = queries.split_at_checked(fitting)?;
+        queries = rest;
+        Some(first)
     })
 }
 
@@ -182,4 +204,26 @@ async fn cut(
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(_) => Err(QueryError::unavailable("the router is stopping")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_have_few_queries_and_few_bytes() {
+        let query = |bytes: usize| {
+            (
+                TopItemsRequest { exclude_rows: vec![0; bytes].into(), ..TopItemsRequest::default() },
+                AnswerSource::Model,
+            )
+        };
+        let sizes = |queries: &[(TopItemsRequest, AnswerSource)], pass| {
+            passes(queries, pass).map(<[_]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&vec![query(1); 5], 2), [2, 2, 1]);
+        let large = vec![query(1), query(3 << 20), query(3 << 20), query(5 << 20), query(1)];
+        assert_eq!(sizes(&large, 64), [2, 1, 1, 1]);
+        assert!(sizes(&[], 64).is_empty());
+    }
 }

@@ -31,6 +31,12 @@ use self::scoring::{AskedShards, Work};
 use super::admission::Admission;
 use crate::serve::{ItemQuery, ItemShard, LoadedModels, LoadedVersion, QueryError, check_shards, copy};
 
+/// Queries of one call at most; a router sends 64.
+const QUERIES_MAX: usize = 8_192;
+
+/// Ids of one call at most; a router sends 1,000.
+const IDS_MAX: usize = 4_096;
+
 /// The query service of one worker.
 #[derive(Debug)]
 pub struct Serving {
@@ -136,6 +142,7 @@ impl WorkerServing for Serving {
         let deadline = deadline_of(&request);
         let _place = self.admission.enter()?;
         let request = request.into_inner();
+        at_most("queries", request.queries.len(), QUERIES_MAX)?;
         let queries = request.queries.iter().map(ItemQuery::from_request).collect::<Result<_, _>>();
         let version = self.version(&request.version)?;
         let shards = item_shards(&version, &request.shards)?;
@@ -211,7 +218,18 @@ fn entity_id(what: &str, id: Option<v1::EntityId>) -> Result<EntityId, Status> {
     id.map_err(|error| Status::invalid_argument(format!("{what}: {error}")))
 }
 
+/// Refuses more parts of a request than any router sends.
+fn at_most(what: &str, count: usize, most: usize) -> Result<(), Status> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!(
+        "the request has {count} {what}; at most {most} are answered at once"
+    )))
+}
+
 fn entity_ids(what: &str, ids: Vec<v1::EntityId>) -> Result<Vec<EntityId>, Status> {
+    at_most(what, ids.len(), IDS_MAX)?;
     ids.into_iter().map(|id| entity_id(what, Some(id))).collect()
 }
 

@@ -206,6 +206,29 @@ async fn many_queries_have_the_answers_of_each_alone() {
     worker.stop().await;
 }
 
+/// Two bytes for each of half a million empty queries cost hundreds of megabytes where they are decoded.
+#[tokio::test]
+async fn empty_queries_without_number_are_refused_unread() {
+    let world = World::new().await;
+    let (_coordinator, worker, mut client) = start(&world).await;
+    let many = |queries| TopItemsManyRequest {
+        version: VERSION.to_owned(),
+        shards: vec![0],
+        queries: vec![TopItemsRequest::default(); queries],
+    };
+    let refused = client.top_items_many(many(500_000)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused:?}");
+    assert!(refused.message().contains("send fewer at a time"), "{refused:?}");
+    // As many as fit into the least that a request may cost are counted.
+    let refused = client.top_items_many(many(8_193)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused:?}");
+    // A message that is larger than any honest one is not even taken.
+    let large = TopItemsRequest { exclude_rows: vec![0; 9 << 20].into(), ..TopItemsRequest::default() };
+    let refused = client.top_items(large).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused:?}");
+    worker.stop().await;
+}
+
 /// So many that threads share the shards.
 #[tokio::test]
 async fn thousands_of_queries_have_the_answers_of_each_alone() {
