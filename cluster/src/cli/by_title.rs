@@ -35,11 +35,11 @@ pub(super) async fn item_meant(router: &Recommender, text: &str, by_title: bool)
     };
     match choose(&found) {
         Choice::One(item) => {
-            eprintln!(
+            crate::output::say(&format!(
                 "shoal: '{text}' is taken for {} (item {})",
                 cell(&item["title"]),
                 cell(&item["item_id"])
-            );
+            ));
             Ok(cell(&item["item_id"]))
         }
         Choice::None => {

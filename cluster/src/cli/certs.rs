@@ -97,9 +97,9 @@ fn create(args: CreateArgs) -> anyhow::Result<Exit> {
     print(&made, args.json)?;
     if !args.json {
         let dir = args.out.display();
-        eprintln!(
+        output::say(&format!(
             "shoal: keep {dir}/ca.key away from every node: whoever has it makes certificates of any node"
-        );
+        ));
     }
     Ok(Exit::Done)
 }

@@ -179,7 +179,7 @@ fn describe(job: &JobInfo) -> String {
         lines.push(format!("sweep {:>3}  {}: {work}", sweep.sweep, output::seconds(sweep.seconds)));
     }
     if !job.error.is_empty() {
-        lines.push(format!("error     {}", job.error));
+        lines.push(format!("error     {}", output::shown_line(&job.error)));
     }
     if job.state() == JobState::Succeeded {
         lines.push(train::describe(job));

@@ -108,7 +108,7 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
     if !spec.dir.exists() {
         Plan::check(spec)?;
     }
-    let notices: Notices = Arc::new(|sentence| eprintln!("shoal: {sentence}"));
+    let notices: Notices = Arc::new(|sentence| crate::output::say(&format!("shoal: {sentence}")));
     // A holder that stays is named in the refusal; one that leaves in time is of no interest.
     let lock = tokio::select! {
         biased;

@@ -132,7 +132,7 @@ pub fn main() -> ExitCode {
     let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("shoal: cannot start the async runtime: {error}");
+            crate::output::say(&format!("shoal: cannot start the async runtime: {error}"));
             return Exit::Failed.into();
         }
     };
@@ -142,7 +142,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("shoal: {}", failure::sentence(&error));
+            crate::output::say(&format!("shoal: {}", failure::sentence(&error)));
             failure::exit_of(&error).into()
         }
     }

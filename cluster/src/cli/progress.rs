@@ -69,16 +69,17 @@ impl View {
     /// Sets the bar to a share from 0 to 1.
     pub(super) fn set(&self, share: f64, message: &str) {
         self.bar.set_position((share.clamp(0.0, 1.0) * BAR_STEPS as f64) as u64);
+        let message = output::shown_line(message);
         if self.bar.message() != message {
-            self.bar.set_message(message.to_owned());
+            self.bar.set_message(message.into_owned());
         }
     }
 
     /// Says a line above the bar.
     pub(super) fn say(&self, line: &str) {
         match self.style {
-            Style::Bar => self.bar.suspend(|| eprintln!("{line}")),
-            Style::Lines => eprintln!("{line}"),
+            Style::Bar => self.bar.suspend(|| output::say(line)),
+            Style::Lines => output::say(line),
             Style::Silent => {}
         }
     }

@@ -191,7 +191,7 @@ async fn check_health(service: &Recommender) -> anyhow::Result<()> {
         return Err(refusal(Exit::Unavailable, message));
     }
     if health["status"] == "degraded" {
-        eprintln!("shoal: the service is degraded: some shards cannot be asked for");
+        output::say("shoal: the service is degraded: some shards cannot be asked for");
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ use crate::output::{self, Align, Table};
 /// How often `--watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Clears the terminal and goes to its first line.
-const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Flags of `shoal status`.
 #[derive(Debug, clap::Args)]
@@ -41,16 +40,22 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let mut signals = Signals::install()?;
-    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    let is_terminal = std::io::stdout().is_terminal();
     loop {
         // A cluster that does not answer now may do so at the next look.
-        let text = match (client.status().await, args.json) {
-            (Ok(status), true) => output::status(&status).to_string(),
-            (Ok(status), false) => format!("{clear}{}", describe(&status)),
-            (Err(error), true) => serde_json::json!({"error": error.to_string()}).to_string(),
-            (Err(error), false) => format!("{clear}{error}"),
-        };
-        output::print(&text)?;
+        let status = client.status().await;
+        if args.json {
+            let answer = status.map_or_else(
+                |error| serde_json::json!({"error": error.to_string()}),
+                |status| output::status(&status),
+            );
+            output::print_json_line(&answer)?;
+        } else {
+            if is_terminal {
+                output::clear_terminal()?;
+            }
+            output::print(&status.map_or_else(|error| error.to_string(), |status| describe(&status)))?;
+        }
         tokio::select! {
             biased;
             // Leaving comes before another look.

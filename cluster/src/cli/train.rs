@@ -128,7 +128,7 @@ pub(super) async fn run(mut args: Args) -> anyhow::Result<Exit> {
             Err(error) if args.models.len() == 1 => return Err(error),
             Err(error) => {
                 let failure = ModelFailure::of(kind, error)?;
-                eprintln!("shoal: {}", failure.line());
+                output::say(&format!("shoal: {}", failure.line()));
                 trained.failures.push(failure);
             }
         }
@@ -160,7 +160,7 @@ async fn train_one(
     let request = request(kind, args, test, dataset, trained, client).await?;
     let warning = args.others.ease_warning(dataset).filter(|_| kind == ModelKind::Ease);
     if let Some(warning) = warning {
-        eprintln!("shoal: {warning}");
+        output::say(&format!("shoal: {warning}"));
     }
     let started = match args.force {
         true => Started::Job(client.start_training(request).await?),
@@ -399,9 +399,9 @@ async fn follow_trained(
             match ask_what_to_do(signals).await {
                 Wish::Watch => continue,
                 Wish::Leave => {
-                    eprintln!(
+                    output::say(&format!(
                         "shoal: job {job_id} goes on; `shoal jobs show {job_id} --follow` shows it again"
-                    );
+                    ));
                     return Ok(Ended::Left(Exit::Interrupted));
                 }
                 Wish::Cancel => return cancel(client, job_id).await.map(Ended::Left),

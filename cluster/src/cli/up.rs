@@ -44,7 +44,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         file.coordinator_addresses().join(", "),
     ))?;
     signals.received().await;
-    eprintln!("shoal: stopping");
+    output::say("shoal: stopping");
     running.stop().await;
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ mod import_report;
 mod json;
 mod panels;
 pub mod scale;
+mod shown;
 pub mod style;
 mod table;
 mod text;
@@ -13,10 +14,12 @@ mod worth;
 use std::io::{self, Write as _};
 
 use serde_json::Value;
+use shoal_common::rpc::shortened;
 
 pub use import_report::{import_report_json, import_report_text};
 pub use json::{dataset, iso_time, job, job_seconds, known_node, model, status, sweep_metrics};
 pub use panels::{Baseline, Panel, Panels, Series};
+pub use shown::shown_line;
 pub use style::Colour;
 pub use table::{Align, Cell, Table};
 pub use text::{
@@ -25,16 +28,38 @@ pub use text::{
 };
 pub use worth::{remarks, worth};
 
-/// Prints text and a newline to standard output, without its colours where they are not wanted. A reader that has gone away (`shoal … | head`) is no error.
+/// Bytes of a sentence: others may have a hand in it, and nobody reads more.
+const SENTENCE_BYTES_MAX: usize = 8 * 1024;
+
+/// Prints text and a newline to standard output, without its colours where they are not wanted. Lines and marked styles
+/// are kept; whatever else acts on a terminal is shown. A reader that has gone away (`shoal … | head`) is no error.
 ///
 /// # Errors
 /// When standard output cannot be written.
 pub fn print(text: &str) -> io::Result<()> {
+    write(&shown::painted(text.trim_end_matches('\n')))
+}
+
+fn write(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Prints a sentence on standard error, in one line: line breaks and what else acts on a terminal is shown.
+#[allow(clippy::print_stderr, reason = "the one place where it is done")]
+pub fn say(sentence: &str) {
+    eprintln!("{}", shortened(&shown_line(sentence), SENTENCE_BYTES_MAX));
+}
+
+/// Empties the terminal before the next text.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn clear_terminal() -> io::Result<()> {
+    anstream::stdout().lock().write_all(b"\x1b[H\x1b[2J")
 }
 
 /// Prints one JSON document.
@@ -42,5 +67,13 @@ pub fn print(text: &str) -> io::Result<()> {
 /// # Errors
 /// When standard output cannot be written.
 pub fn print_json(value: &Value) -> io::Result<()> {
-    print(&format!("{value:#}"))
+    write(&shown::json(&format!("{value:#}")))
+}
+
+/// Prints a JSON document in one line.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print_json_line(value: &Value) -> io::Result<()> {
+    write(&shown::json(&value.to_string()))
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use super::{shown::shown_line, style::marked};
+
 /// Width of lines where the output is no terminal.
 const WIDTH_DEFAULT: usize = 120;
 /// Lines are not made narrower than this, however narrow the terminal is.
@@ -87,7 +89,7 @@ impl Table {
         wanted.map(|(at, _)| at).collect()
     }
 
-    /// Adds a row, one cell a column. Line breaks and control characters become spaces.
+    /// Adds a row, one cell a column. Line breaks and what else acts on a terminal is shown instead.
     pub fn row<I, S>(&mut self, cells: I)
     where
         I: IntoIterator<Item = S>,
@@ -95,7 +97,7 @@ impl Table {
     {
         let clean = |cell: S| {
             let cell = cell.into();
-            Cell { text: cell.text.replace(|c: char| c.is_control(), " "), ..cell }
+            Cell { text: shown_line(&cell.text).into_owned(), ..cell }
         };
         let mut cells: Vec<Cell> = cells.into_iter().map(clean).collect();
         cells.resize(self.columns.len(), Cell::default());
@@ -130,7 +132,7 @@ impl Table {
                 if !text.is_empty() {
                     line.push_str(&" ".repeat(blanks));
                     blanks = 0;
-                    line.push_str(&format!("{}{text}{:#}", cell.style, cell.style));
+                    line.push_str(&marked(cell.style, &text));
                 }
                 blanks += if right { 0 } else { padding };
             }
@@ -193,6 +195,7 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::shown::painted;
     use crate::output::style;
 
     #[test]
@@ -240,8 +243,9 @@ mod tests {
         let mut table = Table::new(&[("A", Align::Right), ("B", Align::Left)]);
         table.row([Cell::styled("1", style::BEST), "x".into()]);
         table.row(["100", "y"]);
-        let plain = anstream::adapter::strip_str(&table.within(80)).to_string();
+        let painted = painted(&table.within(80));
+        let plain = anstream::adapter::strip_str(&painted).to_string();
         assert_eq!(plain, "  A  B\n  1  x\n100  y\n");
-        assert!(table.within(80).contains("\u{1b}["));
+        assert!(painted.contains("\u{1b}["));
     }
 }

@@ -192,7 +192,7 @@ pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<Exit> {
     }
     match follow(&client, &job_id, Style::choose(args.json), "import", &mut signals).await? {
         Followed::Interrupted => {
-            eprintln!("shoal: job {job_id} goes on; `shoal jobs cancel {job_id}` cancels it");
+            output::say(&format!("shoal: job {job_id} goes on; `shoal jobs cancel {job_id}` cancels it"));
             Ok(Exit::Interrupted)
         }
         Followed::Over(job) => {

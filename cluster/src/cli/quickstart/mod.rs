@@ -83,7 +83,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Ok(report)) => serve(&args, &report, &mut signals).await,
     };
     if !args.json {
-        eprintln!("shoal: stopping");
+        output::say("shoal: stopping");
     }
     running.stop().await;
     outcome

@@ -80,7 +80,7 @@ impl Watch {
 
     pub(super) fn say(&self, sentence: &str) {
         if !self.json {
-            eprintln!("{sentence}");
+            output::say(sentence);
         }
     }
 

@@ -20,7 +20,9 @@ const CURVE_POINTS: u32 = 120;
 pub fn page(summary: &Summary, tally: &Tally, about: &str) -> String {
     let configuration = &summary.configuration;
     let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>Traffic simulation {start}</title>\n<style>\n{STYLE}</style></head>\n<body>\n<h1>Traffic simulation</h1>\n\
          <p>{url} · {start} · {duration} · {about}</p>\n",
         start = escaped(&summary.execution.start_time),
