@@ -13,6 +13,7 @@ pub mod diversify;
 pub mod error;
 pub mod fanout;
 pub mod grpc;
+mod held;
 pub mod http;
 pub mod likeness;
 pub mod merge;

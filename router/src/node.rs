@@ -3,6 +3,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use http::Response;
 use shoal_common::{
     clock::Clock,
     config::RouterConfig,
@@ -14,14 +15,16 @@ use shoal_common::{
 use shoal_core::hash::mix64;
 use shoal_proto::{FILE_DESCRIPTOR_SET, v1::recommender_server::RecommenderServer};
 use tokio::{net::TcpListener, sync::watch};
-use tonic::service::Routes;
+use tonic::{body::Body, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::util::MapResponseLayer;
 
 use crate::{
     admission::Admission,
     cache::{AnswerCache, CacheLimits},
     fanout::FanOut,
     grpc::RecommenderService,
+    held::{Held, HoldLayer},
     http::{RenderMetrics, routes, serve},
     metadata_watch::{self, WatchConfig},
     query::{BATCH_TIMEOUT, Queries},
@@ -33,6 +36,9 @@ const SERVICE: &str = "shoal.v1.Recommender";
 
 /// How often gRPC health is brought up to date beside metadata changes, which do not tell of workers that are being left alone.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of a gRPC request: twice those of a body over HTTP, which says the same.
+const REQUEST_BYTES_MAX: usize = 512 * 1024;
 
 /// How long an HTTP connection may be open with nothing sent or received.
 const HTTP_IDLE_MAX: Duration = Duration::from_secs(120);
@@ -112,7 +118,8 @@ pub async fn run(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(RouterError::Reflection)?;
-    let services = Routes::new(RecommenderServer::new(RecommenderService::new(queries.clone())))
+    let recommender = RecommenderServer::new(RecommenderService::new(queries.clone()));
+    let services = Routes::new(recommender.max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(health)
         .add_service(reflection);
     tracing::info!(
@@ -137,6 +144,8 @@ pub async fn run(
     let serve_http = async { serve(http, routes, shutdown.clone()).await.map_err(RouterError::Http) };
     let serve_grpc = async {
         tuned_server(guard)
+            .layer(MapResponseLayer::new(|answer: Response<Held<Body>>| answer.map(Body::new)))
+            .layer(HoldLayer)
             .add_routes(services)
             .serve_with_incoming_shutdown(
                 tls::incoming(grpc, limits, tls.clone(), Protocol::Grpc),

@@ -36,6 +36,24 @@ impl HttpError {
         Self { status: StatusCode::BAD_REQUEST, detail, retry_after: None }
     }
 
+    pub(super) fn of(status: StatusCode, detail: String) -> Self {
+        Self { status, detail, retry_after: None }
+    }
+
+    /// A body that is longer than any.
+    pub(super) fn too_large() -> Self {
+        let detail = format!(
+            "the body is larger than {BODY_BYTES_MAX} bytes; ask for less at once, in several requests"
+        );
+        Self::of(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// A body that is packed.
+    pub(super) fn encoded() -> Self {
+        let detail = "the body is packed, which is not read; send it without Content-Encoding".to_owned();
+        Self::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
     pub(super) fn not_found(detail: String) -> Self {
         Self { status: StatusCode::NOT_FOUND, detail, retry_after: None }
     }

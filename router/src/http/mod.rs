@@ -9,6 +9,7 @@ mod bodies;
 mod docs;
 mod error;
 mod hosts;
+mod manners;
 mod movies;
 mod openapi;
 mod parameters;
@@ -44,7 +45,7 @@ use self::{
     hosts::Hosts,
     openapi::{DOCS_PATH, Description, OPENAPI_PATH},
 };
-use crate::query::Queries;
+use crate::{held::HoldLayer, query::Queries};
 
 pub use self::server::serve;
 
@@ -80,6 +81,8 @@ pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String],
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyDeadlineLayer::new(BODY_TIME_MAX))
         .layer(CompressionLayer::new())
+        .layer(HoldLayer)
+        .layer(middleware::from_fn(manners::mind))
         .layer(CatchPanicLayer::custom(|_| HttpError::defect().into_response()))
         .layer(middleware::from_fn_with_state(Hosts::from(hosts), hosts::check))
         .layer(middleware::from_fn(measure));

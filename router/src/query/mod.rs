@@ -29,10 +29,11 @@ use shoal_proto::v1::HealthReply;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    admission::{Admission, Overloaded},
+    admission::{Admission, Cost, Overloaded},
     cache::AnswerCache,
     error::{Parameter, QueryError},
     fanout::{DEADLINE_MARGIN, FanOut},
+    held,
     readiness::Readiness,
     shard_calls::{KnownSums, ShardCalls},
     snapshot::{Live, Snapshot, Target},
@@ -53,6 +54,9 @@ pub use self::{
     session::{RATED_ITEMS_MAX, RatedItem, RecommendForItems},
     similar::{SIMILAR_COUNT, Similar},
 };
+
+/// What a blend costs, in lists of one of its models.
+const BLEND_COST: u32 = 4;
 
 /// Reads a model's name, in any letter case; an empty one names no model.
 ///
@@ -82,6 +86,8 @@ pub struct Queries {
     sums: KnownSums,
     readiness: Readiness,
     timeout: Duration,
+    /// Of the query that is asked, for a model of one score.
+    cost: Cost,
 }
 
 impl Queries {
@@ -97,7 +103,8 @@ impl Queries {
         timeout: Duration,
     ) -> Self {
         let (fanout, sums, readiness) = (Arc::new(fanout), KnownSums::default(), Readiness::new());
-        Self { snapshots, channels, clock, fanout, admission, cache, sums, readiness, timeout }
+        let cost = Cost::ONE;
+        Self { snapshots, channels, clock, fanout, admission, cache, sums, readiness, timeout, cost }
     }
 
     /// As these, with no more than this time for each query.
@@ -110,6 +117,13 @@ impl Queries {
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout, ..self.clone() }
+    }
+
+    /// As these, for so many lists of `n` items.
+    #[must_use]
+    fn for_lists(&self, lists: usize, n: Option<i64>) -> Self {
+        let n = n.and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
+        Self { cost: Cost::of_lists(lists, n), ..self.clone() }
     }
 
     /// How long a query may take.
@@ -223,14 +237,21 @@ impl Queries {
         if let Some(kept) = kept(live, &checked) {
             return Ok(kept);
         }
-        let admitted = self.admission.admit(self.timeout).await;
-        let _admitted =
+        let cost = self.cost.times(if live.model == ModelKind::Hybrid { BLEND_COST } else { 1 });
+        let admitted = self.admission.admit(cost, self.timeout).await;
+        let admitted =
             admitted.map_err(|Overloaded { retry_after }| QueryError::Overloaded { retry_after })?;
-        let outcome = answer(self.calls(live, deadline, false), checked).await;
-        let Err(QueryError::Unavailable { stale: true, .. }) = &outcome else { return outcome };
-        let newer = self.newer(first, deadline).await;
-        let live = newer.serving(target)?;
-        answer(self.calls(live, deadline, true), check(live)?).await
+        let outcome = async {
+            let outcome = answer(self.calls(live, deadline, false), checked).await;
+            let Err(QueryError::Unavailable { stale: true, .. }) = &outcome else { return outcome };
+            let newer = self.newer(Arc::clone(&first), deadline).await;
+            let live = newer.serving(target)?;
+            answer(self.calls(live, deadline, true), check(live)?).await
+        };
+        let outcome = outcome.await;
+        // An answer that nobody takes is work as well.
+        held::hold(admitted);
+        outcome
     }
 
     fn calls(&self, live: &Arc<Live>, deadline: Instant, last: bool) -> ShardCalls {

@@ -58,7 +58,9 @@ impl Queries {
             Ok(Checked { items: check_items(&request.items, live)?, options })
         };
         let target = Target::model(request.options.model);
-        self.run(&target, check, |calls, checked| async move { recommend(&calls, checked).await }).await
+        // Folding in costs about as much for fifty items as a list.
+        let queries = self.for_lists(1 + request.items.len() / 50, request.options.n);
+        queries.run(&target, check, |calls, checked| async move { recommend(&calls, checked).await }).await
     }
 }
 

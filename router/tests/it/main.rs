@@ -18,4 +18,5 @@ mod neighbours;
 mod promote;
 mod resilience;
 mod service;
+mod taken;
 mod v1;

@@ -352,3 +352,53 @@ async fn a_router_that_has_lost_every_shard_is_not_ready() {
     cluster.router.healthy("no shard", |health| health["shards"]["served"] == 0).await;
     assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
+
+/// Whatever refuses says why, in the same form, and browsers are told what the page may do.
+#[tokio::test]
+async fn every_refusal_has_its_detail_and_every_answer_its_manners() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let url = |path: &str| format!("http://{}{path}", cluster.router.http);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let user = r#"{"user_ids": [1]}"#;
+    let batch = || client.post(url("/v1/recommendations/batch"));
+    for (request, status) in [
+        (client.get(url("/docs/nothing")), 404),
+        (client.get(url("/docs/ui/nothing.js")), 404),
+        (client.get(url("/nothing")), 404),
+        (client.post(url("/docs")), 405),
+        (client.delete(url("/docs/ui/swagger-ui.css")), 405),
+        (batch().header("content-encoding", "gzip").body(user), 415),
+        (batch().body(r#"{"user_ids": [1], "user_ids": [2]}"#), 400),
+        (client.post(url("/v1/predict")).body(r#"{"user_id": 1, "user_id": 2, "item_id": 3}"#), 400),
+        (client.post(url("/v1/predict")).body(r#"{"user_id": 1, "item_id": 3, "item_id": 3}"#), 400),
+    ] {
+        let answer = request.send().await.unwrap();
+        let said = format!("{answer:?}");
+        assert_eq!(answer.status().as_u16(), status, "{said}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{said}");
+        let body: Value = answer.json().await.unwrap_or_else(|error| panic!("{error}: {said}"));
+        assert!(!body["detail"].as_str().unwrap().is_empty(), "{said}");
+    }
+    // A body that is said to be a tebibyte is not waited for.
+    let mut stream = tokio::net::TcpStream::connect(cluster.router.http).await.unwrap();
+    let head = format!(
+        "POST /v1/predict HTTP/1.1\r\nhost: {}\r\ncontent-length: 1099511627776\r\n\r\n",
+        cluster.router.http
+    );
+    tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 1_024];
+    let length = tokio::io::AsyncReadExt::read(&mut stream, &mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("detail"), "{answer}");
+
+    let page = cluster.router.get("/docs").await;
+    let policy = page.headers["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert_eq!(page.headers["x-frame-options"], "DENY");
+    // Nothing of the page is against its own policy.
+    assert!(!page.text.contains("<script>") && !page.text.contains(" onload="), "{}", page.text);
+    let script = cluster.router.get("/docs/page.js").await;
+    assert!(script.text.contains("SwaggerUIBundle"), "{script:?}");
+    let answer = cluster.router.get("/v1/health").await;
+    assert!(!answer.headers.contains_key("content-security-policy"));
+}
