@@ -369,8 +369,8 @@ async fn every_refusal_has_its_detail_and_every_answer_its_manners() {
         (client.delete(url("/docs/ui/swagger-ui.css")), 405),
         (batch().header("content-encoding", "gzip").body(user), 415),
         (batch().body(r#"{"user_ids": [1], "user_ids": [2]}"#), 400),
-        (client.post(url("/v1/predict")).body(r#"{"user_id": 1, "user_id": 2, "item_id": 3}"#), 400),
-        (client.post(url("/v1/predict")).body(r#"{"user_id": 1, "item_id": 3, "item_id": 3}"#), 400),
+        (client.post(url("/v1/predictions")).body(r#"{"user_id": 1, "user_id": 2, "item_id": 3}"#), 400),
+        (client.post(url("/v1/predictions")).body(r#"{"user_id": 1, "item_id": 3, "item_id": 3}"#), 400),
     ] {
         let answer = request.send().await.unwrap();
         let said = format!("{answer:?}");
@@ -382,7 +382,7 @@ async fn every_refusal_has_its_detail_and_every_answer_its_manners() {
     // A body that is said to be a tebibyte is not waited for.
     let mut stream = tokio::net::TcpStream::connect(cluster.router.http).await.unwrap();
     let head = format!(
-        "POST /v1/predict HTTP/1.1\r\nhost: {}\r\ncontent-length: 1099511627776\r\n\r\n",
+        "POST /v1/predictions HTTP/1.1\r\nhost: {}\r\ncontent-length: 1099511627776\r\n\r\n",
         cluster.router.http
     );
     tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
