@@ -89,7 +89,7 @@ impl Table {
         wanted.map(|(at, _)| at).collect()
     }
 
-    /// Adds a row, one cell a column. Line breaks and what else acts on a terminal is shown instead.
+    /// Adds a row, one cell a column. Line breaks become spaces; whatever else acts on a terminal is shown.
     pub fn row<I, S>(&mut self, cells: I)
     where
         I: IntoIterator<Item = S>,
@@ -97,7 +97,8 @@ impl Table {
     {
         let clean = |cell: S| {
             let cell = cell.into();
-            Cell { text: shown_line(&cell.text).into_owned(), ..cell }
+            let text = cell.text.replace(['\n', '\r', '\t'], " ");
+            Cell { text: shown_line(&text).into_owned(), ..cell }
         };
         let mut cells: Vec<Cell> = cells.into_iter().map(clean).collect();
         cells.resize(self.columns.len(), Cell::default());

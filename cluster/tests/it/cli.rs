@@ -43,11 +43,9 @@ fn what_others_write_is_shown_and_not_obeyed() {
     let folder = folder();
     let name = "\u{1b}]0;owned\u{7}\u{1b}[31m\u{202e}x\ny.csv";
     let path = folder.path().join(name);
-    for arguments in [
-        vec!["dataset", "import", path.to_str().unwrap(), "--cluster", "127.0.0.1:1"],
-        vec!["models", "import", path.to_str().unwrap(), "--cluster", "127.0.0.1:1"],
-        vec!["worker", "--config", path.to_str().unwrap()],
-    ] {
+    for arguments in
+        [["worker", "--config", path.to_str().unwrap()], ["router", "--config", path.to_str().unwrap()]]
+    {
         let refused = shoal(&arguments);
         assert_ne!(refused.code, Some(0), "{refused:#?}");
         let acts = |letter: char| letter.is_control() || ('\u{202a}'..='\u{202e}').contains(&letter);
