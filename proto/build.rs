@@ -1,7 +1,6 @@
 //! Generates the message and service types with a pure-Rust compiler: no protoc on the machine.
 
-#[path = "build/shapes.rs"]
-mod shapes;
+mod build_shapes;
 
 use std::{env, fs, path::PathBuf};
 
@@ -21,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts")?);
     fs::write(out.join("shoal_descriptor.bin"), prost::Message::encode_to_vec(&descriptors))?;
-    fs::write(out.join("shapes.rs"), shapes::of(&descriptors)?)?;
+    fs::write(out.join("shapes.rs"), build_shapes::of(&descriptors)?)?;
     let mut config = tonic_prost_build::Config::new();
     // So that a message can be looked up in its descriptor, and by its shape.
     config.enable_type_names();
