@@ -10,8 +10,6 @@ use crate::output::{self, Align, Table};
 
 /// How often `--watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// Clears the terminal and goes to its first line.
-
 /// Flags of `shoal status`.
 #[derive(Debug, clap::Args)]
 #[command(

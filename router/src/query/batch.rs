@@ -130,10 +130,10 @@ async fn recommend_batch(
 }
 
 /// Queries in passes of at most so many, whose messages a worker takes.
-fn passes<'q>(
-    mut queries: &'q [(TopItemsRequest, AnswerSource)],
+fn passes(
+    mut queries: &[(TopItemsRequest, AnswerSource)],
     pass: usize,
-) -> impl Iterator<Item = &'q [(TopItemsRequest, AnswerSource)]> {
+) -> impl Iterator<Item = &[(TopItemsRequest, AnswerSource)]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = |(request, _): &&(TopItemsRequest, AnswerSource)| {
