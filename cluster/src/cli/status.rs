@@ -10,6 +10,7 @@ use crate::output::{self, Align, Table};
 
 /// How often `--watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
 /// Flags of `shoal status`.
 #[derive(Debug, clap::Args)]
 #[command(
