@@ -41,8 +41,9 @@ use tonic::transport::server::Connected;
 
 use crate::{
     callers::callers,
+    job_context::JobContext,
     serve::{LoadedModels, Loader},
-    service::{Exchange, JobContext, Jobs, Registry, Serving, Steps},
+    service::{Exchange, Jobs, Registry, Serving, Steps},
 };
 
 /// Verified copies of the parts that are served, below the data folder.
@@ -129,7 +130,6 @@ where
         },
         channels,
         compute: training,
-        loader,
     };
     let cluster_id = config.node.cluster_id;
     let guard = match config.node.tls {
@@ -137,7 +137,7 @@ where
         None => Guard::open(),
     };
     let exchange = Exchange::new(cluster_id.clone(), registry.clone(), shutdown.clone());
-    let jobs = Jobs::new(cluster_id, Arc::new(Steps::new(context)), registry, shutdown.clone());
+    let jobs = Jobs::new(cluster_id, Arc::new(Steps::new(context, loader)), registry, shutdown.clone());
     let queries = Serving::new(models, serving, config.serving_queue);
     serve(incoming, guard, queries, jobs, exchange, shutdown).await
 }

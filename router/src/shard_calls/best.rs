@@ -51,7 +51,7 @@ impl ShardCalls {
                 same_version(&worker, &version, &reply.version)?;
                 let answer = |of: ShardHits| {
                     let found = Hits { hits: of.hits, known_genres: of.known_genres };
-                    (of.shard, answer_of(found, of.error, of.retryable))
+                    (of.shard, answer_of(found, of.error))
                 };
                 Ok(reply.shards.into_iter().map(answer).collect())
             }
@@ -82,8 +82,7 @@ impl ShardCalls {
             async move {
                 let reply = client?.top_items_many(request).await?.into_inner();
                 same_version(&worker, &version, &reply.version)?;
-                let answer =
-                    |hits: ShardHitsMany| (hits.shard, answer_of(hits.queries, hits.error, hits.retryable));
+                let answer = |hits: ShardHitsMany| (hits.shard, answer_of(hits.queries, hits.error));
                 Ok(reply.shards.into_iter().map(answer).collect())
             }
         };

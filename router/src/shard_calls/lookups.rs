@@ -98,7 +98,7 @@ impl ShardCalls {
             async move {
                 let reply = client?.lookup_users(request).await?.into_inner();
                 same_version(&worker, &version, &reply.version)?;
-                let answer = |of: ShardUsers| (of.shard, answer_of(of.users, of.error, of.retryable));
+                let answer = |of: ShardUsers| (of.shard, answer_of(of.users, of.error));
                 Ok(reply.shards.into_iter().map(answer).collect())
             }
         };
@@ -142,7 +142,7 @@ impl ShardCalls {
             async move {
                 let reply = client?.lookup_items(request).await?.into_inner();
                 same_version(&worker, &version, &reply.version)?;
-                let answer = |of: ShardItems| (of.shard, answer_of(of.items, of.error, of.retryable));
+                let answer = |of: ShardItems| (of.shard, answer_of(of.items, of.error));
                 Ok(reply.shards.into_iter().map(answer).collect())
             }
         };

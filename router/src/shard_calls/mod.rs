@@ -15,7 +15,7 @@ use shoal_common::{
     rpc::{Channels, MESSAGE_BYTES_MAX, with_deadline},
     tls::PeerRole,
 };
-use shoal_proto::v1::{Side, worker_serving_client::WorkerServingClient};
+use shoal_proto::v1::{ShardError, Side, worker_serving_client::WorkerServingClient};
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, transport::Channel};
 
@@ -107,11 +107,11 @@ impl ShardCalls {
     }
 }
 
-fn answer_of<T>(value: T, error: String, retryable: bool) -> ShardAnswer<T> {
-    match (error.is_empty(), retryable) {
-        (true, _) => ShardAnswer::Answered(value),
-        (false, true) => ShardAnswer::Absent(error),
-        (false, false) => ShardAnswer::Final(error),
+fn answer_of<T>(value: T, error: Option<ShardError>) -> ShardAnswer<T> {
+    match error {
+        None => ShardAnswer::Answered(value),
+        Some(ShardError { reason, retryable: true }) => ShardAnswer::Absent(reason),
+        Some(ShardError { reason, retryable: false }) => ShardAnswer::Final(reason),
     }
 }
 

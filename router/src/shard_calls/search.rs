@@ -40,9 +40,9 @@ impl ShardCalls {
             async move {
                 let reply = client?.search_items(request).await?.into_inner();
                 same_version(&worker, &version, &reply.version)?;
-                let answer = |of: ShardMatches| {
-                    let (error, retryable) = (of.error.clone(), of.retryable);
-                    (of.shard, answer_of(of, error, retryable))
+                let answer = |mut of: ShardMatches| {
+                    let error = of.error.take();
+                    (of.shard, answer_of(of, error))
                 };
                 Ok(reply.shards.into_iter().map(answer).collect())
             }

@@ -32,9 +32,9 @@ impl ShardCalls {
             async move {
                 let reply = client?.item_facts(request).await?.into_inner();
                 same_version(&worker, &version, &reply.version)?;
-                let answer = |of: ShardFacts| {
-                    let (error, retryable) = (of.error.clone(), of.retryable);
-                    (of.shard, answer_of(of, error, retryable))
+                let answer = |mut of: ShardFacts| {
+                    let error = of.error.take();
+                    (of.shard, answer_of(of, error))
                 };
                 Ok(reply.shards.into_iter().map(answer).collect())
             }
@@ -63,7 +63,7 @@ impl ShardCalls {
             async move {
                 let reply = client?.profile(request).await?.into_inner();
                 same_version(&worker, &version, &reply.version)?;
-                let answer = |of: ShardProfile| (of.shard, answer_of(of.part, of.error, of.retryable));
+                let answer = |of: ShardProfile| (of.shard, answer_of(of.part, of.error));
                 Ok(reply.shards.into_iter().map(answer).collect())
             }
         };

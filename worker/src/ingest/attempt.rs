@@ -1,13 +1,8 @@
 //! One attempt of an import on this worker.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use shoal_common::{
-    compute::Compute,
-    ids::IdKind,
-    rpc::Channels,
-    store::{Access, Store},
-};
+use shoal_common::ids::IdKind;
 use shoal_dataset::{
     parse::Rules,
     source::{SourceFolder, rows::RangeRead},
@@ -18,12 +13,15 @@ use shoal_proto::v1::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::ingest::{
-    IngestError,
-    outbox::Outbox,
-    push::RecordStreams,
-    records::Kinds,
-    spool::{Spool, SpoolKey},
+use crate::{
+    ingest::{
+        IngestError,
+        outbox::Outbox,
+        push::RecordStreams,
+        records::Kinds,
+        spool::{Spool, SpoolKey},
+    },
+    job_context::JobContext,
 };
 
 /// Told how much more is done: bytes parsed, shards sorted or built.
@@ -33,29 +31,10 @@ pub type OnDone = Arc<dyn Fn(u64) + Send + Sync>;
 pub(super) const ITEM_KINDS: [RecordKind; 5] =
     [RecordKind::Rating, RecordKind::Item, RecordKind::Tag, RecordKind::Genome, RecordKind::GenomeTag];
 
-/// What an attempt works with.
-#[derive(Debug, Clone)]
-pub struct IngestContext {
-    /// Named in every message to peers.
-    pub cluster_id: String,
-    /// This worker's name.
-    pub node: String,
-    /// The attempt's own folder for what has arrived; removed with it.
-    pub folder: PathBuf,
-    /// Where blocks go.
-    pub store: Store,
-    /// Where sources may lie.
-    pub access: Access,
-    /// Connections to the other workers.
-    pub channels: Channels,
-    /// The training pool.
-    pub compute: Compute,
-}
-
 /// One attempt of an import on this worker.
 #[derive(Debug)]
 pub struct IngestAttempt {
-    pub(super) context: IngestContext,
+    pub(super) context: JobContext,
     job_id: String,
     attempt: u32,
     source: SourceFolder,
@@ -78,7 +57,7 @@ impl IngestAttempt {
     /// # Errors
     /// When the request makes no sense, the source cannot be reached or the disk fails.
     pub fn begin(
-        context: IngestContext,
+        context: JobContext,
         job_id: String,
         attempt: u32,
         step: IngestBegin,

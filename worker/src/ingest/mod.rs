@@ -28,7 +28,7 @@ mod spool;
 
 use std::{io, path::PathBuf};
 
-pub use attempt::{IngestAttempt, IngestContext, OnDone};
+pub use attempt::{IngestAttempt, OnDone};
 #[doc(hidden)]
 pub use records::read_records;
 use shoal_common::{compute::ComputeError, store::StoreError};

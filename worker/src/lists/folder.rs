@@ -68,12 +68,12 @@ impl ListsFolder {
     ) -> Result<Self, ListsError> {
         let extension = extension(parameters.format());
         if parameters.out_uri.is_empty() {
-            let path = lists_path(&context.job);
-            let uri = join(context.store.uri().trim_end_matches('/'), &path);
-            return Ok(Self { store: context.store.clone(), path, uri, owner, extension });
+            let path = lists_path(&context.job_id);
+            let uri = join(context.job.store.uri().trim_end_matches('/'), &path);
+            return Ok(Self { store: context.job.store.clone(), path, uri, owner, extension });
         }
         let uri = parameters.out_uri.trim_end_matches('/').to_owned();
-        let store = Store::create_within(&uri, &context.access.options, &context.access.write)
+        let store = Store::create_within(&uri, &context.job.access.options, &context.job.access.write)
             .map_err(|source| ListsError::Address { uri: uri.clone(), source: Box::new(source) })?;
         Ok(Self { store, path: String::new(), uri, owner, extension })
     }

@@ -19,9 +19,9 @@ use std::{fs::File, io, path::PathBuf, sync::Arc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
 use shoal_common::{
-    compute::{Compute, ComputeError},
+    compute::ComputeError,
     ids::{EntityId, MissingId},
-    store::{Access, LocalCache, Store, StoreError},
+    store::{LocalCache, StoreError},
     user_query::CannotRank,
 };
 use shoal_proto::v1::{
@@ -36,7 +36,10 @@ use self::{
     ranked::Ranking,
     rows::PartWriter,
 };
-use crate::serve::{ItemShard, LoadError, LoadedShard, Loader, QueryError, UserShard};
+use crate::{
+    job_context::JobContext,
+    serve::{ItemShard, LoadError, LoadedShard, Loader, QueryError, UserShard},
+};
 
 /// Item shards that are loaded at once.
 const LOADS_MAX: usize = 4;
@@ -127,20 +130,12 @@ impl From<LoadError> for ListsError {
 /// What an attempt works with.
 #[derive(Debug, Clone)]
 pub struct ListsContext {
-    /// Named in the folders that jobs take.
-    pub cluster_id: String,
     /// Id of the job.
-    pub job: String,
-    /// For files of the attempt, which go with it.
-    pub folder: PathBuf,
-    /// Where versions are.
-    pub store: Store,
-    /// Where users files may lie, and folders of lists.
-    pub access: Access,
+    pub job_id: String,
+    /// Of any job.
+    pub job: JobContext,
     /// Of what is served.
     pub loader: Loader,
-    /// The pool that ranks.
-    pub compute: Compute,
 }
 
 /// One attempt of a job that writes lists.
@@ -180,15 +175,15 @@ impl ListsAttempt {
         let version = step.version.ok_or_else(|| missing("version"))?;
         let dataset = step.dataset.ok_or_else(|| missing("data set"))?;
         let parameters = step.parameters.ok_or_else(|| missing("description of the lists"))?;
-        let owner = Owner::new(&context.cluster_id, &context.job, step.created_unix_ms);
+        let owner = Owner::new(&context.job.cluster_id, &context.job_id, step.created_unix_ms);
         let out = ListsFolder::open(&context, &parameters, owner)?;
-        let own = OwnFolder(context.folder.clone());
+        let own = OwnFolder(context.job.folder.clone());
         let cache = own.0.join("cache");
         let loader = context.loader.apart(LocalCache::open(cache)?);
         let components = step.components;
         let named = match parameters.users_uri.as_str() {
             "" => None,
-            uri => Some(users::read(uri, &context.access, dataset.user_id_kind()).await?),
+            uri => Some(users::read(uri, &context.job.access, dataset.user_id_kind()).await?),
         };
         let load = |shard| loader.load(&version, &components, &dataset, Side::Items, shard);
         let loads = stream::iter(0..dataset.shard_count).map(load).buffered(LOADS_MAX);
@@ -258,10 +253,10 @@ impl ListsAttempt {
             (_, LoadedShard::Items(_)) => return Err(ListsError::Request("no users were loaded".to_owned())),
         };
         let name = self.out.part_name(shard);
-        let path = self.context.folder.join(&name);
+        let path = self.context.job.folder.join(&name);
         let (attempt, file) = (Arc::clone(self), path.clone());
         let writing = move || attempt.write_file(shard, &users, &file, &cancelled, &*on_users);
-        let part = self.context.compute.run(writing).await??;
+        let part = self.context.job.compute.run(writing).await??;
         let failed = |source| ListsError::File { path: path.clone(), source };
         let bytes = mapped(&path).map_err(failed)?;
         let object = self.out.put(&name, bytes).await?;
@@ -338,6 +333,6 @@ impl ListsAttempt {
 /// When the folder cannot be reached.
 pub async fn discard(context: &ListsContext, step: ListsDiscard) -> Result<(), ListsError> {
     let parameters = step.parameters.unwrap_or_default();
-    let owner = Owner::new(&context.cluster_id, &context.job, step.created_unix_ms);
+    let owner = Owner::new(&context.job.cluster_id, &context.job_id, step.created_unix_ms);
     ListsFolder::open(context, &parameters, owner)?.discard(step.shard_count).await
 }

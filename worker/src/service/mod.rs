@@ -19,7 +19,7 @@ pub use exchange::Exchange;
 pub use jobs::Jobs;
 pub use registry::{JobError, JobRegistry};
 pub use serving::Serving;
-pub use steps::{JobContext, Steps};
+pub use steps::Steps;
 
 /// The attempts that a worker takes part in.
 pub type Registry = JobRegistry<dyn Attempt>;

@@ -21,8 +21,8 @@ use shoal_proto::v1::{
     self, FoldInReply, FoldInRequest, Hits, ItemFactsReply, ItemFactsRequest, LookupItemReply,
     LookupItemRequest, LookupItemsReply, LookupItemsRequest, LookupUserReply, LookupUserRequest,
     LookupUsersReply, LookupUsersRequest, ProfileReply, ProfileRequest, ScoreKind, SearchItemsReply,
-    SearchItemsRequest, ShardHits, ShardHitsMany, TopItemsManyReply, TopItemsManyRequest, TopItemsReply,
-    TopItemsRequest, worker_serving_server::WorkerServing,
+    SearchItemsRequest, ShardError, ShardHits, ShardHitsMany, TopItemsManyReply, TopItemsManyRequest,
+    TopItemsReply, TopItemsRequest, worker_serving_server::WorkerServing,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -104,8 +104,8 @@ impl WorkerServing for Serving {
                 ShardHits { shard, hits, known_genres, ..ShardHits::default() }
             }
             None => {
-                let error = not_loaded(&request.version, shard);
-                ShardHits { shard, error, retryable: true, ..ShardHits::default() }
+                let error = Some(not_loaded(&request.version, shard));
+                ShardHits { shard, error, ..ShardHits::default() }
             }
         };
         let shards = scored.into_iter().map(hits).collect();
@@ -151,8 +151,8 @@ impl WorkerServing for Serving {
         let hits = |(shard, lists): (u32, Option<Vec<Hits>>)| match lists {
             Some(queries) => ShardHitsMany { shard, queries, ..ShardHitsMany::default() },
             None => {
-                let error = not_loaded(&request.version, shard);
-                ShardHitsMany { shard, error, retryable: true, ..ShardHitsMany::default() }
+                let error = Some(not_loaded(&request.version, shard));
+                ShardHitsMany { shard, error, ..ShardHitsMany::default() }
             }
         };
         let shards = scored.into_iter().map(hits).collect();
@@ -237,8 +237,9 @@ fn invalid(error: QueryError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-fn not_loaded(version: &str, shard: u32) -> String {
-    format!("this worker has not loaded shard {shard} of version '{version}'")
+fn not_loaded(version: &str, shard: u32) -> ShardError {
+    let reason = format!("this worker has not loaded shard {shard} of version '{version}'");
+    ShardError { reason, retryable: true }
 }
 
 fn shard_missing(version: &str, side: &str, shard: u32) -> Status {

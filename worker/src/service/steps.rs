@@ -8,11 +8,9 @@ use std::{
 };
 
 use shoal_common::{
-    compute::Compute,
     job_id::JobId,
     job_steps::{StepKind as _, step_name},
-    rpc::Channels,
-    store::{Access, Store, StoreError},
+    store::StoreError,
 };
 use shoal_dataset::source::{PreviewError, SourceError, inspect, preview};
 use shoal_engine::als::kernel::Kernel;
@@ -31,38 +29,20 @@ use super::{
 };
 use crate::{
     exchange::push::PushError,
-    ingest::{IngestAttempt, IngestContext, IngestError, OnDone},
+    ingest::{IngestAttempt, IngestError, OnDone},
+    job_context::JobContext,
     lists::{ListsAttempt, ListsContext, discard},
     memory::available_bytes,
     serve::Loader,
     train::{OnShare, Sides, TrainAttempt, TrainContext, TrainError, models::ModelAttempt, write_cuts},
 };
 
-/// What jobs work with on this worker.
-#[derive(Debug, Clone)]
-pub struct JobContext {
-    /// Named in every message to peers.
-    pub cluster_id: String,
-    /// This worker's name.
-    pub node: String,
-    /// Where jobs may keep temporary files.
-    pub folder: PathBuf,
-    /// Where blocks, factors and checkpoints go.
-    pub store: Store,
-    /// Where sources may lie, and lists be written.
-    pub access: Access,
-    /// Connections to the other workers.
-    pub channels: Channels,
-    /// The training pool.
-    pub compute: Compute,
-    /// Of what is served, which batch lists share.
-    pub loader: Loader,
-}
-
 /// Runs imports, trainings and jobs that write lists.
 #[derive(Debug)]
 pub struct Steps {
     context: JobContext,
+    /// Of what is served, which jobs that write lists share.
+    loader: Loader,
     kernel: Kernel,
     /// The ratings of trainings that are here, by job, each with its attempt.
     kept: Mutex<HashMap<String, (u32, Weak<Sides>)>>,
@@ -71,8 +51,8 @@ pub struct Steps {
 impl Steps {
     /// Works with `context`, computing with the fastest kernel that this machine has.
     #[must_use]
-    pub fn new(context: JobContext) -> Self {
-        Self { context, kernel: Kernel::detect(), kept: Mutex::default() }
+    pub fn new(context: JobContext, loader: Loader) -> Self {
+        Self { context, loader, kernel: Kernel::detect(), kept: Mutex::default() }
     }
 
     /// Remembers the ratings of a training for as long as it is here.
@@ -93,31 +73,13 @@ impl Steps {
     }
 
     fn lists_context(&self, job: JobId, folder: PathBuf) -> ListsContext {
-        let shared = self.context.clone();
-        ListsContext {
-            cluster_id: shared.cluster_id,
-            job: job.to_string(),
-            folder,
-            store: shared.store,
-            access: shared.access,
-            loader: shared.loader,
-            compute: shared.compute,
-        }
+        let (job_id, loader) = (job.to_string(), self.loader.clone());
+        ListsContext { job_id, job: self.context.with_folder(folder), loader }
     }
 
     fn train_context(&self, folder: PathBuf) -> TrainContext {
-        let shared = self.context.clone();
-        TrainContext {
-            cluster_id: shared.cluster_id,
-            node: shared.node,
-            folder,
-            store: shared.store,
-            access: shared.access,
-            channels: shared.channels,
-            compute: shared.compute,
-            kernel: self.kernel,
-            memory_bytes: available_bytes(),
-        }
+        let (kernel, memory_bytes) = (self.kernel, available_bytes());
+        TrainContext { job: self.context.with_folder(folder), kernel, memory_bytes }
     }
 }
 
@@ -135,18 +97,10 @@ impl Runner for Steps {
     }
 
     async fn begin(&self, step: Step, context: StepContext) -> Result<(Arc<dyn Attempt>, Event), StepError> {
-        let (shared, folder) = (self.context.clone(), self.folder(&context));
+        let folder = self.folder(&context);
         match step {
             Step::IngestBegin(step) => {
-                let ingest = IngestContext {
-                    cluster_id: shared.cluster_id,
-                    node: shared.node,
-                    folder,
-                    store: shared.store,
-                    access: shared.access,
-                    channels: shared.channels,
-                    compute: shared.compute,
-                };
+                let ingest = self.context.with_folder(folder);
                 let attempt = IngestAttempt::begin(ingest, context.job.to_string(), context.attempt, step)?;
                 Ok((Arc::new(Import(Arc::new(attempt))), done::<IngestBegin>()))
             }

@@ -1,16 +1,8 @@
 //! One attempt's state on this worker, and what peers do to it.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use shoal_common::{
-    compute::Compute,
-    rpc::Channels,
-    store::{Access, LocalCache, Store},
-    tls::PeerRole,
-};
+use shoal_common::{store::LocalCache, tls::PeerRole};
 use shoal_engine::{
     als::{half_step::Kept, kernel::Kernel},
     large_pages::LargePages,
@@ -28,28 +20,19 @@ use super::{
     settings::Settings,
     training_side::{Factors, TrainingSide},
 };
-use crate::exchange::{
-    push::{PushError, Receiver},
-    wire,
+use crate::{
+    exchange::{
+        push::{PushError, Receiver},
+        wire,
+    },
+    job_context::JobContext,
 };
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
 pub struct TrainContext {
-    /// Named in every message to peers.
-    pub cluster_id: String,
-    /// This worker's name.
-    pub node: String,
-    /// Where the attempt keeps copies of its blocks; removed with it.
-    pub folder: PathBuf,
-    /// Where blocks come from and factors go.
-    pub store: Store,
-    /// Where held-out files may lie.
-    pub access: Access,
-    /// Connections to the other workers.
-    pub channels: Channels,
-    /// The training pool.
-    pub compute: Compute,
+    /// Of any job.
+    pub job: JobContext,
     /// The instruction set to compute with.
     pub kernel: Kernel,
     /// Memory that may be taken; `None` when nobody knows.
@@ -104,7 +87,7 @@ impl TrainAttempt {
         attempt: u32,
         step: TrainLoad,
     ) -> Result<(Arc<Self>, TrainLoadDone), TrainError> {
-        let cache = LocalCache::open(context.folder.clone())?;
+        let cache = LocalCache::open(context.job.folder.clone())?;
         let loaded = load(&context, &cache, step).await?;
         let done = TrainLoadDone {
             user_shards: loaded.user_stats(),
@@ -162,10 +145,10 @@ impl TrainAttempt {
                     continue;
                 }
                 let request = SubscribeRowsRequest {
-                    cluster_id: self.context.cluster_id.clone(),
+                    cluster_id: self.context.job.cluster_id.clone(),
                     job_id: self.job_id.clone(),
                     attempt: self.attempt,
-                    node: self.context.node.clone(),
+                    node: self.context.job.node.clone(),
                     side: side.into(),
                     rows: wire::to_bytes(rows),
                 };
@@ -182,6 +165,7 @@ impl TrainAttempt {
     async fn subscribe_at(&self, peer: &WorkerPeer, request: SubscribeRowsRequest) -> Result<(), PushError> {
         let channel = self
             .context
+            .job
             .channels
             .get(&peer.address, PeerRole::Worker)
             .map_err(|source| PushError::Address { node: peer.node.clone(), source })?;
@@ -350,6 +334,6 @@ impl TrainAttempt {
 impl Drop for TrainAttempt {
     fn drop(&mut self) {
         // A leftover folder is emptied when the worker starts; there is nobody to tell here.
-        let _ = std::fs::remove_dir_all(&self.context.folder);
+        let _ = std::fs::remove_dir_all(&self.context.job.folder);
     }
 }

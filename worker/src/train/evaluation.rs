@@ -91,11 +91,11 @@ impl TrainAttempt {
         step: TrainEvaluate,
         on_share: OnShare,
     ) -> Result<TrainEvaluateDone, TrainError> {
-        let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
+        let manifest = Manifest::read(&self.context.job.store, &step.path, "").await?;
         let item_rows: Arc<[u32]> = self.items.global_rows(self.peers.len()).into();
         let attempt = Arc::clone(self);
         let sample = sample_of(step.sample);
-        let mut judged = self.context.compute.run(move || attempt.judged_users(sample)).await?;
+        let mut judged = self.context.job.compute.run(move || attempt.judged_users(sample)).await?;
         let listed = judged.iter().filter(|user| user.top.is_some()).count();
         let share = Arc::new(Share::new(on_share, listed, self.items.shards.rows()));
         let settings = self.settings().clone();
@@ -107,14 +107,14 @@ impl TrainAttempt {
             counts.extend_from_slice(&items.train_counts);
             let (attempt, item_rows) = (Arc::clone(self), Arc::clone(&item_rows));
             let share = Arc::clone(&share);
-            let measuring = self.context.compute.run(move || {
+            let measuring = self.context.job.compute.run(move || {
                 attempt.measure(&mut judged, &items, &item_rows, &share);
                 judged
             });
             judged = measuring.await?;
         }
         let attempt = Arc::clone(self);
-        let adding = self.context.compute.run(move || attempt.add_up(judged, &counts, &item_rows));
+        let adding = self.context.job.compute.run(move || attempt.add_up(judged, &counts, &item_rows));
         Ok(TrainEvaluateDone { shards: adding.await? })
     }
 

@@ -77,7 +77,7 @@ impl FactorItems {
         }
         let rows = side.shard_rows(block.start).start..side.shard_rows(block.end - 1).end;
         let settings = settings.clone();
-        let making = context.compute.run(move || {
+        let making = context.job.compute.run(move || {
             let mut factors = Factors::zeroed(rows.len(), &settings);
             let mut train_counts = Vec::with_capacity(rows.len());
             for (file, of_shard) in &files {

@@ -47,20 +47,20 @@ impl TrainAttempt {
         let side = step.side();
         self.begin_sweep(step.sweep);
         let envelope = Envelope {
-            cluster_id: self.context.cluster_id.clone(),
+            cluster_id: self.context.job.cluster_id.clone(),
             job_id: self.job_id.clone(),
             attempt: self.attempt,
             sweep: step.sweep,
             side,
-            node: self.context.node.clone(),
+            node: self.context.job.node.clone(),
         };
         let (receivers, format) = (self.receivers(side)?, self.settings().exchange);
         let bytes_needed = self.bytes_needed(&receivers);
-        let mut pushes = Pushes::open(&envelope, &receivers, format, &self.context.channels)?;
+        let mut pushes = Pushes::open(&envelope, &receivers, format, &self.context.job.channels)?;
         let outlets = pushes.take_outlets();
         let attempt = Arc::clone(self);
         let solving =
-            self.context.compute.run(move || attempt.solve_and_send(step, outlets, &cancelled, &on_rows));
+            self.context.job.compute.run(move || attempt.solve_and_send(step, outlets, &cancelled, &on_rows));
         // The outlets end with the closure, and then the streams: both sides finish together.
         let solved = solving.await?;
         let waiting_since = Instant::now();

@@ -49,7 +49,7 @@ pub(super) async fn load(
             user_slots: users.table.slots(),
             item_slots: items.table.slots(),
             shards: (users.shards.count() + items.shards.count()) as usize,
-            threads: context.compute.threads(),
+            threads: context.job.compute.threads(),
         };
         extent.check(&settings, available)?;
     }
@@ -68,12 +68,12 @@ pub(super) async fn load(
             };
             (start(&users), start(&items))
         };
-        context.compute.run(fill).await?
+        context.job.compute.run(fill).await?
     };
     if !step.checkpoint_path.is_empty() {
-        let manifest = Manifest::read(&context.store, &step.checkpoint_path, "").await?;
+        let manifest = Manifest::read(&context.job.store, &step.checkpoint_path, "").await?;
         for (side, factors) in [(&sides.users, &mut user_factors), (&sides.items, &mut item_factors)] {
-            restore(&context.store, &step.checkpoint_path, &manifest, &settings, side, factors).await?;
+            restore(&context.job.store, &step.checkpoint_path, &manifest, &settings, side, factors).await?;
         }
     }
     let scale = [dataset.rating_min, dataset.rating_max];

@@ -26,7 +26,10 @@ use super::{
     training_ratings::{Blocks, PairSplit},
     training_side::{OwnedShard, TrainingSide},
 };
-use crate::exchange::routing::{SideShards, SlotTable};
+use crate::{
+    exchange::routing::{SideShards, SlotTable},
+    job_context::JobContext,
+};
 
 /// Small objects that are read at once.
 const OBJECTS_AT_ONCE: usize = 16;
@@ -129,7 +132,7 @@ pub(super) async fn load_sides(
     let source = Source::open(context, cache, dataset).await?;
     let shards_of = |side| side_shards(dataset, side, owners, &workers);
     let shards = [shards_of(Side::Users)?, shards_of(Side::Items)?];
-    let split = split(&context.store, &choice, &shards[0]).await?;
+    let split = split(&context.job.store, &choice, &shards[0]).await?;
     let loading = async {
         let [users, items] = shards.clone();
         Ok([source.blocks(Side::Users, users, me).await?, source.blocks(Side::Items, items, me).await?])
@@ -155,10 +158,10 @@ pub(super) async fn load_sides(
         Some(users) => hashes[0].iter().filter(|hash| !users.has(**hash)).count() as u32,
         None => shards[0].rows(),
     };
-    let (folder, count) = (context.folder.clone(), workers.len());
+    let (folder, count) = (context.job.folder.clone(), workers.len());
     let for_tags = choice.for_tags && choice.holds_out();
     let user_ids = if for_tags { Some(source.ids(Side::Users).await?) } else { None };
-    let cutting = context.compute.run(move || {
+    let cutting = context.job.compute.run(move || {
         let places = Places { folder: &folder, workers: count, me, keeps_untrained: for_tags };
         let (users, items, pairs_in_dataset) = cut(blocks, hashes, &split, given.as_ref(), &places)?;
         let rating_sums = rating_sums(&users);
@@ -197,8 +200,9 @@ pub(super) async fn load_sides(
 
 /// This worker's place among the workers of an attempt.
 pub(super) fn position_of(context: &TrainContext, workers: &[WorkerPeer]) -> Result<usize, TrainError> {
-    let position = workers.iter().position(|peer| peer.node == context.node);
-    position.ok_or_else(|| TrainError::Request(format!("worker '{}' is not among the workers", context.node)))
+    let position = workers.iter().position(|peer| peer.node == context.job.node);
+    position
+        .ok_or_else(|| TrainError::Request(format!("worker '{}' is not among the workers", context.job.node)))
 }
 
 /// Where each shard of a side is, from the leader's assignment.
@@ -252,7 +256,7 @@ impl<'a> Source<'a> {
         cache: &'a LocalCache,
         dataset: &'a DatasetInfo,
     ) -> Result<Self, TrainError> {
-        let manifest = Manifest::read(&context.store, &dataset.path, &dataset.manifest_checksum).await?;
+        let manifest = Manifest::read(&context.job.store, &dataset.path, &dataset.manifest_checksum).await?;
         Ok(Self { context, cache, dataset, manifest })
     }
 
@@ -269,9 +273,9 @@ impl<'a> Source<'a> {
             let entry = self.manifest.entry(&part(PartKind::Ratings, side, shard))?.clone();
             let rows = shards.shard_rows(shard).len();
             // A file of the store is mapped where it is: no copy, on the disk or in memory.
-            let path = match self.context.store.file_path(&join(&self.dataset.path, &entry.path))? {
+            let path = match self.context.job.store.file_path(&join(&self.dataset.path, &entry.path))? {
                 Some(path) => path,
-                None => self.cache.fetch(&self.context.store, &self.dataset.path, &entry).await?,
+                None => self.cache.fetch(&self.context.job.store, &self.dataset.path, &entry).await?,
             };
             files.push((shard, rows, path, entry));
         }
@@ -283,13 +287,14 @@ impl<'a> Source<'a> {
             Ok::<_, TrainError>((shard, block))
         };
         let opening = move || files.into_par_iter().map(open).collect::<Result<Vec<_>, _>>();
-        Ok(Blocks { side, shards, blocks: self.context.compute.run(opening).await?? })
+        Ok(Blocks { side, shards, blocks: self.context.job.compute.run(opening).await?? })
     }
 
     /// The ids of a shard, from the small object that has only them.
     async fn shard_ids(&self, side: Side, shard: u32) -> Result<IdColumn, TrainError> {
         let path = ids_part(side, shard);
-        let bytes = self.context.store.get_verified(&self.dataset.path, self.manifest.entry(&path)?).await?;
+        let bytes =
+            self.context.job.store.get_verified(&self.dataset.path, self.manifest.entry(&path)?).await?;
         Ok(IdColumn::read(&TensorFile::from_bytes(&path, &bytes)?)?)
     }
 
@@ -314,7 +319,7 @@ impl<'a> Source<'a> {
     ) -> Result<Given, TrainError> {
         let (user_ids, item_ids) = futures::try_join!(self.ids(Side::Users), self.ids(Side::Items))?;
         let directories = [Directory::new(users, user_ids, me), Directory::new(items, item_ids, me)];
-        let TrainContext { access, compute, .. } = self.context;
+        let JobContext { access, compute, .. } = &self.context.job;
         read_given(test, access, self.dataset, compute, directories).await
     }
 }

@@ -99,7 +99,7 @@ impl SplitTimes {
 pub async fn write_cuts(context: TrainContext, step: SplitCuts) -> Result<SplitCutsDone, TrainError> {
     let done = cut_users(&context, step).await;
     // Blocks that were fetched. The step that loads begins with a folder of its own.
-    let _ = std::fs::remove_dir_all(&context.folder);
+    let _ = std::fs::remove_dir_all(&context.job.folder);
     done
 }
 
@@ -107,7 +107,7 @@ async fn cut_users(context: &TrainContext, step: SplitCuts) -> Result<SplitCutsD
     let missing = |what: &str| TrainError::Request(format!("the {what} is missing"));
     let dataset = step.dataset.ok_or_else(|| missing("data set"))?;
     let split = step.split.ok_or_else(|| missing("split"))?;
-    let cache = LocalCache::open(context.folder.clone())?;
+    let cache = LocalCache::open(context.job.folder.clone())?;
     let source = Source::open(context, &cache, &dataset).await?;
     let shards = side_shards(&dataset, Side::Users, &step.owners, &step.workers)?;
     let users = source.blocks(Side::Users, shards, position_of(context, &step.workers)?).await?;
@@ -123,8 +123,8 @@ async fn cut_users(context: &TrainContext, step: SplitCuts) -> Result<SplitCutsD
         users.blocks.par_iter().map(cut).collect::<Result<Vec<_>, _>>()
     };
     let mut done = SplitCutsDone::default();
-    for (name, bytes, timed) in context.compute.run(cutting).await?? {
-        let entry = context.store.put(&join(&step.path, &name), bytes).await?;
+    for (name, bytes, timed) in context.job.compute.run(cutting).await?? {
+        let entry = context.job.store.put(&join(&step.path, &name), bytes).await?;
         done.objects.push(ObjectEntry { path: name, ..entry });
         done.timed_ratings += timed;
     }

@@ -61,7 +61,7 @@ impl TrainAttempt {
     /// When a user cannot be folded in, or the store cannot be written.
     pub async fn write(self: &Arc<Self>, path: &str) -> Result<Vec<ObjectEntry>, TrainError> {
         let attempt = Arc::clone(self);
-        self.context.compute.run(move || attempt.fold_in_held_out()).await??;
+        self.context.job.compute.run(move || attempt.fold_in_held_out()).await??;
         let shards = [Side::Users, Side::Items]
             .into_iter()
             .flat_map(|side| (0..self.side(side).owned.len()).map(move |at| (side, at)));
@@ -77,8 +77,8 @@ impl TrainAttempt {
     ) -> Result<ObjectEntry, TrainError> {
         let name = part(PartKind::Factors, side, self.side(side).owned[at].shard);
         let (attempt, named) = (Arc::clone(self), name.clone());
-        let bytes = self.context.compute.run(move || attempt.part_bytes(side, at, &named)).await??;
-        let entry = self.context.store.put(&join(folder, &name), bytes).await?;
+        let bytes = self.context.job.compute.run(move || attempt.part_bytes(side, at, &named)).await??;
+        let entry = self.context.job.store.put(&join(folder, &name), bytes).await?;
         Ok(ObjectEntry { path: name, ..entry })
     }
 
@@ -152,6 +152,6 @@ pub(super) async fn read_item_part(
     path: &str,
     entry: &ObjectEntry,
 ) -> Result<TensorFile, TrainError> {
-    let bytes = context.store.get_verified(path, entry).await?;
+    let bytes = context.job.store.get_verified(path, entry).await?;
     Ok(TensorFile::from_bytes(&entry.path, &bytes)?)
 }

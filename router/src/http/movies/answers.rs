@@ -1,6 +1,7 @@
 //! The JSON of the contract's answers: the field names that existing clients are written against.
 
 use serde::Serialize;
+use shoal_core::ModelKind;
 use utoipa::ToSchema;
 
 use crate::{
@@ -90,7 +91,8 @@ fn recommendations(items: &[Recommendation]) -> Vec<RecommendationBody> {
     "user_id": 1,
     "recommendations": [{
         "movie_id": 260, "title": "Star Wars: Episode IV - A New Hope (1977)",
-        "genres": ["Action", "Adventure", "Sci-Fi"], "predicted_rating": 4.62, "score": 0.97, "rank": 1, "model": "als"
+        "genres": ["Action", "Adventure", "Sci-Fi"], "predicted_rating": 4.62, "score": 0.97, "rank": 1,
+        "model": ModelKind::Als.name()
     }],
     "timestamp": "2026-11-24T10:15:00.123Z", "model_version": "als_model_v1_20261124_101500",
     "source": "model", "ranked_by": "ranking", "shards": { "total": 16, "ok": 16, "failed": 0 }

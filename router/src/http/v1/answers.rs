@@ -1,6 +1,7 @@
 //! The JSON of this face's answers.
 
 use serde::Serialize;
+use shoal_core::ModelKind;
 use shoal_proto::v1::TitleMatch;
 use utoipa::ToSchema;
 
@@ -86,7 +87,7 @@ fn items(found: &[answer::Recommendation]) -> Vec<RecommendedItem> {
     "items": [{
         "item_id": 260, "title": "Star Wars: Episode IV - A New Hope (1977)",
         "categories": ["Action", "Adventure", "Sci-Fi"], "predicted_rating": 4.62, "score": 0.97, "rank": 1,
-        "model": "als"
+        "model": ModelKind::Als.name()
     }],
     "timestamp": "2026-11-24T10:15:00.123Z", "model_version": "als_model_v1_20261124_101500",
     "source": "model", "ranked_by": "ranking", "shards": { "total": 16, "ok": 16, "failed": 0 }

@@ -28,8 +28,8 @@ impl Serving {
                     ..ShardFacts::default()
                 },
                 None => {
-                    let error = not_loaded(&version.name, shard);
-                    ShardFacts { shard, error, retryable: true, ..ShardFacts::default() }
+                    let error = Some(not_loaded(&version.name, shard));
+                    ShardFacts { shard, error, ..ShardFacts::default() }
                 }
             };
             found.into_iter().map(of_shard).collect()
@@ -54,8 +54,8 @@ impl Serving {
                     Ok(ShardProfile { shard, part, ..ShardProfile::default() })
                 }
                 None => {
-                    let error = not_loaded(&version.name, shard);
-                    Ok(ShardProfile { shard, error, retryable: true, ..ShardProfile::default() })
+                    let error = Some(not_loaded(&version.name, shard));
+                    Ok(ShardProfile { shard, error, ..ShardProfile::default() })
                 }
             };
             found.into_iter().map(of_shard).collect::<Result<Vec<ShardProfile>, QueryError>>()

@@ -61,8 +61,8 @@ pub(super) fn users(
             ShardUsers { shard, users, ..ShardUsers::default() }
         }
         None => {
-            let error = not_loaded(&version.name, shard);
-            ShardUsers { shard, error, retryable: true, ..ShardUsers::default() }
+            let error = Some(not_loaded(&version.name, shard));
+            ShardUsers { shard, error, ..ShardUsers::default() }
         }
     };
     let shards = request.shards.iter().map(|shard| of_shard(*shard)).collect();
@@ -85,8 +85,8 @@ pub(super) fn items(
             ShardItems { shard, items, ..ShardItems::default() }
         }
         None => {
-            let error = not_loaded(&version.name, shard);
-            ShardItems { shard, error, retryable: true, ..ShardItems::default() }
+            let error = Some(not_loaded(&version.name, shard));
+            ShardItems { shard, error, ..ShardItems::default() }
         }
     };
     let shards = request.shards.iter().map(|shard| of_shard(*shard)).collect();

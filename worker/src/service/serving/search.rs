@@ -44,8 +44,8 @@ impl Serving {
                     ShardMatches { shard, items, matched, ..ShardMatches::default() }
                 }
                 None => {
-                    let error = not_loaded(&version.name, shard);
-                    ShardMatches { shard, error, retryable: true, ..ShardMatches::default() }
+                    let error = Some(not_loaded(&version.name, shard));
+                    ShardMatches { shard, error, ..ShardMatches::default() }
                 }
             };
             found.into_iter().map(of_shard).collect()

@@ -100,7 +100,7 @@ impl ModelAttempt {
         step: ModelLoad,
         kept: Option<Arc<Sides>>,
     ) -> Result<(Arc<Self>, ModelLoadDone), TrainError> {
-        let cache = LocalCache::open(context.folder.clone())?;
+        let cache = LocalCache::open(context.job.folder.clone())?;
         let missing = |what: &str| TrainError::Request(format!("the {what} is missing"));
         let dataset = step.dataset.ok_or_else(|| missing("data set"))?;
         let split = step.split.ok_or_else(|| missing("split"))?;
@@ -224,7 +224,7 @@ impl ModelAttempt {
         folder: &str,
         entry: &ObjectEntry,
     ) -> Result<TensorFile, TrainError> {
-        let bytes = self.context.store.get_verified(folder, entry).await?;
+        let bytes = self.context.job.store.get_verified(folder, entry).await?;
         Ok(TensorFile::from_bytes(&entry.path, &bytes)?)
     }
 
@@ -256,6 +256,6 @@ impl ModelAttempt {
 impl Drop for ModelAttempt {
     fn drop(&mut self) {
         // A leftover folder is emptied when the worker starts; there is nobody to tell here.
-        let _ = std::fs::remove_dir_all(&self.context.folder);
+        let _ = std::fs::remove_dir_all(&self.context.job.folder);
     }
 }

@@ -45,7 +45,7 @@ impl ModelAttempt {
         let mut entries = Vec::new();
         for owned in &self.items.owned {
             let (attempt, rows) = (Arc::clone(self), owned.rows.clone());
-            let counting = self.context.compute.run(move || {
+            let counting = self.context.job.compute.run(move || {
                 let bias = |row| item_bias(attempt.items.rating_rows().row(row).ratings, step.rating_mean);
                 let biases: Vec<f32> = rows.clone().into_par_iter().map(bias).collect();
                 (biases, attempt.items.train_counts(rows))
@@ -53,7 +53,7 @@ impl ModelAttempt {
             let (biases, counts) = counting.await?;
             let name = part(PartKind::Biases, Side::Items, owned.shard);
             let bytes = biases_bytes(&name, &owned.ids, &biases, &counts)?;
-            let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+            let entry = self.context.job.store.put(&join(&step.path, &name), bytes).await?;
             entries.push(ObjectEntry { path: name, ..entry });
         }
         self.update(|state| state.rating_mean = step.rating_mean);
@@ -65,7 +65,7 @@ impl ModelAttempt {
     /// # Errors
     /// When a part cannot be read.
     pub async fn read_baselines(self: &Arc<Self>, step: ModelBaselines) -> Result<(), TrainError> {
-        let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
+        let manifest = Manifest::read(&self.context.job.store, &step.path, "").await?;
         let (mut item_biases, mut train_counts) = (Vec::new(), Vec::new());
         for shard in 0..self.items.shards.count() {
             let entry = manifest.entry(&part(PartKind::Biases, Side::Items, shard))?;
@@ -76,7 +76,7 @@ impl ModelAttempt {
         }
         let attempt = Arc::clone(self);
         let rating_mean = self.rating_mean();
-        let computing = self.context.compute.run(move || {
+        let computing = self.context.job.compute.run(move || {
             let bias = |rated: &mut RatedItems, row| {
                 attempt.known_of(row, rated);
                 user_bias(&rated.items, &rated.ratings, rating_mean, &item_biases) as f32

@@ -62,14 +62,14 @@ impl ModelAttempt {
             let facts = self.shard_facts(owned).await?;
             tags_left_out += facts.tags_left_out;
             let rows = owned.rows.len();
-            let counting = self.context.compute.run(move || {
+            let counting = self.context.job.compute.run(move || {
                 let mut census = Census::default();
                 (0..rows).for_each(|row| census.add(&facts.item(row)));
                 serde_json::to_vec(&census)
             });
             let name = census_part(owned.shard);
             let json = counting.await?.map_err(|error| not_a_census(&name, &error))?;
-            let entry = self.context.store.put(&join(&step.path, &name), Bytes::from(json)).await?;
+            let entry = self.context.job.store.put(&join(&step.path, &name), Bytes::from(json)).await?;
             entries.push(ObjectEntry { path: name, ..entry });
         }
         Ok(ObjectsWritten { objects: entries, tags_left_out })
@@ -89,11 +89,11 @@ impl ModelAttempt {
         for owned in &self.items.owned {
             let facts = self.shard_facts(owned).await?;
             let (vocabulary, rows) = (Arc::clone(&vocabulary), owned.rows.len());
-            let making = self.context.compute.run(move || shard_vectors(&vocabulary, &facts, rows));
+            let making = self.context.job.compute.run(move || shard_vectors(&vocabulary, &facts, rows));
             let vectors = Arc::new(making.await?);
             let name = part(PartKind::Vectors, Side::Items, owned.shard);
             let bytes = vectors_bytes(&name, &owned.ids, &vectors)?;
-            let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+            let entry = self.context.job.store.put(&join(&step.path, &name), bytes).await?;
             entries.push(ObjectEntry { path: name, ..entry });
             made.push(vectors);
         }
@@ -103,11 +103,11 @@ impl ModelAttempt {
     }
 
     async fn read_census(&self, path: &str) -> Result<Census, TrainError> {
-        let manifest = Manifest::read(&self.context.store, path, "").await?;
+        let manifest = Manifest::read(&self.context.job.store, path, "").await?;
         let mut census = Census::default();
         for shard in 0..self.items.shards.count() {
             let name = census_part(shard);
-            let bytes = self.context.store.get_verified(path, manifest.entry(&name)?).await?;
+            let bytes = self.context.job.store.get_verified(path, manifest.entry(&name)?).await?;
             census.merge(&serde_json::from_slice(&bytes).map_err(|error| not_a_census(&name, &error))?);
         }
         Ok(census)
@@ -123,7 +123,7 @@ impl ModelAttempt {
         step: ContentNeighbours,
         on_shards: impl Fn(u64),
     ) -> Result<(), TrainError> {
-        let manifest = Manifest::read(&self.context.store, &step.vectors_path, "").await?;
+        let manifest = Manifest::read(&self.context.job.store, &step.vectors_path, "").await?;
         let own: Vec<(u32, Arc<ItemVectors>)> = self
             .items
             .owned
@@ -139,7 +139,7 @@ impl ModelAttempt {
             let vectors = self.vectors_of(&step.vectors_path, &manifest, shard).await?;
             let first = self.items.shards.shard_rows(shard).start;
             let own = own.clone();
-            let comparing = self.context.compute.run(move || {
+            let comparing = self.context.job.compute.run(move || {
                 let candidates = Candidates::new(&vectors);
                 for ((first_own, own), tops) in own.iter().zip(&mut tops) {
                     offer_similar(own, *first_own, &candidates, first, tops);

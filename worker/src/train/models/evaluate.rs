@@ -89,7 +89,7 @@ impl ModelAttempt {
         let by_factors = if let ([source], None) = (&sources[..], &*blend) { source.factors() } else { None };
         let (attempt, sample) = (Arc::clone(self), sample_of(step.sample));
         let everybody = by_factors.is_some();
-        let judging = self.context.compute.run(move || attempt.judged_users(sample, everybody));
+        let judging = self.context.job.compute.run(move || attempt.judged_users(sample, everybody));
         let mut judged = judging.await?;
         let listed = judged.iter().filter(|user| user.top.is_some()).count();
         let share = Arc::new(Share::new(on_share, listed, self.items.shards.rows()));
@@ -107,7 +107,12 @@ impl ModelAttempt {
         }
         let genres = Arc::new(self.genre_sets().await?);
         let attempt = Arc::clone(self);
-        Ok(self.context.compute.run(move || attempt.sum_up(judged, &baselines, &genres, step.seed)).await?)
+        Ok(self
+            .context
+            .job
+            .compute
+            .run(move || attempt.sum_up(judged, &baselines, &genres, step.seed))
+            .await?)
     }
 
     /// The users of the sample with held-out pairs, or everybody with some.
@@ -137,7 +142,7 @@ impl ModelAttempt {
             let items = FactorItems::read(&self.context, path, manifest, shards, block, settings).await?;
             let (attempt, baselines, share) = (Arc::clone(self), Arc::clone(baselines), Arc::clone(share));
             let (settings, users) = (settings.clone(), Arc::clone(users));
-            let measuring = self.context.compute.run(move || {
+            let measuring = self.context.job.compute.run(move || {
                 judged.par_iter_mut().for_each(|user| {
                     attempt.predict_by_factors(
                         user,
@@ -209,7 +214,7 @@ impl ModelAttempt {
             let rows = self.items.shards.shard_rows(shard);
             let (attempt, blend) = (Arc::clone(self), Arc::clone(blend));
             let (baselines, share) = (Arc::clone(baselines), Arc::clone(share));
-            let measuring = self.context.compute.run(move || {
+            let measuring = self.context.job.compute.run(move || {
                 let shard = Shard { scores: &scores, blend: (*blend).as_ref(), rows, baselines: &baselines };
                 judged.par_chunks_mut(USERS_TOGETHER).for_each_init(Buffers::default, |buffers, users| {
                     attempt.measure(&shard, users, buffers);

@@ -69,7 +69,7 @@ impl ModelAttempt {
         let tags = self.data_object(&tags_part(shard)).await?;
         let genome = self.data_object(&genome_part(shard)).await?;
         let attempt = Arc::clone(self);
-        let reading = self.context.compute.run(move || {
+        let reading = self.context.job.compute.run(move || {
             let mut facts = ShardFacts {
                 genres: vec![Vec::new(); ids.len()],
                 years: vec![None; ids.len()],
@@ -149,7 +149,7 @@ impl ModelAttempt {
             Err(StoreError::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let bytes = self.context.store.get_verified(&self.dataset.path, entry).await?;
+        let bytes = self.context.job.store.get_verified(&self.dataset.path, entry).await?;
         Ok(Some((path.to_owned(), bytes)))
     }
 }

@@ -164,7 +164,7 @@ impl ModelAttempt {
         for shard in 0..self.items.shards.count() {
             let models = self.open_shard(&sources, shard).await?;
             let (attempt, users, baselines) = (Arc::clone(self), Arc::clone(&users), Arc::clone(&baselines));
-            let counting = self.context.compute.run(move || {
+            let counting = self.context.job.compute.run(move || {
                 // A histogram is large: one set per thread, not one per user.
                 let users_each = users.len().div_ceil(rayon::current_num_threads()).max(1);
                 let counted = users.par_chunks(users_each).map(|users| {
@@ -189,7 +189,7 @@ impl ModelAttempt {
         // Named by the worker's place: every worker has users of its own.
         let name = format!("histograms/part-{:05}.safetensors", self.me);
         let bytes = histogram_bytes(&name, &histograms)?;
-        let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+        let entry = self.context.job.store.put(&join(&step.path, &name), bytes).await?;
         Ok(vec![ObjectEntry { path: name, ..entry }])
     }
 
@@ -201,7 +201,7 @@ impl ModelAttempt {
         self: &Arc<Self>,
         step: HybridCalibrate,
     ) -> Result<HybridCalibrateDone, TrainError> {
-        let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
+        let manifest = Manifest::read(&self.context.job.store, &step.path, "").await?;
         let mut all: Vec<ScoreHistogram> = Vec::new();
         for entry in &manifest.objects {
             let file = self.read_part(&step.path, entry).await?;
@@ -213,7 +213,7 @@ impl ModelAttempt {
             let knots = calibration.knots().iter().map(|&(score, level)| CalibrationKnot { score, level });
             HybridSource { knots: knots.collect(), ..HybridSource::default() }
         };
-        let calibrating = self.context.compute.run(move || all.iter().map(source).collect());
+        let calibrating = self.context.job.compute.run(move || all.iter().map(source).collect());
         Ok(HybridCalibrateDone { sources: calibrating.await? })
     }
 
@@ -235,7 +235,7 @@ impl ModelAttempt {
         for shard in 0..self.items.shards.count() {
             let models = self.open_shard(&sources, shard).await?;
             let (attempt, blend, baselines) = (Arc::clone(self), Arc::clone(&blend), Arc::clone(&baselines));
-            let collecting = self.context.compute.run(move || {
+            let collecting = self.context.job.compute.run(move || {
                 let first = attempt.items.shards.shard_rows(shard).start;
                 users.par_chunks_mut(USERS_TOGETHER).for_each_init(ScoredUsers::default, |scored, users| {
                     let rows: Vec<usize> = users.iter().map(|user| user.row).collect();
@@ -269,7 +269,7 @@ impl ModelAttempt {
             let of_shard: Vec<Candidates> = of_shard.collect();
             let name = part(PartKind::Candidates, Side::Users, owned.shard);
             let bytes = candidates_bytes(&name, &of_shard, count)?;
-            let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+            let entry = self.context.job.store.put(&join(&step.path, &name), bytes).await?;
             entries.push(ObjectEntry { path: name, ..entry });
         }
         Ok(entries)
@@ -300,7 +300,7 @@ impl ModelAttempt {
     /// # Errors
     /// When a part cannot be read.
     pub async fn learn(self: &Arc<Self>, step: HybridLearn) -> Result<HybridLearnDone, TrainError> {
-        let manifest = Manifest::read(&self.context.store, &step.path, "").await?;
+        let manifest = Manifest::read(&self.context.job.store, &step.path, "").await?;
         let sources = step.sources as usize;
         let mut users = Vec::new();
         for shard in 0..self.users.shards.count() {
@@ -309,7 +309,7 @@ impl ModelAttempt {
             users.extend(read_candidates(&file, sources)?);
         }
         let count = users.len() as u64;
-        let learned = self.context.compute.run(move || learn_weights(&users, sources)).await?;
+        let learned = self.context.job.compute.run(move || learn_weights(&users, sources)).await?;
         Ok(HybridLearnDone { weights: learned.of_sources, ndcg_at_20: learned.worth, users: count })
     }
 }

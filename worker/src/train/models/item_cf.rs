@@ -116,7 +116,7 @@ impl ModelAttempt {
         let settings = settings(&parameters, step.seed)?;
         let attempt = Arc::clone(self);
         let users = if step.gathered { Users::ToBeGathered } else { Users::Own };
-        let co_ratings = self.context.compute.run(move || attempt.lay_out(settings, users)).await?;
+        let co_ratings = self.context.job.compute.run(move || attempt.lay_out(settings, users)).await?;
         let made = ItemCfState { co_ratings: Arc::new(co_ratings), neighbours: Vec::new() };
         self.update(|state| state.making = Making::ItemCf(made));
         Ok(())
@@ -180,7 +180,7 @@ impl ModelAttempt {
         let others = futures::future::try_join_all(pulling).await?.concat();
         let shards = self.items.owned.iter().map(|owned| self.items.shards.shard_rows(owned.shard));
         let items: Vec<Range<u32>> = shards.collect();
-        let gathering = self.context.compute.run(move || {
+        let gathering = self.context.job.compute.run(move || {
             let raters = co_ratings.raters.gathered(&others, &items)?;
             let (own_users, settings) = (co_ratings.own_users, co_ratings.settings);
             Ok::<_, BadPairs>(CoRatings {
@@ -215,7 +215,7 @@ impl ModelAttempt {
             }
             let name = part(PartKind::Totals, Side::Items, owned.shard);
             let bytes = totals_bytes(&name, &totals.0)?;
-            let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+            let entry = self.context.job.store.put(&join(&step.path, &name), bytes).await?;
             entries.push(ObjectEntry { path: name, ..entry });
         }
         Ok(entries)
@@ -249,7 +249,7 @@ impl ModelAttempt {
                     (Arc::clone(&co_ratings), Arc::clone(&totals), block.clone());
                 let peer_rows = std::mem::take(&mut next);
                 let computing =
-                    self.context.compute.run(move || co_ratings.neighbours(block, &peer_rows, &totals));
+                    self.context.job.compute.run(move || co_ratings.neighbours(block, &peer_rows, &totals));
                 // The peers' next block arrives while this one is looked at.
                 let is_last = number + 1 == blocks.len();
                 let fetching = async { if is_last { Ok(Vec::new()) } else { peers.next_block().await } };
@@ -265,7 +265,7 @@ impl ModelAttempt {
     }
 
     async fn read_totals(&self, path: &str) -> Result<ItemTotals, TrainError> {
-        let manifest = Manifest::read(&self.context.store, path, "").await?;
+        let manifest = Manifest::read(&self.context.job.store, path, "").await?;
         let mut totals = ItemTotals::default();
         for shard in 0..self.items.shards.count() {
             let entry = manifest.entry(&part(PartKind::Totals, Side::Items, shard))?;
@@ -288,7 +288,7 @@ async fn neighbours_of_all(
     for begin in rows.clone().step_by(ITEMS_AT_ONCE) {
         let (co_ratings, totals) = (Arc::clone(co_ratings), Arc::clone(totals));
         let block = begin..rows.end.min(begin.saturating_add(ITEMS_AT_ONCE as u32));
-        let computing = attempt.context.compute.run(move || co_ratings.neighbours(block, &[], &totals));
+        let computing = attempt.context.job.compute.run(move || co_ratings.neighbours(block, &[], &totals));
         let lists = computing.await??;
         on_rows(lists.len() as u64);
         lists.iter().for_each(|list| neighbours.push(list));

@@ -82,12 +82,13 @@ impl PeerPairs {
             let node = peer.node.clone();
             let channel = attempt
                 .context
+                .job
                 .channels
                 .get(&peer.address, PeerRole::Worker)
                 .map_err(|source| PushError::Address { node: node.clone(), source })?;
             let mut client = WorkerExchangeClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
             let request = PairsRequest {
-                cluster_id: attempt.context.cluster_id.clone(),
+                cluster_id: attempt.context.job.cluster_id.clone(),
                 job_id: attempt.job_id.clone(),
                 attempt: attempt.attempt,
                 item_shard: match asked {
@@ -154,7 +155,7 @@ impl ModelAttempt {
         }
         let co_ratings = self.co_ratings()?;
         let rows = self.items.shards.shard_rows(request.item_shard);
-        let compute = self.context.compute.clone();
+        let compute = self.context.job.compute.clone();
         if request.user_ratings {
             let blocks = user_blocks(co_ratings.own_users);
             return Ok(sent(blocks, move |block| {

@@ -74,7 +74,8 @@ impl ModelAttempt {
         row: fn(&U) -> usize,
         each: impl Fn(&mut U, &Profile<'_>) + Send + Sync + 'static,
     ) -> Result<Vec<U>, TrainError> {
-        let manifest = Manifest::read(&self.context.store, &folder.path, &folder.manifest_checksum).await?;
+        let manifest =
+            Manifest::read(&self.context.job.store, &folder.path, &folder.manifest_checksum).await?;
         let first = self.vectors_of(&folder.path, &manifest, 0).await?;
         let (features, genome_width) = (first.feature_count(), first.genome_width());
         let batch_users = (BATCH_BYTES / (4 * (features + genome_width)).max(1)).max(1);
@@ -92,7 +93,7 @@ impl ModelAttempt {
             for shard in 0..self.items.shards.count() {
                 let vectors = self.vectors_of(&folder.path, &manifest, shard).await?;
                 let rows = self.items.shards.shard_rows(shard);
-                let adding = self.context.compute.run(move || {
+                let adding = self.context.job.compute.run(move || {
                     let (batch, mut profiles) = state;
                     profiles.add_shard(&vectors, rows.start, |user| {
                         let member = &batch[user];
@@ -108,7 +109,7 @@ impl ModelAttempt {
                 let vectors = self.vectors_of(&folder.path, &manifest, shard).await?;
                 let rows = self.items.shards.shard_rows(shard);
                 let (each, norms) = (Arc::clone(&each), Arc::clone(&norms));
-                let asking = self.context.compute.run(move || {
+                let asking = self.context.job.compute.run(move || {
                     let (mut batch, profiles) = state;
                     batch.par_iter_mut().enumerate().for_each(|(user, member)| {
                         let rated = Rated { items: &member.rated.items, ratings: &member.rated.ratings };

@@ -149,7 +149,7 @@ impl Source {
     /// Opens a folder, and reads the own users' part of it.
     pub(super) async fn open(attempt: &ModelAttempt, folder: ModelFolder) -> Result<Self, TrainError> {
         let manifest =
-            Manifest::read(&attempt.context.store, &folder.path, &folder.manifest_checksum).await?;
+            Manifest::read(&attempt.context.job.store, &folder.path, &folder.manifest_checksum).await?;
         let DatasetInfo { rating_min, rating_max, .. } = attempt.dataset;
         let by_height = Preference::by_height(rating_min, rating_max);
         let kind = match model_in(&folder) {
@@ -198,7 +198,7 @@ impl Source {
                 let file = self.part(attempt, PartKind::Factors, shard).await?;
                 let (settings, users) = (settings.clone(), Arc::clone(users));
                 let (count, kernel) = (rows.len(), attempt.context.kernel);
-                let reading = attempt.context.compute.run(move || {
+                let reading = attempt.context.job.compute.run(move || {
                     let mut items = Factors::zeroed(count, &settings);
                     for (objective, width) in settings.widths() {
                         read_rows(&file, objective, settings.rank, width, items.of_mut(objective))?;
@@ -219,7 +219,7 @@ impl Source {
             &Kind::Neighbours { prediction_neighbours, preference } => {
                 let file = self.part(attempt, PartKind::Neighbours, shard).await?;
                 let (count, items) = (rows.len(), attempt.items.shards.rows());
-                let reading = attempt.context.compute.run(move || {
+                let reading = attempt.context.job.compute.run(move || {
                     let lists = read_neighbours(&file, count, items)?;
                     Ok::<_, TrainError>((ListIndex::new(&lists, items as usize), lists))
                 });

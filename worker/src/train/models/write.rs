@@ -33,9 +33,9 @@ impl ModelAttempt {
             for (at, shard) in owned.iter().enumerate() {
                 let name = part(kind, side, shard.shard);
                 let (attempt, named) = (Arc::clone(self), name.clone());
-                let making = self.context.compute.run(move || attempt.part_bytes(side, kind, at, &named));
+                let making = self.context.job.compute.run(move || attempt.part_bytes(side, kind, at, &named));
                 if let Some(bytes) = making.await?? {
-                    let entry = self.context.store.put(&join(&step.path, &name), bytes).await?;
+                    let entry = self.context.job.store.put(&join(&step.path, &name), bytes).await?;
                     entries.push(ObjectEntry { path: name, ..entry });
                 }
             }

@@ -4,12 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use shoal_common::{
     compute::Compute,
+    rpc::Channels,
     store::{Access, LocalCache, StoreOptions, join, lists_path},
 };
 use shoal_proto::v1::{
     ListsBegin, ListsClaim, ListsDiscard, ListsFinish, ListsFormat, ListsParameters, ListsPart, ListsWrite,
 };
 use shoal_worker::{
+    job_context::JobContext,
     lists::{ListsAttempt, ListsContext, discard},
     serve::Loader,
 };
@@ -45,15 +47,17 @@ impl Line {
 fn context(world: &World, job: &str) -> ListsContext {
     let folder = world.folder.path().join(job);
     let cache = LocalCache::open(folder.join("cache")).unwrap();
-    ListsContext {
+    let loader = Loader::new(world.store.clone(), cache);
+    let of_worker = JobContext {
         cluster_id: CLUSTER.to_owned(),
-        job: job.to_owned(),
+        node: "worker-1".to_owned(),
         folder: folder.join("attempt"),
         store: world.store.clone(),
         access: Access::anywhere(StoreOptions::default()),
-        loader: Loader::new(world.store.clone(), cache),
+        channels: Channels::tcp(),
         compute: Compute::new("lists", 2).unwrap(),
-    }
+    };
+    ListsContext { job_id: job.to_owned(), job: of_worker, loader }
 }
 
 async fn begun(world: &World, job: &str, parameters: &ListsParameters) -> Arc<ListsAttempt> {

@@ -194,7 +194,8 @@ async fn many_queries_have_the_answers_of_each_alone() {
         TopItemsManyRequest { version: VERSION.to_owned(), shards: vec![3, 1, 77], queries: queries.clone() };
     let reply = client.top_items_many(many).await.unwrap().into_inner();
     assert_eq!(reply.shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [3, 1, 77]);
-    assert!(reply.shards[2].retryable && reply.shards[2].error.contains("77"));
+    let error = reply.shards[2].error.as_ref().unwrap();
+    assert!(error.retryable && error.reason.contains("77"));
     for (at, query) in queries.iter().enumerate() {
         let alone = TopItemsRequest { shards: vec![3, 1, 77], ..query.clone() };
         let alone = client.top_items(alone).await.unwrap().into_inner();

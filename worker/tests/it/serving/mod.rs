@@ -100,7 +100,7 @@ async fn check_answers(world: &World, client: &mut WorkerServingClient<tonic::tr
             assert_eq!(reply.shards.iter().map(|hits| hits.shard).collect::<Vec<_>>(), [0, 1, 2, 3]);
             let mut merged = Vec::new();
             for hits in &reply.shards {
-                assert!(hits.error.is_empty() && hits.hits.len() <= n as usize);
+                assert!(hits.error.is_none() && hits.hits.len() <= n as usize);
                 for hit in &hits.hits {
                     let EntityId::Integer(id) = hit.item.clone().unwrap().try_into().unwrap() else {
                         panic!("ids are integers")
@@ -180,8 +180,9 @@ async fn bad_queries_are_refused_with_the_reason() {
     // One shard of two: the other one still answers.
     let partly = TopItemsRequest { shards: vec![1, 77], ..good.clone() };
     let reply = client.top_items(partly).await.unwrap().into_inner();
-    assert!(!reply.shards[0].hits.is_empty() && reply.shards[0].error.is_empty());
-    assert!(reply.shards[1].error.contains("77") && reply.shards[1].retryable);
+    assert!(!reply.shards[0].hits.is_empty() && reply.shards[0].error.is_none());
+    let error = reply.shards[1].error.as_ref().unwrap();
+    assert!(error.reason.contains("77") && error.retryable);
 
     let short = TopItemsRequest { query: bytes_of(&[1.0_f32]), ..good.clone() };
     let refused = client.top_items(short).await.unwrap_err();
@@ -389,7 +390,7 @@ async fn nothing_is_like_an_item_without_direction() {
         let request = TopItemsRequest { query, ..request(ScoreKind::Cosine, world.user(11), like, 5) };
         let reply = client.top_items(request).await.unwrap().into_inner();
         for hits in &reply.shards {
-            assert_eq!((hits.error.as_str(), !hits.hits.is_empty()), ("", found), "shard {}", hits.shard);
+            assert_eq!((hits.error.is_none(), !hits.hits.is_empty()), (true, found), "shard {}", hits.shard);
         }
     }
 }

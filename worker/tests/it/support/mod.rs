@@ -32,8 +32,9 @@ use shoal_proto::v1::{
     worker_jobs_client::WorkerJobsClient, worker_jobs_server::WorkerJobsServer, *,
 };
 use shoal_worker::{
+    job_context::JobContext,
     serve::Loader,
-    service::{Exchange, JobContext, Jobs, Registry, Steps},
+    service::{Exchange, Jobs, Registry, Steps},
 };
 use tokio::net::TcpListener;
 use tonic::{
@@ -86,13 +87,15 @@ impl Workers {
                 },
                 channels: Channels::new(Arc::new(counted.clone())),
                 compute: Compute::new("test", threads).unwrap(),
-                loader: Loader::new(
-                    store.clone(),
-                    LocalCache::open(folder.path().join(format!("{node}-cache"))).unwrap(),
-                ),
             };
-            let jobs =
-                Jobs::new(CLUSTER.into(), Arc::new(Steps::new(context)), registry.clone(), shutdown.clone());
+            let cache = LocalCache::open(folder.path().join(format!("{node}-cache"))).unwrap();
+            let loader = Loader::new(store.clone(), cache);
+            let jobs = Jobs::new(
+                CLUSTER.into(),
+                Arc::new(Steps::new(context, loader)),
+                registry.clone(),
+                shutdown.clone(),
+            );
             let exchange = Exchange::new(CLUSTER.into(), registry, shutdown.clone());
             tokio::spawn(
                 tuned_server(Guard::open())

@@ -24,7 +24,7 @@ impl ModelAttempt {
         let ease = self.ease()?;
         let share = ease.summed(self.me)?;
         let (ridge, levels) = (ease.parameters.regularization, ease.levels);
-        let beginning = self.context.compute.run(move || {
+        let beginning = self.context.job.compute.run(move || {
             let mut share = share;
             share.finish_sums(ridge, levels);
             Elimination::new(share)
@@ -38,7 +38,7 @@ impl ModelAttempt {
             for (from, message) in ease.inbox.take() {
                 elimination.accept(from, message)?;
             }
-            let taking = self.context.compute.run(move || {
+            let taking = self.context.job.compute.run(move || {
                 let mut outbox = Vec::new();
                 let turn = elimination.turn(&mut outbox);
                 (elimination, turn, outbox)

@@ -132,10 +132,10 @@ impl ModelAttempt {
         // Rows of a side and workers are counted in a u32.
         let grid = Grid::new(chosen.len() as u32, self.peers.len() as u32);
         let likings = self.users.rating_rows().slots.len() as u64;
-        check_memory(grid, likings, self.context.compute.threads(), self.context.memory_bytes)?;
+        check_memory(grid, likings, self.context.job.compute.threads(), self.context.memory_bytes)?;
         let done = EasePrepareDone { items: grid.order(), rated_items: rated as u32 };
         let attempt = Arc::clone(self);
-        let laying_out = self.context.compute.run(move || attempt.laid_out(parameters, grid, chosen));
+        let laying_out = self.context.job.compute.run(move || attempt.laid_out(parameters, grid, chosen));
         let ease = Arc::new(laying_out.await?);
         self.update(|state| {
             state.making = Making::Ease(EaseState { ease: Some(ease), neighbours: Vec::new() })

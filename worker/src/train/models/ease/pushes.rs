@@ -36,6 +36,7 @@ impl TilePushes {
             }
             let node = peer.node.clone();
             let channel = context
+                .job
                 .channels
                 .get(&peer.address, PeerRole::Worker)
                 .map_err(|source| PushError::Address { node: node.clone(), source })?;
@@ -48,7 +49,7 @@ impl TilePushes {
             queues.push(Some(queue));
         }
         let envelope = TileChunk {
-            cluster_id: context.cluster_id.clone(),
+            cluster_id: context.job.cluster_id.clone(),
             job_id: attempt.job_id.clone(),
             attempt: attempt.attempt,
             node: attempt.peers[attempt.me].node.clone(),

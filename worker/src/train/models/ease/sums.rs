@@ -28,7 +28,7 @@ impl ModelAttempt {
         for row in 0..ease.grid.side() {
             let (summing, likes) = (Arc::clone(&ease), Arc::clone(&likes));
             let me = self.me;
-            let sums = self.context.compute.run(move || summing.sum_row(&likes, me, row)).await??;
+            let sums = self.context.job.compute.run(move || summing.sum_row(&likes, me, row)).await??;
             for (owner, tile, sums) in sums {
                 let sums = TileSums { row: tile.row, column: tile.column, sums: shared(Arc::new(sums)) };
                 pushes.send(owner, Content::Sums(sums)).await?;

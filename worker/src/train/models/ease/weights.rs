@@ -48,7 +48,7 @@ impl ModelAttempt {
         let share = ease.inverted()?;
         let diagonal = joined(ease.grid, step.diagonals)?;
         let diagonal = ease.diagonal.get_or_init(|| diagonal).clone();
-        let sizes = self.context.compute.run(move || share.sizes(&diagonal)).await?;
+        let sizes = self.context.job.compute.run(move || share.sizes(&diagonal)).await?;
         Ok(EaseSizesDone { counts: wire::to_bytes(sizes.counts()) })
     }
 
@@ -87,13 +87,13 @@ impl ModelAttempt {
                 let mut peers = PeerPairs::open(self, Asked::Weights(owned.shard)).await?;
                 for block in blocks {
                     let (of_block, own) = (block.clone(), Arc::clone(&ease));
-                    let selecting = self.context.compute.run(move || own.selected(&of_block));
+                    let selecting = self.context.job.compute.run(move || own.selected(&of_block));
                     let (selected, bytes) = tokio::join!(selecting, peers.next_block());
                     let mut selected = vec![selected??];
                     for bytes in bytes? {
                         selected.push(decode_entries(&bytes, block.items.len(), ease.grid.order())?);
                     }
-                    let merging = self.context.compute.run(move || {
+                    let merging = self.context.job.compute.run(move || {
                         let items = 0..block.items.len();
                         let of_item = |at: usize| {
                             let of_owners = selected.iter_mut().map(|lists| std::mem::take(&mut lists[at]));
@@ -122,7 +122,7 @@ impl ModelAttempt {
         let ease = self.ease()?;
         ease.selection()?;
         let blocks = blocks(ease.places(&self.items.shards.shard_rows(shard)));
-        let compute = self.context.compute.clone();
+        let compute = self.context.job.compute.clone();
         Ok(sent(blocks.into_iter(), move |block| {
             let (compute, ease) = (compute.clone(), Arc::clone(&ease));
             async move {
