@@ -3,7 +3,9 @@
 use shoal_common::model_parameters::als_of_job;
 use shoal_proto::v1::{JobInfo, JobKind, JobState};
 
-use super::{connection::ClusterArgs, failure::Exit, progress::with_remaining, signals::Signals, train};
+use super::{
+    connection::ClusterArgs, failure::Exit, job_summary, progress::with_remaining, signals::Signals, train,
+};
 use crate::{
     client::is_over,
     output::{self, Align, Cell, Table, style},
@@ -182,7 +184,7 @@ fn describe(job: &JobInfo) -> String {
         lines.push(format!("error     {}", output::shown_line(&job.error)));
     }
     if job.state() == JobState::Succeeded {
-        lines.push(train::describe(job));
+        lines.push(job_summary::describe(job));
     }
     lines.join("\n")
 }

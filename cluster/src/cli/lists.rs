@@ -1,8 +1,6 @@
 //! `shoal recommend --all`: the lists of every user, written as files by the workers.
 
-use shoal_proto::v1::{
-    JobInfo, ListsColumn, ListsFormat, ListsInfo, ListsParameters, RankBy, StartListsRequest,
-};
+use shoal_proto::v1::{ListsColumn, ListsFormat, ListsParameters, RankBy, StartListsRequest};
 
 use super::{
     failure::{Exit, refusal},
@@ -162,62 +160,9 @@ fn whole_path(path: &str) -> anyhow::Result<String> {
     })
 }
 
-/// What came of a job that has written lists, for people.
-pub(super) fn describe(job: &JobInfo, listed: &ListsInfo) -> String {
-    let counted = output::counted;
-    let request = job.lists.clone().unwrap_or_default();
-    let mut text = format!(
-        "Wrote the lists of {}, {}, to {} in {}\n  version {}\n  {}, {}",
-        counted(listed.users, "user"),
-        counted(listed.rows, "row"),
-        listed.uri,
-        output::seconds(output::job_seconds(job)),
-        request.version,
-        counted(listed.files, "file"),
-        output::bytes(listed.bytes),
-    );
-    if listed.fallback_users > 0 {
-        text.push_str(&format!(
-            "\n  the version has nothing to list for {} of the users; they are listed what is popular (--known-users-only leaves \
-             them out)",
-            output::count(listed.fallback_users)
-        ));
-    }
-    if listed.left_out_users > 0 {
-        let users = counted(listed.left_out_users, "user");
-        text.push_str(&format!("\n  left out: {users} for whom the version has nothing to list"));
-    }
-    if listed.unknown_ids > 0 {
-        let ids = counted(listed.unknown_ids, "id");
-        text.push_str(&format!("\n  not in the data set: {ids} of the users file"));
-    }
-    let wanted = listed.users * u64::from(request.parameters.unwrap_or_default().n);
-    if listed.rows < wanted {
-        let missing = counted(wanted - listed.rows, "row");
-        text.push_str(&format!(
-            "\n  {missing} fewer than n for each user: lists end where no more items may be listed"
-        ));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_left_out_or_is_short_is_said() {
-        let parameters = ListsParameters { n: 10, ..ListsParameters::default() };
-        let request = StartListsRequest { parameters: Some(parameters), ..StartListsRequest::default() };
-        let job = JobInfo { lists: Some(request), ..JobInfo::default() };
-        let whole = ListsInfo { users: 2, rows: 20, ..ListsInfo::default() };
-        assert_eq!(describe(&job, &whole).lines().count(), 3);
-        let partial = ListsInfo { rows: 13, fallback_users: 1, left_out_users: 4, unknown_ids: 3, ..whole };
-        let said = describe(&job, &partial);
-        for part in ["1 of the users", "left out: 4 users", "3 ids", "7 rows fewer"] {
-            assert!(said.contains(part), "{said}");
-        }
-    }
 
     #[test]
     fn paths_become_whole_and_addresses_stay() {

@@ -13,6 +13,7 @@ mod dataset;
 mod environment;
 mod failure;
 mod filter_args;
+mod job_summary;
 mod jobs;
 mod listen;
 mod lists;

@@ -20,6 +20,7 @@ use super::{
     connection::{ClusterArgs, find_dataset, find_version, newest},
     dataset::source_uri,
     failure::{Exit, refusal},
+    job_summary::{describe, is_to_be_live},
     model_failures::{ModelFailure, exit_with},
     model_kind::ModelKindParser,
     progress::{Followed, Style, View, follow, succeeded},
@@ -424,10 +425,6 @@ async fn promote(
     Ok(promoted?)
 }
 
-fn is_to_be_live(job: &JobInfo) -> bool {
-    job.training.as_ref().is_some_and(|training| training.promote)
-}
-
 async fn cancel(client: &ClusterClient, job_id: &str) -> anyhow::Result<Exit> {
     let mut job = client.cancel(job_id).await?;
     let mut changes = client.watch(job_id);
@@ -469,26 +466,4 @@ async fn ask_what_to_do(signals: &mut Signals) -> Wish {
         "w" | "watch" => Wish::Watch,
         _ => Wish::Leave,
     }
-}
-
-/// What came of a job, for people.
-pub(super) fn describe(job: &JobInfo) -> String {
-    if let Some(dataset) = &job.dataset {
-        return format!("Imported {}", super::dataset::describe(dataset));
-    }
-    if let Some(listed) = &job.listed {
-        return super::lists::describe(job, listed);
-    }
-    let mut text = format!("Trained {} in {}", job.model_version, output::seconds(output::job_seconds(job)));
-    for line in job.sweeps.last().map(output::metrics_lines).unwrap_or_default() {
-        text.push_str("\n  ");
-        text.push_str(&line);
-    }
-    if let Some(work) = job.sweeps.last().and_then(|sweep| sweep.work.as_ref()) {
-        text.push_str(&format!("\n  last sweep: {}", output::work_line(work)));
-    }
-    if !is_to_be_live(job) {
-        text.push_str(&format!("\nMake it live with `shoal models promote {}`.", job.model_version));
-    }
-    text
 }

@@ -18,6 +18,7 @@
 //! ```
 
 mod addresses;
+mod cluster_file;
 mod error;
 mod lock;
 mod plan;
@@ -29,9 +30,10 @@ mod spec;
 mod supervisor;
 
 pub use addresses::{Addresses, write_atomically, write_private};
+pub use cluster_file::{ClusterFile, Member, Role, RouterMember};
 pub use error::LocalError;
 pub use lock::FolderLock;
-pub use plan::{ClusterFile, Member, Plan, Role, RoleProcess, RouterMember};
+pub use plan::{Plan, RoleProcess};
 pub use process::{Process, log_tail};
 pub use settings::Settings;
 pub use spec::Spec;

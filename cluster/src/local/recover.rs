@@ -7,7 +7,21 @@ use std::{
 
 use toml::Table;
 
-use super::{ClusterFile, LocalError, Member, Role, RouterMember, plan::FORMAT_VERSION};
+use super::{
+    LocalError,
+    cluster_file::{ClusterFile, FORMAT_VERSION, Member, Role, RouterMember},
+};
+
+/// As [`ClusterFile::read`], but a file that is missing or damaged is made anew from the settings files of the nodes.
+///
+/// # Errors
+/// When a file cannot be read, or nothing says of which cluster the folder's data is.
+pub(super) fn read_or_recover(dir: &Path) -> Result<Option<ClusterFile>, LocalError> {
+    match ClusterFile::read(dir) {
+        Ok(None) | Err(LocalError::Unreadable { .. }) => from_settings_files(dir),
+        read => read,
+    }
+}
 
 /// What one node's settings file says of the cluster.
 struct Node {
@@ -23,7 +37,7 @@ struct Node {
 ///
 /// # Errors
 /// When nodes have left data there and no settings file says of which cluster they are.
-pub(super) fn from_settings_files(dir: &Path) -> Result<Option<ClusterFile>, LocalError> {
+fn from_settings_files(dir: &Path) -> Result<Option<ClusterFile>, LocalError> {
     let mut nodes: Vec<Node> =
         paths_in(&dir.join("config"))?.iter().filter_map(|path| read_node(path)).collect();
     // Coordinators stand in the order of their raft numbers, the others in that of their names.

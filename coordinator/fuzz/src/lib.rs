@@ -92,12 +92,9 @@ pub fn registration(bytes: &[u8]) {
     }
 }
 
-/// A target: its name, the function, and bytes that it takes whole.
-pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
-
 /// All targets of this crate.
 #[must_use]
-pub fn targets() -> Vec<Target> {
+pub fn targets() -> Vec<shoal_fuzz::Target> {
     // A heartbeat (8) from 2 to 1 in term 3 with an entry; by hand, as members speak another protobuf library.
     let message = vec![8, 8, 16, 1, 24, 2, 32, 3, 58, 6, 16, 3, 24, 9, 34, 0];
     let envelope =

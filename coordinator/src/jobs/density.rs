@@ -26,6 +26,14 @@ impl Density {
         })
     }
 
+    /// Advice for a model of who rated which item: that there is hardly anything to learn from, else the remedy where there are
+    /// few ratings, else the one where there are many.
+    pub(super) fn advice(&self, where_few: &str, where_many: &str) -> String {
+        self.hardly_any()
+            .or_else(|| self.few().map(|few| format!("{few}{where_few}")))
+            .unwrap_or_else(|| where_many.to_owned())
+    }
+
     /// Where a model of who rated which item has nothing to learn from: the sentence that says so.
     pub(super) fn hardly_any(&self) -> Option<String> {
         let few = self.few().filter(|_| self.per_user < HARDLY_ANY_RATINGS)?;

@@ -29,12 +29,9 @@ pub fn body(bytes: &[u8]) {
     let _ = read_body(text);
 }
 
-/// A target: its name, the function, and bytes that it takes whole.
-pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
-
 /// All targets of this crate.
 #[must_use]
-pub fn targets() -> Vec<Target> {
+pub fn targets() -> Vec<shoal_fuzz::Target> {
     let of = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     let queries = [
         "n=5&exclude_ids=%22m:a,b%22,7&exclude_ids=%22say%20%22%22no%22%22%22&year_min=1990",

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod fields;
 pub mod generate;
 pub mod genome;
+mod movielens;
 pub mod parse;
 pub mod rejection;
 pub mod source;

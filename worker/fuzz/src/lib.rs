@@ -114,12 +114,9 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// A target: its name, the function, and bytes that it takes whole.
-pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
-
 /// All targets of this crate.
 #[must_use]
-pub fn targets() -> Vec<Target> {
+pub fn targets() -> Vec<shoal_fuzz::Target> {
     vec![
         ("tensor_file", tensor_file, tensor_files()),
         ("records", records, record_batches()),

@@ -20,6 +20,7 @@ mod extras;
 mod finish;
 mod id_numbering;
 mod outbox;
+mod parsing;
 mod push;
 mod records;
 mod saved;

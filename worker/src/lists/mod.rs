@@ -8,6 +8,7 @@
 //! Memory: what serving all item shards of the version takes, and of each part that is under way a row group and the lists
 //! of some blocks of users. A part grows in a file of this worker's and goes to its folder when it is whole, through a map.
 
+mod columns;
 mod folder;
 mod part_file;
 mod ranked;
@@ -319,7 +320,7 @@ impl ListsAttempt {
             "include_seen": include_seen,
             "known_users_only": known_users_only,
             "filter": self.parameters.filter.as_ref().map(shoal_common::readable::filter_json),
-            "columns": rows::column_names(&self.parameters),
+            "columns": columns::column_names(&self.parameters),
             "format": rows::extension(self.parameters.format()),
             // Among them which items the version leaves to other models.
             "remarks": self.version.remarks,

@@ -14,7 +14,7 @@ use shoal_proto::v1::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ListsError, rows};
+use super::{ListsError, columns::columns};
 use crate::serve::{
     BestOfShards, Found, ItemFilter, ItemQuery, ItemShard, JoinedItems, RatedItems, UserShard, VersionSource,
     copy,
@@ -84,7 +84,7 @@ impl Ranking {
         let answers = source.kind.answers();
         check_genres(parameters.filter.as_ref(), &items)?;
         let filter = parameters.filter.clone().map(ItemFilter::try_from).transpose()?;
-        let columns = rows::columns(parameters);
+        let columns = columns(parameters);
         let join = |objective| JoinedItems::new(&items, objective, filter.as_ref());
         // As requests choose: a version that was trained for ratings alone has no other order.
         let joined = match (answers, parameters.rank_by()) {

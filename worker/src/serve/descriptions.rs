@@ -78,7 +78,10 @@ impl Descriptions {
     /// The first `n` rows whose titles have these words, which are folded, or words that begin with them: the closer
     /// first, then those with more `ratings`, then ascending.
     pub(super) fn search(&self, words: &[String], n: usize, ratings: impl Fn(usize) -> u32) -> Matches {
-        let index = self.titles_by_words.get_or_init(|| TitleIndex::new(self, self.titles.len()));
+        let index = self.titles_by_words.get_or_init(|| {
+            let titles = self.titles.iter().map(|title| &**title);
+            TitleIndex::new(&titles.zip(self.years.iter().copied()).collect::<Vec<_>>())
+        });
         index.search(words, n, ratings)
     }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use shoal_engine::score::{FactorRows, Screen};
+use shoal_engine::score::FactorRows;
 use shoal_proto::v1::Objective;
 
 use super::{
-    blended::Blended, factors::FactorPart, neighbours::NeighbourLists, profiles::FeatureVectors,
-    query::QueryError,
+    blended::Blended, factor_bounds::FactorBounds, factors::FactorPart, neighbours::NeighbourLists,
+    profiles::FeatureVectors, query::QueryError,
 };
 
 /// The means of one shard's items, beside their ids, counts and biases.
@@ -105,39 +105,5 @@ impl ItemModel {
     /// The norm of each row of an objective's factors; empty where there are no factors.
     pub(super) fn norms(&self, objective: Objective) -> &[f64] {
         self.bounds().map_or(&[], |bounds| bounds.norms(objective))
-    }
-}
-
-/// What is worked out of a shard's factors when it is loaded.
-#[derive(Debug)]
-pub(super) struct FactorBounds {
-    ranking_screen: Option<Screen>,
-    rating_screen: Option<Screen>,
-    ranking_norms: Vec<f64>,
-    rating_norms: Vec<f64>,
-}
-
-impl FactorBounds {
-    pub(super) fn new(part: &FactorPart) -> Self {
-        Self {
-            ranking_screen: part.screen(Objective::Ranking),
-            rating_screen: part.screen(Objective::Rating),
-            ranking_norms: part.norms(Objective::Ranking),
-            rating_norms: part.norms(Objective::Rating),
-        }
-    }
-
-    fn screen(&self, objective: Objective) -> Option<&Screen> {
-        match objective {
-            Objective::Rating => self.rating_screen.as_ref(),
-            Objective::Ranking | Objective::Unspecified => self.ranking_screen.as_ref(),
-        }
-    }
-
-    fn norms(&self, objective: Objective) -> &[f64] {
-        match objective {
-            Objective::Rating => &self.rating_norms,
-            Objective::Ranking | Objective::Unspecified => &self.ranking_norms,
-        }
     }
 }

@@ -13,13 +13,8 @@ use shoal_format::row::IdRef;
 use shoal_proto::v1::Objective;
 
 use super::{
-    descriptions::Descriptions,
-    factors::FactorPart,
-    item_model::ItemModel,
-    neighbours::{NeighbourLists, RatedItems},
-    query::QueryError,
-    ratings::RatingsPart,
-    titles::Matches,
+    descriptions::Descriptions, factors::FactorPart, item_model::ItemModel, neighbours::NeighbourLists,
+    query::QueryError, rated_items::RatedItems, ratings::RatingsPart, titles::Matches,
 };
 
 /// A shard of items: their vectors, popularity, titles and genres. Clones share all of that.
@@ -37,6 +32,9 @@ pub struct ItemShard {
     pub(super) damped_means: Arc<[f32]>,
     pub(super) descriptions: Arc<Descriptions>,
     pub(super) model: ItemModel,
+    /// Of a blend: the shard of the version that it shares its rows with.
+    #[expect(dead_code, reason = "it is held, so that the version itself shares it when it is loaded")]
+    pub(super) base: Option<Arc<ItemShard>>,
 }
 
 /// An item's side of a query.

@@ -22,8 +22,9 @@ use super::{
     catalogue::read_descriptions,
     descriptions::{Description, Descriptions},
     error::LoadError,
+    factor_bounds::FactorBounds,
     factors::{FactorPart, FactorShape},
-    item_model::{FactorBounds, Features, ItemModel},
+    item_model::{Features, ItemModel},
     item_shard::ItemShard,
     neighbours::{ListShape, NeighbourLists},
     profiles::FeatureVectors,
@@ -161,8 +162,8 @@ impl Loader {
                 _ => BlendPart::Lists(self.lists(version, shard).await?),
             });
         }
-        let blended = Blended { blend: Arc::clone(&source.blend), parts, baselines, base: Arc::clone(&base) };
-        Ok(ItemShard { model: ItemModel::Blend(blended), ..(*base).clone() })
+        let blended = Blended { blend: Arc::clone(&source.blend), parts, baselines };
+        Ok(ItemShard { model: ItemModel::Blend(blended), base: Some(Arc::clone(&base)), ..(*base).clone() })
     }
 
     /// The biases of a version that has no factors, whose rows have to be these.
@@ -434,6 +435,7 @@ impl ShardParts {
             factors: Arc::new(factors),
             ratings: Arc::new(ratings),
             descriptions: Arc::new(descriptions),
+            base: None,
         })
     }
 

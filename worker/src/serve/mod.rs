@@ -11,10 +11,12 @@
 //! check at loading is that pass); titles, genres, popularity and what bounds scores are kept on the heap.
 
 mod best;
+mod blend_scores;
 mod blended;
 mod catalogue;
 mod descriptions;
 mod error;
+mod factor_bounds;
 mod factors;
 mod filter;
 mod item_model;
@@ -27,8 +29,10 @@ mod placement_diff;
 mod predicted;
 mod profiles;
 mod query;
+mod rated_items;
 mod ratings;
 mod source;
+mod table_scores;
 mod titles;
 mod top_items;
 mod user_shard;
@@ -44,10 +48,10 @@ pub use item_shard::{ItemShard, ItemVectors};
 pub use joined::JoinedItems;
 pub use likeness_data::Representation;
 pub use loader::Loader;
-pub use neighbours::RatedItems;
 pub use placement_diff::{Difference, difference};
 pub use query::{ItemQuery, N_MAX, QueryError, check_shards};
 pub(crate) use query::{copy, elements, rated_items};
+pub use rated_items::RatedItems;
 pub use source::VersionSource;
 pub use titles::Matches;
 pub use top_items::Hit;

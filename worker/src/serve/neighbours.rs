@@ -8,30 +8,15 @@ use std::{path::Path, sync::Arc};
 
 use shoal_core::topk::better_first;
 use shoal_engine::{
-    item_cf::{Centre, ListIndex, Neighbours, Rated, predict, prediction_parts, score_parts},
+    item_cf::{Centre, ListIndex, Neighbours, predict, prediction_parts, score_parts},
     preference::Preference,
 };
 use shoal_format::{model_parts::read_neighbours, tensor_file::TensorFile};
 
-use super::{error::LoadError, query::QueryError};
+use super::{error::LoadError, query::QueryError, rated_items::RatedItems};
 
 /// Rated items named for a score.
 pub(super) const PARTS_MAX: usize = 5;
-
-/// What somebody has rated.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RatedItems {
-    /// Global item rows, ascending.
-    pub rows: Vec<u32>,
-    /// One per row; NaN for an item that was named without a rating.
-    pub ratings: Vec<f32>,
-}
-
-impl RatedItems {
-    fn as_slices(&self) -> Rated<'_> {
-        Rated { items: &self.rows, ratings: &self.ratings }
-    }
-}
 
 /// What the lists of a version's shards have in common.
 #[derive(Debug, Clone)]

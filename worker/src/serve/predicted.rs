@@ -11,7 +11,7 @@ use super::{
     item_shard::ItemShard,
     profiles::{FeatureVectors, Profile},
     query::{ItemQuery, QueryError},
-    top_items::TableScores,
+    table_scores::TableScores,
 };
 
 /// What is predicted from a profile, of an item with this bias.

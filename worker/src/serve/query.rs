@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shoal_proto::v1::{Objective, ScoreKind, TopItemsRequest};
 
-use super::{filter::ItemFilter, neighbours::RatedItems};
+use super::{filter::ItemFilter, rated_items::RatedItems};
 
 /// The most items one query may ask of a shard. The public API asks for at most 100; the rest is
 /// room for tools that rank deeper.

@@ -8,8 +8,6 @@ use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
 use shoal_common::title_words::TitleWords;
 use shoal_proto::v1::TitleMatch;
 
-use super::descriptions::Descriptions;
-
 /// The words of a shard's titles.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TitleIndex {
@@ -48,19 +46,19 @@ struct Wanted {
 }
 
 impl TitleIndex {
-    /// Of the titles of `rows` rows.
-    pub(super) fn new(descriptions: &Descriptions, rows: usize) -> Self {
-        let of_row = |row| TitleWords::of(descriptions.title(row));
+    /// Of the titles of all rows, with the years of release where they are known.
+    pub(super) fn new(described: &[(&str, Option<i32>)]) -> Self {
+        let words_of = |(title, _): &(&str, Option<i32>)| TitleWords::of(title);
         let mut words: BTreeMap<String, u32> = BTreeMap::new();
-        for TitleWords { words: whole, parts } in (0..rows).map(of_row) {
+        for TitleWords { words: whole, parts } in described.iter().map(words_of) {
             words.extend(whole.into_iter().chain(parts).map(|word| (word, 0)));
         }
         // Titles of one shard were read from one file into memory: they have far fewer words than 2³².
         (0..).zip(words.values_mut()).for_each(|(place, number)| *number = place);
         let mut index = Self::default();
-        for row in 0..rows {
-            let TitleWords { words: whole, parts } = of_row(row);
-            let year = descriptions.year(row).map(|year| year.to_string());
+        for of_row in described {
+            let TitleWords { words: whole, parts } = words_of(of_row);
+            let year = of_row.1.map(|year| year.to_string());
             index.titles.push(Title {
                 first: index.numbers.len(),
                 words: whole.len() as u32,
@@ -142,19 +140,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::serve::descriptions::Description;
-
-    fn descriptions(titles: &[&str]) -> Descriptions {
-        let describe = |title: &&str| Description {
-            title: (*title).into(),
-            year: title.strip_suffix(')').and_then(|rest| rest[rest.len() - 4..].parse().ok()),
-            genres: Vec::new(),
-        };
-        Descriptions::new(titles.iter().map(describe).collect())
-    }
 
     fn search(titles: &[&str], query: &str, n: usize) -> Matches {
-        let index = TitleIndex::new(&descriptions(titles), titles.len());
+        let year = |title: &str| title.strip_suffix(')').and_then(|rest| rest[rest.len() - 4..].parse().ok());
+        let index = TitleIndex::new(&titles.iter().map(|title| (*title, year(title))).collect::<Vec<_>>());
         // The later a title, the more ratings, by twos.
         index.search(&TitleWords::of(query).words, n, |row| row as u32 / 2)
     }

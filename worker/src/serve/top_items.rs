@@ -11,7 +11,7 @@ use shoal_engine::{
 use shoal_proto::v1::{Objective, ScoreKind};
 
 use super::{
-    blended::{Blended, Wanted},
+    blended::Blended,
     filter::{ItemFilter, RowFilter},
     item_model::{Features, ItemModel},
     item_shard::ItemShard,
@@ -19,6 +19,7 @@ use super::{
     predicted::by_profile,
     profiles::{FeatureVectors, Profile},
     query::{ItemQuery, QueryError},
+    table_scores::{TableScores, Wanted},
 };
 
 /// One item of an answer.
@@ -72,16 +73,6 @@ impl Prepared<'_> {
         let levels = |table: &TableScores| Some(blended?.levels(&table.sources, row));
         self.table.as_ref().and_then(levels).unwrap_or_default()
     }
-}
-
-/// Scores that are worked out for all rows before the best are chosen: one entry for each row, and whether it can be
-/// listed at all, which is when its count is above 0.
-#[derive(Debug, Default)]
-pub(super) struct TableScores {
-    pub(super) scores: Vec<f32>,
-    pub(super) counts: Vec<u32>,
-    /// Of a blend the score by each source, of every row.
-    pub(super) sources: Vec<Vec<f32>>,
 }
 
 /// Filters as the rows of a shard are asked; one that queries share is resolved once.

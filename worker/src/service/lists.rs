@@ -7,7 +7,7 @@ use shoal_proto::v1::{ListsClaim, ListsFinish, ListsWrite, step_event::Event, st
 
 use super::{
     attempt::{Attempt, StepContext, StepError, wrong_kind},
-    steps::{is_damage, on_done},
+    step_progress::{is_damage, on_done},
 };
 use crate::{
     lists::{ListsAttempt, ListsError},

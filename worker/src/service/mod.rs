@@ -12,6 +12,7 @@ mod lists;
 mod model;
 mod registry;
 mod serving;
+mod step_progress;
 mod steps;
 
 pub use attempt::{Attempt, BoxError, Pairs, Progress, Runner, StepContext, StepError};

@@ -13,7 +13,7 @@ use shoal_proto::v1::{
 
 use super::{
     attempt::{Attempt, Pairs, StepContext, StepError, done, written, wrong_kind},
-    steps::on_share,
+    step_progress::on_share,
 };
 use crate::train::models::ModelAttempt;
 

@@ -10,7 +10,6 @@ use std::{
 use shoal_common::{
     job_id::JobId,
     job_steps::{StepKind as _, step_name},
-    store::StoreError,
 };
 use shoal_dataset::source::{PreviewError, SourceError, inspect, preview};
 use shoal_engine::als::kernel::Kernel;
@@ -26,15 +25,16 @@ use super::{
     attempt::{Attempt, Runner, StepContext, StepError, done, written, wrong_kind},
     lists::Lists,
     model::Model,
+    step_progress::{is_damage, on_done, on_share},
 };
 use crate::{
     exchange::push::PushError,
-    ingest::{IngestAttempt, IngestError, OnDone},
+    ingest::{IngestAttempt, IngestError},
     job_context::JobContext,
     lists::{ListsAttempt, ListsContext, discard},
     memory::available_bytes,
     serve::Loader,
-    train::{OnShare, Sides, TrainAttempt, TrainContext, TrainError, models::ModelAttempt, write_cuts},
+    train::{Sides, TrainAttempt, TrainContext, TrainError, models::ModelAttempt, write_cuts},
 };
 
 /// Runs imports, trainings and jobs that write lists.
@@ -134,18 +134,6 @@ impl Runner for Steps {
             other => Err(wrong_kind(step_name(&other))),
         }
     }
-}
-
-/// Adds to a step's progress.
-pub(super) fn on_done(context: &StepContext) -> OnDone {
-    let progress = Arc::clone(&context.progress);
-    Arc::new(move |done| progress.add(done))
-}
-
-/// Says how far a step is.
-pub(super) fn on_share(context: &StepContext) -> OnShare {
-    let progress = Arc::clone(&context.progress);
-    Arc::new(move |done, total| progress.set(done, total))
 }
 
 /// An import's attempt.
@@ -272,18 +260,6 @@ fn source_error(error: Box<SourceError>) -> StepError {
         SourceError::Store { ref source, .. } if !is_damage(source) => StepError::Unavailable(error),
         _ => StepError::Invalid(error),
     }
-}
-
-/// Whether the store answered, and what it answered will not change.
-pub(super) fn is_damage(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Damaged { .. }
-            | StoreError::NotFound(_)
-            | StoreError::Address { .. }
-            | StoreError::Path { .. }
-            | StoreError::Outside { .. }
-    )
 }
 
 /// Whether a peer answered that it does not want what was sent, rather than being gone or restarted.

@@ -63,13 +63,10 @@ impl ModelTraining for EaseParameters {
     }
 
     fn advice(&self, _: &Evaluation, density: &Density) -> String {
-        if let Some(sparse) = density.hardly_any() {
-            return sparse;
-        }
-        match density.few() {
-            Some(few) => format!("{few}try a larger --ease-reg, so that little evidence weighs less."),
-            None => "Try another --ease-reg, or more --neighbours.".to_owned(),
-        }
+        density.advice(
+            "try a larger --ease-reg, so that little evidence weighs less.",
+            "Try another --ease-reg, or more --neighbours.",
+        )
     }
 }
 

@@ -61,13 +61,10 @@ impl ModelTraining for ItemCfParameters {
     }
 
     fn advice(&self, _: &Evaluation, density: &Density) -> String {
-        if let Some(sparse) = density.hardly_any() {
-            return sparse;
-        }
-        match density.few() {
-            Some(few) => format!("{few}try a smaller --min-common-users, so that more pairs of items count."),
-            None => "Try more --neighbours or less --shrinkage.".to_owned(),
-        }
+        density.advice(
+            "try a smaller --min-common-users, so that more pairs of items count.",
+            "Try more --neighbours or less --shrinkage.",
+        )
     }
 }
 

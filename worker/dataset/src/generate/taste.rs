@@ -2,7 +2,8 @@
 
 use shoal_core::hash::{mix64, unit_interval};
 
-use super::{GenerateSpec, RATINGS_PER_USER_MIN, words};
+use super::{GenerateSpec, RATINGS_PER_USER_MIN};
+use crate::movielens::GENRES;
 
 /// Streams of random numbers, so that none depends on how many another takes.
 #[derive(Clone, Copy)]
@@ -234,7 +235,7 @@ impl Taste {
     /// One to three genres: those whose direction the item's vector points to most.
     pub(super) fn genres(&self, item: u64) -> Vec<&'static str> {
         let mut liking: Vec<(f64, &'static str)> = (0_u64..)
-            .zip(words::GENRES)
+            .zip(GENRES)
             .map(|(genre, name)| (self.direction(Stream::Genre, genre, self.item(item)), name))
             .collect();
         liking.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));

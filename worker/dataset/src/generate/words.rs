@@ -1,27 +1,5 @@
 //! Words for titles, genres and tags.
 
-/// MovieLens's genres.
-pub(super) const GENRES: [&str; 18] = [
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-];
-
 /// Tags of the genome.
 pub(super) const GENOME_TAGS: [&str; 40] = [
     "atmospheric",

@@ -6,7 +6,7 @@ use shoal_format::row::{GenomeRow, GenomeTagRow, IdRef, ItemRow, RatingRow, Row,
 use shoal_proto::v1::{FileContent, Side, SourceFile, SourceFormat};
 
 use super::{Rules, Taken, numeric::NumericLines, plain::PlainLines, relevance};
-use crate::{fields, rejection::Reason, values::Values};
+use crate::{fields, movielens::GENRES, rejection::Reason, values::Values};
 
 /// Splits a line of this file; `None` when a quote is left open.
 fn split_line<'a>(file: &SourceFile, line: &'a [u8]) -> Option<Vec<Cow<'a, [u8]>>> {
@@ -58,29 +58,6 @@ pub(crate) fn quoted_row_end(bytes: &[u8], delimiter: u8, last: bool) -> RowEnd 
     }
     if last && !matches!(state, State::Quoted) { RowEnd::At(bytes.len()) } else { RowEnd::Open }
 }
-
-/// Genre flags of `u.item`, in column order from the sixth.
-const FLAG_GENRES: [&str; 19] = [
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-];
 
 /// Reads the lines of one file.
 #[derive(Debug)]
@@ -258,9 +235,10 @@ impl LineParser {
         let year = fields.of(3).and_then(|field| self.values.year(&fields::decode(field)));
         let year = year.or_else(|| fields::title_year(&title));
         let genres = if self.file.format() == SourceFormat::Pipe {
-            let flags = fields.fields.iter().skip(5).zip(FLAG_GENRES.iter());
-            let set = flags.filter(|(flag, _)| flag.as_ref() == b"1").map(|(_, genre)| *genre);
-            set.filter(|genre| *genre != "unknown").collect::<Vec<_>>().join("|")
+            // The sixth flag is that of an unknown genre.
+            let flags = fields.fields.iter().skip(6).zip(GENRES);
+            let set = flags.filter(|(flag, _)| flag.as_ref() == b"1").map(|(_, genre)| genre);
+            set.collect::<Vec<_>>().join("|")
         } else {
             let field = if self.has_colons_in_titles(fields) {
                 fields.fields.last().map(Cow::as_ref)

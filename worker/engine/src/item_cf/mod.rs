@@ -18,6 +18,7 @@
 //! the items' totals alike; predictions use all of their ratings.
 
 mod accumulate;
+mod compressed;
 mod encode;
 mod fixed;
 mod lists;
