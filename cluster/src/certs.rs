@@ -19,7 +19,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use shoal_common::tls::{Identity, IdentityError, PeerRole, Tls, TlsError, TlsFiles};
+use shoal_common::tls::{CertificateFacts, Identity, IdentityError, PeerRole, TlsError, TlsFiles};
 use time::{Duration, OffsetDateTime};
 
 use crate::local::{write_atomically, write_private};
@@ -87,10 +87,8 @@ impl Holder {
 pub struct Certificate {
     /// The file.
     pub path: PathBuf,
-    /// Who holds it.
-    pub identity: Identity,
-    /// Seconds since 1970, from when on it is no longer valid.
-    pub not_after: i64,
+    /// Whose it is, where it may be shown and until when.
+    pub facts: CertificateFacts,
     /// Whether it was there before.
     pub kept: bool,
 }
@@ -166,11 +164,12 @@ pub fn create(folder: &Path, order: &Order) -> Result<Vec<Certificate>, CertsErr
         path: folder.to_owned(),
         source,
     })?;
-    let issuer = authority(folder, &order.cluster_id)?;
-    holders
-        .into_iter()
-        .map(|(holder, identity)| one(folder, order, &issuer, &names, holder, identity))
-        .collect()
+    // The authority's key may be kept elsewhere where nothing has to be made.
+    let lacks = |holder: &Holder| !TlsFiles::in_folder(folder, &holder.file).certificate.exists();
+    let is_needed = order.renew || holders.iter().any(|(holder, _)| lacks(holder));
+    let issuer = if is_needed { Some(authority(folder, &order.cluster_id)?) } else { None };
+    let make = |(holder, identity)| one(folder, order, issuer.as_ref(), &names, holder, identity);
+    holders.into_iter().map(make).collect()
 }
 
 /// The certificates of a folder, in the order of their files' names.
@@ -191,29 +190,28 @@ pub fn list(folder: &Path) -> Result<Vec<Certificate>, CertsError> {
 }
 
 fn existing(folder: &Path, name: &str) -> Result<Certificate, CertsError> {
-    let files = TlsFiles::in_folder(folder, name);
-    let path = files.certificate.clone();
-    let tls = Tls::load(files)?;
-    Ok(Certificate { path, identity: tls.identity(), not_after: tls.not_after(), kept: true })
+    let path = TlsFiles::in_folder(folder, name).certificate;
+    let facts = CertificateFacts::read(&path)?;
+    Ok(Certificate { path, facts, kept: true })
 }
 
 fn one(
     folder: &Path,
     order: &Order,
-    issuer: &Issuer<'static, KeyPair>,
+    issuer: Option<&Issuer<'static, KeyPair>>,
     names: &[SanType],
     holder: &Holder,
     identity: Identity,
 ) -> Result<Certificate, CertsError> {
     let files = TlsFiles::in_folder(folder, &holder.file);
-    if files.certificate.exists() && !order.renew {
+    let Some(issuer) = issuer.filter(|_| order.renew || !files.certificate.exists()) else {
         let certificate = existing(folder, &holder.file)?;
-        if certificate.identity != identity {
-            let (path, found) = (certificate.path, certificate.identity);
+        if certificate.facts.identity != identity {
+            let (path, found) = (certificate.path, certificate.facts.identity);
             return Err(CertsError::Other { path, found: found.into(), wanted: identity.into() });
         }
         return Ok(certificate);
-    }
+    };
     let failed = |reason| CertsError::Make { holder: identity.to_string(), reason };
     let mut params = params(&identity.to_string(), order.days);
     params.use_authority_key_identifier_extension = true;
@@ -225,11 +223,11 @@ fn one(
         params.subject_alt_names.extend_from_slice(names);
     }
     let key = KeyPair::generate().map_err(failed)?;
-    let not_after = params.not_after.unix_timestamp();
     let certificate = params.signed_by(&key, issuer).map_err(failed)?;
     private(&files.key, &key.serialize_pem())?;
     public(&files.certificate, &certificate.pem())?;
-    Ok(Certificate { path: files.certificate, identity, not_after, kept: false })
+    let facts = CertificateFacts::read(&files.certificate)?;
+    Ok(Certificate { path: files.certificate, facts, kept: false })
 }
 
 /// The folder's authority, made when there is none.
@@ -331,7 +329,7 @@ mod tests {
     fn a_cluster_gets_its_certificates_once_and_keeps_them() {
         let folder = tempfile::tempdir().unwrap();
         let made = create(folder.path(), &order(false)).unwrap();
-        let identities: Vec<String> = made.iter().map(|made| made.identity.uri()).collect();
+        let identities: Vec<String> = made.iter().map(|made| made.facts.identity.uri()).collect();
         let expected = [
             "spiffe://c/coordinator/1",
             "spiffe://c/coordinator/2",
@@ -350,7 +348,7 @@ mod tests {
 
         let more = Order { holders: Holder::of_cluster(3, 3, 1), ..order(false) };
         let again = create(folder.path(), &more).unwrap();
-        let new: Vec<_> = again.iter().filter(|one| !one.kept).map(|one| one.identity.name()).collect();
+        let new: Vec<_> = again.iter().filter(|one| !one.kept).map(|one| one.facts.identity.name()).collect();
         assert_eq!(new, ["worker-3"]);
         assert_eq!(std::fs::read(folder.path().join("worker-1.pem")).unwrap(), worker);
         assert_eq!(list(folder.path()).unwrap().len(), 8);
@@ -368,6 +366,7 @@ mod tests {
         let refusal = create(folder.path(), &other).unwrap_err().to_string();
         assert!(refusal.contains("'c'") && refusal.contains("--renew"), "{refusal}");
         std::fs::remove_file(folder.path().join("ca.key")).unwrap();
+        assert!(create(folder.path(), &order(false)).unwrap().iter().all(|one| one.kept));
         let refusal = create(folder.path(), &order(true)).unwrap_err().to_string();
         assert!(refusal.contains("ca.key"), "{refusal}");
     }

@@ -96,7 +96,8 @@ impl ClusterClient {
 
     fn error(&self, status: Status) -> ClientError {
         let no_leader = status.metadata().contains_key(shoal_common::rpc::LEADER_KEY);
-        if no_leader || matches!(status.code(), Code::Unavailable | Code::Cancelled) {
+        let is_broken = std::error::Error::source(&status).is_some();
+        if no_leader || is_broken || matches!(status.code(), Code::Unavailable | Code::Cancelled) {
             // A status that was made here says how a connection broke, its cause why.
             let cause = std::error::Error::source(&status);
             let reason = cause.map_or_else(|| status.message().to_owned(), innermost);

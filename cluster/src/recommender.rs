@@ -30,7 +30,7 @@ pub enum RecommenderError {
     /// No router answered.
     #[error(
         "no router answers at {url} ({reason}); is the cluster running? `shoal up` starts one on this machine, --url names \
-         another"
+         another, and --certs the folder of a ca.pem to trust"
     )]
     Unreachable {
         /// Who was asked.

@@ -12,3 +12,7 @@ pub mod v1 {
 
 /// The encoded descriptors of every file, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shoal_descriptor.bin"));
+
+/// The descriptors of the service that clients call, for reflection: nothing of what nodes say to each other.
+pub const PUBLIC_FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/public_descriptor.bin"));

@@ -13,7 +13,7 @@ use shoal_common::{
     tls::{self, Callers, Guard, Protocol, Tls},
 };
 use shoal_core::hash::mix64;
-use shoal_proto::{FILE_DESCRIPTOR_SET, v1::recommender_server::RecommenderServer};
+use shoal_proto::{PUBLIC_FILE_DESCRIPTOR_SET, v1::recommender_server::RecommenderServer};
 use tokio::{net::TcpListener, sync::watch};
 use tonic::{body::Body, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -114,7 +114,7 @@ pub async fn run(
     let (reporter, health) = tonic_health::server::health_reporter();
     shutdown.spawn("grpc health", report_health(reporter, queries.clone(), snapshots, shutdown.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(PUBLIC_FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(RouterError::Reflection)?;

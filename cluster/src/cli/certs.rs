@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use shoal_common::{
+    clock::{Clock as _, SystemClock},
+    tls::PeerRole,
+};
 
 use super::failure::{Exit, refusal};
 use crate::{
@@ -95,6 +99,16 @@ fn create(args: CreateArgs) -> anyhow::Result<Exit> {
         Order { cluster_id: args.cluster_id, hosts: args.hosts, holders, days: args.days, renew: args.renew };
     let made = certs::create(&args.out, &order)?;
     print(&made, args.json)?;
+    let lacks = |one: &&Certificate| {
+        one.facts.identity.role() != PeerRole::Admin
+            && order.hosts.iter().any(|host| !one.facts.hosts.contains(host))
+    };
+    let without = made.iter().filter(|one| one.kept).filter(lacks).count();
+    if without > 0 {
+        eprintln!(
+            "shoal: {without} certificates that were there do not name all of these hosts; --renew makes new ones"
+        );
+    }
     if !args.json {
         let dir = args.out.display();
         output::say(&format!(
@@ -105,15 +119,19 @@ fn create(args: CreateArgs) -> anyhow::Result<Exit> {
 }
 
 fn print(certificates: &[Certificate], as_json: bool) -> anyhow::Result<Exit> {
-    let until = |one: &Certificate| output::iso_time(one.not_after * 1_000);
+    let until = |one: &Certificate| output::iso_time(one.facts.not_after * 1_000);
+    let now = SystemClock.now_unix_ms() / 1_000;
+    let is_over = |one: &Certificate| one.facts.not_after < now;
     if as_json {
         let rows = certificates.iter().map(|one| {
             json!({
                 "file": one.path.display().to_string(),
-                "identity": one.identity.uri(),
-                "role": one.identity.role().name(),
-                "name": one.identity.name(),
+                "identity": one.facts.identity.uri(),
+                "role": one.facts.identity.role().name(),
+                "name": one.facts.identity.name(),
+                "hosts": one.facts.hosts,
                 "valid_until": until(one),
+                "expired": is_over(one),
                 "kept": one.kept,
             })
         });
@@ -124,12 +142,18 @@ fn print(certificates: &[Certificate], as_json: bool) -> anyhow::Result<Exit> {
         ("FILE", Align::Left),
         ("HOLDER", Align::Left),
         ("VALID UNTIL", Align::Left),
+        ("HOSTS", Align::Left),
         ("", Align::Left),
     ]);
     for one in certificates {
         let until = until(one).as_str().unwrap_or_default().to_owned();
-        let kept = if one.kept { "" } else { "new" };
-        table.row([one.path.display().to_string(), one.identity.uri(), until, kept.to_owned()]);
+        let state = match (is_over(one), one.kept) {
+            (true, _) => "expired",
+            (false, true) => "",
+            (false, false) => "new",
+        };
+        let (file, holder) = (one.path.display().to_string(), one.facts.identity.uri());
+        table.row([file, holder, until, one.facts.hosts.join(", "), state.to_owned()]);
     }
     output::print(&table.to_string())?;
     Ok(Exit::Done)

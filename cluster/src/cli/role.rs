@@ -174,7 +174,6 @@ impl Node {
             leave_with_parent(shutdown.clone(), ORPHAN_DRAIN_MAX)
                 .context("cannot watch the parent process")?;
         }
-        let tls = certificates::start(config, role, name, &shutdown)?;
         let grpc = net::bind(config.listen).await?;
         let bound = grpc.local_addr().context("cannot tell where the listener is")?;
         let scraped = metrics_server::spawn(config.metrics_listen, metrics.clone(), &shutdown).await?;
@@ -189,6 +188,7 @@ impl Node {
             }
             None => bound.to_string(),
         };
+        let tls = certificates::start(config, role, name, &advertise, &shutdown)?;
         Ok(Self {
             shutdown,
             channels: match &tls {

@@ -96,7 +96,12 @@ impl Plan {
             let found = before.coordinators.len();
             return Err(LocalError::Coordinators { dir: spec.dir.clone(), found, asked });
         }
-        let earlier = Settings::read(&dir)?;
+        let mut earlier = Settings::read(&dir)?;
+        // A folder that was moved takes its certificates along.
+        let is_gone = |certs: PathBuf| certs.ends_with("certs") && !certs.exists();
+        if earlier.certs().is_some_and(is_gone) && own_certs(&dir).exists() {
+            earlier.set_certs(&own_certs(&dir));
+        }
         let given_names = given.names();
         let kept_settings = earlier.names().into_iter().filter(|name| !given_names.contains(name)).collect();
         let settings = given.over(earlier);

@@ -29,7 +29,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tonic::{Code, Status, transport::Channel};
 
-use crate::support::{Cluster, SMALL, Shape, eventually, folder, generate};
+use crate::support::{Cluster, SMALL, Shape, eventually, folder, generate, shoal};
 
 /// A cluster under TLS in a folder, and where its certificates are.
 async fn secured(folder: &Path, coordinators: usize, workers: usize) -> (Cluster, PathBuf) {
@@ -187,7 +187,7 @@ async fn only_those_get_in_whose_certificate_says_so() {
         std::fs::copy(certs.join(file), late.join(file)).unwrap();
     }
     let made = certs::create(&late, &Order { days: 0, ..order }).unwrap();
-    let over = (made[0].not_after + 1) * 1_000;
+    let over = (made[0].facts.not_after + 1) * 1_000;
     eventually("their time is over", || (SystemClock.now_unix_ms() > over).then_some(())).await;
     for certs in [&strange, &late] {
         for (method, opened_by) in Method::ALL {
@@ -209,8 +209,16 @@ async fn only_those_get_in_whose_certificate_says_so() {
     let refusal = client.heartbeat(beat.clone()).await.unwrap_err();
     assert_eq!(refusal.code(), Code::PermissionDenied, "{refusal:?}");
     let as_router = HeartbeatRequest { node: "worker-1".to_owned(), role: NodeRole::Router.into(), ..beat };
-    let refusal = client.heartbeat(as_router).await.unwrap_err();
+    let refusal = client.heartbeat(as_router.clone()).await.unwrap_err();
     assert_eq!(refusal.code(), Code::PermissionDenied, "{refusal:?}");
+    let elsewhere = HeartbeatRequest {
+        node: "worker-1".to_owned(),
+        role: NodeRole::Worker.into(),
+        address: "169.254.169.254:80".to_owned(),
+        ..as_router.clone()
+    };
+    let refusal = client.heartbeat(elsewhere).await.unwrap_err();
+    assert!(refusal.message().contains("169.254.169.254"), "{refusal:?}");
     let envelope =
         RaftEnvelope { cluster_id: cluster_id.to_owned(), from: 2, to: 1, ..RaftEnvelope::default() };
     let mut raft = RaftClient::new(channel(&certs, "coordinator-1", &coordinator, PeerRole::Coordinator));
@@ -251,6 +259,8 @@ async fn certificates_are_replaced_without_a_failed_request() {
     let (before, list) = asked_anew(url, &certs).await.unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 3, "{list:#}");
 
+    let cluster_id = cluster.status()["cluster_id"].as_str().unwrap().to_owned();
+
     // Traffic goes to it too, whichever model is live.
     let logs = folder.path().join("traffic");
     let flags = ["simulate", "--rate", "20", "--duration", "1", "--timeout", "60", "--json", "--logs"];
@@ -259,7 +269,18 @@ async fn certificates_are_replaced_without_a_failed_request() {
         serde_json::from_str(&traffic.stdout).unwrap_or_else(|error| panic!("{error}: {traffic:#?}"));
     assert_eq!(traffic["requests"]["successful"], 20, "{traffic:#}");
 
-    // A half-written file keeps the certificates of before in use.
+    // A node that others could not call says so at its start.
+    let called_elsewhere =
+        ["router", "--cluster-id", &cluster_id, "--name", "router-1", "--coordinators", "127.0.0.1:9"];
+    let listening =
+        ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--advertise", "elsewhere.example:1"];
+    let own = ["--certs", certs.to_str().unwrap()];
+    let refused = shoal(&[&called_elsewhere[..], &listening, &own].concat()).exits_with(2);
+    for part in ["elsewhere.example", "node.advertise", "--hosts"] {
+        assert!(refused.stderr.contains(part), "{refused:#?}");
+    }
+
+    // A half-written file keeps the certificates of before in use, and so does a certificate that nobody would trust.
     let key = std::fs::read(certs.join("router-1.key")).unwrap();
     std::fs::write(certs.join("router-1.key"), &key[..key.len() / 2]).unwrap();
     cluster.signal("router-1", Signal::HUP).await;
@@ -267,14 +288,23 @@ async fn certificates_are_replaced_without_a_failed_request() {
     let said = |path: &Path, what: &str| std::fs::read_to_string(path).unwrap().contains(what).then_some(());
     eventually("the router says that it goes on", || said(&log, "going on with those of before")).await;
     assert_eq!(asked_anew(url, &certs).await.unwrap().0, before);
+    let strange = folder.path().join("strange");
+    let hosts = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
+    let holders = Holder::of_cluster(3, 2, 1);
+    let order = Order { cluster_id, hosts, holders, days: 7, renew: true };
+    certs::create(&strange, &order).unwrap();
+    let pem = std::fs::read(certs.join("router-1.pem")).unwrap();
+    for file in ["router-1.pem", "router-1.key"] {
+        std::fs::copy(strange.join(file), certs.join(file)).unwrap();
+    }
+    cluster.signal("router-1", Signal::HUP).await;
+    eventually("the router refuses what nobody would trust", || said(&log, "opens no door")).await;
+    assert_eq!(asked_anew(url, &certs).await.unwrap().0, before);
+    std::fs::write(certs.join("router-1.pem"), &pem).unwrap();
     std::fs::write(certs.join("router-1.key"), &key).unwrap();
 
-    let cluster_id = cluster.status()["cluster_id"].as_str().unwrap().to_owned();
     let renewing = {
         let certs = certs.clone();
-        let hosts = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
-        let holders = Holder::of_cluster(3, 2, 1);
-        let order = Order { cluster_id, hosts, holders, days: 7, renew: true };
         tokio::task::spawn_blocking(move || certs::create(&certs, &order).unwrap())
     };
     let nodes = ["coordinator-1", "coordinator-2", "coordinator-3", "worker-1", "worker-2", "router-1"];

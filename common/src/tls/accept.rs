@@ -4,15 +4,15 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::{Stream, StreamExt as _};
+use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
 };
 use tokio_rustls::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,9 +20,6 @@ use tonic::transport::server::Connected;
 
 use super::{Identity, Protocol, Tls};
 use crate::net::{Connection, ConnectionLimits, Connections};
-
-/// Handshakes under way at once. More callers wait in the listener's own queue.
-const HANDSHAKES_MAX: usize = 256;
 
 /// Connections ready to be served that may wait.
 const READY_MAX: usize = 16;
@@ -34,6 +31,8 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// By the certificate that the caller proved to hold; `None` without a certificate or without TLS.
     pub identity: Option<Identity>,
+    /// The certificate itself, also one that names nobody.
+    pub certificate: Option<CertificateDer<'static>>,
 }
 
 /// A connection to a node, plain or under TLS.
@@ -58,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
 impl NodeStream {
     /// An accepted connection without encryption.
     fn plain(stream: Connection) -> Self {
-        let peer = Peer { address: stream.peer_addr(), identity: None };
+        let peer = Peer { address: stream.peer_addr(), identity: None, certificate: None };
         Self { transport: Transport::Plain(Box::new(stream)), peer }
     }
 
@@ -88,7 +87,7 @@ impl NodeStream {
 }
 
 /// The connections that arrive at a listener, within limits and ready to be served. Under TLS a slow caller holds up nobody: handshakes
-/// run beside each other, and one that fails is not heard of here.
+/// run beside each other, as many as there may be connections, and one that fails is not heard of here.
 pub fn incoming(
     listener: TcpListener,
     limits: ConnectionLimits,
@@ -108,7 +107,6 @@ async fn accept(
     protocol: Protocol,
     ready: mpsc::Sender<io::Result<NodeStream>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let mut accepted = pin!(Connections::new(limits).accept(listener));
     loop {
         let stream = tokio::select! {
@@ -125,7 +123,6 @@ async fn accept(
             }
             continue;
         };
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let ready = ready.clone();
         tokio::spawn(async move {
             match tls.accept(stream, protocol).await {
@@ -136,7 +133,6 @@ async fn accept(
                     tracing::debug!(%error, "a caller failed to say who it is");
                 }
             }
-            drop(permit);
         });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -9,14 +10,16 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
-    client::Resumption,
+    client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    pki_types::{
+        CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _,
+    },
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 use super::{Identity, IdentityError, NodeStream, Peer};
 use crate::net::Connection;
@@ -92,6 +95,32 @@ pub enum TlsError {
         /// What the TLS library said.
         reason: String,
     },
+    /// Others would not trust the certificate.
+    #[error(
+        "the certificate '{certificate}' opens no door: by the authorities of '{ca}' it is refused ({reason}); \
+         `shoal certs create --renew` makes new ones"
+    )]
+    Untrusted {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the authorities' certificates.
+        ca: PathBuf,
+        /// What the TLS library said.
+        reason: String,
+    },
+    /// The certificate is not for the host by which the node is called.
+    #[error(
+        "the certificate '{certificate}' cannot be shown at '{host}', by which others call this node ({reason}); make one with \
+         `shoal certs create --hosts`, or name another address in node.advertise"
+    )]
+    Host {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The host of the address that others call.
+        host: String,
+        /// What the TLS library said.
+        reason: String,
+    },
     /// The certificate is another holder's.
     #[error(
         "the certificate '{path}' belongs to {found}, and this is {expected}; node.certs or node.tls names another's files"
@@ -139,6 +168,8 @@ struct FileContents {
 #[derive(Clone)]
 pub struct Tls {
     files: Arc<TlsFiles>,
+    /// By which host others call the holder, where it is a node.
+    host: Option<Arc<str>>,
     current: Arc<RwLock<Arc<Material>>>,
 }
 
@@ -152,25 +183,27 @@ impl Tls {
     /// Reads the files and checks them.
     ///
     /// # Errors
-    /// When a file is missing, does not hold what it should, or certificate and key do not belong together.
+    /// When a file is missing, does not hold what it should, certificate and key do not belong together, or the
+    /// certificate is not trusted by its own authority now.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let material = Material::read(&files)?;
-        Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(Arc::new(material))) })
+        let contents = FileContents::read(&files)?;
+        let material = Material::new(&files, contents, None)?;
+        Ok(Self { files: Arc::new(files), host: None, current: Arc::new(RwLock::new(Arc::new(material))) })
     }
 
-    /// As [`Tls::load`], for a node that is `expected`.
+    /// As [`Tls::load`], for a node that is `expected` and that others call by the host `host`.
     ///
     /// # Errors
-    /// As [`Tls::load`], and when the certificate is another holder's.
-    pub fn load_as(files: TlsFiles, expected: Identity) -> Result<Self, TlsError> {
-        let tls = Self::load(files)?;
-        let found = tls.identity();
-        if found == expected {
-            Ok(tls)
-        } else {
-            let path = tls.files.certificate.clone();
-            Err(TlsError::Holder { path, found: found.into(), expected: expected.into() })
+    /// As [`Tls::load`], and when the certificate is another holder's or not for this host.
+    pub fn load_as(files: TlsFiles, expected: Identity, host: &str) -> Result<Self, TlsError> {
+        let contents = FileContents::read(&files)?;
+        let material = Material::new(&files, contents, Some(host))?;
+        if material.identity != expected {
+            let (path, found) = (files.certificate, material.identity);
+            return Err(TlsError::Holder { path, found: found.into(), expected: expected.into() });
         }
+        let current = Arc::new(RwLock::new(Arc::new(material)));
+        Ok(Self { files: Arc::new(files), host: Some(host.into()), current })
     }
 
     /// Reads the files again. New connections are made with what they hold; open ones stay. False when nothing has
@@ -184,7 +217,7 @@ impl Tls {
         if contents == before.read {
             return Ok(false);
         }
-        let material = Material::new(&self.files, contents)?;
+        let material = Material::new(&self.files, contents, self.host.as_deref())?;
         if material.identity != before.identity {
             let (found, expected) = (material.identity, before.identity.clone());
             let path = self.files.certificate.clone();
@@ -221,8 +254,10 @@ impl Tls {
         let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
         let stream = timeout(HANDSHAKE_MAX, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
         // A certificate without a name of ours is as good as no certificate.
-        let identity = identity_of(stream.get_ref().1.peer_certificates()).ok();
-        let peer = Peer { address, identity };
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+        let identity =
+            certificate.as_ref().and_then(|certificate| Identity::of_certificate(certificate).ok());
+        let peer = Peer { address, identity, certificate };
         Ok(NodeStream::accepted(TlsStream::Server(stream), peer))
     }
 
@@ -251,11 +286,7 @@ impl FileContents {
 }
 
 impl Material {
-    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        Self::new(files, FileContents::read(files)?)
-    }
-
-    fn new(files: &TlsFiles, read: FileContents) -> Result<Self, TlsError> {
+    fn new(files: &TlsFiles, read: FileContents, host: Option<&str>) -> Result<Self, TlsError> {
         let authorities = certificates(&files.ca, &read.ca)?;
         let chain = certificates(&files.certificate, &read.certificate)?;
         let pem = |path: &Path, wanted| TlsError::Pem { path: path.to_owned(), wanted };
@@ -277,6 +308,14 @@ impl Material {
             .allow_unauthenticated()
             .build()
             .map_err(|error| authority(error.to_string()))?;
+        check_chain(files, &chain, verifier.as_ref())?;
+        if let Some(host) = host {
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(|error| authority(error.to_string()))?;
+            check_host(files, &chain, verifier.as_ref(), host)?;
+        }
         let unusable = |source| TlsError::Unusable {
             certificate: files.certificate.clone(),
             key: files.key.clone(),
@@ -309,6 +348,85 @@ impl Material {
             http: Arc::new(http),
             client: Arc::new(client),
         })
+    }
+}
+
+/// Refuses a certificate that others will refuse: a node is told at its start, not by calls that fail later.
+fn check_chain(
+    files: &TlsFiles,
+    chain: &[CertificateDer<'static>],
+    verifier: &dyn ClientCertVerifier,
+) -> Result<(), TlsError> {
+    let verified = verifier.verify_client_cert(&chain[0], &chain[1..], UnixTime::now());
+    verified.map(drop).map_err(|error| TlsError::Untrusted {
+        certificate: files.certificate.clone(),
+        ca: files.ca.clone(),
+        reason: error.to_string(),
+    })
+}
+
+fn check_host(
+    files: &TlsFiles,
+    chain: &[CertificateDer<'static>],
+    verifier: &dyn ServerCertVerifier,
+    host: &str,
+) -> Result<(), TlsError> {
+    let refused = |reason: String| TlsError::Host {
+        certificate: files.certificate.clone(),
+        host: host.to_owned(),
+        reason,
+    };
+    let name = server_name(host).map_err(|error| refused(error.to_string()))?;
+    let verified = verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], UnixTime::now());
+    verified.map(drop).map_err(|error| refused(error.to_string()))
+}
+
+/// A host as a certificate names it: an IPv6 address stands in brackets in an address, and without them in a certificate.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    ServerName::try_from(host.to_owned())
+}
+
+/// The host of `host:port`.
+#[must_use]
+pub fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
+/// What a certificate says of itself, whether or not it is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Who holds it.
+    pub identity: Identity,
+    /// Names and addresses at which it may be shown.
+    pub hosts: Vec<String>,
+    /// Seconds since 1970, from when on it is no longer valid.
+    pub not_after: i64,
+}
+
+impl CertificateFacts {
+    /// Reads the first certificate of a PEM file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its certificate does not say who holds it.
+    pub fn read(path: &Path) -> Result<Self, TlsError> {
+        let pem = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+        let chain = certificates(path, &pem)?;
+        let wrong = || TlsError::Pem { path: path.to_owned(), wanted: "X.509 certificate" };
+        let parsed = X509Certificate::from_der(&chain[0]).map_err(|_| wrong())?.1;
+        let identity = Identity::of_parsed(&parsed)
+            .map_err(|source| TlsError::Identity { path: path.to_owned(), source })?;
+        let names = parsed.subject_alternative_name().map_err(|_| wrong())?;
+        let names = names.iter().flat_map(|extension| &extension.value.general_names);
+        let hosts = names.filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+                _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+            },
+            _ => None,
+        });
+        Ok(Self { identity, hosts: hosts.collect(), not_after: parsed.validity().not_after.timestamp() })
     }
 }
 

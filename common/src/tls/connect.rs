@@ -3,13 +3,15 @@
 use std::{io, time::Duration};
 
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use super::{NodeStream, Peer, PeerRole, Tls, certificates::identity_of};
+use super::{
+    NodeStream, Peer, PeerRole, Tls,
+    certificates::{identity_of, server_name},
+};
 use crate::rpc::Connect;
 
 /// How long to wait for the other side's proof of who it is.
@@ -37,7 +39,7 @@ impl TlsConnect {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         let address = stream.peer_addr().ok();
-        let name = ServerName::try_from(host.to_owned())
+        let name = server_name(host)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("'{host}' is no host name")))?;
         let handshake = TlsConnector::from(self.tls.client()).connect(name, stream);
         let stream = timeout(HANDSHAKE_MAX, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
@@ -51,7 +53,10 @@ impl TlsConnect {
             );
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
-        Ok(NodeStream::called(TlsStream::Client(stream), Peer { address, identity: Some(identity) }))
+        Ok(NodeStream::called(
+            TlsStream::Client(stream),
+            Peer { address, identity: Some(identity), certificate: None },
+        ))
     }
 }
 

@@ -7,10 +7,14 @@ use std::{
 
 use futures::future::{Either, Ready, ready};
 use http::{Request, Response};
+use rustls::{client::verify_server_name, server::ParsedCertificate};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{Identity, Peer, PeerRole};
+use super::{
+    Identity, Peer, PeerRole,
+    certificates::{host_of, server_name},
+};
 
 /// Of a name that a caller gives itself, what a refusal repeats.
 const CLAIM_CHARACTERS_MAX: usize = 64;
@@ -58,6 +62,13 @@ impl Guard {
             Some(Callers::Roles(roles)) => roles,
         };
         let who = || allowed.iter().map(|role| role.name()).collect::<Vec<_>>().join(" or ");
+        if peer.is_some_and(|peer| peer.identity.is_none() && peer.certificate.is_some()) {
+            return Err(Status::unauthenticated(format!(
+                "{path} is for the roles {}, and the caller's certificate has no name, or several, of the form \
+                 spiffe://<cluster id>/<role>/<name>",
+                who()
+            )));
+        }
         let Some(identity) = peer.and_then(|peer| peer.identity.as_ref()) else {
             return Err(Status::unauthenticated(format!(
                 "{path} is for holders of a certificate of this cluster ({}); name yours with --certs",
@@ -78,6 +89,29 @@ impl Guard {
 /// Who calls, by its certificate; `None` without TLS, when nobody has a certificate.
 pub fn certified_caller<T>(request: &tonic::Request<T>) -> Option<&Identity> {
     request.extensions().get::<Peer>()?.identity.as_ref()
+}
+
+/// Refuses a node that says it is called at an address (`host:port`) that its certificate does not name: others would be sent
+/// there. Without TLS any address is taken.
+///
+/// # Errors
+/// `PERMISSION_DENIED`, with the host.
+pub fn certified_for<T>(request: &tonic::Request<T>, address: &str) -> Result<(), Status> {
+    let Some(certificate) = request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref())
+    else {
+        return Ok(());
+    };
+    let host = host_of(address);
+    let named = server_name(host).ok().zip(ParsedCertificate::try_from(certificate).ok());
+    match named.map(|(name, certificate)| verify_server_name(&certificate, &name)) {
+        Some(Ok(())) => Ok(()),
+        _ => {
+            let host: String = host.chars().take(CLAIM_CHARACTERS_MAX).collect();
+            Err(Status::permission_denied(format!(
+                "the caller says that it is called at '{host}', which its certificate does not name"
+            )))
+        }
+    }
 }
 
 /// Refuses a caller that says it is another than its certificate names. Without TLS nobody has a certificate, and
@@ -161,13 +195,17 @@ mod tests {
     }
 
     fn peer(cluster_id: &str, role: PeerRole) -> Peer {
-        Peer { address: None, identity: Some(Identity::new(cluster_id, role, "name").unwrap()) }
+        Peer {
+            address: None,
+            identity: Some(Identity::new(cluster_id, role, "name").unwrap()),
+            certificate: None,
+        }
     }
 
     #[test]
     fn a_method_is_called_by_the_roles_that_its_rule_names() {
         let guard = Guard::new("c", callers);
-        let nobody = Peer { address: None, identity: None };
+        let nobody = Peer { address: None, identity: None, certificate: None };
         for caller in [None, Some(&nobody)] {
             assert!(guard.check("/s/Open", caller).is_ok());
             let refusal = guard.check("/s/Closed", caller).unwrap_err();

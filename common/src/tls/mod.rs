@@ -14,7 +14,7 @@ mod guard;
 mod identity;
 
 pub use accept::{NodeStream, Peer, incoming};
-pub use certificates::{Protocol, Tls, TlsError, TlsFiles};
+pub use certificates::{CertificateFacts, Protocol, Tls, TlsError, TlsFiles, host_of};
 pub use connect::TlsConnect;
-pub use guard::{Callers, Guard, GuardLayer, Guarded, certified_caller, named_caller};
+pub use guard::{Callers, Guard, GuardLayer, Guarded, certified_caller, certified_for, named_caller};
 pub use identity::{Identity, IdentityError, PeerRole};

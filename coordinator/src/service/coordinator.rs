@@ -7,7 +7,7 @@ use prost::{Message, Name};
 use shoal_common::{
     rpc::{not_leader, wrong_cluster},
     shutdown::Shutdown,
-    tls::{PeerRole, certified_caller, named_caller},
+    tls::{PeerRole, certified_caller, certified_for, named_caller},
     wire_enums::check_enums,
 };
 use shoal_proto::v1::{
@@ -167,6 +167,7 @@ impl Coordinator for CoordinatorService {
             _ => PeerRole::Worker,
         };
         named_caller(&request, role, &request.get_ref().node)?;
+        certified_for(&request, &request.get_ref().address)?;
         Ok(Response::new(self.beat(taken(request)?).await?))
     }
 

@@ -29,6 +29,7 @@ impl CoordinatorService {
         self.check_leads()?;
         let info = described(&request)?;
         let record = self.leader.raft.view().borrow().nodes.get(&info.name).cloned();
+        self.check_only_of_its_name(record.as_ref().and_then(|record| record.info.as_ref()), &info)?;
         let is_new = record.is_none();
         let _place = if is_new { Some(self.place_of_node()?) } else { None };
         // The lease comes before the node is made known: the controllers look as soon as the command
@@ -41,6 +42,20 @@ impl CoordinatorService {
         let lease_ms = u32::try_from(self.leader.config.lease.as_millis()).unwrap_or(u32::MAX);
         let metadata_revision = self.leader.metadata().borrow().revision;
         Ok(HeartbeatReply { lease_ms, metadata_revision })
+    }
+
+    /// Two nodes of one name would take each other's place with every heartbeat. The second is refused for as long as the
+    /// first is heard of; one that was started anew where the other was has ended it.
+    fn check_only_of_its_name(&self, known: Option<&NodeInfo>, info: &NodeInfo) -> Result<(), Status> {
+        let Some(known) = known else { return Ok(()) };
+        let is_another = known.incarnation != info.incarnation && known.address != info.address;
+        if is_another && self.leader.members.has_lease(&known.name, self.leader.config.lease) {
+            return Err(Status::already_exists(format!(
+                "a node called '{}' is already there, at {}; give this one another node.name, or stop that one",
+                known.name, known.address
+            )));
+        }
+        Ok(())
     }
 
     fn place_of_node(&self) -> Result<super::places::Place, Status> {

@@ -262,4 +262,10 @@ async fn health_and_reflection_are_on() {
         panic!("{reply:?}")
     };
     assert!(services.service.iter().any(|service| service.name == "shoal.v1.Recommender"));
+    let between_nodes = ["Coordinator", "Raft", "WorkerJobs", "WorkerExchange", "WorkerServing"];
+    let told = |name: &str| services.service.iter().any(|service| service.name == format!("shoal.v1.{name}"));
+    assert!(
+        !between_nodes.into_iter().any(told),
+        "clients hear of what nodes say to each other: {services:?}"
+    );
 }

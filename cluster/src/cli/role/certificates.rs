@@ -1,13 +1,13 @@
 //! A node's certificates while it runs: read again when their files change or on SIGHUP.
 
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use shoal_common::{
     clock::{Clock as _, SystemClock},
     config::NodeConfig,
     shutdown::Shutdown,
-    tls::{Identity, PeerRole, Tls},
+    tls::{Identity, PeerRole, Tls, host_of},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,6 +25,7 @@ pub(super) fn start(
     config: &NodeConfig,
     role: PeerRole,
     name: &str,
+    advertise: &str,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<Tls>> {
     let Some(files) = config.tls.clone() else {
@@ -38,11 +39,21 @@ pub(super) fn start(
     };
     let identity = Identity::new(&config.cluster_id, role, name)
         .context("node.cluster_id and node.name have to stand in a certificate")?;
-    let tls = Tls::load_as(files, identity)?;
+    let tls = Tls::load_as(files.clone(), identity, host_of(advertise))?;
+    warn_of_readable_key(&files.key);
     tracing::info!(identity = %tls.identity(), "connections are under TLS, and callers have to be certified");
     let hangups = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     shutdown.spawn("certificates", follow(tls.clone(), hangups, shutdown.clone()));
     Ok(Some(tls))
+}
+
+/// A key that others of this machine can read is as good as theirs.
+fn warn_of_readable_key(key: &Path) {
+    let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
+    if mode & 0o077 != 0 {
+        let (key, mode) = (key.display(), format!("{mode:o}"));
+        tracing::warn!(%key, mode, "others of this machine can read the node's key; `chmod 600` keeps it to its owner");
+    }
 }
 
 async fn follow(tls: Tls, mut hangups: tokio::signal::unix::Signal, stop: Shutdown) {
@@ -76,7 +87,12 @@ async fn follow(tls: Tls, mut hangups: tokio::signal::unix::Signal, stop: Shutdo
                 tracing::info!("the certificates were replaced; new connections use them");
             }
             Ok(Ok(false)) if asked => tracing::info!("the certificates have not changed"),
-            Ok(Ok(false)) => said.clear(),
+            Ok(Ok(false)) => {
+                if !said.is_empty() {
+                    tracing::info!("the files hold the certificates that are in use again");
+                }
+                said.clear();
+            }
             // The same trouble every few seconds is said once.
             Ok(Err(reason)) if asked || reason != said => {
                 tracing::error!(reason, "the new certificates cannot be used, going on with those of before");

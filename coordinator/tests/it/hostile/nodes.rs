@@ -60,6 +60,29 @@ fn with_down_nodes(down: impl IntoIterator<Item = (String, Duration)>) -> Cluste
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_node_of_a_name_is_refused_while_the_first_is_heard_of() {
+    let cluster = Cluster::start(1, Duration::from_millis(300));
+    let at = |address: &str, incarnation| HeartbeatRequest {
+        address: address.to_owned(),
+        incarnation,
+        ..beat("worker-1")
+    };
+    send(&cluster, at("127.0.0.1:1", 1)).await.unwrap();
+    let refusal = send(&cluster, at("127.0.0.2:1", 2)).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::AlreadyExists, "{refusal:?}");
+    assert!(
+        refusal.message().contains("127.0.0.1:1") && refusal.message().contains("node.name"),
+        "{refusal:?}"
+    );
+    // Started anew where it was, it has its name at once; elsewhere when the one before is no longer heard of.
+    send(&cluster, at("127.0.0.1:1", 3)).await.unwrap();
+    eventually_async("the lease ends", || async { send(&cluster, at("127.0.0.2:1", 4)).await.ok() }).await;
+    let infos: Vec<NodeInfo> = known(&cluster).await.into_iter().filter_map(|node| node.info).collect();
+    assert_eq!(infos.len(), 1);
+    assert_eq!((infos[0].address.as_str(), infos[0].incarnation), ("127.0.0.2:1", 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_cannot_be_is_not_made_known() {
     let cluster = Cluster::start(1, LEASE);
     let loaded = |versions: &[(&str, &[u32])]| {
