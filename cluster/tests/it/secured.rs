@@ -8,7 +8,11 @@ use std::{
 use futures::{StreamExt as _, stream};
 use reqwest::tls::TlsInfo;
 use rustix::process::Signal;
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+};
 use serde_json::Value;
 use shoal_cluster::certs::{self, Holder, Order};
 use shoal_common::{
@@ -110,17 +114,24 @@ fn channel(certs: &Path, name: &str, address: &str, callee: PeerRole) -> Channel
     Channels::new(Arc::new(TlsConnect::new(tls))).get(address, callee).unwrap()
 }
 
-/// A channel to a node without a certificate.
-fn nameless(certs: &Path, address: &str) -> Channel {
+/// A channel of a caller that checks nothing of its own certificate, or has none of a folder.
+fn careless(ca: &Path, own: Option<(&Path, &str)>, address: &str) -> Channel {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates_of(&certs.join("ca.pem")) {
+    for certificate in certificates_of(&ca.join("ca.pem")) {
         roots.add(certificate).unwrap();
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some((folder, name)) => {
+            let files = TlsFiles::in_folder(folder, name);
+            let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+            config.with_client_auth_cert(certificates_of(&files.certificate), key).unwrap()
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
     let (connector, called) = (TlsConnector::from(Arc::new(config)), address.to_owned());
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
@@ -134,9 +145,8 @@ fn nameless(certs: &Path, address: &str) -> Channel {
     }))
 }
 
-fn certificates_of(path: &Path) -> Vec<rustls::pki_types::CertificateDer<'static>> {
-    use rustls::pki_types::pem::PemObject as _;
-    rustls::pki_types::CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect()
+fn certificates_of(path: &Path) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect()
 }
 
 /// Whether the handshake failed, before any method was called.
@@ -164,7 +174,7 @@ async fn only_those_get_in_whose_certificate_says_so() {
                 outcome.as_ref().is_err_and(|status| status.message().contains("is for the roles"));
             assert_eq!(is_refused, !opened_by.contains(&name), "{method:?} by {name}: {outcome:?}");
         }
-        let refusal = method.call(nameless(&certs, address)).await.unwrap_err();
+        let refusal = method.call(careless(&certs, None, address)).await.unwrap_err();
         assert_eq!(refusal.code(), Code::Unauthenticated, "{method:?}: {refusal:?}");
         assert!(refusal.message().contains("--certs"), "{refusal:?}");
     }
@@ -180,7 +190,6 @@ async fn only_those_get_in_whose_certificate_says_so() {
         renew: true,
     };
     certs::create(&strange, &order).unwrap();
-    std::fs::copy(certs.join("ca.pem"), strange.join("ca.pem")).unwrap();
     let late = folder.path().join("late");
     std::fs::create_dir(&late).unwrap();
     for file in ["ca.pem", "ca.key"] {
@@ -189,12 +198,17 @@ async fn only_those_get_in_whose_certificate_says_so() {
     let made = certs::create(&late, &Order { days: 0, ..order }).unwrap();
     let over = (made[0].facts.not_after + 1) * 1_000;
     eventually("their time is over", || (SystemClock.now_unix_ms() > over).then_some(())).await;
-    for certs in [&strange, &late] {
+    for theirs in [&strange, &late] {
         for (method, opened_by) in Method::ALL {
-            let (address, callee) = at(method);
-            let refusal = method.call(channel(certs, opened_by[0], address, callee)).await.unwrap_err();
-            assert!(turned_away(&refusal), "{method:?} by {}: {refusal:?}", certs.display());
+            let (address, _) = at(method);
+            let refusal =
+                method.call(careless(&certs, Some((theirs, opened_by[0])), address)).await.unwrap_err();
+            assert!(turned_away(&refusal), "{method:?} by {}: {refusal:?}", theirs.display());
         }
+        assert!(
+            Tls::load(TlsFiles { ca: certs.join("ca.pem"), ..TlsFiles::in_folder(theirs, "worker-1") })
+                .is_err()
+        );
     }
 
     // A worker that calls itself by another's name, and a member of the group by another's number.
