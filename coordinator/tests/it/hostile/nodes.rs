@@ -61,7 +61,7 @@ fn with_down_nodes(down: impl IntoIterator<Item = (String, Duration)>) -> Cluste
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_node_of_a_name_is_refused_while_the_first_is_heard_of() {
-    let cluster = Cluster::start(1, Duration::from_millis(300));
+    let cluster = Cluster::start(1, Duration::from_secs(5));
     let at = |address: &str, incarnation| HeartbeatRequest {
         address: address.to_owned(),
         incarnation,
