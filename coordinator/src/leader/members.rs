@@ -94,7 +94,18 @@ impl Members {
         }
     }
 
-    /// Whether a node has been heard of within its lease.
+    /// Gives a node a lease before anything is known of what it has loaded.
+    pub fn grant(&self, node: &str) {
+        let (at, load_errors) = (Instant::now(), BTreeMap::new());
+        self.lock().insert(node.to_owned(), Beat { at, previous_at: None, loaded: None, load_errors });
+    }
+
+    /// Whether a node has said something to this leader within its lease: a lease that a new leader gave is no sign of it.
+    pub fn is_heard_of(&self, node: &str, lease: Duration) -> bool {
+        self.lock().get(node).is_some_and(|beat| beat.loaded.is_some() && beat.at.elapsed() < lease)
+    }
+
+    /// Whether a node has a lease, from a heartbeat or from a new leader.
     pub fn has_lease(&self, node: &str, lease: Duration) -> bool {
         self.lock().get(node).is_some_and(|beat| beat.at.elapsed() < lease)
     }

@@ -32,13 +32,15 @@ impl CoordinatorService {
         self.check_only_of_its_name(record.as_ref().and_then(|record| record.info.as_ref()), &info)?;
         let is_new = record.is_none();
         let _place = if is_new { Some(self.place_of_node()?) } else { None };
-        // The lease comes before the node is made known: the controllers look as soon as the command
-        // is applied, and would take a node that is up without a lease for one that was lost.
-        self.leader.members.beat(&request);
         if record.and_then(|record| record.info).as_ref() != Some(&info) {
+            // The lease comes before the node is made known: the controllers look as soon as the command is applied, and
+            // would take a node that is up without a lease for one that was lost. What it has loaded comes after: until
+            // then routers would ask for it where the node was before.
+            self.leader.members.grant(&info.name);
             let record = NodeRecord { info: Some(info), down_since_unix_ms: 0 };
             self.command(Command::UpsertNode(record)).await?;
         }
+        self.leader.members.beat(&request);
         let lease_ms = u32::try_from(self.leader.config.lease.as_millis()).unwrap_or(u32::MAX);
         let metadata_revision = self.leader.metadata().borrow().revision;
         Ok(HeartbeatReply { lease_ms, metadata_revision })
@@ -49,7 +51,7 @@ impl CoordinatorService {
     fn check_only_of_its_name(&self, known: Option<&NodeInfo>, info: &NodeInfo) -> Result<(), Status> {
         let Some(known) = known else { return Ok(()) };
         let is_another = known.incarnation != info.incarnation && known.address != info.address;
-        if is_another && self.leader.members.has_lease(&known.name, self.leader.config.lease) {
+        if is_another && self.leader.members.is_heard_of(&known.name, self.leader.config.lease) {
             return Err(Status::already_exists(format!(
                 "a node called '{}' is already there, at {}; give this one another node.name, or stop that one",
                 known.name, known.address

@@ -80,6 +80,7 @@ async fn a_second_node_of_a_name_is_refused_while_the_first_is_heard_of() {
     let infos: Vec<NodeInfo> = known(&cluster).await.into_iter().filter_map(|node| node.info).collect();
     assert_eq!(infos.len(), 1);
     assert_eq!((infos[0].address.as_str(), infos[0].incarnation), ("127.0.0.2:1", 4));
+    cluster.kill_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
