@@ -4,7 +4,12 @@
 //! into the checked form that a role takes; every problem is reported in one message. Nothing here
 //! reads the environment: the binary hands its variables in.
 
-mod roles;
+mod coordinator;
+mod node;
+mod router;
+#[cfg(test)]
+mod tests;
+mod worker;
 
 use std::{fmt, path::PathBuf};
 
@@ -12,10 +17,10 @@ use serde::de::DeserializeOwned;
 
 use crate::plain_text::PlainText;
 
-pub use roles::{
-    CoordinatorConfig, NodeConfig, RawCoordinator, RawNode, RawRouter, RawTls, RawWorker, RouterConfig,
-    WorkerConfig,
-};
+pub use coordinator::{CoordinatorConfig, RawCoordinator};
+pub use node::{NodeConfig, RawNode, RawTls};
+pub use router::{RawRouter, RouterConfig};
+pub use worker::{RawWorker, WorkerConfig};
 
 /// Prefix of the environment variables that are settings.
 pub const ENVIRONMENT_PREFIX: &str = "SHOAL__";
