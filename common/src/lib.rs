@@ -4,6 +4,7 @@
 //! Nothing here knows what a role does. Nothing here reads the environment or a global: `cluster` hands in
 //! what it found.
 
+pub mod access;
 pub mod clock;
 pub mod compute;
 pub mod config;

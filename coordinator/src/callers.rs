@@ -1,6 +1,6 @@
 //! Who may call which method of a coordinator.
 
-use shoal_common::tls::{Callers, PeerRole};
+use shoal_common::{access::Callers, tls::PeerRole};
 
 /// Members of the group speak raft; workers and routers beat and follow the metadata; the rest is administration.
 pub(crate) fn callers(path: &str) -> Option<Callers> {

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use futures::Stream;
 use shoal_common::{
+    access::Guard,
     clock::Clock,
     config::CoordinatorConfig,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::Store,
-    tls::Guard,
 };
 use shoal_proto::v1::{coordinator_server::CoordinatorServer, raft_server::RaftServer};
 use tokio::{

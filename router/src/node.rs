@@ -5,12 +5,13 @@ use std::{io, sync::Arc, time::Duration};
 
 use http::Response;
 use shoal_common::{
+    access::{Callers, Guard},
     clock::Clock,
     config::RouterConfig,
     net::ConnectionLimits,
     rpc::{Channels, tuned_server},
     shutdown::Shutdown,
-    tls::{self, Callers, Guard, Protocol, Tls},
+    tls::{self, Protocol, Tls},
 };
 use shoal_core::hash::mix64;
 use shoal_proto::{PUBLIC_FILE_DESCRIPTOR_SET, v1::recommender_server::RecommenderServer};

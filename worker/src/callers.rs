@@ -1,6 +1,6 @@
 //! Who may call which method of a worker.
 
-use shoal_common::tls::{Callers, PeerRole};
+use shoal_common::{access::Callers, tls::PeerRole};
 
 /// Coordinators have jobs done, workers exchange rows, routers ask.
 pub(crate) fn callers(path: &str) -> Option<Callers> {

@@ -20,13 +20,13 @@ use std::{
 
 use futures::Stream;
 use shoal_common::{
+    access::Guard,
     clock::Clock,
     compute::{Compute, ComputeError},
     config::WorkerConfig,
     rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::{Access, LocalCache, Store, StoreError},
-    tls::Guard,
 };
 use shoal_core::hash::mix64;
 use shoal_proto::v1::{

@@ -10,7 +10,7 @@ use tower::{
 };
 
 use super::reason::{BoundedBody, bounded};
-use crate::tls::{Guard, GuardLayer};
+use crate::access::{Guard, GuardLayer};
 
 /// The largest message that is parsed. Bulk data travels in chunks of about 1 MiB; metadata and
 /// job messages stay far below; anything larger is a mistake or an attack.

@@ -382,7 +382,10 @@ fn check_host(
 }
 
 /// A host as a certificate names it: an IPv6 address stands in brackets in an address, and without them in a certificate.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+///
+/// # Errors
+/// When it is neither a name nor an address.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     ServerName::try_from(host.to_owned())
 }

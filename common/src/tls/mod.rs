@@ -3,18 +3,16 @@
 //! A certificate names its holder in its subject alternative names, as
 //! `spiffe://<cluster id>/<role>/<name>` ([`Identity`]). [`Tls`] owns a node's certificates and reads them again when
 //! their files change; connections that are open stay as they are. [`incoming`] accepts connections, [`TlsConnect`]
-//! makes them, and a [`Guard`] says which roles may call which methods.
+//! makes them, and a [guard](crate::access::Guard) says which roles may call which methods.
 //!
 //! A caller may come without a certificate: people's programs do. The guard, not the handshake, turns it away.
 
 mod accept;
 mod certificates;
 mod connect;
-mod guard;
 mod identity;
 
 pub use accept::{NodeStream, Peer, incoming};
-pub use certificates::{CertificateFacts, Protocol, Tls, TlsError, TlsFiles, host_of};
+pub use certificates::{CertificateFacts, Protocol, Tls, TlsError, TlsFiles, host_of, server_name};
 pub use connect::TlsConnect;
-pub use guard::{Callers, Guard, GuardLayer, Guarded, certified_caller, certified_for, named_caller};
 pub use identity::{Identity, IdentityError, PeerRole};

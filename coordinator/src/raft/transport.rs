@@ -13,9 +13,10 @@ use std::{
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use shoal_common::{
+    access::certified_caller,
     rpc::{Channels, MESSAGE_BYTES_MAX, wrong_cluster},
     shutdown::Shutdown,
-    tls::{Identity, PeerRole, certified_caller},
+    tls::{Identity, PeerRole},
 };
 use shoal_proto::v1::{RaftAck, RaftEnvelope, raft_client::RaftClient, raft_server};
 use tokio::sync::mpsc;

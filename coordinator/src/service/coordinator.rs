@@ -5,9 +5,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use futures::Stream;
 use prost::{Message, Name};
 use shoal_common::{
+    access::{certified_caller, certified_for, named_caller},
     rpc::{not_leader, wrong_cluster},
     shutdown::Shutdown,
-    tls::{PeerRole, certified_caller, certified_for, named_caller},
+    tls::PeerRole,
     wire_enums::check_enums,
 };
 use shoal_proto::v1::{

@@ -9,8 +9,9 @@ use std::{
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
 use shoal_common::{
+    access::Guard,
     rpc::{Channels, tuned_server},
-    tls::{Guard, PeerRole},
+    tls::PeerRole,
 };
 use shoal_proto::v1::{
     RaftAck, RaftEnvelope,

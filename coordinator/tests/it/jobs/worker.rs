@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use shoal_common::{
+    access::Guard,
     rpc::{LeaderClient, tuned_server},
     store::Store,
-    tls::Guard,
 };
 use shoal_proto::v1::{
     step_event::Event,

@@ -3,11 +3,11 @@
 use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use shoal_common::{
+    access::Guard,
     clock::Clock,
     rpc::{LeaderClient, tuned_server},
     shutdown::Shutdown,
     store::Store,
-    tls::Guard,
 };
 use shoal_coordinator::{
     leader::{self, Leader, LeaderConfig},

@@ -10,9 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use shoal_common::{
+    access::Guard,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
-    tls::Guard,
 };
 use shoal_coordinator::raft::{self, Disk, LocalDisk, ProposeError, RaftConfig, RaftHandle, RaftStartError};
 use shoal_proto::v1::raft_server::RaftServer;

@@ -21,11 +21,11 @@ use std::{
 
 use futures::future::{join_all, try_join_all};
 use shoal_common::{
+    access::Guard,
     compute::Compute,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::{Access, LocalCache, Roots, Store, StoreOptions},
-    tls::Guard,
 };
 use shoal_proto::v1::{
     step_event::Event, step_request::Step, worker_exchange_server::WorkerExchangeServer,

@@ -11,10 +11,7 @@ use rustls::{client::verify_server_name, server::ParsedCertificate};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{
-    Identity, Peer, PeerRole,
-    certificates::{host_of, server_name},
-};
+use crate::tls::{Identity, Peer, PeerRole, host_of, server_name};
 
 /// Of a name that a caller gives itself, what a refusal repeats.
 const CLAIM_CHARACTERS_MAX: usize = 64;
