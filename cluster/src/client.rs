@@ -7,18 +7,20 @@ use std::{
 };
 
 use shoal_common::{
-    rpc::{Channels, LeaderClient},
+    access::Token,
+    rpc::{Channels, LeaderChannel, LeaderClient},
     tls::PeerRole,
 };
 use shoal_proto::v1::{
-    ClusterStatus, ClusterStatusRequest, DatasetInfo, ForgetNodeRequest, HealthRequest, ImportDatasetRequest,
-    JobInfo, JobRequest, JobState, KnownNode, ListDatasetsRequest, ListJobsRequest, ListModelsRequest,
-    ListNodesRequest, ModelVersion, NodeInfo, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest,
-    RegisterModelRequest, RollbackRequest, ServedModel, StartJobReply, StartListsRequest,
-    StartTrainingRequest, coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
+    ClusterStatus, ClusterStatusRequest, CreateTokenRequest, DatasetInfo, ForgetNodeRequest, HealthRequest,
+    ImportDatasetRequest, JobInfo, JobRequest, JobState, KnownNode, ListDatasetsRequest, ListJobsRequest,
+    ListModelsRequest, ListNodesRequest, ListTokensRequest, ModelVersion, NodeInfo, NodeRole,
+    PreviewImportReply, PromoteReply, PromoteRequest, RegisterModelRequest, RevokeTokenRequest,
+    RollbackRequest, ServedModel, StartJobReply, StartListsRequest, StartTrainingRequest, TokenInfo,
+    coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
 };
 use tokio::time::Instant;
-use tonic::{Code, Request, Status, Streaming, transport::Channel};
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::recommender::innermost;
 
@@ -83,9 +85,15 @@ impl ClusterClient {
         }
     }
 
+    /// Shows a token with each call.
+    #[must_use]
+    pub fn with_token(self, token: Option<&Token>) -> Self {
+        Self { leader: self.leader.with_token(token), ..self }
+    }
+
     async fn ask<T, F, Fut>(&self, patience: Duration, call: F) -> Result<T, ClientError>
     where
-        F: FnMut(CoordinatorClient<Channel>) -> Fut,
+        F: FnMut(CoordinatorClient<LeaderChannel>) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         match self.leader.call(patience, call).await {
@@ -161,6 +169,44 @@ impl ClusterClient {
             async move { client.forget_node(request).await }
         });
         forgotten.await.map(drop)
+    }
+
+    /// Makes a token good; what the cluster knows of it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn create_token(&self, token: TokenInfo) -> Result<TokenInfo, ClientError> {
+        let request = CreateTokenRequest { token: Some(token), request_id: draw_request_id() };
+        let made = self.ask(PATIENCE, |mut client| {
+            let request = timed(request.clone(), ANSWER_MAX);
+            async move { client.create_token(request).await }
+        });
+        Ok(made.await?.token.unwrap_or_default())
+    }
+
+    /// Every token that is good.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn tokens(&self) -> Result<Vec<TokenInfo>, ClientError> {
+        let reply = self
+            .ask(PATIENCE, |mut client| async move {
+                client.list_tokens(timed(ListTokensRequest {}, ANSWER_MAX)).await
+            })
+            .await?;
+        Ok(reply.tokens)
+    }
+
+    /// Makes a token good for nothing.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; `NotFound` without one.
+    pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
+        let revoked = self.ask(PATIENCE, |mut client| {
+            let request = timed(RevokeTokenRequest { id: id.to_owned() }, ANSWER_MAX);
+            async move { client.revoke_token(request).await }
+        });
+        revoked.await.map(drop)
     }
 
     /// Every job that is remembered.

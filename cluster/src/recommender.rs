@@ -7,8 +7,12 @@ use std::{
 };
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{StatusCode, Url};
+use reqwest::{
+    StatusCode, Url,
+    header::{AUTHORIZATION, HeaderMap},
+};
 use serde_json::{Value, json};
+use shoal_common::access::Token;
 
 /// A query may be retried and hedged by the router; its own timeout is shorter than this.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -173,10 +177,12 @@ pub struct Recommender {
     http: reqwest::Client,
     api: Api,
     authority: Option<reqwest::Certificate>,
+    /// `Authorization`, where a token is shown.
+    credentials: HeaderMap,
 }
 
-fn builder(authority: Option<&reqwest::Certificate>) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder().no_proxy();
+fn builder(authority: Option<&reqwest::Certificate>, credentials: HeaderMap) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder().no_proxy().default_headers(credentials);
     match authority {
         Some(authority) => builder.add_root_certificate(authority.clone()),
         None => builder,
@@ -192,24 +198,26 @@ fn authority(path: &Path) -> Result<reqwest::Certificate, RecommenderError> {
 
 impl Recommender {
     /// A client of the router at `url` (`http://host:port` or `https://host:port`). Beside the authorities of this
-    /// machine, that of the folder `certs` is trusted.
+    /// machine, that of the folder `certs` is trusted. The token is shown with each request.
     ///
     /// # Errors
     /// When the address is no such URL, or the authority's certificate cannot be read.
-    pub fn new(url: &str, certs: Option<&Path>) -> Result<Self, RecommenderError> {
+    pub fn new(url: &str, certs: Option<&Path>, token: Option<&Token>) -> Result<Self, RecommenderError> {
         let bad = || RecommenderError::Address(url.to_owned());
         let base = Url::parse(url).map_err(|_| bad())?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(bad());
         }
         let authority = certs.map(|folder| authority(&folder.join("ca.pem"))).transpose()?;
-        let http = builder(authority.as_ref()).timeout(ANSWER_MAX).build().map_err(|_| bad())?;
-        Ok(Self { base, http, api: Api::default(), authority })
+        let credentials: HeaderMap = token.map(|token| (AUTHORIZATION, token.header())).into_iter().collect();
+        let http = builder(authority.as_ref(), credentials.clone());
+        let http = http.timeout(ANSWER_MAX).build().map_err(|_| bad())?;
+        Ok(Self { base, http, api: Api::default(), authority, credentials })
     }
 
-    /// An HTTP client that trusts whom this one trusts.
+    /// An HTTP client that trusts whom this one trusts, and shows what it shows.
     pub fn http_builder(&self) -> reqwest::ClientBuilder {
-        builder(self.authority.as_ref())
+        builder(self.authority.as_ref(), self.credentials.clone())
     }
 
     /// The same router by this face.
@@ -386,7 +394,7 @@ mod tests {
             ),
             api in prop::sample::select(&[Api::V1, Api::Recommendations][..]),
         ) {
-            let service = Recommender::new(base, None).unwrap().by(api);
+            let service = Recommender::new(base, None, None).unwrap().by(api);
             let query = [("n", "3".to_owned())];
             let item_id = api.names().item_id;
             for (route, parameter) in
@@ -421,7 +429,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let error = Recommender::new(&url, None).unwrap().health().await.unwrap_err();
+        let error = Recommender::new(&url, None, None).unwrap().health().await.unwrap_err();
         let sentence = error.to_string();
         assert!(sentence.contains("onnection refused") && sentence.contains("`shoal up`"), "{sentence}");
         assert!(std::error::Error::source(&error).is_none(), "a chain of causes would be said after it");

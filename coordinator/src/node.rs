@@ -1,17 +1,17 @@
 //! One coordinator process: its raft member, its services, and its leader's work when it leads.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::Stream;
 use shoal_common::{
-    access::Guard,
+    access::{AcceptedCredentials, Guard, Scope, Token, TokenCheck, TokenFileError},
     clock::Clock,
-    config::CoordinatorConfig,
+    config::{CoordinatorConfig, NodeConfig},
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::Store,
 };
-use shoal_proto::v1::{coordinator_server::CoordinatorServer, raft_server::RaftServer};
+use shoal_proto::v1::{TokenInfo, coordinator_server::CoordinatorServer, raft_server::RaftServer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -23,7 +23,7 @@ use crate::{
     callers::callers,
     leader::{self, Leader, LeaderConfig},
     raft::{self, LocalDisk, RaftConfig, RaftStartError, ReadError},
-    service::CoordinatorService,
+    service::{CoordinatorService, LeaderTokens},
     state::Metadata,
 };
 
@@ -43,6 +43,9 @@ pub enum CoordinatorError {
     /// Its log cannot be used.
     #[error(transparent)]
     Raft(#[from] RaftStartError),
+    /// The token in `coordinator.first_token_file` cannot be used.
+    #[error("the token of coordinator.first_token_file cannot be used")]
+    FirstToken(#[from] TokenFileError),
     /// Its server failed.
     #[error("the coordinator's server failed")]
     Server(#[source] tonic::transport::Error),
@@ -92,6 +95,7 @@ where
         replace_after: config.replace_after,
         replicas: config.replicas,
         queued_jobs: config.queued_jobs as usize,
+        first_token: first_token(config.first_token_file.as_deref())?,
     };
     let leader = Leader::new(settings, handle.clone(), store, channels, clock);
     shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));
@@ -105,10 +109,7 @@ where
             tracing::info!("joined the group");
         }
     });
-    let guard = match config.node.tls {
-        Some(_) => Guard::new(&config.node.cluster_id, callers),
-        None => Guard::open(),
-    };
+    let guard = guard(&config.node, &leader);
     let service = CoordinatorServer::new(CoordinatorService::new(leader, shutdown.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -145,6 +146,36 @@ where
     raft_shutdown.drain(STEP_DOWN_PATIENCE).await;
     served.map_err(CoordinatorError::Server)?;
     if failed.is_cancelled() { Err(CoordinatorError::RaftEnded) } else { Ok(()) }
+}
+
+/// With certificates or tokens callers have to say who they are.
+fn guard(node: &NodeConfig, leader: &Leader) -> Guard {
+    if node.tls.is_none() && !node.tokens {
+        return Guard::open();
+    }
+    let check = || {
+        let known = Arc::new(LeaderTokens(leader.clone()));
+        TokenCheck::new(known, Arc::clone(&leader.clock), leader.token_uses.clone())
+    };
+    let credentials = AcceptedCredentials {
+        cluster_id: node.tls.as_ref().map(|_| node.cluster_id.as_str().into()),
+        tokens: node.tokens.then(check),
+    };
+    Guard::new(credentials, callers)
+}
+
+/// What the registry is to know of the token in a file, which may do everything.
+fn first_token(file: Option<&Path>) -> Result<Option<TokenInfo>, TokenFileError> {
+    let Some(file) = file else { return Ok(None) };
+    let token = Token::read(file)?;
+    let mut info = TokenInfo {
+        id: token.id().to_owned(),
+        label: "the cluster's first token".to_owned(),
+        sha256: token.digest().as_bytes().to_vec().into(),
+        ..TokenInfo::default()
+    };
+    info.push_scopes(Scope::Admin.to_wire());
+    Ok(Some(info))
 }
 
 /// Waits until this member has everything that the group had agreed on when it was asked: until then it

@@ -48,6 +48,12 @@ impl Cost {
         Self(u32::try_from(cost).unwrap_or(u32::MAX).max(1))
     }
 
+    /// The cost in lists of a few items.
+    #[must_use]
+    pub fn in_lists(self) -> f64 {
+        f64::from(self.0)
+    }
+
     /// As much for each of several models that are asked.
     #[must_use]
     pub fn times(self, models: u32) -> Self {

@@ -38,6 +38,11 @@ pub enum QueryError {
     },
     /// The time is up.
     Timeout,
+    /// The token of whoever asks may not ask for more now.
+    TokenExhausted {
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// Too much is under way.
     Overloaded {
         /// When to come back.
@@ -72,6 +77,11 @@ impl QueryError {
                 format!("{}{why}; try again", reason.text(words))
             }
             Self::Timeout => "the answer took longer than it may; try again".to_owned(),
+            Self::TokenExhausted { retry_after } => format!(
+                "the token has asked for more than it may in a second; come back in {:.1} s, or ask for a token with a \
+                 higher limit",
+                retry_after.as_secs_f64()
+            ),
             Self::Overloaded { .. } => "the router is overloaded; try again in a moment".to_owned(),
         }
     }

@@ -25,5 +25,6 @@ mod readiness;
 pub mod replicas;
 mod shard_calls;
 pub mod snapshot;
+mod tokens;
 mod wire_numbers;
 pub mod words;

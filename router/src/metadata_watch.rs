@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
+    access::{TokenUse, TokenUses},
     model_parameters::update_metadata,
     rpc::{Behind, Channels, LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
@@ -38,9 +39,14 @@ pub struct WatchConfig {
     pub coordinators: Vec<String>,
 }
 
-/// Starts following; the receiver always has the newest snapshot, which is empty at first.
+/// Starts following, and tells of the tokens that ask; the receiver always has the newest snapshot, which is empty at first.
 #[must_use]
-pub fn start(config: WatchConfig, channels: Channels, shutdown: &Shutdown) -> watch::Receiver<Arc<Snapshot>> {
+pub fn start(
+    config: WatchConfig,
+    token_uses: TokenUses,
+    channels: Channels,
+    shutdown: &Shutdown,
+) -> watch::Receiver<Arc<Snapshot>> {
     let leader = LeaderClient::new(channels, config.coordinators.clone());
     let (sender, receiver) = watch::channel(Arc::default());
     let outdated = Arc::new(Notify::new());
@@ -51,7 +57,7 @@ pub fn start(config: WatchConfig, channels: Channels, shutdown: &Shutdown) -> wa
         sender,
         outdated: Arc::clone(&outdated),
     };
-    let pulse = Pulse { config, leader, known: receiver.clone(), outdated };
+    let pulse = Pulse { config, leader, known: receiver.clone(), outdated, token_uses };
     shutdown.spawn("metadata watch", follower.run(shutdown.clone()));
     shutdown.spawn("heartbeats", pulse.beat(shutdown.clone()));
     receiver
@@ -163,6 +169,8 @@ struct Pulse {
     known: watch::Receiver<Arc<Snapshot>>,
     /// To notify when the leader has other metadata than we have.
     outdated: Arc<Notify>,
+    /// Tokens that have asked.
+    token_uses: TokenUses,
 }
 
 impl Pulse {
@@ -171,7 +179,8 @@ impl Pulse {
         let mut pause = HEARTBEAT_DEFAULT;
         let mut behind = Behind::default();
         loop {
-            let request = self.request();
+            let used = self.token_uses.pending();
+            let request = self.request(&used);
             let beat = self.leader.call(LEADER_PATIENCE, |mut client| {
                 let request = with_deadline(request.clone(), Instant::now() + pause, Duration::ZERO);
                 async move { Ok(client.heartbeat(request).await?.into_inner()) }
@@ -181,6 +190,7 @@ impl Pulse {
                 // Stopping comes first: the leader may be out of reach.
                 () = stop.requested() => return,
                 reply = beat => if let Ok(reply) = reply {
+                    self.token_uses.written(&used);
                     let (_, known) = self.known.borrow().revision;
                     if behind.note(known, reply.metadata_revision, pause) {
                         let current = reply.metadata_revision;
@@ -198,13 +208,14 @@ impl Pulse {
         }
     }
 
-    fn request(&self) -> HeartbeatRequest {
+    fn request(&self, used: &[TokenUse]) -> HeartbeatRequest {
         HeartbeatRequest {
             cluster_id: self.config.cluster_id.clone(),
             node: self.config.node.clone(),
             role: NodeRole::Router.into(),
             address: self.config.address.clone(),
             incarnation: self.config.incarnation,
+            used_tokens: used.iter().map(|(id, _)| id.clone()).collect(),
             ..HeartbeatRequest::default()
         }
     }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use http::Response;
 use shoal_common::{
-    access::{Callers, Guard},
+    access::{AcceptedCredentials, Callers, Guard, Scope, TokenCheck, TokenUses},
     clock::Clock,
     config::RouterConfig,
     net::ConnectionLimits,
@@ -30,6 +30,7 @@ use crate::{
     metadata_watch::{self, WatchConfig},
     query::{BATCH_TIMEOUT, Queries},
     snapshot::Snapshot,
+    tokens::HeardTokens,
 };
 
 /// The service's name in the health protocol.
@@ -72,11 +73,20 @@ pub struct Doors {
     pub tls: Option<Tls>,
 }
 
-/// Everybody may ask: a guard that lets all methods in still refuses what is no method of a router.
+/// Where tokens are taken, questions need one. Health and the description of the service are for everybody.
 fn callers(path: &str) -> Option<Callers> {
-    let service = path.strip_prefix('/')?.split('/').next()?;
-    let known = [SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
-    known.contains(&service).then_some(Callers::Anyone)
+    let mut parts = path.strip_prefix('/')?.split('/');
+    match parts.next()? {
+        SERVICE if parts.next() == Some("Health") => Some(Callers::Anyone),
+        SERVICE => Some(Callers::Scope(Scope::Read)),
+        "grpc.health.v1.Health" | "grpc.reflection.v1.ServerReflection" => Some(Callers::Anyone),
+        _ => None,
+    }
+}
+
+/// Everybody may ask: a guard that lets all methods in still refuses what is no method of a router.
+fn callers_without_tokens(path: &str) -> Option<Callers> {
+    callers(path).map(|_| Callers::Anyone)
 }
 
 /// Runs a router on its two listeners until told to stop. The caller drains `shutdown`.
@@ -103,7 +113,14 @@ pub async fn run(
         coordinators: config.node.coordinators.clone(),
     };
     let fanout = FanOut::new(config.hedge_after, config.hedge_percent, watching.incarnation);
-    let snapshots = metadata_watch::start(watching, channels.clone(), &shutdown);
+    let token_uses = TokenUses::default();
+    let snapshots = metadata_watch::start(watching, token_uses.clone(), channels.clone(), &shutdown);
+    let cluster_id = tls.as_ref().map(|_| config.node.cluster_id.as_str().into());
+    let tokens = config
+        .node
+        .tokens
+        .then(|| TokenCheck::new(Arc::new(HeardTokens(snapshots.clone())), Arc::clone(&clock), token_uses));
+    let credentials = AcceptedCredentials { cluster_id, tokens };
     let admission = Admission::new(config.concurrency);
     let cache = AnswerCache::new(CacheLimits {
         entries: config.cache_entries,
@@ -132,12 +149,14 @@ pub async fn run(
         timeout_ms = config.timeout.as_millis() as u64,
         "router listens, waiting for a live version"
     );
-    let guard = match tls {
-        Some(_) => Guard::new(&config.node.cluster_id, callers),
-        None => Guard::open(),
+    let guard = match (&credentials.tokens, &tls) {
+        (Some(_), _) => Guard::new(credentials.clone(), callers),
+        (None, Some(_)) => Guard::new(credentials.clone(), callers_without_tokens),
+        (None, None) => Guard::open(),
     };
     let stop_grpc = shutdown.token();
-    let routes = routes(queries, metrics, &config.cors_origins, &config.hosts);
+    let asked_by = credentials.tokens.is_some().then_some(credentials);
+    let routes = routes(queries, metrics, asked_by, &config.cors_origins, &config.hosts);
     // Each of the two listeners has its share: the one cannot starve the other.
     let limits = ConnectionLimits::of(config.node.connections / 2);
     let idle = HTTP_IDLE_MAX.max(2 * config.timeout.max(BATCH_TIMEOUT));

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use shoal_common::{
+    access::Grants,
     ids::{IdKind, SHARDS_MAX},
     model_parameters::als_of,
     user_query::Answers,
@@ -160,6 +161,8 @@ pub struct Snapshot {
     pub unknown: Vec<UnknownVersion>,
     /// Workers that are up.
     pub workers_up: usize,
+    /// The tokens that are good; `None` until a coordinator was heard.
+    pub tokens: Option<Arc<Grants>>,
     /// The name of the version that the default model answers with; empty when none does.
     default_version: String,
     /// What each worker has ready, as far as that is known.
@@ -180,6 +183,7 @@ impl Snapshot {
             workers_up: workers.filter(|node| is_up(node)).count(),
             default_version: metadata.live_version.clone(),
             loaded: loaded(metadata, before),
+            tokens: Some(Arc::new(Grants::of(&metadata.tokens))),
             ..Self::default()
         };
         snapshot.live = snapshot.serve(metadata, &metadata.live_version, replicas);

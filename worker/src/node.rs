@@ -20,7 +20,7 @@ use std::{
 
 use futures::Stream;
 use shoal_common::{
-    access::Guard,
+    access::{AcceptedCredentials, Guard},
     clock::Clock,
     compute::{Compute, ComputeError},
     config::WorkerConfig,
@@ -133,7 +133,10 @@ where
     };
     let cluster_id = config.node.cluster_id;
     let guard = match config.node.tls {
-        Some(_) => Guard::new(&cluster_id, callers),
+        Some(_) => {
+            let cluster_id = Some(cluster_id.as_str().into());
+            Guard::new(AcceptedCredentials { cluster_id, tokens: None }, callers)
+        }
         None => Guard::open(),
     };
     let exchange = Exchange::new(cluster_id.clone(), registry.clone(), shutdown.clone());

@@ -6,10 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use anyhow::Context as _;
 use shoal_common::{
+    access::Token,
     rpc::Channels,
     store::{Store, StoreOptions},
-    tls::{Tls, TlsConnect, TlsFiles},
+    tls::{Tls, TlsConnect, TlsFiles, Trust},
 };
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
@@ -20,12 +22,15 @@ use super::{
 use crate::{
     certs::ADMIN,
     client::ClusterClient,
-    local::{ClusterFile, Settings},
+    local::{ClusterFile, Settings, admin_token_file},
     recommender::Recommender,
 };
 
 /// Where a local cluster lives unless another folder is named.
 pub(super) const DEFAULT_DIR: &str = ".shoal/local";
+
+/// The variable with a token.
+const TOKEN_VARIABLE: &str = "SHOAL_TOKEN";
 
 /// The local cluster's folder.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,14 +41,26 @@ pub(super) struct DirArgs {
     pub(super) dir: PathBuf,
 }
 
-/// The certificates of whoever types the command.
+/// What whoever types the command shows.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
-pub(super) struct CertsArgs {
-    /// Folder of certificates: ca.pem, and admin.pem with admin.key for the coordinators; by default those of the local
+pub(super) struct CredentialsArgs {
+    /// Folder of certificates: ca.pem, and admin.pem with admin.key where you have them; by default those of the local
     /// cluster
     #[arg(long, value_name = "DIR", env = "SHOAL_CERTS", hide_short_help = true)]
     certs: Option<PathBuf>,
+    /// File with a token; without it the token is in the variable SHOAL_TOKEN, or that of the local cluster
+    #[arg(long, value_name = "FILE", env = "SHOAL_TOKEN_FILE", hide_short_help = true)]
+    token_file: Option<PathBuf>,
+}
+
+/// What a command shows to coordinators and routers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Credentials {
+    /// The folder of certificates.
+    pub(super) certs: Option<PathBuf>,
+    /// The token.
+    pub(super) token: Option<Token>,
 }
 
 /// Which coordinators to ask.
@@ -56,7 +73,7 @@ pub(super) struct ClusterArgs {
     #[command(flatten)]
     dir: DirArgs,
     #[command(flatten)]
-    certs: CertsArgs,
+    credentials: CredentialsArgs,
 }
 
 /// Which store to read.
@@ -82,7 +99,7 @@ pub(super) struct RouterArgs {
     #[command(flatten)]
     dir: DirArgs,
     #[command(flatten)]
-    certs: CertsArgs,
+    credentials: CredentialsArgs,
 }
 
 /// A router, or the coordinators of its cluster.
@@ -145,24 +162,44 @@ impl DirArgs {
     }
 }
 
-impl CertsArgs {
-    /// The folder that was named, else that of the local cluster in `dir`.
-    fn folder(&self, dir: Option<&DirArgs>) -> anyhow::Result<Option<PathBuf>> {
+impl CredentialsArgs {
+    /// What was named, else what the local cluster in `dir` has.
+    fn read(&self, dir: Option<&DirArgs>) -> anyhow::Result<Credentials> {
+        Ok(Credentials { certs: self.certs(dir)?, token: self.token(dir)? })
+    }
+
+    fn certs(&self, dir: Option<&DirArgs>) -> anyhow::Result<Option<PathBuf>> {
         match (&self.certs, dir) {
             (Some(folder), _) => Ok(Some(folder.clone())),
             (None, Some(dir)) => Ok(Settings::read(&dir.dir)?.certs()),
             (None, None) => Ok(None),
         }
     }
+
+    fn token(&self, dir: Option<&DirArgs>) -> anyhow::Result<Option<Token>> {
+        if let Some(file) = &self.token_file {
+            return Ok(Some(Token::read(file)?));
+        }
+        // A flag would stand in the list of processes.
+        let named = environment().into_iter().find(|(name, text)| name == TOKEN_VARIABLE && !text.is_empty());
+        if let Some((_, text)) = named {
+            return Ok(Some(Token::parse(&text).with_context(|| format!("{TOKEN_VARIABLE} has no token"))?));
+        }
+        Ok(match dir.map(|dir| admin_token_file(&dir.dir)) {
+            Some(file) if file.exists() => Some(Token::read(&file)?),
+            _ => None,
+        })
+    }
 }
 
-/// Channels that prove to be the administrator's where there are certificates.
+/// Channels that prove to be the administrator's where there is a certificate of one, and trust the authority where there
+/// is only its own.
 pub(super) fn channels(certs: Option<&Path>) -> anyhow::Result<Channels> {
-    Ok(match certs {
-        Some(folder) => {
-            let tls = Tls::load(TlsFiles::in_folder(folder, ADMIN))?;
-            Channels::new(Arc::new(TlsConnect::new(tls)))
+    Ok(match certs.map(|folder| TlsFiles::in_folder(folder, ADMIN)) {
+        Some(files) if !files.certificate.exists() && files.ca.exists() => {
+            Channels::new(Arc::new(TlsConnect::uncertified(Trust::load(&files.ca)?)))
         }
+        Some(files) => Channels::new(Arc::new(TlsConnect::new(Tls::load(files)?))),
         None => Channels::tcp(),
     })
 }
@@ -174,12 +211,13 @@ impl ClusterArgs {
             Some(dir) => dir.cluster_file("--cluster")?.coordinator_addresses(),
             None => self.cluster.clone(),
         };
-        let certs = self.certs.folder(local)?;
-        Ok(ClusterClient::new(channels(certs.as_deref())?, addresses))
+        let credentials = self.credentials.read(local)?;
+        let client = ClusterClient::new(channels(credentials.certs.as_deref())?, addresses);
+        Ok(client.with_token(credentials.token.as_ref()))
     }
 
     fn router(&self, url: Option<String>) -> RouterArgs {
-        RouterArgs { url, dir: self.dir.clone(), certs: self.certs.clone() }
+        RouterArgs { url, dir: self.dir.clone(), credentials: self.credentials.clone() }
     }
 
     /// The store named by the flag, else that of the local cluster.
@@ -200,12 +238,12 @@ impl ClusterArgs {
 impl RouterArgs {
     pub(super) fn connect(&self) -> anyhow::Result<Recommender> {
         let local = self.url.is_none().then_some(&self.dir);
-        let certs = self.certs.folder(local)?;
+        let Credentials { certs, token } = self.credentials.read(local)?;
         let url = match &self.url {
             Some(url) => url.clone(),
             None => self.dir.cluster_file("--url")?.http_url(certs.is_some()).unwrap_or_default(),
         };
-        Ok(Recommender::new(&url, certs.as_deref())?)
+        Ok(Recommender::new(&url, certs.as_deref(), token.as_ref())?)
     }
 }
 

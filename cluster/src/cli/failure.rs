@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
-use shoal_common::{config::ConfigError, store::StoreError, tls::TlsError};
+use shoal_common::{
+    access::{NotAToken, TokenFileError},
+    config::ConfigError,
+    store::StoreError,
+    tls::TlsError,
+};
 use tonic::Code;
 
 use crate::{client::ClientError, local::LocalError, recommender::RecommenderError};
@@ -16,6 +21,7 @@ pub(super) enum Exit {
     NotFound = 3,
     Unavailable = 4,
     Cancelled = 5,
+    Denied = 6,
     Interrupted = 130,
 }
 
@@ -51,6 +57,7 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(match error.code() {
             Code::InvalidArgument => Exit::Usage,
             Code::NotFound => Exit::NotFound,
+            Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
             Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => Exit::Unavailable,
             _ => Exit::Failed,
         });
@@ -63,6 +70,7 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             | RecommenderError::NoRouter { .. } => Exit::Unavailable,
             RecommenderError::Refused { status, .. } => match status.as_u16() {
                 400 | 422 => Exit::Usage,
+                401 | 403 => Exit::Denied,
                 404 => Exit::NotFound,
                 429 | 503 | 504 => Exit::Unavailable,
                 _ => Exit::Failed,
@@ -74,7 +82,12 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     {
         return Some(Exit::Usage);
     }
-    if cause.downcast_ref::<ConfigError>().is_some() || cause.downcast_ref::<TlsError>().is_some() {
+    let is_credential =
+        cause.downcast_ref::<TokenFileError>().is_some() || cause.downcast_ref::<NotAToken>().is_some();
+    if is_credential
+        || cause.downcast_ref::<ConfigError>().is_some()
+        || cause.downcast_ref::<TlsError>().is_some()
+    {
         return Some(Exit::Usage);
     }
     match cause.downcast_ref::<StoreError>() {

@@ -31,6 +31,7 @@ mod router;
 mod signals;
 mod simulate;
 mod status;
+mod tokens;
 mod train;
 mod up;
 mod worker;
@@ -56,6 +57,7 @@ Exit codes:
   3  not found: a job, version, data set, user or item
   4  unavailable: no coordinator or router answered, or no model is live
   5  the job was cancelled
+  6  a token or a certificate is needed, or the one that was shown is good for other things
   130  interrupted";
 
 const EXAMPLES: &str = "\
@@ -116,6 +118,9 @@ enum Command {
     /// Make and show the certificates of nodes and administrators
     #[command(subcommand)]
     Certs(certs::Command),
+    /// Make, list and revoke the tokens of people and programs
+    #[command(subcommand)]
+    Tokens(tokens::Command),
     /// Run one coordinator in the foreground
     Coordinator(coordinator::Args),
     /// Run one worker in the foreground
@@ -176,6 +181,7 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Simulate(args) => simulate::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Certs(command) => certs::run(command),
+        Command::Tokens(command) => tokens::run(command).await,
         Command::Coordinator(args) => coordinator::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Router(args) => router::run(args).await,

@@ -23,7 +23,12 @@ impl ModelFailure {
     pub(super) fn of(model: ModelKind, error: anyhow::Error) -> anyhow::Result<Self> {
         match exit_of(&error) {
             Exit::Failed | Exit::NotFound => Ok(Self { model, reason: sentence(&error) }),
-            Exit::Done | Exit::Usage | Exit::Unavailable | Exit::Cancelled | Exit::Interrupted => Err(error),
+            Exit::Done
+            | Exit::Usage
+            | Exit::Unavailable
+            | Exit::Cancelled
+            | Exit::Denied
+            | Exit::Interrupted => Err(error),
         }
     }
 

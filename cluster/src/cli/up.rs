@@ -4,7 +4,7 @@ use super::{
     failure::Exit,
     local_args::{self, LocalArgs, Start},
 };
-use crate::output;
+use crate::{local::admin_token_file, output};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -32,11 +32,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Interrupted);
     };
     let (file, dir) = (&running.plan().file, running.plan().dir.display());
+    let token = match running.plan().needs_tokens() {
+        true => format!("token         {}\n", admin_token_file(&running.plan().dir).display()),
+        false => String::new(),
+    };
     output::print(&format!(
         "{}, {} and a router are up.\n\
          HTTP          {}\n\
          coordinators  {}\n\
          folder        {dir}\n\
+         {token}\
          Ctrl-C stops them.",
         output::counted(file.coordinators.len() as u64, "coordinator"),
         output::counted(file.workers.len() as u64, "worker"),

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use shoal_common::config::ConfigError;
+use shoal_common::{access::TokenFileError, config::ConfigError};
 
 use crate::certs::CertsError;
 
@@ -18,6 +18,19 @@ pub enum LocalError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The file of the owner's token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
+    /// The token of the cluster's owner is not known to it.
+    #[error(
+        "the token in '{path}' could not be made good: {reason}; remove the file, and make another with `shoal tokens create --scope admin --to {path}`"
+    )]
+    TokenUnknown {
+        /// The file of the token.
+        path: PathBuf,
+        /// What the coordinators said.
+        reason: String,
     },
     /// The cluster's own certificates cannot be made.
     #[error(transparent)]

@@ -33,7 +33,7 @@ pub use addresses::{Addresses, write_atomically, write_private};
 pub use cluster_file::{ClusterFile, Member, Role, RouterMember};
 pub use error::LocalError;
 pub use lock::FolderLock;
-pub use plan::{Plan, RoleProcess};
+pub use plan::{Plan, RoleProcess, admin_token_file};
 pub use process::{Process, log_tail};
 pub use settings::Settings;
 pub use spec::Spec;

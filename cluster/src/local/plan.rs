@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use shoal_common::{
+    access::{Token, TokenFileError},
     clock::{Clock, SystemClock},
     config::{ConfigError, RawCoordinator, RawRouter, RawWorker},
     store::Roots,
@@ -32,6 +33,12 @@ const CERTIFICATE_DAYS: u32 = 3_650;
 /// Where a local cluster has certificates of its own.
 fn own_certs(dir: &Path) -> PathBuf {
     dir.join("certs")
+}
+
+/// Where a local cluster whose callers need tokens keeps its first one, for the command line of its owner.
+#[must_use]
+pub fn admin_token_file(dir: &Path) -> PathBuf {
+    dir.join("admin.token")
 }
 
 /// One process of the plan.
@@ -60,6 +67,8 @@ pub struct Plan {
     pub settings: Settings,
     /// Names of settings that an earlier start was given and this one was not.
     pub kept_settings: Vec<String>,
+    /// The token that was drawn for this start: the cluster is new, or its file was lost.
+    pub drawn_token: Option<Token>,
 }
 
 impl Plan {
@@ -73,7 +82,8 @@ impl Plan {
         check_http(spec.http.unwrap_or(Spec::HTTP))?;
         let settings = Settings::parse(&spec.settings)?;
         let file = choose(spec, &spec.dir, None, &settings)?;
-        Self { dir: spec.dir.clone(), file, settings, kept_settings: Vec::new() }.check_settings()
+        Self { dir: spec.dir.clone(), file, settings, kept_settings: Vec::new(), drawn_token: None }
+            .check_settings()
     }
 
     /// Checks the request against what the folder holds, chooses ports and writes the settings of
@@ -109,9 +119,10 @@ impl Plan {
         if let Some(router) = file.routers.first() {
             check_http(router.http)?;
         }
-        let plan = Self { dir, file, settings, kept_settings };
+        let mut plan = Self { dir, file, settings, kept_settings, drawn_token: None };
         plan.check_settings()?;
         plan.make_certificates(spec)?;
+        plan.draw_token()?;
         plan.write(spec.seed)?;
         Ok(plan)
     }
@@ -120,6 +131,48 @@ impl Plan {
     #[must_use]
     pub fn http_url(&self) -> String {
         self.file.http_url(self.settings.certs().is_some()).unwrap_or_default()
+    }
+
+    /// `curl`, with what it needs to ask the cluster's router.
+    #[must_use]
+    pub fn curl(&self) -> String {
+        let quoted = |path: PathBuf| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+        let mut curl = "curl".to_owned();
+        if let Some(certs) = self.settings.certs() {
+            curl.push_str(&format!(" --cacert {}", quoted(certs.join("ca.pem"))));
+        }
+        if self.needs_tokens() {
+            let file = quoted(admin_token_file(&self.dir));
+            curl.push_str(&format!(" -H \"Authorization: Bearer $(cat {file})\""));
+        }
+        curl
+    }
+
+    /// Whether people and programs need a token.
+    #[must_use]
+    pub fn needs_tokens(&self) -> bool {
+        self.settings.tokens().unwrap_or(self.settings.certs().is_some())
+    }
+
+    /// The token of the cluster's owner, where callers need one.
+    ///
+    /// # Errors
+    /// When the file holds something else.
+    pub fn admin_token(&self) -> Result<Option<Token>, TokenFileError> {
+        let file = admin_token_file(&self.dir);
+        if self.needs_tokens() && file.exists() { Token::read(&file).map(Some) } else { Ok(None) }
+    }
+
+    fn draw_token(&mut self) -> Result<(), LocalError> {
+        let file = admin_token_file(&self.dir);
+        if !self.needs_tokens() || file.exists() {
+            return Ok(());
+        }
+        let failed = |error: std::io::Error| LocalError::file("write", &file)(error);
+        let token = Token::draw().map_err(|error| failed(std::io::Error::other(error)))?;
+        write_private(&file, format!("{}\n", token.expose()).as_bytes()).map_err(failed)?;
+        self.drawn_token = Some(token);
+        Ok(())
     }
 
     /// Makes what the cluster's own certificates lack: also for workers that an earlier start did not have.
@@ -228,6 +281,10 @@ impl Plan {
                 let mine = numbered.clone().find(|(_, member)| member.name == process.name);
                 let number = mine.as_ref().map_or(0, |(number, _)| *number);
                 own.insert("raft_id".into(), Value::Integer(number as i64));
+                if self.needs_tokens() {
+                    let token = admin_token_file(&self.dir).display().to_string();
+                    own.insert("first_token_file".into(), token.into());
+                }
                 mine.map(|(_, member)| member.address)
             }
             Role::Worker => {

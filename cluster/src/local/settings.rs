@@ -111,6 +111,12 @@ impl Settings {
         self.0.get("node")?.get("certs")?.as_str().map(PathBuf::from)
     }
 
+    /// Whether people and programs need tokens, where it was said.
+    #[must_use]
+    pub fn tokens(&self) -> Option<bool> {
+        self.0.get("node")?.get("tokens")?.as_bool()
+    }
+
     /// Names the folder of certificates.
     pub(super) fn set_certs(&mut self, folder: &Path) {
         let node = self.0.entry("node").or_insert_with(|| Value::Table(Table::new()));

@@ -15,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-use shoal_common::{rpc::Channels, shutdown::Shutdown};
-use shoal_proto::v1::{NodeHealth, NodeRole};
+use shoal_common::{access::Scope, rpc::Channels, shutdown::Shutdown};
+use shoal_proto::v1::{NodeHealth, NodeRole, TokenInfo};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Addresses, LocalError, Plan, Process, Role, RoleProcess, log_tail};
+use super::{Addresses, LocalError, Plan, Process, Role, RoleProcess, admin_token_file, log_tail};
 use crate::client::ClusterClient;
 
 /// A child that is asked to leave and does not is killed after this long: above the drain of a role.
@@ -100,7 +100,9 @@ impl LocalCluster {
     /// # Errors
     /// [`LocalError::Child`] when a child keeps failing, [`LocalError::NotUp`] after a minute.
     pub async fn ready(&mut self, channels: &Channels) -> Result<(), LocalError> {
+        let token = self.plan.admin_token()?;
         let client = ClusterClient::new(channels.clone(), self.plan.file.coordinator_addresses());
+        let client = client.with_token(token.as_ref());
         let give_up_at = Instant::now() + READY_MAX;
         loop {
             if let Some(failed) = self.failed.borrow_and_update().clone() {
@@ -118,8 +120,40 @@ impl LocalCluster {
             // A failing child ends the pause early; a closed channel cannot be, the tasks hold it.
             let _ = tokio::time::timeout(READY_POLL, self.failed.changed()).await;
         }
+        self.make_token_good(&client, give_up_at).await?;
         self.up.store(true, Ordering::Relaxed);
         self.plan.file.write(&self.plan.dir)
+    }
+
+    /// A token that was drawn for this start is the first of a new cluster. Where the file of an earlier token was lost, the
+    /// certificate of the administrator makes the new one good.
+    async fn make_token_good(&self, client: &ClusterClient, give_up_at: Instant) -> Result<(), LocalError> {
+        let Some(token) = &self.plan.drawn_token else { return Ok(()) };
+        loop {
+            let reason = match client.tokens().await {
+                Ok(known) if known.iter().any(|known| known.id == token.id()) => return Ok(()),
+                // The leader makes the first token good by itself, as soon as it looks.
+                Ok(known) if known.is_empty() => "the coordinators know no token yet".to_owned(),
+                Ok(_) => {
+                    let mut info = TokenInfo {
+                        id: token.id().to_owned(),
+                        label: "the owner of the local cluster".to_owned(),
+                        sha256: token.digest().as_bytes().to_vec().into(),
+                        ..TokenInfo::default()
+                    };
+                    info.push_scopes(Scope::Admin.to_wire());
+                    match client.create_token(info).await {
+                        Ok(_) => return Ok(()),
+                        Err(error) => error.to_string(),
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= give_up_at {
+                return Err(LocalError::TokenUnknown { path: admin_token_file(&self.plan.dir), reason });
+            }
+            tokio::time::sleep(READY_POLL).await;
+        }
     }
 
     /// What the cluster still lacks, as half a sentence.

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use shoal_common::{
+    access::Scope,
     clock::UtcTime,
     readable::{evaluation_json, filter_json, held_out_json, parameters_json, short_name as name},
     split,
@@ -10,7 +11,7 @@ use shoal_common::{
 use shoal_proto::v1::{
     ClusterStatus, DatasetInfo, HybridModel, HybridSource, IdKind, JobInfo, JobKind, JobState, KnownNode,
     ListsInfo, ModelVersion, NodeHealth, NodeInfo, NodeRole, ServedModel, StartListsRequest, SweepMetrics,
-    VersionState,
+    TokenInfo, VersionState,
 };
 
 use super::import_report::import_report_json;
@@ -219,6 +220,25 @@ pub fn known_node(known: &KnownNode) -> Value {
     json["down_since"] = iso_time(known.down_since_unix_ms);
     json["placed_shards"] = known.placed_shards.into();
     json
+}
+
+/// A token as `tokens --json` prints it: never its hash.
+#[must_use]
+pub fn token(token: &TokenInfo) -> Value {
+    let scopes: Vec<&str> = token.scopes().filter_map(Scope::of_wire).map(Scope::name).collect();
+    let last_used = (token.last_used_unix_day > 0)
+        .then(|| UtcTime::from_unix_ms(token.last_used_unix_day.saturating_mul(86_400_000)).iso_8601());
+    json!({
+        "id": token.id,
+        "label": token.label,
+        "scopes": scopes,
+        "created": iso_time(token.created_unix_ms),
+        "created_by": token.created_by,
+        "expires": iso_time(token.expires_unix_ms),
+        // To the day.
+        "last_used": last_used.and_then(|time| time.split('T').next().map(str::to_owned)),
+        "cost_per_second": (token.cost_per_second > 0.0).then_some(token.cost_per_second),
+    })
 }
 
 /// The cluster's state as `status --json` prints it.

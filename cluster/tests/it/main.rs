@@ -29,4 +29,5 @@ mod spark;
 mod support;
 mod switching;
 mod tidy;
+mod tokens;
 mod v1;

@@ -1,16 +1,14 @@
 //! Who may call which method. A guard stands before a server's services and reads no message.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use futures::future::{Either, Ready, ready};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use rustls::{client::verify_server_name, server::ParsedCertificate};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
+use super::{AcceptedCredentials, Holder, Scope};
 use crate::tls::{Identity, Peer, PeerRole, host_of, server_name};
 
 /// Of a name that a caller gives itself, what a refusal repeats.
@@ -21,8 +19,11 @@ const CLAIM_CHARACTERS_MAX: usize = 64;
 pub enum Callers {
     /// Whoever reaches the server.
     Anyone,
-    /// Holders of a certificate of this cluster with one of these roles.
+    /// Nodes: holders of a certificate of this cluster with one of these roles. Without TLS nobody has one, and whoever
+    /// reaches the server may call.
     Roles(&'static [PeerRole]),
+    /// People and programs: holders of a token with this scope, or of a certificate of an administrator.
+    Scope(Scope),
 }
 
 /// The callers of a server's methods. A method that no rule names is refused.
@@ -33,13 +34,13 @@ pub struct Guard {
 
 #[derive(Debug, Clone)]
 struct Rule {
-    cluster_id: Arc<str>,
+    credentials: AcceptedCredentials,
     /// The callers of a method by its path, `/package.Service/Method`.
     callers: fn(&str) -> Option<Callers>,
 }
 
 impl Guard {
-    /// Lets everybody in: for a server without TLS, on which nobody can prove anything.
+    /// Lets everybody in: for a server without TLS and tokens, on which nobody can prove anything.
     #[must_use]
     pub fn open() -> Self {
         Self { rule: None }
@@ -47,17 +48,20 @@ impl Guard {
 
     /// Lets in those that the rule names.
     #[must_use]
-    pub fn new(cluster_id: &str, callers: fn(&str) -> Option<Callers>) -> Self {
-        Self { rule: Some(Rule { cluster_id: cluster_id.into(), callers }) }
+    pub fn new(credentials: AcceptedCredentials, callers: fn(&str) -> Option<Callers>) -> Self {
+        Self { rule: Some(Rule { credentials, callers }) }
     }
 
-    fn check(&self, path: &str, peer: Option<&Peer>) -> Result<(), Status> {
-        let Some(rule) = &self.rule else { return Ok(()) };
+    /// The holder of the token by which a caller is let in, where it is a token.
+    fn check(&self, path: &str, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Option<Holder>, Status> {
+        let Some(rule) = &self.rule else { return Ok(None) };
         let allowed = match (rule.callers)(path) {
             None => return Err(Status::unimplemented(format!("this node has no method {path}"))),
-            Some(Callers::Anyone) => return Ok(()),
+            Some(Callers::Anyone) => return Ok(None),
+            Some(Callers::Scope(scope)) => return Ok(rule.credentials.check(scope, headers, peer)?),
             Some(Callers::Roles(roles)) => roles,
         };
+        let Some(cluster_id) = &rule.credentials.cluster_id else { return Ok(None) };
         let who = || allowed.iter().map(|role| role.name()).collect::<Vec<_>>().join(" or ");
         if peer.is_some_and(|peer| peer.identity.is_none() && peer.certificate.is_some()) {
             return Err(Status::unauthenticated(format!(
@@ -72,13 +76,13 @@ impl Guard {
                 who()
             )));
         };
-        if *identity.cluster_id() == *rule.cluster_id && allowed.contains(&identity.role()) {
-            return Ok(());
+        if *identity.cluster_id() == **cluster_id && allowed.contains(&identity.role()) {
+            return Ok(None);
         }
         Err(Status::permission_denied(format!(
             "{path} is for the roles {} of cluster '{}', and the caller is {identity}",
             who(),
-            rule.cluster_id
+            cluster_id
         )))
     }
 }
@@ -86,6 +90,30 @@ impl Guard {
 /// Who calls, by its certificate; `None` without TLS, when nobody has a certificate.
 pub fn certified_caller<T>(request: &tonic::Request<T>) -> Option<&Identity> {
     request.extensions().get::<Peer>()?.identity.as_ref()
+}
+
+/// The holder of the token by which a caller was let in; `None` where it was not a token.
+pub fn token_holder<T>(request: &tonic::Request<T>) -> Option<&Holder> {
+    request.extensions().get::<Holder>()
+}
+
+/// Refuses the holder of a token without this scope: for a method of which only some requests need it.
+///
+/// # Errors
+/// `PERMISSION_DENIED`, with the scope.
+pub fn needs_scope<T>(request: &tonic::Request<T>, wanted: Scope) -> Result<(), Status> {
+    match token_holder(request).map(|holder| holder.needs(wanted)) {
+        Some(Err(denied)) => Err(denied.into()),
+        _ => Ok(()),
+    }
+}
+
+/// What a caller is called in records: the name in its certificate, or its token's id; empty for whoever needs neither.
+pub fn caller_name<T>(request: &tonic::Request<T>) -> String {
+    if let Some(holder) = token_holder(request) {
+        return format!("token {}", holder.token_id);
+    }
+    certified_caller(request).map(ToString::to_string).unwrap_or_default()
 }
 
 /// Refuses a node that says it is called at an address (`host:port`) that its certificate does not name: others would be sent
@@ -167,9 +195,17 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.guard.check(request.uri().path(), request.extensions().get::<Peer>()) {
-            Ok(()) => Either::Left(self.inner.call(request)),
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let peer = request.extensions().get::<Peer>();
+        match self.guard.check(request.uri().path(), request.headers(), peer) {
+            Ok(holder) => {
+                if let Some(holder) = holder {
+                    request.extensions_mut().insert(holder);
+                }
+                // Whoever is let in has shown it: nothing further on sees the secret.
+                request.headers_mut().remove(http::header::AUTHORIZATION);
+                Either::Left(self.inner.call(request))
+            }
             Err(status) => {
                 metrics::counter!("shoal_calls_refused_total").increment(1);
                 tracing::debug!(path = request.uri().path(), reason = status.message(), "a call is refused");
@@ -187,6 +223,7 @@ mod tests {
         match path {
             "/s/Open" => Some(Callers::Anyone),
             "/s/Closed" => Some(Callers::Roles(&[PeerRole::Worker])),
+            "/s/People" => Some(Callers::Scope(Scope::Train)),
             _ => None,
         }
     }
@@ -201,20 +238,28 @@ mod tests {
 
     #[test]
     fn a_method_is_called_by_the_roles_that_its_rule_names() {
-        let guard = Guard::new("c", callers);
+        let certified = AcceptedCredentials { cluster_id: Some("c".into()), tokens: None };
+        let guard = Guard::new(certified, callers);
+        let check = |path: &str, peer: Option<&Peer>| guard.check(path, &HeaderMap::new(), peer);
         let nobody = Peer { address: None, identity: None, certificate: None };
         for caller in [None, Some(&nobody)] {
-            assert!(guard.check("/s/Open", caller).is_ok());
-            let refusal = guard.check("/s/Closed", caller).unwrap_err();
+            assert!(check("/s/Open", caller).is_ok());
+            let refusal = check("/s/Closed", caller).unwrap_err();
             assert_eq!(refusal.code(), tonic::Code::Unauthenticated);
         }
-        assert!(guard.check("/s/Closed", Some(&peer("c", PeerRole::Worker))).is_ok());
+        assert!(check("/s/Closed", Some(&peer("c", PeerRole::Worker))).is_ok());
         for stranger in [peer("other", PeerRole::Worker), peer("c", PeerRole::Router)] {
-            let refusal = guard.check("/s/Closed", Some(&stranger)).unwrap_err();
+            let refusal = check("/s/Closed", Some(&stranger)).unwrap_err();
             assert_eq!(refusal.code(), tonic::Code::PermissionDenied);
         }
-        let refusal = guard.check("/s/Unknown", Some(&peer("c", PeerRole::Worker))).unwrap_err();
+        let refusal = check("/s/Unknown", Some(&peer("c", PeerRole::Worker))).unwrap_err();
         assert_eq!(refusal.code(), tonic::Code::Unimplemented);
-        assert!(Guard::open().check("/s/Closed", None).is_ok());
+        // Where no tokens are taken, administrators have certificates.
+        assert!(check("/s/People", Some(&peer("c", PeerRole::Admin))).is_ok());
+        for stranger in [None, Some(&peer("other", PeerRole::Admin)), Some(&peer("c", PeerRole::Worker))] {
+            let refusal = check("/s/People", stranger).unwrap_err();
+            assert_eq!(refusal.code(), tonic::Code::Unauthenticated);
+        }
+        assert!(Guard::open().check("/s/Closed", &HeaderMap::new(), None).is_ok());
     }
 }

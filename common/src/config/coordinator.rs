@@ -1,6 +1,6 @@
 //! What a coordinator is told.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -40,6 +40,9 @@ pub struct RawCoordinatorSection {
     pub snapshot_every_entries: Option<u64>,
     /// Jobs that may wait at once; one more is refused.
     pub queued_jobs: Option<u64>,
+    /// A file with a token, as `shoal tokens draw` makes it. A cluster that has never had a token takes it as its first, which
+    /// may do everything.
+    pub first_token_file: Option<PathBuf>,
 }
 
 /// A coordinator's settings, checked.
@@ -63,6 +66,8 @@ pub struct CoordinatorConfig {
     pub snapshot_every_entries: u64,
     /// Jobs that may wait at once.
     pub queued_jobs: u32,
+    /// A file with the token that a cluster gets which has never had one.
+    pub first_token_file: Option<PathBuf>,
 }
 
 impl RawCoordinator {
@@ -123,6 +128,7 @@ impl RawCoordinator {
                 replicas: replicas as u32,
                 snapshot_every_entries,
                 queued_jobs: queued_jobs as u32,
+                first_token_file: section.first_token_file,
             }),
             _ => Err(problems.into_error()),
         }

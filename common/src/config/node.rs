@@ -49,6 +49,9 @@ pub struct RawNode {
     pub certs: Option<PathBuf>,
     /// The section `[node.tls]`: certificates in files of other names.
     pub tls: Option<RawTls>,
+    /// Whether people and programs need a token here, or a certificate of an administrator; so it is where there are
+    /// certificates, unless this says otherwise.
+    pub tokens: Option<bool>,
     /// Whether to listen beyond the loopback address without TLS.
     pub insecure: bool,
 }
@@ -106,6 +109,8 @@ pub struct NodeConfig {
     pub seed: Option<u64>,
     /// The node's certificates; without them nothing is encrypted, and nobody has to say who it is.
     pub tls: Option<TlsFiles>,
+    /// Whether people and programs need a token, or a certificate of an administrator.
+    pub tokens: bool,
     /// Whether the node may listen beyond the loopback address without TLS.
     pub insecure: bool,
 }
@@ -123,6 +128,16 @@ impl NodeConfig {
                 "'{key}' is {listen}, which other machines reach, and without certificates anybody there may do \
                  anything; name certificates in 'node.certs' (`shoal certs create` makes them, and `shoal up --tls` its own), or accept it with \
                  --insecure ('node.insecure = true')"
+            ));
+        }
+    }
+
+    /// Refuses to answer whoever asks where other machines reach the node, unless that is wanted.
+    pub(super) fn check_tokens(&self, key: &str, listen: SocketAddr, problems: &mut Problems) {
+        if self.tls.is_some() && !self.tokens && !listen.ip().is_loopback() && !self.insecure {
+            problems.add(format!(
+                "'{key}' is {listen}, which other machines reach, and 'node.tokens = false' lets anybody there ask; leave \
+                 it out, or accept it with --insecure ('node.insecure = true')"
             ));
         }
     }
@@ -189,6 +204,7 @@ impl RawNode {
             log_format: self.log_format,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             seed: self.seed,
+            tokens: self.tokens.unwrap_or(tls.is_some()),
             tls,
             insecure: self.insecure,
         };

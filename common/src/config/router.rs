@@ -111,6 +111,8 @@ impl RawRouter {
         }
         if let (Some(node), Some(http_listen)) = (&node, http_listen) {
             node.check_exposure("router.http_listen", http_listen, &mut problems);
+            node.check_tokens("router.http_listen", http_listen, &mut problems);
+            node.check_tokens("node.listen", node.listen, &mut problems);
         }
         match (node, http_listen) {
             (Some(node), Some(http_listen)) if problems.0.is_empty() => Ok(RouterConfig {

@@ -8,10 +8,10 @@ use std::{
 
 use shoal_proto::v1::coordinator_client::CoordinatorClient;
 use tokio::time::Instant;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
 
-use super::{Channels, MESSAGE_BYTES_MAX};
-use crate::tls::PeerRole;
+use super::{CallCredentials, Channels, MESSAGE_BYTES_MAX};
+use crate::{access::Token, tls::PeerRole};
 
 /// Metadata key of a refusal by a coordinator that does not lead: the leader's address, or empty.
 pub const LEADER_KEY: &str = "shoal-leader";
@@ -39,11 +39,15 @@ pub fn wrong_cluster(expected: &str, got: &str) -> Status {
     ))
 }
 
+/// A channel to a coordinator, with what its caller shows.
+pub type LeaderChannel = InterceptedService<Channel, CallCredentials>;
+
 /// Calls whichever coordinator leads: follows hints, tries the others, gives up at a deadline.
 /// Clones share what was learnt.
 #[derive(Debug, Clone)]
 pub struct LeaderClient {
     channels: Channels,
+    credentials: CallCredentials,
     addresses: Arc<[String]>,
     current: Arc<Mutex<Guess>>,
 }
@@ -59,7 +63,14 @@ impl LeaderClient {
     /// Knows these coordinators (`host:port`), at least one.
     #[must_use]
     pub fn new(channels: Channels, addresses: Vec<String>) -> Self {
-        Self { channels, addresses: addresses.into(), current: Arc::default() }
+        let credentials = CallCredentials::default();
+        Self { channels, credentials, addresses: addresses.into(), current: Arc::default() }
+    }
+
+    /// Shows a token with each call.
+    #[must_use]
+    pub fn with_token(self, token: Option<&Token>) -> Self {
+        Self { credentials: CallCredentials::new(token), ..self }
     }
 
     /// Runs `call` against the leader, trying again on "not the leader" and on unreachable members
@@ -72,7 +83,7 @@ impl LeaderClient {
     /// The status of the last try.
     pub async fn call<T, F, Fut>(&self, patience: Duration, mut call: F) -> Result<T, Status>
     where
-        F: FnMut(CoordinatorClient<Channel>) -> Fut,
+        F: FnMut(CoordinatorClient<LeaderChannel>) -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
         let give_up_at = Instant::now() + patience;
@@ -80,7 +91,7 @@ impl LeaderClient {
         loop {
             let address = self.address();
             let channel = self.channels.get(&address, PeerRole::Coordinator)?;
-            let client = CoordinatorClient::new(channel)
+            let client = CoordinatorClient::with_interceptor(channel, self.credentials.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
             let status = match call(client).await {

@@ -3,6 +3,7 @@
 
 mod behind;
 mod channels;
+mod credentials;
 mod deadline;
 mod leader;
 mod reason;
@@ -11,8 +12,9 @@ mod server;
 
 pub use behind::Behind;
 pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};
+pub use credentials::CallCredentials;
 pub use deadline::{remaining, timeout_of, with_deadline};
-pub use leader::{LEADER_KEY, LeaderClient, not_leader, wrong_cluster};
+pub use leader::{LEADER_KEY, LeaderChannel, LeaderClient, not_leader, wrong_cluster};
 pub use reason::{REASON_BYTES_MAX, shortened};
 pub use refusal::{
     RETRY_AFTER_MS_KEY, VERSION_MISSING_KEY, is_version_missing, queue_full, retry_after, version_missing,

@@ -9,7 +9,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{
-    NodeStream, Peer, PeerRole, Tls,
+    NodeStream, Peer, PeerRole, Tls, Trust,
     certificates::{identity_of, server_name},
 };
 use crate::rpc::Connect;
@@ -18,17 +18,29 @@ use crate::rpc::Connect;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
 /// Connects under TLS. The other side's certificate has to name the host that was called, this cluster and the role
-/// that is expected there.
+/// that is expected there. A caller without a certificate takes any cluster of the authorities that it trusts.
 #[derive(Debug, Clone)]
 pub struct TlsConnect {
-    tls: Tls,
+    caller: Caller,
+}
+
+#[derive(Debug, Clone)]
+enum Caller {
+    Certified(Tls),
+    Uncertified(Trust),
 }
 
 impl TlsConnect {
     /// Connects with these certificates.
     #[must_use]
     pub fn new(tls: Tls) -> Self {
-        Self { tls }
+        Self { caller: Caller::Certified(tls) }
+    }
+
+    /// Connects without a certificate: whoever calls shows a token.
+    #[must_use]
+    pub fn uncertified(trust: Trust) -> Self {
+        Self { caller: Caller::Uncertified(trust) }
     }
 
     /// One connection to a node that should have this role.
@@ -36,20 +48,23 @@ impl TlsConnect {
     /// # Errors
     /// When nobody answers, the certificate is not trusted, or it is another role's or another cluster's.
     pub async fn connect(&self, host: &str, port: u16, callee: PeerRole) -> io::Result<NodeStream> {
+        let (client, own) = match &self.caller {
+            Caller::Certified(tls) => (tls.client(), Some(tls.identity())),
+            Caller::Uncertified(trust) => (trust.client(), None),
+        };
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         let address = stream.peer_addr().ok();
         let name = server_name(host)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("'{host}' is no host name")))?;
-        let handshake = TlsConnector::from(self.tls.client()).connect(name, stream);
+        let handshake = TlsConnector::from(client).connect(name, stream);
         let stream = timeout(HANDSHAKE_MAX, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let identity = identity_of(stream.get_ref().1.peer_certificates())
             .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
-        let own = self.tls.identity();
-        if identity.cluster_id() != own.cluster_id() || identity.role() != callee {
+        let cluster_id = own.as_ref().map_or(identity.cluster_id(), |own| own.cluster_id());
+        if identity.cluster_id() != cluster_id || identity.role() != callee {
             let message = format!(
-                "{host}:{port} is {identity}, where a {callee} of cluster '{}' was expected",
-                own.cluster_id()
+                "{host}:{port} is {identity}, where a {callee} of cluster '{cluster_id}' was expected"
             );
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }

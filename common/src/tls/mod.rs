@@ -11,8 +11,10 @@ mod accept;
 mod certificates;
 mod connect;
 mod identity;
+mod trust;
 
 pub use accept::{NodeStream, Peer, incoming};
 pub use certificates::{CertificateFacts, Protocol, Tls, TlsError, TlsFiles, host_of, server_name};
 pub use connect::TlsConnect;
 pub use identity::{Identity, IdentityError, PeerRole};
+pub use trust::Trust;

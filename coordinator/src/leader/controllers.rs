@@ -1,12 +1,21 @@
 //! The controllers: node health, placement, promotion. One pass looks at each and proposes what is missing.
 
+use shoal_common::access::TokenUse;
 use shoal_proto::v1::{
-    DatasetInfo, ForgetNode, ModelVersion, NodeHealth, NodeInfo, NodeRecord, NodeRole, Placement,
-    PromoteCommit, PromoteStart, ServedModel, ShardReplicas, Side, metadata_command::Command,
+    AddToken, DatasetInfo, ForgetNode, ModelVersion, NodeHealth, NodeInfo, NodeRecord, NodeRole, Placement,
+    PromoteCommit, PromoteStart, ServedModel, ShardReplicas, Side, TokenInfo, UseTokens,
+    metadata_command::Command,
 };
 
 use super::handle::Leader;
 use crate::{placement::place, state::ClusterState};
+
+/// The command that writes uses down, by the last of their days.
+fn used_today(uses: &[TokenUse]) -> Option<Command> {
+    let unix_day = uses.iter().map(|(_, day)| *day).max()?;
+    let ids = uses.iter().map(|(id, _)| id.clone()).collect();
+    Some(Command::UseTokens(UseTokens { ids, unix_day }))
+}
 
 /// A node that has been down for a day is forgotten.
 const FORGET_AFTER_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -20,12 +29,35 @@ impl Leader {
         commands.extend(self.placements(state));
         commands.extend(self.promotions(state));
         commands.extend(pending_promotions(state));
+        commands.extend(self.first_token(state));
+        let used = self.used_tokens(state);
+        commands.extend(used_today(&used));
         for command in commands {
             if let Err(error) = self.command(command).await {
                 tracing::debug!(%error, "a controller's command was not carried out");
                 return;
             }
         }
+        self.token_uses.written(&used);
+    }
+
+    /// The token of a cluster that has never had one.
+    fn first_token(&self, state: &ClusterState) -> Option<Command> {
+        let token = self.config.first_token.clone().filter(|_| !state.had_tokens)?;
+        tracing::info!(token = token.id, "the cluster has never had a token, its first one is made good");
+        let created_unix_ms = self.clock.now_unix_ms();
+        let token = TokenInfo { created_unix_ms, ..token };
+        Some(Command::AddToken(AddToken { token: Some(token), first: true }))
+    }
+
+    /// Uses of tokens of which the registry does not know. One that was revoked meanwhile is of no interest.
+    fn used_tokens(&self, state: &ClusterState) -> Vec<TokenUse> {
+        let (news, others): (Vec<TokenUse>, Vec<TokenUse>) =
+            self.token_uses.pending().into_iter().partition(|(id, day)| {
+                state.tokens.get(id).is_some_and(|token| token.last_used_unix_day < *day)
+            });
+        self.token_uses.written(&others);
+        news
     }
 
     /// Nodes that were up and have not been heard of.

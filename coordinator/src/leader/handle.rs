@@ -4,12 +4,18 @@
 use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
-use shoal_common::{clock::Clock, rpc::Channels, store::Store};
+use shoal_common::{
+    access::TokenUses,
+    clock::Clock,
+    rpc::{Channels, not_leader},
+    store::Store,
+};
 use shoal_proto::v1::{
-    CommandReply, Metadata, MetadataCommand, RefusalKind, UpdateJob, metadata_command::Command,
+    CommandReply, Metadata, MetadataCommand, RefusalKind, TokenInfo, UpdateJob, metadata_command::Command,
     update_job::Update,
 };
 use tokio::{sync::watch, time::Instant};
+use tonic::Status;
 
 use super::{members::Members, progress::Progress};
 use crate::{
@@ -51,6 +57,8 @@ pub struct LeaderConfig {
     pub replicas: u32,
     /// Jobs that may wait at once.
     pub queued_jobs: usize,
+    /// The token that a cluster gets which has never had one, as the registry is to know it.
+    pub first_token: Option<TokenInfo>,
 }
 
 /// What the leader's parts and the services share. Clones share it.
@@ -70,6 +78,8 @@ pub struct Leader {
     pub clock: Arc<dyn Clock>,
     /// How far running jobs are.
     pub progress: Progress,
+    /// Tokens whose use is to be written down.
+    pub token_uses: TokenUses,
     pub(super) metadata: watch::Sender<Arc<Metadata>>,
 }
 
@@ -92,6 +102,7 @@ impl Leader {
             channels,
             clock,
             progress: Progress::default(),
+            token_uses: TokenUses::default(),
             metadata,
         }
     }
@@ -100,6 +111,21 @@ impl Leader {
     #[must_use]
     pub fn metadata(&self) -> watch::Receiver<Arc<Metadata>> {
         self.metadata.subscribe()
+    }
+
+    /// Refuses what only the leader does where this member does not lead.
+    ///
+    /// # Errors
+    /// Who leads, where it is known.
+    pub fn check_leads(&self) -> Result<(), Status> {
+        let leadership = self.raft.leadership();
+        let known = leadership.borrow();
+        if known.is_leader {
+            return Ok(());
+        }
+        // One that leads but does not know yet what was acknowledged must not name itself.
+        let elsewhere = known.leader_address.as_deref().filter(|_| known.leader_id != Some(self.raft_id()));
+        Err(not_leader(elsewhere))
     }
 
     /// This member's number.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use shoal_common::{log_limit::LogLimit, rpc::MESSAGE_BYTES_MAX};
-use shoal_proto::v1::{LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeRole};
+use shoal_proto::v1::{LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeRole, TokenInfo};
 
 use super::{handle::Leader, members::Members};
 use crate::state::ClusterState;
@@ -103,6 +103,19 @@ fn build(members: &Members, state: &ClusterState) -> Metadata {
         versions,
         nodes,
         loaded,
+        tokens: state.tokens.values().map(told).collect(),
+    }
+}
+
+/// What routers need of a token. What changes with its use is not told, or every use would be.
+fn told(token: &TokenInfo) -> TokenInfo {
+    TokenInfo {
+        id: token.id.clone(),
+        sha256: token.sha256.clone(),
+        scopes: token.scopes.clone(),
+        expires_unix_ms: token.expires_unix_ms,
+        cost_per_second: token.cost_per_second,
+        ..TokenInfo::default()
     }
 }
 

@@ -5,18 +5,19 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use futures::Stream;
 use prost::{Message, Name};
 use shoal_common::{
-    access::{certified_caller, certified_for, named_caller},
+    access::{Scope, caller_name, certified_caller, certified_for, named_caller, needs_scope},
     rpc::{not_leader, wrong_cluster},
     shutdown::Shutdown,
     tls::PeerRole,
     wire_enums::check_enums,
 };
 use shoal_proto::v1::{
-    CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, ForgetNodeReply,
-    ForgetNodeRequest, HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobRequest,
-    ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
-    ListModelsRequest, ListNodesReply, ListNodesRequest, Metadata, NodeRole, PreviewImportReply,
-    PromoteReply, PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest,
+    CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateTokenReply,
+    CreateTokenRequest, ForgetNodeReply, ForgetNodeRequest, HeartbeatReply, HeartbeatRequest,
+    ImportDatasetRequest, JobInfo, JobRequest, ListDatasetsReply, ListDatasetsRequest, ListJobsReply,
+    ListJobsRequest, ListModelsReply, ListModelsRequest, ListNodesReply, ListNodesRequest, ListTokensReply,
+    ListTokensRequest, Metadata, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, PromoteStart,
+    RefusalKind, RegisterModelReply, RegisterModelRequest, RevokeTokenReply, RevokeTokenRequest,
     RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest,
     WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
@@ -62,14 +63,7 @@ impl CoordinatorService {
     }
 
     pub(super) fn check_leads(&self) -> Result<(), Status> {
-        let leadership = self.leader.raft.leadership();
-        let known = leadership.borrow();
-        if known.is_leader {
-            return Ok(());
-        }
-        // One that leads but does not know yet what was acknowledged must not name itself.
-        let elsewhere = known.leader_address.as_deref().filter(|_| known.leader_id != Some(self.own_id()));
-        Err(not_leader(elsewhere))
+        self.leader.check_leads()
     }
 
     fn own_id(&self) -> u64 {
@@ -218,6 +212,9 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<StartTrainingRequest>,
     ) -> Result<Response<StartJobReply>, Status> {
+        if request.get_ref().promote {
+            needs_scope(&request, Scope::Admin)?;
+        }
         self.start_to_train(taken(request)?).await.map(Response::new)
     }
 
@@ -308,7 +305,11 @@ impl Coordinator for CoordinatorService {
             commit_index: raft.commit_index,
             applied_index: raft.applied_index,
             coordinators: coordinators.collect(),
-            metadata: Some(Metadata::clone(&self.leader.metadata().borrow())),
+            // Whoever may look at the cluster has no use for hashes of tokens.
+            metadata: Some(Metadata {
+                tokens: Vec::new(),
+                ..Metadata::clone(&self.leader.metadata().borrow())
+            }),
             shards_total,
             shards_served,
             shards_fully_replicated,
@@ -325,5 +326,25 @@ impl Coordinator for CoordinatorService {
     ) -> Result<Response<ForgetNodeReply>, Status> {
         self.forget(taken(request)?.node).await?;
         Ok(Response::new(ForgetNodeReply {}))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<CreateTokenRequest>,
+    ) -> Result<Response<CreateTokenReply>, Status> {
+        let caller = caller_name(&request);
+        self.make_token(taken(request)?, caller).await.map(Response::new)
+    }
+
+    async fn list_tokens(&self, _: Request<ListTokensRequest>) -> Result<Response<ListTokensReply>, Status> {
+        Ok(Response::new(ListTokensReply { tokens: self.known_tokens().await? }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<RevokeTokenRequest>,
+    ) -> Result<Response<RevokeTokenReply>, Status> {
+        self.end_token(taken(request)?.id).await?;
+        Ok(Response::new(RevokeTokenReply {}))
     }
 }

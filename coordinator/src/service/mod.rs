@@ -6,6 +6,8 @@ mod nodes;
 mod places;
 mod promotion;
 mod registry;
+mod tokens;
 mod watches;
 
 pub use coordinator::CoordinatorService;
+pub use tokens::LeaderTokens;

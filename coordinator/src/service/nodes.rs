@@ -3,6 +3,8 @@
 //! What a heartbeat says is kept in the leader's memory, in the registry and in the metadata of everybody: it is bounded
 //! before it gets there.
 
+use std::sync::Arc;
+
 use shoal_common::{
     ids::SHARDS_MAX,
     plain_text::{NodeAddress, NodeName},
@@ -14,7 +16,7 @@ use shoal_proto::v1::{
 use tonic::Status;
 
 use super::coordinator::CoordinatorService;
-use crate::state::{ClusterState, NODES_MAX};
+use crate::state::{ClusterState, NODES_MAX, TOKENS_MAX};
 
 /// Versions of which a node says that it has shards, or that it cannot load them: each model has up to three, and blends
 /// have theirs.
@@ -41,6 +43,7 @@ impl CoordinatorService {
             self.command(Command::UpsertNode(record)).await?;
         }
         self.leader.members.beat(&request);
+        self.note_used_tokens(&request.used_tokens);
         let lease_ms = u32::try_from(self.leader.config.lease.as_millis()).unwrap_or(u32::MAX);
         let metadata_revision = self.leader.metadata().borrow().revision;
         Ok(HeartbeatReply { lease_ms, metadata_revision })
@@ -58,6 +61,15 @@ impl CoordinatorService {
             )));
         }
         Ok(())
+    }
+
+    /// What a router says of tokens is kept of those that there are.
+    fn note_used_tokens(&self, ids: &[String]) {
+        let (view, now) = (self.leader.raft.view(), self.leader.clock.now_unix_ms());
+        let state = Arc::clone(&view.borrow());
+        for id in ids.iter().take(TOKENS_MAX).filter(|id| state.tokens.contains_key(*id)) {
+            self.leader.token_uses.note(id, now);
+        }
     }
 
     fn place_of_node(&self) -> Result<super::places::Place, Status> {

@@ -50,6 +50,9 @@ impl ClusterState {
             Command::Rollback(rollback) => self.rollback(&rollback.model),
             Command::RegisterVersion(register) => self.register_version(register),
             Command::ForgetNode(forget) => self.forget_node(&forget.name),
+            Command::AddToken(add) => self.add_token(add),
+            Command::RevokeToken(revoke) => self.revoke_token(&revoke.id),
+            Command::UseTokens(used) => self.use_tokens(used),
         }
     }
 

@@ -7,6 +7,7 @@ mod apply;
 mod history;
 mod job;
 mod snapshot;
+mod tokens;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use shoal_proto::v1::{
     AnsweredRequest, CommandReply, DatasetInfo, MetadataCommand, ModelVersion, NodeRecord, Placement,
-    RefusalKind, ServedModel, ShardReplicas, VersionState,
+    RefusalKind, ServedModel, ShardReplicas, TokenInfo, VersionState,
 };
 
 use crate::raft::{RestoreError, StateMachine};
@@ -26,6 +27,7 @@ pub use history::{
     FINISHED_JOBS_BYTES_MAX, FINISHED_JOBS_KEPT, LOST_NODES_KEPT, NODES_MAX, kind_of, stamp_of, version_name,
 };
 pub use job::{EmptyRecord, Job};
+pub use tokens::TOKENS_MAX;
 
 /// Answers kept for requests that come again. Whoever asks again does so within seconds, and people do
 /// not make as many requests in that time.
@@ -57,6 +59,10 @@ pub struct ClusterState {
     pub answered: BTreeMap<u64, AnsweredRequest>,
     /// The number of the last job; 0 until one was created that is counted.
     pub last_job_number: u64,
+    /// The tokens of people and programs, by id.
+    pub tokens: BTreeMap<String, TokenInfo>,
+    /// Whether there was ever a token.
+    pub had_tokens: bool,
 }
 
 impl ClusterState {
@@ -164,6 +170,10 @@ impl ClusterState {
                 "a job that is over has no end to come",
             ),
             (self.answered.len() <= ANSWERS_KEPT, "answers are forgotten in the end"),
+            (
+                self.tokens.len() <= TOKENS_MAX && (self.had_tokens || self.tokens.is_empty()),
+                "tokens are bounded, and remembered to have been there",
+            ),
         ]
         .into_iter()
         .filter_map(|(holds, name)| (!holds).then_some(name))

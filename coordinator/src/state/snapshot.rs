@@ -40,6 +40,8 @@ impl ClusterState {
             jobs,
             answered,
             last_job_number,
+            tokens,
+            had_tokens,
         } = self.clone();
         MetadataSnapshot {
             cluster_id,
@@ -55,6 +57,8 @@ impl ClusterState {
             served: served.into_values().collect(),
             default_model,
             last_job_number,
+            tokens: tokens.into_values().collect(),
+            had_tokens,
             checksum: Bytes::new(),
         }
     }
@@ -78,6 +82,8 @@ impl ClusterState {
             served,
             default_model,
             last_job_number,
+            tokens,
+            had_tokens,
             checksum,
         } = MetadataSnapshot::decode(whole(bytes)?).map_err(|error| RestoreError(error.to_string()))?;
         if !checksum.is_empty() {
@@ -117,6 +123,8 @@ impl ClusterState {
             jobs: known_jobs,
             answered: answered.into_iter().map(|answered| (answered.index, answered)).collect(),
             last_job_number,
+            tokens: tokens.into_iter().map(|token| (token.id.clone(), token)).collect(),
+            had_tokens,
         })
     }
 }

@@ -24,3 +24,4 @@ mod processes;
 mod simulation;
 mod state;
 mod support;
+mod tokens;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shoal_common::{ids::EntityId, rpc::timeout_of};
+use shoal_common::{access::token_holder, ids::EntityId, rpc::timeout_of};
 use shoal_proto::v1::{
     self, FoundItem, HealthReply, HealthRequest, ItemDescription, ItemFilter, ItemReply, ItemRequest,
     PopularReply, PopularRequest, PredictReply, PredictRequest, RankBy, RecommendBatchReply,
@@ -42,14 +42,15 @@ impl RecommenderService {
     /// A batch takes as long as the caller waits, or as over HTTP.
     fn for_batch<T>(&self, request: &Request<T>) -> Queries {
         let waits = timeout_of(request.metadata()).unwrap_or(self.queries.timeout().max(BATCH_TIMEOUT));
-        self.queries.with_timeout(less_the_way_back(waits))
+        self.queries.with_timeout(less_the_way_back(waits)).asked_by(token_holder(request))
     }
 
     /// Queries that take no longer than the caller waits.
     fn for_caller<T>(&self, request: &Request<T>) -> Queries {
+        let queries = self.queries.asked_by(token_holder(request));
         match timeout_of(request.metadata()) {
-            Some(timeout) => self.queries.within(less_the_way_back(timeout)),
-            None => self.queries.clone(),
+            Some(timeout) => queries.within(less_the_way_back(timeout)),
+            None => queries,
         }
     }
 }
@@ -90,7 +91,9 @@ fn status(error: QueryError) -> Status {
         QueryError::UnknownItem(_) | QueryError::UnknownUser(_) => Status::not_found(text),
         QueryError::NotServed(_) | QueryError::Unavailable { .. } => Status::unavailable(text),
         QueryError::Timeout => Status::deadline_exceeded(text),
-        QueryError::Overloaded { retry_after } => shoal_common::rpc::queue_full(text, retry_after),
+        QueryError::Overloaded { retry_after } | QueryError::TokenExhausted { retry_after } => {
+            shoal_common::rpc::queue_full(text, retry_after)
+        }
     }
 }
 

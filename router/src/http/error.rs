@@ -62,6 +62,11 @@ impl HttpError {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, detail, retry_after: None }
     }
 
+    /// What is needed to answer is not known yet.
+    pub(super) fn not_yet(detail: String) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry_after: Some(RETRY_AFTER) }
+    }
+
     /// A request that is addressed to a name that is not this service's.
     pub(super) fn wrong_host(detail: String) -> Self {
         Self { status: StatusCode::MISDIRECTED_REQUEST, detail, retry_after: None }
@@ -77,7 +82,9 @@ impl HttpError {
                 (StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_AFTER))
             }
             QueryError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Some(RETRY_AFTER)),
-            QueryError::Overloaded { retry_after } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
+            QueryError::Overloaded { retry_after } | QueryError::TokenExhausted { retry_after } => {
+                (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after))
+            }
         };
         Self { status, detail: error.text(words), retry_after }
     }

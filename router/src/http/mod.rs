@@ -16,6 +16,7 @@ mod parameters;
 mod requests;
 mod server;
 mod service;
+mod tokens;
 mod v1;
 
 use std::{sync::Arc, time::Duration};
@@ -28,12 +29,12 @@ use axum::{
     response::{IntoResponse, Json, Response},
 };
 use serde::Serialize;
-use shoal_common::user_query::AnswerSource;
+use shoal_common::{access::AcceptedCredentials, user_query::AnswerSource};
 use tokio::time::Instant;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
-    cors::{AllowOrigin, Any, CorsLayer},
+    cors::{AllowHeaders, AllowOrigin, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
     timeout::RequestBodyDeadlineLayer,
 };
@@ -65,14 +66,23 @@ struct Api {
 }
 
 /// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any; `hosts` the names that a
-/// request may be addressed to, none of them for any.
-pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String], hosts: &[String]) -> Router {
-    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+/// request may be addressed to, none of them for any; `asked_by`, where callers need it, what proves that they may ask.
+pub fn routes(
+    queries: Queries,
+    metrics: RenderMetrics,
+    asked_by: Option<AcceptedCredentials>,
+    cors_origins: &[String],
+    hosts: &[String],
+) -> Router {
+    let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(v1::routes())
         .merge(service::routes())
         .merge(movies::routes())
         .split_for_parts();
     let index = index_of(&description);
+    if asked_by.is_some() {
+        tokens::describe(&mut description);
+    }
     let router = router
         .with_state(Api { queries, metrics, index })
         .merge(docs::routes(description))
@@ -81,7 +91,12 @@ pub fn routes(queries: Queries, metrics: RenderMetrics, cors_origins: &[String],
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyDeadlineLayer::new(BODY_TIME_MAX))
         .layer(CompressionLayer::new())
-        .layer(HoldLayer)
+        .layer(HoldLayer);
+    let router = match asked_by {
+        Some(credentials) => router.layer(middleware::from_fn_with_state(credentials, tokens::check)),
+        None => router,
+    };
+    let router = router
         .layer(middleware::from_fn(manners::mind))
         .layer(CatchPanicLayer::custom(|_| HttpError::defect().into_response()))
         .layer(middleware::from_fn_with_state(Hosts::from(hosts), hosts::check))
@@ -114,8 +129,14 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     // Origins were checked when the settings were read.
     let listed = origins.iter().filter_map(|origin| origin.parse().ok()).collect::<Vec<HeaderValue>>();
     let allowed = if any { AllowOrigin::any() } else { AllowOrigin::list(listed) };
+    // `*` would not stand for `Authorization`.
     let methods = [Method::GET, Method::POST];
-    Some(CorsLayer::new().allow_origin(allowed).allow_methods(methods).allow_headers(Any))
+    Some(
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods(methods)
+            .allow_headers(AllowHeaders::mirror_request()),
+    )
 }
 
 /// An answer that remembers where it came from, for the metrics.
@@ -253,7 +274,7 @@ mod tests {
         let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
         let body = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
         let request = Request::post("/v1/recommendations").body(body).unwrap();
-        let answering = routes(queries, Arc::new(String::new), &[], &[]).oneshot(request);
+        let answering = routes(queries, Arc::new(String::new), None, &[], &[]).oneshot(request);
         let response = tokio::time::timeout(BODY_TIME_MAX * 2, answering).await.unwrap().unwrap();
         assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
         let text = to_bytes(response.into_body(), 1_000).await.unwrap();

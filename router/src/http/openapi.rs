@@ -107,13 +107,19 @@ pub(super) enum Refusals {
     /// A parameter or field is wrong or unknown; it is named with its range.
     #[response(status = 400)]
     Invalid(ErrorAnswer),
+    /// Where tokens are taken: the request has none that is good.
+    #[response(status = 401)]
+    Unauthorized(ErrorAnswer),
+    /// The token is good for other things.
+    #[response(status = 403)]
+    Forbidden(ErrorAnswer),
     /// The version of the cursor is no longer served.
     #[response(status = 410)]
     Gone(ErrorAnswer),
     /// The body is too large.
     #[response(status = 413)]
     TooLarge(ErrorAnswer),
-    /// Too much is under way; come back after `Retry-After`.
+    /// Too much is under way, or the token has asked for as much as it may; come back after `Retry-After`.
     #[response(status = 429)]
     Overloaded(ErrorAnswer),
     /// No model is live yet, or not the one asked for, or shards that are needed do not answer; come back after `Retry-After`.

@@ -4,13 +4,16 @@
 use std::{io, time::Duration};
 
 use axum::Router;
+use axum::http::Request;
 use futures::{Stream, StreamExt as _};
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
 use shoal_common::{shutdown::Shutdown, tls::NodeStream};
+use tower::ServiceExt as _;
 
 /// Request line and headers of a request at most.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
@@ -72,7 +75,12 @@ fn connect(
     graceful: &GracefulShutdown,
     stop: &Shutdown,
 ) {
-    let service = TowerToHyperService::new(routes.clone());
+    let peer = stream.peer().clone();
+    let service = routes.clone().map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        request
+    });
+    let service = TowerToHyperService::new(service);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
     stop.spawn("http connection", async move {

@@ -1,7 +1,7 @@
 //! The routes about the service itself, whichever face clients use.
 
 use axum::{
-    extract::{RawQuery, State},
+    extract::RawQuery,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Json, Redirect, Response},
 };
@@ -42,11 +42,7 @@ pub(super) fn health(api: &Api, query: Option<&str>) -> Result<Json<HealthAnswer
     get, path = "/", tag = "service",
     responses((status = 200, body = IndexAnswer), (status = 307, description = "To the page, where `Accept` has `text/html`")),
 )]
-async fn root(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
+async fn root(api: Api, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, HttpError> {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let is_browser =
         accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"));
@@ -60,16 +56,13 @@ async fn root(
 
 /// As `/v1/health`.
 #[utoipa::path(get, path = "/health", tag = "service", responses((status = 200, body = HealthAnswer)))]
-async fn short_health(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<HealthAnswer>, HttpError> {
+async fn short_health(api: Api, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
     health(&api, query.as_deref())
 }
 
 /// As `/v1/health`: a check of liveness.
 #[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = HealthAnswer)))]
-async fn healthz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
+async fn healthz(api: Api, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
     health(&api, query.as_deref())
 }
 
@@ -81,7 +74,7 @@ async fn healthz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Js
         (status = 503, body = ReadinessAnswer, description = "No model is live, workers still load its shards, or none of them can be asked for"),
     ),
 )]
-async fn readyz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
+async fn readyz(api: Api, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
     Parameters::none(query.as_deref())?;
     let waits_for = api.queries.waits_for();
     let status = if waits_for.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -94,7 +87,7 @@ async fn readyz(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Res
     get, path = "/metrics", tag = "service",
     responses((status = 200, body = String, content_type = "text/plain")),
 )]
-async fn render_metrics(State(api): State<Api>) -> impl IntoResponse {
+async fn render_metrics(api: Api) -> impl IntoResponse {
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, text)], (api.metrics)())
 }

@@ -19,6 +19,7 @@ mod similar;
 use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
+    access::Holder,
     clock::{Clock, UtcTime},
     ids::{EntityId, IdKind},
     rpc::{Channels, remaining},
@@ -37,6 +38,7 @@ use crate::{
     readiness::Readiness,
     shard_calls::{KnownSums, ShardCalls},
     snapshot::{Live, Snapshot, Target},
+    tokens::{Exhausted, TokenBalances},
 };
 
 #[doc(hidden)]
@@ -88,6 +90,9 @@ pub struct Queries {
     timeout: Duration,
     /// Of the query that is asked, for a model of one score.
     cost: Cost,
+    /// Whose token the query came with.
+    asked_by: Option<Holder>,
+    balances: TokenBalances,
 }
 
 impl Queries {
@@ -104,7 +109,21 @@ impl Queries {
     ) -> Self {
         let (fanout, sums, readiness) = (Arc::new(fanout), KnownSums::default(), Readiness::new());
         let cost = Cost::ONE;
-        Self { snapshots, channels, clock, fanout, admission, cache, sums, readiness, timeout, cost }
+        let (asked_by, balances) = (None, TokenBalances::default());
+        Self {
+            snapshots,
+            channels,
+            clock,
+            fanout,
+            admission,
+            cache,
+            sums,
+            readiness,
+            timeout,
+            cost,
+            asked_by,
+            balances,
+        }
     }
 
     /// As these, with no more than this time for each query.
@@ -117,6 +136,12 @@ impl Queries {
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout, ..self.clone() }
+    }
+
+    /// As these, for the holder of a token, whose limit they count on.
+    #[must_use]
+    pub fn asked_by(&self, holder: Option<&Holder>) -> Self {
+        Self { asked_by: holder.cloned(), ..self.clone() }
     }
 
     /// As these, for so many lists of `n` items.
@@ -238,6 +263,10 @@ impl Queries {
             return Ok(kept);
         }
         let cost = self.cost.times(if live.model == ModelKind::Hybrid { BLEND_COST } else { 1 });
+        if let Some(holder) = &self.asked_by {
+            let charged = self.balances.charge(holder, cost);
+            charged.map_err(|Exhausted { retry_after }| QueryError::TokenExhausted { retry_after })?;
+        }
         let admitted = self.admission.admit(cost, self.timeout).await;
         let admitted =
             admitted.map_err(|Overloaded { retry_after }| QueryError::Overloaded { retry_after })?;

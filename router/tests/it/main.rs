@@ -19,4 +19,5 @@ mod promote;
 mod resilience;
 mod service;
 mod taken;
+mod tokens;
 mod v1;

@@ -59,6 +59,7 @@ pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
             loaded: models.report(),
             threads: identity.threads,
             load_errors: failures.report(),
+            used_tokens: Vec::new(),
         };
         let call = leader.call(lease, |mut client| {
             let request = impatient(request.clone(), interval);

@@ -109,9 +109,11 @@ async fn prepare(
 ) -> anyhow::Result<Report> {
     let file = &running.plan().file;
     let certs = running.plan().settings.certs();
+    let token = running.plan().admin_token()?;
     let client = ClusterClient::new(channels(certs.as_deref())?, file.coordinator_addresses());
+    let client = client.with_token(token.as_ref());
     let http = running.http_url();
-    let router = Recommender::new(&http, certs.as_deref())?;
+    let router = Recommender::new(&http, certs.as_deref(), token.as_ref())?;
     let ranking_users_max = args.als.ranking_users.0;
     let mut stages = Stages { client, router, plan: running.plan(), watch, ranking_users_max };
     let (uri, name) = match data {
@@ -128,7 +130,8 @@ async fn prepare(
     let als = args.als.model(&dataset, held_out.clone());
     let models = models(&mut stages, &dataset, als, held_out, args).await?;
     let dir = running.plan().dir.display().to_string();
-    Ok(Report { dataset, guessed, models, http, dir, seconds: watch.seconds() })
+    let curl = running.plan().curl();
+    Ok(Report { dataset, guessed, models, http, curl, dir, seconds: watch.seconds() })
 }
 
 /// Every model that can be trained, live, with an answer of ALS.

@@ -16,6 +16,8 @@ pub(super) struct Report {
     pub(super) guessed: Option<String>,
     pub(super) models: Models,
     pub(super) http: String,
+    /// `curl`, with what it needs to ask the router.
+    pub(super) curl: String,
     pub(super) dir: String,
     /// Seconds per stage, in order.
     pub(super) seconds: Vec<(&'static str, f64)>,
@@ -103,17 +105,17 @@ impl Report {
     }
 
     fn curl_lines(&self, answer: &Value) -> [String; 4] {
-        let (http, user) = (&self.http, &answer["user_id"]);
+        let (http, curl, user) = (&self.http, &self.curl, &answer["user_id"]);
         let item = &answer["items"][0]["item_id"];
         let body = format!(r#"{{"user_id": {user}, "item_id": {item}}}"#);
         // Ids of any characters: what a path cannot carry is escaped.
         let escaped = |id: &Value| utf8_percent_encode(&plain(id), NON_ALPHANUMERIC).to_string();
         let (user, item) = (escaped(user), escaped(item));
         [
-            format!("curl '{http}/v1/users/{user}/recommendations?n=5'"),
-            format!("curl '{http}/v1/users/{user}/recommendations?n=5&model=hybrid'"),
-            format!("curl '{http}/v1/items/{item}/similar?n=5'"),
-            format!("curl -H 'content-type: application/json' -d '{body}' {http}/v1/predictions"),
+            format!("{curl} '{http}/v1/users/{user}/recommendations?n=5'"),
+            format!("{curl} '{http}/v1/users/{user}/recommendations?n=5&model=hybrid'"),
+            format!("{curl} '{http}/v1/items/{item}/similar?n=5'"),
+            format!("{curl} -H 'content-type: application/json' -d '{body}' {http}/v1/predictions"),
         ]
     }
 }

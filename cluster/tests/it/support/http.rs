@@ -44,6 +44,12 @@ impl Http {
         Self { base: base.trim_end_matches('/').to_owned(), client }
     }
 
+    /// `GET` by the holder of a token.
+    pub(crate) async fn get_with(&self, token: &str, path: &str) -> Answer {
+        let request = self.client.get(format!("{}{path}", self.base));
+        self.answer(request.bearer_auth(token)).await.unwrap()
+    }
+
     /// `GET`, or why there was no answer at all.
     pub(crate) async fn try_get(&self, path: &str) -> Result<Answer, reqwest::Error> {
         self.answer(self.client.get(format!("{}{path}", self.base))).await

@@ -76,6 +76,13 @@ pub(crate) fn shoal<A: AsRef<str>>(arguments: &[A]) -> Finished {
     finish(command(arguments))
 }
 
+/// Runs a command to its end with a variable.
+pub(crate) fn shoal_with<A: AsRef<str>>(variable: (&str, &str), arguments: &[A]) -> Finished {
+    let mut command = command(arguments);
+    command.env(variable.0, variable.1);
+    finish(command)
+}
+
 /// Runs a command to its end in a working folder.
 pub(crate) fn shoal_in<A: AsRef<str>>(folder: &Path, arguments: &[A]) -> Finished {
     let mut command = command(arguments);

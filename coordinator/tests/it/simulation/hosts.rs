@@ -73,6 +73,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
         replace_after: Duration::from_secs(30),
         replicas: 2,
         queued_jobs: 64,
+        first_token: None,
     };
     let store = Store::open(&folder.join("store").display().to_string())?;
     let leader = Leader::new(settings, handle.clone(), store, net::channels(), Arc::new(SimulatedClock));

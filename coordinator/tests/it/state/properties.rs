@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use shoal_coordinator::state::Job;
+use shoal_proto::v1::{AddToken, RevokeToken, TokenInfo, UseTokens};
 
 use super::*;
 
@@ -104,6 +105,14 @@ fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         2 => node,
         1 => name("n").prop_map(|name| Command::ForgetNode(ForgetNode { name })),
+        2 => (name("t"), any::<bool>(), 0..3_i64).prop_map(|(id, first, expires_unix_ms)| {
+            let token = TokenInfo { id, expires_unix_ms, created_unix_ms: 1, ..TokenInfo::default() };
+            Command::AddToken(AddToken { token: Some(token), first })
+        }),
+        1 => name("t").prop_map(|id| Command::RevokeToken(RevokeToken { id })),
+        1 => (name("t"), 0..3_i64).prop_map(|(id, unix_day)| {
+            Command::UseTokens(UseTokens { ids: vec![id], unix_day })
+        }),
         8 => any_create(),
         16 => update,
         2 => any_job().prop_map(|job_id| Command::CancelJob(CancelJob { job_id })),
@@ -275,6 +284,9 @@ fn every_field_is_in_the_snapshot() {
         jobs: [("job-000002".to_owned(), job)].into(),
         answered: [(7, AnsweredRequest { index: 7, request_id: "r".into(), reply: Some(reply) })].into(),
         last_job_number: 9,
+        tokens: [("t".to_owned(), TokenInfo { id: "t".into(), label: "l".into(), ..Default::default() })]
+            .into(),
+        had_tokens: true,
     };
     assert_eq!(ClusterState::from_snapshot(&state.to_snapshot().encode_to_vec()).unwrap(), state);
     assert!(ClusterState::from_snapshot(b"\xff\xff").is_err());

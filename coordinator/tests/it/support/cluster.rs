@@ -8,9 +8,10 @@ use std::{
 };
 
 use shoal_common::{
+    access::Token,
     clock::SystemClock,
     config::{CoordinatorConfig, NodeConfig},
-    rpc::{Channels, LeaderClient},
+    rpc::{Channels, LeaderChannel, LeaderClient},
     shutdown::Shutdown,
     store::{Store, StoreOptions},
     telemetry::LogFormat,
@@ -28,7 +29,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     task::JoinHandle,
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::{PATIENCE, door::Door, eventually_async, group::CLUSTER};
 
@@ -64,6 +65,11 @@ impl Cluster {
         let addresses = doors.values().map(Door::address).collect();
         let coordinators = LeaderClient::new(Channels::tcp(), addresses);
         Self { folder, doors, running: BTreeMap::new(), lease, coordinators }
+    }
+
+    /// The cluster's first token is this one, and callers need one. For coordinators that start from now on.
+    pub(crate) fn needs_token(&self, first: &Token) {
+        std::fs::write(self.folder.path().join(FIRST_TOKEN), first.expose()).unwrap();
     }
 
     /// Founds the log of the only coordinator with this state.
@@ -152,7 +158,7 @@ impl Cluster {
     /// Asks whoever leads.
     pub(crate) async fn ask<T, F, Fut>(&self, call: F) -> Result<T, Status>
     where
-        F: FnMut(CoordinatorClient<Channel>) -> Fut,
+        F: FnMut(CoordinatorClient<LeaderChannel>) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         self.coordinators.call(PATIENCE, call).await.map(tonic::Response::into_inner)
@@ -183,7 +189,12 @@ impl Cluster {
     }
 }
 
+/// The file of the cluster's first token; without it callers need none.
+const FIRST_TOKEN: &str = "first.token";
+
 fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Duration) -> CoordinatorConfig {
+    let first_token = folder.join(FIRST_TOKEN);
+    let needs_token = first_token.exists();
     let node = NodeConfig {
         cluster_id: CLUSTER.to_owned(),
         name: format!("coordinator-{raft_id}"),
@@ -199,6 +210,7 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Durat
         log: String::new(),
         seed: None,
         tls: None,
+        tokens: needs_token,
         insecure: false,
     };
     CoordinatorConfig {
@@ -210,6 +222,7 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Durat
         replace_after: Duration::from_secs(60),
         replicas: 2,
         queued_jobs: 64,
+        first_token_file: needs_token.then_some(first_token),
         snapshot_every_entries: 50,
     }
 }

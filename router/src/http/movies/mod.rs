@@ -5,7 +5,7 @@ mod answers;
 mod description;
 
 use axum::{
-    extract::{RawQuery, State},
+    extract::RawQuery,
     response::{Json, Response},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -55,7 +55,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     get, path = "/recommendations/", tag = "service",
     responses((status = 200, body = IndexAnswer)),
 )]
-async fn index(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<IndexAnswer>, HttpError> {
+async fn index(api: Api, RawQuery(query): RawQuery) -> Result<Json<IndexAnswer>, HttpError> {
     service::index(&api, query.as_deref())
 }
 
@@ -65,7 +65,7 @@ async fn index(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json
     get, path = "/recommendations/health", tag = "service",
     responses((status = 200, body = HealthAnswer)),
 )]
-async fn health(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
+async fn health(api: Api, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
     service::health(&api, query.as_deref())
 }
 
@@ -78,11 +78,7 @@ async fn health(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Jso
     ),
     responses((status = 200, body = RecommendAnswer), Refusals, NotFound),
 )]
-async fn recommend(
-    State(api): State<Api>,
-    user_id: PathId,
-    RawQuery(query): RawQuery,
-) -> Result<Response, HttpError> {
+async fn recommend(api: Api, user_id: PathId, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
     let parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let found = api.recommend(path_id(user_id)?, parameters).await?;
     Ok(api.answer_recommended(&found))
@@ -97,7 +93,7 @@ async fn recommend(
     ),
     responses((status = 200, body = RecommendAnswer), Refusals, NotFound),
 )]
-async fn recommend_named(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
+async fn recommend_named(api: Api, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
     let mut parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let user = parameters.id("user_id")?;
     let found = api.recommend(user, parameters).await?;
@@ -117,11 +113,7 @@ impl Api {
     request_body = ItemsBody,
     responses((status = 200, body = RecommendAnswer), Refusals),
 )]
-async fn recommend_for_items(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Result<Response, HttpError> {
+async fn recommend_for_items(api: Api, RawQuery(query): RawQuery, body: Body) -> Result<Response, HttpError> {
     let parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let found = api.recommend_for_items(body, parameters).await?;
     Ok(api.answer_recommended(&found))
@@ -136,7 +128,7 @@ async fn recommend_for_items(
     responses((status = 200, body = BatchAnswer), Refusals),
 )]
 async fn recommend_batch(
-    State(api): State<Api>,
+    api: Api,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Json<BatchAnswer>, HttpError> {
@@ -161,10 +153,7 @@ async fn recommend_batch(
     ),
     responses((status = 200, body = PopularAnswer), Refusals),
 )]
-async fn popular(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<PopularAnswer>, HttpError> {
+async fn popular(api: Api, RawQuery(query): RawQuery) -> Result<Json<PopularAnswer>, HttpError> {
     let parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let found = api.popular(parameters, |parameters| one_category(parameters, "genre")).await?;
     Ok(Json(PopularAnswer::new(&found, api.queries.timestamp())))
@@ -181,7 +170,7 @@ async fn popular(
     responses((status = 200, body = SimilarAnswer), Refusals, NotFound),
 )]
 async fn similar(
-    State(api): State<Api>,
+    api: Api,
     movie_id: PathId,
     RawQuery(query): RawQuery,
 ) -> Result<Json<SimilarAnswer>, HttpError> {
@@ -200,10 +189,7 @@ async fn similar(
     ),
     responses((status = 200, body = SimilarAnswer), Refusals, NotFound),
 )]
-async fn similar_named(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<SimilarAnswer>, HttpError> {
+async fn similar_named(api: Api, RawQuery(query): RawQuery) -> Result<Json<SimilarAnswer>, HttpError> {
     let mut parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let movie = parameters.id("movie_id")?;
     let found = api.similar(movie, parameters).await?;
@@ -221,11 +207,7 @@ async fn similar_named(
     request_body = PredictBody,
     responses((status = 200, body = PredictAnswer), Refusals, NotFound),
 )]
-async fn predict(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Result<Json<PredictAnswer>, HttpError> {
+async fn predict(api: Api, RawQuery(query): RawQuery, body: Body) -> Result<Json<PredictAnswer>, HttpError> {
     let parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let found = api.predict(body, parameters).await?;
     Ok(Json(PredictAnswer::new(&found, api.queries.timestamp())))

@@ -4,7 +4,7 @@ mod answers;
 mod description;
 
 use axum::{
-    extract::{RawQuery, State},
+    extract::RawQuery,
     response::{Json, Response},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -57,7 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     responses((status = 200, body = Recommendations), Refusals, NotFound),
 )]
 async fn user_recommendations(
-    State(api): State<Api>,
+    api: Api,
     user_id: PathId,
     RawQuery(query): RawQuery,
 ) -> Result<Response, HttpError> {
@@ -75,10 +75,7 @@ async fn user_recommendations(
     ),
     responses((status = 200, body = Recommendations), Refusals, NotFound),
 )]
-async fn named_user_recommendations(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, HttpError> {
+async fn named_user_recommendations(api: Api, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
     let mut parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let user = parameters.id("user_id")?;
     let found = api.recommend(user, parameters).await?;
@@ -99,7 +96,7 @@ impl Api {
     responses((status = 200, body = Recommendations), Refusals),
 )]
 async fn session_recommendations(
-    State(api): State<Api>,
+    api: Api,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response, HttpError> {
@@ -117,7 +114,7 @@ async fn session_recommendations(
     responses((status = 200, body = BatchOfRecommendations), Refusals),
 )]
 async fn batch_recommendations(
-    State(api): State<Api>,
+    api: Api,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Json<BatchOfRecommendations>, HttpError> {
@@ -141,10 +138,7 @@ async fn batch_recommendations(
     ),
     responses((status = 200, body = PopularItems), Refusals),
 )]
-async fn popular_items(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<PopularItems>, HttpError> {
+async fn popular_items(api: Api, RawQuery(query): RawQuery) -> Result<Json<PopularItems>, HttpError> {
     let parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let found = api.popular(parameters, Parameters::filter).await?;
     Ok(Json(PopularItems::new(&found, api.queries.timestamp())))
@@ -164,7 +158,7 @@ async fn popular_items(
     ),
     responses((status = 200, body = FoundItems), Refusals),
 )]
-async fn items(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<FoundItems>, HttpError> {
+async fn items(api: Api, RawQuery(query): RawQuery) -> Result<Json<FoundItems>, HttpError> {
     let parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let found = api.search(parameters).await?;
     Ok(Json(FoundItems::new(&found, api.queries.timestamp())))
@@ -180,11 +174,7 @@ async fn items(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json
     ),
     responses((status = 200, body = ItemAnswer), Refusals, NotFound),
 )]
-async fn item(
-    State(api): State<Api>,
-    item_id: PathId,
-    RawQuery(query): RawQuery,
-) -> Result<Json<ItemAnswer>, HttpError> {
+async fn item(api: Api, item_id: PathId, RawQuery(query): RawQuery) -> Result<Json<ItemAnswer>, HttpError> {
     let parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let found = api.item(path_id(item_id)?, parameters).await?;
     Ok(Json(ItemAnswer::new(&found, api.queries.timestamp())))
@@ -200,10 +190,7 @@ async fn item(
     ),
     responses((status = 200, body = ItemAnswer), Refusals, NotFound),
 )]
-async fn named_item(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<ItemAnswer>, HttpError> {
+async fn named_item(api: Api, RawQuery(query): RawQuery) -> Result<Json<ItemAnswer>, HttpError> {
     let mut parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let item = parameters.id("item_id")?;
     let found = api.item(item, parameters).await?;
@@ -221,7 +208,7 @@ async fn named_item(
     responses((status = 200, body = SimilarItems), Refusals, NotFound),
 )]
 async fn similar_items(
-    State(api): State<Api>,
+    api: Api,
     item_id: PathId,
     RawQuery(query): RawQuery,
 ) -> Result<Json<SimilarItems>, HttpError> {
@@ -240,10 +227,7 @@ async fn similar_items(
     ),
     responses((status = 200, body = SimilarItems), Refusals, NotFound),
 )]
-async fn named_similar_items(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<SimilarItems>, HttpError> {
+async fn named_similar_items(api: Api, RawQuery(query): RawQuery) -> Result<Json<SimilarItems>, HttpError> {
     let mut parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let item = parameters.id("item_id")?;
     let found = api.similar(item, parameters).await?;
@@ -261,11 +245,7 @@ async fn named_similar_items(
     request_body = PairBody,
     responses((status = 200, body = Prediction), Refusals, NotFound),
 )]
-async fn prediction(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Result<Json<Prediction>, HttpError> {
+async fn prediction(api: Api, RawQuery(query): RawQuery, body: Body) -> Result<Json<Prediction>, HttpError> {
     let parameters = Parameters::read(query.as_deref(), &WORDS)?;
     let found = api.predict(body, parameters).await?;
     Ok(Json(Prediction::new(&found, api.queries.timestamp())))
@@ -274,9 +254,6 @@ async fn prediction(
 /// Whether and how well queries can be answered. The status is 200 for as long as the process answers, whatever it says:
 /// see `/readyz` for a check of readiness.
 #[utoipa::path(get, path = "/v1/health", tag = "service", responses((status = 200, body = HealthAnswer)))]
-async fn service_health(
-    State(api): State<Api>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<HealthAnswer>, HttpError> {
+async fn service_health(api: Api, RawQuery(query): RawQuery) -> Result<Json<HealthAnswer>, HttpError> {
     service::health(&api, query.as_deref())
 }

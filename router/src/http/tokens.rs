@@ -1,0 +1,112 @@
+//! Who may ask over HTTP where tokens are taken: the holder of a token, or of a certificate of an administrator.
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use shoal_common::{
+    access::{AcceptedCredentials, Denied, Holder, Scope},
+    tls::Peer,
+};
+use utoipa::openapi::{
+    ComponentsBuilder, OpenApi,
+    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+};
+
+use super::{
+    Api,
+    error::HttpError,
+    openapi::{DOCS_PATH, OPENAPI_PATH},
+};
+
+/// The routes that tell of no user, no item and no load: the service's index, its health, and how to call it.
+const FOR_EVERYBODY: [&str; 9] = [
+    "/",
+    "/health",
+    "/healthz",
+    "/readyz",
+    "/v1/health",
+    "/recommendations/",
+    "/recommendations/health",
+    DOCS_PATH,
+    OPENAPI_PATH,
+];
+
+/// The name of the way to sign in, in the description.
+const SCHEME: &str = "token";
+
+/// Refuses a request without a token that is good for it.
+pub(super) async fn check(
+    State(credentials): State<AcceptedCredentials>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    if FOR_EVERYBODY.contains(&path) || path.starts_with("/docs/") {
+        return next.run(request).await;
+    }
+    let peer = request.extensions().get::<Peer>();
+    match credentials.check(Scope::Read, request.headers(), peer) {
+        Ok(holder) => {
+            if let Some(holder) = holder {
+                request.extensions_mut().insert(holder);
+            }
+            // Whoever is let in has shown it: nothing further on sees the secret.
+            request.headers_mut().remove(header::AUTHORIZATION);
+            next.run(request).await
+        }
+        Err(denied) => {
+            metrics::counter!("shoal_calls_refused_total").increment(1);
+            refusal(&denied)
+        }
+    }
+}
+
+/// As RFC 6750 has it: what is lacking stands in `WWW-Authenticate`, and in words in the body.
+fn refusal(denied: &Denied) -> Response {
+    let (status, challenge) = match denied {
+        Denied::NotHere(_) => return HttpError::not_yet(denied.to_string()).into_response(),
+        Denied::Scope { .. } => {
+            (StatusCode::FORBIDDEN, r#"Bearer realm="shoal", error="insufficient_scope", scope="read""#)
+        }
+        Denied::NoToken | Denied::NoCertificate => (StatusCode::UNAUTHORIZED, r#"Bearer realm="shoal""#),
+        Denied::Header => (StatusCode::UNAUTHORIZED, r#"Bearer realm="shoal", error="invalid_request""#),
+        Denied::Unknown(_) | Denied::Expired(_) => {
+            (StatusCode::UNAUTHORIZED, r#"Bearer realm="shoal", error="invalid_token""#)
+        }
+    };
+    let mut response = HttpError::of(status, denied.to_string()).into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+/// Tells of tokens in the description, so that the page of the routes has a place to give one.
+pub(super) fn describe(description: &mut OpenApi) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("shoal_<id>_<secret>")
+        .description(Some("A token with the scope `read`; `shoal tokens create` makes one."))
+        .build();
+    let components = description.components.take().unwrap_or_else(|| ComponentsBuilder::new().build());
+    let mut components = components;
+    components.add_security_scheme(SCHEME, SecurityScheme::Http(bearer));
+    description.components = Some(components);
+    for (path, item) in &mut description.paths.paths {
+        let needs = !FOR_EVERYBODY.contains(&path.as_str());
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten().filter(|_| needs) {
+            operation.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
+        }
+    }
+}
+
+/// Queries on behalf of whoever asks.
+impl FromRequestParts<Api> for Api {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Self) -> Result<Self, Self::Rejection> {
+        let queries = api.queries.asked_by(parts.extensions.get::<Holder>());
+        Ok(Self { queries, ..api.clone() })
+    }
+}
