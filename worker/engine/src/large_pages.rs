@@ -30,7 +30,6 @@ impl LargePages {
 }
 
 impl From<Vec<f32>> for LargePages {
-    /// In ordinary pages.
     fn from(values: Vec<f32>) -> Self {
         Self(Place::Heap(values))
     }

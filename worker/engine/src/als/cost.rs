@@ -18,7 +18,7 @@ fn products(order: usize, depth: usize) -> u64 {
     depth as u64 * rounded(order) * (rounded(order) + 1)
 }
 
-/// Factorisation and substitution.
+/// Operations of a factorisation of `order` × `order` and of the substitution after it.
 fn solve(order: usize) -> u64 {
     let cube = rounded(order).pow(3);
     FACTORISATION_SLOWNESS * (cube / 3) + substitute(order)
@@ -41,7 +41,7 @@ const REFINED_RANK_MIN: usize = 4 * LANES;
 pub enum SystemForm {
     /// Through its normal equations.
     Primal,
-    /// Through its dual.
+    /// Through the dual of its normal equations: ratings × ratings.
     Dual,
     /// Through normal equations of rounded rows, and corrections.
     RefinedPrimal,

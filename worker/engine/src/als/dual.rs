@@ -144,9 +144,9 @@ pub(super) fn spread(
 struct Turned<'a> {
     rows: Rows<'a>,
     slots: &'a [u32],
-    /// W^½.
+    /// The diagonal of W^½: a root of a weight for each slot.
     roots: &'a [f32],
-    /// D^−½.
+    /// The diagonal of D^−½: one number for each column of the rotated basis.
     diagonal: &'a [f32],
 }
 

@@ -21,7 +21,7 @@ pub enum Scaling {
 pub struct Settings {
     /// Length of a factor row.
     pub rank: usize,
-    /// λ, above 0.
+    /// The weight λ of the factors' squares in the objective, above 0.
     pub regularization: f64,
     /// How it is scaled.
     pub scaling: Scaling,

@@ -13,16 +13,16 @@ use crate::preference::Preference;
 /// What the rows are fitted to, with the other side's factors.
 #[derive(Debug, Clone, Copy)]
 pub enum Fit<'a> {
-    /// The rating itself.
+    /// The ratings themselves.
     Explicit {
-        /// λ, biases, μ.
+        /// λ, biases and the mean μ of the ratings.
         settings: &'a explicit::Settings,
         /// The other side's stored rows, by slot.
         fixed: &'a [f32],
     },
-    /// Preference under confidence.
+    /// The preferences that ratings stand for, weighted by confidence.
     Implicit {
-        /// λ, α₀, α, ν.
+        /// λ, and what makes confidence of a rating: α₀, α, ν.
         settings: &'a implicit::Settings,
         /// The other side's rows, by slot.
         fixed: &'a [f32],
@@ -121,11 +121,11 @@ impl<'a> Fit<'a> {
 /// What is known of a row's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weights {
-    /// Each is one.
+    /// Each weight is one.
     One,
     /// Each is above zero: its root can be taken.
     Positive,
-    /// Some are not.
+    /// Some weight is zero or below.
     Any,
 }
 
@@ -141,7 +141,7 @@ pub struct RatingRows<'a> {
 }
 
 impl<'a> RatingRows<'a> {
-    /// How many rows.
+    /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.indptr.len() - 1

@@ -30,7 +30,7 @@ pub enum Scaling {
     Ials,
     /// λ times the number of ratings above zero, as Spark.
     Ratings,
-    /// λ, as `implicit`.
+    /// λ is the same for every row, as in the library `implicit`.
     None,
 }
 
@@ -39,7 +39,7 @@ pub enum Scaling {
 pub struct Settings {
     /// Length of a factor row.
     pub rank: usize,
-    /// λ, above 0.
+    /// The weight λ of the factors' squares in the objective, above 0.
     pub regularization: f64,
     /// How it is scaled.
     pub scaling: Scaling,

@@ -10,9 +10,9 @@ const DEVIATION: f64 = 0.1;
 /// Which of a model's four factor matrices a row belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream {
-    /// The job's seed.
+    /// The seed of the training job.
     pub seed: u64,
-    /// Users or items.
+    /// `true` for the users' rows, `false` for the items'.
     pub users: bool,
     /// The ranking (implicit) or the rating (explicit) factors.
     pub ranking: bool,

@@ -94,7 +94,7 @@ impl<'a> Problem<'a> {
 pub struct Prior {
     /// In [`blocks`], with a diagonal of zeros.
     pub lower: Vec<f32>,
-    /// Row-major, both triangles.
+    /// The same matrix, row-major, with both triangles.
     pub dense: Vec<f32>,
     /// The diagonal, which `lower` lacks, in f64.
     pub diagonal: Vec<f64>,

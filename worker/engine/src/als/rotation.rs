@@ -128,7 +128,7 @@ impl Rotation {
         &self.eigenvalues
     }
 
-    /// The rotated rows.
+    /// The fixed side's rows in the rotated basis.
     #[must_use]
     pub fn rows(&self) -> Rows<'_> {
         Rows::new(&self.rows[..self.count], self.basis.rank, self.basis.rank)

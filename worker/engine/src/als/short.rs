@@ -40,9 +40,9 @@ pub struct Scratch {
 struct Lane {
     /// Places among the rotated rows.
     slots: Vec<u32>,
-    /// W^½.
+    /// The diagonal of W^½: a root of a weight for each slot.
     roots: Vec<f32>,
-    /// D^−½.
+    /// The diagonal of D^−½: one number for each column of the rotated basis.
     diagonal: Vec<f32>,
 }
 

@@ -55,7 +55,7 @@ pub(super) fn decade(year: i32) -> i32 {
 }
 
 impl Census {
-    /// Counts an item.
+    /// Counts the features and the genome of one more item.
     pub fn add(&mut self, item: &ItemFacts<'_>) {
         self.items += 1;
         for genre in item.genres {

@@ -10,9 +10,9 @@ pub struct ItemFacts<'a> {
     pub genres: &'a [String],
     /// Terms from [`clean_tag`], each once, with how many users gave it.
     pub tags: &'a [(String, u32)],
-    /// Year of release.
+    /// Year of release; `None` where the catalogue has none.
     pub year: Option<i32>,
-    /// The tag genome.
+    /// The item's row of the tag genome; `None` for an item outside of it.
     pub genome: Option<GenomeFacts<'a>>,
 }
 

@@ -18,7 +18,7 @@ pub struct Profiles {
     users: usize,
     features: usize,
     width: usize,
-    /// Users × width.
+    /// The profiles, users × width, row-major.
     values: Vec<f32>,
 }
 

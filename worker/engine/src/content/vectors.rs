@@ -1,7 +1,7 @@
 //! The vectors of a shard's items, as they are stored and compared: sparse features, and dense genomes of
 //! those items that have one.
 
-/// One item's vector.
+/// The vector of one item: its sparse features and its genome.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vector {
     /// Features of the sparse blocks, ascending, with their values.
@@ -17,11 +17,11 @@ pub struct VectorParts {
     pub indptr: Vec<u64>,
     /// Feature numbers, ascending within an item.
     pub features: Vec<u32>,
-    /// One per feature.
+    /// The weight of each feature in `features`.
     pub values: Vec<f32>,
     /// Rows (within the shard, ascending) of the items with a genome.
     pub genome_rows: Vec<u32>,
-    /// Their genomes, row-major.
+    /// The genomes of `genome_rows`, row-major.
     pub genomes: Vec<f32>,
 }
 
@@ -97,7 +97,7 @@ impl ItemVectors {
         Ok(Self { parts, features, genome_width })
     }
 
-    /// How many items.
+    /// How many items have a vector.
     #[must_use]
     pub fn len(&self) -> usize {
         self.parts.indptr.len() - 1
@@ -156,7 +156,7 @@ impl ItemVectors {
         !self.sparse(item).0.is_empty() || !self.genome(item).is_empty()
     }
 
-    /// What is stored.
+    /// The arrays that a version's file stores.
     #[must_use]
     pub fn parts(&self) -> &VectorParts {
         &self.parts

@@ -50,7 +50,7 @@ pub enum Turn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("worker {from} has sent of step {step} what it cannot: {why}")]
 pub struct BadMessage {
-    /// Who sent it.
+    /// Number of the owner that sent it.
     pub from: u32,
     /// Number of the elimination step.
     pub step: u32,
@@ -75,7 +75,7 @@ pub struct Elimination {
 #[derive(Debug, Default)]
 struct Step {
     pivot: Option<Arc<Vec<f32>>>,
-    /// By tile row.
+    /// The tiles of the panel by tile row; `None` until a tile has come.
     panel: Vec<Option<Arc<Vec<f32>>>>,
     missing: usize,
 }

@@ -38,7 +38,7 @@ pub struct UserRows<'a> {
     pub likings: &'a [f32],
 }
 
-/// A fitted model.
+/// What a fit on one machine gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// Rows of the items that took part, ascending.

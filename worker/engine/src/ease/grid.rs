@@ -68,7 +68,7 @@ impl Grid {
         self.order
     }
 
-    /// How many owners.
+    /// How many owners share the tiles.
     #[must_use]
     pub fn owners(&self) -> u32 {
         self.owners
@@ -147,12 +147,12 @@ pub fn items_that_fit(memory_max: u64, owners: u32) -> u32 {
 pub struct TooLarge {
     /// Items that were to be in the model.
     pub items: u32,
-    /// Owners of tiles.
+    /// How many owners share the tiles.
     pub owners: u32,
-    /// What the largest share takes.
+    /// Bytes that the largest share takes.
     pub bytes: u64,
-    /// What it may take.
+    /// Bytes that a share may take.
     pub memory_max: u64,
-    /// Items that fit.
+    /// The most items whose shares each owner has room for.
     pub items_fit: u32,
 }

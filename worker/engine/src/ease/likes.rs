@@ -125,7 +125,7 @@ impl Likes {
         self.order
     }
 
-    /// How many users.
+    /// How many users there are.
     #[must_use]
     pub fn users(&self) -> usize {
         self.by_user.count()

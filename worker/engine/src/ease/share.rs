@@ -47,7 +47,7 @@ impl Share {
         self.grid
     }
 
-    /// Whose it is.
+    /// Number of the owner, from 0.
     #[must_use]
     pub fn owner(&self) -> u32 {
         self.owner
@@ -114,7 +114,7 @@ impl Share {
         &self.tiles
     }
 
-    /// An own tile.
+    /// The numbers of a tile, row-major; `None` for a tile of another owner.
     pub(super) fn tile(&self, tile: Tile) -> Option<&[f32]> {
         let at = self.tiles.binary_search(&tile).ok()?;
         Some(&self.values[at * TILE..(at + 1) * TILE])

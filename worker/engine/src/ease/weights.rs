@@ -54,7 +54,7 @@ impl Sizes {
         (counts.len() == Self::BUCKETS).then_some(Self(counts))
     }
 
-    /// Counts another weight.
+    /// Counts one more weight by its size.
     pub fn add(&mut self, weight: f32) {
         self.0[Self::bucket(weight)] += 1;
     }

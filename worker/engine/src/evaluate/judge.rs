@@ -62,11 +62,11 @@ impl ListOutcome {
 pub struct UserOutcome {
     /// Whether no rating of the user is known; then the model's outcome is not counted.
     pub newcomer: bool,
-    /// The model's list.
+    /// Of the list that the model makes.
     pub model: ListOutcome,
-    /// The most rated items.
+    /// Of the list of the most rated items.
     pub popularity: ListOutcome,
-    /// Items drawn evenly.
+    /// Of a list of items that are drawn evenly.
     pub random: ListOutcome,
 }
 
@@ -142,7 +142,7 @@ pub struct RankingSums {
 }
 
 impl RankingSums {
-    /// Adds a user.
+    /// Adds the outcome of one more user.
     pub fn add(&mut self, user: &UserOutcome) {
         if user.newcomer {
             self.newcomers.add(&user.popularity);

@@ -9,7 +9,7 @@ pub const CUTOFFS: [usize; 4] = [10, 20, 50, 100];
 /// What a list, or a sum of lists, scores at one cutoff K.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RankingScore {
-    /// Hits / K.
+    /// Hits per place of the list: hits / K.
     pub precision: f64,
     /// Hits / min(K, relevant).
     pub recall: f64,

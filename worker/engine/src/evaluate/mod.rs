@@ -42,7 +42,7 @@ pub struct RatingSums {
 }
 
 impl RatingSums {
-    /// Adds one prediction.
+    /// Adds the error of one predicted rating.
     pub fn add(&mut self, predicted: f64, rating: f32) {
         let rating = f64::from(rating);
         let error = predicted - rating;

@@ -37,7 +37,7 @@ impl ItemPanels {
         Self { panels, biases, items, rank }
     }
 
-    /// How many items.
+    /// How many items the panels hold.
     #[must_use]
     pub fn items(&self) -> usize {
         self.items

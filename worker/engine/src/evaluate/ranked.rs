@@ -21,7 +21,7 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 pub struct RankedItems {
     first_row: u32,
     rank: usize,
-    /// Row-major.
+    /// The items' factors, rows × `rank`, row-major.
     factors: LargePages,
     /// Where lists are ranked by predicted ratings.
     biases: Option<Vec<f32>>,

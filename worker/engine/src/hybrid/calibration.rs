@@ -50,7 +50,7 @@ impl ScoreHistogram {
         bins.map(|(bin, &count)| (bin, count)).filter(|(_, count)| *count > 0)
     }
 
-    /// Counts a score.
+    /// Counts one more score.
     pub fn add(&mut self, score: f32) {
         *self.count_mut(bin(score)) += 1;
     }

@@ -5,7 +5,7 @@ use shoal_core::topk::better_first;
 use super::blend::{UNKNOWN, rank};
 use crate::evaluate::{LIST_LENGTH, discount};
 
-/// One user's candidates.
+/// The items that weights are learned from for one user.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Candidates {
     /// Global item rows, ascending.

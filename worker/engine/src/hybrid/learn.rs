@@ -19,7 +19,7 @@ const GAIN_LEAST: f64 = 1e-5;
 pub struct Weights {
     /// One per source, not negative, 1 together.
     pub of_sources: Vec<f64>,
-    /// The objective there.
+    /// The users' mean NDCG under these weights.
     pub worth: f64,
 }
 

@@ -15,7 +15,7 @@ impl Compressed {
         Self { indptr: vec![0], others: Vec::new(), values: Vec::new() }
     }
 
-    /// Adds another row.
+    /// Adds a row of pairs: the row of the other item or user, and the value there.
     pub(super) fn push(&mut self, row: impl IntoIterator<Item = (u32, i32)>) {
         for (other, value) in row {
             self.others.push(other);

@@ -11,7 +11,7 @@ const BITS_MAX: u32 = 20;
 pub struct Fixed {
     /// Integer steps per unit.
     scale: f64,
-    /// The greatest magnitude.
+    /// The greatest magnitude of an integer.
     limit: i32,
 }
 

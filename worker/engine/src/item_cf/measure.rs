@@ -18,7 +18,7 @@ pub enum Measure {
 /// What is summed over all users of one item.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// How many users.
+    /// How many users have rated the item.
     pub raters: i64,
     /// Σ x² over the item's ratings, in fixed point.
     pub squares: i64,

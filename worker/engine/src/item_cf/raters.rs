@@ -18,7 +18,7 @@ pub struct UserRows<'a> {
     pub indptr: &'a [u64],
     /// Global item rows, ascending within a user.
     pub items: &'a [u32],
-    /// One per item.
+    /// The rating of each item in `items`.
     pub ratings: &'a [f32],
     /// Hash of each user's id.
     pub hashes: &'a [u64],

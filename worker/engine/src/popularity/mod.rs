@@ -50,7 +50,7 @@ impl Window {
 pub struct Recent {
     /// Ratings in the window.
     pub ratings: u64,
-    /// Their damped mean.
+    /// Damped mean of the ratings in the window.
     pub damped_mean: f32,
 }
 
@@ -86,7 +86,7 @@ pub fn trend(timestamps: &[i64], decay: Decay) -> f32 {
 /// How new an item is; greater is newer. What is unknown counts as oldest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Newness {
-    /// Year of release.
+    /// Year of release; `None` where the catalogue has none.
     pub year: Option<i32>,
     /// Time of the first rating, seconds since the epoch.
     pub first_rated: Option<i64>,

@@ -56,7 +56,7 @@ impl<'a> FactorRows<'a> {
         self.rank
     }
 
-    /// How many rows.
+    /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len() / self.rank
@@ -106,21 +106,21 @@ pub enum Scoring<'a> {
         biases: &'a [f32],
         /// The user's vector.
         query: &'a [f32],
-        /// From [`rating_base`].
+        /// What every prediction begins with; see [`rating_base`].
         base: f32,
     },
     /// The cosine of the angle to `query`; 0 where either vector is zero.
     Cosine {
         /// The items' factors.
         factors: FactorRows<'a>,
-        /// Their [`super::norm`]s.
+        /// The [`super::norm`] of each item's factors.
         norms: &'a [f64],
         /// The vector compared with.
         query: &'a [f32],
-        /// Norm of `query`.
+        /// The [`super::norm`] of `query`.
         query_norm: f64,
     },
-    /// Scores known beforehand.
+    /// Scores that are known beforehand, one for each row.
     Table(&'a [f32]),
 }
 

@@ -189,18 +189,18 @@ pub(super) unsafe fn store_first<V: Vector>(values: V, to: *mut f32, count: usiz
     }
 }
 
-/// What [`Kernel::add_projections`] projects.
+/// The arguments of [`Kernel::add_projections`].
 #[derive(Debug, Clone, Copy)]
 pub struct Projections<'a> {
     /// Rows to project on.
     pub rows: Rows<'a>,
-    /// Which of them.
+    /// The slots of the rows that are projected on.
     pub slots: &'a [u32],
     /// What is added to each projection, after its weight.
     pub pulls: &'a [f32],
     /// What each projection is multiplied with.
     pub weights: &'a [f32],
-    /// What is projected.
+    /// The vector that is projected: as long as a row.
     pub vector: &'a [f32],
     /// What is added to each projection, before its weight.
     pub offset: f32,

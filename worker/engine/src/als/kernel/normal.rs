@@ -10,7 +10,7 @@ use super::{
 /// Rows that are gathered next: they are asked for while the present ones are multiplied.
 #[derive(Debug, Clone, Copy)]
 pub struct Ahead<'a> {
-    /// Where they are.
+    /// The matrix that the rows lie in.
     pub rows: Rows<'a>,
     /// The slots of the rows that are gathered next.
     pub slots: &'a [u32],

@@ -44,7 +44,7 @@ impl<'a> Rows<'a> {
         self.width
     }
 
-    /// How many rows.
+    /// How many rows the matrix has.
     #[must_use]
     pub fn count(&self) -> usize {
         self.values.len() / self.stride

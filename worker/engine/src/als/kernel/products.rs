@@ -11,7 +11,7 @@ use super::{LANES, vector::Vector};
 pub(super) trait InstructionSet {
     /// A whole side of a block.
     type Full: super::vector::Lanes;
-    /// Half a side.
+    /// Half of a block's side.
     type Half: Vector;
 
     /// Adds `sign` · Σₚ right[p] left[p]ᵀ to the whole block at `target`.
@@ -79,7 +79,7 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// No further columns.
+    /// For a product that has no further columns.
     pub(super) const NONE: Self = Self { values: std::ptr::null(), target: std::ptr::null_mut(), stride: 0 };
 }
 

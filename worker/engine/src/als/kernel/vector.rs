@@ -15,7 +15,7 @@ pub(super) trait Vector: Copy {
     /// Reads the first `count` numbers, at most one per lane; the others are zero and their memory is not touched.
     unsafe fn load_first(from: *const f32, count: usize) -> Self;
 
-    /// Writes every lane.
+    /// Writes all lanes to consecutive numbers from `to` on.
     unsafe fn store(self, to: *mut f32);
 
     /// The same number in every lane.

@@ -67,7 +67,7 @@ impl Vector for __m256 {
     }
 }
 
-/// 0 to 7.
+/// The numbers 0 to 7, one in each lane.
 #[inline(always)]
 unsafe fn lane_numbers() -> __m256i {
     // SAFETY: the caller vouches for AVX2.

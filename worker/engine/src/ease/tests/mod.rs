@@ -54,7 +54,7 @@ impl Users {
         UserRows { indptr: &self.indptr, items: &self.liked, likings: &self.likings }
     }
 
-    /// Of each user.
+    /// What each user likes, by item, with its weight.
     fn lists(&self) -> Vec<Vec<(u32, f32)>> {
         let list = |ends: &[u64]| {
             (ends[0] as usize..ends[1] as usize).map(|at| (self.liked[at], self.likings[at])).collect()

@@ -26,7 +26,7 @@ pub(super) const TOGETHER: usize = 4;
 #[repr(C, align(64))]
 struct Block([u8; BLOCK_ROWS * GROUP]);
 
-/// Rows as bytes.
+/// Rows rounded to bytes, x̃, in chunks that are scored together.
 #[derive(Debug)]
 pub(super) struct Bytes {
     /// Of a chunk its groups of elements, of each four blocks.
@@ -41,13 +41,13 @@ pub(super) struct Bytes {
 /// A query as bytes.
 #[derive(Debug)]
 pub(super) struct Words {
-    /// Four elements each.
+    /// The query's elements as bytes, four in each word.
     words: Vec<i32>,
     /// What a byte stands for.
     step: f32,
     /// What the rows' offsets add to every sum.
     offset: i32,
-    /// ‖q̃‖, rounded up.
+    /// ‖q̃‖ of the rounded query, rounded up.
     norm: f32,
     /// ‖q − q̃‖, rounded up.
     error: f32,
@@ -136,7 +136,7 @@ impl Bytes {
     }
 }
 
-/// A chunk's rows.
+/// The rows of one chunk.
 #[derive(Clone, Copy)]
 struct Rows<'a> {
     blocks: &'a [Block],

@@ -110,7 +110,7 @@ impl Screen {
 /// How products become the scores that are bounded.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scale {
-    /// The product itself.
+    /// Scores are the products themselves.
     Product,
     /// `(base + bias) + product`
     Rating {
@@ -128,7 +128,7 @@ pub(super) enum Scale {
 #[derive(Debug)]
 pub(super) struct Probe {
     scale: Scale,
-    /// ‖q‖, rounded up.
+    /// ‖q‖ of the query, rounded up.
     norm: f32,
     /// A product and its bound may differ by this much of the row's norm because of the score's own rounding.
     rounding: f32,
