@@ -22,7 +22,7 @@ pub struct CatalogueItem {
     pub title: String,
     /// From the end of the title.
     pub year: Option<i32>,
-    /// Separated by `|`.
+    /// Genres as the catalogue has them, separated by `|`; empty where it has none.
     pub genres: String,
 }
 

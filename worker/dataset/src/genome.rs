@@ -21,7 +21,7 @@ pub struct Genome {
     pub rows: Vec<u32>,
     /// Tag numbers, ascending.
     pub tags: Vec<u32>,
-    /// Rows × tags.
+    /// Relevance of each tag for each row, 0 to 1: rows × tags, row-major.
     pub relevance: Vec<f32>,
 }
 

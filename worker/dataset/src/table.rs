@@ -19,11 +19,11 @@ use shoal_common::ids::{EntityId, IdKind};
 
 /// A column's values, of as many rows as every other column has.
 pub(super) enum Column {
-    /// `required int64`
+    /// Parquet's `required int64`.
     Integers(Vec<i64>),
-    /// `optional int32`
+    /// Parquet's `optional int32`.
     SmallIntegers(Vec<Option<i32>>),
-    /// `required binary (UTF8)`
+    /// Parquet's `required binary (UTF8)`.
     Texts(Vec<ByteArray>),
 }
 

@@ -76,7 +76,7 @@ impl RatingBlock {
         &self.ids
     }
 
-    /// How many rows.
+    /// How many rows the shard has.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.ids.len()
@@ -128,9 +128,9 @@ pub struct BlockValues<'a> {
     pub indptr: &'a [u64],
     /// Global rows of the other side, ascending within a row.
     pub indices: &'a [u32],
-    /// One per index.
+    /// The rating at each index.
     pub ratings: &'a [f32],
-    /// One per index.
+    /// Seconds since 1970 of the rating at each index; 0 where the source has no time.
     pub timestamps: &'a [i64],
 }
 

@@ -55,7 +55,7 @@ impl IdColumn {
         }
     }
 
-    /// How many ids.
+    /// How many ids there are.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {

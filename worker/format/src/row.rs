@@ -15,7 +15,7 @@ pub enum IdRef<'a> {
 }
 
 impl IdRef<'_> {
-    /// As [`EntityId::hash64`].
+    /// The hash that decides the shard, as [`EntityId::hash64`] computes it.
     #[must_use]
     pub fn hash64(self) -> u64 {
         match self {
@@ -33,7 +33,7 @@ impl IdRef<'_> {
         shard_of(self.hash64(), shard_count)
     }
 
-    /// The id, kept.
+    /// A copy of the id that owns its text.
     #[must_use]
     pub fn to_entity(self) -> EntityId {
         match self {
@@ -65,7 +65,7 @@ pub struct ItemRow<'a> {
     pub title: Cow<'a, str>,
     /// From the end of the title.
     pub year: Option<i32>,
-    /// Separated by `|`.
+    /// Genres, separated by `|`; empty where the file has none.
     pub genres: String,
 }
 

@@ -50,7 +50,7 @@ pub enum TensorFileError {
         path: String,
         /// Name of the tensor.
         name: String,
-        /// How it differs.
+        /// How the file differs from what was expected.
         reason: String,
     },
 }
@@ -246,7 +246,7 @@ struct PendingTensor<'a> {
 }
 
 impl<'a> TensorWriter<'a> {
-    /// No tensor yet.
+    /// A file without any tensor.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -16,7 +16,6 @@ const BLOCK_ITEMS: u64 = 4_096;
 /// The genome covers the more popular part, as in MovieLens: items above this share of the mean.
 const GENOME_POPULARITY_MIN: f64 = 0.5;
 
-/// What was written.
 pub(super) struct Catalogue {
     pub(super) genome_scores: u64,
     pub(super) bytes: u64,

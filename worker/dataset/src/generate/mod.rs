@@ -28,14 +28,14 @@ pub const RATINGS_PER_USER_MIN: u64 = 20;
 /// Users made and written at a time, per thread.
 const BLOCK_USERS: u64 = 256;
 
-/// What to make.
+/// The size and the seed of a generated sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenerateSpec {
     /// Users, numbered from 1.
     pub users: u64,
     /// Items, numbered from 1.
     pub items: u64,
-    /// Ratings, exactly.
+    /// Ratings to write; the files have exactly this many.
     pub ratings: u64,
     /// Length of the planted vectors.
     pub rank: usize,
@@ -45,7 +45,7 @@ pub struct GenerateSpec {
     pub threads: usize,
 }
 
-/// What was made.
+/// Rows of the written files, and bytes of all together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenerateReport {
     /// Rows of `ratings.csv`.

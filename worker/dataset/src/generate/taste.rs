@@ -37,7 +37,7 @@ const MOOD_DEVIATION: f64 = 0.3;
 const NOISE_DEVIATION: f64 = 0.6;
 /// Draws per wanted item before the rest is taken in order of preference.
 const DRAWS_PER_RATING_MAX: u64 = 60;
-/// 1996-01-01 and 2020-01-01.
+/// Ratings are given from 1996-01-01 to 2020-01-01; in seconds since 1970.
 const FIRST_SECOND: f64 = 820_454_400.0;
 const LAST_SECOND: f64 = 1_577_836_800.0;
 /// One rating in so many gets a tag.
@@ -48,12 +48,12 @@ const RATINGS_PER_TAG: f64 = 30.0;
 pub(super) struct Rating {
     /// Number of the item, from 0.
     pub(super) item: u64,
-    /// 1 to 10.
+    /// Stars times two, 1 to 10.
     pub(super) half_stars: u8,
     pub(super) timestamp: i64,
 }
 
-/// The planted model.
+/// The model that the generated ratings follow: vectors of users and items, biases, and noise.
 pub(super) struct Taste {
     seed: u64,
     rank: usize,
@@ -112,7 +112,6 @@ impl Taste {
         radius * (std::f64::consts::TAU * self.uniform(stream, row, 2 * counter + 1)).cos()
     }
 
-    /// An item's vector.
     pub(super) fn item(&self, item: u64) -> &[f32] {
         &self.items[item as usize * self.rank..][..self.rank]
     }

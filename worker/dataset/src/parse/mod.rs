@@ -32,7 +32,7 @@ pub struct Rules {
     pub user_id_kind: IdKind,
     /// Kind of item ids.
     pub item_id_kind: IdKind,
-    /// Lowest rating accepted.
+    /// The lowest rating that is accepted, on the file's scale.
     pub rating_min: f64,
     /// Highest rating accepted; with both 0, any that is plausible.
     pub rating_max: f64,
@@ -79,7 +79,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing counted yet.
+    /// A tally of the file `name` that has counted no row.
     #[must_use]
     pub fn new(name: String) -> Self {
         Self { name, report: ImportReport::default() }
@@ -116,7 +116,7 @@ impl Tally {
         }
     }
 
-    /// What was counted.
+    /// Closes the tally and gives the file's report.
     #[must_use]
     pub fn finish(self) -> ImportReport {
         self.report

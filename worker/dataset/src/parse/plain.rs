@@ -27,7 +27,6 @@ enum Role {
 const RATING_ROLES: [Role; 4] = [Role::User, Role::Item, Role::Rating, Role::Time];
 const GENOME_ROLES: [Role; 3] = [Role::Item, Role::Tag, Role::Relevance];
 
-/// Reads plain lines.
 #[derive(Debug)]
 pub(super) struct PlainLines {
     /// Of the columns up to the last that is used.

@@ -101,7 +101,7 @@ fn decoded(
     stored: &[u8],
     stored_is_whole: bool,
 ) -> Result<(Vec<u8>, bool), SourceError> {
-    /// Why decoding stops.
+    /// What ends the decoding of a file's head.
     enum Stop {
         Enough,
         Failed(SourceError),

@@ -42,7 +42,7 @@ pub enum SourceError {
     Store {
         /// The address as it was given.
         uri: String,
-        /// The store's error.
+        /// What the store said.
         source: Box<StoreError>,
     },
     /// The worker may not go there.
@@ -57,7 +57,7 @@ pub enum SourceError {
         uri: String,
         /// The file names that would have done.
         looked_for: String,
-        /// What is there.
+        /// The names of the files that are there, in words.
         found: String,
     },
     /// A file lacks a column.
@@ -69,7 +69,7 @@ pub enum SourceError {
         column: String,
         /// The flag that named it; empty where none did.
         flag: &'static str,
-        /// Those it has.
+        /// The columns of the file, by name.
         columns: String,
     },
     /// Columns that a file has to have are not recognised.
@@ -79,11 +79,11 @@ pub enum SourceError {
     NotUnderstood {
         /// Path of the file in the source.
         file: String,
-        /// What is missing.
+        /// The columns that are not recognised, in words.
         missing: String,
         /// The flags that would name it.
         flags: String,
-        /// Those it has.
+        /// The columns of the file, by name.
         columns: String,
     },
     /// Several columns could be the same.
@@ -95,7 +95,7 @@ pub enum SourceError {
         role: &'static str,
         /// The columns, by name.
         candidates: String,
-        /// What to do.
+        /// How the caller names the right one.
         remedy: String,
     },
     /// No column is recognised as the rating, but some could be it.
@@ -105,7 +105,7 @@ pub enum SourceError {
     NoRating {
         /// Path of the file in the source.
         file: String,
-        /// Columns of numbers.
+        /// The columns that hold numbers, by name.
         candidates: String,
     },
     /// A delimiter that cannot be one.
@@ -132,7 +132,7 @@ pub enum SourceError {
     Packer {
         /// Path of the file in the source.
         file: String,
-        /// What packed it.
+        /// The program or format that packed the file.
         packer: String,
     },
     /// A packed file cannot be unpacked.
@@ -157,7 +157,7 @@ pub enum SourceError {
     /// More files than a source may have.
     #[error("'{uri}' has {count} files, more than the {most} that are read at once; join some of them")]
     TooManyFiles {
-        /// The source's folder.
+        /// The address of the source's folder.
         uri: String,
         /// Files that are asked for.
         count: usize,

@@ -28,9 +28,9 @@ const GENRE_SEPARATOR: char = '|';
 pub struct Values {
     /// How times are read.
     pub times: Times,
-    /// In lower case.
+    /// Words that stand for no value, in lower case.
     null_words: Vec<String>,
-    /// Whether they have only letters of ASCII, whose case needs no table.
+    /// Whether `null_words` have only letters of ASCII, whose case needs no table.
     null_words_are_ascii: bool,
     decimal_comma: bool,
     changed_ids: [bool; 2],

@@ -13,7 +13,7 @@ const STEP_BYTES: usize = 8 * 1024;
 /// Unpacked bytes that zstd hands out in one go.
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// Unpacks one file.
+/// Undoes the packing of one file, piece by piece.
 pub(super) enum Unpacker {
     Plain,
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),

@@ -117,7 +117,7 @@ pub(in crate::source) struct Columns<'a> {
 /// Which column is what.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::source) struct Found {
-    /// As in `SourceFile.columns`.
+    /// Positions of the columns, in the order of `SourceFile.columns`.
     pub(in crate::source) positions: Vec<i32>,
     pub(in crate::source) looks: Vec<ColumnLook>,
 }

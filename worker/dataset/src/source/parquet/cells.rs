@@ -21,7 +21,6 @@ use crate::{fields, rejection::Reason, values};
 pub(super) enum Cell<'a> {
     /// The row has no value.
     Null,
-    /// A whole number.
     Integer(i64),
     /// A whole number that is none of 64 bits with a sign.
     Large(i128),
