@@ -13,7 +13,7 @@ use shoal_common::{
 pub struct JobContext {
     /// Named in every message to peers, and in the folders that jobs take.
     pub cluster_id: String,
-    /// This worker's name.
+    /// Name of this worker.
     pub node: String,
     /// Where jobs keep temporary files; an attempt's own is removed with the attempt.
     pub folder: PathBuf,

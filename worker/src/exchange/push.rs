@@ -88,7 +88,7 @@ impl Envelope {
 pub struct Receiver {
     /// Name of the receiver.
     pub node: String,
-    /// host:port.
+    /// Where the receiving worker listens, as host:port.
     pub address: String,
     /// Positions among the sender's own rows, ascending.
     pub rows: Arc<[u32]>,

@@ -34,7 +34,7 @@ impl SideShards {
         Ok(Self { first_rows, owners })
     }
 
-    /// How many shards.
+    /// How many shards the side has.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.owners.len() as u32
@@ -73,7 +73,7 @@ impl SideShards {
 /// The slots of one side on one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotTable {
-    /// Rows owned here.
+    /// How many rows this worker owns: they have the first slots.
     own_rows: usize,
     /// Per worker: first slot, and the global rows needed of it, ascending. Empty for this worker.
     needed: Vec<(usize, Vec<u32>)>,

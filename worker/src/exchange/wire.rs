@@ -34,7 +34,7 @@ pub struct TornNumbers {
 /// How the numbers of factor rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RowFormat {
-    /// As they are.
+    /// Rows as they are, 4 bytes a number.
     #[default]
     F32,
     /// Their upper halves, rounded to the nearest, ties to even.

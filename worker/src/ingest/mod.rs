@@ -56,13 +56,13 @@ pub enum IngestError {
     Catalogue {
         /// Number of the shard.
         shard: u32,
-        /// What Parquet said.
+        /// What the writer of Parquet said.
         source: parquet::errors::ParquetError,
     },
     /// The worker's own disk failed or is full.
     #[error("cannot {action} the spool '{path}'; make room or name another data_dir")]
     Spool {
-        /// "write", "read".
+        /// What was tried: "write" or "read".
         action: &'static str,
         /// Path of the spool.
         path: PathBuf,

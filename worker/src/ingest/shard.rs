@@ -242,7 +242,6 @@ fn ordered(ids: IdColumn, shard: impl Fn(IdRef<'_>) -> u32) -> (IdColumn, Vec<u3
 }
 
 impl SortedShard {
-    /// How many ratings.
     pub(super) fn len(&self) -> usize {
         self.cells.len()
     }

@@ -134,7 +134,7 @@ impl ListsFolder {
         }
     }
 
-    /// Writes a part.
+    /// Writes one part; the entry is its line of the manifest.
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> Result<ObjectEntry, ListsError> {
         let entry = self.store.put(&join(&self.path, name), bytes).await?;
         Ok(ObjectEntry { path: name.to_owned(), ..entry })

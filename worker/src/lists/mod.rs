@@ -133,9 +133,9 @@ impl From<LoadError> for ListsError {
 pub struct ListsContext {
     /// Id of the job.
     pub job_id: String,
-    /// Of any job.
+    /// What any job has of the worker.
     pub job: JobContext,
-    /// Of what is served.
+    /// Loads the shards of the version that lists are made from.
     pub loader: Loader,
 }
 

@@ -92,7 +92,7 @@ impl LoadFailures {
 
 type Load = BoxFuture<'static, (ShardKey, Result<(Arc<VersionSource>, LoadedShard), LoadError>)>;
 
-/// The task's state.
+/// What the task that loads and unloads shards works with.
 pub(super) struct Reconciler {
     pub(super) node: String,
     pub(super) loader: Loader,

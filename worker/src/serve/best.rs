@@ -22,7 +22,7 @@ type Lists = Vec<Option<Vec<Vec<Hit>>>>;
 #[derive(Debug)]
 pub struct BestOfShards {
     lists: Lists,
-    /// Of each query.
+    /// The best scores found so far, of each query.
     found: Vec<TopK<()>>,
 }
 
@@ -36,7 +36,7 @@ pub struct Found {
 }
 
 impl BestOfShards {
-    /// No shard yet.
+    /// Room for the lists of these queries, with no shard searched yet.
     #[must_use]
     pub fn new(queries: &[ItemQuery]) -> Self {
         Self { lists: Vec::new(), found: queries.iter().map(|query| TopK::new(query.n)).collect() }

@@ -11,7 +11,7 @@ pub enum LoadError {
     Manifest {
         /// The folder in the store.
         folder: String,
-        /// What went wrong.
+        /// What the store said.
         source: Box<StoreError>,
     },
     /// A part cannot be had, or is not the one its manifest names.
@@ -19,7 +19,7 @@ pub enum LoadError {
     Fetch {
         /// The object in the store.
         path: String,
-        /// What went wrong.
+        /// What the store said.
         source: Box<StoreError>,
     },
     /// A part is whole but not a tensor file with the expected tensors.
@@ -27,7 +27,7 @@ pub enum LoadError {
     Tensors {
         /// The object in the store.
         path: String,
-        /// What went wrong.
+        /// What the reader of tensor files said.
         source: Box<TensorFileError>,
     },
     /// A catalogue part is whole but not a Parquet file with the expected columns.
@@ -35,7 +35,7 @@ pub enum LoadError {
     Catalogue {
         /// The object in the store.
         path: String,
-        /// What went wrong.
+        /// What the reader of Parquet said.
         source: Box<parquet::errors::ParquetError>,
     },
     /// A part contradicts the registry or another part.
@@ -43,15 +43,15 @@ pub enum LoadError {
     Mismatch {
         /// The object in the store.
         path: String,
-        /// How it differs.
+        /// How the part differs from what was expected.
         reason: String,
     },
     /// The version does not fit the data set it names.
     #[error("version '{version}' cannot be served: {reason}")]
     Version {
-        /// The version's name.
+        /// Name of the version.
         version: String,
-        /// What is wrong.
+        /// What of the version does not fit.
         reason: String,
     },
     /// The loading itself failed.
@@ -59,7 +59,7 @@ pub enum LoadError {
     Panicked {
         /// The object in the store.
         path: String,
-        /// How it ended.
+        /// How the task ended: by a panic.
         source: tokio::task::JoinError,
     },
 }

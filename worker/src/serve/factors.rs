@@ -97,7 +97,7 @@ impl FactorPart {
         &self.ids
     }
 
-    /// How many rows.
+    /// How many rows the part has.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.shape.rows

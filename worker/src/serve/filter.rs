@@ -19,9 +19,9 @@ pub struct ItemFilter {
     pub genres: Vec<String>,
     /// None of these, case-folded.
     pub exclude_genres: Vec<String>,
-    /// First release year.
+    /// The first year of release that passes; `None` for no lower end.
     pub year_min: Option<i32>,
-    /// Last release year.
+    /// The last year of release that passes; `None` for no upper end.
     pub year_max: Option<i32>,
     /// Items of these ids are not listed.
     pub exclude_ids: Vec<EntityId>,
@@ -85,7 +85,7 @@ pub struct RowFilter<'a> {
     genres: Option<Vec<bool>>,
     exclude_genres: Option<Vec<bool>>,
     years: Option<(i32, i32)>,
-    /// Ascending, as `allowed`.
+    /// Rows that do not pass, ascending; `allowed` are the only ones that do.
     excluded: Vec<usize>,
     allowed: Option<Vec<usize>>,
 }

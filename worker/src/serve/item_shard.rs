@@ -55,7 +55,7 @@ pub struct ItemVectors<'a> {
 }
 
 impl ItemShard {
-    /// How many items.
+    /// How many items the shard has.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.factors.rows()

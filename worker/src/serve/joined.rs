@@ -35,7 +35,7 @@ pub struct JoinedItems {
     row_of: Vec<u32>,
     rank: usize,
     values: Vec<f32>,
-    /// Of rating factors.
+    /// The bias of each row; rating factors alone have biases.
     biases: Vec<f32>,
     /// Training ratings; 0 also where the filter lets nothing pass.
     counts: Vec<u32>,

@@ -23,7 +23,7 @@ pub enum Representation<'a> {
     Features {
         /// Those of the sparse blocks, ascending.
         features: &'a [u32],
-        /// One for each.
+        /// The weight of each of `features`.
         values: &'a [f32],
         /// Empty where the item has none.
         genome: &'a [f32],
@@ -32,7 +32,7 @@ pub enum Representation<'a> {
     Neighbours {
         /// Global item rows of the neighbours.
         rows: &'a [u32],
-        /// One for each.
+        /// The similarity of each of `rows`.
         similarities: &'a [f32],
     },
 }

@@ -7,7 +7,7 @@ use shoal_proto::v1::{Metadata, Placement, Side};
 
 use super::version::ShardKey;
 
-/// What to change.
+/// What a node has to load and to let go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Difference {
     /// Shards that placement assigns to this node.

@@ -21,7 +21,7 @@ pub(super) struct FeatureVectors {
     slope: f64,
 }
 
-/// Somebody's profile.
+/// The profile of a user or of a session, and its length.
 #[derive(Debug)]
 pub(super) struct Profile {
     profile: Profiles,

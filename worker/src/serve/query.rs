@@ -36,7 +36,7 @@ pub enum QueryError {
         field: &'static str,
         /// How many elements the request has.
         found: usize,
-        /// The version's.
+        /// How many elements the version's factors have.
         rank: usize,
     },
     /// A field is not made of whole elements.
@@ -74,7 +74,7 @@ pub enum QueryError {
     Profile {
         /// How many elements the request has.
         found: usize,
-        /// The version's.
+        /// How many elements the version's profiles have.
         width: usize,
     },
     /// The filter names an id that is none.
@@ -103,7 +103,7 @@ pub struct ItemQuery {
     pub objective: Objective,
     /// The user's rating factors; empty when there are none.
     pub rating_vector: Vec<f32>,
-    /// The user's bias.
+    /// The bias of the user in predicted ratings; 0 without rating factors.
     pub rating_bias: f32,
     /// Global rows left out, ascending.
     pub exclude: Vec<u32>,

@@ -31,9 +31,9 @@ struct Title {
 /// Rows of a shard that a search has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// The first of them, in order.
+    /// The first of the matching rows, in order; no more than were asked for.
     pub rows: Vec<(usize, TitleMatch)>,
-    /// All of them.
+    /// How many rows match, also those beyond `rows`.
     pub matched: u64,
 }
 

@@ -34,7 +34,7 @@ pub struct UserVectors<'a> {
 }
 
 impl UserShard {
-    /// How many users.
+    /// How many users the shard has.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.factors.rows()

@@ -15,7 +15,7 @@ use super::{FoldIn, item_shard::ItemShard, user_shard::UserShard};
 /// The loaded shards of one model version.
 #[derive(Debug, Clone)]
 pub struct LoadedVersion {
-    /// The version's name.
+    /// Name of the version.
     pub name: String,
     /// Shards per side of its data set.
     pub shard_count: u32,
@@ -23,9 +23,9 @@ pub struct LoadedVersion {
     pub rating_mean: f64,
     /// Solves rows for users whom the version does not know; `None` when its parameters do not say how.
     pub fold_in: Option<Arc<FoldIn>>,
-    /// By shard number.
+    /// The loaded shards of users, by number.
     pub users: BTreeMap<u32, Arc<UserShard>>,
-    /// By shard number.
+    /// The loaded shards of items, by number.
     pub items: BTreeMap<u32, Arc<ItemShard>>,
 }
 
@@ -47,20 +47,20 @@ impl LoadedVersion {
 /// A shard that was just loaded.
 #[derive(Debug, Clone)]
 pub enum LoadedShard {
-    /// Of the users.
+    /// A shard of users.
     Users(Arc<UserShard>),
-    /// Of the items.
+    /// A shard of items.
     Items(Arc<ItemShard>),
 }
 
 /// Names one shard of one version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardKey {
-    /// The version's name.
+    /// Name of the version.
     pub version: String,
     /// Which side; never unspecified.
     pub side: Side,
-    /// The shard's number.
+    /// Number of the shard, from 0.
     pub shard: u32,
 }
 

@@ -21,7 +21,7 @@ pub enum JobError {
     Superseded {
         /// Id of the job.
         job: JobId,
-        /// The message's attempt.
+        /// The attempt that the message names.
         attempt: u32,
         /// The newest known here.
         newest: u32,
@@ -31,7 +31,7 @@ pub enum JobError {
     Unknown {
         /// Id of the job.
         job: JobId,
-        /// The message's attempt.
+        /// The attempt that the message names.
         attempt: u32,
     },
 }

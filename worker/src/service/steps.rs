@@ -136,7 +136,6 @@ impl Runner for Steps {
     }
 }
 
-/// An import's attempt.
 struct Import(Arc<IngestAttempt>);
 
 #[tonic::async_trait]
@@ -172,7 +171,6 @@ struct Cut;
 #[tonic::async_trait]
 impl Attempt for Cut {}
 
-/// A training's attempt.
 struct Training(Arc<TrainAttempt>);
 
 #[tonic::async_trait]

@@ -31,7 +31,7 @@ use crate::{
 /// What an attempt works with.
 #[derive(Debug, Clone)]
 pub struct TrainContext {
-    /// Of any job.
+    /// What any job has of the worker.
     pub job: JobContext,
     /// The instruction set to compute with.
     pub kernel: Kernel,

@@ -47,7 +47,7 @@ pub(super) fn blocks(shards: &SideShards, settings: &Settings) -> Vec<Range<u32>
 /// A block of items.
 #[derive(Debug)]
 pub(super) struct FactorItems {
-    /// Global item rows.
+    /// The global rows of these items.
     pub(super) rows: Range<u32>,
     /// Training ratings of each.
     pub(super) train_counts: Vec<u32>,

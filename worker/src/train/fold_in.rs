@@ -32,7 +32,7 @@ pub struct Rated {
     pub gramian: Arc<[f64]>,
 }
 
-/// A user's row.
+/// The solved row of a user whom the version does not know.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Folded {
     /// Empty when the version has no ranking factors.
@@ -41,7 +41,7 @@ pub struct Folded {
     pub rating: Vec<f32>,
     /// With the rating factors.
     pub rating_bias: f32,
-    /// See [`contributions`].
+    /// What each rated item adds to the row; see [`contributions`].
     pub contributions: Vec<f32>,
 }
 

@@ -19,7 +19,7 @@ use crate::exchange::routing::SideShards;
 /// What is needed to tell the tags that may be known.
 #[derive(Debug)]
 pub(super) struct KnownTags {
-    /// By user shard.
+    /// The ids of the users of each shard, by shard.
     user_ids: Vec<IdColumn>,
     /// Global number of each user shard's first row.
     firsts: Vec<u32>,

@@ -95,11 +95,11 @@ pub enum TrainError {
     Diverged {
         /// Number of the sweep, from 1.
         sweep: u32,
-        /// "users" or "items".
+        /// The side of the shard: "users" or "items".
         side: &'static str,
         /// Number of the shard.
         shard: u32,
-        /// The row's failure.
+        /// Why the row cannot be solved.
         source: RowError,
     },
     /// A row of a user who is held out could not be folded in.
@@ -109,7 +109,7 @@ pub enum TrainError {
     NotFoldedIn {
         /// Number of the user shard.
         shard: u32,
-        /// The row's failure.
+        /// Why the row cannot be folded in.
         source: FoldInError,
     },
     /// The factors would not fit.
@@ -121,7 +121,7 @@ pub enum TrainError {
         needed_mib: u64,
         /// What the machine or its control group has left.
         available_mib: u64,
-        /// What would work.
+        /// What makes the training fit, in words.
         remedy: String,
     },
     /// The compute pool failed.

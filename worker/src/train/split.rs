@@ -46,7 +46,7 @@ pub(super) struct HeldOutUsers {
     pub(super) share: f64,
     /// Of the pairs of each, the share that is measured on, by a hash of the pair.
     pub(super) ratio: f64,
-    /// Of both hashes.
+    /// Seed of both hashes.
     pub(super) seed: u64,
 }
 
@@ -70,10 +70,10 @@ pub(super) enum Test {
     Ratio {
         /// Share held out, 0 to 1.
         ratio: f64,
-        /// The job's seed.
+        /// Seed of the hash.
         seed: u64,
     },
-    /// Each user's newest.
+    /// The newest pairs of each user: those from the user's split time on.
     Newest(SplitTimes),
     /// A share of the pairs of users who are held out.
     OfUsers(HeldOutUsers),

@@ -32,10 +32,10 @@ struct SplitTime {
     hash: u64,
 }
 
-/// The cuts of all users.
+/// The split times of all users.
 #[derive(Debug, Clone)]
 pub(super) struct SplitTimes {
-    /// By global row.
+    /// The split time of each user, by global row.
     users: Vec<SplitTime>,
     seed: u64,
 }

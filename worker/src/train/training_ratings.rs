@@ -38,7 +38,7 @@ const FOLDED_RATINGS: &str = "folded_ratings";
 pub(super) struct Blocks {
     pub(super) side: Side,
     pub(super) shards: SideShards,
-    /// Ascending by shard.
+    /// Each block with the number of its shard, ascending.
     pub(super) blocks: Vec<(u32, RatingBlock)>,
 }
 

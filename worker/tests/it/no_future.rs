@@ -27,7 +27,7 @@ enum How {
     Random,
     Temporal,
     File,
-    /// Users, entirely.
+    /// All ratings of a share of the users are held out.
     Strong,
 }
 

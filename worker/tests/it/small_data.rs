@@ -18,7 +18,7 @@ use crate::support::{
 enum Kind {
     /// About a third of all pairs.
     Plain,
-    /// A single rating.
+    /// One user has rated one item.
     OneRating,
     /// Nobody tells good from bad.
     AllEqual,
@@ -61,7 +61,7 @@ impl Case {
         }
     }
 
-    /// User, item, rating.
+    /// Each rating as user, item and rating.
     fn ratings(&self) -> Vec<(u64, u64, f64)> {
         let mut ratings = Vec::new();
         for user in 0..self.users {

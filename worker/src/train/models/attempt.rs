@@ -84,7 +84,7 @@ impl Making {
 pub(super) struct RatedItems {
     /// Global item rows, ascending.
     pub(super) items: Vec<u32>,
-    /// One per item.
+    /// The rating of each of `items`.
     pub(super) ratings: Vec<f32>,
 }
 
@@ -238,12 +238,12 @@ impl ModelAttempt {
         self.state.read().unwrap_or_else(PoisonError::into_inner).rating_mean
     }
 
-    /// See [`Making::neighbours`].
+    /// The neighbours of each own item shard; see [`Making::neighbours`].
     pub(super) fn neighbours(&self) -> Vec<Arc<Neighbours>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).making.neighbours().to_vec()
     }
 
-    /// See [`Making::vectors`].
+    /// The vectors of each own item shard; see [`Making::vectors`].
     pub(super) fn vectors(&self) -> Vec<Arc<ItemVectors>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).making.vectors().to_vec()
     }

@@ -418,7 +418,7 @@ impl ModelAttempt {
 struct Shard<'a> {
     scores: &'a [ShardScores],
     blend: Option<&'a Blend>,
-    /// Global item rows.
+    /// The global rows of the shard's items.
     rows: std::ops::Range<u32>,
     baselines: &'a Baselines,
 }
@@ -427,7 +427,7 @@ struct Shard<'a> {
 struct ByFactors<'a> {
     source: &'a Source,
     settings: &'a Settings,
-    /// By own row.
+    /// The users' factors by own row.
     users: &'a Arc<Factors>,
     baselines: &'a Arc<Baselines>,
 }

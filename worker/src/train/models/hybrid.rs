@@ -48,7 +48,7 @@ struct Collected {
 /// Items of a user with the level of each source.
 #[derive(Debug, Default)]
 struct Levels {
-    /// Global rows, ascending.
+    /// Global rows of the items, ascending.
     rows: Vec<u32>,
     /// For each row as many as there are sources.
     levels: Vec<f32>,

@@ -75,7 +75,7 @@ pub(super) struct PeerStream {
 }
 
 impl PeerPairs {
-    /// Asks every peer.
+    /// Asks every other worker for its sums, and holds the streams that come.
     pub(super) async fn open(attempt: &ModelAttempt, asked: Asked) -> Result<Self, TrainError> {
         let mut peers = Vec::new();
         for (worker, peer) in attempt.peers.iter().enumerate().filter(|(at, _)| *at != attempt.me) {

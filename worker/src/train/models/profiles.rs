@@ -30,7 +30,7 @@ pub(super) struct Profile<'a> {
     pub(super) weights: &'a [f32],
     /// The shard's items.
     pub(super) vectors: &'a ItemVectors,
-    /// Their global rows.
+    /// The global rows of the shard's items.
     pub(super) rows: &'a Range<u32>,
 }
 

@@ -122,7 +122,7 @@ impl ScoredUsers {
 /// One source's scores for the items of one shard.
 #[derive(Debug)]
 pub(super) struct ShardScores {
-    /// Global item rows.
+    /// The global rows of the shard's items.
     rows: Range<u32>,
     kind: ShardKind,
 }

@@ -69,7 +69,7 @@ pub(crate) struct ModelRun<'a> {
     pub(crate) gathered: bool,
 }
 
-/// Objects by path.
+/// The bytes of each object, by its path.
 pub(crate) type Parts = BTreeMap<String, bytes::Bytes>;
 
 impl<'a> ModelRun<'a> {

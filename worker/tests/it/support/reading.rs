@@ -53,7 +53,7 @@ impl RowSink for Kept {
 pub(crate) struct Read {
     /// In the order of the files.
     pub(crate) rows: Vec<ReadRow>,
-    /// Of every range.
+    /// The report of every range.
     reports: Vec<ImportReport>,
 }
 

@@ -15,7 +15,7 @@ use crate::{exchange::wire, train::TrainError};
 /// Numbers in a tile.
 pub(super) const TILE: usize = SIDE * SIDE;
 
-/// Messages by sender.
+/// What other workers have sent and the elimination has not taken, by sender.
 #[derive(Debug)]
 pub(super) struct Inbox {
     steps: u32,

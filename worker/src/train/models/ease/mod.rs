@@ -66,19 +66,19 @@ struct Ease {
     likes: Mutex<Option<Likes>>,
     tiles: Mutex<Tiles>,
     inbox: Inbox,
-    /// Of P.
+    /// The diagonal of P by model row, once it is known of all.
     diagonal: OnceLock<Vec<f32>>,
     selection: OnceLock<Selection>,
 }
 
-/// The own tiles.
+/// The tiles that this worker owns, by how far they are.
 #[derive(Debug)]
 enum Tiles {
     /// Sums are added; of each worker so many tiles have come, in their order.
     Summing { share: Share, come: Vec<usize> },
     /// The step that inverts has them.
     Inverting,
-    /// They hold −P.
+    /// The tiles hold −P.
     Inverted(Arc<Share>),
 }
 
