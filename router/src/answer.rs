@@ -30,7 +30,7 @@ impl Ranker {
 /// What a rated item adds to a score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contribution {
-    /// The rated item.
+    /// Id of the item that the user has rated.
     pub item: EntityId,
     /// Title of the item; empty where the catalogue has none.
     pub title: String,
@@ -79,7 +79,7 @@ pub struct Recommendation {
     pub rank: u32,
     /// Where it was asked for.
     pub explanation: Option<Explanation>,
-    /// What ranked it.
+    /// What the score comes from, and so how it is explained.
     pub ranker: Ranker,
 }
 
@@ -96,7 +96,7 @@ pub struct Recommended {
     pub source: AnswerSource,
     /// What the list is ordered by.
     pub ranked_by: RankedBy,
-    /// Item shards asked.
+    /// How many item shards were asked, and how many answered.
     pub shards: ShardsAnswered,
     /// Asks for what follows, if something does.
     pub next_cursor: Option<String>,
@@ -195,7 +195,7 @@ pub struct SimilarItems {
     pub nothing_known_by: Option<ModelKind>,
     /// The version that answered.
     pub model_version: String,
-    /// Item shards asked.
+    /// How many item shards were asked, and how many answered.
     pub shards: ShardsAnswered,
 }
 
@@ -214,7 +214,7 @@ pub struct Predicted {
     pub predicted_rating: f32,
     /// The version that answered.
     pub model_version: String,
-    /// [`AnswerSource::Model`] or [`AnswerSource::Baseline`].
+    /// The model, or [`AnswerSource::Baseline`] where it has no prediction.
     pub source: AnswerSource,
 }
 
@@ -240,7 +240,7 @@ pub struct PopularItems {
     pub items: Vec<PopularItem>,
     /// The version whose data set it is of.
     pub model_version: String,
-    /// Item shards asked.
+    /// How many item shards were asked, and how many answered.
     pub shards: ShardsAnswered,
     /// Genres of the filter that no item has of the shards that answered, as the filter names them.
     pub unknown_genres: Vec<String>,
@@ -290,6 +290,6 @@ pub struct FoundItems {
     pub matched: u64,
     /// The version whose data set they are of.
     pub model_version: String,
-    /// Item shards asked.
+    /// How many item shards were asked, and how many answered.
     pub shards: ShardsAnswered,
 }

@@ -27,7 +27,7 @@ pub struct CacheKey {
     pub version: String,
     /// The user and every parameter that shapes the list, in a normal form.
     pub request: Vec<u8>,
-    /// How many results.
+    /// How many results the list has.
     pub n: u32,
     /// How many results come before the first.
     pub offset: u32,
@@ -73,7 +73,7 @@ impl std::fmt::Debug for AnswerCache {
 }
 
 impl AnswerCache {
-    /// An empty cache.
+    /// An empty cache that keeps within `limits`.
     #[must_use]
     pub fn new(limits: CacheLimits) -> Self {
         let counts = Arc::new(Counts::default());
@@ -122,7 +122,7 @@ impl AnswerCache {
         self.limits.entries > 0
     }
 
-    /// Drops every answer.
+    /// Drops every answer, of all versions.
     pub fn clear(&self) {
         self.entries.invalidate_all();
     }

@@ -174,9 +174,9 @@ pub enum Reason {
         rating: f32,
         /// The item that was rated.
         item: EntityId,
-        /// The lowest rating.
+        /// The lowest rating of the scale.
         min: f32,
-        /// The highest rating.
+        /// The highest rating of the scale.
         max: f32,
     },
     /// A session names an item twice.

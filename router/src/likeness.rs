@@ -12,7 +12,7 @@ use crate::wire_numbers::{floats, numbers};
 pub enum Representation {
     /// Of a version of factors; see [`Representation::of_factors`].
     Factors {
-        /// The item's.
+        /// The factors, as many as the version's rank.
         values: Vec<f32>,
         /// Euclidean length of the factors.
         norm: f64,

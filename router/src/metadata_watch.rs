@@ -27,9 +27,9 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
 /// What a watcher needs to know.
 #[derive(Debug, Clone)]
 pub struct WatchConfig {
-    /// The cluster's id.
+    /// Id of the cluster, the same on every node.
     pub cluster_id: String,
-    /// This router's name.
+    /// Name of this router.
     pub node: String,
     /// Where it can be called.
     pub address: String,

@@ -65,9 +65,9 @@ pub enum RouterError {
 /// Where a router's clients call.
 #[derive(Debug)]
 pub struct Doors {
-    /// HTTP/1.1 and HTTP/2.
+    /// The listener of HTTP/1.1 and HTTP/2.
     pub http: TcpListener,
-    /// gRPC.
+    /// The listener of gRPC.
     pub grpc: TcpListener,
     /// With certificates, clients speak TLS at both.
     pub tls: Option<Tls>,

@@ -26,7 +26,7 @@ const MEAN_HALF_LIFE: Duration = Duration::from_secs(1);
 pub struct Replica {
     /// Name of the worker.
     pub name: String,
-    /// host:port.
+    /// Where the worker listens, as host:port.
     pub address: String,
     in_flight: AtomicU32,
     /// Running mean of its answers' latency, at the time of the last sample.
@@ -152,7 +152,7 @@ impl Drop for Call {
     }
 }
 
-/// Name and address.
+/// A worker's name and address: one that moves is another replica.
 type ReplicaKey = (String, String);
 
 /// The workers that the metadata names. Clones share them.

@@ -67,7 +67,7 @@ pub enum NotServed {
 pub struct Live {
     /// The version as the registry has it.
     pub version: ModelVersion,
-    /// The version's model.
+    /// The model that the version is of.
     pub model: ModelKind,
     /// What it was trained on.
     pub dataset: DatasetInfo,

@@ -15,11 +15,11 @@ pub type Worker = usize;
 /// Why an attempt was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The first wave.
+    /// It belongs to the first wave.
     First,
-    /// After a failure.
+    /// An earlier attempt failed.
     Retry,
-    /// Because another is slow.
+    /// An earlier attempt is slow.
     Hedge,
 }
 
@@ -40,9 +40,9 @@ impl Kind {
 pub struct Attempt {
     /// Its number, from 0.
     pub id: usize,
-    /// Whom to call.
+    /// The worker to call.
     pub worker: Worker,
-    /// For which shards.
+    /// The shards that the call is for.
     pub shards: Vec<u32>,
     /// Whether the call is a first one, a retry or a hedge.
     pub kind: Kind,
@@ -51,13 +51,13 @@ pub struct Attempt {
 /// How one shard of an attempt came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// With an answer.
+    /// The shard has answered.
     Answered,
-    /// Without, and another replica may have one.
+    /// The shard has not answered, and another replica may.
     Retryable,
     /// The worker is out of reach, or does not have the shard.
     Absent,
-    /// Without, and any replica would say the same.
+    /// The shard has not answered, and any replica would say the same.
     Final,
 }
 
@@ -86,7 +86,7 @@ impl Shard {
     }
 }
 
-/// One fan-out.
+/// The state of one fan-out: which shards have answered, and which attempts are under way.
 #[derive(Debug)]
 pub struct Machine {
     shards: BTreeMap<u32, Shard>,

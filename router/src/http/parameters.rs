@@ -30,7 +30,7 @@ pub(super) struct Parameters {
     known: BTreeSet<&'static str>,
     /// The first that has to be given and was not.
     missing: Option<&'static str>,
-    /// The face's.
+    /// How the face words refusals.
     words: &'static Words,
 }
 

@@ -40,7 +40,7 @@ const PASS_HITS_MAX: usize = 3_200;
 /// What to recommend to whom.
 #[derive(Debug, Clone)]
 pub struct RecommendBatch {
-    /// 1 to [`BATCH_USERS_MAX`].
+    /// The users, 1 to [`BATCH_USERS_MAX`].
     pub users: Vec<GivenId>,
     /// What each list is to be like; a batch is not explained.
     pub options: Options,

@@ -29,7 +29,7 @@ pub struct Filter {
     pub year_max: Option<i32>,
     /// None of these items.
     pub exclude_ids: Vec<GivenId>,
-    /// Only these items.
+    /// The only items that may be listed; `None` for all.
     pub allow_ids: Option<Vec<GivenId>>,
 }
 

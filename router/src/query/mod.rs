@@ -157,7 +157,7 @@ impl Queries {
         self.timeout
     }
 
-    /// ISO 8601, UTC.
+    /// The time of now as ISO 8601, in UTC.
     #[must_use]
     pub fn timestamp(&self) -> String {
         UtcTime::from_unix_ms(self.clock.now_unix_ms()).iso_8601()

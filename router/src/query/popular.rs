@@ -15,7 +15,7 @@ use crate::{
     snapshot::{Live, Target},
 };
 
-/// The longest window.
+/// The longest window, in days.
 pub const WINDOW_DAYS_MAX: i64 = 36_500;
 /// The half-life of a trend, unless another is asked for.
 pub const TREND_DAYS: i64 = 30;
@@ -33,7 +33,7 @@ pub enum PopularOrder {
     Latest,
 }
 
-/// What to list.
+/// A request for a popular list, before it is checked.
 #[derive(Debug, Clone, Default)]
 pub struct Popular {
     /// How many, 1 to 100; 10 by default.

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Matches {
     pub(crate) items: Vec<FoundItem>,
-    /// All that match.
+    /// How many items match, of the shards that answered.
     pub(crate) matched: u64,
     pub(crate) shards: ShardsAnswered,
 }

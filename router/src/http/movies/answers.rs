@@ -27,7 +27,7 @@ pub(super) struct ExplanationBody {
     score: f32,
     /// The movies that add most, most first; none for `hybrid`.
     items: Vec<ContributionBody>,
-    /// For `hybrid`.
+    /// What each source of a blend adds; for `hybrid` alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     sources: Vec<SourceBody>,
@@ -60,7 +60,7 @@ pub(super) struct RecommendationBody {
     rank: u32,
     /// What ranked it: `als`, `item_cf`, `content`, `hybrid` or `popularity`.
     model: &'static str,
-    /// With `explain=true`.
+    /// Only where the request has `explain=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     explanation: Option<ExplanationBody>,

@@ -27,7 +27,7 @@ pub(super) struct ItemExplanation {
     score: f32,
     /// The items that add most, most first; empty for `hybrid`.
     items: Vec<ItemContribution>,
-    /// For `hybrid`.
+    /// What each source of a blend adds; for `hybrid` alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     sources: Vec<SourceBody>,
@@ -60,7 +60,7 @@ pub(super) struct RecommendedItem {
     rank: u32,
     /// What ranked it: a model, or `popularity` in a fallback.
     model: &'static str,
-    /// With `explain=true`.
+    /// Only where the request has `explain=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     explanation: Option<ItemExplanation>,
