@@ -46,7 +46,7 @@ pub enum CoordinatorError {
     /// The token in `coordinator.first_token_file` cannot be used.
     #[error("the token of coordinator.first_token_file cannot be used")]
     FirstToken(#[from] TokenFileError),
-    /// Its server failed.
+    /// The server of the node failed while it ran.
     #[error("the coordinator's server failed")]
     Server(#[source] tonic::transport::Error),
     /// Its raft member ended although nobody asked it to; the log says why.

@@ -84,7 +84,7 @@ impl Tracker {
         self.enter(text, text, (self.known.fraction, self.known.fraction));
     }
 
-    /// A phase begins.
+    /// Notes that a phase begins: people see its name, and its seconds are counted from now.
     pub(super) fn begin(&mut self, phase: &Phase) {
         self.enter(phase.name, phase.text, phase.span);
     }

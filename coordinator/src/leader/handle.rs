@@ -32,7 +32,7 @@ pub enum CommandError {
     /// The state refuses it.
     #[error("{reason}")]
     Refused {
-        /// Of what kind.
+        /// Why the state refuses it, for programs.
         kind: RefusalKind,
         /// A sentence for people.
         reason: String,
@@ -45,9 +45,9 @@ pub enum CommandError {
 /// Settings of the leader's work.
 #[derive(Debug, Clone)]
 pub struct LeaderConfig {
-    /// The cluster's id.
+    /// Id of the cluster, the same on every node.
     pub cluster_id: String,
-    /// This member's number.
+    /// Number of this member in the raft group, from 1.
     pub raft_id: u64,
     /// A node that has not been heard of for this long is down.
     pub lease: Duration,
@@ -66,7 +66,7 @@ pub struct LeaderConfig {
 pub struct Leader {
     /// How long leases last, and other settings.
     pub config: LeaderConfig,
-    /// The replicated state.
+    /// The state that all members have, and how commands reach it.
     pub raft: RaftHandle<ClusterState>,
     /// Who has been heard of.
     pub members: Arc<Members>,
@@ -74,7 +74,7 @@ pub struct Leader {
     pub store: Store,
     /// Connections to the workers.
     pub channels: Channels,
-    /// For time stamps.
+    /// The clock of time stamps.
     pub clock: Arc<dyn Clock>,
     /// How far running jobs are.
     pub progress: Progress,
@@ -128,7 +128,7 @@ impl Leader {
         Err(not_leader(elsewhere))
     }
 
-    /// This member's number.
+    /// Number of this member in the raft group, from 1.
     #[must_use]
     pub fn raft_id(&self) -> u64 {
         self.config.raft_id

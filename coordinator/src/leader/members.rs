@@ -17,7 +17,7 @@ use crate::state::ClusterState;
 pub struct LiveWorker {
     /// Name of the worker.
     pub name: String,
-    /// host:port.
+    /// Where the worker listens, as host:port.
     pub address: String,
     /// Threads that it computes with.
     pub threads: u32,
@@ -44,7 +44,7 @@ fn kept((version, reason): (&String, &String)) -> (String, String) {
     (version.clone(), shortened(reason, LOAD_ERROR_BYTES_MAX).into_owned())
 }
 
-/// Everyone's last heartbeat.
+/// When each node was last heard of, and what it said.
 #[derive(Debug, Default)]
 pub struct Members {
     beats: Mutex<BTreeMap<String, Beat>>,

@@ -29,7 +29,7 @@ pub async fn run(leader: Leader, shutdown: Shutdown) {
     }
 }
 
-/// One term's work.
+/// Does a leader's work until the term or the process ends.
 async fn lead(leader: &Leader, term: u64, shutdown: &Shutdown) {
     let mut leadership = leader.raft.leadership();
     let mut state = leader.raft.view();

@@ -53,7 +53,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// For metrics.
+    /// The label of this refusal in metrics.
     fn name(&self) -> &'static str {
         match self {
             Self::Kind(_) => "kind",
@@ -184,7 +184,7 @@ fn check_entries(message: &Message) -> Result<(), Refusal> {
 /// Looks at messages beside the member's own log.
 #[derive(Debug)]
 pub(super) struct Door {
-    /// Ascending.
+    /// Numbers of all members, ascending.
     members: Vec<u64>,
     refusals: Refusals,
     step_every: Duration,

@@ -15,16 +15,16 @@ pub(super) const INBOX_EVENTS: usize = 4_096;
 /// One thing for the driver to look at.
 #[derive(Debug)]
 pub(super) enum Event<V> {
-    /// From another member.
+    /// A message from another member.
     Message(Box<Message>),
     /// From a client of this member.
     Propose { command: Bytes, reply: oneshot::Sender<Result<Bytes, ProposeError>> },
     /// From a client of this member: the state, once it is known to be current.
     Read { reply: oneshot::Sender<Arc<V>> },
-    /// A link broke.
+    /// The link to another member broke.
     Unreachable { peer: u64 },
     /// A snapshot left, or did not.
     SnapshotSent { peer: u64, delivered: bool },
-    /// Hand leadership over.
+    /// This member is to hand leadership over.
     StepDown,
 }

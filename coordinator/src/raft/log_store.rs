@@ -36,12 +36,12 @@ const TAIL_ENTRIES: u64 = 256;
 /// The log cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LogStoreError {
-    /// The engine failed.
+    /// The library that keeps the log failed.
     #[error("cannot {action} the raft log in '{folder}'")]
     Engine {
-        /// "open", "write", …
+        /// What was tried: "open", "write" and the like.
         action: &'static str,
-        /// The log's folder.
+        /// The folder of the log.
         folder: PathBuf,
         /// The engine's own error.
         source: raft_engine::Error,
@@ -49,7 +49,7 @@ pub enum LogStoreError {
     /// A snapshot file failed.
     #[error("cannot {action} the raft snapshot '{path}'")]
     SnapshotFile {
-        /// "read", "write", …
+        /// What was tried: "read", "write" and the like.
         action: &'static str,
         /// Path of the snapshot file.
         path: PathBuf,
@@ -61,9 +61,9 @@ pub enum LogStoreError {
         "the raft log in '{folder}' is not whole: {reason}; stop this member, move the folder away and restore it from a copy, or rebuild the member from the others while all of them are up"
     )]
     Mismatch {
-        /// The log's folder.
+        /// The folder of the log.
         folder: PathBuf,
-        /// What contradicts itself.
+        /// What on the disk contradicts itself.
         reason: String,
     },
     /// The log is another member's, or of another group.
@@ -71,9 +71,9 @@ pub enum LogStoreError {
         "the raft log in '{folder}' is not this member's: {reason}; check data_dir, cluster_id, coordinator.raft_id and coordinator.peers"
     )]
     Foreign {
-        /// The log's folder.
+        /// The folder of the log.
         folder: PathBuf,
-        /// Whose it is.
+        /// Which member or group the log belongs to.
         reason: String,
     },
 }

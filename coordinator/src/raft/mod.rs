@@ -45,14 +45,14 @@ pub struct RestoreError(pub String);
 
 /// The replicated state: pure, owned by the driver.
 pub trait StateMachine: Send + 'static {
-    /// What readers see.
+    /// The state as readers see it.
     type View: Send + Sync + 'static;
 
     /// Applies one committed command and returns the reply for whoever proposed it. The same
     /// commands in the same order give the same state and replies on every member.
     fn apply(&mut self, index: u64, command: &[u8]) -> Bytes;
 
-    /// The whole state.
+    /// The whole state as bytes, from which `restore` makes it again.
     fn snapshot(&self) -> Bytes;
 
     /// Whether another member's snapshot is one of this group that this release can read. Changes nothing.
@@ -76,7 +76,7 @@ pub trait StateMachine: Send + 'static {
 pub struct RaftConfig {
     /// Envelopes of other clusters are refused.
     pub cluster_id: String,
-    /// This member's number.
+    /// Number of this member in the group, from 1.
     pub raft_id: u64,
     /// Every founding member and its address.
     pub peers: BTreeMap<u64, String>,
@@ -95,7 +95,7 @@ pub struct RaftConfig {
 /// Who leads, as this member knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leadership {
-    /// The current term.
+    /// Number of the leadership, as far as this member knows.
     pub term: u64,
     /// The leader's number, if one is known.
     pub leader_id: Option<u64>,
@@ -109,7 +109,7 @@ pub struct Leadership {
 /// Where this member is in the log, and for a leader where the others are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RaftStatus {
-    /// The current term.
+    /// Number of the leadership, as far as this member knows.
     pub term: u64,
     /// Everything up to here is agreed on.
     pub commit_index: u64,
@@ -152,7 +152,7 @@ pub enum ProposeError {
         "a change of {size_bytes} bytes is larger than the {COMMAND_BYTES_MAX} that coordinators agree on; make it smaller"
     )]
     TooLarge {
-        /// Of the command.
+        /// Bytes of the command.
         size_bytes: usize,
     },
     /// The member has stopped; the command went nowhere.

@@ -14,7 +14,7 @@ pub(super) struct Outlets<V> {
     pub(super) status: watch::Receiver<RaftStatus>,
 }
 
-/// The driver's ends.
+/// The sending ends of what the driver publishes.
 pub(super) struct Publishers<V> {
     view: watch::Sender<Arc<V>>,
     /// The last entry in the view that is shown.

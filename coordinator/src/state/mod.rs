@@ -39,13 +39,13 @@ pub type DatasetKey = (String, String);
 /// Everything the coordinators remember.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterState {
-    /// The cluster's id.
+    /// Id of the cluster, the same on every node.
     pub cluster_id: String,
     /// Workers and routers that have registered, by name.
     pub nodes: BTreeMap<String, NodeRecord>,
-    /// By name and version.
+    /// Data sets by name and version.
     pub datasets: BTreeMap<DatasetKey, DatasetInfo>,
-    /// By data set.
+    /// Where the shards of each data set are.
     pub placements: BTreeMap<DatasetKey, Placement>,
     /// Model versions, by name.
     pub versions: BTreeMap<String, ModelVersion>,
@@ -66,7 +66,7 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// A new cluster.
+    /// The state of a cluster that remembers nothing yet.
     #[must_use]
     pub fn new(cluster_id: &str) -> Self {
         Self { cluster_id: cluster_id.to_owned(), ..Self::default() }
@@ -218,7 +218,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// A new cluster's.
+    /// What is published of a cluster that remembers nothing yet.
     #[must_use]
     pub fn new(cluster_id: &str) -> Self {
         Self { state: Arc::new(ClusterState::new(cluster_id)) }

@@ -19,7 +19,7 @@ use crate::raft::RestoreError;
 const CHECKSUM_KEY: [u8; 3] = [0xc2, 0x3e, 16];
 
 impl ClusterState {
-    /// The snapshot's bytes.
+    /// The state as bytes, a checksum first.
     #[must_use]
     pub fn to_snapshot_bytes(&self) -> Bytes {
         let state = self.to_snapshot().encode_to_vec();

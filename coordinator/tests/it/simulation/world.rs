@@ -14,7 +14,7 @@ use shoal_coordinator::{
 };
 use shoal_proto::v1::{CommandReply, MetadataCommand};
 
-/// Clones share it.
+/// What the simulation knows of all members; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct World(Arc<Mutex<Known>>);
 

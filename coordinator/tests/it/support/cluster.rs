@@ -155,7 +155,7 @@ impl Cluster {
         }
     }
 
-    /// Asks whoever leads.
+    /// Asks the leading coordinator.
     pub(crate) async fn ask<T, F, Fut>(&self, call: F) -> Result<T, Status>
     where
         F: FnMut(CoordinatorClient<LeaderChannel>) -> Fut,

@@ -51,7 +51,7 @@ impl Component {
         part_training_of(&self.model).ok_or_else(refused)
     }
 
-    /// The published folder.
+    /// The folder of the published version.
     pub(super) fn folder(&self) -> ModelFolder {
         let version = &self.version;
         ModelFolder {
@@ -76,7 +76,7 @@ impl Components {
         self.0.iter()
     }
 
-    /// With popularity.
+    /// How many sources the blend has: the models, and popularity.
     pub(super) fn sources(&self) -> usize {
         self.0.len() + 1
     }
