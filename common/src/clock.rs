@@ -12,7 +12,7 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
     fn now_unix_ms(&self) -> i64;
 }
 
-/// The machine's clock.
+/// The clock of the machine; it may jump when somebody sets it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -60,7 +60,7 @@ impl UtcTime {
         }
     }
 
-    /// `2026-11-24T10:15:00.123Z`
+    /// The time as text, to the millisecond: `2026-11-24T10:15:00.123Z`.
     #[must_use]
     pub fn iso_8601(&self) -> String {
         let ((year, month, day), (hour, minute, second)) = (self.date, self.time);

@@ -24,7 +24,7 @@ pub const SHARDS_MAX: u32 = 4_096;
 pub enum EntityId {
     /// A whole number, as in MovieLens.
     Integer(i64),
-    /// Any other text.
+    /// Any text that is not a canonical whole number.
     Text(Arc<str>),
 }
 

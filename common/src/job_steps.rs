@@ -30,9 +30,9 @@ pub trait StepKind: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("answered '{answer}' to the step '{step}'; coordinators and workers have to be of one release")]
 pub struct WrongAnswer {
-    /// The step's name.
+    /// Name of the step that was asked for.
     pub step: &'static str,
-    /// The answer's name.
+    /// Name of the answer that came.
     pub answer: &'static str,
 }
 

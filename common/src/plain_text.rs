@@ -55,7 +55,7 @@ impl<const CHARACTERS_MAX: usize> PlainText<CHARACTERS_MAX> {
         Err(NotPlain { shown, characters_max: CHARACTERS_MAX })
     }
 
-    /// The text.
+    /// The text as it was checked: nothing in it changes a terminal.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -41,7 +41,7 @@ impl AnswerSource {
 pub enum RankedBy {
     /// The model's own order.
     Ranking,
-    /// By predicted ratings.
+    /// By ratings that are predicted for the user.
     Rating,
     /// Popularity, in a fallback.
     Popularity,

@@ -14,14 +14,14 @@ static MESSAGES: LazyLock<DescriptorPool> =
 /// A value of an enum that this release does not know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownEnum {
-    /// Of this field.
+    /// One field has a value that is not among its names.
     #[error(
         "the field '{field}' has the value {value}, which this release does not know; use a client of this release"
     )]
     Value {
         /// The field's path in the message, as `model.als.objective`.
         field: String,
-        /// The number.
+        /// The value as a number, as it came over the wire.
         value: i32,
     },
     /// The message is not among those of the wire, so nothing is known of its fields.

@@ -3,7 +3,7 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-/// xxh3-64 of bytes.
+/// The xxh3-64 of the bytes, without a seed.
 #[must_use]
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)

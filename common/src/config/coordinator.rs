@@ -10,7 +10,7 @@ use super::{
 };
 use crate::plain_text::NODE_ADDRESS_MAX;
 
-/// A coordinator's file.
+/// The settings file of a coordinator, before it is checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawCoordinator {
@@ -20,7 +20,7 @@ pub struct RawCoordinator {
     pub coordinator: RawCoordinatorSection,
 }
 
-/// `[coordinator]`
+/// The section `[coordinator]`, before it is checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawCoordinatorSection {
@@ -28,7 +28,7 @@ pub struct RawCoordinatorSection {
     pub raft_id: Option<u64>,
     /// Every member: number and host:port.
     pub peers: BTreeMap<String, String>,
-    /// One raft tick.
+    /// Milliseconds of a raft tick: heartbeats are sent every 2 ticks.
     pub tick_ms: Option<u64>,
     /// A node that has not been heard of for this long is down.
     pub lease_ms: Option<u64>,
@@ -54,7 +54,7 @@ pub struct CoordinatorConfig {
     pub raft_id: u64,
     /// Every member of the group when it was founded, with its address.
     pub peers: BTreeMap<u64, String>,
-    /// One raft tick.
+    /// How long a raft tick is: heartbeats are sent every 2 ticks.
     pub tick: Duration,
     /// A node that has not been heard of for this long is down.
     pub lease: Duration,

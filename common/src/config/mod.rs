@@ -28,7 +28,7 @@ pub const ENVIRONMENT_PREFIX: &str = "SHOAL__";
 /// Settings that cannot be used, all of them.
 #[derive(Debug)]
 pub struct ConfigError {
-    /// One sentence each.
+    /// One sentence for each problem, in the order of the settings.
     pub problems: Vec<String>,
 }
 

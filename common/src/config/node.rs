@@ -39,9 +39,9 @@ pub struct RawNode {
     pub metrics_listen: Option<SocketAddr>,
     /// Connections to the node's listeners at once, as far as there are descriptors for them.
     pub connections: Option<u64>,
-    /// `text` or `json`.
+    /// How log lines look: `text` or `json`.
     pub log_format: LogFormat,
-    /// A `tracing` filter.
+    /// Which log lines are written, as a filter of `tracing`.
     pub log: Option<String>,
     /// Seeds every random choice that may not follow from data; drawn at start by default.
     pub seed: Option<u64>,
@@ -56,7 +56,7 @@ pub struct RawNode {
     pub insecure: bool,
 }
 
-/// `[node.tls]`
+/// The section `[node.tls]`, before it is checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawTls {
@@ -103,7 +103,7 @@ pub struct NodeConfig {
     pub connections: usize,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// A `tracing` filter.
+    /// Which log lines are written, as a filter of `tracing`.
     pub log: String,
     /// Seed of the random choices.
     pub seed: Option<u64>,

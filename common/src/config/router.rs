@@ -9,7 +9,7 @@ use super::{
     node::{Needs, NodeConfig, RawNode},
 };
 
-/// A router's file.
+/// The settings file of a router, before it is checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawRouter {
@@ -19,7 +19,7 @@ pub struct RawRouter {
     pub router: RawRouterSection,
 }
 
-/// `[router]`
+/// The section `[router]`, before it is checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawRouterSection {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::store::Roots;
 
-/// A worker's file.
+/// The settings file of a worker, before it is checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawWorker {
@@ -18,7 +18,7 @@ pub struct RawWorker {
     pub worker: RawWorkerSection,
 }
 
-/// `[worker]`
+/// The section `[worker]`, before it is checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawWorkerSection {
@@ -41,7 +41,7 @@ pub struct WorkerConfig {
     pub node: NodeConfig,
     /// Threads for training and ingest.
     pub training_threads: usize,
-    /// Threads for queries.
+    /// Threads that answer queries.
     pub serving_threads: usize,
     /// Queries that may wait or run at once.
     pub serving_queue: usize,

@@ -40,7 +40,7 @@ const PER_ADDRESS: (usize, usize) = (3, 4);
 /// Limits of the connections of a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// Connections at once.
+    /// Connections at once, from all addresses together.
     pub total: usize,
     /// Connections at once of one address; of IPv6, of one network of 64 bits.
     pub per_address: usize,

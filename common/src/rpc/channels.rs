@@ -57,7 +57,7 @@ impl Channels {
         Self { connector, open: Arc::default() }
     }
 
-    /// Over plain TCP.
+    /// Channels over TCP without TLS.
     #[must_use]
     pub fn tcp() -> Self {
         Self::new(Arc::new(TcpConnect))

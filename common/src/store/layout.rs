@@ -2,13 +2,13 @@
 
 use shoal_proto::v1::Side;
 
-/// `datasets/<name>/<version>`
+/// The folder of a data set's version: `datasets/<name>/<version>`.
 #[must_use]
 pub fn dataset_path(name: &str, version: &str) -> String {
     format!("datasets/{name}/{version}")
 }
 
-/// `models/<model>/<version name>`
+/// The folder of a model's version: `models/<model>/<version name>`.
 #[must_use]
 pub fn model_path(model: &str, version: &str) -> String {
     format!("models/{model}/{version}")
@@ -55,7 +55,7 @@ pub fn part(kind: PartKind, side: Side, shard: u32) -> String {
 pub enum PartKind {
     /// A CSR block of ratings.
     Ratings,
-    /// Rows of factors.
+    /// Rows of factors of users or items.
     Factors,
     /// Biases and numbers of training ratings.
     Biases,
@@ -63,7 +63,7 @@ pub enum PartKind {
     Totals,
     /// The most similar items of each.
     Neighbours,
-    /// Vectors of features.
+    /// Vectors of the items' features.
     Vectors,
     /// The items that weights of a blend are learned on.
     Candidates,

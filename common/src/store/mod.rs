@@ -88,7 +88,7 @@ pub enum StoreError {
     Damaged {
         /// Path of the object below the store's root.
         path: String,
-        /// How it differs.
+        /// How the object differs from what the manifest says.
         reason: String,
     },
     /// The store did not answer.
@@ -102,7 +102,7 @@ pub enum StoreError {
     /// The store refused or failed.
     #[error("cannot {action} '{path}'")]
     Access {
-        /// "read", "write", …
+        /// What was tried: "read", "write" and the like.
         action: &'static str,
         /// Path of the object below the store's root.
         path: String,
@@ -112,7 +112,7 @@ pub enum StoreError {
     /// The file system refused or failed (a full disk, a missing right).
     #[error("cannot {action} '{path}'")]
     File {
-        /// "write", "sync", …
+        /// What was tried: "write", "sync" and the like.
         action: &'static str,
         /// Path of the file on this machine.
         path: PathBuf,

@@ -27,7 +27,7 @@ const READY_MAX: usize = 16;
 /// Who called, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// From where.
+    /// Address and port of the caller; `None` where the stream has no address.
     pub address: Option<SocketAddr>,
     /// By the certificate that the caller proved to hold; `None` without a certificate or without TLS.
     pub identity: Option<Identity>,
@@ -79,7 +79,7 @@ impl NodeStream {
         }
     }
 
-    /// Who called.
+    /// Who is at the other end, as far as it is known.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer

@@ -130,7 +130,7 @@ pub enum TlsError {
         path: PathBuf,
         /// Who the certificate is for.
         found: Box<Identity>,
-        /// Who uses it.
+        /// Who is about to use the certificate.
         expected: Box<Identity>,
     },
 }
@@ -399,7 +399,7 @@ pub fn host_of(address: &str) -> &str {
 /// What a certificate says of itself, whether or not it is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// Who holds it.
+    /// Who the certificate is for.
     pub identity: Identity,
     /// Names and addresses at which it may be shown.
     pub hosts: Vec<String>,

@@ -25,7 +25,7 @@ pub enum PeerRole {
 }
 
 impl PeerRole {
-    /// Every role.
+    /// Every role that a certificate may be for.
     pub const ALL: [Self; 4] = [Self::Coordinator, Self::Worker, Self::Router, Self::Admin];
 
     /// The role as certificates and messages write it.
