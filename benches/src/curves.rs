@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{machine, results::escape};
 
-/// A contestant's figures.
+/// The figures of one contestant, by the horizontal axis.
 #[derive(Debug, Clone)]
 pub struct Curve {
     /// The name that the legend gives the curve.
@@ -32,11 +32,11 @@ pub struct Curves {
     pub title: String,
     /// What lies along the horizontal axis.
     pub along: &'static str,
-    /// Of both axes.
+    /// How the marks of both axes are spaced.
     pub spacing: Spacing,
     /// What was measured on.
     pub about: Value,
-    /// Each contestant's.
+    /// One curve for each contestant.
     pub curves: Vec<Curve>,
 }
 

@@ -18,7 +18,7 @@ const OBSERVED_RATING_MIN: f32 = 4.0;
 /// The files that are measured on.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// All ratings.
+    /// The file with all ratings.
     pub ratings: PathBuf,
     /// About 80 % of them.
     pub train: PathBuf,

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 /// How often a peak is looked at. What is taken and given back between two looks is not seen.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A running process.
+/// A process that runs, by its number.
 #[derive(Debug, Clone, Copy)]
 pub struct Process {
     pid: u32,

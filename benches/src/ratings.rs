@@ -17,9 +17,9 @@ const SHARDS: u32 = 16;
 /// Ratings per row of both sides, in no particular order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowLengths {
-    /// Of each user.
+    /// Ratings of each user.
     pub users: Vec<u32>,
-    /// Of each item.
+    /// Ratings of each item.
     pub items: Vec<u32>,
 }
 
@@ -51,9 +51,9 @@ pub fn row_lengths(path: &Path) -> anyhow::Result<RowLengths> {
 /// A ratings file in memory as both sides see it, with slots as one worker assigns them.
 #[derive(Debug, Default)]
 pub struct Matrix {
-    /// Rows of users.
+    /// The ratings as rows of users.
     pub users: Compressed,
-    /// Rows of items.
+    /// The ratings as rows of items.
     pub items: Compressed,
 }
 

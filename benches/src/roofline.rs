@@ -23,7 +23,7 @@ pub struct Roofline {
 }
 
 impl Roofline {
-    /// Measures this machine.
+    /// Measures what this machine computes and reads per second.
     #[must_use]
     pub fn measure() -> Self {
         Self { fma_peak: fma_peak(), gemm: gemm_rate(), read_bytes: read_rate() }
@@ -70,7 +70,7 @@ impl Gemm {
         Self { rows, depth, columns, left, right, product: vec![0.0; rows * columns] }
     }
 
-    /// Multiplies them once.
+    /// Multiplies the two matrices once.
     pub fn run(&mut self) {
         let (rows, depth) = (self.rows as isize, self.depth as isize);
         // SAFETY: each matrix is as large as its sides say, its columns one after the other.

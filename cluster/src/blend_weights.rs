@@ -34,15 +34,15 @@ pub enum UnfitWeights {
     Count {
         /// How many there are.
         found: usize,
-        /// What is blended.
+        /// The sources of the blend, in the order of weights.
         sources: Vec<&'static str>,
     },
     /// One is of a model without a version to blend.
     #[error("--weights names {name}, which is not blended: the sources are {}", .sources.join(", "))]
     NotBlended {
-        /// The model's name.
+        /// Name of the model.
         name: &'static str,
-        /// What is blended.
+        /// The sources of the blend, in the order of weights.
         sources: Vec<&'static str>,
     },
 }

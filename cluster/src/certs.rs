@@ -43,7 +43,7 @@ pub struct Order {
     pub cluster_id: String,
     /// Names and IP addresses by which nodes are called.
     pub hosts: Vec<String>,
-    /// Who gets one.
+    /// Everybody who gets a certificate.
     pub holders: Vec<Holder>,
     /// How long certificates are valid.
     pub days: u32,
@@ -56,7 +56,7 @@ pub struct Order {
 pub struct Holder {
     /// The name of its files, without the ending.
     pub file: String,
-    /// What it is.
+    /// The role that the certificate says.
     pub role: PeerRole,
     /// Its name in the certificate.
     pub name: String,
@@ -85,7 +85,7 @@ impl Holder {
 /// A certificate that a folder has.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// The file.
+    /// The file of the certificate.
     pub path: PathBuf,
     /// Whose it is, where it may be shown and until when.
     pub facts: CertificateFacts,
@@ -101,7 +101,7 @@ pub enum CertsError {
     File {
         /// What was tried.
         action: &'static str,
-        /// On which file.
+        /// The file or folder.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -123,7 +123,7 @@ pub enum CertsError {
     /// A certificate cannot be made.
     #[error("cannot make the certificate of '{holder}': {reason}")]
     Make {
-        /// Whose certificate.
+        /// The holder that the certificate was to be for.
         holder: String,
         /// What the library said.
         reason: rcgen::Error,
@@ -139,9 +139,9 @@ pub enum CertsError {
     Other {
         /// The file that is there.
         path: PathBuf,
-        /// Whose it is.
+        /// The holder that the certificate names.
         found: Box<Identity>,
-        /// Whose it should be.
+        /// The holder that it should name.
         wanted: Box<Identity>,
     },
     /// A host's name cannot stand in a certificate.

@@ -45,7 +45,7 @@ pub enum ClientError {
         "no leading coordinator answered at {addresses} ({reason}); is the cluster running? `shoal up` starts one on this machine, --cluster names another, and under TLS --certs is needed"
     )]
     Unreachable {
-        /// Who was asked.
+        /// The addresses that were asked.
         addresses: String,
         /// What the last try met.
         reason: String,

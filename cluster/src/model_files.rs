@@ -31,7 +31,7 @@ pub enum ModelFilesError {
     Mismatch {
         /// Path of the object below the version's folder.
         path: String,
-        /// How it differs.
+        /// How the object differs from what the registry says.
         reason: String,
     },
 }
@@ -101,7 +101,7 @@ impl<'a> ModelFiles<'a> {
         (choice != Some(ObjectiveChoice::Explicit), choice != Some(ObjectiveChoice::Implicit))
     }
 
-    /// Shards per side.
+    /// How many shards each side of the data set has.
     #[must_use]
     pub fn shard_count(&self) -> u32 {
         self.dataset.shard_count

@@ -176,7 +176,7 @@ impl ModelArgs {
         ModelParameters { split: Some(split), model: Some(Model::ItemCf(parameters)) }
     }
 
-    /// Parameters of content.
+    /// What the flags say of a content-based model.
     #[must_use]
     pub fn content(&self, split: SplitParameters) -> ModelParameters {
         let parameters = ContentParameters {

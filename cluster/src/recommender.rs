@@ -31,13 +31,13 @@ pub enum RecommenderError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No router answered.
+    /// No router answered at the address.
     #[error(
         "no router answers at {url} ({reason}); is the cluster running? `shoal up` starts one on this machine, --url names \
          another, and --certs the folder of a ca.pem to trust"
     )]
     Unreachable {
-        /// Who was asked.
+        /// The address that was asked.
         url: String,
         /// The innermost cause: "Connection refused" rather than how it was met.
         reason: String,
@@ -45,7 +45,7 @@ pub enum RecommenderError {
     /// Somebody took the question and did not answer in time.
     #[error("the router at {url} did not answer within {} s; try again, or look into its log", ANSWER_MAX.as_secs())]
     Late {
-        /// Who was asked.
+        /// The address that was asked.
         url: String,
     },
     /// The answer is none of a router.
@@ -53,7 +53,7 @@ pub enum RecommenderError {
         "what answers at {url} is no router of Shoal (it answered {status} without JSON); --url names another"
     )]
     NoRouter {
-        /// Who was asked.
+        /// The address that was asked.
         url: String,
         /// The HTTP status of the answer.
         status: StatusCode,
@@ -63,7 +63,7 @@ pub enum RecommenderError {
     Refused {
         /// The HTTP status of the answer.
         status: StatusCode,
-        /// The answer's `detail`.
+        /// The `detail` of the answer.
         detail: String,
     },
 }
@@ -81,7 +81,7 @@ pub enum Api {
 /// What a face calls things in bodies and answers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Names {
-    /// An item's id.
+    /// The name of an item's id.
     pub item_id: &'static str,
     /// The list of an answer to [`Route::Recommend`].
     pub recommended: &'static str,
@@ -107,23 +107,23 @@ impl Api {
 pub enum Route<'a> {
     /// The best items for a user.
     Recommend {
-        /// The user's id.
+        /// Id of the user.
         user: &'a str,
     },
     /// The items most like another.
     Similar {
-        /// The item's id.
+        /// Id of the item.
         item: &'a str,
     },
     /// The rating a user would give an item.
     Predict,
     /// The best items for many users.
     Batch,
-    /// Which version answers.
+    /// Which version answers, and whether the service is well.
     Health,
     /// What is known of an item; of `/v1` alone.
     Item {
-        /// The item's id.
+        /// Id of the item.
         item: &'a str,
     },
     /// Items by their titles; of `/v1` alone.
@@ -170,7 +170,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Calls one router.
+/// A client of one router.
 #[derive(Debug, Clone)]
 pub struct Recommender {
     base: Url,

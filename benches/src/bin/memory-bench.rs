@@ -62,10 +62,10 @@ struct Args {
 /// The workers while a job ran.
 struct During {
     job: String,
-    /// Of each worker.
+    /// Resident memory of each worker at its peak.
     peaks: Vec<Resident>,
     seconds: f64,
-    /// Of worker-1.
+    /// Processor time of worker-1.
     cpu_seconds: f64,
 }
 

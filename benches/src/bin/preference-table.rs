@@ -253,7 +253,7 @@ fn by_user(ratings: &[Rating], users: usize) -> impl Iterator<Item = &[Rating]> 
     })
 }
 
-/// One half-step.
+/// The rows that one half-step solves from `fixed`.
 fn solved(preference: Preference, rows: RatingRows<'_>, fixed: &[f32]) -> anyhow::Result<Vec<f32>> {
     let settings = Settings {
         rank: RANK,

@@ -9,7 +9,7 @@ use shoal_proto::v1::{BlendedVersion, DatasetInfo, ModelParameters, ModelVersion
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BlendChoice {
     pub(super) kind: ModelKind,
-    /// The version's name.
+    /// Name of the version.
     pub(super) version: Option<String>,
     /// Why it is this one, or none: the end of a sentence.
     pub(super) because: String,

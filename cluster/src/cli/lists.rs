@@ -47,7 +47,7 @@ pub(super) struct ListsArgs {
     detach: bool,
 }
 
-/// Formats of files.
+/// The formats that lists are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// Parquet, compressed with Snappy
@@ -58,7 +58,7 @@ enum Format {
     Jsonl,
 }
 
-/// Columns of files.
+/// The columns that lists may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Column {

@@ -8,9 +8,8 @@ use super::failure::{Exit, exit_of, sentence};
 /// A model of which there is no version, or none that is live as was asked for.
 #[derive(Debug)]
 pub(super) struct ModelFailure {
-    /// Which.
     pub(super) model: ModelKind,
-    /// One sentence.
+    /// Why, as one sentence.
     pub(super) reason: String,
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Style {
     Bar,
     /// The sweeps' metrics only.
     Lines,
-    /// Print no progress.
+    /// Nothing is printed until the end.
     Silent,
 }
 

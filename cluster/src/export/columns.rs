@@ -16,9 +16,9 @@ use shoal_format::id_column::IdColumn;
 /// The type of the column `id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdType {
-    /// As in Spark.
+    /// 32-bit numbers, as Spark's models have them.
     Int32,
-    /// Where an id needs it.
+    /// 64-bit numbers, where an id needs them.
     Int64,
     /// Ids that are text.
     Text,
@@ -50,7 +50,7 @@ pub(super) fn factors(
     write(&schema, ids, id_type, values, Some((&defined, &repeated)))
 }
 
-/// `id, bias`.
+/// A table of `id` and `bias`; one value for each id.
 pub(super) fn biases(ids: &IdColumn, id_type: IdType, values: &[f32]) -> Result<Vec<u8>, ParquetError> {
     let schema = format!("message spark_schema {{ {} required float bias; }}", id_type.column());
     write(&schema, ids, id_type, values, None)

@@ -45,7 +45,7 @@ pub enum ExportError {
     /// Spark's models have 32-bit ids.
     #[error("the ids of the {side} do not fit in 32 bits, which is what an ALSModel has; use --to parquet")]
     SparkIds {
-        /// "users" or "items".
+        /// The side whose ids do not fit: "users" or "items".
         side: &'static str,
     },
     /// The version's files cannot be used.
@@ -75,14 +75,14 @@ impl From<TensorFileError> for ExportError {
     }
 }
 
-/// What was written.
+/// How much has been written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Parquet files written.
+    /// How many Parquet files.
     pub files: usize,
-    /// Users with factors.
+    /// Users whose factors were written; 0 for a model without.
     pub users: u64,
-    /// Items with factors.
+    /// Items whose factors were written.
     pub items: u64,
 }
 

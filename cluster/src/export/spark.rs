@@ -31,7 +31,7 @@ const SPARK_VERSION: &str = "3.0.0";
 pub enum SparkObjective {
     /// Those that predict ratings, with mean and biases.
     Explicit,
-    /// Those that rank.
+    /// The factors that rank.
     Implicit,
 }
 

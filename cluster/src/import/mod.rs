@@ -61,7 +61,7 @@ pub enum ImportError {
         "{count} {side} of the model are not in data set '{dataset}', the first is {first}; name the data set that the model was trained on, or import without one"
     )]
     Strange {
-        /// "users" or "items".
+        /// The side of the ids: "users" or "items".
         side: &'static str,
         /// How many ids of this side the data set does not have.
         count: usize,
@@ -90,9 +90,9 @@ pub struct Imported {
     pub version: ModelVersion,
     /// The data set that was written for it.
     pub dataset: Option<DatasetInfo>,
-    /// Users with factors.
+    /// Users that have factors.
     pub users: u64,
-    /// Items with factors.
+    /// Items that have factors.
     pub items: u64,
 }
 

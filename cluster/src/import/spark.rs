@@ -52,7 +52,7 @@ pub enum SparkError {
     /// The folder holds something else.
     #[error("'{path}' is of a {class}, not of an ALSModel; name the folder of the ALS model")]
     Class {
-        /// The metadata file.
+        /// Path of the file that names the class.
         path: String,
         /// The class it names.
         class: String,
@@ -70,12 +70,12 @@ pub enum SparkError {
     Rows {
         /// Path of the file.
         path: String,
-        /// What is wrong.
+        /// What is wrong with the rows.
         reason: String,
     },
 }
 
-/// A model's factors.
+/// The factors of a model that Spark has saved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SparkModel {
     /// Elements of a factor row.
@@ -91,7 +91,7 @@ pub struct SparkModel {
 /// The factors of one side.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SparkRows {
-    /// Ascending, each once.
+    /// The ids, ascending, each once.
     pub ids: Vec<i64>,
     /// A row of `rank` elements for each id.
     pub factors: Vec<f32>,

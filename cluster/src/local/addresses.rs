@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 pub struct Addresses {
     /// The process that listens.
     pub pid: u32,
-    /// The gRPC server.
+    /// Where the gRPC server listens.
     pub grpc: SocketAddr,
     /// HTTP for clients (routers).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub http: Option<SocketAddr>,
-    /// Prometheus (where configured).
+    /// Where Prometheus reads metrics, if it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub metrics: Option<SocketAddr>,
 }

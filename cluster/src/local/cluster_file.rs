@@ -16,11 +16,11 @@ pub(super) const FORMAT_VERSION: u32 = 1;
 /// What one process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Metadata, placement, jobs.
+    /// It keeps metadata, places shards and runs jobs.
     Coordinator,
-    /// Shards, training, serving.
+    /// It has shards, trains and serves them.
     Worker,
-    /// HTTP and gRPC for clients.
+    /// It answers clients over HTTP and gRPC.
     Router,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// `cluster.json`.
+/// What `cluster.json` says of a local cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterFile {
     pub(super) format_version: u32,
@@ -55,7 +55,7 @@ pub struct ClusterFile {
 pub struct Member {
     /// Unique in the cluster.
     pub name: String,
-    /// Its gRPC server.
+    /// Where its gRPC server listens.
     pub address: SocketAddr,
 }
 

@@ -12,7 +12,7 @@ pub enum LocalError {
     /// A file or folder of the cluster cannot be used.
     #[error("cannot {action} '{path}'; check its rights and the space on its disk")]
     File {
-        /// "create", "write", …
+        /// What was tried: "create", "write" and the like.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum LocalError {
     /// Somebody else runs a cluster from this folder.
     #[error("'{dir}' is in use by another shoal (process {pid}); stop that one or choose another --dir")]
     Locked {
-        /// The cluster's folder.
+        /// The folder of the cluster.
         dir: PathBuf,
         /// Who holds it, as far as known.
         pid: String,
@@ -48,11 +48,11 @@ pub enum LocalError {
         "the cluster in '{dir}' has {found} coordinators, not {asked}; start it with --coordinators {found}, or without this flag, or choose another --dir"
     )]
     Coordinators {
-        /// The cluster's folder.
+        /// The folder of the cluster.
         dir: PathBuf,
-        /// As it was founded.
+        /// Coordinators that the cluster was founded with.
         found: usize,
-        /// As asked for.
+        /// Coordinators that were asked for.
         asked: usize,
     },
     /// A number of processes that makes no cluster.
@@ -73,7 +73,7 @@ pub enum LocalError {
         "'{dir}' holds data of a cluster, but neither cluster.json nor a settings file below config/ that says of which one; put one of them back, or choose another --dir"
     )]
     Forgotten {
-        /// The cluster's folder.
+        /// The folder of the cluster.
         dir: PathBuf,
     },
     /// `settings.toml` cannot be understood.
@@ -91,7 +91,7 @@ pub enum LocalError {
     SettingsSection {
         /// Path of the file.
         path: PathBuf,
-        /// What is there.
+        /// The name that is no section.
         section: String,
     },
     /// The address for clients is taken.
@@ -99,7 +99,7 @@ pub enum LocalError {
         "cannot listen on {address} for HTTP: {source}; stop what uses it or choose another with --http, for example --http {suggestion}"
     )]
     Http {
-        /// As asked for.
+        /// The address that was asked for.
         address: SocketAddr,
         /// One that is worth a try.
         suggestion: SocketAddr,
@@ -109,9 +109,9 @@ pub enum LocalError {
     /// No port was free.
     #[error("found no free port from {first} to {last} on 127.0.0.1; stop some of what listens there")]
     Ports {
-        /// Where the search began.
+        /// The port where the search began.
         first: u16,
-        /// Where it ended.
+        /// The port where the search ended.
         last: u16,
     },
     /// A setting given by hand cannot be used.
@@ -129,7 +129,7 @@ pub enum LocalError {
         name: String,
         /// "ended with exit code 2", …
         how: String,
-        /// Its log file.
+        /// The log of the child.
         log: PathBuf,
         /// The log's last lines.
         tail: String,

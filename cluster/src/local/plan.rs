@@ -44,13 +44,13 @@ pub fn admin_token_file(dir: &Path) -> PathBuf {
 /// One process of the plan.
 #[derive(Debug, Clone)]
 pub struct RoleProcess {
-    /// What it is.
+    /// The role that the process runs.
     pub role: Role,
-    /// Unique in the cluster.
+    /// Name of the node, unique in the cluster.
     pub name: String,
-    /// Its settings file.
+    /// The settings file of the process.
     pub config: PathBuf,
-    /// Its own folder.
+    /// The folder that the process alone writes to.
     pub data_dir: PathBuf,
     /// Where its output goes.
     pub log: PathBuf,
@@ -61,7 +61,7 @@ pub struct RoleProcess {
 pub struct Plan {
     /// The cluster's folder, absolute.
     pub dir: PathBuf,
-    /// Names and addresses.
+    /// The names and addresses of all nodes.
     pub file: ClusterFile,
     /// What was given by hand, now or at an earlier start.
     pub settings: Settings,

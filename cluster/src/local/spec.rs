@@ -7,7 +7,7 @@ use super::LocalError;
 /// What is asked for. What is left open is as the folder has it, or as a new cluster has it.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The cluster's folder.
+    /// The folder of the cluster.
     pub dir: PathBuf,
     /// 1, 3 or 5.
     pub coordinators: Option<usize>,

@@ -27,7 +27,7 @@ fn text(value: &str) -> Value {
     if value.is_empty() { Value::Null } else { value.into() }
 }
 
-/// A data set.
+/// A data set, as `--json` prints it.
 #[must_use]
 pub fn dataset(info: &DatasetInfo) -> Value {
     let kind = |kind: IdKind| name(kind.as_str_name(), "ID_KIND_");
@@ -94,7 +94,7 @@ fn sources(hybrid: &HybridModel) -> Value {
     })
 }
 
-/// A model version.
+/// A model version, as `--json` prints it.
 #[must_use]
 pub fn model(version: &ModelVersion) -> Value {
     let state: VersionState = version.state();

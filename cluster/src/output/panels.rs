@@ -33,12 +33,12 @@ const STYLE: &str = "\
 .dim{fill:#9aa4b2}.grid{stroke:#323b47}.base{stroke:#9aa4b2}.s0{fill:#4aa8e0}}";
 const COLOURS: usize = 6;
 
-/// What is compared.
+/// One of the things that are compared.
 #[derive(Debug, Clone)]
 pub struct Series {
     /// A letter or two, below its bars.
     pub short: String,
-    /// In the legend.
+    /// The name in the legend.
     pub name: String,
 }
 
@@ -61,14 +61,14 @@ pub struct Panel {
     pub lower_is_better: bool,
     /// One for each series; absent where it was not measured.
     pub values: Vec<Option<f64>>,
-    /// A dashed line.
+    /// A figure to hold all bars against, drawn as a dashed line.
     pub baseline: Option<Baseline>,
 }
 
 /// A drawing of panels.
 #[derive(Debug, Clone)]
 pub struct Panels {
-    /// Above the drawing.
+    /// The line above the drawing.
     pub title: String,
     /// Below the title: on what was measured.
     pub subtitle: String,

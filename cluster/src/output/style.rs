@@ -9,9 +9,9 @@ pub const BEST: Style = AnsiColor::Green.on_default().bold();
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// What is under way.
 pub const UNDER_WAY: Style = AnsiColor::Cyan.on_default();
-/// What has failed.
+/// The style of what has failed.
 pub const BAD: Style = AnsiColor::Red.on_default();
-/// What matters less.
+/// The style of what matters less.
 pub const FAINT: Style = Style::new().dimmed();
 
 /// Styles that may be marked in text.

@@ -13,7 +13,7 @@ const WIDTH_DEFAULT: usize = 120;
 const WIDTH_MIN: usize = 60;
 /// A column that gives way keeps this much.
 const FLEXIBLE_MIN: usize = 12;
-/// Between two columns.
+/// Blanks between two columns.
 const GAP: usize = 2;
 
 /// Which edge of a column its cells keep to.

@@ -13,9 +13,9 @@ const SHARE_MAX: f64 = 0.1;
 /// A number of users, about, or a share of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum HeldOutUsers {
-    /// So many.
+    /// So many users, about.
     Number(u32),
-    /// Between 0 and 1.
+    /// A share of the users, between 0 and 1.
     Share(f64),
 }
 

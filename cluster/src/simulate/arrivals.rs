@@ -10,7 +10,7 @@ use super::random::Random;
 pub enum Spacing {
     /// As independent people would: a Poisson process.
     Poisson,
-    /// At equal distances.
+    /// Requests come at equal distances.
     Constant,
 }
 

@@ -22,7 +22,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// All of them.
+    /// Every endpoint, in the order of reports.
     pub const ALL: [Self; 3] = [Self::Recommend, Self::Similar, Self::Predict];
 
     /// As mixes name it.
@@ -94,23 +94,23 @@ impl fmt::Display for Mix {
 /// One request, before it is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Question {
-    /// [`Route::Recommend`]
+    /// The best items for a user; see [`Route::Recommend`].
     Recommend {
         /// Id of the user.
         user: EntityId,
         /// The place among the known users; `None` for somebody nobody knows.
         known: Option<usize>,
     },
-    /// [`Route::Similar`]
+    /// The items most like another; see [`Route::Similar`].
     Similar {
-        /// Which.
+        /// Id of the item.
         item: EntityId,
     },
-    /// [`Route::Predict`]
+    /// A user's rating of an item; see [`Route::Predict`].
     Predict {
         /// Id of the user.
         user: EntityId,
-        /// Which.
+        /// Id of the item.
         item: EntityId,
     },
 }
@@ -148,9 +148,9 @@ impl Question {
 /// What every request of a simulation has in common.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// By which face.
+    /// The face that is asked.
     pub api: Api,
-    /// Items per list.
+    /// Items that each list is asked for.
     pub n: u32,
     /// More parameters of `recommend`.
     pub parameters: Vec<(String, String)>,

@@ -37,13 +37,13 @@ pub struct Simulation {
     pub plan: Plan,
     /// How long it lasts.
     pub duration: Duration,
-    /// Sends the requests.
+    /// The client that sends the requests.
     pub client: Client,
     /// What all requests have in common.
     pub asked: Arc<Asked>,
     /// Requests under way at a time, at most.
     pub concurrency: usize,
-    /// Where records go.
+    /// The files that records are written to.
     pub logs: Logs,
 }
 

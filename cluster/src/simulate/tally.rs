@@ -22,9 +22,9 @@ pub struct Record {
     pub sent: Duration,
     /// From when it was due to the answer.
     pub latency: Duration,
-    /// What was asked.
+    /// The request, before it was sent.
     pub question: Question,
-    /// What came of it.
+    /// How it ended.
     pub outcome: Outcome,
 }
 
@@ -107,7 +107,7 @@ pub struct Span {
 pub struct Tally {
     /// Latencies of all requests, failed ones too.
     pub latencies: Latencies,
-    /// Requests that succeeded.
+    /// Requests that were answered with success.
     pub succeeded: u64,
     /// How many failed, by why.
     pub errors: BTreeMap<String, u64>,
@@ -148,7 +148,7 @@ impl Tally {
         }
     }
 
-    /// Counts a request.
+    /// Counts one request with its outcome.
     pub fn add(&mut self, record: &Record) {
         let answered = record.due + record.latency;
         self.latencies.add(record.latency);
@@ -190,7 +190,7 @@ impl Tally {
         self.latencies.count()
     }
 
-    /// Requests that failed.
+    /// How many requests failed, for whatever reason.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.total() - self.succeeded

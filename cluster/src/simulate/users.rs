@@ -25,7 +25,7 @@ pub enum Popularity {
     },
 }
 
-/// A known user.
+/// A user whom the data set has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownUser {
     /// Id of the user.

@@ -9,7 +9,7 @@ use crate::support::{Cluster, SMALL, Shape, Size, eventually, folder, generate, 
 /// Workers, and threads of each.
 const CREWS: [(usize, usize); 4] = [(1, 2), (2, 1), (3, 2), (5, 1)];
 
-/// Checksums by path.
+/// The checksum of each file, by its path.
 type Files = BTreeMap<String, String>;
 
 /// What a cluster of this shape makes of the data: the files of the data set and of a version.

@@ -14,7 +14,7 @@ use crate::support::{Cluster, Http, Shape, folder};
 const NOWHERE: &str = "192.0.2.1:1";
 /// Another instruction set rounds a score otherwise.
 const ROUNDING: f64 = 1e-4;
-/// As `make.py` trained.
+/// The flags that `make.py` has trained with.
 const TRAINED: [&str; 10] = [
     "--rank",
     "8",

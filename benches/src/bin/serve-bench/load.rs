@@ -52,7 +52,7 @@ pub(crate) struct Load {
 /// The questions of one measurement and their rate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
-    /// What is asked.
+    /// The route that every request asks.
     pub(crate) route: Route,
     pub(crate) rate: f64,
     pub(crate) seconds: u32,

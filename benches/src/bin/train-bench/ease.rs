@@ -108,7 +108,7 @@ impl Seconds {
         Ok(weights)
     }
 
-    /// Of each run.
+    /// Seconds of all steps together, of each run.
     fn whole(&self) -> Vec<f64> {
         let parts = self.sums.iter().zip(&self.inverse).zip(&self.weights);
         parts.map(|((sums, inverse), weights)| sums + inverse + weights).collect()

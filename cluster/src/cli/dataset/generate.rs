@@ -69,7 +69,7 @@ pub(in crate::cli) struct Args {
 const BUILT_IN: GenerateSpec =
     GenerateSpec { users: 2_000, items: 1_200, ratings: 120_000, rank: 12, seed: SEED, threads: 1 };
 
-/// Files to make.
+/// The sample that is to be written.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Sample {
     spec: GenerateSpec,
@@ -84,7 +84,7 @@ impl fmt::Display for Sample {
 }
 
 impl Sample {
-    /// Quickstart's own.
+    /// The sample that quickstart makes.
     pub(in crate::cli) fn built_in(seed: u64) -> Self {
         Self { spec: GenerateSpec { seed, threads: cores(), ..BUILT_IN } }
     }

@@ -81,7 +81,7 @@ pub(in crate::cli) struct ReadingArgs {
     year_col: Option<String>,
 }
 
-/// What ids are.
+/// How ids are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Ids {
     /// Whole numbers

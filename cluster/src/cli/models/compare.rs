@@ -64,7 +64,7 @@ const fn score(name: &'static str, path: &'static str, baseline: &'static str, d
     Measure { name, path, baseline: Some((POPULARITY, baseline)), lower_is_better: false, drawn }
 }
 
-/// How lists spread.
+/// A measure of how lists spread over the catalogue.
 const fn spread(name: &'static str, path: &'static str, lower_is_better: bool) -> Measure {
     Measure { name, path, baseline: None, lower_is_better, drawn: true }
 }

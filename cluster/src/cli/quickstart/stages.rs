@@ -364,7 +364,7 @@ impl Stages<'_> {
 /// What came of a question.
 enum Asked {
     Answered(Value),
-    /// With the reason.
+    /// It cannot be answered yet, for this reason.
     NotYet(String),
 }
 

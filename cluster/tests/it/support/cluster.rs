@@ -16,7 +16,7 @@ use super::{Finished, Http, Running, eventually, folder, processes_of, shoal, si
 pub(crate) struct Shape {
     pub(crate) coordinators: usize,
     pub(crate) workers: usize,
-    /// `section.key=value`
+    /// Settings of nodes, each as `section.key=value`.
     pub(crate) settings: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Cluster {
         &self.dir
     }
 
-    /// The router's address.
+    /// The address of the router.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

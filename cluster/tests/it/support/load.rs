@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{By, Http, Oracle, Verdict};
 
-/// Items asked for.
+/// Items that each list is asked for.
 const N: usize = 10;
 
 /// What became of the questions.
@@ -39,7 +39,7 @@ impl Outcome {
     }
 }
 
-/// Clients under way.
+/// Clients that ask until they are told to stop.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,

@@ -46,7 +46,7 @@ pub(crate) struct Models {
     user_biases: HashMap<i64, f64>,
     rating_mean: f64,
     rating_slope: f64,
-    /// Popularity last.
+    /// What is blended, popularity last.
     sources: Vec<Source>,
     versions: HashMap<&'static str, String>,
 }

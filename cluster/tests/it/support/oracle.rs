@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 2e-5;
 /// Ratings of the mean that every item starts with where nothing is known of a user.
 const PRIOR_RATINGS: f64 = 25.0;
 
-/// Rows by id.
+/// A row of factors for each id.
 type Rows = HashMap<i64, Vec<f32>>;
 
 /// The factors of one objective.

@@ -9,7 +9,7 @@ use super::{
 
 /// The names of models, as people and the store spell them.
 const MODELS: [&str; 6] = ["als", "item_cf", "content", "content_based", "hybrid", "ease"];
-/// Where they stand.
+/// The one file where names of models stand.
 const MODEL_KIND: &str = "common/core/src/model_kind.rs";
 /// The same word as something else: what a file of an import has.
 const NO_MODELS: [&str; 1] = ["cluster/src/output/import_report.rs"];

@@ -56,7 +56,7 @@ impl Size {
         }
     }
 
-    /// Users and items.
+    /// How many users and how many items there are.
     pub(crate) fn sides(self, flags: &Flags) -> (u64, u64) {
         match self {
             Self::Thousands => (flags.users, flags.items),

@@ -28,7 +28,7 @@ pub(crate) enum Search {
     Recommend,
     /// Items for users, among items that are all made equally long.
     RecommendAlike,
-    /// Items like items.
+    /// The items most like an item.
     Similar,
 }
 

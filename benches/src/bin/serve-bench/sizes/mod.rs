@@ -35,7 +35,7 @@ const LOW_RATE: f64 = 50.0;
 /// How many shards of the catalogue of a million, of 62,500 items each, are searched for items alike.
 const SHARDS: [usize; 4] = [1, 2, 4, 8];
 
-/// What to measure.
+/// The measuring of several sizes of catalogue.
 pub(crate) struct Sizes<'a> {
     pub(crate) flags: &'a Flags,
     pub(crate) peers: &'a Peers,
