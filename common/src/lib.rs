@@ -10,6 +10,7 @@ pub mod compute;
 pub mod config;
 pub mod ids;
 pub mod import_report;
+pub mod item_filter;
 pub mod job_id;
 pub mod job_steps;
 pub mod letter_case;

@@ -42,6 +42,7 @@ impl FilterArgs {
             year_max: self.year_max,
             exclude_ids: ids(&self.exclude_id),
             allow_ids: (!self.allow_id.is_empty()).then(|| EntityIds { ids: ids(&self.allow_id) }),
+            ..ItemFilter::default()
         };
         (filter != ItemFilter::default()).then_some(filter)
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::validate::check_size;
-use shoal_common::ids::{EntityId, IdKind};
+use shoal_common::{
+    ids::{EntityId, IdKind},
+    item_filter::take_categories,
+};
 use shoal_proto::v1::{DatasetInfo, ItemFilter, ListsColumn, ListsFormat, ListsParameters, RankBy};
 
 /// Items of a list.
@@ -46,12 +49,13 @@ pub fn settle_lists(parameters: &mut ListsParameters, dataset: &DatasetInfo) -> 
 }
 
 fn settle_filter(filter: &mut ItemFilter, dataset: &DatasetInfo, problems: &mut Vec<String>) {
+    take_categories(filter);
     if let (Some(first), Some(last)) = (filter.year_min, filter.year_max)
         && first > last
     {
         problems.push(format!("the first year, {first}, is after the last, {last}"));
     }
-    for (name, genres) in [("genres", &filter.genres), ("exclude_genres", &filter.exclude_genres)] {
+    for (name, genres) in [("categories", &filter.genres), ("exclude_categories", &filter.exclude_genres)] {
         if genres.len() > FILTER_GENRES_MAX {
             problems.push(format!("{name} names {}; it may name up to {FILTER_GENRES_MAX}", genres.len()));
         }
@@ -106,6 +110,30 @@ mod tests {
         };
         let problems = settle_lists(&mut parameters, &dataset);
         assert_eq!(problems.len(), 11, "{problems:#?}");
+    }
+
+    #[test]
+    fn categories_count_as_genres() {
+        let many = |name: &str| vec![name.to_owned(); FILTER_GENRES_MAX];
+        let filter = ItemFilter {
+            genres: vec!["Drama".to_owned()],
+            categories: vec!["Noir".to_owned()],
+            exclude_categories: many("War"),
+            ..ItemFilter::default()
+        };
+        let mut parameters =
+            ListsParameters { n: 1, filter: Some(filter.clone()), ..ListsParameters::default() };
+        assert_eq!(settle_lists(&mut parameters, &DatasetInfo::default()), Vec::<String>::new());
+        let settled = ItemFilter {
+            genres: vec!["Drama".to_owned(), "Noir".to_owned()],
+            exclude_genres: many("War"),
+            ..ItemFilter::default()
+        };
+        assert_eq!(parameters.filter, Some(settled));
+        let filter = ItemFilter { exclude_genres: vec!["Drama".to_owned()], ..filter };
+        let mut parameters = ListsParameters { n: 1, filter: Some(filter), ..ListsParameters::default() };
+        let problems = settle_lists(&mut parameters, &DatasetInfo::default());
+        assert!(problems.iter().any(|problem| problem.starts_with("exclude_categories")), "{problems:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shoal_common::{access::token_holder, ids::EntityId, rpc::timeout_of};
+use shoal_common::{access::token_holder, ids::EntityId, item_filter::take_categories, rpc::timeout_of};
 use shoal_proto::v1::{
     self, FoundItem, HealthReply, HealthRequest, ItemDescription, ItemFilter, ItemReply, ItemRequest,
     PopularReply, PopularRequest, PredictReply, PredictRequest, RankBy, RecommendBatchReply,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What the service's messages call things.
-static WORDS: Words = Words { categories: "genres", exclude_categories: "exclude_genres", ..Words::OWN };
+static WORDS: Words = Words::OWN;
 
 /// Answers over gRPC.
 #[derive(Debug, Clone)]
@@ -112,7 +112,8 @@ fn options(request: &RecommendRequest) -> Result<Options, Status> {
 }
 
 fn filter(filter: Option<ItemFilter>) -> Result<Filter, Status> {
-    let filter = filter.unwrap_or_default();
+    let mut filter = filter.unwrap_or_default();
+    take_categories(&mut filter);
     let ids = |ids: Vec<v1::EntityId>, field| ids.into_iter().map(|id| given(Some(id), field)).collect();
     Ok(Filter {
         genres: filter.genres,

@@ -59,6 +59,7 @@ impl Filter {
                 Some(allowed) => Some(EntityIds { ids: ids(Parameter::AllowIds, allowed, kind)? }),
                 None => None,
             },
+            ..ItemFilter::default()
         }))
     }
 

@@ -134,6 +134,28 @@ async fn genres_are_said_as_categories_too() {
         ..RecommendRequest::default()
     };
     let reply = client.recommend(request.clone()).await.unwrap().into_inner();
+    // Requests may say either, and both: then any of all is let in.
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let others = [
+        ItemFilter { categories: names(&["Comedy", "Noir"]), ..ItemFilter::default() },
+        ItemFilter { genres: names(&["Comedy"]), categories: names(&["Noir"]), ..ItemFilter::default() },
+    ];
+    for other in others {
+        let asked = RecommendRequest { filter: Some(other), bypass_cache: true, ..request.clone() };
+        let same = client.recommend(asked).await.unwrap().into_inner();
+        assert_eq!(
+            (same.recommendations, same.unknown_categories),
+            (reply.recommendations.clone(), names(&["Noir"]))
+        );
+    }
+    let without = ItemFilter { exclude_categories: names(&["Comedy"]), ..ItemFilter::default() };
+    let asked = RecommendRequest { filter: Some(without), n: 100, ..request.clone() };
+    let rest = client.recommend(asked).await.unwrap().into_inner().recommendations;
+    assert!(!rest.is_empty() && rest.iter().all(|item| !item.categories.contains(&"Comedy".to_owned())));
+    let crowded = ItemFilter { categories: vec!["Comedy".to_owned(); 51], ..ItemFilter::default() };
+    let asked = RecommendRequest { filter: Some(crowded), ..request.clone() };
+    let refused = client.recommend(asked).await.unwrap_err();
+    assert!(refused.message().contains("'categories'") && refused.message().contains("51"), "{refused}");
     let mut said: Vec<(Vec<String>, Vec<String>)> = vec![(reply.unknown_genres, reply.unknown_categories)];
     said.extend(reply.recommendations.into_iter().map(|item| (item.genres, item.categories)));
     let batch = RecommendBatchRequest { user_ids: vec![integer(1).unwrap()], options: Some(request) };

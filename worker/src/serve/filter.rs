@@ -144,6 +144,7 @@ mod tests {
                 year_max,
                 exclude_ids: wire(exclude_ids),
                 allow_ids: allow_ids.map(|allowed| v1::EntityIds { ids: wire(allowed) }),
+                ..v1::ItemFilter::default()
             }
         }
     }
