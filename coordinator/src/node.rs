@@ -96,6 +96,7 @@ where
         replicas: config.replicas,
         queued_jobs: config.queued_jobs as usize,
         first_token: first_token(config.first_token_file.as_deref())?,
+        protection: config.node.protection(&[]),
     };
     let leader = Leader::new(settings, handle.clone(), store, channels, clock);
     shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));

@@ -9,7 +9,7 @@ use shoal_common::{
     rpc::{Behind, Channels, LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
 };
-use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole, WatchMetadataRequest};
+use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole, Protection, WatchMetadataRequest};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -35,6 +35,8 @@ pub struct WatchConfig {
     pub address: String,
     /// Drawn at each start.
     pub incarnation: u64,
+    /// What stands between this router and whoever can reach it.
+    pub protection: Protection,
     /// The coordinators' addresses.
     pub coordinators: Vec<String>,
 }
@@ -216,6 +218,7 @@ impl Pulse {
             address: self.config.address.clone(),
             incarnation: self.config.incarnation,
             used_tokens: used.iter().map(|(id, _)| id.clone()).collect(),
+            protection: self.config.protection.into(),
             ..HeartbeatRequest::default()
         }
     }

@@ -110,6 +110,7 @@ pub async fn run(
         node: config.node.name.clone(),
         address: config.node.advertise.clone().unwrap_or_else(|| grpc_address.to_string()),
         incarnation: mix64(config.node.seed.unwrap_or(started) ^ started),
+        protection: config.node.protection(&config.client_listeners()),
         coordinators: config.node.coordinators.clone(),
     };
     let fanout = FanOut::new(config.hedge_after, config.hedge_percent, watching.incarnation);

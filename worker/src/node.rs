@@ -112,6 +112,7 @@ where
         address: advertise,
         incarnation: draw_incarnation(config.node.seed, clock.as_ref()),
         threads: u32::try_from(config.training_threads).unwrap_or(u32::MAX),
+        protection: config.node.protection(&[]),
     };
     tracing::info!(node = identity.node, incarnation = identity.incarnation, "worker starts");
     let loader = Loader::new(store.clone(), cache);

@@ -71,7 +71,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut config = args.role.sources(args.own_flags())?.read::<RawCoordinator>()?.resolve()?;
     // A member of the group is called by its number.
     let name = config.raft_id.to_string();
-    let mut node = Node::start(&args.role, &config.node, PeerRole::Coordinator, &name).await?;
+    let mut node = Node::start(&args.role, &config.node, PeerRole::Coordinator, &name, &[]).await?;
     descriptors::fit(&mut config.node);
     config.node.store_options = store_options(&config.node);
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;

@@ -126,6 +126,12 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
         let names = plan.kept_settings.join(", ");
         notices(&format!("as at the last start: {names} (settings.toml in the folder)"));
     }
+    if plan.is_exposed() {
+        notices(&format!(
+            "INSECURE: other machines reach {}, and whoever does may ask anything; --tls has the cluster speak TLS",
+            plan.http_url()
+        ));
+    }
     let mut cluster = LocalCluster::start(plan, program()?, notices)?;
     let channels = channels(cluster.plan().settings.certs().as_deref())?;
     let ready = tokio::select! {

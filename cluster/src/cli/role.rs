@@ -20,6 +20,7 @@ use shoal_common::{
     telemetry,
     tls::{PeerRole, Tls, TlsConnect},
 };
+use shoal_proto::v1::Protection;
 use tokio::net::TcpListener;
 
 use super::{
@@ -153,12 +154,13 @@ pub(super) struct Node {
 
 impl Node {
     /// Sets up logs, metrics, certificates and signals, and binds the gRPC listener. The node's certificate has to name
-    /// `role` and `name`.
+    /// `role` and `name`; `others` is where the role listens for clients beside `node.listen`.
     pub(super) async fn start(
         args: &RoleArgs,
         config: &NodeConfig,
         role: PeerRole,
         name: &str,
+        others: &[SocketAddr],
     ) -> anyhow::Result<Self> {
         telemetry::install_logs(config.log_format, &config.log)
             .map_err(|error| refusal(Exit::Usage, error.to_string()))?;
@@ -188,6 +190,7 @@ impl Node {
             }
             None => bound.to_string(),
         };
+        warn_of_exposure(config, others);
         let tls = certificates::start(config, role, name, &advertise, &shutdown)?;
         Ok(Self {
             shutdown,
@@ -240,6 +243,16 @@ impl Node {
         }
         outcome.map(|()| Exit::Done)
     }
+}
+
+/// Says loudly that nothing stands between the node and other machines.
+fn warn_of_exposure(config: &NodeConfig, others: &[SocketAddr]) {
+    let what = match config.protection(others) {
+        Protection::None => "nothing is encrypted and nobody has to say who it is",
+        Protection::Encryption => "nobody who asks has to say who it is",
+        _ => return,
+    };
+    tracing::warn!(listen = %config.listen, ?others, "INSECURE: other machines reach this node, {what}");
 }
 
 fn spawn_signals(shutdown: &Shutdown) -> anyhow::Result<()> {

@@ -41,7 +41,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     own.extend(args.http.map(|http| ("router.http_listen".to_owned(), quoted(&http.to_string()))));
     own.extend(args.timeout_ms.map(|timeout| ("router.timeout_ms".to_owned(), timeout.to_string())));
     let mut config = args.role.sources(own)?.read::<RawRouter>()?.resolve()?;
-    let mut node = Node::start(&args.role, &config.node, PeerRole::Router, &config.node.name).await?;
+    let mut node = Node::start(
+        &args.role,
+        &config.node,
+        PeerRole::Router,
+        &config.node.name,
+        &config.client_listeners(),
+    )
+    .await?;
     descriptors::fit(&mut config.node);
     let http = net::bind(config.http_listen).await?;
     node.announce(Some(http.local_addr().context("cannot tell where the listener is")?))?;

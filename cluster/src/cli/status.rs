@@ -73,14 +73,18 @@ fn describe(status: &ClusterStatus) -> String {
         ("ROLE", Align::Left),
         ("LOG", Align::Right),
         ("HEALTH", Align::Left),
+        ("PROTECTION", Align::Left),
     ]);
-    for member in &status.coordinators {
+    for (member, shown) in
+        status.coordinators.iter().zip(json["coordinators"].as_array().into_iter().flatten())
+    {
         coordinators.row([
             member.raft_id.to_string(),
             member.address.clone(),
             if member.leader { "leader" } else { "follower" }.to_owned(),
             member.matched.to_string(),
             if member.leader || member.recently_active { "up" } else { "down" }.to_owned(),
+            text(&shown["protection"]),
         ]);
     }
     let mut nodes = Table::new(&[
@@ -89,6 +93,7 @@ fn describe(status: &ClusterStatus) -> String {
         ("ADDRESS", Align::Left),
         ("HEALTH", Align::Left),
         ("THREADS", Align::Right),
+        ("PROTECTION", Align::Left),
     ]);
     for node in json["nodes"].as_array().into_iter().flatten() {
         let threads = node["threads"].as_u64().filter(|threads| *threads > 0);
@@ -98,6 +103,7 @@ fn describe(status: &ClusterStatus) -> String {
             text(&node["address"]),
             text(&node["health"]),
             threads.map(|threads| threads.to_string()).unwrap_or_default(),
+            text(&node["protection"]),
         ]);
     }
     let or_none = |value: &Value| value.as_str().unwrap_or("none").to_owned();
@@ -126,5 +132,12 @@ fn describe(status: &ClusterStatus) -> String {
         "shards        {} of {} served, {} fully replicated",
         status.shards_served, status.shards_total, status.shards_fully_replicated
     ));
+    let unprotected = output::unprotected(status);
+    if !unprotected.is_empty() {
+        lines.push(format!(
+            "INSECURE      other machines reach {}, and nobody is asked there who it is",
+            unprotected.join(", ")
+        ));
+    }
     format!("{}\n\n{coordinators}\n{nodes}", lines.join("\n"))
 }

@@ -51,7 +51,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let mut config = args.role.sources(own)?.read::<RawWorker>()?.resolve(cores)?;
-    let mut node = Node::start(&args.role, &config.node, PeerRole::Worker, &config.node.name).await?;
+    let mut node = Node::start(&args.role, &config.node, PeerRole::Worker, &config.node.name, &[]).await?;
     descriptors::fit(&mut config.node);
     config.node.store_options = store_options(&config.node);
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;

@@ -175,6 +175,13 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether other machines reach a router that speaks no TLS.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.settings.certs().is_none()
+            && self.file.routers.iter().any(|router| !router.http.ip().is_loopback())
+    }
+
     /// Makes what the cluster's own certificates lack: also for workers that an earlier start did not have.
     fn make_certificates(&self, spec: &Spec) -> Result<(), LocalError> {
         let folder = own_certs(&self.dir);

@@ -10,8 +10,7 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     ClusterStatus, DatasetInfo, HybridModel, HybridSource, IdKind, JobInfo, JobKind, JobState, KnownNode,
-    ListsInfo, ModelVersion, NodeHealth, NodeInfo, NodeRole, ServedModel, StartListsRequest, SweepMetrics,
-    TokenInfo, VersionState,
+    ListsInfo, ModelVersion, NodeHealth, NodeInfo, NodeRole, ServedModel, StartListsRequest, SweepMetrics, TokenInfo, VersionState, Protection,
 };
 
 use super::import_report::import_report_json;
@@ -202,6 +201,28 @@ fn served(served: &ServedModel) -> Value {
     })
 }
 
+/// What stands between a node and whoever can reach it; `null` where it does not say.
+fn protection(protection: Protection) -> Value {
+    match protection {
+        Protection::Unspecified => Value::Null,
+        known => name(known.as_str_name(), "PROTECTION_").into(),
+    }
+}
+
+fn is_open(protection: Protection) -> bool {
+    matches!(protection, Protection::None | Protection::Encryption)
+}
+
+/// The nodes that other machines reach and that do not ask who calls, by their names.
+#[must_use]
+pub fn unprotected(status: &ClusterStatus) -> Vec<String> {
+    let coordinators = status.coordinators.iter().filter(|member| is_open(member.protection()));
+    let coordinators = coordinators.map(|member| format!("coordinator {}", member.raft_id));
+    let nodes = status.metadata.iter().flat_map(|metadata| &metadata.nodes);
+    let nodes = nodes.filter(|node| is_open(node.protection())).map(|node| node.name.clone());
+    coordinators.chain(nodes).collect()
+}
+
 fn node(node: &NodeInfo) -> Value {
     let (role, health): (NodeRole, NodeHealth) = (node.role(), node.health());
     json!({
@@ -210,6 +231,7 @@ fn node(node: &NodeInfo) -> Value {
         "address": node.address,
         "health": name(health.as_str_name(), "NODE_HEALTH_"),
         "threads": node.threads,
+        "protection": protection(node.protection()),
     })
 }
 
@@ -255,12 +277,14 @@ pub fn status(status: &ClusterStatus) -> Value {
                 "leader": member.leader,
                 "matched": member.matched,
                 "recently_active": member.recently_active,
+                "protection": protection(member.protection()),
             })
         })
         .collect();
     let nodes: Vec<Value> = metadata.nodes.iter().map(node).collect();
     json!({
         "cluster_id": status.cluster_id,
+        "insecure": !unprotected(status).is_empty(),
         "term": status.term,
         "commit_index": status.commit_index,
         "applied_index": status.applied_index,

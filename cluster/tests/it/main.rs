@@ -16,6 +16,7 @@ mod every_model;
 mod faults;
 mod golden;
 mod imports;
+mod insecure;
 mod jobs;
 mod lists;
 mod memory;

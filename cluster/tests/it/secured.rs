@@ -161,6 +161,9 @@ async fn only_those_get_in_whose_certificate_says_so() {
     let status = cluster.status();
     let (coordinator, worker) =
         (status["coordinators"][0]["address"].as_str().unwrap().to_owned(), address(&status, "worker-1"));
+    assert_eq!(status["insecure"], false, "{status:#}");
+    let shown = status["coordinators"].as_array().unwrap().iter().chain(status["nodes"].as_array().unwrap());
+    assert!(shown.into_iter().all(|node| node["protection"] == "certificates"), "{status:#}");
     let at = |method: Method| match method.is_of_coordinators() {
         true => (coordinator.as_str(), PeerRole::Coordinator),
         false => (worker.as_str(), PeerRole::Worker),

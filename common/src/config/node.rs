@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
+use shoal_proto::v1::Protection;
 
 use super::Problems;
 use crate::{
@@ -142,10 +143,17 @@ impl NodeConfig {
         }
     }
 
-    /// Whether the node listens unprotected where other machines reach it.
+    /// What stands between the node and whoever can reach its machine; `others` is where it listens for clients beside
+    /// `listen`.
     #[must_use]
-    pub fn listens_unprotected(&self) -> bool {
-        self.is_exposed(self.listen)
+    pub fn protection(&self, others: &[SocketAddr]) -> Protection {
+        let is_reached = others.iter().chain([&self.listen]).any(|listen| !listen.ip().is_loopback());
+        match (self.tls.is_some(), is_reached) {
+            (true, true) if !self.tokens && !others.is_empty() => Protection::Encryption,
+            (true, _) => Protection::Certificates,
+            (false, true) => Protection::None,
+            (false, false) => Protection::Loopback,
+        }
     }
 }
 

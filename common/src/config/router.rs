@@ -73,6 +73,14 @@ pub struct RouterConfig {
     pub hosts: Vec<String>,
 }
 
+impl RouterConfig {
+    /// Where the router listens for clients beside `node.listen`.
+    #[must_use]
+    pub fn client_listeners(&self) -> Vec<SocketAddr> {
+        vec![self.http_listen]
+    }
+}
+
 impl RawRouter {
     /// Checks everything and fills in defaults.
     ///

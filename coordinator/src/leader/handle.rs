@@ -11,7 +11,7 @@ use shoal_common::{
     store::Store,
 };
 use shoal_proto::v1::{
-    CommandReply, Metadata, MetadataCommand, RefusalKind, TokenInfo, UpdateJob, metadata_command::Command,
+    CommandReply, Metadata, MetadataCommand, RefusalKind, TokenInfo, UpdateJob, metadata_command::Command, Protection,
     update_job::Update,
 };
 use tokio::{sync::watch, time::Instant};
@@ -59,6 +59,8 @@ pub struct LeaderConfig {
     pub queued_jobs: usize,
     /// The token that a cluster gets which has never had one, as the registry is to know it.
     pub first_token: Option<TokenInfo>,
+    /// What stands between this member and whoever can reach it.
+    pub protection: Protection,
 }
 
 /// What the leader's parts and the services share. Clones share it.

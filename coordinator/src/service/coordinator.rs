@@ -1,6 +1,6 @@
 //! The `Coordinator` service. Only the leader answers; anyone else says where the leader is.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use prost::{Message, Name};
@@ -8,18 +8,11 @@ use shoal_common::{
     access::{Scope, caller_name, certified_caller, certified_for, named_caller, needs_scope},
     rpc::{not_leader, wrong_cluster},
     shutdown::Shutdown,
-    tls::PeerRole,
+    tls::{PeerRole, host_of},
     wire_enums::check_enums,
 };
 use shoal_proto::v1::{
-    CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateTokenReply,
-    CreateTokenRequest, ForgetNodeReply, ForgetNodeRequest, HeartbeatReply, HeartbeatRequest,
-    ImportDatasetRequest, JobInfo, JobRequest, ListDatasetsReply, ListDatasetsRequest, ListJobsReply,
-    ListJobsRequest, ListModelsReply, ListModelsRequest, ListNodesReply, ListNodesRequest, ListTokensReply,
-    ListTokensRequest, Metadata, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, PromoteStart,
-    RefusalKind, RegisterModelReply, RegisterModelRequest, RevokeTokenReply, RevokeTokenRequest,
-    RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest,
-    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
+    CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateTokenReply, CreateTokenRequest, ForgetNodeReply, ForgetNodeRequest, HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobRequest, ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply, ListModelsRequest, ListNodesReply, ListNodesRequest, ListTokensReply, ListTokensRequest, Metadata, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RevokeTokenReply, RevokeTokenRequest, RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest, WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command, Protection,
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Request, Response, Status};
@@ -68,6 +61,17 @@ impl CoordinatorService {
 
     fn own_id(&self) -> u64 {
         self.leader.raft_id()
+    }
+
+    /// What stands between a member and whoever can reach it. Members speak TLS all or none, or they would not hear each other.
+    fn protection_of(&self, member: u64, address: &str) -> Protection {
+        let own = self.leader.config.protection;
+        if member == self.own_id() || own == Protection::Certificates {
+            return own;
+        }
+        let host = host_of(address).trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
+        if is_loopback { Protection::Loopback } else { Protection::None }
     }
 
     pub(super) fn check_cluster(&self, cluster_id: &str) -> Result<(), Status> {
@@ -297,6 +301,7 @@ impl Coordinator for CoordinatorService {
             leader: peer.id == own_id,
             matched: peer.matched,
             recently_active: peer.recently_active,
+            protection: self.protection_of(peer.id, &peer.address).into(),
         });
         let (shards_total, shards_served, shards_fully_replicated) = self.leader.served_shards(&state);
         Ok(Response::new(ClusterStatus {

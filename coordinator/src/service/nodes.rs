@@ -133,6 +133,7 @@ fn described(request: &HeartbeatRequest) -> Result<NodeInfo, Status> {
         health: NodeHealth::Up.into(),
         incarnation: request.incarnation,
         threads: request.threads,
+        protection: request.protection,
     })
 }
 

@@ -7,7 +7,7 @@ use shoal_common::{
     rpc::{Behind, LeaderClient},
     shutdown::Shutdown,
 };
-use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole};
+use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole, Protection};
 use tokio::sync::{Notify, watch};
 
 use super::{reconcile::LoadFailures, watch::impatient};
@@ -26,6 +26,7 @@ pub(super) struct Identity {
     pub(super) address: String,
     pub(super) incarnation: u64,
     pub(super) threads: u32,
+    pub(super) protection: Protection,
 }
 
 /// What heartbeats report from, and whom they tell.
@@ -60,6 +61,7 @@ pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
             threads: identity.threads,
             load_errors: failures.report(),
             used_tokens: Vec::new(),
+            protection: identity.protection.into(),
         };
         let call = leader.call(lease, |mut client| {
             let request = impatient(request.clone(), interval);

@@ -28,15 +28,7 @@ pub(super) fn start(
     advertise: &str,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<Tls>> {
-    let Some(files) = config.tls.clone() else {
-        if config.listens_unprotected() {
-            tracing::warn!(
-                listen = %config.listen,
-                "INSECURE: other machines reach this node, nothing is encrypted and nobody has to say who it is"
-            );
-        }
-        return Ok(None);
-    };
+    let Some(files) = config.tls.clone() else { return Ok(None) };
     let identity = Identity::new(&config.cluster_id, role, name)
         .context("node.cluster_id and node.name have to stand in a certificate")?;
     let tls = Tls::load_as(files.clone(), identity, host_of(advertise))?;

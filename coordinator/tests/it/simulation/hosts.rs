@@ -16,7 +16,7 @@ use shoal_coordinator::{
     state::Metadata,
 };
 use shoal_proto::v1::{
-    DatasetSource, HeartbeatRequest, ImportDatasetRequest, ListJobsRequest, NodeRole,
+    DatasetSource, HeartbeatRequest, ImportDatasetRequest, ListJobsRequest, NodeRole, Protection,
     coordinator_server::CoordinatorServer, raft_server::RaftServer,
 };
 
@@ -74,6 +74,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
         replicas: 2,
         queued_jobs: 64,
         first_token: None,
+        protection: Protection::Loopback,
     };
     let store = Store::open(&folder.join("store").display().to_string())?;
     let leader = Leader::new(settings, handle.clone(), store, net::channels(), Arc::new(SimulatedClock));
