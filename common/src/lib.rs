@@ -5,6 +5,7 @@
 //! what it found.
 
 pub mod access;
+pub mod audit;
 pub mod clock;
 pub mod compute;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod log_limit;
 pub mod model_parameters;
 pub mod net;
 pub mod plain_text;
+pub mod private_files;
 pub mod readable;
 pub mod rpc;
 pub mod shutdown;

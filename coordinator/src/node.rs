@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use futures::Stream;
 use shoal_common::{
     access::{AcceptedCredentials, Guard, Scope, Token, TokenCheck, TokenFileError},
+    audit::Audit,
     clock::Clock,
     config::{CoordinatorConfig, NodeConfig},
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
@@ -65,6 +66,7 @@ pub async fn run<I, IO, IE>(
     store: Store,
     channels: Channels,
     clock: Arc<dyn Clock>,
+    audit: Audit,
     shutdown: Shutdown,
 ) -> Result<(), CoordinatorError>
 where
@@ -98,7 +100,7 @@ where
         first_token: first_token(config.first_token_file.as_deref())?,
         protection: config.node.protection(&[]),
     };
-    let leader = Leader::new(settings, handle.clone(), store, channels, clock);
+    let leader = Leader::new(settings, handle.clone(), store, channels, clock, audit.clone());
     shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -138,7 +140,7 @@ where
         // The server ends once the streams from the other members have.
         stop_raft.request();
     };
-    let served = tuned_server(guard)
+    let served = tuned_server(guard, audit.layer())
         .add_service(health_service)
         .add_service(service)
         .add_service(raft_service)

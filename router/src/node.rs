@@ -6,6 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 use http::Response;
 use shoal_common::{
     access::{AcceptedCredentials, Callers, Guard, Scope, TokenCheck, TokenUses},
+    audit::Audit,
     clock::Clock,
     config::RouterConfig,
     net::ConnectionLimits,
@@ -99,6 +100,7 @@ pub async fn run(
     channels: Channels,
     clock: Arc<dyn Clock>,
     metrics: RenderMetrics,
+    audit: Audit,
     shutdown: Shutdown,
 ) -> Result<(), RouterError> {
     let Doors { http, grpc, tls } = doors;
@@ -157,19 +159,19 @@ pub async fn run(
     };
     let stop_grpc = shutdown.token();
     let asked_by = credentials.tokens.is_some().then_some(credentials);
-    let routes = routes(queries, metrics, asked_by, &config.cors_origins, &config.hosts);
+    let routes = routes(queries, metrics, asked_by, &config.cors_origins, &config.hosts, audit.clone());
     // Each of the two listeners has its share: the one cannot starve the other.
     let limits = ConnectionLimits::of(config.node.connections / 2);
     let idle = HTTP_IDLE_MAX.max(2 * config.timeout.max(BATCH_TIMEOUT));
-    let http = tls::incoming(http, limits.with_idle(idle), tls.clone(), Protocol::Http);
+    let http = tls::incoming(http, limits.with_idle(idle), tls.clone(), Protocol::Http, audit.clone());
     let serve_http = async { serve(http, routes, shutdown.clone()).await.map_err(RouterError::Http) };
     let serve_grpc = async {
-        tuned_server(guard)
+        tuned_server(guard, audit.layer_with_overload())
             .layer(MapResponseLayer::new(|answer: Response<Held<Body>>| answer.map(Body::new)))
             .layer(HoldLayer)
             .add_routes(services)
             .serve_with_incoming_shutdown(
-                tls::incoming(grpc, limits, tls.clone(), Protocol::Grpc),
+                tls::incoming(grpc, limits, tls.clone(), Protocol::Grpc, audit.clone()),
                 stop_grpc.cancelled(),
             )
             .await

@@ -21,10 +21,11 @@ use std::{
 use futures::Stream;
 use shoal_common::{
     access::{AcceptedCredentials, Guard},
+    audit::Audit,
     clock::Clock,
     compute::{Compute, ComputeError},
     config::WorkerConfig,
-    rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, tuned_server},
+    rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, TunedServer, tuned_server},
     shutdown::Shutdown,
     store::{Access, LocalCache, Store, StoreError},
 };
@@ -76,7 +77,7 @@ pub enum WorkerError {
 }
 
 /// Runs a worker until `shutdown` is requested: serves gRPC on `incoming`, reports to the
-/// coordinators as reachable at `advertise`, and holds what placement assigns to it.
+/// coordinators as reachable at `node.advertise`, or where it listens, and holds what placement assigns to it.
 ///
 /// For TCP hand in a `tonic::transport::server::TcpIncoming` with `nodelay` set. Returns when
 /// the server has drained; tasks in the background end with `shutdown`, which the caller drains.
@@ -87,10 +88,10 @@ pub enum WorkerError {
 pub async fn run<I, IO, IE>(
     config: WorkerConfig,
     incoming: I,
-    advertise: String,
     channels: Channels,
     store: Store,
     clock: Arc<dyn Clock>,
+    audit: Audit,
     shutdown: Shutdown,
 ) -> Result<(), WorkerError>
 where
@@ -109,7 +110,7 @@ where
     let identity = heartbeat::Identity {
         cluster_id: config.node.cluster_id.clone(),
         node: config.node.name.clone(),
-        address: advertise,
+        address: config.node.advertise.clone().unwrap_or_else(|| config.node.listen.to_string()),
         incarnation: draw_incarnation(config.node.seed, clock.as_ref()),
         threads: u32::try_from(config.training_threads).unwrap_or(u32::MAX),
         protection: config.node.protection(&[]),
@@ -143,7 +144,8 @@ where
     let exchange = Exchange::new(cluster_id.clone(), registry.clone(), shutdown.clone());
     let jobs = Jobs::new(cluster_id, Arc::new(Steps::new(context, loader)), registry, shutdown.clone());
     let queries = Serving::new(models, serving, config.serving_queue);
-    serve(incoming, guard, queries, jobs, exchange, shutdown).await
+    let server = tuned_server(guard, audit.layer());
+    serve(incoming, server, queries, jobs, exchange, shutdown).await
 }
 
 /// Starts the tasks that keep the worker a member: metadata in, heartbeats out, and between them
@@ -186,7 +188,7 @@ fn spawn_membership(
 
 async fn serve<I, IO, IE>(
     incoming: I,
-    guard: Guard,
+    mut server: TunedServer,
     queries: Serving,
     jobs: Jobs,
     exchange: Exchange,
@@ -211,7 +213,7 @@ where
             health.set_not_serving::<WorkerExchangeServer<Exchange>>().await;
         }
     };
-    let server = tuned_server(guard)
+    let server = server
         .add_service(health_service)
         .add_service(
             WorkerServingServer::new(queries)

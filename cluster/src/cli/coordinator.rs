@@ -80,10 +80,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let limits = ConnectionLimits::of(config.node.connections);
     let role = shoal_coordinator::node::run(
         config,
-        tls::incoming(node.grpc, limits, node.tls, Protocol::Grpc),
+        tls::incoming(node.grpc, limits, node.tls, Protocol::Grpc, node.audit.clone()),
         store,
         node.channels,
         node.clock,
+        node.audit,
         node.shutdown,
     );
     Node::finish(shutdown, role).await

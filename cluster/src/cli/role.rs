@@ -11,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use shoal_common::{
+    audit::Audit,
     clock::{Clock, SystemClock},
     config::{NodeConfig, Sources},
     net,
@@ -146,6 +147,8 @@ pub(super) struct Node {
     pub(super) grpc: TcpListener,
     /// The node's certificates, kept up to date.
     pub(super) tls: Option<Tls>,
+    /// Where changes and refusals are told.
+    pub(super) audit: Audit,
     /// What other nodes call.
     pub(super) advertise: String,
     addresses: Addresses,
@@ -190,6 +193,9 @@ impl Node {
             }
             None => bound.to_string(),
         };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let audit = Audit::open(config.audit.clone(), &format!("{role} {name}"), Arc::clone(&clock))?;
+        audit.settle_until(&shutdown);
         warn_of_exposure(config, others);
         let tls = certificates::start(config, role, name, &advertise, &shutdown)?;
         Ok(Self {
@@ -199,7 +205,8 @@ impl Node {
                 None => Channels::tcp(),
             },
             tls,
-            clock: Arc::new(SystemClock),
+            audit,
+            clock,
             metrics,
             grpc,
             advertise,

@@ -60,6 +60,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         node.channels,
         node.clock,
         Arc::new(move || metrics.render()),
+        node.audit,
         node.shutdown,
     );
     Node::finish(shutdown, role).await

@@ -56,15 +56,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     config.node.store_options = store_options(&config.node);
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None)?;
+    config.node.advertise = Some(node.advertise);
     let shutdown = node.shutdown.clone();
     let limits = ConnectionLimits::of(config.node.connections);
     let role = shoal_worker::node::run(
         config,
-        tls::incoming(node.grpc, limits, node.tls, Protocol::Grpc),
-        node.advertise,
+        tls::incoming(node.grpc, limits, node.tls, Protocol::Grpc, node.audit.clone()),
         node.channels,
         store,
         node.clock,
+        node.audit,
         node.shutdown,
     );
     Node::finish(shutdown, role).await

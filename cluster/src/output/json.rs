@@ -10,7 +10,8 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     ClusterStatus, DatasetInfo, HybridModel, HybridSource, IdKind, JobInfo, JobKind, JobState, KnownNode,
-    ListsInfo, ModelVersion, NodeHealth, NodeInfo, NodeRole, ServedModel, StartListsRequest, SweepMetrics, TokenInfo, VersionState, Protection,
+    ListsInfo, ModelVersion, NodeHealth, NodeInfo, NodeRole, Protection, ServedModel, StartListsRequest,
+    SweepMetrics, TokenInfo, VersionState,
 };
 
 use super::import_report::import_report_json;

@@ -17,7 +17,9 @@ use serde_json::Value;
 use shoal_common::rpc::shortened;
 
 pub use import_report::{import_report_json, import_report_text};
-pub use json::{dataset, iso_time, job, job_seconds, known_node, model, status, sweep_metrics, token, unprotected};
+pub use json::{
+    dataset, iso_time, job, job_seconds, known_node, model, status, sweep_metrics, token, unprotected,
+};
 pub use panels::{Baseline, Panel, Panels, Series};
 pub use shown::shown_line;
 pub use style::Colour;

@@ -12,6 +12,7 @@ use super::{
     uses::TokenUses,
 };
 use crate::{
+    audit::TokenId,
     clock::Clock,
     tls::{Peer, PeerRole},
 };
@@ -129,6 +130,18 @@ pub enum Denied {
         /// What the token has.
         has: String,
     },
+}
+
+impl Denied {
+    /// The id of the token that is good for nothing here, where one of the right form came.
+    #[must_use]
+    pub fn token_id(&self) -> Option<TokenId> {
+        match self {
+            Self::Unknown(id) | Self::Expired(id) => Some(TokenId(id.as_str().into())),
+            Self::Scope { id, .. } => Some(TokenId(Arc::clone(id))),
+            Self::NotHere(_) | Self::NoToken | Self::NoCertificate | Self::Header => None,
+        }
+    }
 }
 
 impl From<NotAToken> for Denied {

@@ -8,8 +8,11 @@ use rustls::{client::verify_server_name, server::ParsedCertificate};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{AcceptedCredentials, Holder, Scope};
-use crate::tls::{Identity, Peer, PeerRole, host_of, server_name};
+use super::{AcceptedCredentials, Denied, Holder, Scope};
+use crate::{
+    audit::TokenId,
+    tls::{Identity, Peer, PeerRole, host_of, server_name},
+};
 
 /// Of a name that a caller gives itself, what a refusal repeats.
 const CLAIM_CHARACTERS_MAX: usize = 64;
@@ -39,6 +42,26 @@ struct Rule {
     callers: fn(&str) -> Option<Callers>,
 }
 
+/// Why a caller is not let in, and by which token it tried.
+#[derive(Debug)]
+struct Refusal {
+    status: Status,
+    token: Option<TokenId>,
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self { status, token: None }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let token = denied.token_id();
+        Self { status: denied.into(), token }
+    }
+}
+
 impl Guard {
     /// Lets everybody in: for a server without TLS and tokens, on which nobody can prove anything.
     #[must_use]
@@ -53,10 +76,10 @@ impl Guard {
     }
 
     /// The holder of the token by which a caller is let in, where it is a token.
-    fn check(&self, path: &str, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Option<Holder>, Status> {
+    fn check(&self, path: &str, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Option<Holder>, Refusal> {
         let Some(rule) = &self.rule else { return Ok(None) };
         let allowed = match (rule.callers)(path) {
-            None => return Err(Status::unimplemented(format!("this node has no method {path}"))),
+            None => return Err(Status::unimplemented(format!("this node has no method {path}")).into()),
             Some(Callers::Anyone) => return Ok(None),
             Some(Callers::Scope(scope)) => return Ok(rule.credentials.check(scope, headers, peer)?),
             Some(Callers::Roles(roles)) => roles,
@@ -68,13 +91,15 @@ impl Guard {
                 "{path} is for the roles {}, and the caller's certificate has no name, or several, of the form \
                  spiffe://<cluster id>/<role>/<name>",
                 who()
-            )));
+            ))
+            .into());
         }
         let Some(identity) = peer.and_then(|peer| peer.identity.as_ref()) else {
             return Err(Status::unauthenticated(format!(
                 "{path} is for holders of a certificate of this cluster ({}); name yours with --certs",
                 who()
-            )));
+            ))
+            .into());
         };
         if *identity.cluster_id() == **cluster_id && allowed.contains(&identity.role()) {
             return Ok(None);
@@ -83,7 +108,8 @@ impl Guard {
             "{path} is for the roles {} of cluster '{}', and the caller is {identity}",
             who(),
             cluster_id
-        )))
+        ))
+        .into())
     }
 }
 
@@ -206,10 +232,14 @@ where
                 request.headers_mut().remove(http::header::AUTHORIZATION);
                 Either::Left(self.inner.call(request))
             }
-            Err(status) => {
+            Err(Refusal { status, token }) => {
                 metrics::counter!("shoal_calls_refused_total").increment(1);
                 tracing::debug!(path = request.uri().path(), reason = status.message(), "a call is refused");
-                Either::Right(ready(Ok(status.into_http())))
+                let mut response = status.into_http();
+                if let Some(token) = token {
+                    response.extensions_mut().insert(token);
+                }
+                Either::Right(ready(Ok(response)))
             }
         }
     }
@@ -244,20 +274,20 @@ mod tests {
         let nobody = Peer { address: None, identity: None, certificate: None };
         for caller in [None, Some(&nobody)] {
             assert!(check("/s/Open", caller).is_ok());
-            let refusal = check("/s/Closed", caller).unwrap_err();
+            let refusal = check("/s/Closed", caller).unwrap_err().status;
             assert_eq!(refusal.code(), tonic::Code::Unauthenticated);
         }
         assert!(check("/s/Closed", Some(&peer("c", PeerRole::Worker))).is_ok());
         for stranger in [peer("other", PeerRole::Worker), peer("c", PeerRole::Router)] {
-            let refusal = check("/s/Closed", Some(&stranger)).unwrap_err();
+            let refusal = check("/s/Closed", Some(&stranger)).unwrap_err().status;
             assert_eq!(refusal.code(), tonic::Code::PermissionDenied);
         }
-        let refusal = check("/s/Unknown", Some(&peer("c", PeerRole::Worker))).unwrap_err();
+        let refusal = check("/s/Unknown", Some(&peer("c", PeerRole::Worker))).unwrap_err().status;
         assert_eq!(refusal.code(), tonic::Code::Unimplemented);
         // Where no tokens are taken, administrators have certificates.
         assert!(check("/s/People", Some(&peer("c", PeerRole::Admin))).is_ok());
         for stranger in [None, Some(&peer("other", PeerRole::Admin)), Some(&peer("c", PeerRole::Worker))] {
-            let refusal = check("/s/People", stranger).unwrap_err();
+            let refusal = check("/s/People", stranger).unwrap_err().status;
             assert_eq!(refusal.code(), tonic::Code::Unauthenticated);
         }
         assert!(Guard::open().check("/s/Closed", &HeaderMap::new(), None).is_ok());

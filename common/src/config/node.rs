@@ -7,6 +7,7 @@ use shoal_proto::v1::Protection;
 
 use super::Problems;
 use crate::{
+    audit::AuditTarget,
     plain_text::{NODE_ADDRESS_MAX, NODE_NAME_MAX},
     store::StoreOptions,
     telemetry::LogFormat,
@@ -15,6 +16,11 @@ use crate::{
 
 /// Connections to a node at once, unless it is told another number.
 const CONNECTIONS: u64 = 8_192;
+
+/// The audit log in a node's folder, the bytes of one file of it, and how many are kept, unless it is told otherwise.
+const AUDIT_FILE: &str = "audit.log";
+const AUDIT_FILE_BYTES: u64 = 16 * 1024 * 1024;
+const AUDIT_FILES: u64 = 8;
 
 /// What every role is told, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -55,6 +61,12 @@ pub struct RawNode {
     pub tokens: Option<bool>,
     /// Whether to listen beyond the loopback address without TLS.
     pub insecure: bool,
+    /// The file of the audit log, `-` for standard error; `audit.log` in the node's folder by default.
+    pub audit: Option<PathBuf>,
+    /// Bytes of one file of the audit log.
+    pub audit_file_bytes: Option<u64>,
+    /// Files of the audit log that are kept, the newest among them.
+    pub audit_files: Option<u64>,
 }
 
 /// The section `[node.tls]`, before it is checked.
@@ -114,6 +126,8 @@ pub struct NodeConfig {
     pub tokens: bool,
     /// Whether the node may listen beyond the loopback address without TLS.
     pub insecure: bool,
+    /// Where the audit log is.
+    pub audit: AuditTarget,
 }
 
 impl NodeConfig {
@@ -196,6 +210,17 @@ impl RawNode {
             (Some(folder), None) => name.as_deref().map(|name| TlsFiles::in_folder(&folder, name)),
             (None, None) => None,
         };
+        let bytes_max = self.audit_file_bytes.unwrap_or(AUDIT_FILE_BYTES);
+        let bytes_max = problems.in_range("node.audit_file_bytes", bytes_max, 4_096..=1 << 40);
+        let files = problems.in_range("node.audit_files", self.audit_files.unwrap_or(AUDIT_FILES), 1..=1_000);
+        let own = data_dir.as_ref().filter(|folder| !folder.as_os_str().is_empty());
+        let audit = match self.audit.or_else(|| own.map(|folder| folder.join(AUDIT_FILE))) {
+            Some(path) if path.as_os_str() != "-" => {
+                AuditTarget::File { path, bytes_max, files: files as u32 }
+            }
+            // A router may have no folder of its own.
+            _ => AuditTarget::StandardError,
+        };
         let connections = self.connections.unwrap_or(CONNECTIONS);
         let connections = problems.in_range("node.connections", connections, 16..=1_000_000);
         let config = NodeConfig {
@@ -215,6 +240,7 @@ impl RawNode {
             tokens: self.tokens.unwrap_or(tls.is_some()),
             tls,
             insecure: self.insecure,
+            audit,
         };
         config.check_exposure("node.listen", config.listen, problems);
         Some(config)

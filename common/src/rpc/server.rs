@@ -10,7 +10,10 @@ use tower::{
 };
 
 use super::reason::{BoundedBody, bounded};
-use crate::access::{Guard, GuardLayer};
+use crate::{
+    access::{Guard, GuardLayer},
+    audit::AuditLayer,
+};
 
 /// The largest message that is parsed. Bulk data travels in chunks of about 1 MiB; metadata and
 /// job messages stay far below; anything larger is a mistake or an attack.
@@ -21,14 +24,18 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// rest is for a user with half a million ratings. A leader's largest step names 10,000 files.
 pub const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// A server that asks a guard about each call, and cuts the messages of its statuses to what travels.
-pub type TunedServer =
-    Server<Stack<GuardLayer, Stack<MapResponseLayer<fn(Response<Body>) -> Response<BoundedBody>>, Identity>>>;
+/// A server that asks a guard about each call, tells the audit log of refusals, and cuts the messages of its statuses to what travels.
+pub type TunedServer = Server<
+    Stack<
+        GuardLayer,
+        Stack<AuditLayer, Stack<MapResponseLayer<fn(Response<Body>) -> Response<BoundedBody>>, Identity>>,
+    >,
+>;
 
-/// A server with windows sized for factor rows, dead peers noticed within seconds, no reason lost on its way, and no
-/// call that its guard does not let in.
+/// A server with windows sized for factor rows, dead peers noticed within seconds, no reason lost on its way, no
+/// call that its guard does not let in, and no refusal that `audit` is not told of.
 #[must_use]
-pub fn tuned_server(guard: Guard) -> TunedServer {
+pub fn tuned_server(guard: Guard, audit: AuditLayer) -> TunedServer {
     Server::builder()
         .tcp_nodelay(true)
         .initial_stream_window_size(8 * 1024 * 1024)
@@ -37,5 +44,6 @@ pub fn tuned_server(guard: Guard) -> TunedServer {
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .layer(MapResponseLayer::new(bounded as fn(Response<Body>) -> Response<BoundedBody>))
+        .layer(audit)
         .layer(GuardLayer::new(guard))
 }

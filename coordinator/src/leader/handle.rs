@@ -6,18 +6,23 @@ use std::{sync::Arc, time::Duration};
 use prost::Message as _;
 use shoal_common::{
     access::TokenUses,
+    audit::Audit,
     clock::Clock,
     rpc::{Channels, not_leader},
     store::Store,
 };
 use shoal_proto::v1::{
-    CommandReply, Metadata, MetadataCommand, RefusalKind, TokenInfo, UpdateJob, metadata_command::Command, Protection,
-    update_job::Update,
+    CommandReply, Metadata, MetadataCommand, Protection, RefusalKind, TokenInfo, UpdateJob,
+    metadata_command::Command, update_job::Update,
 };
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
-use super::{members::Members, progress::Progress};
+use super::{
+    members::Members,
+    own_acts::{own_act, tell},
+    progress::Progress,
+};
 use crate::{
     raft::{ProposeError, RaftHandle},
     state::ClusterState,
@@ -78,6 +83,8 @@ pub struct Leader {
     pub channels: Channels,
     /// The clock of time stamps.
     pub clock: Arc<dyn Clock>,
+    /// Where changes are told.
+    pub audit: Audit,
     /// How far running jobs are.
     pub progress: Progress,
     /// Tokens whose use is to be written down.
@@ -94,6 +101,7 @@ impl Leader {
         store: Store,
         channels: Channels,
         clock: Arc<dyn Clock>,
+        audit: Audit,
     ) -> Self {
         let metadata = watch::Sender::new(Arc::new(Metadata::default()));
         Self {
@@ -103,6 +111,7 @@ impl Leader {
             store,
             channels,
             clock,
+            audit,
             progress: Progress::default(),
             token_uses: TokenUses::default(),
             metadata,
@@ -136,16 +145,22 @@ impl Leader {
         self.config.raft_id
     }
 
-    /// Proposes a command and waits until it is agreed on.
+    /// Proposes a command of the leader's own, and waits until it is agreed on. The audit log is told of it where users would
+    /// call it a change.
     ///
     /// # Errors
     /// When the state refuses it, or it was not agreed on in time.
     pub async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
-        self.command_once(String::new(), command).await
+        let act = own_act(&command);
+        let reply = self.command_once(String::new(), command).await;
+        if let Some(act) = act {
+            tell(&self.audit, act, &reply);
+        }
+        reply
     }
 
-    /// As [`Leader::command`], but a command that comes again with the same request id is answered as the
-    /// first time and changes nothing.
+    /// Proposes a command that a caller has asked for, and waits until it is agreed on; whoever answers the caller tells the
+    /// audit log. One that comes again with the same request id is answered as the first time and changes nothing.
     ///
     /// # Errors
     /// When the state refuses it, or it was not agreed on in time.

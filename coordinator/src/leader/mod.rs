@@ -8,6 +8,7 @@ mod controllers;
 mod handle;
 mod members;
 mod metadata;
+mod own_acts;
 mod progress;
 pub mod term;
 

@@ -6,18 +6,31 @@ use futures::Stream;
 use prost::{Message, Name};
 use shoal_common::{
     access::{Scope, caller_name, certified_caller, certified_for, named_caller, needs_scope},
+    audit::Who,
     rpc::{not_leader, wrong_cluster},
     shutdown::Shutdown,
     tls::{PeerRole, host_of},
     wire_enums::check_enums,
 };
 use shoal_proto::v1::{
-    CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateTokenReply, CreateTokenRequest, ForgetNodeReply, ForgetNodeRequest, HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo, JobRequest, ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply, ListModelsRequest, ListNodesReply, ListNodesRequest, ListTokensReply, ListTokensRequest, Metadata, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, PromoteStart, RefusalKind, RegisterModelReply, RegisterModelRequest, RevokeTokenReply, RevokeTokenRequest, RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest, WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command, Protection,
+    CancelJob, ClusterStatus, ClusterStatusRequest, CommandReply, CoordinatorStatus, CreateTokenReply,
+    CreateTokenRequest, ForgetNodeReply, ForgetNodeRequest, HeartbeatReply, HeartbeatRequest,
+    ImportDatasetRequest, JobInfo, JobRequest, ListDatasetsReply, ListDatasetsRequest, ListJobsReply,
+    ListJobsRequest, ListModelsReply, ListModelsRequest, ListNodesReply, ListNodesRequest, ListTokensReply,
+    ListTokensRequest, Metadata, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, PromoteStart,
+    Protection, RefusalKind, RegisterModelReply, RegisterModelRequest, RevokeTokenReply, RevokeTokenRequest,
+    RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest,
+    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Request, Response, Status};
 
-use super::{places::Places, promotion::promoted, watches::WATCHERS_MAX};
+use super::{
+    audited::{audited, audited_job},
+    places::Places,
+    promotion::promoted,
+    watches::WATCHERS_MAX,
+};
 use crate::{
     jobs::{JobError, preview, validate_import},
     leader::{CommandError, Leader},
@@ -167,7 +180,8 @@ impl Coordinator for CoordinatorService {
         };
         named_caller(&request, role, &request.get_ref().node)?;
         certified_for(&request, &request.get_ref().address)?;
-        Ok(Response::new(self.beat(taken(request)?).await?))
+        let who = Who::of(request.extensions());
+        Ok(Response::new(self.beat(taken(request)?, who).await?))
     }
 
     async fn watch_metadata(
@@ -186,7 +200,9 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<ImportDatasetRequest>,
     ) -> Result<Response<StartJobReply>, Status> {
-        self.start_import(taken(request)?).await.map(Response::new)
+        let noted = self.asked("import_dataset", &request).of("dataset", &request.get_ref().name);
+        let act = async { self.start_import(taken(request)?).await };
+        audited_job(noted, act).await.map(Response::new)
     }
 
     async fn preview_import(
@@ -216,17 +232,24 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<StartTrainingRequest>,
     ) -> Result<Response<StartJobReply>, Status> {
-        if request.get_ref().promote {
-            needs_scope(&request, Scope::Admin)?;
-        }
-        self.start_to_train(taken(request)?).await.map(Response::new)
+        let noted = self.asked("start_training", &request).of("dataset", &request.get_ref().dataset_name);
+        let act = async {
+            if request.get_ref().promote {
+                needs_scope(&request, Scope::Admin)?;
+            }
+            self.start_to_train(taken(request)?).await
+        };
+        audited_job(noted, act).await.map(Response::new)
     }
 
     async fn start_lists(
         &self,
         request: Request<StartListsRequest>,
     ) -> Result<Response<StartJobReply>, Status> {
-        self.start_to_list(taken(request)?).await.map(Response::new)
+        let noted = self.asked("start_lists", &request).of("version", &request.get_ref().version);
+        let noted = noted.of("model", &request.get_ref().model);
+        let act = async { self.start_to_list(taken(request)?).await };
+        audited_job(noted, act).await.map(Response::new)
     }
 
     async fn list_jobs(&self, _: Request<ListJobsRequest>) -> Result<Response<ListJobsReply>, Status> {
@@ -248,9 +271,14 @@ impl Coordinator for CoordinatorService {
     }
 
     async fn cancel_job(&self, request: Request<JobRequest>) -> Result<Response<JobInfo>, Status> {
-        let job_id = taken(request)?.job_id;
-        short("job_id", &job_id)?;
-        self.command(Command::CancelJob(CancelJob { job_id: job_id.clone() })).await?;
+        let noted = self.asked("cancel_job", &request).of("job", &request.get_ref().job_id);
+        let act = async {
+            let job_id = taken(request)?.job_id;
+            short("job_id", &job_id)?;
+            self.command(Command::CancelJob(CancelJob { job_id: job_id.clone() })).await?;
+            Ok(job_id)
+        };
+        let job_id = audited(noted, act).await?;
         let state = self.read().await?;
         Ok(Response::new(self.job_of(&state, &job_id)?))
     }
@@ -264,23 +292,34 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<RegisterModelRequest>,
     ) -> Result<Response<RegisterModelReply>, Status> {
-        self.register(taken(request)?).await?;
+        let version = request.get_ref().version.as_ref().map_or("", |version| &version.name);
+        let noted = self.asked("register_version", &request).of("version", version);
+        audited(noted, async { self.register(taken(request)?).await }).await?;
         Ok(Response::new(RegisterModelReply {}))
     }
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<PromoteReply>, Status> {
-        let PromoteRequest { version, request_id, make_default } = taken(request)?;
-        short("version", &version)?;
-        self.check_can_be_served(&version).await?;
-        let command = Command::PromoteStart(PromoteStart { version: version.clone(), make_default });
-        self.command_once(request_id, command).await?;
-        self.wait_live(&version).await
+        let noted = self.asked("promote", &request).of("version", &request.get_ref().version);
+        let act = async {
+            let PromoteRequest { version, request_id, make_default } = taken(request)?;
+            short("version", &version)?;
+            self.check_can_be_served(&version).await?;
+            let command = Command::PromoteStart(PromoteStart { version: version.clone(), make_default });
+            self.command_once(request_id, command).await?;
+            self.wait_live(&version).await
+        };
+        audited(noted, act).await
     }
 
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<PromoteReply>, Status> {
-        let RollbackRequest { request_id, model } = taken(request)?;
-        short("model", &model)?;
-        self.command_once(request_id, Command::Rollback(RollbackLive { model: model.clone() })).await?;
+        let noted = self.asked("rollback", &request).of("model", &request.get_ref().model);
+        let act = async {
+            let RollbackRequest { request_id, model } = taken(request)?;
+            short("model", &model)?;
+            self.command_once(request_id, Command::Rollback(RollbackLive { model: model.clone() })).await?;
+            Ok(model)
+        };
+        let model = audited(noted, act).await?;
         let state = self.read().await?;
         let served = if model.is_empty() {
             Some(state.served_by_default())
@@ -329,7 +368,8 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<ForgetNodeRequest>,
     ) -> Result<Response<ForgetNodeReply>, Status> {
-        self.forget(taken(request)?.node).await?;
+        let noted = self.asked("forget_node", &request).of("node", &request.get_ref().node);
+        audited(noted, async { self.forget(taken(request)?.node).await }).await?;
         Ok(Response::new(ForgetNodeReply {}))
     }
 
@@ -337,8 +377,12 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<CreateTokenRequest>,
     ) -> Result<Response<CreateTokenReply>, Status> {
+        let made = request.get_ref().token.as_ref();
+        let noted = self.asked("create_token", &request);
+        let noted = noted.of("token", made.map_or("", |token| &token.id));
+        let noted = noted.of("label", made.map_or("", |token| &token.label));
         let caller = caller_name(&request);
-        self.make_token(taken(request)?, caller).await.map(Response::new)
+        audited(noted, async { self.make_token(taken(request)?, caller).await }).await.map(Response::new)
     }
 
     async fn list_tokens(&self, _: Request<ListTokensRequest>) -> Result<Response<ListTokensReply>, Status> {
@@ -349,7 +393,8 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<RevokeTokenRequest>,
     ) -> Result<Response<RevokeTokenReply>, Status> {
-        self.end_token(taken(request)?.id).await?;
+        let noted = self.asked("revoke_token", &request).of("token", &request.get_ref().id);
+        audited(noted, async { self.end_token(taken(request)?.id).await }).await?;
         Ok(Response::new(RevokeTokenReply {}))
     }
 }

@@ -1,5 +1,6 @@
 //! The coordinators' gRPC face: conversions and refusals, nothing that decides.
 
+mod audited;
 mod coordinator;
 mod jobs;
 mod nodes;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use shoal_common::{
+    audit::{Entry, Outcome, Who},
     ids::SHARDS_MAX,
     plain_text::{NodeAddress, NodeName},
 };
@@ -15,7 +16,7 @@ use shoal_proto::v1::{
 };
 use tonic::Status;
 
-use super::coordinator::CoordinatorService;
+use super::{audited::audited, coordinator::CoordinatorService};
 use crate::state::{ClusterState, NODES_MAX, TOKENS_MAX};
 
 /// Versions of which a node says that it has shards, or that it cannot load them: each model has up to three, and blends
@@ -26,12 +27,17 @@ const VERSIONS_MAX: usize = 256;
 const VERSION_NAME_MAX: usize = 128;
 
 impl CoordinatorService {
-    pub(super) async fn beat(&self, request: HeartbeatRequest) -> Result<HeartbeatReply, Status> {
+    pub(super) async fn beat(&self, request: HeartbeatRequest, who: Who) -> Result<HeartbeatReply, Status> {
         self.check_cluster(&request.cluster_id)?;
         self.check_leads()?;
         let info = described(&request)?;
         let record = self.leader.raft.view().borrow().nodes.get(&info.name).cloned();
-        self.check_only_of_its_name(record.as_ref().and_then(|record| record.info.as_ref()), &info)?;
+        let known = record.as_ref().and_then(|record| record.info.as_ref());
+        self.check_only_of_its_name(known, &info).inspect_err(|status| {
+            let mut entry = Entry::new("register_node", who.clone(), Outcome::refused(status.message()));
+            entry.add("node", &info.name);
+            self.leader.audit.refuse(entry);
+        })?;
         let is_new = record.is_none();
         let _place = if is_new { Some(self.place_of_node()?) } else { None };
         if record.and_then(|record| record.info).as_ref() != Some(&info) {
@@ -39,8 +45,10 @@ impl CoordinatorService {
             // would take a node that is up without a lease for one that was lost. What it has loaded comes after: until
             // then routers would ask for it where the node was before.
             self.leader.members.grant(&info.name);
+            let noted = self.leader.audit.begin("register_node", who);
+            let noted = noted.of("node", &info.name).of("address", &info.address);
             let record = NodeRecord { info: Some(info), down_since_unix_ms: 0 };
-            self.command(Command::UpsertNode(record)).await?;
+            audited(noted, self.command(Command::UpsertNode(record))).await?;
         }
         self.leader.members.beat(&request);
         self.note_used_tokens(&request.used_tokens);

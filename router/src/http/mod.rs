@@ -13,6 +13,7 @@ mod manners;
 mod movies;
 mod openapi;
 mod parameters;
+mod refusals;
 mod requests;
 mod server;
 mod service;
@@ -29,7 +30,7 @@ use axum::{
     response::{IntoResponse, Json, Response},
 };
 use serde::Serialize;
-use shoal_common::{access::AcceptedCredentials, user_query::AnswerSource};
+use shoal_common::{access::AcceptedCredentials, audit::Audit, user_query::AnswerSource};
 use tokio::time::Instant;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -67,12 +68,14 @@ struct Api {
 
 /// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any; `hosts` the names that a
 /// request may be addressed to, none of them for any; `asked_by`, where callers need it, what proves that they may ask.
+/// Refusals of callers are told to `audit`.
 pub fn routes(
     queries: Queries,
     metrics: RenderMetrics,
     asked_by: Option<AcceptedCredentials>,
     cors_origins: &[String],
     hosts: &[String],
+    audit: Audit,
 ) -> Router {
     let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(v1::routes())
@@ -100,6 +103,7 @@ pub fn routes(
         .layer(middleware::from_fn(manners::mind))
         .layer(CatchPanicLayer::custom(|_| HttpError::defect().into_response()))
         .layer(middleware::from_fn_with_state(Hosts::from(hosts), hosts::check))
+        .layer(middleware::from_fn_with_state(audit, refusals::tell))
         .layer(middleware::from_fn(measure));
     let router = match cors(cors_origins) {
         Some(cors) => router.layer(cors),
@@ -274,7 +278,8 @@ mod tests {
         let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
         let body = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
         let request = Request::post("/v1/recommendations").body(body).unwrap();
-        let answering = routes(queries, Arc::new(String::new), None, &[], &[]).oneshot(request);
+        let answering =
+            routes(queries, Arc::new(String::new), None, &[], &[], Audit::nowhere()).oneshot(request);
         let response = tokio::time::timeout(BODY_TIME_MAX * 2, answering).await.unwrap().unwrap();
         assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
         let text = to_bytes(response.into_body(), 1_000).await.unwrap();

@@ -1,13 +1,16 @@
 //! Who may ask over HTTP where tokens are taken: the holder of a token, or of a certificate of an administrator.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use shoal_common::{
     access::{AcceptedCredentials, Denied, Holder, Scope},
+    audit::TokenId,
     tls::Peer,
 };
 use utoipa::openapi::{
@@ -50,12 +53,16 @@ pub(super) async fn check(
     let peer = request.extensions().get::<Peer>();
     match credentials.check(Scope::Read, request.headers(), peer) {
         Ok(holder) => {
+            let token = holder.as_ref().map(|holder| TokenId(Arc::clone(&holder.token_id)));
             if let Some(holder) = holder {
                 request.extensions_mut().insert(holder);
             }
             // Whoever is let in has shown it: nothing further on sees the secret.
             request.headers_mut().remove(header::AUTHORIZATION);
-            next.run(request).await
+            let mut response = next.run(request).await;
+            // A refusal for what the token costs is told with its id.
+            response.extensions_mut().extend(token.map(told).unwrap_or_default());
+            response
         }
         Err(denied) => {
             metrics::counter!("shoal_calls_refused_total").increment(1);
@@ -79,7 +86,15 @@ fn refusal(denied: &Denied) -> Response {
     };
     let mut response = HttpError::of(status, denied.to_string()).into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response.extensions_mut().extend(denied.token_id().map(told).unwrap_or_default());
     response
+}
+
+/// What the audit log hears of an answer.
+fn told(token: TokenId) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(token);
+    extensions
 }
 
 /// Tells of tokens in the description, so that the page of the routes has a place to give one.

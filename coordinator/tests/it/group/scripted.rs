@@ -10,6 +10,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
 use shoal_common::{
     access::Guard,
+    audit::Audit,
     rpc::{Channels, tuned_server},
     tls::PeerRole,
 };
@@ -67,7 +68,11 @@ impl Player {
         let player = Self { id, heard: Arc::default(), outlet, answer };
         let door: &Door = group.door(id);
         let service = RaftServer::new(player.clone());
-        tokio::spawn(tuned_server(Guard::open()).add_service(service).serve_with_incoming(door.enter()));
+        tokio::spawn(
+            tuned_server(Guard::open(), Audit::nowhere().layer())
+                .add_service(service)
+                .serve_with_incoming(door.enter()),
+        );
         player
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use shoal_common::{
     access::Guard,
+    audit::Audit,
     rpc::{LeaderClient, tuned_server},
     store::Store,
 };
@@ -146,7 +147,8 @@ impl FakeWorker {
         let service = Service { name: name.to_owned(), stage: stage.clone(), owned: Arc::default() };
         let address = door.address();
         tokio::spawn(async move {
-            let server = tuned_server(Guard::open()).add_service(WorkerJobsServer::new(service));
+            let server = tuned_server(Guard::open(), Audit::nowhere().layer())
+                .add_service(WorkerJobsServer::new(service));
             server.serve_with_incoming(door.enter()).await.unwrap();
         });
         let (loaded, reported) = watch::channel(<(Vec<LoadedVersion>, BTreeMap<String, String>)>::default());

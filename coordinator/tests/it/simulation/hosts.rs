@@ -4,6 +4,7 @@ use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use shoal_common::{
     access::Guard,
+    audit::Audit,
     clock::Clock,
     rpc::{LeaderClient, tuned_server},
     shutdown::Shutdown,
@@ -77,7 +78,14 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
         protection: Protection::Loopback,
     };
     let store = Store::open(&folder.join("store").display().to_string())?;
-    let leader = Leader::new(settings, handle.clone(), store, net::channels(), Arc::new(SimulatedClock));
+    let leader = Leader::new(
+        settings,
+        handle.clone(),
+        store,
+        net::channels(),
+        Arc::new(SimulatedClock),
+        Audit::nowhere(),
+    );
     shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));
     shutdown.spawn("trace", async move {
         let (mut leadership, states) = (handle.leadership(), handle.view());
@@ -86,7 +94,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
             world.leadership(raft_id, &known, &states.borrow());
         }
     });
-    tuned_server(Guard::open())
+    tuned_server(Guard::open(), Audit::nowhere().layer())
         .add_service(CoordinatorServer::new(CoordinatorService::new(leader, shutdown)))
         .add_service(RaftServer::new(transport))
         .serve_with_incoming(net::incoming(PORT).await?)

@@ -9,6 +9,7 @@ use std::{
 
 use shoal_common::{
     access::Token,
+    audit::{Audit, AuditTarget},
     clock::SystemClock,
     config::{CoordinatorConfig, NodeConfig},
     rpc::{Channels, LeaderChannel, LeaderClient},
@@ -119,6 +120,7 @@ impl Cluster {
             self.store(),
             Channels::tcp(),
             Arc::new(SystemClock),
+            Audit::nowhere(),
             shutdown.clone(),
         );
         let ended = runtime.spawn(running);
@@ -212,6 +214,7 @@ fn config(folder: &Path, raft_id: u64, doors: &BTreeMap<u64, Door>, lease: Durat
         tls: None,
         tokens: needs_token,
         insecure: false,
+        audit: AuditTarget::StandardError,
     };
     CoordinatorConfig {
         node,

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use shoal_common::{
     access::Guard,
+    audit::Audit,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
 };
@@ -68,7 +69,11 @@ impl Member {
             }
         };
         let service = RaftServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        runtime.spawn(tuned_server(Guard::open()).add_service(service).serve_with_incoming(door.enter()));
+        runtime.spawn(
+            tuned_server(Guard::open(), Audit::nowhere().layer())
+                .add_service(service)
+                .serve_with_incoming(door.enter()),
+        );
         drop(entered);
         Ok(Self { handle, runtime })
     }

@@ -22,6 +22,7 @@ use std::{
 use futures::future::{join_all, try_join_all};
 use shoal_common::{
     access::Guard,
+    audit::Audit,
     compute::Compute,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
@@ -98,7 +99,7 @@ impl Workers {
             );
             let exchange = Exchange::new(CLUSTER.into(), registry, shutdown.clone());
             tokio::spawn(
-                tuned_server(Guard::open())
+                tuned_server(Guard::open(), Audit::nowhere().layer())
                     .add_service(WorkerJobsServer::new(jobs).max_decoding_message_size(MESSAGE_BYTES_MAX))
                     .add_service(
                         WorkerExchangeServer::new(exchange).max_decoding_message_size(MESSAGE_BYTES_MAX),
