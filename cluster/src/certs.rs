@@ -19,10 +19,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use shoal_common::tls::{CertificateFacts, Identity, IdentityError, PeerRole, TlsError, TlsFiles};
+use shoal_common::{
+    private_files,
+    tls::{CertificateFacts, Identity, IdentityError, PeerRole, TlsError, TlsFiles},
+};
 use time::{Duration, OffsetDateTime};
-
-use crate::local::{write_atomically, write_private};
 
 /// How long an authority is valid.
 const AUTHORITY_DAYS: u32 = 3_650;
@@ -292,7 +293,7 @@ fn text(path: &Path) -> Result<String, CertsError> {
 }
 
 fn private(path: &Path, pem: &str) -> Result<(), CertsError> {
-    write_private(path, pem.as_bytes()).map_err(|source| CertsError::File {
+    private_files::replace(path, pem.as_bytes()).map_err(|source| CertsError::File {
         action: "write",
         path: path.to_owned(),
         source,
@@ -300,7 +301,7 @@ fn private(path: &Path, pem: &str) -> Result<(), CertsError> {
 }
 
 fn public(path: &Path, pem: &str) -> Result<(), CertsError> {
-    write_atomically(path, pem.as_bytes()).map_err(|source| CertsError::File {
+    private_files::replace_public(path, pem.as_bytes()).map_err(|source| CertsError::File {
         action: "write",
         path: path.to_owned(),
         source,

@@ -59,6 +59,14 @@ pub fn append(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Takes a file from others that something else has made with rights of its own.
+///
+/// # Errors
+/// When the file is another user's.
+pub fn restrict(path: &Path) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE))
+}
+
 /// Replaces a file by one for its owner alone: a reader sees the old one or the new one, never a part. Not synced:
 /// everything that is written so is made anew at the next start.
 ///

@@ -27,7 +27,7 @@ use crate::{
     fanout::FanOut,
     grpc::RecommenderService,
     held::{Held, HoldLayer},
-    http::{RenderMetrics, routes, serve},
+    http::{RenderMetrics, Serves, routes, serve},
     metadata_watch::{self, WatchConfig},
     query::{BATCH_TIMEOUT, Queries},
     snapshot::Snapshot,
@@ -45,6 +45,9 @@ const REQUEST_BYTES_MAX: usize = 512 * 1024;
 
 /// How long an HTTP connection may be open with nothing sent or received.
 const HTTP_IDLE_MAX: Duration = Duration::from_secs(120);
+
+/// Connections at once of those who look after the router.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// A router cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,9 @@ pub enum RouterError {
 pub struct Doors {
     /// The listener of HTTP/1.1 and HTTP/2.
     pub http: TcpListener,
+    /// The listener of HTTP for those who look after the router, with its metrics and the page of its routes; where there is
+    /// none, `http` has them.
+    pub admin: Option<TcpListener>,
     /// The listener of gRPC.
     pub grpc: TcpListener,
     /// With certificates, clients speak TLS at both.
@@ -103,8 +109,10 @@ pub async fn run(
     audit: Audit,
     shutdown: Shutdown,
 ) -> Result<(), RouterError> {
-    let Doors { http, grpc, tls } = doors;
+    let Doors { http, admin, grpc, tls } = doors;
     let http_address = http.local_addr().map_err(RouterError::Address)?;
+    let admin_address =
+        admin.as_ref().map(TcpListener::local_addr).transpose().map_err(RouterError::Address)?;
     let grpc_address = grpc.local_addr().map_err(RouterError::Address)?;
     let started = clock.now_unix_ms().unsigned_abs();
     let watching = WatchConfig {
@@ -146,6 +154,7 @@ pub async fn run(
     tracing::info!(
         http = %http_address,
         grpc = %grpc_address,
+        admin = ?admin_address,
         cache_entries = config.cache_entries,
         cache_bytes = config.cache_bytes,
         cache_ttl_s = config.cache_ttl.as_secs(),
@@ -159,12 +168,27 @@ pub async fn run(
     };
     let stop_grpc = shutdown.token();
     let asked_by = credentials.tokens.is_some().then_some(credentials);
-    let routes = routes(queries, metrics, asked_by, &config.cors_origins, &config.hosts, audit.clone());
-    // Each of the two listeners has its share: the one cannot starve the other.
+    let face = |hosts: &[String], serves: Serves| {
+        let origins = &config.cors_origins;
+        let asked_by = asked_by.clone();
+        routes(queries.clone(), Arc::clone(&metrics), asked_by, origins, hosts, audit.clone(), serves)
+    };
+    let serves = if admin.is_some() { Serves::Clients } else { Serves::Everybody };
+    let clients_routes = face(&config.hosts, serves);
+    // Each of the two listeners of clients has its share: the one cannot starve the other.
     let limits = ConnectionLimits::of(config.node.connections / 2);
     let idle = HTTP_IDLE_MAX.max(2 * config.timeout.max(BATCH_TIMEOUT));
-    let http = tls::incoming(http, limits.with_idle(idle), tls.clone(), Protocol::Http, audit.clone());
-    let serve_http = async { serve(http, routes, shutdown.clone()).await.map_err(RouterError::Http) };
+    let http_incoming = |listener, limits: ConnectionLimits| {
+        tls::incoming(listener, limits.with_idle(idle), tls.clone(), Protocol::Http, audit.clone())
+    };
+    let http = http_incoming(http, limits);
+    let serve_http = async { serve(http, clients_routes, shutdown.clone()).await.map_err(RouterError::Http) };
+    let serve_admin = async {
+        let Some(listener) = admin else { return Ok(()) };
+        let hosts = config.admin.as_ref().map_or(&config.hosts, |admin| &admin.hosts);
+        let incoming = http_incoming(listener, ConnectionLimits::of(ADMIN_CONNECTIONS_MAX));
+        serve(incoming, face(hosts, Serves::Everybody), shutdown.clone()).await.map_err(RouterError::Http)
+    };
     let serve_grpc = async {
         tuned_server(guard, audit.layer_with_overload())
             .layer(MapResponseLayer::new(|answer: Response<Held<Body>>| answer.map(Body::new)))
@@ -177,7 +201,7 @@ pub async fn run(
             .await
             .map_err(RouterError::Grpc)
     };
-    tokio::try_join!(serve_http, serve_grpc).map(drop)
+    tokio::try_join!(serve_http, serve_admin, serve_grpc).map(drop)
 }
 
 /// SERVING while queries may be sent here.

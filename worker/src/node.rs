@@ -25,6 +25,7 @@ use shoal_common::{
     clock::Clock,
     compute::{Compute, ComputeError},
     config::WorkerConfig,
+    private_files,
     rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, TunedServer, tuned_server},
     shutdown::Shutdown,
     store::{Access, LocalCache, Store, StoreError},
@@ -260,5 +261,5 @@ fn empty_folder(folder: &Path) -> Result<(), WorkerError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    std::fs::create_dir_all(folder).map_err(failed)
+    private_files::create_folder(folder).map(drop).map_err(failed)
 }

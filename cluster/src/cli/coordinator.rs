@@ -75,7 +75,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     descriptors::fit(&mut config.node);
     config.node.store_options = store_options(&config.node);
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
-    node.announce(None)?;
+    node.announce(None, None)?;
     let shutdown = node.shutdown.clone();
     let limits = ConnectionLimits::of(config.node.connections);
     let role = shoal_coordinator::node::run(

@@ -14,7 +14,7 @@ use shoal_common::{
     audit::Audit,
     clock::{Clock, SystemClock},
     config::{NodeConfig, Sources},
-    net,
+    net, private_files,
     rpc::Channels,
     shutdown::Shutdown,
     store::StoreOptions,
@@ -168,6 +168,12 @@ impl Node {
         telemetry::install_logs(config.log_format, &config.log)
             .map_err(|error| refusal(Exit::Usage, error.to_string()))?;
         if !config.data_dir.as_os_str().is_empty() {
+            let dir = &config.data_dir;
+            if private_files::create_folder(dir)
+                .with_context(|| format!("cannot prepare '{}'", dir.display()))?
+            {
+                tracing::warn!(dir = %dir.display(), "others of this machine could look into the node's folder; now only its owner can");
+            }
             let wait = || tracing::warn!(dir = %config.data_dir.display(), "another process still holds the folder, waiting for it to leave");
             FolderLock::wait(&config.data_dir, FOLDER_PATIENCE, wait).await?.keep();
         }
@@ -210,16 +216,27 @@ impl Node {
             metrics,
             grpc,
             advertise,
-            addresses: Addresses { pid: std::process::id(), grpc: bound, http: None, metrics: scraped },
+            addresses: Addresses {
+                pid: std::process::id(),
+                grpc: bound,
+                http: None,
+                admin: None,
+                metrics: scraped,
+            },
             data_dir: config.data_dir.clone(),
         })
     }
 
     /// Tells whoever started this node where it listens; a router without a folder keeps it to its log.
-    pub(super) fn announce(&mut self, http: Option<SocketAddr>) -> anyhow::Result<()> {
+    pub(super) fn announce(
+        &mut self,
+        http: Option<SocketAddr>,
+        admin: Option<SocketAddr>,
+    ) -> anyhow::Result<()> {
         self.addresses.http = http;
+        self.addresses.admin = admin;
         let Addresses { grpc, metrics, .. } = &self.addresses;
-        tracing::info!(%grpc, ?http, ?metrics, advertise = self.advertise, "listening");
+        tracing::info!(%grpc, ?http, ?admin, ?metrics, advertise = self.advertise, "listening");
         if self.data_dir.as_os_str().is_empty() {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use shoal_common::{config::RawRouter, net, tls::PeerRole};
 use shoal_router::node::{self, Doors};
+use tokio::net::TcpListener;
 
 use super::{
     failure::Exit,
@@ -31,6 +32,9 @@ pub(super) struct Args {
     /// Where HTTP clients call [router.http_listen]
     #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     http: Option<SocketAddr>,
+    /// Where /metrics, /docs and /openapi.json are served, and no longer where HTTP clients call [router.admin_listen]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
+    admin_listen: Option<SocketAddr>,
     /// How long a query may take in all [router.timeout_ms]
     #[arg(long, value_name = "MILLISECONDS")]
     timeout_ms: Option<u64>,
@@ -39,6 +43,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut own: Vec<(String, String)> = coordinators_flag(&args.coordinators).into_iter().collect();
     own.extend(args.http.map(|http| ("router.http_listen".to_owned(), quoted(&http.to_string()))));
+    own.extend(args.admin_listen.map(|admin| ("router.admin_listen".to_owned(), quoted(&admin.to_string()))));
     own.extend(args.timeout_ms.map(|timeout| ("router.timeout_ms".to_owned(), timeout.to_string())));
     let mut config = args.role.sources(own)?.read::<RawRouter>()?.resolve()?;
     let mut node = Node::start(
@@ -51,12 +56,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     .await?;
     descriptors::fit(&mut config.node);
     let http = net::bind(config.http_listen).await?;
-    node.announce(Some(http.local_addr().context("cannot tell where the listener is")?))?;
+    let admin = match &config.admin {
+        Some(admin) => Some(net::bind(admin.listen).await?),
+        None => None,
+    };
+    let address = |listener: &TcpListener| listener.local_addr().context("cannot tell where the listener is");
+    node.announce(Some(address(&http)?), admin.as_ref().map(address).transpose()?)?;
     let shutdown = node.shutdown.clone();
     let metrics = node.metrics;
     let role = node::run(
         config,
-        Doors { http, grpc: node.grpc, tls: node.tls },
+        Doors { http, admin, grpc: node.grpc, tls: node.tls },
         node.channels,
         node.clock,
         Arc::new(move || metrics.render()),

@@ -55,7 +55,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     descriptors::fit(&mut config.node);
     config.node.store_options = store_options(&config.node);
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
-    node.announce(None)?;
+    node.announce(None, None)?;
     config.node.advertise = Some(node.advertise);
     let shutdown = node.shutdown.clone();
     let limits = ConnectionLimits::of(config.node.connections);

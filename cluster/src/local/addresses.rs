@@ -2,14 +2,13 @@
 //! started it on port 0.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write as _},
+    io,
     net::SocketAddr,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
+use shoal_common::private_files;
 
 /// `addresses.json` in a role's data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +20,9 @@ pub struct Addresses {
     /// HTTP for clients (routers).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub http: Option<SocketAddr>,
+    /// The listener of HTTP for those who look after the router, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub admin: Option<SocketAddr>,
     /// Where Prometheus reads metrics, if it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub metrics: Option<SocketAddr>,
@@ -38,10 +40,10 @@ impl Addresses {
     /// # Errors
     /// When the folder cannot be made or written.
     pub fn write(&self, data_dir: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(data_dir)?;
+        private_files::create_folder(data_dir)?;
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        write_atomically(&Self::path(data_dir), &text)
+        private_files::replace(&Self::path(data_dir), &text)
     }
 
     /// Reads the file; `None` while it is not there.
@@ -55,31 +57,4 @@ impl Addresses {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Replaces a file: a reader sees the old one or the new one, never a part. Not synced: everything
-/// written so is made anew at the next start.
-///
-/// # Errors
-/// When the folder cannot be written.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, OpenOptions::new())
-}
-
-/// As [`write_atomically`], for a file that only its owner may read.
-///
-/// # Errors
-/// When the folder cannot be written.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.mode(0o600);
-    replace(path, bytes, options)
-}
-
-fn replace(path: &Path, bytes: &[u8], mut options: OpenOptions) -> io::Result<()> {
-    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-    let mut file = options.write(true).create(true).truncate(true).open(&temporary)?;
-    file.write_all(bytes)?;
-    drop(file);
-    std::fs::rename(&temporary, path)
 }

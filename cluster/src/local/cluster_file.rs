@@ -7,8 +7,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use shoal_common::private_files::replace_public;
 
-use super::{LocalError, write_atomically};
+use super::LocalError;
 
 /// The newest that this build writes, and the only one there has been.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -94,7 +95,7 @@ impl ClusterFile {
         let unreadable = |source| LocalError::Unreadable { path: path.clone(), source };
         let mut text = serde_json::to_vec_pretty(self).map_err(unreadable)?;
         text.push(b'\n');
-        write_atomically(&path, &text).map_err(LocalError::file("write", &path))
+        replace_public(&path, &text).map_err(LocalError::file("write", &path))
     }
 
     /// The coordinators' addresses, as clients take them.

@@ -2,12 +2,13 @@
 //! holds that of its folder, and each node that of its own.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
     path::Path,
     time::Duration,
 };
 
+use shoal_common::private_files;
 use tokio::time::Instant;
 
 use super::LocalError;
@@ -29,7 +30,7 @@ impl FolderLock {
     pub fn take(dir: &Path) -> Result<Self, LocalError> {
         std::fs::create_dir_all(dir).map_err(LocalError::file("create", dir))?;
         let path = dir.join("lock");
-        let mut file = OpenOptions::new()
+        let mut file = private_files::options()
             .read(true)
             .write(true)
             .create(true)

@@ -29,7 +29,7 @@ mod settings;
 mod spec;
 mod supervisor;
 
-pub use addresses::{Addresses, write_atomically, write_private};
+pub use addresses::Addresses;
 pub use cluster_file::{ClusterFile, Member, Role, RouterMember};
 pub use error::LocalError;
 pub use lock::FolderLock;

@@ -12,6 +12,7 @@ use shoal_common::{
     access::{Token, TokenFileError},
     clock::{Clock, SystemClock},
     config::{ConfigError, RawCoordinator, RawRouter, RawWorker},
+    private_files,
     store::Roots,
 };
 use shoal_core::hash::{hash_bytes, mix64};
@@ -24,7 +25,6 @@ use super::{
     cluster_file::{ClusterFile, FORMAT_VERSION, Member, Role, RouterMember},
     ports::{Ports, check_http},
     recover::read_or_recover,
-    write_private,
 };
 
 /// How long the certificates of a local cluster are valid: as long as its authority.
@@ -170,7 +170,7 @@ impl Plan {
         }
         let failed = |error: std::io::Error| LocalError::file("write", &file)(error);
         let token = Token::draw().map_err(|error| failed(std::io::Error::other(error)))?;
-        write_private(&file, format!("{}\n", token.expose()).as_bytes()).map_err(failed)?;
+        private_files::replace(&file, format!("{}\n", token.expose()).as_bytes()).map_err(failed)?;
         self.drawn_token = Some(token);
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Plan {
 
     fn write(&self, seed: Option<u64>) -> Result<(), LocalError> {
         for folder in [self.dir.join("config"), self.logs()] {
-            std::fs::create_dir_all(&folder).map_err(LocalError::file("create", folder))?;
+            private_files::create_folder(&folder).map_err(LocalError::file("create", folder))?;
         }
         for (place, process) in self.processes().into_iter().enumerate() {
             // What an earlier start wrote must not be taken for this one's.
@@ -246,7 +246,7 @@ impl Plan {
             }
             let text = self.config_of(&process, seed.map(|seed| mix64(seed ^ place as u64))).to_string();
             // The options of a store may be secrets.
-            write_private(&process.config, text.as_bytes())
+            private_files::replace(&process.config, text.as_bytes())
                 .map_err(LocalError::file("write", &process.config))?;
         }
         self.settings.write(&self.dir)?;

@@ -5,7 +5,7 @@
 //! writes to: when the parent is gone, killed or not, the pipe closes and the child leaves.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
     path::Path,
     process::{ExitStatus, Stdio},
@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use shoal_common::config::ENVIRONMENT_PREFIX;
+use shoal_common::{config::ENVIRONMENT_PREFIX, private_files};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::RoleProcess;
@@ -38,7 +38,7 @@ impl Process {
     /// # Errors
     /// When the log cannot be opened or the program not started.
     pub fn spawn(program: &Path, role: &RoleProcess) -> io::Result<Self> {
-        let log = OpenOptions::new().create(true).append(true).open(&role.log)?;
+        let log = private_files::append(&role.log)?;
         let mut command = Command::new(program);
         command
             .arg(role.role.to_string())

@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use shoal_common::store::StoreOptions;
+use shoal_common::{private_files, store::StoreOptions};
 use toml::{Table, Value};
 
-use super::{LocalError, write_private};
+use super::LocalError;
 
 /// The sections of a node's settings.
 const SECTIONS: [&str; 4] = ["node", "coordinator", "worker", "router"];
@@ -48,7 +48,7 @@ impl Settings {
         if self.0.is_empty() && !path.exists() {
             return Ok(());
         }
-        write_private(&path, self.0.to_string().as_bytes()).map_err(LocalError::file("write", &path))
+        private_files::replace(&path, self.0.to_string().as_bytes()).map_err(LocalError::file("write", &path))
     }
 
     /// Reads settings of the form `section.key=value`; the value is TOML, or else a text.

@@ -20,7 +20,7 @@ async fn router(descriptors: u32) -> (tempfile::TempDir, Running, SocketAddr, So
         "--coordinators=127.0.0.1:1",
         "--log-format=json",
     ];
-    let router = Running::start_with_descriptors(folder.path(), descriptors, &arguments);
+    let router = Running::start_after(folder.path(), &format!("ulimit -n {descriptors}"), &arguments);
     let (http, grpc) = eventually("the router listens", || {
         let said = router.stderr() + &router.stdout();
         let line = said.lines().find(|line| line.contains("router listens"))?;

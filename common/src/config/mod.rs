@@ -19,7 +19,7 @@ use crate::plain_text::PlainText;
 
 pub use coordinator::{CoordinatorConfig, RawCoordinator};
 pub use node::{NodeConfig, RawNode, RawTls};
-pub use router::{RawRouter, RouterConfig};
+pub use router::{AdminListener, RawRouter, RouterConfig};
 pub use worker::{RawWorker, WorkerConfig};
 
 /// Prefix of the environment variables that are settings.

@@ -25,6 +25,8 @@ pub struct RawRouter {
 pub struct RawRouterSection {
     /// Where HTTP clients call.
     pub http_listen: Option<SocketAddr>,
+    /// Where `/metrics`, `/docs` and `/openapi.json` are served, beside every other route; by default where clients call.
+    pub admin_listen: Option<SocketAddr>,
     /// How long a query may take in all.
     pub timeout_ms: Option<u64>,
     /// Queries under way at once; one more gets 429.
@@ -53,6 +55,8 @@ pub struct RouterConfig {
     pub node: NodeConfig,
     /// Where HTTP clients call.
     pub http_listen: SocketAddr,
+    /// Where metrics and the page of the routes are served, when not where clients call.
+    pub admin: Option<AdminListener>,
     /// How long a query may take in all.
     pub timeout: Duration,
     /// Queries under way at once.
@@ -73,11 +77,38 @@ pub struct RouterConfig {
     pub hosts: Vec<String>,
 }
 
+/// A listener of those who look after the router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminListener {
+    /// Where it is.
+    pub listen: SocketAddr,
+    /// Names that a request there may be addressed to; none of them for any.
+    pub hosts: Vec<String>,
+}
+
+impl AdminListener {
+    /// `given` is what the router answers to where clients call: it may be called so here too.
+    fn new(listen: SocketAddr, given: Option<&Vec<String>>) -> Self {
+        let mut hosts = answered_names(None, listen);
+        match given {
+            None => {}
+            Some(given) if given.iter().any(|name| name == "*") => hosts.clear(),
+            Some(given) if listen.ip().is_loopback() => hosts.extend(given.iter().cloned()),
+            Some(given) => {
+                hosts.clone_from(given);
+                hosts.push(listen.ip().to_string());
+            }
+        }
+        Self { listen, hosts }
+    }
+}
+
 impl RouterConfig {
     /// Where the router listens for clients beside `node.listen`.
     #[must_use]
     pub fn client_listeners(&self) -> Vec<SocketAddr> {
-        vec![self.http_listen]
+        let admin = self.admin.iter().map(|admin| admin.listen);
+        admin.chain([self.http_listen]).collect()
     }
 }
 
@@ -121,11 +152,21 @@ impl RawRouter {
             node.check_exposure("router.http_listen", http_listen, &mut problems);
             node.check_tokens("router.http_listen", http_listen, &mut problems);
             node.check_tokens("node.listen", node.listen, &mut problems);
+            if let Some(admin_listen) = section.admin_listen {
+                node.check_exposure("router.admin_listen", admin_listen, &mut problems);
+                node.check_tokens("router.admin_listen", admin_listen, &mut problems);
+                if admin_listen == http_listen && admin_listen.port() != 0 {
+                    problems.add(format!(
+                        "'router.admin_listen' and 'router.http_listen' are both {admin_listen}; leave one out, or give each a port of its own"
+                    ));
+                }
+            }
         }
         match (node, http_listen) {
             (Some(node), Some(http_listen)) if problems.0.is_empty() => Ok(RouterConfig {
                 node,
                 http_listen,
+                admin: section.admin_listen.map(|listen| AdminListener::new(listen, section.hosts.as_ref())),
                 timeout: Duration::from_millis(timeout_ms),
                 concurrency: concurrency as usize,
                 hedge_after: Duration::from_millis(hedge_after_ms),

@@ -11,6 +11,8 @@ use std::{
 
 use shoal_proto::v1::ObjectEntry;
 
+use crate::private_files;
+
 use super::{Store, StoreError, is_checksum, join, run_blocking, verify, write_durably};
 
 /// A folder of verified objects. Clones share it.
@@ -27,7 +29,7 @@ impl LocalCache {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(folder: PathBuf) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(&folder).map_err(|source| StoreError::File {
+        private_files::create_folder(&folder).map_err(|source| StoreError::File {
             action: "create",
             path: folder.clone(),
             source,

@@ -36,6 +36,8 @@ pub use roots::{Access, NotARoot, Roots};
 use shoal_core::hash::checksum_hex;
 use shoal_proto::v1::ObjectEntry;
 
+use crate::private_files;
+
 /// How long a read may take, of an object of any size.
 const READ_MAX: Duration = Duration::from_secs(600);
 
@@ -518,16 +520,17 @@ where
     outcome.map_err(|source| StoreError::File { action, path, source })
 }
 
-/// Temporary file, fsync, rename, fsync of the folder: after this returns the file survives a crash.
+/// Temporary file, fsync, rename, fsync of the folder: after this returns the file survives a crash. It is for its owner
+/// alone.
 ///
 /// # Errors
 /// What the file system said; no half-written file is left under `path`.
 pub fn write_durably(path: &FilePath, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or_else(|| FilePath::new("."));
-    std::fs::create_dir_all(folder)?;
+    private_files::create_folder(folder)?;
     let temporary = temporary_name(path);
     let written = (|| {
-        let mut file = std::fs::File::create(&temporary)?;
+        let mut file = private_files::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use raft_engine::env::{DefaultFileSystem, FileSystem, Handle, Permission, WriteExt};
+use shoal_common::private_files;
 
 /// What may happen to writes of the log. The defaults are those of a disk that works.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
@@ -65,7 +66,10 @@ impl FileSystem for Files {
     type Writer = FileWriter;
 
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<OpenFile> {
-        Ok(self.opened(path.as_ref(), DefaultFileSystem.create(&path)?))
+        let descriptor = DefaultFileSystem.create(&path)?;
+        // The engine makes files that others may read.
+        private_files::restrict(path.as_ref())?;
+        Ok(self.opened(path.as_ref(), descriptor))
     }
 
     fn open<P: AsRef<Path>>(&self, path: P, permission: Permission) -> io::Result<OpenFile> {

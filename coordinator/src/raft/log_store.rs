@@ -15,7 +15,7 @@ use raft::{
     eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata},
 };
 use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize};
-use shoal_common::store::write_durably;
+use shoal_common::{private_files, store::write_durably};
 
 use super::{
     disk::{Disk, Files},
@@ -140,14 +140,16 @@ impl LogStore {
             purge_threshold: ReadableSize::mb(16),
             ..Config::default()
         };
-        make_folder(folder).map_err(|source| LogStoreError::SnapshotFile {
+        let failed = |source| LogStoreError::SnapshotFile {
             action: "create the folder of",
             path: folder.to_owned(),
             source,
-        })?;
+        };
+        make_folder(folder).map_err(failed)?;
         log_files::check_alignments(folder)?;
         let engine = Engine::open_with_file_system(config, Arc::new(Files(disk)))
             .map_err(|source| LogStoreError::Engine { action: "open", folder: folder.to_owned(), source })?;
+        close_to_others(&folder.join("log")).map_err(failed)?;
         let mut store = Self {
             engine,
             folder: folder.to_owned(),
@@ -422,12 +424,24 @@ impl LogStore {
     }
 }
 
+/// The engine makes its folder and its lock for everybody to look into; logs of earlier builds are so too.
+fn close_to_others(engine: &Path) -> io::Result<()> {
+    private_files::create_folder(engine)?;
+    for entry in std::fs::read_dir(engine)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            private_files::restrict(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the folder, and sees to it that its entry in the folder above survives a crash.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(folder)?;
+    private_files::create_folder(folder)?;
     match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => std::fs::File::open(parent)?.sync_all(),
         None => Ok(()),

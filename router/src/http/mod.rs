@@ -64,11 +64,22 @@ struct Api {
     queries: Queries,
     metrics: RenderMetrics,
     index: Arc<[String]>,
+    serves: Serves,
+}
+
+/// For whom a listener is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// For clients: no metrics, and no page of the routes with its description.
+    Clients,
+    /// Also for those who look after the router. The page sends what is tried on it to where it came from, so all routes are there.
+    Everybody,
 }
 
 /// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any; `hosts` the names that a
 /// request may be addressed to, none of them for any; `asked_by`, where callers need it, what proves that they may ask.
 /// Refusals of callers are told to `audit`.
+/// `serves` says for whom they are.
 pub fn routes(
     queries: Queries,
     metrics: RenderMetrics,
@@ -76,19 +87,24 @@ pub fn routes(
     cors_origins: &[String],
     hosts: &[String],
     audit: Audit,
+    serves: Serves,
 ) -> Router {
+    let everybody = serves == Serves::Everybody;
+    let metrics_route = if everybody { service::metrics_route() } else { OpenApiRouter::new() };
     let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(v1::routes())
         .merge(service::routes())
+        .merge(metrics_route)
         .merge(movies::routes())
         .split_for_parts();
-    let index = index_of(&description);
+    let index = index_of(&description, serves);
     if asked_by.is_some() {
         tokens::describe(&mut description);
     }
+    let docs = if everybody { docs::routes(description) } else { Router::new() };
     let router = router
-        .with_state(Api { queries, metrics, index })
-        .merge(docs::routes(description))
+        .with_state(Api { queries, metrics, index, serves })
+        .merge(docs)
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -115,14 +131,15 @@ pub fn routes(
 }
 
 /// `GET /path` of every route that is described.
-fn index_of(description: &utoipa::openapi::OpenApi) -> Arc<[String]> {
+fn index_of(description: &utoipa::openapi::OpenApi, serves: Serves) -> Arc<[String]> {
     let paths = description.paths.paths.iter();
     let routes = |(path, item): (&String, &utoipa::openapi::PathItem)| {
         let methods = [("GET", item.get.is_some()), ("POST", item.post.is_some())];
         let taken = methods.into_iter().filter(|(_, taken)| *taken);
         taken.map(|(method, _)| format!("{method} {path}")).collect::<Vec<String>>()
     };
-    paths.flat_map(routes).chain([format!("GET {DOCS_PATH}"), format!("GET {OPENAPI_PATH}")]).collect()
+    let page = [DOCS_PATH, OPENAPI_PATH].into_iter().filter(|_| serves == Serves::Everybody);
+    paths.flat_map(routes).chain(page.map(|path| format!("GET {path}"))).collect()
 }
 
 fn cors(origins: &[String]) -> Option<CorsLayer> {
@@ -279,7 +296,8 @@ mod tests {
         let body = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
         let request = Request::post("/v1/recommendations").body(body).unwrap();
         let answering =
-            routes(queries, Arc::new(String::new), None, &[], &[], Audit::nowhere()).oneshot(request);
+            routes(queries, Arc::new(String::new), None, &[], &[], Audit::nowhere(), Serves::Everybody)
+                .oneshot(request);
         let response = tokio::time::timeout(BODY_TIME_MAX * 2, answering).await.unwrap().unwrap();
         assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
         let text = to_bytes(response.into_body(), 1_000).await.unwrap();

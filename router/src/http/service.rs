@@ -8,7 +8,7 @@ use axum::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Api,
+    Api, Serves,
     answers::{HealthAnswer, IndexAnswer, ReadinessAnswer},
     error::HttpError,
     openapi::DOCS_PATH,
@@ -21,7 +21,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(short_health))
         .routes(routes!(healthz))
         .routes(routes!(readyz))
-        .routes(routes!(render_metrics))
+}
+
+pub(super) fn metrics_route() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(render_metrics))
 }
 
 /// What this service is and which routes it has.
@@ -46,7 +49,7 @@ async fn root(api: Api, RawQuery(query): RawQuery, headers: HeaderMap) -> Result
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let is_browser =
         accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"));
-    let answer = if is_browser {
+    let answer = if is_browser && api.serves == Serves::Everybody {
         Redirect::temporary(DOCS_PATH).into_response()
     } else {
         index(&api, query.as_deref())?.into_response()

@@ -1,7 +1,7 @@
 //! Tensor files written piece by piece, in any order and by several threads: for arrays that are too
 //! large to be held in memory, and whose lengths are known beforehand.
 
-use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use safetensors::Dtype;
 
@@ -42,12 +42,16 @@ impl Vector {
 }
 
 impl TensorPieces {
-    /// Creates the file, its tensors yet to be written. Those of wider elements come first in the
+    /// Makes the file by `create`, its tensors yet to be written. Those of wider elements come first in the
     /// file, so that all are aligned.
     ///
     /// # Errors
     /// When the file cannot be created.
-    pub fn create(path: &Path, vectors: &[Vector]) -> Result<Self, TensorFileError> {
+    pub fn create(
+        path: &Path,
+        vectors: &[Vector],
+        create: impl FnOnce(&Path) -> io::Result<File>,
+    ) -> Result<Self, TensorFileError> {
         let mut ordered = vectors.to_vec();
         ordered.sort_by(|a, b| b.element_bytes.cmp(&a.element_bytes).then(a.name.cmp(b.name)));
         let mut header = serde_json::Map::new();
@@ -73,7 +77,7 @@ impl TensorPieces {
         }
         let path_text = path.display().to_string();
         let write_error = |source| TensorFileError::Write { path: path_text.clone(), source };
-        let file = File::create(path).map_err(write_error)?;
+        let file = create(path).map_err(write_error)?;
         file.write_all_at(&bytes, 0).map_err(write_error)?;
         Ok(Self { path: path_text, file, tensors })
     }
@@ -152,7 +156,7 @@ mod tests {
         let path = folder.path().join("pieces.safetensors");
         let vectors =
             [Vector::new::<u32>("slots", 5), Vector::new::<f32>("none", 0), Vector::new::<i64>("times", 2)];
-        let pieces = TensorPieces::create(&path, &vectors).unwrap();
+        let pieces = TensorPieces::create(&path, &vectors, |path| File::create(path)).unwrap();
         let mut slots = VectorWriter::new(&pieces, "slots", 2);
         for slot in [12_u32, 13, 14] {
             slots.push(slot).unwrap();
@@ -170,7 +174,9 @@ mod tests {
     fn what_was_not_announced_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pieces.safetensors");
-        let pieces = TensorPieces::create(&path, &[Vector::new::<u32>("slots", 2)]).unwrap();
+        let pieces =
+            TensorPieces::create(&path, &[Vector::new::<u32>("slots", 2)], |path| File::create(path))
+                .unwrap();
         assert!(pieces.write("slots", 1, &[1_u32, 2]).is_err());
         assert!(pieces.write("slots", 0, &[1.0_f32]).is_err());
         assert!(pieces.write("rows", 0, &[1_u32]).is_err());

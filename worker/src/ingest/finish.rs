@@ -1,11 +1,12 @@
 //! The second half of an import: shards are sorted, and once all ids are known their blocks are written.
 
-use std::sync::Arc;
+use std::{io::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use shoal_common::{
     ids::IdKind,
+    private_files,
     store::{PartKind, ids_part, join, part},
 };
 use shoal_dataset::parse::Rules;
@@ -129,7 +130,9 @@ impl IngestAttempt {
         for (name, bytes) in sorted.extras.objects(shard, user_id_kind, item_id_kind)? {
             let path = self.spool.folder().join(name);
             let folder = path.parent().unwrap_or_else(|| self.spool.folder());
-            let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes));
+            let written = private_files::create_folder(folder)
+                .and_then(|_| private_files::create(&path))
+                .and_then(|mut file| file.write_all(&bytes));
             written.map_err(|source| IngestError::Spool { action: "write", path, source })?;
         }
         Ok(())

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use shoal_common::ids::IdKind;
+use shoal_common::{ids::IdKind, private_files};
 use shoal_format::{
     blocks::BlockValues,
     id_column::IdColumn,
@@ -50,7 +50,7 @@ impl SavedShard {
                 Vector::new::<u8>(OTHER_ID_BYTES, bytes.len()),
             ]),
         }
-        let pieces = TensorPieces::create(&self.path, &vectors)?;
+        let pieces = TensorPieces::create(&self.path, &vectors, private_files::create)?;
         pieces.write(INDPTR, 0, &shard.indptr)?;
         match &shard.other_ids {
             IdColumn::Integer(ids) => pieces.write(OTHER_IDS, 0, ids)?,

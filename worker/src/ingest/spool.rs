@@ -14,6 +14,7 @@ use std::{
     },
 };
 
+use shoal_common::private_files;
 use shoal_proto::v1::{RecordKind, Side};
 
 use crate::ingest::IngestError;
@@ -47,9 +48,9 @@ impl Spool {
     ) -> Result<Self, IngestError> {
         let failed =
             |path: &Path, source| IngestError::Spool { action: "create", path: path.to_owned(), source };
-        std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
+        private_files::create_folder(&folder).map_err(|error| failed(&folder, error))?;
         let path = folder.join("spool");
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = private_files::options().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.map_err(|error| failed(&path, error))?;
         let batches = keys.into_iter().map(|key| (key, Mutex::default())).collect();
         Ok(Self { folder, path, file, end: AtomicU64::new(0), batches })

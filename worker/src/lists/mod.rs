@@ -15,13 +15,14 @@ mod ranked;
 mod rows;
 mod users;
 
-use std::{fs::File, io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
 use shoal_common::{
     compute::ComputeError,
     ids::{EntityId, MissingId},
+    private_files,
     store::{LocalCache, StoreError},
     user_query::CannotRank,
 };
@@ -280,7 +281,7 @@ impl ListsAttempt {
             Some(named) => users::rows(named, users, shard, self.dataset.shard_count),
         };
         let mut part = ListsPart { shard, unknown_ids, ..ListsPart::default() };
-        let file = File::create(path).map_err(failed)?;
+        let file = private_files::create(path).map_err(failed)?;
         let mut writer = PartWriter::new(file, &self.parameters, &self.dataset).map_err(rows::at(path))?;
         let together = ranked::BLOCK_USERS * BLOCKS_PER_THREAD * rayon::current_num_threads();
         for rows in rows.chunks(together) {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use rayon::prelude::*;
+use shoal_common::private_files;
 use shoal_format::{
     blocks::RatingBlock,
     tensor_file::{TensorFile, TensorFileError},
@@ -282,7 +283,7 @@ impl Blocks {
             Vector::new::<u32>(FOLDED_SLOTS, last(&counted.folded_indptr)),
             Vector::new::<f32>(FOLDED_RATINGS, last(&counted.folded_indptr)),
         ];
-        let pieces = TensorPieces::create(path, &vectors)?;
+        let pieces = TensorPieces::create(path, &vectors, private_files::create)?;
         let write_given = || {
             given.map_or(Ok(()), |given| {
                 pieces.write(HELD_ITEMS, 0, &given.users.others)?;

@@ -104,15 +104,11 @@ impl Running {
         Self::start_command(folder, command(arguments))
     }
 
-    /// As [`Running::start`], for a process that may open only so many files.
-    pub(crate) fn start_with_descriptors<A: AsRef<str>>(
-        folder: &Path,
-        descriptors: u32,
-        arguments: &[A],
-    ) -> Self {
+    /// As [`Running::start`], for a process that the shell has told of its limits before, such as `ulimit -n 256`.
+    pub(crate) fn start_after<A: AsRef<str>>(folder: &Path, limits: &str, arguments: &[A]) -> Self {
         let shoal = command(arguments);
         let mut limited = Command::new("sh");
-        limited.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""));
+        limited.arg("-c").arg(format!("{limits}; exec \"$0\" \"$@\""));
         limited.arg(shoal.get_program()).args(shoal.get_args());
         for (name, value) in shoal.get_envs() {
             assert!(value.is_none());
