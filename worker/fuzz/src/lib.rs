@@ -5,15 +5,24 @@
 //! search for hours.
 #![allow(clippy::expect_used, reason = "examples are made by the code that is tried")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use shoal_common::{
     ids::{EntityId, IdKind},
     store::Manifest,
 };
-use shoal_dataset::genome::Genome;
+use shoal_dataset::{
+    genome::Genome,
+    parse::{RowReader, Rules},
+};
 use shoal_engine::{
+    als::kernel::Kernel,
     ease,
-    item_cf::{ItemTotals, Neighbours, PairRow, Totals, decode_rows, encode_row},
+    item_cf::{
+        CoRaters, Fixed, ItemTotals, Measure, Neighbours, PairAccumulator, PairRow, Settings, Totals,
+        UserRows, decode_rows, encode_row,
+    },
 };
 use shoal_format::{
     blocks::{BlockValues, RatingBlock},
@@ -21,7 +30,7 @@ use shoal_format::{
     model_parts,
     tensor_file::TensorFile,
 };
-use shoal_proto::v1::{ExchangeFormat, ObjectEntry};
+use shoal_proto::v1::{ExchangeFormat, FileContent, ObjectEntry, SourceFile, SourceFormat};
 use shoal_worker::{exchange::wire, ingest::read_records};
 
 /// Rows and columns that a reader is told to expect: they come from the registry, not from the file.
@@ -106,6 +115,79 @@ pub fn weights(bytes: &[u8]) {
     }
 }
 
+/// What an owner of EASE's tiles is told by others: a part of the elimination, then the counts of weights by size. The first
+/// bytes choose sender, step and part.
+pub fn elimination(bytes: &[u8]) {
+    let Some((&[from, step, part], rest)) = bytes.split_first_chunk() else { return };
+    // Two owners of three tiles, one of which has only some rows.
+    let grid = ease::Grid::new(ease::SIDE as u32 + 1, 2);
+    let mut share = ease::Share::new(grid, 0, Kernel::detect());
+    share.finish_sums(1.0, ease::Levels::of_users(1));
+    let mut elimination = ease::Elimination::new(share);
+    if let Ok(values) = wire::from_bytes::<f32>(rest) {
+        let part = part.checked_sub(1).map_or(ease::Part::Pivot, |line| ease::Part::Panel(line.into()));
+        let message = ease::Message { step: step.into(), part, values: Arc::new(values) };
+        if elimination.accept(from.into(), message.clone()).is_ok() {
+            assert!(elimination.accept(from.into(), message).is_err(), "a message is taken once");
+        }
+    }
+    if let Ok(counts) = wire::from_bytes::<u64>(rest)
+        && let Some(sizes) = ease::Sizes::from_counts(counts)
+    {
+        let mut all = ease::Sizes::default();
+        all.merge(&sizes);
+        let _ = all.selection(grid.order(), 20);
+    }
+}
+
+/// The ratings of other workers' users that take part in pairs. The first byte says how many users are expected.
+pub fn raters(bytes: &[u8]) {
+    let Some((&users, rest)) = bytes.split_first() else { return };
+    let own = item_raters();
+    let items = own.items() as u32;
+    let every = 0..items;
+    if let Ok(all) = own.gathered(&[(usize::from(users & 7), rest.to_vec())], std::slice::from_ref(&every)) {
+        for item in every {
+            let mut pairs = PairAccumulator::new(all.items(), Measure::Cosine.width());
+            pairs.add_users(&all, item);
+        }
+    }
+}
+
+/// The text of a source. The first byte chooses what the file holds and how its rows are written, the second where one
+/// reader ends and the next begins: together they read what one alone does.
+pub fn text_rows(bytes: &[u8]) {
+    let Some((&[choice, border], text)) = bytes.split_first_chunk() else { return };
+    let contents = [FileContent::Ratings, FileContent::Items, FileContent::Tags, FileContent::GenomeScores];
+    let file = SourceFile {
+        content: contents[usize::from(choice & 3)].into(),
+        format: SourceFormat::Csv.into(),
+        columns: vec![0, 1, 2, 3],
+        column_count: 4,
+        delimiter: u32::from(if choice & 4 == 0 { b',' } else { b';' }),
+        multiline: choice & 8 != 0,
+        length_bytes: text.len() as u64,
+        ..SourceFile::default()
+    };
+    let kind = |bit: u8| if choice & bit == 0 { IdKind::Integer } else { IdKind::Text };
+    let rules = Rules { user_id_kind: kind(16), item_id_kind: kind(32), rating_min: 0.5, rating_max: 5.0 };
+    let read = |range: std::ops::Range<u64>| {
+        let mut reader = RowReader::new(&file, rules, "fuzz".into(), range);
+        let mut rows = 0;
+        while let Some(position) = reader.wants() {
+            reader.take(&text[position as usize..], true, |_, _| rows += 1);
+        }
+        (rows, reader.finish().0)
+    };
+    let (length, border) = (text.len() as u64, u64::from(border).min(text.len() as u64));
+    let (rows, report) = read(0..length);
+    assert_eq!(rows, report.rows_accepted);
+    // A row over several lines may hold what looks like others where a reader begins in its midst.
+    if !file.multiline {
+        assert_eq!(read(0..border).0 + read(border..length).0, rows);
+    }
+}
+
 /// The list of a folder's objects.
 pub fn manifest(bytes: &[u8]) {
     if let Ok(manifest) = Manifest::parse("fuzz", bytes) {
@@ -123,6 +205,9 @@ pub fn targets() -> Vec<shoal_fuzz::Target> {
         ("exchange", exchange, vec![wire::to_bytes(&[1.0_f64, 2.0, 3.0]).to_vec()]),
         ("pairs", pairs, pair_rows()),
         ("weights", weights, item_weights()),
+        ("elimination", elimination, parts_of_elimination()),
+        ("raters", raters, user_ratings()),
+        ("text_rows", text_rows, texts()),
         ("manifest", manifest, manifests()),
     ]
 }
@@ -182,6 +267,52 @@ fn pair_rows() -> Vec<Vec<u8>> {
 fn item_weights() -> Vec<Vec<u8>> {
     let selected = [vec![(0.5, 3), (-0.25, 0)], Vec::new(), vec![(1e-3, 6)]];
     vec![[&[3 | 6 << 3][..], &ease::encode_entries(&selected)].concat()]
+}
+
+fn parts_of_elimination() -> Vec<Vec<u8>> {
+    // The other owner has the tile below the first pivot.
+    let panel = vec![0.5_f32; ease::SIDE * 16];
+    let counts = vec![1_u64; ease::Sizes::default().counts().len()];
+    vec![
+        [&[1, 0, 2][..], &wire::to_bytes(&panel)].concat(),
+        [&[1, 1, 0][..], &wire::to_bytes(&[0.5_f32; 4])].concat(),
+        [&[9, 9, 9][..], &wire::to_bytes(&counts)].concat(),
+    ]
+}
+
+/// Two users of six items.
+fn item_raters() -> CoRaters {
+    let rows = UserRows {
+        indptr: &[0, 2, 5],
+        items: &[0, 3, 1, 3, 5],
+        ratings: &[4.0, 2.5, 5.0, 1.0, 3.0],
+        hashes: &[1, 2],
+    };
+    let settings = Settings {
+        measure: Measure::Cosine,
+        common_users_min: 1,
+        shrinkage: 0.0,
+        neighbours_max: 3,
+        user_ratings_max: 10,
+        seed: 0,
+    };
+    CoRaters::new(rows, 6, Fixed::new(settings.measure, 0.5, 5.0, 30), &settings)
+}
+
+fn user_ratings() -> Vec<Vec<u8>> {
+    let own = item_raters();
+    vec![[&[2][..], &own.encode_users(0..2)].concat(), [&[1][..], &own.encode_users(1..2)].concat()]
+}
+
+fn texts() -> Vec<Vec<u8>> {
+    let text = |choice: u8, border: u8, text: &str| [&[choice, border][..], text.as_bytes()].concat();
+    vec![
+        text(0, 9, "1,20,4.5,964982703\r\n2,20,3,964982931\nx,7,9,0\n"),
+        text(1, 20, "1,Toy Story (1995),Comedy|Drama,1995\n2,\"Heat, The\",,\n"),
+        text(2 | 8, 5, "1,2,\"over\nlines\",5\n"),
+        text(3 | 4, 3, "1;2;0.25;\n1;3;1;\n"),
+        text(16 | 32, 1, "u,\u{e9},5,1\n"),
+    ]
 }
 
 fn manifests() -> Vec<Vec<u8>> {

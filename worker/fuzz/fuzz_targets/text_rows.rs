@@ -1,0 +1,4 @@
+//! See [`shoal_worker_fuzz::text_rows`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shoal_worker_fuzz::text_rows(bytes));
