@@ -1,6 +1,7 @@
 //! A model version's files, read from the store and checked against the registry.
 //!
-//! Only one part is in memory at a time. What a part may hold is described in `worker::train::write`.
+//! Only one part is in memory at a time. What a part of factors holds is described in `worker::train::factor_part`, and
+//! what other parts hold in `format::model_parts`.
 
 use shoal_common::{
     ids::IdKind,
@@ -8,8 +9,10 @@ use shoal_common::{
     store::{Manifest, PartKind, Store, StoreError, part},
 };
 use shoal_core::ModelKind;
+use shoal_engine::item_cf::Neighbours;
 use shoal_format::{
     id_column::IdColumn,
+    model_parts::{read_biases, read_neighbours},
     tensor_file::{TensorFile, TensorFileError},
 };
 use shoal_proto::v1::{AlsParameters, DatasetInfo, ModelVersion, ObjectiveChoice, ShardStats, Side};
@@ -56,6 +59,15 @@ pub struct Part {
     file: TensorFile,
     has_ranking: bool,
     has_rating: bool,
+}
+
+/// The biases of one shard of a model that answers by neighbours.
+#[derive(Debug)]
+pub struct BiasPart {
+    /// The ids of the rows.
+    pub ids: IdColumn,
+    /// How far each row's ratings are from the mean, damped.
+    pub biases: Vec<f32>,
 }
 
 /// What `verify` looked at.
@@ -122,19 +134,62 @@ impl<'a> ModelFiles<'a> {
         Ok(part)
     }
 
-    fn check(&self, part: &Part, side: Side, shard: u32) -> Result<(), ModelFilesError> {
-        let mismatch = |reason: String| ModelFilesError::Mismatch { path: part.path.clone(), reason };
+    /// Reads and checks the biases of one part: length, checksum, rows, ids of this shard in order, finite values.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it first.
+    pub async fn bias_part(&self, side: Side, shard: u32) -> Result<BiasPart, ModelFilesError> {
+        let (file, ids) = self.other_part(PartKind::Biases, side, shard).await?;
+        let biases = read_biases(&file, ids.len())?.0.to_vec();
+        Ok(BiasPart { ids, biases })
+    }
+
+    /// Reads and checks the neighbours of one shard's items, best first, by global row: length, checksum, rows, ids of this
+    /// shard in order, and that every neighbour is an item.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it first.
+    pub async fn neighbour_part(&self, shard: u32) -> Result<(IdColumn, Neighbours), ModelFilesError> {
+        let (file, ids) = self.other_part(PartKind::Neighbours, Side::Items, shard).await?;
+        // Rows of a side are counted in a u32.
+        let neighbours = read_neighbours(&file, ids.len(), self.dataset.items as u32)?;
+        Ok((ids, neighbours))
+    }
+
+    async fn other_part(
+        &self,
+        kind: PartKind,
+        side: Side,
+        shard: u32,
+    ) -> Result<(TensorFile, IdColumn), ModelFilesError> {
+        let path = part(kind, side, shard);
+        let bytes = self.store.get_verified(&self.version.path, self.manifest.entry(&path)?).await?;
+        let file = TensorFile::from_bytes(&path, &bytes)?;
+        let ids = IdColumn::read(&file)?;
+        self.check_ids(&path, &ids, side, shard)?;
+        Ok((file, ids))
+    }
+
+    fn check_ids(&self, path: &str, ids: &IdColumn, side: Side, shard: u32) -> Result<(), ModelFilesError> {
+        let mismatch = |reason: String| ModelFilesError::Mismatch { path: path.to_owned(), reason };
         let stats: &[ShardStats] =
             if side == Side::Items { &self.dataset.item_shards } else { &self.dataset.user_shards };
         let expected = stats.iter().find(|stats| stats.shard == shard).map_or(0, |stats| stats.rows);
-        let rows = part.ids.len();
+        let rows = ids.len();
         if rows as u64 != expected {
             return Err(mismatch(format!("it has {rows} rows, the data set's shard has {expected}")));
         }
-        let stray = (0..rows).find(|row| part.ids.get(*row).shard(self.shard_count()) != shard);
+        let stray = (0..rows).find(|row| ids.get(*row).shard(self.shard_count()) != shard);
         if let Some(row) = stray {
-            return Err(mismatch(format!("id {} belongs to another shard", part.ids.get(row))));
+            return Err(mismatch(format!("id {} belongs to another shard", ids.get(row))));
         }
+        Ok(())
+    }
+
+    fn check(&self, part: &Part, side: Side, shard: u32) -> Result<(), ModelFilesError> {
+        let mismatch = |reason: String| ModelFilesError::Mismatch { path: part.path.clone(), reason };
+        self.check_ids(&part.path, &part.ids, side, shard)?;
+        let rows = part.ids.len();
         for (name, values) in [("ranking", part.ranking()?), ("rating", part.rating()?)] {
             let Some((values, rank)) = values else { continue };
             // The shape of a shard without rows says nothing of its rank.

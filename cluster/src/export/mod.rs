@@ -1,10 +1,13 @@
-//! A model version as Parquet, for others to read and check; for Spark: [`export_spark`].
+//! A model version as Parquet, for others to read and check: of ALS its factors ([`export_parquet`]), of a model that answers by
+//! neighbours its lists ([`export_neighbours`]); for Spark: [`export_spark`].
 //!
 //! ```text
 //! <out>/export.json                              version, rank, rating mean, parameters
 //! <out>/ranking/{userFactors,itemFactors}/part-00000.parquet      id, features
 //! <out>/rating/{userFactors,itemFactors}/part-00000.parquet       id, features
 //! <out>/rating/{userBiases,itemBiases}/part-00000.parquet         id, bias
+//! <out>/{userBiases,itemBiases}/part-00000.parquet                id, bias, of a model that answers by neighbours
+//! <out>/itemNeighbours/part-00000.parquet                         id, neighbour_id, weight
 //! ```
 //!
 //! Factors have the columns of a saved Spark `ALSModel`. A predicted rating is `rating_mean` + user
@@ -13,6 +16,8 @@
 //! half-made export is never found under its name. One part is in memory at a time.
 
 mod columns;
+mod item_ids;
+mod neighbours;
 mod spark;
 
 use std::{
@@ -21,9 +26,10 @@ use std::{
 };
 
 pub use columns::IdType;
+pub use neighbours::export_neighbours;
 use parquet::errors::ParquetError;
-use serde_json::json;
-use shoal_common::{ids::IdKind, readable::parameters_json};
+use serde_json::{Value, json};
+use shoal_common::readable::parameters_json;
 use shoal_format::{id_column::IdColumn, tensor_file::TensorFileError};
 use shoal_proto::v1::{DatasetInfo, ModelVersion, Side};
 pub use spark::{SparkObjective, export_spark};
@@ -80,10 +86,12 @@ impl From<TensorFileError> for ExportError {
 pub struct Exported {
     /// How many Parquet files.
     pub files: usize,
-    /// Users whose factors were written; 0 for a model without.
+    /// Users whose factors or biases were written.
     pub users: u64,
-    /// Items whose factors were written.
+    /// Items whose factors or biases were written.
     pub items: u64,
+    /// Neighbours of all items together; 0 for a model of factors.
+    pub neighbours: u64,
 }
 
 /// Writes `version` below `out`, which must not exist or be empty. `progress` hears of parts done and in all.
@@ -113,9 +121,9 @@ pub async fn export_parquet(
             progress(done, total);
         }
     }
-    let description = describe(files, version, dataset);
-    let path = unfinished.path.join("export.json");
-    fs::write(&path, format!("{description:#}\n")).map_err(failed(&path))?;
+    let (ranking, rating) = files.objectives();
+    let of_factors = [("rank", files.rank().into()), ("ranking", ranking.into()), ("rating", rating.into())];
+    write_about(&unfinished.path, version, dataset, &of_factors)?;
     unfinished.finish(out)?;
     Ok(exported)
 }
@@ -133,40 +141,50 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ExportError {
     move |source| ExportError::File { path, source }
 }
 
-fn describe(files: &ModelFiles<'_>, version: &ModelVersion, dataset: &DatasetInfo) -> serde_json::Value {
-    let (ranking, rating) = files.objectives();
-    json!({
+/// Writes `export.json`: what is known of the version, and what `of_model` adds.
+fn write_about(
+    folder: &Path,
+    version: &ModelVersion,
+    dataset: &DatasetInfo,
+    of_model: &[(&str, Value)],
+) -> Result<(), ExportError> {
+    let mut about = json!({
         "version": version.name,
-        "rank": files.rank(),
+        "model": version.model,
         "rating_mean": version.rating_mean,
-        "ranking": ranking,
-        "rating": rating,
         "dataset": dataset.name,
         "dataset_version": dataset.version,
         "users": dataset.users,
         "items": dataset.items,
         "parameters": version.model_parameters.as_ref().map(parameters_json),
-    })
+    });
+    for (name, value) in of_model {
+        about[*name] = value.clone();
+    }
+    let path = folder.join("export.json");
+    fs::write(&path, format!("{about:#}\n")).map_err(failed(&path))
 }
 
 /// The narrowest type that holds every id of the side: Spark's factors have 32-bit ids where they fit.
 async fn widest_id(files: &ModelFiles<'_>, side: Side) -> Result<IdType, ExportError> {
     let mut widest = IdType::Int32;
     for shard in 0..files.shard_count() {
-        let part = files.part(side, shard).await?;
-        match (part.id_kind(), &part.ids) {
-            (IdKind::Text, _) => return Ok(IdType::Text),
-            (IdKind::Integer, IdColumn::Integer(ids)) => {
-                // Ascending, so the ends are the extremes.
-                let ends = [ids.first(), ids.last()];
-                if ends.into_iter().flatten().any(|id| i32::try_from(*id).is_err()) {
-                    widest = IdType::Int64;
-                }
-            }
-            (IdKind::Integer, IdColumn::Text { .. }) => {}
-        }
+        widest = wider(widest, &files.part(side, shard).await?.ids);
     }
     Ok(widest)
+}
+
+/// The type that holds these ids too.
+fn wider(id_type: IdType, ids: &IdColumn) -> IdType {
+    match ids {
+        IdColumn::Text { .. } => IdType::Text,
+        // Ascending, so the ends are the extremes.
+        IdColumn::Integer(ids) => {
+            let is_wide =
+                [ids.first(), ids.last()].into_iter().flatten().any(|id| i32::try_from(*id).is_err());
+            if is_wide && id_type == IdType::Int32 { IdType::Int64 } else { id_type }
+        }
+    }
 }
 
 /// Writes what one part holds; how many files that made.

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use shoal_common::ids::EntityId;
 use shoal_core::hash::{is_held_out, is_held_out_user, pair_hash};
 
-use crate::support::{Cluster, SMALL, Shape, folder, generate, real_data};
+use crate::support::{
+    Cluster, SMALL, Shape, exported_neighbours, folder, generate, read_rows, real_data, stored_biases,
+    stored_neighbours,
+};
 
 const MODELS: [&str; 5] = ["als", "item_cf", "content_based", "ease", "hybrid"];
 
@@ -32,6 +35,26 @@ fn text<'a>(outcome: &'a Value, key: &str) -> &'a str {
 
 fn ndcg(outcome: &Value, of: &str) -> f64 {
     outcome["evaluation"][of]["ndcg_at_20"].as_f64().unwrap()
+}
+
+/// Exports a version of neighbours: its lists and biases come back with the ids of the data set and the numbers of the store.
+fn is_exported_as_it_is_stored(cluster: &Cluster, model: &str, version: &str, out: &Path) {
+    let stored = cluster.dir().join("store/models").join(model).join(version);
+    let mut lists = stored_neighbours(&stored);
+    lists.retain(|_, list| !list.is_empty());
+    assert!(lists.len() > 50, "{} lists of {model}", lists.len());
+    assert_eq!(exported_neighbours(cluster, version, out), lists, "{model}");
+    for side in ["user", "item"] {
+        assert_eq!(read_rows(&out.join(format!("{side}Biases"))), stored_biases(&stored, side), "{model}");
+    }
+    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let (about, metadata) = (read(&out.join("export.json")), read(&stored.join("metadata.json")));
+    for key in ["rating_mean", "parameters"] {
+        assert_eq!(about[key], metadata[key], "{model}: {key}");
+    }
+    assert_eq!((text(&about, "version"), text(&about, "model")), (version, model));
+    let again = ["models", "export", version, "--out", out.to_str().unwrap()];
+    cluster.shoal(&again).exits_with(1).says(&["choose another folder"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,9 +94,23 @@ async fn all_are_trained_once_and_again_only_when_asked() {
         cluster.shoal(&["models", "verify", version]).exits_with(0);
         prints(&cluster, &["models", "show", version], &[version, "lists@20", "spread"]);
     }
+    for outcome in &first[1..4] {
+        let (model, version) = (text(outcome, "model"), text(outcome, "model_version"));
+        is_exported_as_it_is_stored(
+            &cluster,
+            model,
+            version,
+            &folder.path().join(format!("exported-{model}")),
+        );
+    }
     let out = folder.path().join("out");
-    let export = ["models", "export", text(&first[1], "model_version"), "--out", out.to_str().unwrap()];
-    cluster.shoal(&export).exits_with(2).says(&["'item_cf' has no factors"]);
+    let export = |outcome: &Value, to: &str| {
+        let version = text(outcome, "model_version");
+        cluster.shoal(&["models", "export", version, "--to", to, "--out", out.to_str().unwrap()])
+    };
+    export(&first[1], "spark").exits_with(2).says(&["'item_cf' has no factors", "--to parquet"]);
+    export(&first[4], "parquet").exits_with(2).says(&["'hybrid' has no files", "it blends"]);
+    assert!(!out.exists());
     // The same pairs are held out from all.
     let pairs = |outcome: &Value| outcome["evaluation"]["rating"]["pairs"].clone();
     assert!(first.iter().all(|outcome| pairs(outcome) == pairs(&first[0])));

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use shoal_common::model_parameters::als_of;
+use shoal_common::user_query::Answers;
+use shoal_core::ModelKind;
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         failure::{Exit, refusal},
         progress::{Style, View},
     },
-    export::{SparkObjective, export_parquet, export_spark},
+    export::{SparkObjective, export_neighbours, export_parquet, export_spark},
     model_files::ModelFiles,
     output,
 };
@@ -28,11 +29,15 @@ of factors its rows, rank and ids against the data set, and that every value is 
 const EXPORT_EXAMPLE: &str = "\
 Examples:
   shoal models export als_model_v1_20261124_101500 --out ./factors
+  shoal models export ease_model_v1_20261124_102000 --out ./weights
   shoal models export als_model_v1_20261124_101500 --to spark ./als-model
 
-As Parquet: ranking/ and rating/, each with userFactors/ and itemFactors/ (columns id and features, as Spark \
+ALS as Parquet: ranking/ and rating/, each with userFactors/ and itemFactors/ (columns id and features, as Spark \
 saves them); rating/ has userBiases/ and itemBiases/ (id, bias) beside. export.json has the rating mean: \
 a predicted rating is mean + user bias + item bias + inner product of the rating factors.
+
+Item CF, content and EASE as Parquet: itemNeighbours/ (id, neighbour_id, weight: a row for each pair, the weight being a \
+similarity or a weight of EASE), userBiases/ and itemBiases/ (id, bias). A hybrid has no files: export what it blends.
 
 For Spark: a folder that ALSModel.load reads and that predicts the same ratings. Mean and biases are in two \
 more elements of each row; users and items without training ratings are left out.";
@@ -82,7 +87,7 @@ pub(in crate::cli) struct ExportArgs {
 /// What an export can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// Factors and biases, with columns as a saved Spark ALSModel has them
+    /// Factors, or neighbours, and biases; factors with columns as a saved Spark ALSModel has them
     Parquet,
     /// A saved Spark ALSModel
     Spark,
@@ -150,15 +155,27 @@ pub(in crate::cli) async fn export(args: ExportArgs) -> anyhow::Result<Exit> {
     // One of the two is there: the command line is not accepted otherwise.
     let out = args.folder.or(args.out).unwrap_or_default();
     let (version, dataset) = registered(&args.cluster, &args.version).await?;
-    if als_of(&version).is_none() {
-        let message = format!("a version of '{}' has no factors; export an ALS version", version.model);
-        return Err(refusal(Exit::Usage, message));
+    let kind = ModelKind::parse(&version.model)?;
+    let unfit = match (kind.answers(), args.to) {
+        (Answers::ByFactors, _) | (Answers::ByNeighbours, Format::Parquet) => None,
+        (Answers::ByNeighbours, Format::Spark) => {
+            Some("has no factors, of which an ALSModel is made; use --to parquet")
+        }
+        (Answers::ByBlend, _) => Some(
+            "has no files but its weights, which `shoal models show` prints; export the versions that it blends",
+        ),
+    };
+    if let Some(reason) = unfit {
+        return Err(refusal(Exit::Usage, format!("a version of '{kind}' {reason}")));
     }
     let store = args.cluster.open_store(&args.store)?;
     let files = ModelFiles::open(&store, &version, &dataset).await?;
     let view = View::new(Style::choose(args.json), "export");
     let progress = |done, total| view.set(share(done, total), "");
     let exported = match args.to {
+        Format::Parquet if kind.answers() == Answers::ByNeighbours => {
+            export_neighbours(&files, &version, &dataset, &out, progress).await
+        }
         Format::Parquet => export_parquet(&files, &version, &dataset, &out, progress).await,
         Format::Spark => {
             let has_rating = files.objectives().1;
@@ -180,15 +197,25 @@ pub(in crate::cli) async fn export(args: ExportArgs) -> anyhow::Result<Exit> {
             "files": exported.files,
             "users": exported.users,
             "items": exported.items,
+            "neighbours": exported.neighbours,
         }))?;
     } else {
+        let neighbours = match exported.neighbours {
+            0 => String::new(),
+            neighbours => format!(", {}", output::counted(neighbours, "neighbour")),
+        };
         output::print(&format!(
-            "Wrote {} to '{out}': {}, {}, {}.",
+            "Wrote {} to '{out}': {}, {}, {}{neighbours}.",
             version.name,
             output::counted(exported.files as u64, "file"),
             output::counted(exported.users, "user"),
             output::counted(exported.items, "item")
         ))?;
+        if kind == ModelKind::Content {
+            output::print(
+                "The vectors of the items' features are left out; the neighbours were made of them.",
+            )?;
+        }
     }
     Ok(Exit::Done)
 }

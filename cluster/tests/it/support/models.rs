@@ -27,7 +27,7 @@ const PREDICTION_NEIGHBOURS: usize = 20;
 const MARGIN_TOLERANCE: f64 = 1e-3;
 
 /// Neighbours by item, best first.
-type Neighbours = HashMap<i64, Vec<(i64, f64)>>;
+pub(crate) type Neighbours = HashMap<i64, Vec<(i64, f64)>>;
 
 /// One version of each model, and what the hybrid makes of them.
 #[derive(Debug)]
@@ -429,6 +429,19 @@ fn parts(folder: &Path) -> Vec<(TensorFile, IdColumn)> {
         (file, ids)
     };
     files.iter().map(read).collect()
+}
+
+/// The neighbours of each item in a version's folder of the store.
+pub(crate) fn stored_neighbours(folder: &Path) -> Neighbours {
+    neighbours(folder, &ids(&folder.join("item_biases")))
+}
+
+/// The biases of a side, `user` or `item`, in a version's folder of the store.
+pub(crate) fn stored_biases(folder: &Path, side: &str) -> HashMap<i64, Vec<f32>> {
+    let folder = folder.join(format!("{side}_biases"));
+    let of_part = |(file, ids): &(TensorFile, IdColumn)| read_biases(file, ids.len()).unwrap().0.to_vec();
+    let biases = parts(&folder).iter().flat_map(of_part).map(|bias| vec![bias]).collect::<Vec<_>>();
+    ids(&folder).into_iter().zip(biases).collect()
 }
 
 /// The ids of all rows in their global order.

@@ -11,7 +11,7 @@ use std::{
 
 use parquet::{
     file::reader::{FileReader as _, SerializedFileReader},
-    record::Field,
+    record::{Field, Row},
 };
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ const TOLERANCE: f64 = 2e-5;
 const PRIOR_RATINGS: f64 = 25.0;
 
 /// A row of factors for each id.
-type Rows = HashMap<i64, Vec<f32>>;
+pub(crate) type Rows = HashMap<i64, Vec<f32>>;
 
 /// The factors of one objective.
 #[derive(Debug)]
@@ -246,28 +246,59 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// The rows of every Parquet file of a folder: `id`, then floats or one float.
-fn read_rows(folder: &Path) -> Rows {
-    let mut rows = Rows::new();
+/// Every row of the Parquet files of a folder, in the order of each file.
+fn table(folder: &Path) -> Vec<Row> {
+    let mut rows = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let reader = SerializedFileReader::new(File::open(file.unwrap().path()).unwrap()).unwrap();
-        for row in reader.get_row_iter(None).unwrap() {
-            let row = row.unwrap();
-            let mut columns = row.get_column_iter().map(|(_, field)| field);
-            let id = match columns.next().unwrap() {
-                Field::Int(id) => i64::from(*id),
-                Field::Long(id) => *id,
-                other => panic!("an id is {other}"),
-            };
-            let float =
-                |field: &Field| if let Field::Float(value) = field { *value } else { panic!("{field}") };
-            let values = match columns.next().unwrap() {
-                Field::ListInternal(list) => list.elements().iter().map(float).collect(),
-                single => vec![float(single)],
-            };
-            assert!(rows.insert(id, values).is_none(), "id {id} comes twice");
-        }
+        rows.extend(reader.get_row_iter(None).unwrap().map(Result::unwrap));
     }
     assert!(!rows.is_empty(), "there is nothing in '{}'", folder.display());
     rows
+}
+
+fn integer_id(field: &Field) -> i64 {
+    match field {
+        Field::Int(id) => i64::from(*id),
+        Field::Long(id) => *id,
+        other => panic!("an id is {other}"),
+    }
+}
+
+fn float(field: &Field) -> f32 {
+    if let Field::Float(value) = field { *value } else { panic!("{field}") }
+}
+
+/// The rows of every Parquet file of a folder: `id`, then floats or one float.
+pub(crate) fn read_rows(folder: &Path) -> Rows {
+    let mut rows = Rows::new();
+    for row in table(folder) {
+        let mut columns = row.get_column_iter().map(|(_, field)| field);
+        let id = integer_id(columns.next().unwrap());
+        let values = match columns.next().unwrap() {
+            Field::ListInternal(list) => list.elements().iter().map(float).collect(),
+            single => vec![float(single)],
+        };
+        assert!(rows.insert(id, values).is_none(), "id {id} comes twice");
+    }
+    rows
+}
+
+/// Exports a version of a model that answers by neighbours into `folder`: its neighbours by item, in their order.
+pub(crate) fn exported_neighbours(
+    cluster: &Cluster,
+    version: &str,
+    folder: &Path,
+) -> HashMap<i64, Vec<(i64, f64)>> {
+    let target = folder.to_str().unwrap();
+    cluster.shoal(&["models", "export", version, "--to", "parquet", "--out", target]).exits_with(0);
+    let mut lists = HashMap::<i64, Vec<(i64, f64)>>::new();
+    for row in table(&folder.join("itemNeighbours")) {
+        let columns: Vec<(&String, &Field)> = row.get_column_iter().collect();
+        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["id", "neighbour_id", "weight"]);
+        let [item, other] = [0, 1].map(|at: usize| integer_id(columns[at].1));
+        lists.entry(item).or_default().push((other, f64::from(float(columns[2].1))));
+    }
+    lists
 }
