@@ -142,11 +142,13 @@ async fn weights_are_those_of_a_plain_inverse() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_most_rated_items_are_in_the_model_and_others_in_no_list() {
     let (workers, dataset) = start(2, 1).await;
-    let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+    // So much is held out that some items are not rated.
+    let run = ModelRun::begin(&workers, &dataset, 0.95).await.unwrap();
     let (folder, chosen) = run.ease(EaseParameters { items_max: 50, ..ease(20) }).await.unwrap();
     let parts = run.parts(&folder.path).await;
     let counts = counts(&dataset, &parts);
     let rated = counts.iter().filter(|count| **count > 0).count();
+    assert!(rated > 50 && rated < counts.len(), "{rated} of {}", counts.len());
     assert_eq!((chosen.items, chosen.rated_items as usize), (50, rated));
     let mut order: Vec<usize> = (0..counts.len()).collect();
     order.sort_by_key(|&row| (std::cmp::Reverse(counts[row]), row));
@@ -188,6 +190,12 @@ async fn tiles_that_cannot_be_are_refused_and_steps_have_an_order() {
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     assert!(run.on_all(Step::EaseInvert(EaseInvert {})).await.is_err());
 
+    for regularization in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let parameters = Some(EaseParameters { regularization, ..ease(10) });
+        let refused = run.on_all(Step::EasePrepare(EasePrepare { parameters })).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains("ridge"), "{refused}");
+    }
     let prepare = EasePrepare { parameters: Some(ease(10)) };
     run.on_all(Step::EasePrepare(prepare)).await.unwrap();
     // There are fewer users than items: without a ridge to speak of nothing is left of the last of them.
@@ -230,6 +238,19 @@ async fn tiles_that_cannot_be_are_refused_and_steps_have_an_order() {
 
     // What came twice has spoilt that attempt; another one is as good as any.
     let run = ModelRun::begin(&workers, &dataset, 0.0).await.unwrap();
+    run.on_all(Step::EasePrepare(prepare)).await.unwrap();
+    run.on_all(Step::EaseSum(EaseSum {})).await.unwrap();
+    run.on_all(Step::EaseInvert(EaseInvert {})).await.unwrap();
+    let sizes = EaseSizes { diagonals: Vec::new() };
+    for (step, code, why) in [
+        (Step::EaseInvert(EaseInvert {}), Code::FailedPrecondition, "inverted before"),
+        (Step::EaseSelect(EaseSelect::default()), Code::FailedPrecondition, "the diagonal is not known"),
+        (Step::EaseNeighbours(EaseNeighbours {}), Code::FailedPrecondition, "which weights are kept"),
+        (Step::EaseSizes(sizes), Code::InvalidArgument, "one diagonal of positive numbers"),
+    ] {
+        let refused = run.on_all(step).await.unwrap_err();
+        assert!(refused.code() == code && refused.message().contains(why), "{refused} for {why}");
+    }
     let (folder, _) = run.ease(ease(10)).await.unwrap();
     assert!(lists(&dataset, &run.parts(&folder.path).await).iter().any(|list| !list.is_empty()));
     assert!(run.on_all(Step::EaseSum(EaseSum {})).await.is_err());

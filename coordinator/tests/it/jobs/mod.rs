@@ -1,6 +1,7 @@
 //! Imports, trainings and promotions as the leader runs them, against workers that do as the test says.
 
 mod answers;
+mod ease;
 mod faults;
 mod imports;
 mod lists;

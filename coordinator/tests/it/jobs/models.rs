@@ -10,7 +10,7 @@ use step_event::Event;
 use super::{worker::Act, *};
 
 /// Parameters of any model, with a fifth held out.
-fn model(model: Model) -> ModelParameters {
+pub(super) fn model(model: Model) -> ModelParameters {
     ModelParameters { split: Some(held_out()), model: Some(model) }
 }
 
@@ -35,7 +35,7 @@ fn content() -> ModelParameters {
 }
 
 impl World {
-    async fn ask_for(&self, model: ModelParameters, reuse: bool) -> StartJobReply {
+    pub(super) async fn ask_for(&self, model: ModelParameters, reuse: bool) -> StartJobReply {
         let request = StartTrainingRequest {
             dataset_name: "films".into(),
             model: Some(model),
@@ -53,7 +53,7 @@ impl World {
         reply.await.unwrap()
     }
 
-    async fn made(&self, model: ModelParameters) -> ModelVersion {
+    pub(super) async fn made(&self, model: ModelParameters) -> ModelVersion {
         let job_id = self.ask_for(model, false).await.job_id;
         let job = self.cluster.over(&job_id).await;
         assert_eq!(job.state(), JobState::Succeeded, "{}", job.error);
@@ -68,13 +68,13 @@ impl World {
     }
 
     /// The words of all steps so far, those of one worker.
-    fn words(&self) -> Vec<String> {
+    pub(super) fn words(&self) -> Vec<String> {
         let seen = self.stage.seen();
         seen.iter().filter(|seen| seen.worker == "worker-1").map(|seen| word(&seen.step)).collect()
     }
 
     /// What is stored of a version, and nothing of its job.
-    fn assert_stored(&self, version: &ModelVersion, files: &[&str]) {
+    pub(super) fn assert_stored(&self, version: &ModelVersion, files: &[&str]) {
         let stored = self.cluster.stored();
         let folder = format!("models/{}/{}/", version.model, version.name);
         let of_version: Vec<&str> = stored.iter().filter_map(|path| path.strip_prefix(&folder)).collect();
@@ -97,43 +97,6 @@ async fn item_cf_finds_neighbours_measures_and_publishes() {
     assert_eq!((evaluation.coverage, evaluation.gini, evaluation.rating.unwrap().rmse), (1.0, 0.0, 0.8));
     let files = ["manifest.json", "metadata.json", "model_info.json", "worker-1.bin", "worker-2.bin"];
     world.assert_stored(&version, &files);
-    world.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ease_inverts_the_likings_of_all_and_says_which_items_it_leaves_to_others() {
-    let world = World::with_films(1, 2).await;
-    let ease = |items_max| {
-        model(Model::Ease(EaseParameters {
-            regularization: 20.0,
-            neighbours: 10,
-            items_max,
-            prediction_neighbours: 5,
-            ..EaseParameters::default()
-        }))
-    };
-    let version = world.made(ease(12)).await;
-    let steps = "load for a model, items, baselines, likings, sum, invert, sizes, select by 2, weights, \
-                 write checkpoints, measure, write models";
-    assert_eq!(world.words(), steps.split(", ").collect::<Vec<_>>());
-    assert!(version.name.starts_with("ease_model_v1_"));
-    let says_so =
-        |version: &ModelVersion| version.remarks.iter().any(|remark| remark.contains("--items-max"));
-    assert!(!says_so(&version), "{:?}", version.remarks);
-    let limited = world.made(ease(5)).await;
-    assert!(says_so(&limited), "{:?}", limited.remarks);
-
-    // Who counts other ratings than the others cannot invert with them.
-    let odd = |seen: &Seen| match &seen.step {
-        Step::EasePrepare(_) if seen.worker == "worker-2" && seen.attempt == 1 => {
-            let done = EasePrepareDone { items: 4, rated_items: 12 };
-            Act::Answer(Box::new(Event::EasePrepareDone(done)))
-        }
-        _ => Act::Do,
-    };
-    world.stage.play(odd);
-    let again = world.made(ease(6)).await;
-    assert_eq!((again.model.as_str(), again.state()), ("ease", VersionState::Ready));
     world.end().await;
 }
 

@@ -1,6 +1,7 @@
 //! A worker's serving side: loading what placement says, and answering as brute force would.
 
 mod blend;
+mod ease;
 mod fixture;
 mod lists;
 mod many;

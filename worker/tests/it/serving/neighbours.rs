@@ -107,7 +107,7 @@ pub(super) fn request(version: &ModelVersion, user: &TrueRow, n: u32) -> TopItem
     }
 }
 
-async fn served(
+pub(super) async fn served(
     versions: &[&ModelVersion],
     world: &World,
 ) -> (TestCoordinator, TestWorker, WorkerServingClient<tonic::transport::Channel>) {
