@@ -9,17 +9,14 @@ use std::{
 use shoal_common::{
     access::Token,
     rpc::{Channels, LeaderChannel, LeaderClient},
-    tls::PeerRole,
 };
 use shoal_proto::v1::{
-    ClusterStatus, ClusterStatusRequest, CreateTokenRequest, DatasetInfo, ForgetNodeRequest, HealthRequest,
+    ClusterStatus, ClusterStatusRequest, CreateTokenRequest, DatasetInfo, ForgetNodeRequest,
     ImportDatasetRequest, JobInfo, JobRequest, JobState, KnownNode, ListDatasetsRequest, ListJobsRequest,
-    ListModelsRequest, ListNodesRequest, ListTokensRequest, ModelVersion, NodeInfo, NodeRole,
-    PreviewImportReply, PromoteReply, PromoteRequest, RegisterModelRequest, RevokeTokenRequest,
-    RollbackRequest, ServedModel, StartJobReply, StartListsRequest, StartTrainingRequest, TokenInfo,
-    coordinator_client::CoordinatorClient, recommender_client::RecommenderClient,
+    ListModelsRequest, ListNodesRequest, ListTokensRequest, ModelVersion, PreviewImportReply, PromoteReply,
+    PromoteRequest, RegisterModelRequest, RevokeTokenRequest, RollbackRequest, StartJobReply,
+    StartListsRequest, StartTrainingRequest, TokenInfo, coordinator_client::CoordinatorClient,
 };
-use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::recommender::innermost;
@@ -33,9 +30,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 const PREVIEW_MAX: Duration = Duration::from_secs(120);
 /// How long a promote or rollback may take: workers load a version meanwhile.
 const PROMOTE_MAX: Duration = Duration::from_secs(3_600);
-/// How long routers are waited for that still answer from the version before.
-const ROUTERS_PATIENCE: Duration = Duration::from_secs(5);
-const ROUTERS_POLL: Duration = Duration::from_millis(10);
 
 /// A question to the coordinators that got no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +63,6 @@ impl ClientError {
 /// Asks the coordinators. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ClusterClient {
-    channels: Channels,
     leader: LeaderClient,
     addresses: String,
 }
@@ -78,11 +71,7 @@ impl ClusterClient {
     /// Knows these coordinators (`host:port`), at least one.
     #[must_use]
     pub fn new(channels: Channels, addresses: Vec<String>) -> Self {
-        Self {
-            addresses: addresses.join(", "),
-            leader: LeaderClient::new(channels.clone(), addresses),
-            channels,
-        }
+        Self { addresses: addresses.join(", "), leader: LeaderClient::new(channels, addresses) }
     }
 
     /// Shows a token with each call.
@@ -296,8 +285,8 @@ impl ClusterClient {
         registered.await.map(|_| ())
     }
 
-    /// Makes a version the live one of its model, and the model the default if wanted; answers when it is, and the
-    /// routers say so.
+    /// Makes a version the live one of its model, and the model the default if wanted; answers when it is and the
+    /// routers answer from it, but for those that the reply names as late.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -308,13 +297,11 @@ impl ClusterClient {
             let request = timed(request.clone(), PROMOTE_MAX);
             async move { client.promote(request).await }
         });
-        let promoted = promoted.await?;
-        self.routers_follow(&promoted).await;
-        Ok(promoted)
+        promoted.await
     }
 
     /// Makes a model's previous version the live one again, of the default model when none is named; answers when it
-    /// is, and the routers say so.
+    /// is and the routers answer from it, but for those that the reply names as late.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -325,47 +312,7 @@ impl ClusterClient {
             let request = timed(request.clone(), PROMOTE_MAX);
             async move { client.rollback(request).await }
         });
-        let back = back.await?;
-        self.routers_follow(&back).await;
-        Ok(back)
-    }
-
-    /// Waits until every router answers from the version: they hear of it a moment after the coordinators have
-    /// agreed. One that is out of reach is not waited for, and after some seconds none is.
-    async fn routers_follow(&self, switched: &PromoteReply) {
-        let give_up_at = Instant::now() + ROUTERS_PATIENCE;
-        while Instant::now() < give_up_at {
-            // The switch is made, whether or not anybody can be asked about it.
-            let Ok(status) = self.status().await else { return };
-            let metadata = status.metadata.unwrap_or_default();
-            let mut behind = false;
-            for node in &metadata.nodes {
-                behind |= self.is_behind(node, switched).await;
-            }
-            // Another promotion may have come after ours.
-            let is_live = |served: &ServedModel| served.live_version == switched.live_version;
-            let ours =
-                metadata.served.iter().any(is_live) && metadata.default_model == switched.default_model;
-            if !behind || !ours {
-                return;
-            }
-            tokio::time::sleep(ROUTERS_POLL).await;
-        }
-    }
-
-    /// Asks routers that count as down too: on a busy machine one may be late with a heartbeat and still answer.
-    async fn is_behind(&self, node: &NodeInfo, switched: &PromoteReply) -> bool {
-        if node.role() != NodeRole::Router {
-            return false;
-        }
-        let Ok(channel) = self.channels.get(&node.address, PeerRole::Router) else { return false };
-        let health = RecommenderClient::new(channel).health(timed(HealthRequest {}, ROUTERS_PATIENCE)).await;
-        health.is_ok_and(|health| {
-            let health = health.into_inner();
-            let is_default = switched.model == switched.default_model;
-            !health.live_versions.contains(&switched.live_version)
-                || (is_default && health.model_version != switched.live_version)
-        })
+        back.await
     }
 
     /// Starts an import; the id of its job.

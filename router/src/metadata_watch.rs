@@ -9,7 +9,9 @@ use shoal_common::{
     rpc::{Behind, Channels, LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
 };
-use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole, Protection, WatchMetadataRequest};
+use shoal_proto::v1::{
+    HeartbeatRequest, Metadata, MetadataRevision, NodeRole, Protection, WatchMetadataRequest,
+};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -176,13 +178,16 @@ struct Pulse {
 }
 
 impl Pulse {
-    /// Beats three times per lease until asked to stop.
+    /// Beats three times per lease until asked to stop, and at once when other versions are answered from: a promotion
+    /// waits until the leader has heard of it.
     async fn beat(self, stop: Shutdown) {
         let mut pause = HEARTBEAT_DEFAULT;
         let mut behind = Behind::default();
+        let mut known = self.known.clone();
         loop {
+            let snapshot = Arc::clone(&known.borrow_and_update());
             let used = self.token_uses.pending();
-            let request = self.request(&used);
+            let request = self.request(&snapshot, &used);
             let beat = self.leader.call(LEADER_PATIENCE, |mut client| {
                 let request = with_deadline(request.clone(), Instant::now() + pause, Duration::ZERO);
                 async move { Ok(client.heartbeat(request).await?.into_inner()) }
@@ -205,12 +210,19 @@ impl Pulse {
             tokio::select! {
                 biased;
                 () = stop.requested() => return,
+                switched = known.wait_for(|now| now.answers_from() != snapshot.answers_from()) => {
+                    if switched.is_err() {
+                        return;
+                    }
+                }
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    fn request(&self, used: &[TokenUse]) -> HeartbeatRequest {
+    fn request(&self, snapshot: &Snapshot, used: &[TokenUse]) -> HeartbeatRequest {
+        let (leader_term, revision) = snapshot.revision;
+        let answers_by = Some(MetadataRevision { leader_term, revision });
         HeartbeatRequest {
             cluster_id: self.config.cluster_id.clone(),
             node: self.config.node.clone(),
@@ -219,6 +231,7 @@ impl Pulse {
             incarnation: self.config.incarnation,
             used_tokens: used.iter().map(|(id, _)| id.clone()).collect(),
             protection: self.config.protection.into(),
+            answers_by,
             ..HeartbeatRequest::default()
         }
     }

@@ -261,6 +261,12 @@ impl Snapshot {
         self.live.iter().chain(self.others.iter().map(|(live, _)| live))
     }
 
+    /// What a switch changes: the versions that answer, and the one that does where no model is named.
+    pub(crate) fn answers_from(&self) -> (&str, Vec<&str>) {
+        let live = self.live_versions_of_known_models().map(|live| live.version.name.as_str());
+        (&self.default_version, live.collect())
+    }
+
     /// The names of the versions that are live.
     pub(crate) fn live_versions(&self) -> Vec<String> {
         self.live_versions_of_known_models().map(|live| live.version.name.clone()).collect()

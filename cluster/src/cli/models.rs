@@ -118,6 +118,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
 }
 
 fn print_live(reply: &PromoteReply, as_json: bool) -> anyhow::Result<Exit> {
+    output::say_late_routers(reply);
     let previous = Some(&reply.previous_version).filter(|name| !name.is_empty());
     if as_json {
         output::print_json(&json!({
@@ -125,6 +126,7 @@ fn print_live(reply: &PromoteReply, as_json: bool) -> anyhow::Result<Exit> {
             "previous_version": previous,
             "model": reply.model,
             "default_model": reply.default_model,
+            "late_routers": reply.late_routers,
         }))?;
     } else {
         let before = previous.map(|name| format!(" (before: {name})")).unwrap_or_default();

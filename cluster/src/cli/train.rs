@@ -422,7 +422,9 @@ async fn promote(
     view.set(0.0, "workers load the version");
     let promoted = client.promote(version, make_default).await;
     drop(view);
-    Ok(promoted?)
+    let promoted = promoted?;
+    output::say_late_routers(&promoted);
+    Ok(promoted)
 }
 
 async fn cancel(client: &ClusterClient, job_id: &str) -> anyhow::Result<Exit> {

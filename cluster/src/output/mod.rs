@@ -15,6 +15,7 @@ use std::io::{self, Write as _};
 
 use serde_json::Value;
 use shoal_common::rpc::shortened;
+use shoal_proto::v1::PromoteReply;
 
 pub use import_report::{import_report_json, import_report_text};
 pub use json::{
@@ -54,6 +55,13 @@ fn write(text: &str) -> io::Result<()> {
 #[allow(clippy::print_stderr, reason = "the one place where it is done")]
 pub fn say(sentence: &str) {
     eprintln!("{}", shortened(&shown_line(sentence), SENTENCE_BYTES_MAX));
+}
+
+/// Says of a switch which routers may still answer from the version before.
+pub fn say_late_routers(switched: &PromoteReply) {
+    for sentence in &switched.late_routers {
+        say(&format!("shoal: {sentence}"));
+    }
 }
 
 /// Empties the terminal before the next text.

@@ -34,6 +34,16 @@ pub struct Beat {
     pub loaded: Option<Vec<LoadedVersion>>,
     /// Why it cannot load a version.
     pub load_errors: BTreeMap<String, String>,
+    /// The metadata that a router answers by, as (term, revision); `None` of others, and of a router that does not say.
+    pub answers_by: Option<(u64, u64)>,
+}
+
+impl Beat {
+    /// A lease that begins now, of a node that has said nothing.
+    fn silent() -> Self {
+        let (at, load_errors) = (Instant::now(), BTreeMap::new());
+        Self { at, previous_at: None, loaded: None, load_errors, answers_by: None }
+    }
 }
 
 /// The longest reason that is kept of a version that a worker cannot load.
@@ -60,6 +70,7 @@ impl Members {
             previous_at: beats.get(&request.node).map(|beat| beat.at),
             loaded: Some(request.loaded.clone()),
             load_errors: request.load_errors.iter().map(kept).collect(),
+            answers_by: request.answers_by.map(|known| (known.leader_term, known.revision)),
         };
         let is_news = beats
             .get(&request.node)
@@ -87,17 +98,14 @@ impl Members {
         beats.clear();
         for (name, record) in &state.nodes {
             if record.info.as_ref().is_some_and(|info| info.health() == NodeHealth::Up) {
-                let (at, load_errors) = (Instant::now(), BTreeMap::new());
-                let beat = Beat { at, previous_at: None, loaded: None, load_errors };
-                beats.insert(name.clone(), beat);
+                beats.insert(name.clone(), Beat::silent());
             }
         }
     }
 
     /// Gives a node a lease before anything is known of what it has loaded.
     pub fn grant(&self, node: &str) {
-        let (at, load_errors) = (Instant::now(), BTreeMap::new());
-        self.lock().insert(node.to_owned(), Beat { at, previous_at: None, loaded: None, load_errors });
+        self.lock().insert(node.to_owned(), Beat::silent());
     }
 
     /// Whether a node has said something to this leader within its lease: a lease that a new leader gave is no sign of it.

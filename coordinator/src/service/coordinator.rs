@@ -327,7 +327,7 @@ impl Coordinator for CoordinatorService {
             state.served.get(&model).cloned()
         };
         let back = promoted(served.unwrap_or_default(), &state);
-        Ok(Response::new(self.announced(back).await))
+        self.announced(back).await.map(Response::new)
     }
 
     async fn status(&self, _: Request<ClusterStatusRequest>) -> Result<Response<ClusterStatus>, Status> {

@@ -62,6 +62,7 @@ pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
             load_errors: failures.report(),
             used_tokens: Vec::new(),
             protection: identity.protection.into(),
+            answers_by: None,
         };
         let call = leader.call(lease, |mut client| {
             let request = impatient(request.clone(), interval);

@@ -278,7 +278,7 @@ impl Stages<'_> {
         view.set(0.0, "workers load the version");
         let promoted = self.client.promote(&version.name, make_default).await;
         drop(view);
-        promoted?;
+        output::say_late_routers(&promoted?);
         Ok(())
     }
 

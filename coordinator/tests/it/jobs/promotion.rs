@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 
 use super::*;
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, group::CLUSTER};
 
 impl World {
     pub(super) async fn promote(&self, version: &str, request_id: &str) -> Result<PromoteReply, Status> {
@@ -125,6 +125,85 @@ async fn a_switch_is_answered_when_the_metadata_shows_it() {
         let back = world.roll_back(&format!("r{round}")).await.unwrap();
         assert_eq!(world.live().await, back.live_version);
     }
+    world.end().await;
+}
+
+impl World {
+    /// A heartbeat of a router that answers by this metadata.
+    async fn router_answers_by(&self, answers_by: (u64, u64)) {
+        let (leader_term, revision) = answers_by;
+        let beat = HeartbeatRequest {
+            cluster_id: CLUSTER.into(),
+            node: "router-1".into(),
+            role: NodeRole::Router.into(),
+            address: "127.0.0.1:1".into(),
+            answers_by: Some(MetadataRevision { leader_term, revision }),
+            ..Default::default()
+        };
+        let told = self.cluster.ask(|mut leader| {
+            let beat = beat.clone();
+            async move { leader.heartbeat(beat).await }
+        });
+        told.await.unwrap();
+    }
+
+    async fn revision(&self) -> (u64, u64) {
+        let metadata = self.cluster.status().await.metadata.unwrap();
+        (metadata.leader_term, metadata.revision)
+    }
+}
+
+/// Whoever was answered may ask a router next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_is_answered_when_routers_answer_by_it() {
+    let world = World::with_films(1, 1).await;
+    let version = world.trained().await;
+    world.workers[0].has_loaded(&version, &[0, 1, 2, 3]);
+    world.router_answers_by((0, 0)).await;
+    let before = world.revision().await;
+    world.router_answers_by(before).await;
+    let has_switched = std::sync::atomic::AtomicBool::new(false);
+    let promoted = async {
+        let reply = world.promote(&version, "").await.unwrap();
+        assert!(
+            has_switched.load(std::sync::atomic::Ordering::SeqCst),
+            "the router answers by what was before"
+        );
+        reply
+    };
+    let router = async {
+        eventually_async("it is live", || async { (world.live().await == version).then_some(()) }).await;
+        for _ in 0..5 {
+            world.router_answers_by(before).await;
+        }
+        has_switched.store(true, std::sync::atomic::Ordering::SeqCst);
+        world.router_answers_by(world.revision().await).await;
+    };
+    let (reply, ()) = tokio::join!(promoted, router);
+    assert_eq!(reply.late_routers, Vec::<String>::new());
+
+    // One that is gone is not waited for once its lease has ended, and neither is one that has just begun.
+    let other = world.trained().await;
+    world.workers[0].has_loaded(&other, &[0, 1, 2, 3]);
+    assert_eq!(world.promote(&other, "").await.unwrap().late_routers, Vec::<String>::new());
+    world.router_answers_by((0, 0)).await;
+    world.roll_back("r").await.unwrap();
+
+    // One that goes on without switching is waited for a while, and named.
+    let stuck = async {
+        loop {
+            world.router_answers_by(before).await;
+            tokio::time::sleep(LEASE / 4).await;
+        }
+    };
+    let reply = tokio::select! {
+        reply = world.promote(&version, "again") => reply.unwrap(),
+        () = stuck => unreachable!(),
+    };
+    assert!(
+        reply.late_routers.len() == 1 && reply.late_routers[0].contains("'router-1' at 127.0.0.1:1"),
+        "{reply:?}"
+    );
     world.end().await;
 }
 
