@@ -131,7 +131,7 @@ where
             read: Arc::new(config.import_roots),
             write: Arc::new(config.export_roots),
         },
-        channels,
+        channels: channels.clone(),
         compute: training,
     };
     let cluster_id = config.node.cluster_id;
@@ -143,7 +143,8 @@ where
         None => Guard::open(),
     };
     let exchange = Exchange::new(cluster_id.clone(), registry.clone(), shutdown.clone());
-    let jobs = Jobs::new(cluster_id, Arc::new(Steps::new(context, loader)), registry, shutdown.clone());
+    let steps = Arc::new(Steps::new(context, loader));
+    let jobs = Jobs::new(cluster_id, steps, registry, channels, shutdown.clone());
     let queries = Serving::new(models, serving, config.serving_queue);
     let server = tuned_server(guard, audit.layer());
     serve(incoming, server, queries, jobs, exchange, shutdown).await

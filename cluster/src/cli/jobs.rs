@@ -1,7 +1,7 @@
 //! `shoal jobs`: list, show, cancel.
 
 use shoal_common::model_parameters::als_of_job;
-use shoal_proto::v1::{JobInfo, JobKind, JobState};
+use shoal_proto::v1::{JobInfo, JobKind, JobState, LeftOutWorker};
 
 use super::{
     connection::ClusterArgs, failure::Exit, job_summary, progress::with_remaining, signals::Signals, train,
@@ -167,6 +167,11 @@ fn describe(job: &JobInfo) -> String {
     if job.finished_unix_ms != 0 {
         lines.push(format!("finished  {}", text("finished")));
         lines.push(format!("took      {}", output::seconds(output::job_seconds(job))));
+    }
+    for LeftOutWorker { attempt, node, reason } in &job.left_out {
+        lines.push(
+            output::shown_line(&format!("attempt {attempt} went on without {node}: {reason}")).into_owned(),
+        );
     }
     if let Some(parameters) = als_of_job(job) {
         lines.push(format!("sweeps    {} of {}", job.committed_sweeps, parameters.sweeps));

@@ -139,5 +139,12 @@ fn describe(status: &ClusterStatus) -> String {
             unprotected.join(", ")
         ));
     }
+    for worker in &status.unreachable {
+        let (node, reason) = (&worker.node, &worker.reason);
+        lines.push(
+            output::shown_line(&format!("jobs go on without {node}, which sends heartbeats: {reason}"))
+                .into_owned(),
+        );
+    }
     format!("{}\n\n{coordinators}\n{nodes}", lines.join("\n"))
 }

@@ -10,8 +10,8 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     ClusterStatus, DatasetInfo, HybridModel, HybridSource, IdKind, JobInfo, JobKind, JobState, KnownNode,
-    ListsInfo, ModelVersion, NodeHealth, NodeInfo, NodeRole, Protection, ServedModel, StartListsRequest,
-    SweepMetrics, TokenInfo, VersionState,
+    LeftOutWorker, ListsInfo, ModelVersion, NodeHealth, NodeInfo, NodeRole, Protection, ServedModel,
+    StartListsRequest, SweepMetrics, TokenInfo, UnreachableWorker, VersionState,
 };
 
 use super::import_report::import_report_json;
@@ -159,7 +159,12 @@ pub fn job(info: &JobInfo) -> Value {
         "lists": info.lists.as_ref().map(lists),
         "listed": info.listed.as_ref().map(listed),
         "phase_seconds": seconds,
+        "left_out": info.left_out.iter().map(left_out).collect::<Vec<_>>(),
     })
+}
+
+fn left_out(left_out: &LeftOutWorker) -> Value {
+    json!({ "attempt": left_out.attempt, "worker": left_out.node, "reason": left_out.reason })
 }
 
 fn lists(request: &StartListsRequest) -> Value {
@@ -236,6 +241,10 @@ fn node(node: &NodeInfo) -> Value {
     })
 }
 
+fn unreachable(worker: &UnreachableWorker) -> Value {
+    json!({ "worker": worker.node, "reason": worker.reason, "since": iso_time(worker.since_unix_ms) })
+}
+
 /// A node as `nodes list --json` prints it.
 #[must_use]
 pub fn known_node(known: &KnownNode) -> Value {
@@ -301,5 +310,6 @@ pub fn status(status: &ClusterStatus) -> Value {
             "served": status.shards_served,
             "fully_replicated": status.shards_fully_replicated,
         },
+        "unreachable": status.unreachable.iter().map(unreachable).collect::<Vec<_>>(),
     })
 }

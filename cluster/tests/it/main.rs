@@ -34,4 +34,5 @@ mod support;
 mod switching;
 mod tidy;
 mod tokens;
+mod unreachable;
 mod v1;

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::future::join_all;
 use shoal_common::rpc::shortened;
 use shoal_proto::v1::{
-    AttemptStarted, JobCleaned, JobFinished, JobKind, JobState, UpdateJob, metadata_command::Command,
-    update_job::Update,
+    AttemptStarted, JobCleaned, JobFinished, JobKind, JobState, LeftOutWorker, UpdateJob,
+    metadata_command::Command, update_job::Update,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,14 +16,16 @@ use super::{
     error::{JobError, with_causes},
     import, lists,
     parts::Part,
-    publish, steps,
+    publish,
+    reachable::reachable,
+    steps,
     tracker::Tracker,
     training,
     validate::check_again,
 };
 use crate::{
-    leader::{Leader, LiveWorker},
-    state::Job,
+    leader::{Leader, LiveWorker, Unreachable},
+    state::{Job, LEFT_OUT_WORKERS_MAX},
 };
 
 /// Attempts that may fail one after the other without anything durable having come of them.
@@ -105,10 +107,16 @@ async fn attempt(
         if failed_at.is_some() {
             tokio::time::sleep(ATTEMPT_PAUSE).await;
         }
-        let workers = wait_for_workers(leader, failed_at).await;
+        let mut workers = wait_for_workers(leader, failed_at).await;
+        let attempt = job.info.attempt + 1;
+        let mut left_out = Vec::new();
+        // Looking for all of them takes seconds where one is out of reach, so it is done where there is a reason to.
+        if failed_at.is_some() || !leader.unreachable.is_empty() {
+            workers = reachable(leader, workers).await?;
+            left_out = left_out_of(attempt, leader);
+        }
         let info = &mut job.info;
-        let attempt = info.attempt + 1;
-        let started = AttemptStarted { attempt, phase_seconds: tracker.phase_seconds() };
+        let started = AttemptStarted { attempt, phase_seconds: tracker.phase_seconds(), left_out };
         leader.update_job(&info.job_id, Update::AttemptStarted(started)).await?;
         info.attempt = attempt;
         match info.kind() {
@@ -124,6 +132,13 @@ async fn attempt(
         outcome = work => outcome,
         () = cancel.cancelled() => Err(JobError::Cancelled),
     }
+}
+
+/// What is kept with the job of the workers that an attempt goes on without.
+fn left_out_of(attempt: u32, leader: &Leader) -> Vec<LeftOutWorker> {
+    let left_out = leader.unreachable.all().into_iter();
+    let left_out = left_out.map(|(node, Unreachable { reason, .. })| LeftOutWorker { attempt, node, reason });
+    left_out.take(LEFT_OUT_WORKERS_MAX).collect()
 }
 
 /// The workers that can be given work; waits until there is one. After a failed attempt each of them

@@ -22,6 +22,7 @@ use super::{
     members::Members,
     own_acts::{own_act, tell},
     progress::Progress,
+    unreachable::UnreachableWorkers,
 };
 use crate::{
     raft::{ProposeError, RaftHandle},
@@ -77,6 +78,8 @@ pub struct Leader {
     pub raft: RaftHandle<ClusterState>,
     /// Who has been heard of.
     pub members: Arc<Members>,
+    /// Who of them cannot be worked with.
+    pub unreachable: UnreachableWorkers,
     /// Where data sets and models are.
     pub store: Store,
     /// Connections to the workers.
@@ -108,6 +111,7 @@ impl Leader {
             config,
             raft,
             members: Arc::default(),
+            unreachable: UnreachableWorkers::default(),
             store,
             channels,
             clock,

@@ -1,12 +1,12 @@
 //! The leader's terms: for as long as this member leads it publishes metadata, runs the jobs and has the controllers
 //! look at the state. All of it is level-triggered: each pass compares what should be with what is reported.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shoal_common::shutdown::Shutdown;
 
 use super::{handle::Leader, metadata::Publisher};
-use crate::jobs::runner::Runner;
+use crate::jobs::{look_again, runner::Runner};
 
 /// How often controllers look again when nothing told them to.
 const PASS_INTERVAL: Duration = Duration::from_millis(200);
@@ -35,6 +35,8 @@ async fn lead(leader: &Leader, term: u64, shutdown: &Shutdown) {
     let mut state = leader.raft.view();
     // Nobody loses a lease because the old leader was lost.
     leader.members.grant_all(&state.borrow_and_update());
+    leader.unreachable.replace(&BTreeMap::new(), 0);
+    let looking = shutdown.spawn("looking for workers", look_again(leader.clone()));
     let mut jobs = Runner::new(leader.clone());
     let mut publisher = Publisher::new(term);
     loop {
@@ -60,4 +62,5 @@ async fn lead(leader: &Leader, term: u64, shutdown: &Shutdown) {
         }
     }
     jobs.stop();
+    looking.abort();
 }

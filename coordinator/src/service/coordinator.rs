@@ -19,7 +19,7 @@ use shoal_proto::v1::{
     ListJobsRequest, ListModelsReply, ListModelsRequest, ListNodesReply, ListNodesRequest, ListTokensReply,
     ListTokensRequest, Metadata, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, PromoteStart,
     Protection, RefusalKind, RegisterModelReply, RegisterModelRequest, RevokeTokenReply, RevokeTokenRequest,
-    RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest,
+    RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest, UnreachableWorker,
     WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     jobs::{JobError, preview, validate_import},
-    leader::{CommandError, Leader},
+    leader::{CommandError, Leader, Unreachable},
     raft::{ProposeError, ReadError},
     state::ClusterState,
 };
@@ -159,6 +159,10 @@ fn short(what: &str, text: &str) -> Result<(), Status> {
         "{what} has {} bytes; at most {ID_BYTES_MAX} are taken",
         text.len()
     )))
+}
+
+fn unreachable_worker((node, known): (String, Unreachable)) -> UnreachableWorker {
+    UnreachableWorker { node, reason: known.reason, since_unix_ms: known.since_unix_ms }
 }
 
 pub(super) fn invalid(problems: &[String]) -> Result<(), Status> {
@@ -357,6 +361,7 @@ impl Coordinator for CoordinatorService {
             shards_total,
             shards_served,
             shards_fully_replicated,
+            unreachable: self.leader.unreachable.all().into_iter().map(unreachable_worker).collect(),
         }))
     }
 

@@ -8,7 +8,9 @@ use shoal_proto::v1::{
     SweepCommitted, UpdateJob, VersionState, metadata_command::Command, update_job::Update,
 };
 
-use super::{ANSWERS_KEPT, ClusterState, Job, history::spent, refused, replicas_are_distinct};
+use super::{
+    ANSWERS_KEPT, ClusterState, Job, LEFT_OUT_WORKERS_MAX, history::spent, refused, replicas_are_distinct,
+};
 
 impl ClusterState {
     /// Applies one command, unless it is one that was applied before: then its answer is given again.
@@ -91,7 +93,7 @@ impl ClusterState {
         let info = &mut job.info;
         match update.update {
             None | Some(Update::Cleaned(JobCleaned {})) => CommandReply::default(),
-            Some(Update::AttemptStarted(AttemptStarted { attempt, phase_seconds })) => {
+            Some(Update::AttemptStarted(AttemptStarted { attempt, phase_seconds, left_out })) => {
                 if attempt <= info.attempt {
                     return refused(
                         RefusalKind::Precondition,
@@ -100,6 +102,8 @@ impl ClusterState {
                 }
                 info.attempt = attempt;
                 info.set_state(JobState::Running);
+                info.left_out.extend(left_out);
+                info.left_out.drain(..info.left_out.len().saturating_sub(LEFT_OUT_WORKERS_MAX));
                 if !phase_seconds.is_empty() {
                     info.phase_seconds = phase_seconds;
                 }

@@ -33,6 +33,9 @@ pub use tokens::TOKENS_MAX;
 /// not make as many requests in that time.
 const ANSWERS_KEPT: usize = 1_024;
 
+/// Workers that are kept with a job as those that its attempts went on without: the last.
+pub const LEFT_OUT_WORKERS_MAX: usize = 64;
+
 /// Name and version of a data set.
 pub type DatasetKey = (String, String);
 

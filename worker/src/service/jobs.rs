@@ -12,10 +12,16 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use shoal_common::{job_id::JobId, job_steps::step_name, rpc::wrong_cluster, shutdown::Shutdown};
+use shoal_common::{
+    job_id::JobId,
+    job_steps::step_name,
+    rpc::{Channels, wrong_cluster},
+    shutdown::Shutdown,
+};
 use shoal_proto::v1::{
-    InspectSourceReply, InspectSourceRequest, ReleaseJobReply, ReleaseJobRequest, StepEvent, StepRequest,
-    step_event::Event, step_request::Step, worker_jobs_server::WorkerJobs,
+    CheckPeersReply, CheckPeersRequest, InspectSourceReply, InspectSourceRequest, ReleaseJobReply,
+    ReleaseJobRequest, StepEvent, StepRequest, step_event::Event, step_request::Step,
+    worker_jobs_server::WorkerJobs,
 };
 use tokio::{
     sync::mpsc,
@@ -31,6 +37,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Registry,
     attempt::{Progress, Runner, StepContext, StepError, is_first},
+    peers::{PEERS_MAX, unreached},
 };
 
 /// The protocol promises progress once a second; twice leaves room for a late tick.
@@ -50,14 +57,21 @@ pub struct Jobs {
     registry: Registry,
     /// The steps of each job that have not ended, cancelled ones included.
     under_way: Arc<Mutex<HashMap<JobId, TaskTracker>>>,
+    channels: Channels,
     shutdown: Shutdown,
 }
 
 impl Jobs {
-    /// Runs steps with `runner`; what they make is kept in `registry`.
+    /// Runs steps with `runner`; what they make is kept in `registry`. Peers are looked for on `channels`.
     #[must_use]
-    pub fn new(cluster_id: String, runner: Arc<dyn Runner>, registry: Registry, shutdown: Shutdown) -> Self {
-        Self { cluster_id, runner, registry, under_way: Arc::default(), shutdown }
+    pub fn new(
+        cluster_id: String,
+        runner: Arc<dyn Runner>,
+        registry: Registry,
+        channels: Channels,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { cluster_id, runner, registry, under_way: Arc::default(), channels, shutdown }
     }
 
     /// Counts a step of the job as under way until the token is dropped.
@@ -154,6 +168,21 @@ impl WorkerJobs for Jobs {
         self.registry.release(&job_id);
         self.leave(&job_id).await;
         Ok(Response::new(ReleaseJobReply {}))
+    }
+
+    async fn check_peers(
+        &self,
+        request: Request<CheckPeersRequest>,
+    ) -> Result<Response<CheckPeersReply>, Status> {
+        let CheckPeersRequest { cluster_id, peers } = request.into_inner();
+        check_cluster(&self.cluster_id, &cluster_id)?;
+        if peers.len() > PEERS_MAX {
+            let count = peers.len();
+            return Err(Status::invalid_argument(format!(
+                "the request names {count} peers; at most {PEERS_MAX} are looked for at once"
+            )));
+        }
+        Ok(Response::new(CheckPeersReply { unreached: unreached(&self.channels, peers).await }))
     }
 }
 

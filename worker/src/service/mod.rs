@@ -10,6 +10,7 @@ mod exchange;
 mod jobs;
 mod lists;
 mod model;
+mod peers;
 mod registry;
 mod serving;
 mod step_progress;

@@ -107,7 +107,8 @@ struct Worker {
 async fn worker() -> Worker {
     let (seen, shutdown, registry) = (Arc::new(Seen::default()), Shutdown::new(), Registry::default());
     let runner = Arc::new(TestRunner(Arc::clone(&seen)));
-    let jobs = Jobs::new(CLUSTER.to_owned(), runner, registry.clone(), shutdown.clone());
+    let channels = shoal_common::rpc::Channels::tcp();
+    let jobs = Jobs::new(CLUSTER.to_owned(), runner, registry.clone(), channels, shutdown.clone());
     let exchange = Exchange::new(CLUSTER.to_owned(), registry, shutdown.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

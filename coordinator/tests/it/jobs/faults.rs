@@ -58,6 +58,45 @@ async fn a_lost_worker_means_one_more_attempt_from_the_last_committed_sweep() {
     world.end().await;
 }
 
+/// It sends heartbeats on, and so it is no lost worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_attempt_is_made_without_a_worker_that_others_do_not_reach() {
+    let world = World::with_films(1, 3).await;
+    world.stage.cut_off(&["worker-3"]);
+    world.stage.play(|seen| match &seen.step {
+        Step::TrainLoad(load) if seen.worker == "worker-1" && load.workers.len() == 3 => {
+            Act::Refuse(Status::unavailable("worker 'worker-3' did not take the factors sent to it"))
+        }
+        _ => Act::Do,
+    });
+    let job = world.train(2, false).await;
+    let job = world.cluster.over(&job).await;
+    assert_eq!((job.state(), job.attempt), (JobState::Succeeded, 2), "{}", job.error);
+    let names = |load: TrainLoad| load.workers.into_iter().map(|worker| worker.node).collect::<Vec<_>>();
+    assert_eq!(names(load(&world.stage.seen(), 2)), ["worker-1", "worker-2"]);
+    let left_out: Vec<_> = job.left_out.iter().map(|left| (left.attempt, left.node.as_str())).collect();
+    assert_eq!(left_out, [(2, "worker-3")]);
+    let reason = "not reached by 'worker-1', 'worker-2' (as the test says)";
+    assert_eq!(job.left_out[0].reason, reason);
+    let unreachable = world.cluster.status().await.unreachable;
+    assert_eq!((unreachable.len(), unreachable[0].node.as_str()), (1, "worker-3"));
+    assert!(unreachable[0].reason == reason && unreachable[0].since_unix_ms > 0, "{unreachable:?}");
+
+    // What is known of it is known to the next job too, which loses no attempt by it.
+    world.stage.forget();
+    let job = world.train(1, false).await;
+    let job = world.cluster.over(&job).await;
+    assert_eq!((job.state(), job.attempt, job.left_out.len()), (JobState::Succeeded, 1, 1), "{}", job.error);
+
+    // It is noticed without a job that it is reached again.
+    world.stage.cut_off(&[]);
+    eventually_async("everybody is reached", || async {
+        world.cluster.status().await.unreachable.is_empty().then_some(())
+    })
+    .await;
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_comes_back_takes_part_in_the_next_attempt() {
     let world = World::with_films(1, 2).await;

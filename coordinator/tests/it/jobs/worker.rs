@@ -66,6 +66,8 @@ pub(super) struct Stage {
     hold: watch::Sender<bool>,
     /// Shards of users whose part of lists is not whole when it is looked for.
     damaged: Arc<Mutex<Vec<u32>>>,
+    /// Workers that others do not reach, and that reach no others.
+    cut_off: Arc<Mutex<Vec<String>>>,
     /// What the source looks like.
     pub(super) files: Arc<Mutex<Vec<SourceFile>>>,
     store: Store,
@@ -87,6 +89,7 @@ impl Stage {
             script: Arc::new(Mutex::new(Box::new(|_| Act::Do))),
             hold: watch::Sender::new(true),
             damaged: Arc::default(),
+            cut_off: Arc::default(),
             files: Arc::new(Mutex::new(vec![file])),
             store,
         }
@@ -106,6 +109,11 @@ impl Stage {
     /// From now on the part of lists of a user shard is not whole when it is looked for.
     pub(super) fn damage(&self, shard: u32) {
         self.damaged.lock().unwrap().push(shard);
+    }
+
+    /// From now on these workers and the others do not reach each other.
+    pub(super) fn cut_off(&self, workers: &[&str]) {
+        *self.cut_off.lock().unwrap() = workers.iter().map(|worker| (*worker).to_owned()).collect();
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -467,5 +475,17 @@ impl WorkerJobs for Service {
     ) -> Result<Response<ReleaseJobReply>, Status> {
         self.stage.released.lock().unwrap().push(request.into_inner().job_id);
         Ok(Response::new(ReleaseJobReply {}))
+    }
+
+    async fn check_peers(
+        &self,
+        request: Request<CheckPeersRequest>,
+    ) -> Result<Response<CheckPeersReply>, Status> {
+        let cut_off = self.stage.cut_off.lock().unwrap().clone();
+        let cut_off = |peer: &WorkerPeer| cut_off.contains(&peer.node) != cut_off.contains(&self.name);
+        let peers = request.into_inner().peers.into_iter().filter(cut_off);
+        let unreached =
+            peers.map(|peer| UnreachedPeer { node: peer.node, reason: "as the test says".into() });
+        Ok(Response::new(CheckPeersReply { unreached: unreached.collect() }))
     }
 }

@@ -122,8 +122,13 @@ fn a_log_of_the_release_that_did_not_count_jobs_gives_what_it_gave() {
 fn seconds_are_those_of_all_attempts_until_the_version_is_published() {
     let mut machine = Machine::with_versions(&[]);
     let phases = |seconds: f64| [("loading".to_owned(), 1.0), ("sweeps".to_owned(), seconds)].into();
-    let attempt =
-        |attempt, seconds| Update::AttemptStarted(AttemptStarted { attempt, phase_seconds: phases(seconds) });
+    let attempt = |attempt, seconds| {
+        Update::AttemptStarted(AttemptStarted {
+            attempt,
+            phase_seconds: phases(seconds),
+            left_out: Vec::new(),
+        })
+    };
     let end = |seconds| {
         let state = JobState::Failed.into();
         Update::Finished(JobFinished { state, phase_seconds: phases(seconds), ..Default::default() })

@@ -95,6 +95,7 @@ impl Workers {
                 CLUSTER.into(),
                 Arc::new(Steps::new(context, loader)),
                 registry.clone(),
+                Channels::tcp(),
                 shutdown.clone(),
             );
             let exchange = Exchange::new(CLUSTER.into(), registry, shutdown.clone());
