@@ -77,7 +77,9 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         output::print_json(&jobs.iter().map(output::job).collect::<Vec<_>>().into())?;
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&[
+    // Where nobody proves who they are there is nothing to tell.
+    let is_told = jobs.iter().any(|job| !job.submitter.is_empty());
+    let mut columns = vec![
         ("JOB", Align::Left),
         ("KIND", Align::Left),
         ("STATE", Align::Left),
@@ -85,8 +87,9 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("DATA SET", Align::Left),
         ("RESULT", Align::Left),
         ("CREATED", Align::Left),
-    ])
-    .flexible(&["DATA SET", "RESULT"]);
+    ];
+    columns.extend(is_told.then_some(("BY", Align::Left)));
+    let mut table = Table::new(&columns).flexible(&["DATA SET", "RESULT"]);
     for job in &jobs {
         let json = output::job(job);
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
@@ -97,7 +100,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
             (None, version) => version.to_owned(),
         };
         let state = text("state");
-        table.row([
+        let mut cells = vec![
             Cell::from(job.job_id.clone()),
             text("kind").into(),
             Cell::styled(state.clone(), style::of_state(&state)),
@@ -105,7 +108,9 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
             text("dataset_name").into(),
             result.into(),
             output::to_the_second(&text("created")).into(),
-        ]);
+        ];
+        cells.extend(is_told.then(|| Cell::from(job.submitter.clone())));
+        table.row(cells);
     }
     output::print(&if table.is_empty() { "There is no job yet.".to_owned() } else { table.to_string() })?;
     Ok(Exit::Done)
@@ -159,6 +164,9 @@ fn describe(job: &JobInfo) -> String {
         format!("{} of {of}: {}", text("kind"), text("state")),
         format!("created   {}", text("created")),
     ];
+    if !job.submitter.is_empty() {
+        lines.push(output::shown_line(&format!("asked by  {}", job.submitter)).into_owned());
+    }
     if !is_over(job) {
         let done = format!("progress  {:.0} %, attempt {}", share_done(job) * 100.0, job.attempt);
         let phase = with_remaining(&job.phase, job.remaining_seconds);

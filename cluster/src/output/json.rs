@@ -150,6 +150,7 @@ pub fn job(info: &JobInfo) -> Value {
         "created": iso_time(info.created_unix_ms),
         "finished": iso_time(info.finished_unix_ms),
         "dataset_name": dataset_name,
+        "submitter": text(&info.submitter),
         "parameters": training.and_then(|training| training.model.as_ref()).map(parameters_json),
         "committed_sweeps": info.committed_sweeps,
         "sweeps": info.sweeps.iter().map(sweep_metrics).collect::<Vec<_>>(),

@@ -275,6 +275,10 @@ async fn certificates_are_replaced_without_a_failed_request() {
     let (cluster, certs) = secured(folder.path(), 3, 2).await;
     cluster.import(&data, "movies");
     cluster.shoal(&["train", "--models", "item_cf", "--promote"]).exits_with(0);
+    let jobs = cluster.shoal(&["jobs", "list", "--json"]).json();
+    assert!(jobs.as_array().unwrap().iter().all(|job| job["submitter"] == "admin"), "{jobs:#}");
+    let table = cluster.shoal(&["jobs", "list"]).exits_with(0).stdout;
+    assert!(table.lines().next().unwrap().ends_with("BY") && table.contains(" admin"), "{table}");
     let url = cluster.url();
     assert!(url.starts_with("https://"), "{url}");
     let (before, list) = asked_anew(url, &certs).await.unwrap();

@@ -1,4 +1,4 @@
-//! Runs the open jobs: one of each kind at a time, oldest first.
+//! Runs the open jobs: one of each kind at a time, those who asked for them taking turns.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ impl Runner {
 
     /// Starts what should run, cancels what should not, and has what is over cleaned up.
     pub(crate) fn reconcile(&mut self, state: &ClusterState, shutdown: &Shutdown) {
-        for job in state.jobs_by_age() {
+        for job in state.jobs_in_turn() {
             let info = &job.info;
             if let Some(running) = self.running.get(&info.job_id) {
                 if job.cancel_requested {

@@ -205,7 +205,7 @@ impl Coordinator for CoordinatorService {
         request: Request<ImportDatasetRequest>,
     ) -> Result<Response<StartJobReply>, Status> {
         let noted = self.asked("import_dataset", &request).of("dataset", &request.get_ref().name);
-        let act = async { self.start_import(taken(request)?).await };
+        let act = async { self.start_import(caller_name(&request), taken(request)?).await };
         audited_job(noted, act).await.map(Response::new)
     }
 
@@ -241,7 +241,7 @@ impl Coordinator for CoordinatorService {
             if request.get_ref().promote {
                 needs_scope(&request, Scope::Admin)?;
             }
-            self.start_to_train(taken(request)?).await
+            self.start_to_train(caller_name(&request), taken(request)?).await
         };
         audited_job(noted, act).await.map(Response::new)
     }
@@ -252,7 +252,7 @@ impl Coordinator for CoordinatorService {
     ) -> Result<Response<StartJobReply>, Status> {
         let noted = self.asked("start_lists", &request).of("version", &request.get_ref().version);
         let noted = noted.of("model", &request.get_ref().model);
-        let act = async { self.start_to_list(taken(request)?).await };
+        let act = async { self.start_to_list(caller_name(&request), taken(request)?).await };
         audited_job(noted, act).await.map(Response::new)
     }
 

@@ -20,16 +20,22 @@ use crate::{
 
 impl CoordinatorService {
     /// Makes a job of an import.
-    pub(super) async fn start_import(&self, import: ImportDatasetRequest) -> Result<StartJobReply, Status> {
+    pub(super) async fn start_import(
+        &self,
+        submitter: String,
+        import: ImportDatasetRequest,
+    ) -> Result<StartJobReply, Status> {
         invalid(&validate_import(&import))?;
         let request_id = import.request_id.clone();
-        let info = JobInfo { kind: JobKind::Import.into(), import: Some(import), ..JobInfo::default() };
+        let info =
+            JobInfo { kind: JobKind::Import.into(), import: Some(import), submitter, ..JobInfo::default() };
         self.create_job(request_id, info).await
     }
 
     /// Makes a job of a training, or names a version that it would make again.
     pub(super) async fn start_to_train(
         &self,
+        submitter: String,
         mut training: StartTrainingRequest,
     ) -> Result<StartJobReply, Status> {
         update_request(&mut training);
@@ -50,12 +56,17 @@ impl CoordinatorService {
             return Ok(StartJobReply { existing_version: version, ..StartJobReply::default() });
         }
         let request_id = training.request_id.clone();
-        let info = JobInfo { kind: JobKind::Training.into(), training: Some(training), ..JobInfo::default() };
+        let kind = JobKind::Training.into();
+        let info = JobInfo { kind, training: Some(training), submitter, ..JobInfo::default() };
         self.create_job(request_id, info).await
     }
 
     /// Makes a job of lists.
-    pub(super) async fn start_to_list(&self, mut lists: StartListsRequest) -> Result<StartJobReply, Status> {
+    pub(super) async fn start_to_list(
+        &self,
+        submitter: String,
+        mut lists: StartListsRequest,
+    ) -> Result<StartJobReply, Status> {
         let state = self.read().await?;
         // What is live is settled now, so that a later promotion does not change what an attempt writes.
         let version = listed_version(&state, &lists)?;
@@ -68,7 +79,8 @@ impl CoordinatorService {
         let missing = || Status::invalid_argument("the description of the lists is missing");
         invalid(&settle_lists(lists.parameters.as_mut().ok_or_else(missing)?, dataset))?;
         let request_id = lists.request_id.clone();
-        let info = JobInfo { kind: JobKind::Lists.into(), lists: Some(lists), ..JobInfo::default() };
+        let info =
+            JobInfo { kind: JobKind::Lists.into(), lists: Some(lists), submitter, ..JobInfo::default() };
         self.create_job(request_id, info).await
     }
 

@@ -36,7 +36,7 @@ impl ClusterState {
         match command {
             Command::UpsertNode(node) => self.upsert_node(node),
             Command::CreateJob(create) => self.create_job(index, create),
-            Command::UpdateJob(update) => self.update_job(update),
+            Command::UpdateJob(update) => self.update_job(index, update),
             Command::CancelJob(cancel) => self.cancel_job(&cancel.job_id),
             Command::SetPlacement(placement) => self.set_placement(placement),
             Command::PromoteStart(promote) => self.promote_start(promote),
@@ -80,7 +80,7 @@ impl ClusterState {
         CommandReply::default()
     }
 
-    fn update_job(&mut self, update: UpdateJob) -> CommandReply {
+    fn update_job(&mut self, index: u64, update: UpdateJob) -> CommandReply {
         let Some(job) = self.jobs.get_mut(&update.job_id) else {
             return refused(RefusalKind::NotFound, format!("there is no job '{}'", update.job_id));
         };
@@ -102,6 +102,9 @@ impl ClusterState {
                 }
                 info.attempt = attempt;
                 info.set_state(JobState::Running);
+                if job.begun_index == 0 {
+                    job.begun_index = index;
+                }
                 info.left_out.extend(left_out);
                 info.left_out.drain(..info.left_out.len().saturating_sub(LEFT_OUT_WORKERS_MAX));
                 if !phase_seconds.is_empty() {

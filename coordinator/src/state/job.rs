@@ -18,6 +18,8 @@ pub struct Job {
     pub outcome: Option<JobFinished>,
     /// Of a job that is over: bytes of its record.
     pub record_bytes: u64,
+    /// The place in the log of the command that began its first attempt; 0 before.
+    pub begun_index: u64,
 }
 
 /// A record says nothing of the job itself.
@@ -37,17 +39,48 @@ impl TryFrom<JobRecord> for Job {
     type Error = EmptyRecord;
 
     fn try_from(record: JobRecord) -> Result<Self, EmptyRecord> {
-        let JobRecord { info, checkpoint_path, cancel_requested, promote_pending, outcome, record_bytes } =
-            record;
+        let JobRecord {
+            info,
+            checkpoint_path,
+            cancel_requested,
+            promote_pending,
+            outcome,
+            record_bytes,
+            begun_index,
+        } = record;
         let mut info = info.ok_or(EmptyRecord)?;
         info.training.as_mut().map(update_request);
-        Ok(Self { info, checkpoint_path, cancel_requested, promote_pending, outcome, record_bytes })
+        Ok(Self {
+            info,
+            checkpoint_path,
+            cancel_requested,
+            promote_pending,
+            outcome,
+            record_bytes,
+            begun_index,
+        })
     }
 }
 
 impl From<Job> for JobRecord {
     fn from(job: Job) -> Self {
-        let Job { info, checkpoint_path, cancel_requested, promote_pending, outcome, record_bytes } = job;
-        Self { info: Some(info), checkpoint_path, cancel_requested, promote_pending, outcome, record_bytes }
+        let Job {
+            info,
+            checkpoint_path,
+            cancel_requested,
+            promote_pending,
+            outcome,
+            record_bytes,
+            begun_index,
+        } = job;
+        Self {
+            info: Some(info),
+            checkpoint_path,
+            cancel_requested,
+            promote_pending,
+            outcome,
+            record_bytes,
+            begun_index,
+        }
     }
 }

@@ -17,8 +17,8 @@ use std::{
 use bytes::Bytes;
 use prost::Message as _;
 use shoal_proto::v1::{
-    AnsweredRequest, CommandReply, DatasetInfo, MetadataCommand, ModelVersion, NodeRecord, Placement,
-    RefusalKind, ServedModel, ShardReplicas, TokenInfo, VersionState,
+    AnsweredRequest, CommandReply, DatasetInfo, JobState, MetadataCommand, ModelVersion, NodeRecord,
+    Placement, RefusalKind, ServedModel, ShardReplicas, TokenInfo, VersionState,
 };
 
 use crate::raft::{RestoreError, StateMachine};
@@ -127,6 +127,24 @@ impl ClusterState {
         let mut jobs: Vec<_> = self.jobs.iter().collect();
         jobs.sort_by_key(|(id, _)| history::age(id));
         jobs.into_iter().map(|(_, job)| job).collect()
+    }
+
+    /// Every job in the order in which jobs of a kind are worked at: those that have begun, oldest first, then those that
+    /// wait. Who asked for jobs that wait take turns: next is the oldest job of whoever had one begun the longest ago.
+    #[must_use]
+    pub fn jobs_in_turn(&self) -> Vec<&Job> {
+        let mut last_begun: BTreeMap<(i32, &str), u64> = BTreeMap::new();
+        for job in self.jobs.values() {
+            let last = last_begun.entry((job.info.kind, &job.info.submitter)).or_default();
+            *last = job.begun_index.max(*last);
+        }
+        let mut jobs = self.jobs_by_age();
+        // Stable, so that age decides where nothing else does.
+        jobs.sort_by_key(|job| {
+            let waits = job.info.state() == JobState::Queued;
+            (waits, if waits { last_begun[&(job.info.kind, job.info.submitter.as_str())] } else { 0 })
+        });
+        jobs
     }
 
     /// What must always hold; the names of what does not.

@@ -4,6 +4,7 @@ mod commands;
 mod history;
 mod properties;
 mod snapshots;
+mod turns;
 
 use bytes::Bytes;
 use prost::Message as _;

@@ -260,6 +260,7 @@ fn every_field_is_in_the_snapshot() {
         promote_pending: true,
         outcome: Some(JobFinished { error: "e".into(), ..Default::default() }),
         record_bytes: 3,
+        begun_index: 4,
     };
     let reply = CommandReply { refusal: 1, reason: "because".into(), job_id: "job-000002".into() };
     let served = ServedModel {
