@@ -84,6 +84,7 @@ where
         snapshot_every_entries: config.snapshot_every_entries,
         folder: config.node.data_dir.join("raft"),
         disk: Arc::new(LocalDisk),
+        whole_bytes_max: raft::WHOLE_BYTES_MAX,
         pinned_election_ticks: None,
     };
     // Links and driver outlive the request to stop, so that leadership can be handed over.

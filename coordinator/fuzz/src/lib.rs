@@ -97,8 +97,13 @@ pub fn registration(bytes: &[u8]) {
 pub fn targets() -> Vec<shoal_fuzz::Target> {
     // A heartbeat (8) from 2 to 1 in term 3 with an entry; by hand, as members speak another protobuf library.
     let message = vec![8, 8, 16, 1, 24, 2, 32, 3, 58, 6, 16, 3, 24, 9, 34, 0];
-    let envelope =
-        RaftEnvelope { cluster_id: CLUSTER.to_owned(), from: 2, to: 1, message: message.clone().into() };
+    let envelope = RaftEnvelope {
+        cluster_id: CLUSTER.to_owned(),
+        from: 2,
+        to: 1,
+        message: message.clone().into(),
+        piece: None,
+    };
     vec![
         ("raft_message", raft_message, vec![message, envelope.encode_to_vec()]),
         ("raft_log", raft_log, logs()),

@@ -16,7 +16,7 @@ use raft::{
 use shoal_common::log_limit::LogLimit;
 use tokio::time::Instant;
 
-use super::RestoreError;
+use super::{RestoreError, pieces::PieceError};
 
 /// A term may be so much larger than the member's own. A group that elected a leader every second without an end would
 /// take twelve days for it.
@@ -79,6 +79,11 @@ impl Refusals {
 
     pub(super) fn note(&self, from: u64, refusal: &Refusal) {
         self.note_as(from, refusal.name(), refusal);
+    }
+
+    /// A piece of a message that does not fit to the others.
+    pub(super) fn note_piece(&self, from: u64, error: &PieceError) {
+        self.note_as(from, "piece", error);
     }
 
     /// A stream that ends because of its sender.

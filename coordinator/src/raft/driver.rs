@@ -149,8 +149,8 @@ impl<S: StateMachine> Driver<S> {
 
     fn take_event(&mut self, event: Event<S::View>) {
         match event {
-            Event::Message(message) => self.take_message(*message),
-            Event::Propose { command, reply } => self.take_proposal(&command, reply),
+            Event::Message { message, .. } => self.take_message(*message),
+            Event::Propose { command, reply, .. } => self.take_proposal(&command, reply),
             Event::Read { reply } => {
                 self.counter += 1;
                 // An answer to a read of an earlier run of this member may still be on its way.

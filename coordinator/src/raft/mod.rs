@@ -2,7 +2,7 @@
 //!
 //! One task, the `driver`, owns the raft node, its log and the state machine; everything else
 //! talks to it through a bounded `inbox` and sees copies, the `outlets`. `log_store` is what is on
-//! `disk`, `transport` what goes over the wire, `door` what of it is refused, and `lost_log` brings back a member that has lost
+//! `disk`, `transport` what goes over the wire, `pieces` how long messages do, `door` what of it is refused, and `lost_log` brings back a member that has lost
 //! what it had. Every member founds the group from the same synthetic snapshot, so membership always
 //! comes from snapshot and log.
 //!
@@ -17,6 +17,7 @@ mod log_files;
 mod log_store;
 mod lost_log;
 mod outlets;
+mod pieces;
 mod transport;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -31,11 +32,12 @@ use tokio::{
 pub use self::{
     disk::{Disk, LocalDisk},
     log_store::LogStoreError,
+    pieces::WHOLE_BYTES_MAX,
     transport::RaftTransportService,
 };
 use self::{
     driver::Driver,
-    inbox::{Event, INBOX_EVENTS},
+    inbox::{Event, Inbox},
 };
 
 /// A snapshot that the state machine cannot read.
@@ -88,6 +90,8 @@ pub struct RaftConfig {
     pub folder: PathBuf,
     /// What the folder is on.
     pub disk: Arc<dyn Disk>,
+    /// Messages of more bytes than this go in pieces ([`WHOLE_BYTES_MAX`] unless in tests).
+    pub whole_bytes_max: usize,
     /// Fixes the election timeout, raft's only random choice (for simulation).
     pub pinned_election_ticks: Option<usize>,
 }
@@ -195,7 +199,7 @@ const READ_RETRY: Duration = Duration::from_millis(300);
 /// Talks to the member's driver. Clones share it.
 #[derive(Debug)]
 pub struct RaftHandle<V> {
-    inbox: mpsc::Sender<Event<V>>,
+    inbox: Inbox<V>,
     view: watch::Receiver<Arc<V>>,
     leadership: watch::Receiver<Leadership>,
     status: watch::Receiver<RaftStatus>,
@@ -224,10 +228,7 @@ impl<V: Send + Sync + 'static> RaftHandle<V> {
             return Err(ProposeError::TooLarge { size_bytes });
         }
         let (reply, answer) = oneshot::channel();
-        self.inbox.try_send(Event::Propose { command, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ProposeError::Busy,
-            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
-        })?;
+        self.inbox.propose(command, reply)?;
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,
             // The driver went away with the command, or is still waiting for a quorum.
@@ -242,7 +243,7 @@ impl<V: Send + Sync + 'static> RaftHandle<V> {
     pub async fn read(&self, deadline: Instant) -> Result<Arc<V>, ReadError> {
         loop {
             let (reply, answer) = oneshot::channel();
-            match self.inbox.try_send(Event::Read { reply }) {
+            match self.inbox.events.try_send(Event::Read { reply }) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(ReadError::Stopped),
                 Err(mpsc::error::TrySendError::Full(_)) => tokio::time::sleep(READ_RETRY).await,
@@ -277,13 +278,13 @@ impl<V: Send + Sync + 'static> RaftHandle<V> {
 
     /// Completes when the member's driver has ended: when it was told to stop, or because it cannot go on.
     pub async fn stopped(&self) {
-        self.inbox.closed().await;
+        self.inbox.events.closed().await;
     }
 
     /// Hands leadership to the member that is furthest, if this one leads; before a planned stop.
     pub async fn step_down(&self) {
         // A full inbox or a stopped driver leaves it to the election timeout.
-        let _ = self.inbox.send(Event::StepDown).await;
+        let _ = self.inbox.events.send(Event::StepDown).await;
     }
 }
 
@@ -297,7 +298,7 @@ pub fn start<S: StateMachine>(
     channels: Channels,
     shutdown: Shutdown,
 ) -> Result<(RaftHandle<S::View>, RaftTransportService), RaftStartError> {
-    let (inbox, events) = mpsc::channel(INBOX_EVENTS);
+    let (inbox, events) = Inbox::new();
     let links = transport::start_links(&config, &channels, &inbox, &shutdown);
     let refusals = door::Refusals::new();
     let service = RaftTransportService::new(&config, &inbox, refusals.clone(), shutdown.token());

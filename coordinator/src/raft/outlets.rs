@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use shoal_common::rpc::MESSAGE_BYTES_MAX;
 use tokio::sync::watch;
 
-use super::{Leadership, RaftStatus};
+use super::{Leadership, RaftStatus, pieces::CUT_BYTES_MAX};
 
 /// What the handle sees.
 pub(super) struct Outlets<V> {
@@ -61,13 +60,13 @@ impl<V> Drop for Publishers<V> {
 }
 
 /// A snapshot of so many bytes is worth an alarm: four times as much cannot be sent to a member that lags.
-const SNAPSHOT_BYTES_ALARM: usize = MESSAGE_BYTES_MAX / 4;
+const SNAPSHOT_BYTES_ALARM: usize = CUT_BYTES_MAX / 4;
 
 /// Says how large the state is. Snapshots are rare, so each is told of.
 pub(super) fn say_snapshot(index: u64, bytes: usize) {
     metrics::gauge!("shoal_coordinator_snapshot_bytes").set(bytes as f64);
     if bytes > SNAPSHOT_BYTES_ALARM {
-        let bytes_max = MESSAGE_BYTES_MAX;
+        let bytes_max = CUT_BYTES_MAX;
         tracing::error!(
             index,
             bytes,

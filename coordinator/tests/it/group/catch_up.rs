@@ -54,6 +54,28 @@ async fn a_member_that_was_away_for_long_catches_up_by_a_snapshot() {
     group.kill_all().await;
 }
 
+/// The state has grown beyond what one message can carry, and beyond what goes in one piece.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_any_size_is_sent_in_pieces() {
+    let megabytes = 1024 * 1024;
+    for (whole_bytes_max, ballast) in
+        [(megabytes, 3 * megabytes), (500, 0), (shoal_coordinator::raft::WHOLE_BYTES_MAX, 70 * megabytes)]
+    {
+        let settings = Settings { snapshot_every_entries: 100, whole_bytes_max, ..Settings::default() };
+        let mut group = Group::start(3, Settings { ballast, ..settings });
+        let away = follower(&group).await;
+        group.kill(away).await;
+        group.commit_many("while", 450).await;
+        group.revive(away);
+        assert_eq!(group.agreed().await.len(), 450, "with {ballast} bytes more");
+        group.kill(away).await;
+        let log = Disk::open(&group.folder_of(away));
+        assert!(log.span().0 > 100, "it has no entries from before the snapshot");
+        drop(log);
+        group.kill_all().await;
+    }
+}
+
 /// The leader still counts on what the member had acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_has_lost_its_log_is_brought_back() {

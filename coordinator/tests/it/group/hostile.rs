@@ -7,13 +7,21 @@ use proptest::prelude::*;
 use protobuf::{Message as _, ProtobufEnum as _};
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType, Snapshot};
 use shoal_common::{rpc::Channels, tls::PeerRole};
-use shoal_proto::v1::{RaftEnvelope, raft_client::RaftClient};
+use shoal_core::hash::checksum_bytes;
+use shoal_proto::v1::{MessagePiece, RaftEnvelope, raft_client::RaftClient};
 use tonic::Status;
 
 use crate::support::{
     eventually,
     group::{CLUSTER, Group, Settings, names},
 };
+
+/// Sends envelopes to a member in one stream; how the stream ended.
+async fn send(group: &Group, to: u64, envelopes: Vec<RaftEnvelope>) -> Result<(), Status> {
+    let mut client =
+        RaftClient::new(Channels::tcp().get(&group.address_of(to), PeerRole::Coordinator).unwrap());
+    client.send(stream::iter(envelopes)).await.map(drop)
+}
 
 /// Sends messages to a member in one stream; how the stream ended.
 async fn say(group: &Group, messages: Vec<Message>) -> Result<(), Status> {
@@ -25,11 +33,10 @@ async fn say(group: &Group, messages: Vec<Message>) -> Result<(), Status> {
             from: message.from,
             to,
             message: message.write_to_bytes().unwrap().into(),
+            piece: None,
         })
         .collect();
-    let mut client =
-        RaftClient::new(Channels::tcp().get(&group.address_of(to), PeerRole::Coordinator).unwrap());
-    client.send(stream::iter(envelopes)).await.map(drop)
+    send(group, to, envelopes).await
 }
 
 fn message(kind: MessageType, from: u64, to: u64, term: u64) -> Message {
@@ -81,6 +88,38 @@ async fn a_term_that_jumps_does_not_end_the_group() {
     for id in 1..=3 {
         assert!(term_of(&group, id) < 1 << 20, "member {id} is in term {}", term_of(&group, id));
     }
+    group.kill_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pieces_that_make_no_snapshot_are_passed_over() {
+    let group = Group::start(3, Settings::default());
+    group.commit("before").await;
+    let to = 1;
+    let whole = message(MessageType::MsgHeartbeat, another(to), to, 1).write_to_bytes().unwrap();
+    let of = |bytes: &[u8], offset: u64, length_bytes: u64| {
+        let checksum = checksum_bytes(&whole).to_vec().into();
+        let piece = MessagePiece { checksum, length_bytes, offset, bytes: bytes.to_vec().into() };
+        let (from, cluster_id) = (another(to), CLUSTER.to_owned());
+        RaftEnvelope { cluster_id, from, to, piece: Some(piece), ..RaftEnvelope::default() }
+    };
+    let length = whole.len() as u64;
+    let passed_over = [
+        // Out of order, longer than said, of an absurd length, changed, and never ended.
+        of(&whole[1..], 1, length),
+        of(&[&whole[..], &whole[..]].concat(), 0, length),
+        of(&whole, 0, u64::MAX),
+        of(&vec![7; whole.len()], 0, length),
+        of(&[], 0, length),
+        of(&whole[..1], 0, length),
+    ];
+    send(&group, to, passed_over.to_vec()).await.unwrap();
+    // Nothing else goes in pieces, and pieces of another cluster are no matter of this one.
+    let refused = send(&group, to, vec![of(&whole, 0, length)]).await.unwrap_err();
+    assert!(refused.message().contains("only snapshots"), "{refused}");
+    let foreign = RaftEnvelope { cluster_id: "d".to_owned(), ..of(&whole[..1], 0, length) };
+    send(&group, to, vec![foreign]).await.unwrap_err();
+    goes_on(&group, &["before", "after"]).await;
     group.kill_all().await;
 }
 

@@ -16,7 +16,8 @@ use crate::support::group::{CLUSTER, Group, Settings, names};
 const GARBAGE: &[u8] = b"\xff\xff\xff\xff";
 
 fn envelope(cluster_id: &str, from: u64, to: u64, message: &[u8]) -> RaftEnvelope {
-    RaftEnvelope { cluster_id: cluster_id.to_owned(), from, to, message: message.to_vec().into() }
+    let message = message.to_vec().into();
+    RaftEnvelope { cluster_id: cluster_id.to_owned(), from, to, message, piece: None }
 }
 
 /// A message of a term far in the future, which would unseat any leader.

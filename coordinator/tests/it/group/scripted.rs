@@ -14,6 +14,7 @@ use shoal_common::{
     rpc::{Channels, tuned_server},
     tls::PeerRole,
 };
+use shoal_coordinator::raft::WHOLE_BYTES_MAX;
 use shoal_proto::v1::{
     RaftAck, RaftEnvelope,
     raft_client::RaftClient,
@@ -32,8 +33,13 @@ use crate::support::{
 };
 
 /// Long enough that the test itself is never late by an election.
-const SETTINGS: Settings =
-    Settings { tick: Duration::from_millis(150), snapshot_every_entries: 1_000, election_ticks: Some(10) };
+const SETTINGS: Settings = Settings {
+    tick: Duration::from_millis(150),
+    snapshot_every_entries: 1_000,
+    election_ticks: Some(10),
+    whole_bytes_max: WHOLE_BYTES_MAX,
+    ballast: 0,
+};
 
 /// A member that the test plays: hears everything, and says what it is told to.
 #[derive(Clone)]
@@ -79,7 +85,8 @@ impl Player {
     fn say(&self, mut message: Message) {
         (message.from, message.to) = (self.id, 1);
         let message = message.write_to_bytes().unwrap().into();
-        let envelope = RaftEnvelope { cluster_id: CLUSTER.to_owned(), from: self.id, to: 1, message };
+        let envelope =
+            RaftEnvelope { cluster_id: CLUSTER.to_owned(), from: self.id, to: 1, message, piece: None };
         self.outlet.send(envelope).unwrap();
     }
 

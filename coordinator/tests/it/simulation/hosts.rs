@@ -61,6 +61,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
         snapshot_every_entries: 20,
         folder: folder.join("raft"),
         disk: Arc::new(LocalDisk),
+        whole_bytes_max: raft::WHOLE_BYTES_MAX,
         // The crate's only random choice, made once for each member.
         pinned_election_ticks: Some(10 + 3 * raft_id as usize),
     };

@@ -39,12 +39,22 @@ pub(crate) struct Settings {
     pub(crate) snapshot_every_entries: u64,
     /// Ticks without a leader after which a member asks for votes; drawn at random when nothing is said.
     pub(crate) election_ticks: Option<usize>,
+    /// Messages of more bytes go in pieces.
+    pub(crate) whole_bytes_max: usize,
+    /// Bytes that every snapshot has besides.
+    pub(crate) ballast: usize,
 }
 
 impl Default for Settings {
     /// Elections within a second, and no snapshots.
     fn default() -> Self {
-        Self { tick: Duration::from_millis(30), snapshot_every_entries: 1_000_000, election_ticks: None }
+        Self {
+            tick: Duration::from_millis(30),
+            snapshot_every_entries: 1_000_000,
+            election_ticks: None,
+            whole_bytes_max: raft::WHOLE_BYTES_MAX,
+            ballast: 0,
+        }
     }
 }
 
@@ -170,7 +180,12 @@ impl Group {
     }
 
     pub(crate) fn revive_behind(&mut self, id: u64, gate: Gate) {
-        let member = Member::start(self.config_of(id), Ledger::behind(gate), &self.doors[&id]).unwrap();
+        let member = Member::start(
+            self.config_of(id),
+            Ledger::behind(gate).with_ballast(self.settings.ballast),
+            &self.doors[&id],
+        )
+        .unwrap();
         assert!(self.running.insert(id, member).is_none(), "member {id} runs already");
     }
 
@@ -266,6 +281,7 @@ fn config(
         snapshot_every_entries: settings.snapshot_every_entries,
         folder: folder.to_owned(),
         disk,
+        whole_bytes_max: settings.whole_bytes_max,
         pinned_election_ticks: settings.election_ticks,
     }
 }

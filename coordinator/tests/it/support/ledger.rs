@@ -23,12 +23,19 @@ pub(crate) struct Applied {
 pub(crate) struct Ledger {
     applied: Arc<Vec<Applied>>,
     gate: Gate,
+    /// Bytes that a snapshot has besides.
+    ballast: usize,
 }
 
 impl Ledger {
     /// Applies nothing while the gate is shut.
     pub(crate) fn behind(gate: Gate) -> Self {
         Self { gate, ..Self::default() }
+    }
+
+    /// Its snapshots are longer by so many bytes.
+    pub(crate) fn with_ballast(self, ballast: usize) -> Self {
+        Self { ballast, ..self }
     }
 }
 
@@ -45,7 +52,12 @@ impl StateMachine for Ledger {
 
     fn snapshot(&self) -> Bytes {
         let line = |applied: &Applied| format!("{} {}\n", applied.index, applied.name);
-        self.applied.iter().map(line).collect::<String>().into()
+        let mut text = self.applied.iter().map(line).collect::<String>();
+        if self.ballast > 0 {
+            text.push('#');
+            text.extend(std::iter::repeat_n('x', self.ballast - 1));
+        }
+        text.into()
     }
 
     fn check(&self, snapshot: &[u8]) -> Result<(), RestoreError> {
@@ -58,7 +70,8 @@ impl StateMachine for Ledger {
             let (index, name) = line.split_once(' ')?;
             Some(Applied { index: index.parse().ok()?, name: name.to_owned() })
         };
-        let applied: Option<Vec<Applied>> = text.lines().map(line).collect();
+        let applied: Option<Vec<Applied>> =
+            text.lines().filter(|line| !line.starts_with('#')).map(line).collect();
         self.applied = Arc::new(applied.ok_or_else(|| RestoreError("a line is not whole".into()))?);
         Ok(())
     }
