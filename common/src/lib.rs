@@ -16,6 +16,7 @@ pub mod job_id;
 pub mod job_steps;
 pub mod letter_case;
 pub mod log_limit;
+pub mod metadata_changes;
 pub mod model_parameters;
 pub mod net;
 pub mod plain_text;

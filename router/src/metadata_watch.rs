@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
     access::{TokenUse, TokenUses},
+    metadata_changes::MetadataFollower,
     model_parameters::update_metadata,
     rpc::{Behind, Channels, LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
@@ -100,6 +101,7 @@ impl Follower {
         let request = WatchMetadataRequest {
             cluster_id: self.config.cluster_id.clone(),
             node: self.config.node.clone(),
+            takes_changes: true,
         };
         let watched = self.leader.call(LEADER_PATIENCE, |mut client| {
             let request = request.clone();
@@ -109,6 +111,7 @@ impl Follower {
             Ok(updates) => updates.into_inner(),
             Err(status) => return status,
         };
+        let mut known = MetadataFollower::default();
         loop {
             match updates.message().await {
                 Ok(Some(metadata)) if metadata.cluster_id != self.config.cluster_id => {
@@ -116,10 +119,17 @@ impl Follower {
                     tracing::warn!(%status, "cannot follow the metadata");
                     return status;
                 }
-                Ok(Some(mut metadata)) => {
-                    update_metadata(&mut metadata);
-                    self.take(&metadata);
-                }
+                Ok(Some(message)) => match known.take(message) {
+                    Ok(mut metadata) => {
+                        update_metadata(&mut metadata);
+                        self.take(&metadata);
+                    }
+                    Err(gap) => {
+                        tracing::warn!(%gap, "following the metadata anew");
+                        metrics::counter!("shoal_metadata_gaps_total").increment(1);
+                        return Status::data_loss(gap.to_string());
+                    }
+                },
                 Ok(None) => return Status::unavailable("the leader has changed"),
                 Err(status) => return status,
             }

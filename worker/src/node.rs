@@ -162,8 +162,8 @@ fn spawn_membership(
     let (known, metadata) = watch_channel::channel(None);
     let changed = Arc::new(Notify::new());
     let failures = reconcile::LoadFailures::default();
-    let request =
-        WatchMetadataRequest { cluster_id: identity.cluster_id.clone(), node: identity.node.clone() };
+    let (cluster_id, node) = (identity.cluster_id.clone(), identity.node.clone());
+    let request = WatchMetadataRequest { cluster_id, node, takes_changes: true };
     let reconciler = reconcile::Reconciler {
         node: identity.node.clone(),
         loader,

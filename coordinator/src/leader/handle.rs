@@ -12,14 +12,15 @@ use shoal_common::{
     store::Store,
 };
 use shoal_proto::v1::{
-    CommandReply, Metadata, MetadataCommand, Protection, RefusalKind, TokenInfo, UpdateJob,
-    metadata_command::Command, update_job::Update,
+    CommandReply, MetadataCommand, Protection, RefusalKind, TokenInfo, UpdateJob, metadata_command::Command,
+    update_job::Update,
 };
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
 use super::{
     members::Members,
+    metadata::Published,
     own_acts::{own_act, tell},
     progress::Progress,
     unreachable::UnreachableWorkers,
@@ -92,7 +93,7 @@ pub struct Leader {
     pub progress: Progress,
     /// Tokens whose use is to be written down.
     pub token_uses: TokenUses,
-    pub(super) metadata: watch::Sender<Arc<Metadata>>,
+    pub(super) metadata: watch::Sender<Arc<Published>>,
 }
 
 impl Leader {
@@ -106,7 +107,7 @@ impl Leader {
         clock: Arc<dyn Clock>,
         audit: Audit,
     ) -> Self {
-        let metadata = watch::Sender::new(Arc::new(Metadata::default()));
+        let metadata = watch::Sender::new(Arc::new(Published::default()));
         Self {
             config,
             raft,
@@ -124,7 +125,7 @@ impl Leader {
 
     /// What is served where; changes when any of it does.
     #[must_use]
-    pub fn metadata(&self) -> watch::Receiver<Arc<Metadata>> {
+    pub fn metadata(&self) -> watch::Receiver<Arc<Published>> {
         self.metadata.subscribe()
     }
 

@@ -1,13 +1,68 @@
 //! What workers and routers are told: the state, and who has what ready.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::Deref, sync::Arc, time::Duration};
 
 use prost::Message as _;
-use shoal_common::{log_limit::LogLimit, rpc::MESSAGE_BYTES_MAX};
-use shoal_proto::v1::{LoadedVersions, Metadata, ModelVersion, NodeHealth, NodeRole, TokenInfo};
+use shoal_common::{
+    log_limit::LogLimit,
+    metadata_changes::{MetadataRecords, put_in_order},
+    rpc::MESSAGE_BYTES_MAX,
+};
+use shoal_proto::v1::{
+    LoadedVersions, Metadata, MetadataChange, ModelVersion, NodeHealth, NodeRole, TokenInfo,
+};
 
 use super::{handle::Leader, members::Members};
 use crate::state::ClusterState;
+
+/// Metadata that is made known, as it is sent.
+#[derive(Debug, Default)]
+pub struct Published {
+    metadata: Metadata,
+    /// `None` where it can only be sent whole.
+    records: Option<MetadataRecords>,
+    /// From the revision before, to which most watchers have come.
+    change: Option<MetadataChange>,
+}
+
+impl Published {
+    fn new(metadata: Metadata, before: &Self) -> Self {
+        let records = MetadataRecords::of(&metadata);
+        let both = records.as_ref().zip(before.records.as_ref());
+        let is_next = before.metadata.leader_term == metadata.leader_term;
+        let change = both.filter(|_| is_next).map(|(now, then)| now.since(then, before.metadata.revision));
+        Self { metadata, records, change }
+    }
+
+    /// What a watcher is sent that takes changes and was last sent `last`.
+    #[must_use]
+    pub fn after(&self, last: Option<&Self>) -> Metadata {
+        let Some(records) = &self.records else { return self.metadata.clone() };
+        let last = last.filter(|last| last.metadata.leader_term == self.metadata.leader_term);
+        let known = last.and_then(|last| Some((last.metadata.revision, last.records.as_ref()?)));
+        let change = match (known, &self.change) {
+            (None, _) => records.whole(),
+            (Some((revision, _)), Some(change)) if revision == change.base_revision => change.clone(),
+            (Some((revision, known)), _) => records.since(known, revision),
+        };
+        let Metadata { cluster_id, leader_term, revision, .. } = &self.metadata;
+        Metadata {
+            cluster_id: cluster_id.clone(),
+            leader_term: *leader_term,
+            revision: *revision,
+            change: Some(change),
+            ..Metadata::default()
+        }
+    }
+}
+
+impl Deref for Published {
+    type Target = Metadata;
+
+    fn deref(&self) -> &Metadata {
+        &self.metadata
+    }
+}
 
 /// Makes metadata known when it differs from the last; the revision grows each time.
 pub(super) struct Publisher {
@@ -28,7 +83,8 @@ impl Publisher {
         let mut metadata = build(&leader.members, state);
         metadata.leader_term = self.term;
         metadata.revision = self.revision;
-        if **leader.metadata.borrow() == metadata {
+        let before = Arc::clone(&leader.metadata.borrow());
+        if before.metadata == metadata {
             return;
         }
         self.revision += 1;
@@ -38,6 +94,8 @@ impl Publisher {
         metrics::gauge!("shoal_coordinator_nodes_up").set(up as f64);
         let bytes = metadata.encoded_len();
         metrics::gauge!("shoal_coordinator_metadata_bytes").set(bytes as f64);
+        // For alarms: what goes beyond it is four times too large.
+        metrics::gauge!("shoal_coordinator_metadata_bytes_max").set(MESSAGE_BYTES_MAX as f64);
         if bytes > BYTES_ALARM
             && let Some(held_back) = self.alarms.pass()
         {
@@ -49,7 +107,7 @@ impl Publisher {
                 "what every node is told comes near to what a message can hold; forget nodes with `shoal nodes forget`"
             );
         }
-        leader.metadata.send_replace(Arc::new(metadata));
+        leader.metadata.send_replace(Arc::new(Published::new(metadata, &before)));
     }
 }
 
@@ -78,7 +136,7 @@ fn build(members: &Members, state: &ClusterState) -> Metadata {
     } else {
         state.served_by_default()
     };
-    Metadata {
+    let mut metadata = Metadata {
         cluster_id: state.cluster_id.clone(),
         revision: 0,
         leader_term: 0,
@@ -104,7 +162,10 @@ fn build(members: &Members, state: &ClusterState) -> Metadata {
         nodes,
         loaded,
         tokens: state.tokens.values().map(told).collect(),
-    }
+        change: None,
+    };
+    put_in_order(&mut metadata);
+    metadata
 }
 
 /// What routers need of a token. What changes with its use is not told, or every use would be.
@@ -121,9 +182,12 @@ fn told(token: &TokenInfo) -> TokenInfo {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use prost::Message as _;
+    use shoal_common::metadata_changes::MetadataFollower;
     use shoal_proto::v1::{
-        DatasetInfo, HybridModel, HybridSource, JobInfo, Placement, ServedModel, ShardStats,
+        DatasetInfo, HybridModel, HybridSource, JobInfo, LoadedVersion, NodeInfo, Placement, ServedModel,
+        ShardStats,
     };
 
     use super::*;
@@ -176,5 +240,68 @@ mod tests {
         assert_eq!(names(&many.components), ["als_0", "als_1", "als_2"]);
         assert_eq!((many.datasets.len(), many.placements.len()), (1, 1));
         assert!(many.encoded_len() < 1_024, "{}", many.encoded_len());
+    }
+
+    /// Any nodes, versions and what nodes have of them, each by a name of its own.
+    fn any_metadata() -> impl Strategy<Value = Metadata> {
+        let nodes = prop::collection::btree_map(0_u32..6, (0_i32..3, 0_u64..3), 0..6);
+        let versions = prop::collection::btree_map(0_u32..5, 0_u32..3, 0..5);
+        let loaded = prop::collection::btree_map(0_u32..6, prop::collection::vec(0_u32..4, 0..3), 0..6);
+        (nodes, versions, loaded, 0_u32..3).prop_map(|(nodes, versions, loaded, live)| {
+            let node = |(name, (health, incarnation)): (u32, (i32, u64))| NodeInfo {
+                name: format!("n{name}"),
+                health,
+                incarnation,
+                ..NodeInfo::default()
+            };
+            let version = |(name, mean): (u32, u32)| ModelVersion {
+                name: format!("v{name}"),
+                rating_mean: f64::from(mean),
+                ..ModelVersion::default()
+            };
+            let of_node = |(node, shards): (u32, Vec<u32>)| {
+                let version =
+                    LoadedVersion { version: "v1".to_owned(), user_shards: shards, item_shards: vec![] };
+                (format!("n{node}"), LoadedVersions { versions: vec![version] })
+            };
+            let mut metadata = Metadata {
+                cluster_id: "c".to_owned(),
+                live_version: if live == 0 { String::new() } else { format!("v{live}") },
+                nodes: nodes.into_iter().map(node).collect(),
+                versions: versions.into_iter().map(version).collect(),
+                loaded: loaded.into_iter().map(of_node).collect(),
+                ..Metadata::default()
+            };
+            put_in_order(&mut metadata);
+            metadata
+        })
+    }
+
+    proptest! {
+        /// Whatever comes after what, in terms of several leaders: who is sent each change and who misses some have the
+        /// whole in the end.
+        #[test]
+        fn changes_lead_to_the_whole(
+            states in prop::collection::vec((any_metadata(), any::<bool>(), any::<bool>()), 1..30),
+        ) {
+            let mut published = Arc::new(Published::default());
+            let mut watchers = [(MetadataFollower::default(), None::<Arc<Published>>), Default::default()];
+            let (mut leader_term, mut revision) = (1, 0);
+            for (metadata, is_new_term, is_missed) in states {
+                (leader_term, revision) =
+                    if is_new_term { (leader_term + 1, 1) } else { (leader_term, revision + 1) };
+                let metadata = Metadata { leader_term, revision, ..metadata };
+                published = Arc::new(Published::new(metadata.clone(), &published));
+                for (number, (follower, last)) in watchers.iter_mut().enumerate() {
+                    if number == 1 && is_missed {
+                        continue;
+                    }
+                    let message = published.after(last.as_deref());
+                    prop_assert!(message.change.is_some() && message.nodes.is_empty());
+                    prop_assert_eq!(&follower.take(message).unwrap(), &metadata);
+                    *last = Some(Arc::clone(&published));
+                }
+            }
+        }
     }
 }

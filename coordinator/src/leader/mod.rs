@@ -16,6 +16,7 @@ mod unreachable;
 pub use self::{
     handle::{COMMAND_PATIENCE, CommandError, Leader, LeaderConfig},
     members::{Beat, LiveWorker, Members},
+    metadata::Published,
     progress::{JobProgress, Progress},
     unreachable::{Unreachable, UnreachableWorkers},
 };

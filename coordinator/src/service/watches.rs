@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use super::coordinator::{CoordinatorService, Replies, stopping};
+use crate::leader::Published;
 
 /// Streams of metadata, and of jobs, that are open at once.
 pub(super) const WATCHERS_MAX: usize = 1_024;
@@ -27,16 +28,23 @@ impl CoordinatorService {
         let term = self.leader.raft.leadership().borrow().term;
         let (metadata, leadership) = (self.leader.metadata(), self.leader.raft.leadership());
         let stop = self.shutdown.token();
-        let start = (metadata, leadership, stop, place, true);
+        let takes_changes = request.takes_changes;
+        let start = (metadata, leadership, stop, place, true, None::<Arc<Published>>);
         // Only this term's metadata: when leadership moves the watch ends, and the watcher finds the new leader.
-        let replies =
-            stream::unfold(start, move |(mut metadata, mut leadership, stop, place, mut first)| async move {
+        let replies = stream::unfold(
+            start,
+            move |(mut metadata, mut leadership, stop, place, mut news, last)| async move {
                 loop {
                     let current = Arc::clone(&metadata.borrow_and_update());
-                    if first && current.leader_term == term {
+                    if news && current.leader_term == term {
+                        // Nothing waits to be sent but what is made here, when the one before has been taken.
+                        let message = match takes_changes {
+                            true => current.after(last.as_deref()),
+                            false => Metadata::clone(&current),
+                        };
                         return Some((
-                            Ok(Metadata::clone(&current)),
-                            (metadata, leadership, stop, place, false),
+                            Ok(message),
+                            (metadata, leadership, stop, place, false, Some(current)),
                         ));
                     }
                     tokio::select! {
@@ -52,11 +60,12 @@ impl CoordinatorService {
                             if changed.is_err() {
                                 return None;
                             }
-                            first = true;
+                            news = true;
                         }
                     }
                 }
-            });
+            },
+        );
         Ok(replies.boxed())
     }
 

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use prost::Message as _;
 use shoal_common::{
+    metadata_changes::MetadataFollower,
     rpc::{Channels, LEADER_KEY},
     tls::PeerRole,
 };
@@ -72,8 +74,43 @@ async fn send(cluster: &Cluster, role: NodeRole, node: &str) -> Result<Heartbeat
 
 /// The metadata of the leader, told once more at every change.
 async fn watch(cluster: &Cluster) -> tonic::Streaming<Metadata> {
-    let request = || WatchMetadataRequest { cluster_id: CLUSTER.into(), node: "router".into() };
+    watch_as(cluster, false).await
+}
+
+/// The same as a watcher of this release, or of one before, asks for it.
+async fn watch_as(cluster: &Cluster, takes_changes: bool) -> tonic::Streaming<Metadata> {
+    let request =
+        || WatchMetadataRequest { cluster_id: CLUSTER.into(), node: "router".into(), takes_changes };
     cluster.ask(|mut leader| async move { leader.watch_metadata(request()).await }).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_takes_changes_has_what_others_are_sent_whole() {
+    let cluster = Cluster::start(1, Duration::from_secs(60));
+    let (mut whole, mut changes) = (watch_as(&cluster, false).await, watch_as(&cluster, true).await);
+    let mut follower = MetadataFollower::default();
+    let (mut of_whole, mut of_changes) = (0, 0);
+    for number in 0..40 {
+        beat(&cluster, &format!("router-{number}")).await.unwrap();
+        let current = loop {
+            let metadata = whole.message().await.unwrap().unwrap();
+            of_whole += metadata.encoded_len();
+            if metadata.nodes.len() == number + 1 {
+                break metadata;
+            }
+        };
+        let followed = loop {
+            let message = changes.message().await.unwrap().unwrap();
+            of_changes += message.encoded_len();
+            let metadata = follower.take(message).unwrap();
+            if metadata.revision >= current.revision {
+                break metadata;
+            }
+        };
+        assert_eq!(followed, current);
+    }
+    assert!(4 * of_changes < of_whole, "{of_changes} bytes of changes, {of_whole} without");
+    cluster.kill_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
+    metadata_changes::MetadataFollower,
     model_parameters::update_metadata,
     rpc::{LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
@@ -68,10 +69,15 @@ async fn follow_once(
             async move { Ok(client.watch_metadata(request).await?.into_inner()) }
         })
         .await?;
-    while let Some(mut metadata) = stream.message().await? {
-        if metadata.cluster_id != request.cluster_id {
-            return Err(wrong_cluster(&request.cluster_id, &metadata.cluster_id));
+    let mut follower = MetadataFollower::default();
+    while let Some(message) = stream.message().await? {
+        if message.cluster_id != request.cluster_id {
+            return Err(wrong_cluster(&request.cluster_id, &message.cluster_id));
         }
+        let mut metadata = follower.take(message).map_err(|gap| {
+            metrics::counter!("shoal_metadata_gaps_total").increment(1);
+            Status::data_loss(gap.to_string())
+        })?;
         update_metadata(&mut metadata);
         publish(known, metadata);
     }

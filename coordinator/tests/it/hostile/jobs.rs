@@ -167,7 +167,8 @@ async fn so_many_watch_and_who_leaves_makes_room() {
         .collect();
     let watch = |number: usize| {
         let mut client = clients[number % clients.len()].clone();
-        let request = WatchMetadataRequest { cluster_id: "c".into(), node: "router".into() };
+        let (cluster_id, node) = ("c".into(), "router".into());
+        let request = WatchMetadataRequest { cluster_id, node, takes_changes: number % 2 == 0 };
         async move { client.watch_metadata(request).await }
     };
     let mut open = Vec::new();
