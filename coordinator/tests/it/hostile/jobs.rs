@@ -168,7 +168,7 @@ async fn so_many_watch_and_who_leaves_makes_room() {
     let watch = |number: usize| {
         let mut client = clients[number % clients.len()].clone();
         let (cluster_id, node) = ("c".into(), "router".into());
-        let request = WatchMetadataRequest { cluster_id, node, takes_changes: number % 2 == 0 };
+        let request = WatchMetadataRequest { cluster_id, node, takes_changes: number.is_multiple_of(2) };
         async move { client.watch_metadata(request).await }
     };
     let mut open = Vec::new();
