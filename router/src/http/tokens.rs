@@ -37,6 +37,10 @@ const FOR_EVERYBODY: [&str; 9] = [
     OPENAPI_PATH,
 ];
 
+/// What is said to whoever shows nothing.
+const NO_TOKEN: &str = "a token is needed, sent as 'Authorization: Bearer shoal_…'; `shoal tokens create` makes one, and the \
+                        command line takes it with --token-file or in SHOAL_TOKEN";
+
 /// The name of the way to sign in, in the description.
 const SCHEME: &str = "token";
 
@@ -84,7 +88,12 @@ fn refusal(denied: &Denied) -> Response {
             (StatusCode::UNAUTHORIZED, r#"Bearer realm="shoal", error="invalid_token""#)
         }
     };
-    let mut response = HttpError::of(status, denied.to_string()).into_response();
+    let detail = match denied {
+        // Nobody shows a certificate here: browsers would ask people for one.
+        Denied::NoToken | Denied::NoCertificate => NO_TOKEN.to_owned(),
+        denied => denied.to_string(),
+    };
+    let mut response = HttpError::of(status, detail).into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     response.extensions_mut().extend(denied.token_id().map(told).unwrap_or_default());
     response
