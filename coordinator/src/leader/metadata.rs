@@ -26,7 +26,7 @@ pub struct Published {
 }
 
 impl Published {
-    fn new(metadata: Metadata, before: &Self) -> Self {
+    pub(crate) fn new(metadata: Metadata, before: &Self) -> Self {
         let records = MetadataRecords::of(&metadata);
         let both = records.as_ref().zip(before.records.as_ref());
         let is_next = before.metadata.leader_term == metadata.leader_term;
