@@ -9,6 +9,7 @@ pub mod audit;
 pub mod clock;
 pub mod compute;
 pub mod config;
+pub mod health;
 pub mod ids;
 pub mod import_report;
 pub mod item_filter;

@@ -8,9 +8,11 @@ use shoal_common::{
     audit::Audit,
     clock::Clock,
     config::{CoordinatorConfig, NodeConfig},
+    health::{self, Health},
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::Store,
+    tls::PeerRole,
 };
 use shoal_proto::v1::{TokenInfo, coordinator_server::CoordinatorServer, raft_server::RaftServer};
 use tokio::{
@@ -104,15 +106,9 @@ where
     let leader = Leader::new(settings, handle.clone(), store, channels, clock, audit.clone());
     shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));
 
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_not_serving::<CoordinatorServer<CoordinatorService>>().await;
-    let (joining, told) = (handle.clone(), shutdown.token());
-    shutdown.spawn("readiness", async move {
-        if told.run_until_cancelled(joined(&joining)).await == Some(true) {
-            health.set_serving::<CoordinatorServer<CoordinatorService>>().await;
-            tracing::info!("joined the group");
-        }
-    });
+    let (health, health_service) = health::of_node(PeerRole::Coordinator, &config.node.name).await;
+    health.services().set_not_serving::<CoordinatorServer<CoordinatorService>>().await;
+    shutdown.spawn("readiness", report_readiness(health, handle.clone(), shutdown.clone()));
     let guard = guard(&config.node, &leader);
     let service = CoordinatorServer::new(CoordinatorService::new(leader, shutdown.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -192,6 +188,37 @@ async fn joined<V: Send + Sync + 'static>(handle: &raft::RaftHandle<V>) -> bool 
             Err(ReadError::Stopped) => return false,
         }
     }
+}
+
+/// Ready is a member that has joined the group and knows a leader, until it is asked to stop.
+async fn report_readiness<V: Send + Sync + 'static>(
+    health: Health,
+    handle: raft::RaftHandle<V>,
+    shutdown: Shutdown,
+) {
+    let stop = shutdown.token();
+    health
+        .set_readiness(Some(
+            "it has not joined the group yet, which takes a majority of its members".to_owned(),
+        ))
+        .await;
+    if stop.run_until_cancelled(joined(&handle)).await == Some(true) {
+        health.services().set_serving::<CoordinatorServer<CoordinatorService>>().await;
+        tracing::info!("joined the group");
+        let mut leadership = handle.leadership();
+        loop {
+            let knows_leader = leadership.borrow_and_update().leader_id.is_some();
+            let waits_for = (!knows_leader).then(|| {
+                "no member leads: a majority of the coordinators has to be up and reach each other".to_owned()
+            });
+            health.set_readiness(waits_for).await;
+            match stop.run_until_cancelled(leadership.changed()).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) | None => break,
+            }
+        }
+    }
+    health.set_readiness(Some("it is stopping".to_owned())).await;
 }
 
 /// Gives leadership to another member, so that the group does not wait for an election.

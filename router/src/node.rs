@@ -3,22 +3,23 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use http::Response;
+use http::{Response, Uri};
 use shoal_common::{
     access::{AcceptedCredentials, Callers, Guard, Scope, TokenCheck, TokenUses},
     audit::Audit,
     clock::Clock,
     config::RouterConfig,
+    health::{self, Health},
     net::ConnectionLimits,
     rpc::{Channels, tuned_server},
     shutdown::Shutdown,
-    tls::{self, Protocol, Tls},
+    tls::{self, PeerRole, Protocol, Tls},
 };
 use shoal_core::hash::mix64;
 use shoal_proto::{PUBLIC_FILE_DESCRIPTOR_SET, v1::recommender_server::RecommenderServer};
 use tokio::{net::TcpListener, sync::watch};
-use tonic::{body::Body, service::Routes};
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic::{Status, body::Body, service::Routes};
+use tonic_health::ServingStatus;
 use tower::util::MapResponseLayer;
 
 use crate::{
@@ -36,6 +37,9 @@ use crate::{
 
 /// The service's name in the health protocol.
 const SERVICE: &str = "shoal.v1.Recommender";
+
+/// The service of coordinators, which a router does not have.
+const COORDINATOR: &str = "shoal.v1.Coordinator";
 
 /// How often gRPC health is brought up to date beside metadata changes, which do not tell of workers that are being left alone.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -78,6 +82,8 @@ pub struct Doors {
     pub grpc: TcpListener,
     /// With certificates, clients speak TLS at both.
     pub tls: Option<Tls>,
+    /// What is said to who calls a method of coordinators here.
+    pub elsewhere: &'static str,
 }
 
 /// Where tokens are taken, questions need one. Health and the description of the service are for everybody.
@@ -86,6 +92,8 @@ fn callers(path: &str) -> Option<Callers> {
     match parts.next()? {
         SERVICE if parts.next() == Some("Health") => Some(Callers::Anyone),
         SERVICE => Some(Callers::Scope(Scope::Read)),
+        // They are told that they are wrong here.
+        COORDINATOR => Some(Callers::Anyone),
         "grpc.health.v1.Health" | "grpc.reflection.v1.ServerReflection" => Some(Callers::Anyone),
         _ => None,
     }
@@ -109,7 +117,7 @@ pub async fn run(
     audit: Audit,
     shutdown: Shutdown,
 ) -> Result<(), RouterError> {
-    let Doors { http, admin, grpc, tls } = doors;
+    let Doors { http, admin, grpc, tls, elsewhere } = doors;
     let http_address = http.local_addr().map_err(RouterError::Address)?;
     let admin_address =
         admin.as_ref().map(TcpListener::local_addr).transpose().map_err(RouterError::Address)?;
@@ -140,8 +148,8 @@ pub async fn run(
     });
     let queries = Queries::new(snapshots.clone(), channels, clock, fanout, admission, cache, config.timeout);
     shutdown.spawn("cache clearing", queries.clone().clear_cache_on_switch(shutdown.clone()));
-    let (reporter, health) = tonic_health::server::health_reporter();
-    shutdown.spawn("grpc health", report_health(reporter, queries.clone(), snapshots, shutdown.clone()));
+    let (health, health_service) = health::of_node(PeerRole::Router, &config.node.name).await;
+    shutdown.spawn("grpc health", report_health(health, queries.clone(), snapshots, shutdown.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(PUBLIC_FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -149,8 +157,9 @@ pub async fn run(
         .map_err(RouterError::Reflection)?;
     let recommender = RecommenderServer::new(RecommenderService::new(queries.clone()));
     let services = Routes::new(recommender.max_decoding_message_size(REQUEST_BYTES_MAX))
-        .add_service(health)
+        .add_service(health_service)
         .add_service(reflection);
+    let services = with_refusal(services, elsewhere);
     tracing::info!(
         http = %http_address,
         grpc = %grpc_address,
@@ -204,23 +213,38 @@ pub async fn run(
     tokio::try_join!(serve_http, serve_admin, serve_grpc).map(drop)
 }
 
+/// The services, and a sentence for whoever takes this node for a coordinator.
+fn with_refusal(services: Routes, elsewhere: &'static str) -> Routes {
+    let refuse = move |uri: Uri| async move {
+        let is_coordinators = uri.path().split('/').nth(1) == Some(COORDINATOR);
+        let status = match is_coordinators {
+            true => Status::failed_precondition(elsewhere),
+            false => Status::unimplemented(format!("this node has no method {}", uri.path())),
+        };
+        status.into_http::<Body>()
+    };
+    services.into_axum_router().fallback(refuse).into()
+}
+
 /// SERVING while queries may be sent here.
 async fn report_health(
-    reporter: HealthReporter,
+    health: Health,
     queries: Queries,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     stop: Shutdown,
 ) {
     loop {
-        let status =
-            if queries.waits_for().is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
-        reporter.set_service_status(SERVICE, status).await;
-        reporter.set_service_status("", status).await;
+        let waits_for = queries.waits_for();
+        let status = if waits_for.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        health.services().set_service_status(SERVICE, status).await;
+        health.services().set_service_status("", status).await;
+        health.set_readiness(waits_for).await;
         tokio::select! {
             biased;
-            () = stop.requested() => return,
-            changed = snapshots.changed() => if changed.is_err() { return },
+            () = stop.requested() => break,
+            changed = snapshots.changed() => if changed.is_err() { break },
             () = tokio::time::sleep(HEALTH_INTERVAL) => {}
         }
     }
+    health.set_readiness(Some("it is stopping".to_owned())).await;
 }

@@ -7,6 +7,7 @@
 //! the operating system shares the cores between them.
 
 mod heartbeat;
+mod readiness;
 mod reconcile;
 mod watch;
 
@@ -25,10 +26,12 @@ use shoal_common::{
     clock::Clock,
     compute::{Compute, ComputeError},
     config::WorkerConfig,
+    health::{self, Health, HealthServer},
     private_files,
     rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, TunedServer, tuned_server},
     shutdown::Shutdown,
     store::{Access, LocalCache, Store, StoreError},
+    tls::PeerRole,
 };
 use shoal_core::hash::mix64;
 use shoal_proto::v1::{
@@ -102,7 +105,10 @@ where
 {
     let jobs_folder = config.node.data_dir.join(JOBS_FOLDER);
     empty_folder(&jobs_folder)?;
-    let cache = LocalCache::open(config.node.data_dir.join(CACHE_FOLDER)).map_err(WorkerError::Cache)?;
+    let cache = match LocalCache::in_place(&store).filter(|_| config.serves_in_place) {
+        Some(in_place) => in_place,
+        None => LocalCache::open(config.node.data_dir.join(CACHE_FOLDER)).map_err(WorkerError::Cache)?,
+    };
     let training = Compute::new("training", config.training_threads).map_err(WorkerError::Threads)?;
     let serving = Compute::new("serving", config.serving_threads).map_err(WorkerError::Threads)?;
 
@@ -118,7 +124,8 @@ where
     };
     tracing::info!(node = identity.node, incarnation = identity.incarnation, "worker starts");
     let loader = Loader::new(store.clone(), cache);
-    spawn_membership(leader, identity, models.clone(), loader.clone(), &shutdown);
+    let health = health::of_node(PeerRole::Worker, &identity.node).await;
+    spawn_membership(leader, identity, models.clone(), loader.clone(), health.0.clone(), &shutdown);
 
     let registry = Registry::default();
     let context = JobContext {
@@ -147,7 +154,7 @@ where
     let jobs = Jobs::new(cluster_id, steps, registry, channels, shutdown.clone());
     let queries = Serving::new(models, serving, config.serving_queue);
     let server = tuned_server(guard, audit.layer());
-    serve(incoming, server, queries, jobs, exchange, shutdown).await
+    serve(incoming, server, health, queries, jobs, exchange, shutdown).await
 }
 
 /// Starts the tasks that keep the worker a member: metadata in, heartbeats out, and between them
@@ -157,6 +164,7 @@ fn spawn_membership(
     identity: heartbeat::Identity,
     models: LoadedModels,
     loader: Loader,
+    health: Health,
     shutdown: &Shutdown,
 ) {
     let (known, metadata) = watch_channel::channel(None);
@@ -172,6 +180,13 @@ fn spawn_membership(
         changed: Arc::clone(&changed),
         metadata,
     };
+    let readiness = readiness::Readiness {
+        node: identity.node.clone(),
+        health,
+        models: models.clone(),
+        failures: failures.clone(),
+        metadata: known.subscribe(),
+    };
     let outdated = Arc::new(Notify::new());
     let pulse = heartbeat::Pulse {
         leader: leader.clone(),
@@ -185,12 +200,14 @@ fn spawn_membership(
     let follow = watch::follow_metadata(leader, request, known, outdated, shutdown.clone());
     shutdown.spawn("worker metadata watch", follow);
     shutdown.spawn("worker reconciler", reconciler.run(shutdown.clone()));
+    shutdown.spawn("worker readiness", readiness.run(shutdown.clone()));
     shutdown.spawn("worker heartbeat", heartbeat::beat(pulse, shutdown.clone()));
 }
 
 async fn serve<I, IO, IE>(
     incoming: I,
     mut server: TunedServer,
+    (health, health_service): (Health, HealthServer),
     queries: Serving,
     jobs: Jobs,
     exchange: Exchange,
@@ -201,18 +218,18 @@ where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     IE: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<WorkerServingServer<Serving>>().await;
-    health.set_serving::<WorkerJobsServer<Jobs>>().await;
-    health.set_serving::<WorkerExchangeServer<Exchange>>().await;
+    let services = health.services().clone();
+    services.set_serving::<WorkerServingServer<Serving>>().await;
+    services.set_serving::<WorkerJobsServer<Jobs>>().await;
+    services.set_serving::<WorkerExchangeServer<Exchange>>().await;
     let stop = {
         let shutdown = shutdown.clone();
         async move {
             shutdown.requested().await;
             // Whoever watches our health goes elsewhere before the connections close.
-            health.set_not_serving::<WorkerServingServer<Serving>>().await;
-            health.set_not_serving::<WorkerJobsServer<Jobs>>().await;
-            health.set_not_serving::<WorkerExchangeServer<Exchange>>().await;
+            services.set_not_serving::<WorkerServingServer<Serving>>().await;
+            services.set_not_serving::<WorkerJobsServer<Jobs>>().await;
+            services.set_not_serving::<WorkerExchangeServer<Exchange>>().await;
         }
     };
     let server = server

@@ -1,6 +1,6 @@
 //! `shoal certs`: certificates for nodes and administrators, for those without a PKI of their own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use shoal_common::{
@@ -60,9 +60,27 @@ pub(super) struct CreateArgs {
     /// Make new certificates for holders that have one
     #[arg(long)]
     renew: bool,
+    /// Give the files of nodes and administrators, but not ca.key, to this user: that of the containers which read them
+    #[arg(long, value_name = "UID[:GID]", value_parser = owner)]
+    owner: Option<(u32, Option<u32>)>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+fn owner(text: &str) -> Result<(u32, Option<u32>), String> {
+    let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
+    let number =
+        |text: &str| text.parse().map_err(|_| "an owner is a number, or two as in 65532:65532".to_owned());
+    Ok((number(uid)?, gid.map(number).transpose()?))
+}
+
+/// Gives a file to a user.
+fn give(path: &Path, (uid, gid): (u32, Option<u32>)) -> anyhow::Result<()> {
+    std::os::unix::fs::chown(path, Some(uid), gid).map_err(|error| {
+        let message = format!("cannot give '{}' to the user {uid}: {error}; only root may", path.display());
+        refusal(Exit::Failed, message)
+    })
 }
 
 /// Flags of `shoal certs show`.
@@ -98,6 +116,15 @@ fn create(args: CreateArgs) -> anyhow::Result<Exit> {
     let order =
         Order { cluster_id: args.cluster_id, hosts: args.hosts, holders, days: args.days, renew: args.renew };
     let made = certs::create(&args.out, &order)?;
+    if let Some(owner) = args.owner {
+        // Of the folder too, so that its owner can put a token beside them.
+        give(&args.out, owner)?;
+        give(&args.out.join("ca.pem"), owner)?;
+        for certificate in &made {
+            give(&certificate.path, owner)?;
+            give(&certificate.path.with_extension("key"), owner)?;
+        }
+    }
     print(&made, args.json)?;
     let lacks = |one: &&Certificate| {
         one.facts.identity.role() != PeerRole::Admin

@@ -151,7 +151,7 @@ impl TargetArgs {
 }
 
 impl DirArgs {
-    fn cluster_file(&self, flag: &str) -> anyhow::Result<ClusterFile> {
+    pub(super) fn cluster_file(&self, flag: &str) -> anyhow::Result<ClusterFile> {
         ClusterFile::read(&self.dir)?.ok_or_else(|| {
             let dir = self.dir.display();
             let message = format!(
@@ -168,7 +168,8 @@ impl CredentialsArgs {
         Ok(Credentials { certs: self.certs(dir)?, token: self.token(dir)? })
     }
 
-    fn certs(&self, dir: Option<&DirArgs>) -> anyhow::Result<Option<PathBuf>> {
+    /// The folder of certificates that was named, else that of the local cluster in `dir`.
+    pub(super) fn certs(&self, dir: Option<&DirArgs>) -> anyhow::Result<Option<PathBuf>> {
         match (&self.certs, dir) {
             (Some(folder), _) => Ok(Some(folder.clone())),
             (None, Some(dir)) => Ok(Settings::read(&dir.dir)?.certs()),

@@ -13,6 +13,7 @@ mod dataset;
 mod environment;
 mod failure;
 mod filter_args;
+mod health;
 mod job_summary;
 mod jobs;
 mod listen;
@@ -28,6 +29,7 @@ mod query;
 mod quickstart;
 mod role;
 mod router;
+mod serve;
 mod signals;
 mod simulate;
 mod status;
@@ -115,6 +117,10 @@ enum Command {
     Simulate(simulate::Args),
     /// Nodes, shards, the live version and the coordinators' group
     Status(status::Args),
+    /// Whether one node has started, is ready or is alive: for containers and probes
+    Health(health::Args),
+    /// Answer queries from a folder of models, which may be read-only, in one process
+    Serve(serve::Args),
     /// Make and show the certificates of nodes and administrators
     #[command(subcommand)]
     Certs(certs::Command),
@@ -159,7 +165,10 @@ pub fn main() -> ExitCode {
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all();
-    if matches!(command, Command::Coordinator(_) | Command::Worker(_) | Command::Router(_)) {
+    if matches!(
+        command,
+        Command::Coordinator(_) | Command::Worker(_) | Command::Router(_) | Command::Serve(_)
+    ) {
         builder.max_blocking_threads(ROLE_BLOCKING_THREADS).thread_keep_alive(ROLE_BLOCKING_KEEP_ALIVE);
     }
     builder.build()
@@ -180,6 +189,8 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Items(args) => query::items(args).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Health(args) => health::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
         Command::Certs(command) => certs::run(command),
         Command::Tokens(command) => tokens::run(command).await,
         Command::Coordinator(args) => coordinator::run(args).await,

@@ -5,6 +5,7 @@ mod certificates;
 pub(super) mod descriptors;
 mod memory;
 mod metrics_server;
+pub(super) mod service_manager;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ use shoal_common::{
 use shoal_proto::v1::Protection;
 use tokio::net::TcpListener;
 
+pub(super) use self::memory::resident;
 use super::{
     environment::environment,
     failure::{Exit, refusal},
@@ -180,6 +182,7 @@ impl Node {
         let metrics = telemetry::install_metrics()?;
         let shutdown = Shutdown::new();
         spawn_signals(&shutdown)?;
+        service_manager::feed_watchdog();
         memory::spawn_purge(&shutdown);
         if args.supervised {
             leave_with_parent(shutdown.clone(), ORPHAN_DRAIN_MAX)
@@ -227,8 +230,19 @@ impl Node {
         })
     }
 
-    /// Tells whoever started this node where it listens; a router without a folder keeps it to its log.
+    /// Tells whoever started this node that it has, and where it listens.
     pub(super) fn announce(
+        &mut self,
+        http: Option<SocketAddr>,
+        admin: Option<SocketAddr>,
+    ) -> anyhow::Result<()> {
+        self.write_addresses(http, admin)?;
+        service_manager::started(&format!("listening at {}", self.addresses.grpc));
+        Ok(())
+    }
+
+    /// Writes down where this node listens; a router without a folder keeps it to its log.
+    pub(super) fn write_addresses(
         &mut self,
         http: Option<SocketAddr>,
         admin: Option<SocketAddr>,
@@ -286,6 +300,7 @@ fn spawn_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
     tokio::spawn(async move {
         signals.received().await;
         tracing::info!("asked to stop, draining");
+        service_manager::stopping();
         asked.request();
         signals.received().await;
         tracing::warn!("asked to stop again, leaving at once");

@@ -20,6 +20,10 @@ Examples:
   shoal router --cluster-id movies --name router-1 --listen 10.0.0.21:7002 --http 10.0.0.21:8000 \\
       --coordinators 10.0.0.1:7000,10.0.0.2:7000,10.0.0.3:7000";
 
+/// What is said to who takes a router for a coordinator.
+const ASK_COORDINATORS: &str = "this is a router, which answers queries; name the addresses of the cluster's coordinators with \
+--cluster or SHOAL_COORDINATORS";
+
 /// Flags of `shoal router`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("{EXAMPLE}\n\n{SETTINGS_HELP}"))]
@@ -66,7 +70,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let metrics = node.metrics;
     let role = node::run(
         config,
-        Doors { http, admin, grpc: node.grpc, tls: node.tls },
+        Doors { http, admin, grpc: node.grpc, tls: node.tls, elsewhere: ASK_COORDINATORS },
         node.channels,
         node.clock,
         Arc::new(move || metrics.render()),

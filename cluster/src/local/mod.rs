@@ -30,7 +30,7 @@ mod spec;
 mod supervisor;
 
 pub use addresses::Addresses;
-pub use cluster_file::{ClusterFile, Member, Role, RouterMember};
+pub use cluster_file::{ClusterFile, Member, Role, RouterMember, reachable};
 pub use error::LocalError;
 pub use lock::FolderLock;
 pub use plan::{Plan, RoleProcess, admin_token_file};

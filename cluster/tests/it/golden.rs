@@ -25,16 +25,16 @@ const TRAINED: [&str; 10] = [
     "50",
 ];
 
-fn golden() -> PathBuf {
+pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-fn read(path: &Path) -> Value {
+pub(crate) fn read(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -113,7 +113,7 @@ fn same(now: &Value, then: &Value, more: bool, place: &str) {
 }
 
 /// Asks every recorded question and compares the answers.
-async fn answers_as_recorded(http: &Http, asked: &[Value]) {
+pub(crate) async fn answers_as_recorded(http: &Http, asked: &[Value]) {
     assert!(!asked.is_empty());
     for question in asked {
         let path = question["path"].as_str().unwrap();

@@ -7,6 +7,7 @@
 mod coordinator;
 mod node;
 mod router;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -20,6 +21,7 @@ use crate::plain_text::PlainText;
 pub use coordinator::{CoordinatorConfig, RawCoordinator};
 pub use node::{NodeConfig, RawNode, RawTls};
 pub use router::{AdminListener, RawRouter, RouterConfig};
+pub use serve::{RawServe, ServeConfig};
 pub use worker::{RawWorker, WorkerConfig};
 
 /// Prefix of the environment variables that are settings.

@@ -49,6 +49,8 @@ pub struct WorkerConfig {
     pub import_roots: Roots,
     /// Where lists may be written to, besides the store.
     pub export_roots: Roots,
+    /// Serve from the files of a store that is a folder, instead of copies of them: for one process that only reads.
+    pub serves_in_place: bool,
 }
 
 impl RawWorker {
@@ -86,6 +88,7 @@ impl RawWorker {
                     serving_queue: serving_queue as usize,
                     import_roots,
                     export_roots,
+                    serves_in_place: false,
                 })
             }
             _ => Err(problems.into_error()),

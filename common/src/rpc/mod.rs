@@ -5,6 +5,7 @@ mod behind;
 mod channels;
 mod credentials;
 mod deadline;
+mod in_process;
 mod leader;
 mod reason;
 mod refusal;
@@ -14,6 +15,7 @@ pub use behind::Behind;
 pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};
 pub use credentials::CallCredentials;
 pub use deadline::{remaining, timeout_of, with_deadline};
+pub use in_process::InProcess;
 pub use leader::{LEADER_KEY, LeaderChannel, LeaderClient, not_leader, wrong_cluster};
 pub use reason::{REASON_BYTES_MAX, shortened};
 pub use refusal::{

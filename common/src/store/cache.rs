@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use shoal_proto::v1::ObjectEntry;
 
 use crate::private_files;
@@ -18,12 +19,29 @@ use super::{Store, StoreError, is_checksum, join, run_blocking, verify, write_du
 /// A folder of verified objects. Clones share it.
 #[derive(Debug, Clone)]
 pub struct LocalCache {
-    folder: PathBuf,
+    place: Place,
     /// Checksums whose file this process has verified.
     verified: Arc<Mutex<HashSet<String>>>,
 }
 
+/// Where verified objects lie.
+#[derive(Debug, Clone)]
+enum Place {
+    /// Copies in a folder.
+    Folder(PathBuf),
+    /// In the folder of the store itself.
+    Store,
+}
+
 impl LocalCache {
+    /// Copies nothing where the store is a folder of this machine: its objects are verified and used where they lie, which
+    /// takes for granted that nobody changes an object. `None` for another store.
+    #[must_use]
+    pub fn in_place(store: &Store) -> Option<Self> {
+        let is_folder = store.file_path("").is_ok_and(|folder| folder.is_some());
+        is_folder.then(|| Self { place: Place::Store, verified: Arc::default() })
+    }
+
     /// Uses `folder`, made when missing.
     ///
     /// # Errors
@@ -34,7 +52,7 @@ impl LocalCache {
             path: folder.clone(),
             source,
         })?;
-        Ok(Self { folder, verified: Arc::default() })
+        Ok(Self { place: Place::Folder(folder), verified: Arc::default() })
     }
 
     /// The file with the object's bytes, fetched and verified if it is not here yet.
@@ -54,7 +72,11 @@ impl LocalCache {
                 reason: "its manifest has no checksum of it".to_owned(),
             });
         }
-        let file = self.folder.join(&entry.checksum);
+        let copies = match &self.place {
+            Place::Folder(copies) => copies,
+            Place::Store => return self.verify_in_place(store, folder, entry).await,
+        };
+        let file = copies.join(&entry.checksum);
         // Only what this process has put here is read: links and pipes are none of it.
         let is_file = tokio::fs::symlink_metadata(&file).await.is_ok_and(|found| found.is_file());
         if self.is_verified(&entry.checksum) && is_file {
@@ -67,13 +89,26 @@ impl LocalCache {
             self.mark_verified(&entry.checksum);
             return Ok(file);
         }
-        let bytes = store.get_verified(folder, entry).await.map_err(|error| match error {
-            StoreError::NotFound(_) => StoreError::NotFound(join(folder, &entry.path)),
-            other => other,
-        })?;
+        let bytes = get_verified(store, folder, entry).await?;
         let target = file.clone();
         run_blocking("write", file.clone(), move || write_durably(&target, &bytes)).await?;
         self.mark_verified(&entry.checksum);
+        Ok(file)
+    }
+
+    async fn verify_in_place(
+        &self,
+        store: &Store,
+        folder: &str,
+        entry: &ObjectEntry,
+    ) -> Result<PathBuf, StoreError> {
+        let path = join(folder, &entry.path);
+        let file = store.file_path(&path)?.ok_or_else(|| StoreError::NotFound(path.clone()))?;
+        let is_file = tokio::fs::metadata(&file).await.is_ok_and(|found| found.is_file());
+        if !(self.is_verified(&entry.checksum) && is_file) {
+            get_verified(store, folder, entry).await?;
+            self.mark_verified(&entry.checksum);
+        }
         Ok(file)
     }
 
@@ -87,7 +122,7 @@ impl LocalCache {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|checksum| wanted.contains(checksum));
-        let folder = self.folder.clone();
+        let Place::Folder(folder) = self.place.clone() else { return Ok(()) };
         run_blocking("clean", folder.clone(), move || {
             for entry in std::fs::read_dir(&folder)? {
                 let entry = entry?;
@@ -109,11 +144,41 @@ impl LocalCache {
     }
 }
 
+async fn get_verified(store: &Store, folder: &str, entry: &ObjectEntry) -> Result<Bytes, StoreError> {
+    store.get_verified(folder, entry).await.map_err(|error| match error {
+        StoreError::NotFound(_) => StoreError::NotFound(join(folder, &entry.path)),
+        other => other,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
+
+    #[tokio::test]
+    async fn in_place_nothing_is_copied_and_damage_is_found_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let entry = store.put("m/a", Bytes::from_static(b"rows")).await.unwrap();
+        let entry = ObjectEntry { path: "a".into(), ..entry };
+        let cache = || LocalCache::in_place(&store).unwrap();
+        let kept = cache();
+        for _ in 0..2 {
+            assert_eq!(
+                kept.fetch(&store, "m", &entry).await.unwrap(),
+                folder.path().canonicalize().unwrap().join("m/a")
+            );
+        }
+        kept.retain(HashSet::new()).await.unwrap();
+        std::fs::write(folder.path().join("m/a"), b"rowz").unwrap();
+        for cache in [kept, cache()] {
+            let error = cache.fetch(&store, "m", &entry).await.unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        }
+        std::fs::remove_file(folder.path().join("m/a")).unwrap();
+        assert!(cache().fetch(&store, "m", &entry).await.unwrap_err().is_not_found());
+        assert_eq!(store.list("").await.unwrap(), []);
+    }
 
     /// A checksum names a file in the cache's folder. What is none, and what lies there but is no file, is not opened.
     #[tokio::test]

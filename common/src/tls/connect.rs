@@ -48,11 +48,28 @@ impl TlsConnect {
     /// # Errors
     /// When nobody answers, the certificate is not trusted, or it is another role's or another cluster's.
     pub async fn connect(&self, host: &str, port: u16, callee: PeerRole) -> io::Result<NodeStream> {
+        self.prove(TcpStream::connect((host, port)).await?, host, Some(callee)).await
+    }
+
+    /// A channel to whichever node of this cluster listens at `address` (`host:port`): its certificate has to name the
+    /// host of `endpoint`, which a node that asks itself does not have to be called at.
+    pub fn to_any_node(&self, endpoint: &Endpoint, address: String) -> Channel {
+        let connect = self.clone();
+        endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
+            let (connect, address) = (connect.clone(), address.clone());
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                connect.prove(stream, host_in(&uri), None).await.map(TokioIo::new)
+            }
+        }))
+    }
+
+    /// The handshake on a connection to `host`, and what the other side has to be.
+    async fn prove(&self, stream: TcpStream, host: &str, callee: Option<PeerRole>) -> io::Result<NodeStream> {
         let (client, own) = match &self.caller {
             Caller::Certified(tls) => (tls.client(), Some(tls.identity())),
             Caller::Uncertified(trust) => (trust.client(), None),
         };
-        let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         let address = stream.peer_addr().ok();
         let name = server_name(host)
@@ -62,10 +79,11 @@ impl TlsConnect {
         let identity = identity_of(stream.get_ref().1.peer_certificates())
             .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
         let cluster_id = own.as_ref().map_or(identity.cluster_id(), |own| own.cluster_id());
-        if identity.cluster_id() != cluster_id || identity.role() != callee {
-            let message = format!(
-                "{host}:{port} is {identity}, where a {callee} of cluster '{cluster_id}' was expected"
-            );
+        if identity.cluster_id() != cluster_id || callee.is_some_and(|callee| identity.role() != callee) {
+            let expected = callee.map_or("node", PeerRole::name);
+            let at = address.map_or_else(|| host.to_owned(), |address| address.to_string());
+            let message =
+                format!("{at} is {identity}, where a {expected} of cluster '{cluster_id}' was expected");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
         Ok(NodeStream::called(
@@ -81,11 +99,14 @@ impl Connect for TlsConnect {
         endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
             let connect = connect.clone();
             async move {
-                let host = uri.host().unwrap_or_default();
-                // An IPv6 address stands in brackets in a URI, and without them in a certificate.
-                let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-                connect.connect(host, uri.port_u16().unwrap_or(443), callee).await.map(TokioIo::new)
+                connect.connect(host_in(&uri), uri.port_u16().unwrap_or(443), callee).await.map(TokioIo::new)
             }
         }))
     }
+}
+
+/// The host of an address: IPv6 stands in brackets in a URI, and without them in a certificate.
+fn host_in(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

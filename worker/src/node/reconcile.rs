@@ -62,6 +62,11 @@ impl LoadFailures {
         by_version.into_iter().map(join).collect()
     }
 
+    /// How many shards failed when they were last tried.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn record(&self, key: ShardKey, reason: String) {
         let mut failures = self.lock();
         let tries = failures.get(&key).map_or(0, |failure| failure.tries);
@@ -234,10 +239,15 @@ impl Reconciler {
     }
 }
 
+/// Whether queries are answered by this version.
+pub(super) fn is_live(metadata: &Metadata, version: &str) -> bool {
+    version == metadata.live_version || metadata.served.iter().any(|served| served.live_version == version)
+}
+
 /// What is asked for now loads first, then what is about to be, then what rollback may need.
 fn urgency(metadata: &Metadata, version: &str) -> u8 {
     let any = |of: fn(&ServedModel) -> &String| metadata.served.iter().any(|served| of(served) == version);
-    if version == metadata.live_version || any(|served| &served.live_version) {
+    if is_live(metadata, version) {
         0
     } else if version == metadata.promoting_version || any(|served| &served.promoting_version) {
         1

@@ -67,10 +67,18 @@ impl Growth {
 
 /// Resident bytes of the process but for those of files; `None` where the system does not say (it is asked in Linux's way).
 fn own_bytes() -> Option<u64> {
+    Some(resident()?.0)
+}
+
+/// Resident bytes of the process's own, and of files that it has mapped.
+pub(in crate::cli) fn resident() -> Option<(u64, u64)> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1_024)
+    let bytes_of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kibibytes * 1_024)
+    };
+    Some((bytes_of("RssAnon:")?, bytes_of("RssFile:")?))
 }
 
 fn purge() {

@@ -22,7 +22,7 @@ pub(crate) use oracle::{By, Oracle, Verdict, exported_neighbours, read_rows, tie
 pub(crate) use processes::{processes_of, signal};
 pub(crate) use service::service;
 pub(crate) use shared::{Shared, shared};
-pub(crate) use shoal::{Finished, Running, shoal, shoal_in, shoal_with};
+pub(crate) use shoal::{Finished, Running, shoal, shoal_in, shoal_with, shoal_with_all};
 
 /// How long anything may take that is certain to come, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(120);

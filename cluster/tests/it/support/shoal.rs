@@ -83,6 +83,13 @@ pub(crate) fn shoal_with<A: AsRef<str>>(variable: (&str, &str), arguments: &[A])
     finish(command)
 }
 
+/// Runs a command to its end with several variables.
+pub(crate) fn shoal_with_all<A: AsRef<str>>(variables: &[(&str, String)], arguments: &[A]) -> Finished {
+    let mut command = command(arguments);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    finish(command)
+}
+
 /// Runs a command to its end in a working folder.
 pub(crate) fn shoal_in<A: AsRef<str>>(folder: &Path, arguments: &[A]) -> Finished {
     let mut command = command(arguments);
@@ -102,6 +109,17 @@ impl Running {
     /// Starts a command whose output goes to files in `folder`. It is told to leave when this process is gone.
     pub(crate) fn start<A: AsRef<str>>(folder: &Path, arguments: &[A]) -> Self {
         Self::start_command(folder, command(arguments))
+    }
+
+    /// As [`Running::start`], with some variables.
+    pub(crate) fn start_with<A: AsRef<str>>(
+        folder: &Path,
+        variables: &[(&str, String)],
+        arguments: &[A],
+    ) -> Self {
+        let mut command = command(arguments);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Self::start_command(folder, command)
     }
 
     /// As [`Running::start`], for a process that the shell has told of its limits before, such as `ulimit -n 256`.
