@@ -1,8 +1,6 @@
 //! `shoal completions`: a script that completes commands and flags.
 
-use clap::CommandFactory as _;
-
-use super::{Cli, failure::Exit};
+use super::failure::Exit;
 use crate::output;
 
 const EXAMPLE: &str = "\
@@ -19,9 +17,10 @@ pub(super) struct Args {
     shell: clap_complete::Shell,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+/// Prints the script for `command`, which is all of `shoal`.
+pub(super) fn run(args: &Args, mut command: clap::Command) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "shoal", &mut script);
+    clap_complete::generate(args.shell, &mut command, "shoal", &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

@@ -1,10 +1,9 @@
 //! `shoal dataset`: generate, import, list, show.
 
+mod describe;
 mod generate;
 mod import;
 pub(super) mod reading;
-
-use shoal_proto::v1::DatasetInfo;
 
 use super::{
     connection::{ClusterArgs, find_dataset},
@@ -12,6 +11,7 @@ use super::{
 };
 use crate::output::{self, Align, Table};
 
+pub(super) use describe::describe;
 pub(super) use generate::Sample;
 pub(super) use import::{dataset_name, readable_source, source_uri};
 
@@ -105,33 +105,4 @@ async fn show(args: ShowArgs) -> anyhow::Result<Exit> {
         output::print(&describe(info))?;
     }
     Ok(Exit::Done)
-}
-
-/// A data set in a few lines, the last of them its import's report.
-pub(super) fn describe(info: &DatasetInfo) -> String {
-    let mut text = format!(
-        "{}@{}: {}, {} ({} with a title), {}\n\
-         ratings  {} to {}, mean {:.4}\n\
-         shards   {} per side\n\
-         source   {}\n",
-        info.name,
-        info.version,
-        output::counted(info.users, "user"),
-        output::counted(info.items, "item"),
-        output::count(info.catalogue_items),
-        output::counted(info.ratings, "rating"),
-        info.rating_min,
-        info.rating_max,
-        info.rating_mean,
-        info.shard_count,
-        info.source_uri,
-    );
-    if info.tags > 0 || info.genome_items > 0 {
-        let [tags, genome] = [info.tags, info.genome_items].map(output::count);
-        text.push_str(&format!("tags     {tags} by users; a tag genome of {genome} items\n"));
-    }
-    if let Some(report) = &info.report {
-        text.push_str(&output::import_report_text(report, info.user_id_kind(), info.item_id_kind()));
-    }
-    text
 }

@@ -40,7 +40,7 @@ mod worker;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::output::Colour;
 use failure::Exit;
@@ -196,7 +196,7 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Coordinator(args) => coordinator::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Router(args) => router::run(args).await,
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
     }
 }
 

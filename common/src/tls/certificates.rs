@@ -21,7 +21,10 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-use super::{Identity, IdentityError, NodeStream, Peer};
+use super::{
+    identity::{Identity, IdentityError},
+    stream::{NodeStream, Peer},
+};
 use crate::net::Connection;
 
 /// How long a caller may take to say hello and prove who it is.

@@ -9,8 +9,10 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{
-    NodeStream, Peer, PeerRole, Tls, Trust,
-    certificates::{identity_of, server_name},
+    certificates::{Tls, identity_of, server_name},
+    identity::PeerRole,
+    stream::{NodeStream, Peer},
+    trust::Trust,
 };
 use crate::rpc::Connect;
 

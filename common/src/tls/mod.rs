@@ -11,10 +11,12 @@ mod accept;
 mod certificates;
 mod connect;
 mod identity;
+mod stream;
 mod trust;
 
-pub use accept::{NodeStream, Peer, incoming};
+pub use accept::incoming;
 pub use certificates::{CertificateFacts, Protocol, Tls, TlsError, TlsFiles, host_of, server_name};
 pub use connect::TlsConnect;
 pub use identity::{Identity, IdentityError, PeerRole};
+pub use stream::{NodeStream, Peer};
 pub use trust::Trust;

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::ring};
 
-use super::{TlsError, certificates::certificates};
+use super::certificates::{TlsError, certificates};
 
 /// The authorities that a caller without a certificate trusts. Clones share them.
 #[derive(Debug, Clone)]

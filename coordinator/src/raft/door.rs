@@ -16,7 +16,7 @@ use raft::{
 use shoal_common::log_limit::LogLimit;
 use tokio::time::Instant;
 
-use super::{RestoreError, pieces::PieceError};
+use super::{pieces::PieceError, state_machine::RestoreError};
 
 /// A term may be so much larger than the member's own. A group that elected a leader every second without an end would
 /// take twelve days for it.

@@ -20,12 +20,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Leadership, PeerStatus, ProposeError, RaftConfig, RaftStartError, RaftStatus, StateMachine,
     door::{Door, Refusals},
+    error::{ProposeError, RaftStartError},
     inbox::Event,
-    log_store::{LogStore, LogStoreError, Owner},
+    log_error::LogStoreError,
+    log_store::{LogStore, Owner},
     lost_log::heartbeat_beyond_the_log,
+    member::{Leadership, PeerStatus, RaftConfig, RaftStatus},
     outlets::{Outlets, Publishers, say_snapshot},
+    state_machine::StateMachine,
     transport::Links,
 };
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use raft::eraftpb::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::ProposeError;
+use super::error::ProposeError;
 
 /// Events that may wait: some turns' worth. Beyond that proposals are refused and raft messages
 /// dropped, which raft repairs.

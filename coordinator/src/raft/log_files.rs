@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::LogStoreError;
+use super::log_error::LogStoreError;
 
 /// Bytes at the beginning of each file of the log: the engine's magic text, a version and an alignment, big-endian.
 const MAGIC_BYTES: usize = 53;

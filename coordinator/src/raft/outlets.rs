@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Leadership, RaftStatus, pieces::CUT_BYTES_MAX};
+use super::{
+    member::{Leadership, RaftStatus},
+    pieces::CUT_BYTES_MAX,
+};
 
 /// What the handle sees.
 pub(super) struct Outlets<V> {

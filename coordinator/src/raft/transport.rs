@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    RaftConfig,
     door::{Refusals, check_form},
     inbox::{ByteRoom, Event, Held, Inbox},
+    member::RaftConfig,
     pieces::{Assembly, CUT_BYTES_MAX, Pieces, Room},
 };
 

@@ -7,7 +7,7 @@ use shoal_common::{
 use shoal_proto::v1::StartJobReply;
 use tonic::{Request, Status};
 
-use super::coordinator::CoordinatorService;
+use super::member::CoordinatorService;
 
 impl CoordinatorService {
     /// A change that a caller asks for.

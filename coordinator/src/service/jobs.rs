@@ -10,7 +10,7 @@ use shoal_proto::v1::{
 use tonic::Status;
 
 use super::{
-    coordinator::{CoordinatorService, invalid},
+    member::{CoordinatorService, invalid},
     places::Place,
 };
 use crate::{

@@ -3,6 +3,7 @@
 mod audited;
 mod coordinator;
 mod jobs;
+mod member;
 mod nodes;
 mod places;
 mod promotion;
@@ -10,5 +11,5 @@ mod registry;
 mod tokens;
 mod watches;
 
-pub use coordinator::CoordinatorService;
+pub use member::CoordinatorService;
 pub use tokens::LeaderTokens;

@@ -16,7 +16,7 @@ use shoal_proto::v1::{
 };
 use tonic::Status;
 
-use super::{audited::audited, coordinator::CoordinatorService};
+use super::{audited::audited, member::CoordinatorService};
 use crate::state::{ClusterState, NODES_MAX, TOKENS_MAX};
 
 /// Versions of which a node says that it has shards, or that it cannot load them: each model has up to three, and blends

@@ -8,7 +8,7 @@ use shoal_proto::v1::{
 use tokio::time::Instant;
 use tonic::{Response, Status};
 
-use super::coordinator::{CoordinatorService, stopping};
+use super::member::{CoordinatorService, stopping};
 use crate::state::ClusterState;
 
 /// How long a promote waits for the workers to load the version.

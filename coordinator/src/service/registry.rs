@@ -8,7 +8,7 @@ use shoal_proto::v1::{
 };
 use tonic::Status;
 
-use super::coordinator::{CoordinatorService, invalid};
+use super::member::{CoordinatorService, invalid};
 use crate::{
     record_checks::{
         dataset_problems, kind_of, missing_blocks, missing_parts, part_problems, serving_problems,

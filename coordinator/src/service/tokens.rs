@@ -6,7 +6,7 @@ use shoal_proto::v1::{
 };
 use tonic::Status;
 
-use super::coordinator::{CoordinatorService, invalid};
+use super::member::{CoordinatorService, invalid};
 use crate::leader::Leader;
 
 /// Characters of the words that say what a token is for.

@@ -9,11 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::coordinator::{CoordinatorService, Replies, stopping};
+use super::member::{CoordinatorService, Replies, WATCHERS_MAX, stopping};
 use crate::{leader::Published, raft::Leadership};
-
-/// Streams of metadata, and of jobs, that are open at once.
-pub(super) const WATCHERS_MAX: usize = 1_024;
 
 /// The metadata now and at each change, as long as this member leads in `term`: when leadership moves the watch ends, and the
 /// watcher finds the new leader. A change that comes while nobody waits for it is told at the next turn. `place` is held for

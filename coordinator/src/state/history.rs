@@ -121,6 +121,14 @@ impl ClusterState {
         free.take(taken.len() + 1).find(|&at| !taken.contains(&second(at))).unwrap_or(created_unix_ms)
     }
 
+    /// Every job, oldest first.
+    #[must_use]
+    pub fn jobs_by_age(&self) -> Vec<&Job> {
+        let mut jobs: Vec<_> = self.jobs.iter().collect();
+        jobs.sort_by_key(|(id, _)| age(id));
+        jobs.into_iter().map(|(_, job)| job).collect()
+    }
+
     /// Forgets the oldest of the jobs that are over. The last one stays, however large it is.
     pub(super) fn forget_old_jobs(&mut self) {
         let (kept_max, bytes_max) = match self.counts_jobs() {
@@ -224,7 +232,7 @@ pub fn version_name(kind: ModelKind, stamp: &str) -> String {
 }
 
 /// Ids are numbers padded to six digits; those with more are younger.
-pub(super) fn age(id: &str) -> (usize, &str) {
+fn age(id: &str) -> (usize, &str) {
     (id.len(), id)
 }
 

@@ -121,14 +121,6 @@ impl ClusterState {
         names.into_iter().filter_map(|name| self.versions.get(name).cloned()).collect()
     }
 
-    /// Every job, oldest first.
-    #[must_use]
-    pub fn jobs_by_age(&self) -> Vec<&Job> {
-        let mut jobs: Vec<_> = self.jobs.iter().collect();
-        jobs.sort_by_key(|(id, _)| history::age(id));
-        jobs.into_iter().map(|(_, job)| job).collect()
-    }
-
     /// Every job in the order in which jobs of a kind are worked at: those that have begun, oldest first, then those that
     /// wait. Who asked for jobs that wait take turns: next is the oldest job of whoever had one begun the longest ago.
     #[must_use]

@@ -9,7 +9,10 @@ use axum::{
 };
 use tower_http::timeout::TimeoutError;
 
-use super::{BODY_BYTES_MAX, BODY_TIME_MAX, answers::ErrorAnswer};
+use super::{
+    answers::ErrorAnswer,
+    limits::{BODY_BYTES_MAX, BODY_TIME_MAX},
+};
 use crate::{
     error::{QueryError, invalid_parameter},
     snapshot::NotServed,

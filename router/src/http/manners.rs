@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{BODY_BYTES_MAX, error::HttpError};
+use super::{error::HttpError, limits::BODY_BYTES_MAX};
 
 /// What the page of the routes may load and where it may stand: its own parts, and in nobody's frame. Swagger UI sets
 /// styles where it shows something, and has pictures in its own text.

@@ -5,11 +5,14 @@
 //! `service` has the routes about the service itself, `docs` the page to try them all on.
 
 mod answers;
+mod api;
 mod bodies;
 mod docs;
 mod error;
 mod hosts;
+mod limits;
 mod manners;
+mod measure;
 mod movies;
 mod openapi;
 mod parameters;
@@ -20,18 +23,16 @@ mod service;
 mod tokens;
 mod v1;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::DefaultBodyLimit,
     http::{HeaderValue, Method, Uri},
-    middleware::{self, Next},
-    response::{IntoResponse, Json, Response},
+    middleware,
+    response::IntoResponse,
 };
-use serde::Serialize;
-use shoal_common::{access::AcceptedCredentials, audit::Audit, user_query::AnswerSource};
-use tokio::time::Instant;
+use shoal_common::{access::AcceptedCredentials, audit::Audit};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
@@ -43,38 +44,18 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::{
+    api::Api,
     error::HttpError,
     hosts::Hosts,
+    limits::{BODY_BYTES_MAX, BODY_TIME_MAX},
     openapi::{DOCS_PATH, Description, OPENAPI_PATH},
 };
 use crate::{held::HoldLayer, query::Queries};
 
-pub use self::server::serve;
-
-/// A thousand rated items or users with long ids.
-const BODY_BYTES_MAX: usize = 256 * 1024;
-/// How long a client may take to send a body.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// Renders the process's metrics as Prometheus text.
-pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
-
-#[derive(Clone)]
-struct Api {
-    queries: Queries,
-    metrics: RenderMetrics,
-    index: Arc<[String]>,
-    serves: Serves,
-}
-
-/// For whom a listener is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Serves {
-    /// For clients: no metrics, and no page of the routes with its description.
-    Clients,
-    /// Also for those who look after the router. The page sends what is tried on it to where it came from, so all routes are there.
-    Everybody,
-}
+pub use self::{
+    api::{RenderMetrics, Serves},
+    server::serve,
+};
 
 /// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any; `hosts` the names that a
 /// request may be addressed to, none of them for any; `asked_by`, where callers need it, what proves that they may ask.
@@ -120,7 +101,7 @@ pub fn routes(
         .layer(CatchPanicLayer::custom(|_| HttpError::defect().into_response()))
         .layer(middleware::from_fn_with_state(Hosts::from(hosts), hosts::check))
         .layer(middleware::from_fn_with_state(audit, refusals::tell))
-        .layer(middleware::from_fn(measure));
+        .layer(middleware::from_fn(measure::measure));
     let router = match cors(cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
@@ -160,13 +141,6 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     )
 }
 
-/// An answer that remembers where it came from, for the metrics.
-fn sourced(source: AnswerSource, answer: impl Serialize) -> Response {
-    let mut response = Json(answer).into_response();
-    response.extensions_mut().insert(Source(source));
-    response
-}
-
 async fn no_route(uri: Uri) -> HttpError {
     let path = uri.path();
     let index = if path.starts_with("/v1") { "/" } else { "/recommendations/" };
@@ -175,62 +149,6 @@ async fn no_route(uri: Uri) -> HttpError {
 
 async fn wrong_method(method: Method, uri: Uri) -> HttpError {
     HttpError::wrong_method(format!("'{}' does not take {method}", uri.path()))
-}
-
-/// Where an answer came from, for the metrics.
-#[derive(Debug, Clone, Copy)]
-struct Source(AnswerSource);
-
-/// Counts and times every request by its route.
-async fn measure(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let route = route_name(request.method(), request.uri().path());
-    let request_id = request.headers().get("x-request-id").cloned();
-    let in_flight = metrics::gauge!("shoal_router_inflight_requests");
-    in_flight.increment(1.0);
-    let response = next.run(request).await;
-    in_flight.decrement(1.0);
-    let source = response.extensions().get::<Source>().map_or("", |source| source.0.name());
-    let status = response.status().as_u16();
-    let elapsed: Duration = started.elapsed();
-    tracing::debug!(route, source, status, ?request_id, elapsed_us = elapsed.as_micros() as u64, "answered");
-    metrics::histogram!(
-        "shoal_router_request_seconds", "route" => route, "source" => source, "status" => status.to_string()
-    )
-    .record(elapsed.as_secs_f64());
-    response
-}
-
-/// A route's name in metrics: never a path, which has ids in it. Both faces of a use case have one name.
-fn route_name(method: &Method, path: &str) -> &'static str {
-    let posts = method == Method::POST;
-    if let Some(rest) = path.strip_prefix("/v1/") {
-        return match *rest.split('/').collect::<Vec<&str>>() {
-            ["recommendations"] if posts => "recommend_for_items",
-            ["recommendations"] | ["users", _, "recommendations"] => "recommend",
-            ["recommendations", "batch"] => "batch",
-            ["popular"] => "popular",
-            ["similar"] | ["items", _, "similar"] => "similar",
-            ["predictions"] => "predict",
-            ["items"] => "search",
-            ["item"] | ["items", _] => "item",
-            ["health"] => "health",
-            _ => "other",
-        };
-    }
-    match path.trim_start_matches("/recommendations").trim_start_matches('/').split('/').next() {
-        Some("recommend") if posts => "recommend_for_items",
-        Some("recommend") => "recommend",
-        Some("batch") => "batch",
-        Some("popular") => "popular",
-        Some("similar") => "similar",
-        Some("predict") => "predict",
-        Some("health" | "healthz" | "readyz") => "health",
-        Some("metrics") => "metrics",
-        Some("docs" | "openapi.json") => "docs",
-        Some("") => "index",
-        _ => "other",
-    }
 }
 
 /// Reads a query string with the parameters of a list, and forgets it. For fuzz targets, as the next.
@@ -264,9 +182,11 @@ pub fn read_body(body: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::{
         body::{Body, Bytes, to_bytes},
-        http::StatusCode,
+        http::{Request, StatusCode},
     };
     use shoal_common::{clock::SystemClock, rpc::Channels};
     use tokio::sync::watch;

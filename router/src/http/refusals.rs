@@ -8,7 +8,7 @@ use axum::{
 };
 use shoal_common::audit::{Audit, Entry, Outcome, TokenId, Who};
 
-use super::route_name;
+use super::measure::route_name;
 
 /// Tells of a refusal by its route's name: paths have users' ids.
 pub(super) async fn tell(State(audit): State<Audit>, request: Request, next: Next) -> Response {

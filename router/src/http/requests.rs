@@ -8,7 +8,7 @@ use axum::extract::{
     rejection::{PathRejection, StringRejection},
 };
 
-use super::{Api, bodies, error::HttpError, parameters::Parameters};
+use super::{api::Api, bodies, error::HttpError, parameters::Parameters};
 use crate::{
     answer::{Described, FoundItems, PopularItems, Predicted, Recommended, RecommendedBatch, SimilarItems},
     error::QueryError,

@@ -8,8 +8,8 @@ use axum::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Api, Serves,
     answers::{HealthAnswer, IndexAnswer, ReadinessAnswer},
+    api::{Api, Serves},
     error::HttpError,
     openapi::DOCS_PATH,
     parameters::Parameters,

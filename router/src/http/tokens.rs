@@ -19,7 +19,7 @@ use utoipa::openapi::{
 };
 
 use super::{
-    Api,
+    api::Api,
     error::HttpError,
     openapi::{DOCS_PATH, OPENAPI_PATH},
 };

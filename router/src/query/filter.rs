@@ -8,7 +8,7 @@ use shoal_common::{
 };
 use shoal_proto::v1::{EntityIds, ItemFilter};
 
-use super::GivenId;
+use super::given::GivenId;
 use crate::error::{Parameter, QueryError};
 
 /// Ids that a filter may name.

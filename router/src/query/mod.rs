@@ -6,6 +6,7 @@ mod batch;
 mod cursor;
 mod explain;
 mod filter;
+mod given;
 mod item;
 mod list;
 mod options;
@@ -21,7 +22,6 @@ use std::{sync::Arc, time::Duration};
 use shoal_common::{
     access::Holder,
     clock::{Clock, UtcTime},
-    ids::{EntityId, IdKind},
     rpc::{Channels, remaining},
     shutdown::Shutdown,
 };
@@ -47,6 +47,7 @@ use self::options::CheckedOptions;
 pub use self::{
     batch::{BATCH_TIMEOUT, BATCH_USERS_MAX, RecommendBatch},
     filter::{FILTER_GENRES_MAX, FILTER_IDS_MAX, Filter},
+    given::{CountRange, GivenId},
     item::AboutItem,
     options::{Options, RECOMMEND_COUNT},
     popular::{Popular, PopularOrder, TREND_DAYS, WINDOW_DAYS_MAX},
@@ -304,59 +305,5 @@ impl Queries {
             Ok(Ok(snapshot)) => Arc::clone(&snapshot),
             Ok(Err(_)) | Err(_) => known,
         }
-    }
-}
-
-/// An id that a client gave as a number or as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GivenId {
-    /// From a path, a JSON string, or a gRPC text.
-    Text(String),
-    /// From a JSON number or a gRPC integer.
-    Integer(i64),
-    /// From a JSON number that is whole and beyond 64 bits: as it was written.
-    LongNumber(String),
-}
-
-impl GivenId {
-    /// The id of the kind that the data set has.
-    ///
-    /// # Errors
-    /// When it cannot be one.
-    pub(crate) fn resolve(&self, kind: IdKind, parameter: Parameter) -> Result<EntityId, QueryError> {
-        match self {
-            Self::Integer(value) if kind == IdKind::Integer => Ok(EntityId::Integer(*value)),
-            Self::Integer(value) => Ok(EntityId::Text(value.to_string().into())),
-            Self::Text(text) | Self::LongNumber(text) => {
-                EntityId::parse(text, kind).map_err(|error| QueryError::invalid(parameter, error.to_string()))
-            }
-        }
-    }
-}
-
-/// How many results a query may ask for.
-#[derive(Debug, Clone, Copy)]
-pub struct CountRange {
-    default: u32,
-    max: u32,
-}
-
-impl CountRange {
-    /// `n`, or the default, if it is in range.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub(crate) fn check(self, n: Option<i64>) -> Result<u32, QueryError> {
-        let Some(n) = n else { return Ok(self.default) };
-        let in_range = u32::try_from(n).ok().filter(|n| (1..=self.max).contains(n));
-        in_range.ok_or_else(|| self.wrong(&n.to_string()))
-    }
-
-    /// What is said of a count that is not one.
-    pub(crate) fn wrong(self, given: &str) -> QueryError {
-        QueryError::invalid(
-            Parameter::N,
-            format!("it is {given}; it must be a whole number from 1 to {}", self.max),
-        )
     }
 }

@@ -4,8 +4,8 @@ use shoal_core::ModelKind;
 use shoal_proto::v1::{ItemFilter, RankBy};
 
 use super::{
-    CountRange,
     filter::{Filter, GivenGenres},
+    given::CountRange,
 };
 use crate::{
     error::{Parameter, QueryError},

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use shoal_common::store::{Manifest, Store, StoreError, join, lists_path, verify};
 use shoal_proto::v1::{ListsInfo, ListsParameters, ListsPart, ObjectEntry};
 
-use super::{ListsContext, ListsError, mapped, rows::extension};
+use super::{context::ListsContext, error::ListsError, part_file::mapped, rows::extension};
 
 const JOB_FILE: &str = "_job.json";
 const ABOUT_FILE: &str = "_lists.json";

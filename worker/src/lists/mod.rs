@@ -9,23 +9,18 @@
 //! of some blocks of users. A part grows in a file of this worker's and goes to its folder when it is whole, through a map.
 
 mod columns;
+mod context;
+mod error;
 mod folder;
 mod part_file;
 mod ranked;
 mod rows;
 mod users;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use parquet::errors::ParquetError;
-use shoal_common::{
-    compute::ComputeError,
-    ids::{EntityId, MissingId},
-    private_files,
-    store::{LocalCache, StoreError},
-    user_query::CannotRank,
-};
+use shoal_common::{ids::EntityId, private_files, store::LocalCache};
 use shoal_proto::v1::{
     DatasetInfo, ListsBegin, ListsClaim, ListsClaimDone, ListsDiscard, ListsFinish, ListsInfo,
     ListsParameters, ListsPart, ListsWrite, ModelVersion, Side,
@@ -38,107 +33,15 @@ use self::{
     ranked::Ranking,
     rows::PartWriter,
 };
-use crate::{
-    job_context::JobContext,
-    serve::{ItemShard, LoadError, LoadedShard, Loader, QueryError, UserShard},
-};
+use crate::serve::{ItemShard, LoadedShard, Loader, UserShard};
+
+pub use self::{context::ListsContext, error::ListsError};
 
 /// Item shards that are loaded at once.
 const LOADS_MAX: usize = 4;
 
 /// Blocks of users that are ranked before their rows are written, per thread.
 const BLOCKS_PER_THREAD: usize = 4;
-
-/// Why lists were not written.
-#[derive(Debug, thiserror::Error)]
-pub enum ListsError {
-    /// The request cannot be carried out.
-    #[error("{0}")]
-    Request(String),
-    /// A shard of the version cannot be read.
-    #[error("the version cannot be read")]
-    Load(#[from] Box<LoadError>),
-    /// Users cannot be ranked for so.
-    #[error(transparent)]
-    Rank(#[from] CannotRank),
-    /// Users cannot be ranked for with this version.
-    #[error(transparent)]
-    Query(#[from] QueryError),
-    /// The filter names an id that is none.
-    #[error("the filter has an id that is missing")]
-    FilterId(#[from] MissingId),
-    /// The folder is not this job's.
-    #[error("the folder '{uri}' holds '{name}' already; name another folder, or empty this one")]
-    Occupied {
-        /// Address of the folder.
-        uri: String,
-        /// Something that it holds.
-        name: String,
-    },
-    /// A part that was written is not there.
-    #[error(
-        "'{name}' is not in the folder '{uri}' as it was written; name a folder that every worker reaches"
-    )]
-    Missing {
-        /// Address of the folder.
-        uri: String,
-        /// Name of the part's file.
-        name: String,
-    },
-    /// The folder's address, or the users file's, cannot be used.
-    #[error("'{uri}' cannot be used")]
-    Address {
-        /// The address that cannot be used.
-        uri: String,
-        /// What is wrong with it.
-        source: Box<StoreError>,
-    },
-    /// The users file is not one.
-    #[error("the users file '{uri}' cannot be used: {reason}")]
-    Users {
-        /// Address of the users file.
-        uri: String,
-        /// Why, with the line.
-        reason: String,
-    },
-    /// A file of this worker's cannot be written.
-    #[error("cannot write '{path}'; make room on its disk or name another data_dir")]
-    File {
-        /// Path of the file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Rows cannot be encoded.
-    #[error("the rows of a part cannot be encoded: this is a defect, please report it")]
-    Encode(#[from] ParquetError),
-    /// The store is out of reach.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The compute pool failed.
-    #[error(transparent)]
-    Compute(#[from] ComputeError),
-    /// The step was cancelled.
-    #[error("the step was cancelled")]
-    Cancelled,
-}
-
-impl From<LoadError> for ListsError {
-    fn from(error: LoadError) -> Self {
-        Self::Load(Box::new(error))
-    }
-}
-
-/// What an attempt works with.
-#[derive(Debug, Clone)]
-pub struct ListsContext {
-    /// Id of the job.
-    pub job_id: String,
-    /// What any job has of the worker.
-    pub job: JobContext,
-    /// Loads the shards of the version that lists are made from.
-    pub loader: Loader,
-}
 
 /// One attempt of a job that writes lists.
 #[derive(Debug)]

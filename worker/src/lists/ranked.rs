@@ -14,7 +14,7 @@ use shoal_proto::v1::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ListsError, columns::columns};
+use super::{columns::columns, error::ListsError};
 use crate::serve::{
     BestOfShards, Found, ItemFilter, ItemQuery, ItemShard, JoinedItems, RatedItems, UserShard, VersionSource,
     copy,

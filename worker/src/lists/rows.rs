@@ -33,8 +33,8 @@ use shoal_format::row::IdRef;
 use shoal_proto::v1::{DatasetInfo, IdKind, ListsColumn, ListsFormat, ListsParameters};
 
 use super::{
-    ListsError,
     columns::{columns, name},
+    error::ListsError,
     ranked::{Ranking, UserList},
 };
 

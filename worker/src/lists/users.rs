@@ -6,7 +6,7 @@ use shoal_common::{
 };
 use shoal_proto::v1;
 
-use super::ListsError;
+use super::error::ListsError;
 use crate::serve::UserShard;
 
 /// Bytes of a users file: some 30 million ids, all of which a worker holds.

@@ -58,4 +58,7 @@ pub use top_items::Hit;
 pub use user_shard::{UserShard, UserVectors};
 pub use version::{LoadedModels, LoadedShard, LoadedVersion, ShardKey};
 
-pub use crate::train::fold_in::{FoldIn, FoldInError, Folded, Rated};
+pub use crate::train::{
+    FoldInError,
+    fold_in::{FoldIn, Folded, Rated},
+};

@@ -3,41 +3,24 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use shoal_common::{store::LocalCache, tls::PeerRole};
-use shoal_engine::{
-    als::{half_step::Kept, kernel::Kernel},
-    large_pages::LargePages,
-};
+use shoal_engine::{als::half_step::Kept, large_pages::LargePages};
 use shoal_proto::v1::{
     FactorChunk, FactorRows, Side, SubscribeRowsRequest, TrainLoad, TrainLoadDone, TrainRoute,
     TrainRouteDone, WorkerPeer, factor_chunk::Content, worker_exchange_client::WorkerExchangeClient,
 };
 
 use super::{
-    TrainError,
-    evaluation::held_out_users,
+    context::TrainContext,
+    error::TrainError,
     load::{Loaded, load},
     load_sides::Sides,
     settings::Settings,
     training_side::{Factors, TrainingSide},
 };
-use crate::{
-    exchange::{
-        push::{PushError, Receiver},
-        wire,
-    },
-    job_context::JobContext,
+use crate::exchange::{
+    push::{PushError, Receiver},
+    wire,
 };
-
-/// What an attempt works with.
-#[derive(Debug, Clone)]
-pub struct TrainContext {
-    /// What any job has of the worker.
-    pub job: JobContext,
-    /// The instruction set to compute with.
-    pub kernel: Kernel,
-    /// Memory that may be taken; `None` when nobody knows.
-    pub memory_bytes: Option<u64>,
-}
 
 /// One attempt of a training job on this worker.
 #[derive(Debug)]
@@ -96,7 +79,7 @@ impl TrainAttempt {
             memory_bytes: loaded.memory_bytes(),
             kernel: context.kernel.name().to_owned(),
             held_out: loaded.sides.held_out.clone(),
-            held_out_users: held_out_users(loaded.sides.users.held_out()),
+            held_out_users: loaded.sides.users.held_out().users(),
         };
         let Loaded { settings, sides, scale, user_factors, item_factors } = loaded;
         let Sides { peers, me, users, items, .. } = sides.clone();

@@ -21,10 +21,10 @@ use shoal_engine::evaluate::{
 use shoal_proto::v1::{ShardMetricSums, Side, TrainEvaluate, TrainEvaluateDone, UserSample};
 
 use super::{
-    TrainError,
     attempt::TrainAttempt,
+    error::TrainError,
     factor_items::{FactorItems, ListedUser, blocks, query, rating_row},
-    training_side::{HeldOut, OwnedShard},
+    training_side::OwnedShard,
 };
 
 /// Is told how much of a measuring is done, and how much there is.
@@ -54,11 +54,6 @@ impl Share {
 /// The sample that a message names; all users where it names none.
 pub(super) fn sample_of(sample: Option<UserSample>) -> Sample {
     sample.map_or(Sample::ALL, |sample| Sample::new(sample.share, sample.seed))
-}
-
-/// Own rows with held-out pairs.
-pub(super) fn held_out_users(held_out: HeldOut<'_>) -> u64 {
-    held_out.indptr.windows(2).filter(|pair| pair[0] < pair[1]).count() as u64
 }
 
 /// One user under evaluation.

@@ -13,10 +13,11 @@ use shoal_engine::{
 use shoal_proto::v1::{Objective, Side};
 
 use super::{
-    TrainContext, TrainError,
+    context::TrainContext,
+    error::TrainError,
+    factor_part::{TRAIN_COUNTS, read_item_part, read_rows},
     settings::Settings,
     training_side::Factors,
-    write::{TRAIN_COUNTS, read_item_part, read_rows},
 };
 use crate::exchange::routing::SideShards;
 

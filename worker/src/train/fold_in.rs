@@ -15,7 +15,7 @@ use shoal_engine::als::{
 };
 use shoal_proto::v1::{Objective, Side};
 
-use crate::train::Settings;
+use super::{error::FoldInError, settings::Settings};
 
 /// What a user has rated, as the half-step sees it: rows of the items' factors in ascending global row order.
 #[derive(Debug, Clone, Default)]
@@ -43,23 +43,6 @@ pub struct Folded {
     pub rating_bias: f32,
     /// What each rated item adds to the row; see [`contributions`].
     pub contributions: Vec<f32>,
-}
-
-/// A row cannot be folded in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FoldInError {
-    /// The vectors do not belong together.
-    #[error("'{0}' does not have one row for each rated item of the version's rank")]
-    Shape(&'static str),
-    /// The system has no solution.
-    #[error("the ratings do not determine a row; leave some out")]
-    Unsolvable,
-}
-
-impl From<RowError> for FoldInError {
-    fn from(_: RowError) -> Self {
-        Self::Unsolvable
-    }
 }
 
 /// Solves rows of one version.

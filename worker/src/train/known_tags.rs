@@ -11,7 +11,7 @@ use shoal_format::id_column::IdColumn;
 use super::{
     held_out_rows::HeldOutRows,
     split::{HeldOutUsers, Test},
-    temporal_split::SplitTimes,
+    split_times::SplitTimes,
     training_side::TrainingSide,
 };
 use crate::exchange::routing::SideShards;

@@ -7,7 +7,9 @@ use shoal_format::{id_column::IdColumn, tensor_file::TensorFile};
 use shoal_proto::v1::{ShardStats, Side, SweepOrder, TrainLoad};
 
 use super::{
-    TrainContext, TrainError,
+    context::TrainContext,
+    error::TrainError,
+    factor_part::read_rows,
     load_sides::{Sides, SplitChoice, load_sides},
     memory_need::MemoryNeed,
     settings::Settings,
@@ -99,7 +101,7 @@ async fn restore(
             );
         }
         for (objective, width) in settings.widths() {
-            super::write::read_rows(
+            read_rows(
                 &file,
                 objective,
                 settings.rank,

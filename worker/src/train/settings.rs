@@ -9,7 +9,7 @@ use shoal_proto::v1::{
     Preference as PreferenceKind, RegularizationScaling, Side,
 };
 
-use super::TrainError;
+use super::error::TrainError;
 use crate::exchange::wire::RowFormat;
 
 /// Which objectives are trained, and with what.

@@ -3,7 +3,7 @@
 
 use shoal_core::hash::{is_held_out, is_held_out_user, mix64, pair_hash, unit_interval};
 
-use super::temporal_split::SplitTimes;
+use super::split_times::SplitTimes;
 
 /// What becomes of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -153,6 +153,11 @@ pub(super) struct HeldOut<'a> {
 }
 
 impl<'a> HeldOut<'a> {
+    /// How many of the own user rows have held-out pairs.
+    pub(super) fn users(&self) -> u64 {
+        self.indptr.windows(2).filter(|pair| pair[0] < pair[1]).count() as u64
+    }
+
     pub(super) fn row(&self, row: usize) -> (&'a [u32], &'a [f32]) {
         let range = self.indptr[row] as usize..self.indptr[row + 1] as usize;
         (&self.items[range.clone()], &self.ratings[range])

@@ -8,7 +8,7 @@ use super::reading::ReadingArgs;
 use crate::{
     cli::{
         connection::ClusterArgs,
-        dataset::describe,
+        dataset::describe::describe,
         environment::remote_options,
         failure::{Exit, refusal, sentence},
         progress::{Followed, Style, follow, succeeded},

@@ -8,10 +8,11 @@ mod content;
 mod ease;
 mod hybrid;
 mod item_cf;
+mod part_training;
 
 use shoal_proto::v1::{ModelParameters, model_parameters::Model};
 
-use super::model_training::{ModelTraining, PartTraining};
+use super::model_training::ModelTraining;
 
 /// How the model of these parameters is made.
 pub(super) fn training_of(model: &Model) -> &dyn ModelTraining {
@@ -21,17 +22,6 @@ pub(super) fn training_of(model: &Model) -> &dyn ModelTraining {
         Model::Content(content) => content,
         Model::Ease(ease) => ease,
         Model::Hybrid(hybrid) => hybrid,
-    }
-}
-
-/// How the model of these parameters is trained to be blended; `None` for a blend.
-fn part_training_of(model: &Model) -> Option<&dyn PartTraining> {
-    match model {
-        Model::Als(als) => Some(als),
-        Model::ItemCf(item_cf) => Some(item_cf),
-        Model::Content(content) => Some(content),
-        Model::Ease(ease) => Some(ease),
-        Model::Hybrid(_) => None,
     }
 }
 

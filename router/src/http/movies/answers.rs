@@ -4,6 +4,7 @@ use serde::Serialize;
 use shoal_core::ModelKind;
 use utoipa::ToSchema;
 
+use super::contract_words::WORDS;
 use crate::{
     answer::{
         Explanation, PopularItems, Predicted, Recommendation, Recommended, RecommendedBatch, SimilarItems,
@@ -239,7 +240,7 @@ impl SimilarAnswer {
             timestamp,
             model_version: found.model_version.clone(),
             shards: found.shards.into(),
-            remark: found.nothing_known_by.map(|model| super::WORDS.nothing_alike(model)),
+            remark: found.nothing_known_by.map(|model| WORDS.nothing_alike(model)),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! not change.
 
 mod answers;
+mod contract_words;
 mod description;
 
 use axum::{
@@ -12,29 +13,21 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     answers::{BatchAnswer, PopularAnswer, PredictAnswer, RecommendAnswer, SimilarAnswer},
+    contract_words::WORDS,
     description::{ItemsBody, ListQuery, PredictBody},
 };
 use super::{
-    Api,
     answers::{HealthAnswer, IndexAnswer},
+    api::Api,
     bodies::BatchBody,
     error::HttpError,
+    measure::sourced,
     openapi::{CallQuery, ModelQuery, NotFound, Refusals, SingleQuery, UserQuery},
     parameters::Parameters,
     requests::{Body, PathId, one_category, path_id},
-    service, sourced,
+    service,
 };
-use crate::{answer::Recommended, words::Words};
-
-/// What the contract calls things.
-static WORDS: Words = Words {
-    item: "movie",
-    items: "movies",
-    item_id: "movie_id",
-    categories: "genres",
-    exclude_categories: "exclude_genres",
-    unknown_field: "",
-};
+use crate::answer::Recommended;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()

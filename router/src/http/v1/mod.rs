@@ -17,14 +17,15 @@ use self::{
     description::{FilterQuery, PairBody, RankingQuery, SessionBody},
 };
 use super::{
-    Api,
     answers::HealthAnswer,
+    api::Api,
     bodies::BatchBody,
     error::HttpError,
+    measure::sourced,
     openapi::{CallQuery, ModelQuery, NotFound, Refusals, SingleQuery, UserQuery},
     parameters::Parameters,
     requests::{Body, PathId, path_id},
-    service, sourced,
+    service,
 };
 use crate::{answer::Recommended, words::Words};
 

@@ -5,7 +5,8 @@ use std::{fmt::Write as _, path::Path};
 use rayon::prelude::*;
 
 use super::{
-    GenerateError, GenerateSpec, Output,
+    output::Output,
+    spec::{GenerateError, GenerateSpec},
     taste::{Stream, Taste},
     words,
 };

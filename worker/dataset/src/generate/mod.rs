@@ -9,41 +9,21 @@
 //! of threads, and users are written in blocks as they are made, in bounded memory.
 
 mod items;
+mod output;
+mod spec;
 mod taste;
 mod words;
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use rayon::prelude::*;
 
-use self::taste::Taste;
+use self::{output::Output, taste::Taste};
 
-/// Ratings that every user gives at least, as in MovieLens.
-pub const RATINGS_PER_USER_MIN: u64 = 20;
+pub use self::spec::{GenerateError, GenerateSpec, RATINGS_PER_USER_MIN};
 
 /// Users made and written at a time, per thread.
 const BLOCK_USERS: u64 = 256;
-
-/// The size and the seed of a generated sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GenerateSpec {
-    /// Users, numbered from 1.
-    pub users: u64,
-    /// Items, numbered from 1.
-    pub items: u64,
-    /// Ratings to write; the files have exactly this many.
-    pub ratings: u64,
-    /// Length of the planted vectors.
-    pub rank: usize,
-    /// The same seed makes the same files.
-    pub seed: u64,
-    /// Threads to use; they do not change the files.
-    pub threads: usize,
-}
 
 /// Rows of the written files, and bytes of all together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,53 +38,6 @@ pub struct GenerateReport {
     pub genome_scores: u64,
     /// Bytes of all files.
     pub bytes: u64,
-}
-
-/// The files cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum GenerateError {
-    /// The numbers do not go together.
-    #[error("cannot make such a data set: {0}")]
-    Spec(String),
-    /// A file cannot be written.
-    #[error("cannot write '{path}'")]
-    File {
-        /// Path of the file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Threads cannot be started.
-    #[error("cannot start {0} threads")]
-    Threads(usize, #[source] rayon::ThreadPoolBuildError),
-}
-
-impl GenerateSpec {
-    fn check(&self) -> Result<(), GenerateError> {
-        let refuse = |reason: String| Err(GenerateError::Spec(reason));
-        let Self { users, items, ratings, rank, .. } = *self;
-        if users == 0 || items == 0 || u32::try_from(users.max(items)).is_err() {
-            return refuse(format!("users and items must be from 1 to {}", u32::MAX));
-        }
-        if !(1..=256).contains(&rank) {
-            return refuse(format!("the rank {rank} must be from 1 to 256"));
-        }
-        let (least, most) = (users * RATINGS_PER_USER_MIN, users * self.ratings_per_user_max());
-        if self.ratings_per_user_max() < RATINGS_PER_USER_MIN {
-            return refuse(format!("{items} items are too few; at least {}", 2 * RATINGS_PER_USER_MIN));
-        }
-        if !(least..=most).contains(&ratings) {
-            return refuse(format!(
-                "{users} users of {items} items give from {least} to {most} ratings, not {ratings}"
-            ));
-        }
-        Ok(())
-    }
-
-    /// Nobody rates more than half of the items.
-    fn ratings_per_user_max(&self) -> u64 {
-        self.items / 2
-    }
 }
 
 /// Writes `ratings.csv`, `movies.csv`, `tags.csv`, `genome-tags.csv` and `genome-scores.csv` into `folder`, made when missing.
@@ -131,36 +64,6 @@ pub fn generate(
         bytes += catalogue.bytes;
         Ok(GenerateReport { ratings, items: spec.items, tags, genome_scores: catalogue.genome_scores, bytes })
     })
-}
-
-/// A file with a header, and the bytes written to it.
-struct Output {
-    path: PathBuf,
-    file: BufWriter<File>,
-    bytes: u64,
-}
-
-impl Output {
-    fn create(folder: &Path, name: &str, header: &str) -> Result<Self, GenerateError> {
-        let path = folder.join(name);
-        let file =
-            File::create(&path).map_err(|source| GenerateError::File { path: path.clone(), source })?;
-        let mut output = Self { path, file: BufWriter::with_capacity(1 << 20, file), bytes: 0 };
-        output.write(header.as_bytes())?;
-        Ok(output)
-    }
-
-    fn write(&mut self, text: &[u8]) -> Result<(), GenerateError> {
-        self.bytes += text.len() as u64;
-        let path = &self.path;
-        self.file.write_all(text).map_err(|source| GenerateError::File { path: path.clone(), source })
-    }
-
-    fn finish(mut self) -> Result<u64, GenerateError> {
-        let Self { path, file, bytes } = &mut self;
-        file.flush().map_err(|source| GenerateError::File { path: path.clone(), source })?;
-        Ok(*bytes)
-    }
 }
 
 /// What one user wrote.

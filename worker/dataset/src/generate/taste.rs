@@ -2,7 +2,7 @@
 
 use shoal_core::hash::{mix64, unit_interval};
 
-use super::{GenerateSpec, RATINGS_PER_USER_MIN};
+use super::spec::{GenerateSpec, RATINGS_PER_USER_MIN};
 use crate::movielens::GENRES;
 
 /// Streams of random numbers, so that none depends on how many another takes.

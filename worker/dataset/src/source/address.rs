@@ -4,7 +4,7 @@ use std::path::Path;
 
 use shoal_proto::v1::DatasetSource;
 
-use super::SourceError;
+use super::error::SourceError;
 
 /// What is wanted of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,17 +2,7 @@
 
 use shoal_core::topk::TopK;
 
-use super::{CoRaters, Settings, measure::ItemTotals};
-
-/// The sums of one item's pairs with every item that shares a user with it (not with itself): what workers
-/// tell each other.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PairRow {
-    /// Global item rows, ascending.
-    pub columns: Vec<u32>,
-    /// [`super::Measure::width`] integers per column.
-    pub sums: Vec<i64>,
-}
+use super::{Settings, measure::ItemTotals, pair_row::PairRow, raters::CoRaters};
 
 /// Sums of one item's pairs while they are added up: dense over the catalogue, so that adding is one
 /// indexed step. Empty again after every [`PairAccumulator::take`].

@@ -5,7 +5,7 @@
 //! are numbers of seven bits a byte, the lowest first (LEB128), signed ones with the sign in the lowest bit:
 //! most columns are near, and most counts small.
 
-use super::{ItemTotals, PairRow, compressed::Compressed};
+use super::{compressed::Compressed, measure::ItemTotals, pair_row::PairRow};
 
 /// Rows that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

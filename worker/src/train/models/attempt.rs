@@ -10,7 +10,6 @@ use shoal_proto::v1::{DatasetInfo, ModelLoad, ModelLoadDone, ObjectEntry, Side, 
 use super::{baselines::Baselines, content::ContentState, ease::EaseState, item_cf::ItemCfState};
 use crate::train::{
     TrainContext, TrainError,
-    evaluation::held_out_users,
     known_tags::KnownTags,
     load_sides::{Origin, Sides, SplitChoice, load_sides},
     training_side::TrainingSide,
@@ -145,7 +144,7 @@ impl ModelAttempt {
             held_out_pairs,
             kernel: context.kernel.name().to_owned(),
             held_out,
-            held_out_users: held_out_users(users.held_out()),
+            held_out_users: users.held_out().users(),
         };
         let item_of_slot = items.global_rows(peers.len());
         let state = RwLock::default();

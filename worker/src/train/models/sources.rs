@@ -25,9 +25,9 @@ use super::{
 };
 use crate::train::{
     TrainError,
+    factor_part::{TRAIN_COUNTS, read_rows},
     settings::{Settings, ease_preference},
     training_side::Factors,
-    write::{TRAIN_COUNTS, read_rows},
 };
 
 /// A model's folder, and what of it is kept while its item shards are gone through.

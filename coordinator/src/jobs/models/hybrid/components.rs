@@ -7,8 +7,9 @@ use shoal_proto::v1::{
     model_parameters::Model,
 };
 
-use super::super::part_training_of;
-use crate::jobs::{error::JobError, model_training::PartTraining, run::Run};
+use crate::jobs::{
+    error::JobError, model_training::PartTraining, models::part_training::part_training_of, run::Run,
+};
 
 /// Where a source is named in the blend.
 pub(super) const POPULARITY: &str = "popularity";

@@ -6,7 +6,10 @@ use shoal_proto::v1::{
     ModelFolder, SplitParameters,
 };
 
-use super::{CALIBRATION_STEPS, calibrations, components::Components};
+use super::{
+    calibrations::{CALIBRATION_STEPS, calibrations},
+    components::Components,
+};
 use crate::jobs::{
     error::JobError,
     model_training::LearningPhase,

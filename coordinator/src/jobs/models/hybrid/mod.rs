@@ -10,17 +10,19 @@
 //!
 //! A source that knows nothing, as content without a catalogue, gets no weight.
 
+mod calibrations;
 mod components;
 mod learning;
 
 use serde_json::{Value, json};
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    BlendedVersion, Evaluation, HybridCalibrate, HybridHistograms, HybridLearning, HybridModel,
-    HybridParameters, HybridSource, ModelFolder, model_parameters::Model,
+    BlendedVersion, Evaluation, HybridLearning, HybridModel, HybridParameters, HybridSource,
+    model_parameters::Model,
 };
 
 use self::{
+    calibrations::{CALIBRATION_STEPS, calibrations},
     components::{Components, POPULARITY},
     learning::{Learned, learn},
 };
@@ -43,9 +45,6 @@ const EVALUATING: Phase = Phase { name: "evaluating", text: "evaluating", span: 
 /// Said of a blend whose weights no user could teach.
 const NOT_LEARNED: &str = "No weight was learned, because no user has ratings both to train on and to learn from: the sources that \
      know scores count alike.";
-
-/// What the steps of [`calibrations`] weigh.
-const CALIBRATION_STEPS: [f64; 2] = [5.0, 1.0];
 
 #[tonic::async_trait]
 impl ModelTraining for HybridParameters {
@@ -173,25 +172,6 @@ fn without_ignorant(weights: &[f64], sources: &[HybridSource]) -> Vec<f64> {
         return kept.into_iter().map(|weight| weight / sum).collect();
     }
     (1..=weights.len()).map(|source| f64::from(u8::from(source == weights.len()))).collect()
-}
-
-/// Calibrations of the scores of some folders, and of popularity.
-async fn calibrations(
-    run: &Run<'_>,
-    folders: &[ModelFolder],
-    parameters: &HybridParameters,
-    tracker: &mut Tracker,
-) -> Result<Vec<HybridSource>, JobError> {
-    let (count, folders) = (folders.len() + 1, folders.to_vec());
-    let users_max = parameters.learning_users_max;
-    let histograms = |path| HybridHistograms { folders, users_max, path };
-    let path = run.written(histograms, tracker).await?;
-    let sources = run.on_first(HybridCalibrate { path }, tracker).await?.sources;
-    if sources.len() != count {
-        let found = sources.len();
-        return Err(JobError::Transient(format!("a worker has calibrated {found} sources of {count}")));
-    }
-    Ok(sources)
 }
 
 fn sources_json(hybrid: &HybridModel) -> Value {

@@ -10,7 +10,7 @@ mod unpack;
 use shoal_proto::v1::{FileCompression, SourceFile};
 
 use self::{transcode::Transcoder, unpack::Unpacker};
-use super::SourceError;
+use super::error::SourceError;
 
 pub(super) use transcode::{byte_order_mark, encoding_named};
 pub(super) use unpack::{compression_of, packed_otherwise};

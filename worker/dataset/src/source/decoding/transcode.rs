@@ -2,7 +2,7 @@
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-use crate::source::SourceError;
+use crate::source::error::SourceError;
 
 /// UTF-8 that is handed out in one go.
 const PIECE_BYTES: usize = 64 * 1024;

@@ -2,7 +2,7 @@
 
 use shoal_proto::v1::{ColumnLook, DatasetSource, FileContent};
 
-use super::super::SourceError;
+use crate::source::error::SourceError;
 
 /// Names of columns in an error.
 const NAMES_SHOWN: usize = 12;

@@ -4,7 +4,7 @@
 //! kept with 128 added, because AVX-512 VNNI multiplies unsigned bytes by signed ones; the query's own sum takes
 //! that away again. The integer sums are exact, so nothing here depends on an order.
 
-use super::{CHUNK_ROWS, UP};
+use super::chunks::{CHUNK_ROWS, UP};
 use crate::score::norm;
 
 /// Elements that one instruction multiplies and adds.

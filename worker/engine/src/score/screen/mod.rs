@@ -12,17 +12,17 @@
 //! overflows, is scored.
 
 mod bytes;
+mod chunks;
 
 use std::cmp::Ordering;
 
-use self::bytes::{Asked, Bytes, TOGETHER, Words};
+pub(super) use self::chunks::CHUNK_ROWS;
+use self::{
+    bytes::{Asked, Bytes, TOGETHER, Words},
+    chunks::UP,
+};
 use super::norm;
 
-/// Rows that are bounded together: a bit each in a mask.
-pub(super) const CHUNK_ROWS: usize = 64;
-
-/// What is rounded up is made this much larger, far above the error of the sum it is.
-const UP: f64 = 1.000_001;
 /// One rounding of an f32.
 const ROUNDING: f32 = f32::EPSILON;
 /// Beyond this, products may overflow and nothing is bounded.
