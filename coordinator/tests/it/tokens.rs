@@ -159,6 +159,10 @@ async fn a_member_that_does_not_lead_sends_the_holder_of_a_token_to_the_leader()
     let with = |token| CoordinatorClient::with_interceptor(channel.clone(), CallCredentials::new(token));
     let sent_on = with(Some(&first)).status(ClusterStatusRequest {}).await.unwrap_err();
     assert_eq!(sent_on.metadata().get(LEADER_KEY).unwrap(), &leader.address);
+    // It may not have heard of a token yet, so it judges none.
+    let unheard_of = Token::draw().unwrap();
+    let sent_on = with(Some(&unheard_of)).status(ClusterStatusRequest {}).await.unwrap_err();
+    assert_eq!(sent_on.metadata().get(LEADER_KEY).unwrap(), &leader.address);
     let refused = with(None).status(ClusterStatusRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
     cluster.kill_all().await;
