@@ -7,7 +7,8 @@ use bytes::Bytes;
 pub use shoal_core::Answers;
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    HybridSource, LookupUserReply, ModelVersion, Objective, RankBy, ScoreKind, TopItemsRequest,
+    ByBlend, ByNeighbours, ByPopularity, ByRanking, ByRating, HybridSource, LookupUserReply, ModelVersion,
+    RankBy, TopItemsRequest, top_items_request::ScoredBy,
 };
 
 /// Where an answer comes from.
@@ -51,9 +52,9 @@ impl RankedBy {
     /// Of the list that this request asks for.
     #[must_use]
     pub fn of(request: &TopItemsRequest) -> Self {
-        match request.score() {
-            ScoreKind::Rating => Self::Rating,
-            ScoreKind::Popularity => Self::Popularity,
+        match request.scored_by {
+            Some(ScoredBy::ByRating(_)) => Self::Rating,
+            Some(ScoredBy::ByPopularity(_)) => Self::Popularity,
             _ => Self::Ranking,
         }
     }
@@ -132,7 +133,7 @@ pub fn score_request(
         Answers::ByBlend if !user.rating_factors.is_empty() => factors_request(user, rank_by)?,
         Answers::ByBlend | Answers::ByNeighbours if !has_ratings(user) => return Err(CannotRank::NoRating),
         Answers::ByBlend | Answers::ByNeighbours => {
-            TopItemsRequest { score: ScoreKind::Rating.into(), ..neighbours_request(user) }
+            TopItemsRequest { scored_by: Some(ScoredBy::ByRating(ByRating {})), ..neighbours_request(user) }
         }
     };
     Ok((TopItemsRequest { exclude_rows, ..request }, AnswerSource::Model))
@@ -142,7 +143,8 @@ pub fn score_request(
 /// (ascending, little-endian u32).
 #[must_use]
 pub fn popular_request(exclude_rows: Bytes) -> TopItemsRequest {
-    TopItemsRequest { score: ScoreKind::Popularity.into(), exclude_rows, ..TopItemsRequest::default() }
+    let scored_by = Some(ScoredBy::ByPopularity(ByPopularity::default()));
+    TopItemsRequest { scored_by, exclude_rows, ..TopItemsRequest::default() }
 }
 
 /// Checks that a blend predicts ratings for somebody with this side of the query, where these are to rank. Versions that
@@ -170,7 +172,7 @@ pub fn check_blend_rates(
 #[must_use]
 pub fn neighbours_request(user: &LookupUserReply) -> TopItemsRequest {
     TopItemsRequest {
-        score: ScoreKind::Neighbours.into(),
+        scored_by: Some(ScoredBy::ByNeighbours(ByNeighbours {})),
         rated_rows: user.seen_items.clone(),
         ratings: user.ratings.clone(),
         rating_bias: user.rating_bias,
@@ -182,9 +184,7 @@ pub fn neighbours_request(user: &LookupUserReply) -> TopItemsRequest {
 /// How to score by a blend: what each of its versions would be asked with.
 fn blend_request(user: &LookupUserReply) -> TopItemsRequest {
     TopItemsRequest {
-        score: ScoreKind::Blend.into(),
-        query: user.ranking_factors.clone(),
-        query_objective: Objective::Ranking.into(),
+        scored_by: Some(ScoredBy::ByBlend(ByBlend { query: user.ranking_factors.clone() })),
         rating_query: user.rating_factors.clone(),
         ..neighbours_request(user)
     }
@@ -202,10 +202,13 @@ fn factors_request(user: &LookupUserReply, rank_by: RankBy) -> Result<TopItemsRe
             (false, false) => CannotRank::NothingToRankBy,
         });
     }
+    let scored_by = if by_rating {
+        ScoredBy::ByRating(ByRating {})
+    } else {
+        ScoredBy::ByRanking(ByRanking { query: user.ranking_factors.clone() })
+    };
     Ok(TopItemsRequest {
-        score: if by_rating { ScoreKind::Rating } else { ScoreKind::Ranking }.into(),
-        query: if by_rating { Bytes::new() } else { user.ranking_factors.clone() },
-        query_objective: Objective::Ranking.into(),
+        scored_by: Some(scored_by),
         rating_query: user.rating_factors.clone(),
         rating_bias: user.rating_bias,
         with_predicted_rating: has_rating,
@@ -238,10 +241,11 @@ mod tests {
     fn ratings_rank_only_where_there_are_some() {
         let ask = |ratings: &[f32]| {
             let user = LookupUserReply { ratings: floats(ratings), ..known() };
-            score_request(Answers::ByNeighbours, &user, RankBy::Rating, true).map(|(ask, _)| ask.score())
+            score_request(Answers::ByNeighbours, &user, RankBy::Rating, true)
+                .map(|(ask, _)| RankedBy::of(&ask))
         };
         assert_eq!(ask(&[f32::NAN, f32::NAN]), Err(CannotRank::NoRating));
-        assert_eq!(ask(&[f32::NAN, 4.0]), Ok(ScoreKind::Rating));
+        assert_eq!(ask(&[f32::NAN, 4.0]), Ok(RankedBy::Rating));
     }
 
     #[test]
@@ -249,11 +253,11 @@ mod tests {
         let ask = |ranking: &[f32], rating: &[f32], rank_by| {
             let (ranking_factors, rating_factors) = (floats(ranking), floats(rating));
             let user = LookupUserReply { ranking_factors, rating_factors, ..known() };
-            score_request(Answers::ByFactors, &user, rank_by, true).map(|(ask, _)| ask.score())
+            score_request(Answers::ByFactors, &user, rank_by, true).map(|(ask, _)| RankedBy::of(&ask))
         };
-        assert_eq!(ask(&[1.0], &[1.0], RankBy::Unspecified), Ok(ScoreKind::Ranking));
+        assert_eq!(ask(&[1.0], &[1.0], RankBy::Unspecified), Ok(RankedBy::Ranking));
         for rank_by in [RankBy::Unspecified, RankBy::Ranking, RankBy::Rating] {
-            assert_eq!(ask(&[], &[1.0], rank_by), Ok(ScoreKind::Rating));
+            assert_eq!(ask(&[], &[1.0], rank_by), Ok(RankedBy::Rating));
         }
         assert_eq!(ask(&[1.0], &[], RankBy::Rating), Err(CannotRank::NoRatingFactors));
     }
@@ -310,7 +314,7 @@ mod tests {
         let user = LookupUserReply { known: false, ..known() };
         for (exclude_seen, expected) in [(true, user.seen_items.clone()), (false, Bytes::new())] {
             let (ask, source) = score_request(Answers::ByBlend, &user, RankBy::Rating, exclude_seen).unwrap();
-            assert_eq!((ask.score(), source), (ScoreKind::Popularity, AnswerSource::FallbackPopular));
+            assert_eq!((RankedBy::of(&ask), source), (RankedBy::Popularity, AnswerSource::FallbackPopular));
             assert_eq!(ask.exclude_rows, expected);
         }
     }

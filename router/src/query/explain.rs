@@ -4,9 +4,15 @@
 //! training would solve next. Where training has converged that is the stored row. Where neighbours or a profile make the
 //! score, it is split as it was made.
 
-use shoal_common::{ids::EntityId, user_query::AnswerSource};
+use shoal_common::{
+    ids::EntityId,
+    user_query::{AnswerSource, RankedBy},
+};
 use shoal_core::{ModelKind, profile::weights};
-use shoal_proto::v1::{FoldInRequest, HybridSource, LookupItemReply, Objective, ScoreKind, TopItemsRequest};
+use shoal_proto::v1::{
+    ByList, FoldInRequest, HybridSource, LookupItemReply, Objective, TopItemsRequest,
+    top_items_request::ScoredBy,
+};
 
 use crate::{
     answer::{Contribution, Explanation, SourceContribution},
@@ -34,8 +40,8 @@ pub(super) async fn explain(
     rated: &RatedRows,
 ) -> Result<Vec<Explanation>, QueryError> {
     let live = &calls.live;
-    let by_rating = request.score() == ScoreKind::Rating;
-    if request.score() == ScoreKind::Blend {
+    let by_rating = RankedBy::of(request) == RankedBy::Rating;
+    if matches!(request.scored_by, Some(ScoredBy::ByBlend(_))) {
         Ok(by_sources(live, hits))
     } else if by_rating && live.model == ModelKind::Content {
         by_profile(calls, hits, rated, &floats(&request.profile)).await
@@ -53,7 +59,7 @@ pub(super) async fn explain(
 fn scored_by_items(live: &Live, request: &TopItemsRequest) -> bool {
     let by_factors = !request.rating_query.is_empty();
     live.has_neighbours()
-        || (live.model == ModelKind::Hybrid && request.score() == ScoreKind::Rating && !by_factors)
+        || (live.model == ModelKind::Hybrid && RankedBy::of(request) == RankedBy::Rating && !by_factors)
 }
 
 /// One explanation for each hit; the hits carry the factors that they were scored by.
@@ -119,11 +125,10 @@ async fn features_of(calls: &ShardCalls, rows: &[u32]) -> Result<Vec<Hit>, Query
     let mut found = Vec::with_capacity(rows.len());
     for rows in rows.chunks(FEATURES_MAX) {
         // What is listed is as it is, whatever ranks.
+        let list = ByList { rows: bytes_of_rows(rows), scores: bytes_of(&vec![1.0; rows.len()]) };
         let request = TopItemsRequest {
-            score: ScoreKind::Listed.into(),
+            scored_by: Some(ScoredBy::ByList(list)),
             n: rows.len() as u32,
-            listed_rows: bytes_of_rows(rows),
-            listed_scores: bytes_of(&vec![1.0; rows.len()]),
             with_factors: true,
             ..TopItemsRequest::default()
         };

@@ -2,7 +2,7 @@
 
 use shoal_common::user_query::{AnswerSource, RankedBy, check_blend_rates, popular_request, score_request};
 use shoal_core::ModelKind;
-use shoal_proto::v1::{LookupUserReply, RankBy, ScoreKind, ShardsAnswered, TopItemsRequest};
+use shoal_proto::v1::{LookupUserReply, RankBy, ShardsAnswered, TopItemsRequest};
 
 use super::{CheckedOptions, cursor::REACH, explain};
 use crate::{
@@ -157,7 +157,7 @@ pub(super) async fn score_request_for(
     rates.map_err(|error| QueryError::invalid(Parameter::RankBy, error))?;
     let request = score_request(calls.live.answers(), user, rank_by, exclude_seen);
     let (mut request, source) = request.map_err(|error| QueryError::invalid(Parameter::RankBy, error))?;
-    if calls.live.model == ModelKind::Content && request.score() == ScoreKind::Rating {
+    if calls.live.model == ModelKind::Content && RankedBy::of(&request) == RankedBy::Rating {
         request.profile = calls.profile(user).await?;
     }
     Ok((request, source))

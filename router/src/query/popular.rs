@@ -1,7 +1,7 @@
 //! Lists for nobody in particular: what is liked, what is on the rise, what is new. Time counts back from the
 //! data set's newest rating.
 
-use shoal_proto::v1::{ScoreKind, TopItemsRequest};
+use shoal_proto::v1::{ByLatest, ByPopularity, ByTrend, TopItemsRequest, top_items_request::ScoredBy};
 
 use super::{
     CheckedOptions, Filter, Options, Queries,
@@ -51,7 +51,7 @@ pub struct Popular {
 /// A request that was checked for the version that is to answer it.
 struct Checked {
     options: CheckedOptions,
-    score: ScoreKind,
+    order: PopularOrder,
     /// The window of the ratings that count, or the half-life of a trend.
     days: Option<i64>,
 }
@@ -63,15 +63,15 @@ impl Popular {
         if window_days.is_some_and(|days| !(1..=WINDOW_DAYS_MAX).contains(&days)) {
             return Err(wrong_window(format!("it must be from 1 to {WINDOW_DAYS_MAX} days")));
         }
-        let (score, days) = match order {
-            PopularOrder::Popular => (ScoreKind::Popularity, window_days),
-            PopularOrder::Trending => (ScoreKind::Trending, Some(window_days.unwrap_or(TREND_DAYS))),
+        let days = match order {
+            PopularOrder::Popular => window_days,
+            PopularOrder::Trending => Some(window_days.unwrap_or(TREND_DAYS)),
             PopularOrder::Latest if window_days.is_some() => {
                 return Err(wrong_window(Reason::LatestHasNoWindow));
             }
-            PopularOrder::Latest => (ScoreKind::Latest, None),
+            PopularOrder::Latest => None,
         };
-        Ok(Checked { options, score, days })
+        Ok(Checked { options, order, days })
     }
 }
 
@@ -88,17 +88,20 @@ impl Queries {
 }
 
 async fn popular(calls: &ShardCalls, checked: &Checked) -> Result<PopularItems, QueryError> {
-    let Checked { options, score, days } = checked;
+    let Checked { options, order, days } = checked;
     let newest_unix_s = if days.is_some() { calls.catalogue_sums().await?.newest_unix_s } else { 0 };
     if days.is_some() && newest_unix_s == 0 {
         return Err(wrong_window("the data set does not say when its ratings were given"));
     }
-    let request = TopItemsRequest {
-        score: (*score).into(),
-        window_seconds: days.unwrap_or_default() * DAY_SECONDS,
-        newest_unix_s,
-        ..TopItemsRequest::default()
+    let seconds = days.unwrap_or_default() * DAY_SECONDS;
+    let scored_by = match order {
+        PopularOrder::Popular => {
+            ScoredBy::ByPopularity(ByPopularity { window_seconds: seconds, newest_unix_s })
+        }
+        PopularOrder::Trending => ScoredBy::ByTrend(ByTrend { half_life_seconds: seconds, newest_unix_s }),
+        PopularOrder::Latest => ScoredBy::ByLatest(ByLatest {}),
     };
+    let request = TopItemsRequest { scored_by: Some(scored_by), ..TopItemsRequest::default() };
     let List { hits, shards, unknown_genres, .. } =
         list(calls, request, Page { offset: 0, options }, false).await?;
     let item = |(hit, rank): (Hit, u32)| PopularItem {

@@ -6,7 +6,10 @@ use shoal_common::{
     user_query::{AnswerSource, Answers, neighbours_request},
 };
 use shoal_core::ModelKind;
-use shoal_proto::v1::{EntityIds, ItemFilter, LookupItemReply, LookupUserReply, ScoreKind, TopItemsRequest};
+use shoal_proto::v1::{
+    ByList, EntityIds, ItemFilter, LookupItemReply, LookupUserReply, TopItemsRequest,
+    top_items_request::ScoredBy,
+};
 
 use super::{GivenId, Queries};
 use crate::{
@@ -89,9 +92,10 @@ async fn predict_by_items(
         Answers::ByFactors => return Err(not_trained(&live.version.name)),
         // The item as it is, whatever ranks it.
         _ if live.model == ModelKind::Content => TopItemsRequest {
-            score: ScoreKind::Listed.into(),
-            listed_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
-            listed_scores: bytes_of(&[1.0]),
+            scored_by: Some(ScoredBy::ByList(ByList {
+                rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
+                scores: bytes_of(&[1.0]),
+            })),
             rating_bias: user.rating_bias,
             with_predicted_rating: true,
             profile: calls.profile(user).await?,

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use shoal_common::{ids::EntityId, user_query::Answers};
 use shoal_core::ModelKind;
-use shoal_proto::v1::{LookupItemReply, Objective, ScoreKind, TopItemsRequest};
+use shoal_proto::v1::{
+    ByBlendLikeness, ByCosine, ByList, LookupItemReply, Objective, TopItemsRequest,
+    top_items_request::ScoredBy,
+};
 
 use super::{CountRange, GivenId, Queries};
 use crate::{
@@ -57,9 +60,9 @@ async fn similar(
     }
     let live = &calls.live;
     let top_items = match live.answers() {
-        Answers::ByFactors => cosine(found),
+        Answers::ByFactors => cosine(&found),
         Answers::ByNeighbours => neighbours(found),
-        Answers::ByBlend => likeness(found),
+        Answers::ByBlend => likeness(&found),
     };
     let Best { hits, shards, .. } = calls.best_items(TopItemsRequest { n, ..top_items }, complete).await?;
     let nothing_known_by = (hits.is_empty() && shards.failed == 0).then_some(live.model);
@@ -80,42 +83,41 @@ async fn similar(
     })
 }
 
-/// By the cosine of factors.
-fn cosine(found: LookupItemReply) -> TopItemsRequest {
-    let (query, objective) = if found.ranking_factors.is_empty() {
-        (found.rating_factors, Objective::Rating)
+/// The factors that an item is compared by, and which they are.
+fn compared(found: &LookupItemReply) -> (Bytes, Objective) {
+    if found.ranking_factors.is_empty() {
+        (found.rating_factors.clone(), Objective::Rating)
     } else {
-        (found.ranking_factors, Objective::Ranking)
-    };
-    TopItemsRequest {
-        score: ScoreKind::Cosine.into(),
-        query,
-        query_objective: objective.into(),
-        exclude_rows: Bytes::copy_from_slice(&found.row.to_le_bytes()),
-        ..TopItemsRequest::default()
+        (found.ranking_factors.clone(), Objective::Ranking)
     }
 }
 
+/// By the cosine of factors.
+fn cosine(found: &LookupItemReply) -> TopItemsRequest {
+    let (query, objective) = compared(found);
+    let scored_by = ScoredBy::ByCosine(ByCosine { query, objective: objective.into() });
+    without_itself(found, scored_by)
+}
+
 /// What each version of a blend calls alike, weighted. ALS knows nothing of an item without training ratings.
-fn likeness(found: LookupItemReply) -> TopItemsRequest {
-    let (rows, likeness) = (found.neighbour_rows.clone(), found.similarities.clone());
-    let known = found.train_count > 0;
-    let by_factors = cosine(found);
-    TopItemsRequest {
-        score: ScoreKind::BlendLikeness.into(),
-        query: if known { by_factors.query.clone() } else { Bytes::new() },
-        listed_rows: rows,
-        listed_scores: likeness,
-        ..by_factors
-    }
+fn likeness(found: &LookupItemReply) -> TopItemsRequest {
+    let (query, objective) = compared(found);
+    let scored_by = ScoredBy::ByBlendLikeness(ByBlendLikeness {
+        query: if found.train_count > 0 { query } else { Bytes::new() },
+        objective: objective.into(),
+        rows: found.neighbour_rows.clone(),
+        scores: found.similarities.clone(),
+    });
+    without_itself(found, scored_by)
+}
+
+fn without_itself(found: &LookupItemReply, scored_by: ScoredBy) -> TopItemsRequest {
+    let exclude_rows = Bytes::copy_from_slice(&found.row.to_le_bytes());
+    TopItemsRequest { scored_by: Some(scored_by), exclude_rows, ..TopItemsRequest::default() }
 }
 
 /// The neighbours as they are stored, which the item itself is not one of.
 fn neighbours(found: LookupItemReply) -> TopItemsRequest {
-    TopItemsRequest {
-        score: ScoreKind::Listed.into(),
-        listed_rows: found.neighbour_rows,
-        listed_scores: found.similarities,
-        ..TopItemsRequest::default()
-    }
+    let list = ByList { rows: found.neighbour_rows, scores: found.similarities };
+    TopItemsRequest { scored_by: Some(ScoredBy::ByList(list)), ..TopItemsRequest::default() }
 }

@@ -9,15 +9,14 @@ use shoal_common::{
 };
 use shoal_core::ModelKind;
 use shoal_proto::v1::{
-    self, DatasetInfo, ListsColumn, ListsParameters, ModelVersion, Objective, RankBy, ScoreKind,
-    TopItemsRequest,
+    self, DatasetInfo, ListsColumn, ListsParameters, ModelVersion, Objective, RankBy, TopItemsRequest,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{columns::columns, error::ListsError};
 use crate::serve::{
-    BestOfShards, Found, ItemFilter, ItemQuery, ItemShard, JoinedItems, RatedItems, UserShard, VersionSource,
-    copy,
+    BestOfShards, Found, ItemFilter, ItemQuery, ItemShard, JoinedItems, RatedItems, Score, UserShard,
+    VersionSource, copy,
 };
 
 /// Users that are ranked for together: they share each pass over the items.
@@ -149,7 +148,7 @@ impl Ranking {
             request.with_predicted_rating &= self.with_predicted_rating;
             let mut query = ItemQuery::from_request(&request)?;
             query.filter.clone_from(&self.filter);
-            if self.has_profiles && query.score == ScoreKind::Rating {
+            if self.has_profiles && query.score == Score::Rating {
                 query.profile = self.profile(&query.rated)?;
             }
             queries.push(query);

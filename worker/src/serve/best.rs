@@ -9,11 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use shoal_core::topk::{TopK, better_first};
 
-use super::{
-    item_shard::ItemShard,
-    query::{ItemQuery, QueryError},
-    top_items::Hit,
-};
+use super::{item_shard::ItemShard, query::ItemQuery, query_error::QueryError, top_items::Hit};
 
 /// Of each shard the lists of each query; `None` for a shard that is not here.
 type Lists = Vec<Option<Vec<Vec<Hit>>>>;

@@ -1,15 +1,16 @@
 //! The scores and the likeness of a blend's items, from what each of its versions scores by.
 
 use shoal_engine::hybrid::UNKNOWN;
-use shoal_proto::v1::{Objective, ScoreKind};
+use shoal_proto::v1::Objective;
 
 use super::{
-    blended::{BlendPart, Blended},
+    blended::BlendPart,
     item_shard::ItemShard,
     neighbours::NeighbourLists,
-    query::{ItemQuery, QueryError},
+    query::ItemQuery,
+    query_error::QueryError,
     rated_items::RatedItems,
-    table_scores::{TableScores, Wanted},
+    table_scores::{ByRow, TableScores, Wanted},
 };
 
 /// By neighbours of what was rated.
@@ -24,16 +25,14 @@ impl ItemShard {
     /// The scores of a query that only a blend answers.
     pub(super) fn blended_table(
         &self,
+        vector: &[f32],
         query: &ItemQuery,
         base: f32,
         wanted: Wanted<'_>,
     ) -> Result<TableScores, QueryError> {
         let blended = self.model.blended().ok_or(QueryError::NoBlend)?;
-        if query.score == ScoreKind::BlendLikeness {
-            return self.likeness_table(blended, query, base);
-        }
         let scores = |part: &BlendPart| match part {
-            BlendPart::Factors(_) => self.factor_scores(query, base),
+            BlendPart::Factors(_) => self.factor_scores(vector, query, base),
             BlendPart::Lists(lists) => {
                 lists.check(&query.rated)?;
                 Ok(listed_scores(lists, &query.rated))
@@ -45,18 +44,18 @@ impl ItemShard {
 
     /// As factors rank: by ranking factors where it has any, else by the predicted rating. Unknown for somebody of whom
     /// it knows nothing, and for items without training ratings.
-    fn factor_scores(&self, query: &ItemQuery, base: f32) -> Result<Vec<f32>, QueryError> {
+    fn factor_scores(&self, vector: &[f32], query: &ItemQuery, base: f32) -> Result<Vec<f32>, QueryError> {
         let by_ranking = self.factors.factors(Objective::Ranking).is_some();
-        let (kind, vector) = if by_ranking {
-            (ScoreKind::Ranking, &query.vector)
+        let (by, is_known) = if by_ranking {
+            (ByRow::Ranking(vector), !vector.is_empty())
         } else {
-            (ScoreKind::Rating, &query.rating_vector)
+            (ByRow::Rating, !query.rating_vector.is_empty())
         };
         let mut scores = vec![UNKNOWN; self.rows()];
-        if vector.is_empty() {
+        if !is_known {
             return Ok(scores);
         }
-        let (scoring, train_counts) = self.scoring(kind, query, base)?;
+        let (scoring, train_counts) = self.scoring(by, query, base)?;
         scoring.score(0, &mut scores);
         for (score, _) in scores.iter_mut().zip(train_counts).filter(|(_, count)| **count == 0) {
             *score = UNKNOWN;
@@ -65,17 +64,18 @@ impl ItemShard {
     }
 
     /// Σ weight · likeness over the versions; the neighbours come weighted with the query.
-    fn likeness_table(
+    pub(super) fn likeness_table(
         &self,
-        blended: &Blended,
+        (vector, objective): (&[f32], Objective),
         query: &ItemQuery,
         base: f32,
     ) -> Result<TableScores, QueryError> {
+        let blended = self.model.blended().ok_or(QueryError::NoBlend)?;
         let mut scores = vec![0.0; self.rows()];
         let mut weighted = blended.parts.iter().zip(blended.likeness_weights());
         let of_factors = weighted.find(|(part, _)| matches!(part, BlendPart::Factors(_)));
-        if let Some((_, weight)) = of_factors.filter(|_| !query.vector.is_empty()) {
-            let (scoring, train_counts) = self.scoring(ScoreKind::Cosine, query, base)?;
+        if let Some((_, weight)) = of_factors.filter(|_| !vector.is_empty()) {
+            let (scoring, train_counts) = self.scoring(ByRow::Cosine(vector, objective), query, base)?;
             scoring.score(0, &mut scores);
             for (score, count) in scores.iter_mut().zip(train_counts) {
                 *score = if *count > 0 { (weight * f64::from(score.max(0.0))) as f32 } else { 0.0 };

@@ -7,7 +7,7 @@ use shoal_proto::v1::Objective;
 
 use super::{
     blended::Blended, factor_bounds::FactorBounds, factors::FactorPart, neighbours::NeighbourLists,
-    profiles::FeatureVectors, query::QueryError,
+    profiles::FeatureVectors, query_error::QueryError,
 };
 
 /// The means of one shard's items, beside their ids, counts and biases.

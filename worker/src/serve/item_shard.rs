@@ -14,7 +14,7 @@ use shoal_proto::v1::Objective;
 
 use super::{
     descriptions::Descriptions, factors::FactorPart, item_model::ItemModel, neighbours::NeighbourLists,
-    query::QueryError, rated_items::RatedItems, ratings::RatingsPart, titles::Matches,
+    query_error::QueryError, rated_items::RatedItems, ratings::RatingsPart, titles::Matches,
 };
 
 /// A shard of items: their vectors, popularity, titles and genres. Clones share all of that.

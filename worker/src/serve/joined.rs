@@ -9,15 +9,11 @@ use std::sync::{Arc, atomic::AtomicBool};
 use shoal_engine::score::{
     Admits as _, Bounds, FactorRows, Scoring, Screen, Selection, predict_row, rating_base, top_n,
 };
-use shoal_proto::v1::{Objective, ScoreKind};
+use shoal_proto::v1::Objective;
 
 use super::{
-    best::Found,
-    filter::ItemFilter,
-    item_model::ItemModel,
-    item_shard::ItemShard,
-    query::{ItemQuery, QueryError},
-    top_items::Hit,
+    best::Found, filter::ItemFilter, item_model::ItemModel, item_shard::ItemShard, query::ItemQuery,
+    query_error::QueryError, score::Score, top_items::Hit,
 };
 
 /// Bytes of factors up to which shards are joined, which takes a copy of them. The shards of a larger catalogue have so
@@ -93,8 +89,8 @@ impl JoinedItems {
     #[must_use]
     pub fn answers(&self, query: &ItemQuery) -> bool {
         match query.score {
-            ScoreKind::Ranking => self.objective == Objective::Ranking,
-            ScoreKind::Rating => self.objective == Objective::Rating,
+            Score::Ranking { .. } => self.objective == Objective::Ranking,
+            Score::Rating => self.objective == Objective::Rating,
             _ => false,
         }
     }
@@ -148,9 +144,10 @@ impl JoinedItems {
         let factors = FactorRows::new(&self.values, self.rank).screened(&self.screen);
         let by_rating = self.objective == Objective::Rating;
         // Predicted ratings are of the same rank as what ranks.
-        for (field, vector, is_scored) in
-            [("query", &query.vector, !by_rating), ("rating_query", &query.rating_vector, by_rating)]
-        {
+        for (field, vector, is_scored) in [
+            ("query", query.score.vector(), !by_rating),
+            ("rating_query", &query.rating_vector[..], by_rating),
+        ] {
             if vector.len() != self.rank && (is_scored || !vector.is_empty()) {
                 return Err(QueryError::Length { field, found: vector.len(), rank: self.rank });
             }
@@ -159,7 +156,7 @@ impl JoinedItems {
             let base = rating_base(rating_mean, query.rating_bias);
             Scoring::Rating { factors, biases: &self.biases, query: &query.rating_vector, base }
         } else {
-            Scoring::Product { factors, query: &query.vector }
+            Scoring::Product { factors, query: query.score.vector() }
         };
         let floor = f32::NEG_INFINITY;
         Ok(Selection {

@@ -13,7 +13,7 @@ use shoal_engine::{
 };
 use shoal_format::{model_parts::read_neighbours, tensor_file::TensorFile};
 
-use super::{error::LoadError, query::QueryError, rated_items::RatedItems};
+use super::{error::LoadError, query_error::QueryError, rated_items::RatedItems};
 
 /// Rated items named for a score.
 pub(super) const PARTS_MAX: usize = 5;

@@ -10,7 +10,8 @@ use shoal_proto::v1::Objective;
 use super::{
     item_shard::ItemShard,
     profiles::{FeatureVectors, Profile},
-    query::{ItemQuery, QueryError},
+    query::ItemQuery,
+    query_error::QueryError,
     table_scores::TableScores,
 };
 

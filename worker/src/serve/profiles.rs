@@ -11,7 +11,7 @@ use shoal_core::profile::weights;
 use shoal_engine::content::{ItemVectors, profile::Profiles};
 use shoal_format::{model_parts::read_vectors, tensor_file::TensorFile};
 
-use super::{error::LoadError, query::QueryError, rated_items::RatedItems};
+use super::{error::LoadError, query_error::QueryError, rated_items::RatedItems};
 
 /// The vectors of one shard's items.
 #[derive(Debug)]

@@ -1,4 +1,6 @@
-//! Scores of all rows of a shard at once, and what is wanted of them.
+//! How rows of a shard are scored: all at once, or one at a time; and what is wanted of them.
+
+use shoal_proto::v1::Objective;
 
 use super::filter::RowFilter;
 
@@ -10,6 +12,19 @@ pub(super) struct TableScores {
     pub(super) counts: Vec<u32>,
     /// Of a blend the score by each source, of every row.
     pub(super) sources: Vec<Vec<f32>>,
+}
+
+/// A score that is worked out for one row at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ByRow<'a> {
+    /// The inner product of the ranking factors with a vector.
+    Ranking(&'a [f32]),
+    /// The predicted rating, from the query's rating factors.
+    Rating,
+    /// The cosine of these factors with a vector.
+    Cosine(&'a [f32], Objective),
+    /// The damped mean rating.
+    Popularity,
 }
 
 /// What is wanted of a shard's items.

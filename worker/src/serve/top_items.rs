@@ -8,7 +8,7 @@ use shoal_engine::{
     popularity::{Decay, Newness, Window, recent, trend},
     score::{Admits, FactorRows, Scoring, Selection, norm, predict_row, rating_base, top_n},
 };
-use shoal_proto::v1::{Objective, ScoreKind};
+use shoal_proto::v1::Objective;
 
 use super::{
     blended::Blended,
@@ -18,8 +18,10 @@ use super::{
     neighbours::NeighbourLists,
     predicted::by_profile,
     profiles::{FeatureVectors, Profile},
-    query::{ItemQuery, QueryError},
-    table_scores::{TableScores, Wanted},
+    query::ItemQuery,
+    query_error::QueryError,
+    score::Score,
+    table_scores::{ByRow, TableScores, Wanted},
 };
 
 /// One item of an answer.
@@ -35,13 +37,21 @@ pub struct Hit {
     pub levels: Vec<f32>,
 }
 
+/// How a query scores the rows of one shard.
+enum Scored<'a> {
+    /// All rows at once, before the best are chosen.
+    AtOnce(TableScores),
+    /// Row by row, as the best are chosen.
+    ByRow(ByRow<'a>),
+}
+
 /// A query with what was worked out for one shard.
 struct Prepared<'a> {
     query: &'a ItemQuery,
     base: f32,
     predictor: Option<(FactorRows<'a>, &'a [f32])>,
     filter: Option<Arc<RowFilter<'a>>>,
-    table: Option<TableScores>,
+    scored: Scored<'a>,
     /// What ratings are expected to be above an item's bias.
     expected: f64,
     /// What ratings are predicted from where not from factors.
@@ -70,8 +80,10 @@ impl Prepared<'_> {
 
     fn levels(&self, row: usize) -> Vec<f32> {
         let blended = self.blended.filter(|_| self.query.with_parts);
-        let levels = |table: &TableScores| Some(blended?.levels(&table.sources, row));
-        self.table.as_ref().and_then(levels).unwrap_or_default()
+        match (blended, &self.scored) {
+            (Some(blended), Scored::AtOnce(table)) => blended.levels(&table.sources, row),
+            (None, _) | (_, Scored::ByRow(_)) => Vec::new(),
+        }
     }
 }
 
@@ -102,8 +114,8 @@ impl ItemShard {
     #[must_use]
     pub(super) fn scored_factors(&self, query: &ItemQuery, row: usize) -> &[f32] {
         let first = match query.score {
-            ScoreKind::Rating => Objective::Rating,
-            ScoreKind::Cosine => query.objective,
+            Score::Rating => Objective::Rating,
+            Score::Cosine { objective, .. } => objective,
             _ => Objective::Ranking,
         };
         // A blend may rank by ratings that the version whose factors these are does not predict.
@@ -159,7 +171,7 @@ impl ItemShard {
             query,
             base,
             predictor: if query.with_predicted_rating { self.predictor(query)? } else { None },
-            table: self.table_scores(query, base, expected, wanted)?,
+            scored: self.scored(query, base, expected, wanted)?,
             filter,
             expected,
             lists: self.lists().filter(|_| query.with_predicted_rating),
@@ -171,9 +183,9 @@ impl ItemShard {
 
     fn selection<'a>(&'a self, prepared: &'a Prepared<'a>, floor: f32) -> Result<Selection<'a>, QueryError> {
         let query = prepared.query;
-        let (scoring, counts) = match &prepared.table {
-            Some(table) => (Scoring::Table(&table.scores), &table.counts[..]),
-            None => self.scoring(query.score, query, prepared.base)?,
+        let (scoring, counts) = match &prepared.scored {
+            Scored::AtOnce(table) => (Scoring::Table(&table.scores), &table.counts[..]),
+            Scored::ByRow(by) => self.scoring(*by, query, prepared.base)?,
         };
         // Nothing is known of an item without direction, so nothing is like it.
         let nothing = matches!(scoring, Scoring::Cosine { query_norm: 0.0, .. });
@@ -188,39 +200,56 @@ impl ItemShard {
         })
     }
 
-    /// The scores of a query that has a table of them; `None` for one whose scores are worked out row by row.
-    fn table_scores(
-        &self,
-        query: &ItemQuery,
+    /// How the query scores the shard's rows.
+    fn scored<'a>(
+        &'a self,
+        query: &'a ItemQuery,
         base: f32,
         expected: f64,
         wanted: Wanted<'_>,
-    ) -> Result<Option<TableScores>, QueryError> {
-        match query.score {
-            ScoreKind::Rating if self.predicts_by_items() => self.predicted_table(query, expected).map(Some),
-            ScoreKind::Neighbours => {
+    ) -> Result<Scored<'a>, QueryError> {
+        Ok(match &query.score {
+            Score::Rating if self.predicts_by_items() => {
+                Scored::AtOnce(self.predicted_table(query, expected)?)
+            }
+            Score::Neighbours => {
                 let lists = self.lists().ok_or(QueryError::NoNeighbours)?;
                 lists.check(&query.rated)?;
                 let scores = lists.scores(&query.rated);
                 // A sum of 0 is taken for a sum over nothing. Where weights may be below 0, another sum is as good as never 0.
                 let counts = scores.iter().map(|score| u32::from(*score != 0.0)).collect();
-                Ok(Some(TableScores { scores, counts, ..TableScores::default() }))
+                Scored::AtOnce(TableScores { scores, counts, ..TableScores::default() })
             }
-            ScoreKind::Listed => {
+            Score::List { .. } => {
                 let (mut scores, mut counts) = (vec![0.0; self.rows()], vec![0; self.rows()]);
                 for (row, score) in self.own_listed(query) {
                     (scores[row], counts[row]) = (score, 1);
                 }
-                Ok(Some(TableScores { scores, counts, ..TableScores::default() }))
+                Scored::AtOnce(TableScores { scores, counts, ..TableScores::default() })
             }
-            ScoreKind::Blend | ScoreKind::BlendLikeness => self.blended_table(query, base, wanted).map(Some),
-            _ => Ok(self.timed_scores(query)),
-        }
+            Score::Blend { vector } => Scored::AtOnce(self.blended_table(vector, query, base, wanted)?),
+            Score::BlendLikeness { vector, objective, .. } => {
+                Scored::AtOnce(self.likeness_table((vector, *objective), query, base)?)
+            }
+            Score::Popularity { window_seconds, newest_unix_s } if *window_seconds > 0 => {
+                let window = Window { newest: *newest_unix_s, seconds: *window_seconds };
+                Scored::AtOnce(self.scores_in(window))
+            }
+            Score::Trend { half_life_seconds, newest_unix_s } => {
+                let decay = Decay { newest: *newest_unix_s, half_life_seconds: *half_life_seconds as f64 };
+                Scored::AtOnce(self.trends(decay))
+            }
+            Score::Latest => Scored::AtOnce(self.release_years()),
+            Score::Ranking { vector } => Scored::ByRow(ByRow::Ranking(vector)),
+            Score::Rating => Scored::ByRow(ByRow::Rating),
+            Score::Cosine { vector, objective } => Scored::ByRow(ByRow::Cosine(vector, *objective)),
+            Score::Popularity { .. } => Scored::ByRow(ByRow::Popularity),
+        })
     }
 
     /// What the query lists of the shard's rows.
     pub(super) fn own_listed<'a>(&'a self, query: &'a ItemQuery) -> impl Iterator<Item = (usize, f32)> + 'a {
-        query.listed.iter().filter_map(|(row, score)| {
+        query.score.listed().iter().filter_map(|(row, score)| {
             let row = row.checked_sub(self.first_row)? as usize;
             (row < self.rows()).then_some((row, *score))
         })
@@ -231,93 +260,77 @@ impl ItemShard {
     #[must_use]
     pub fn parts(&self, query: &ItemQuery, row: usize, rating_mean: f64) -> Vec<(u32, f32)> {
         let predicting = self.lists().filter(|_| self.predicts_by_items());
-        match (query.score, &self.model, predicting) {
+        match (&query.score, &self.model, predicting) {
             (
-                ScoreKind::Neighbours,
+                Score::Neighbours,
                 ItemModel::Neighbours(lists) | ItemModel::Features(Features { lists, .. }),
                 _,
             ) => lists.parts(row, &query.rated),
-            (ScoreKind::Rating, _, Some(lists)) => {
+            (Score::Rating, _, Some(lists)) => {
                 lists.prediction_parts(row, &query.rated, rating_mean + f64::from(query.rating_bias))
             }
             _ => Vec::new(),
         }
     }
 
-    /// The scores that depend on the times of ratings, and how many ratings are behind each; `None` for a
-    /// query whose scores do not.
-    fn timed_scores(&self, query: &ItemQuery) -> Option<TableScores> {
-        let newest = query.newest_unix_s;
-        let seconds = query.window_seconds;
-        let of_row = |row: usize| -> (f32, u32) {
-            let times = self.ratings.timestamps(row);
-            match query.score {
-                ScoreKind::Trending => {
-                    let decay = Decay { newest, half_life_seconds: seconds as f64 };
-                    let timed = times.iter().filter(|time| **time != 0).count();
-                    (trend(times, decay), timed as u32)
-                }
-                ScoreKind::Latest => {
-                    let Newness { year, first_rated } = Newness::new(self.descriptions.year(row), times);
-                    let share = first_rated.unwrap_or_default() as f64 / f64::from(u32::MAX);
-                    // What is new has no ratings yet: a known year is enough to be listed.
-                    let listed = self.rating_counts[row].max(u32::from(year.is_some()));
-                    ((f64::from(year.unwrap_or_default()) + share) as f32, listed)
-                }
-                _ => {
-                    let window = Window { newest, seconds };
-                    let found = recent(self.ratings.ratings(row), times, window, self.rating_mean);
-                    // A row has at most one rating per user, and users are counted in u32.
-                    (found.damped_mean, found.ratings as u32)
-                }
-            }
-        };
-        let timed = match query.score {
-            ScoreKind::Trending | ScoreKind::Latest => true,
-            ScoreKind::Popularity => seconds > 0,
-            _ => false,
-        };
-        timed.then(|| {
-            let (scores, counts) = (0..self.rows()).map(of_row).unzip();
-            TableScores { scores, counts, ..TableScores::default() }
+    /// The mean of each row's ratings in a window, and how many these are.
+    fn scores_in(&self, window: Window) -> TableScores {
+        self.of_rows(|row, times| {
+            let found = recent(self.ratings.ratings(row), times, window, self.rating_mean);
+            // A row has at most one rating per user, and users are counted in u32.
+            (found.damped_mean, found.ratings as u32)
         })
     }
 
-    /// How a query scores rows by one kind of score, and the ratings that a row must have to be listed.
+    /// How much each row is on the rise, and how many of its ratings have a time.
+    fn trends(&self, decay: Decay) -> TableScores {
+        self.of_rows(|_, times| {
+            let timed = times.iter().filter(|time| **time != 0).count();
+            (trend(times, decay), timed as u32)
+        })
+    }
+
+    /// How new each row is, and how many ratings it has.
+    fn release_years(&self) -> TableScores {
+        self.of_rows(|row, times| {
+            let Newness { year, first_rated } = Newness::new(self.descriptions.year(row), times);
+            let share = first_rated.unwrap_or_default() as f64 / f64::from(u32::MAX);
+            // What is new has no ratings yet: a known year is enough to be listed.
+            let listed = self.rating_counts[row].max(u32::from(year.is_some()));
+            ((f64::from(year.unwrap_or_default()) + share) as f32, listed)
+        })
+    }
+
+    /// A score and a count for each row, of the row and the times of its ratings.
+    fn of_rows(&self, of_row: impl Fn(usize, &[i64]) -> (f32, u32)) -> TableScores {
+        let (scores, counts) = (0..self.rows()).map(|row| of_row(row, self.ratings.timestamps(row))).unzip();
+        TableScores { scores, counts, ..TableScores::default() }
+    }
+
+    /// How rows are scored one at a time, and the ratings that a row must have to be listed.
     pub(super) fn scoring<'a>(
         &'a self,
-        kind: ScoreKind,
+        by: ByRow<'a>,
         query: &'a ItemQuery,
         base: f32,
     ) -> Result<(Scoring<'a>, &'a [u32]), QueryError> {
         let trained = self.factors.train_counts();
-        Ok(match kind {
-            ScoreKind::Popularity => (Scoring::Table(&self.damped_means), &self.rating_counts),
-            ScoreKind::Ranking => {
-                let factors = self.checked_factors(Objective::Ranking, "query", &query.vector)?;
-                (Scoring::Product { factors, query: &query.vector }, trained)
+        Ok(match by {
+            ByRow::Popularity => (Scoring::Table(&self.damped_means), &self.rating_counts),
+            ByRow::Ranking(vector) => {
+                let factors = self.checked_factors(Objective::Ranking, "query", vector)?;
+                (Scoring::Product { factors, query: vector }, trained)
             }
-            ScoreKind::Rating => {
+            ByRow::Rating => {
                 let factors =
                     self.checked_factors(Objective::Rating, "rating_query", &query.rating_vector)?;
                 let biases = self.factors.rating_biases().unwrap_or_default();
                 (Scoring::Rating { factors, biases, query: &query.rating_vector, base }, trained)
             }
-            ScoreKind::Cosine => {
-                let factors = self.checked_factors(query.objective, "query", &query.vector)?;
-                let norms = self.model.norms(query.objective);
-                let query_norm = norm(&query.vector);
-                (Scoring::Cosine { factors, norms, query: &query.vector, query_norm }, trained)
-            }
-            // The others have tables of their own.
-            ScoreKind::Trending
-            | ScoreKind::Latest
-            | ScoreKind::Neighbours
-            | ScoreKind::Listed
-            | ScoreKind::Blend
-            | ScoreKind::BlendLikeness
-            | ScoreKind::Unspecified => {
-                return Err(QueryError::NoScore);
+            ByRow::Cosine(vector, objective) => {
+                let factors = self.checked_factors(objective, "query", vector)?;
+                let norms = self.model.norms(objective);
+                (Scoring::Cosine { factors, norms, query: vector, query_norm: norm(vector) }, trained)
             }
         })
     }

@@ -5,7 +5,7 @@ use shoal_common::ids::EntityId;
 use shoal_format::row::IdRef;
 use shoal_proto::v1::{LookupUserReply, Objective};
 
-use super::{factors::FactorPart, query::copy, ratings::RatingsPart};
+use super::{factors::FactorPart, numbers::copy, ratings::RatingsPart};
 
 /// A shard of users: their vectors and what they have rated.
 #[derive(Debug)]

@@ -20,9 +20,9 @@ use shoal_common::{
 use shoal_proto::v1::{
     self, FoldInReply, FoldInRequest, Hits, ItemFactsReply, ItemFactsRequest, LookupItemReply,
     LookupItemRequest, LookupItemsReply, LookupItemsRequest, LookupUserReply, LookupUserRequest,
-    LookupUsersReply, LookupUsersRequest, ProfileReply, ProfileRequest, ScoreKind, SearchItemsReply,
-    SearchItemsRequest, ShardError, ShardHits, ShardHitsMany, TopItemsManyReply, TopItemsManyRequest,
-    TopItemsReply, TopItemsRequest, worker_serving_server::WorkerServing,
+    LookupUsersReply, LookupUsersRequest, ProfileReply, ProfileRequest, SearchItemsReply, SearchItemsRequest,
+    ShardError, ShardHits, ShardHitsMany, TopItemsManyReply, TopItemsManyRequest, TopItemsReply,
+    TopItemsRequest, worker_serving_server::WorkerServing,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -90,11 +90,11 @@ impl WorkerServing for Serving {
     }
 
     async fn top_items(&self, request: Request<TopItemsRequest>) -> Result<Response<TopItemsReply>, Status> {
-        let _timer = QueryTimer::start(score_name(request.get_ref().score()));
         let deadline = deadline_of(&request);
         let _place = self.admission.enter()?;
         let request = request.into_inner();
         let query = ItemQuery::from_request(&request).map_err(invalid)?;
+        let _timer = QueryTimer::start(query.score.name());
         let version = self.version(&request.version)?;
         let shards = item_shards(&version, &request.shards)?;
         let scored = self.score(Work { version, shards, queries: vec![query] }, deadline).await?;
@@ -252,22 +252,6 @@ fn shard_missing(version: &str, side: &str, shard: u32) -> Status {
 /// When the caller stops waiting.
 fn deadline_of<T>(request: &Request<T>) -> Option<Instant> {
     timeout_of(request.metadata()).map(|timeout| Instant::now() + timeout)
-}
-
-fn score_name(score: ScoreKind) -> &'static str {
-    match score {
-        ScoreKind::Ranking => "ranking",
-        ScoreKind::Rating => "rating",
-        ScoreKind::Cosine => "cosine",
-        ScoreKind::Popularity => "popularity",
-        ScoreKind::Trending => "trending",
-        ScoreKind::Latest => "latest",
-        ScoreKind::Neighbours => "neighbours",
-        ScoreKind::Listed => "listed",
-        ScoreKind::Blend => "blend",
-        ScoreKind::BlendLikeness => "blend_likeness",
-        ScoreKind::Unspecified => "unspecified",
-    }
 }
 
 /// Records how long a query was here, however it ends.

@@ -10,12 +10,14 @@ use std::sync::{
 };
 
 use shoal_common::compute::ComputeError;
-use shoal_proto::v1::{Hits, ItemHit, KnownGenres, ScoreKind};
+use shoal_proto::v1::{Hits, ItemHit, KnownGenres};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::{Serving, copy, describe, invalid};
-use crate::serve::{BestOfShards, Hit, ItemQuery, ItemShard, LoadedVersion, QueryError, Representation};
+use crate::serve::{
+    BestOfShards, Hit, ItemQuery, ItemShard, LoadedVersion, QueryError, Representation, Score,
+};
 
 /// Elements of factors in all up to which scoring takes less than handing it to another thread and back would: tens of
 /// microseconds, for which other tasks of this thread can wait.
@@ -90,8 +92,8 @@ impl Work {
     fn elements(&self) -> usize {
         let shards = self.shards.iter().filter_map(|(_, shard)| shard.as_ref());
         let rows: usize = shards.map(|shard| shard.rows()).sum();
-        let of_query = |query: &ItemQuery| match query.vector.len().max(query.rating_vector.len()) {
-            0 if query.score == ScoreKind::Rating => rows * PREDICTED_ROW_ELEMENTS,
+        let of_query = |query: &ItemQuery| match query.score.vector().len().max(query.rating_vector.len()) {
+            0 if query.score == Score::Rating => rows * PREDICTED_ROW_ELEMENTS,
             0 => rows * OTHER_ROW_ELEMENTS,
             rank => rows * rank,
         };
@@ -102,9 +104,9 @@ impl Work {
     fn is_small(&self) -> bool {
         let by_factors = |query: &ItemQuery| {
             let factors = match query.score {
-                ScoreKind::Ranking | ScoreKind::Cosine => true,
+                Score::Ranking { .. } | Score::Cosine { .. } => true,
                 // Without a vector ratings are predicted from all neighbours of all items, or all features.
-                ScoreKind::Rating => !query.rating_vector.is_empty(),
+                Score::Rating => !query.rating_vector.is_empty(),
                 _ => false,
             };
             factors && !query.with_parts
