@@ -104,7 +104,7 @@ pub enum Denied {
     /// No token came, and no certificate of an administrator.
     #[error(
         "a token is needed, sent as 'Authorization: Bearer shoal_…', or a certificate of an administrator; \
-         `shoal tokens create` makes a token, and the command line takes one with --token-file or in SHOAL_TOKEN, \
+         `shoal tokens create` makes a token, and the command line takes one with --token-file or from its environment, \
          certificates with --certs"
     )]
     NoToken,
