@@ -84,7 +84,7 @@ async fn a_token_is_made_used_limited_to_its_scope_and_revoked() {
         ["train", "--dataset", "items", "--models", "als", "--iterations", "1", "--rank", "2", "--force"];
     let refused = shoal_with(by_token, &[&train[..], &["--cluster", address]].concat());
     assert_eq!(refused.code, Some(6), "{refused:#?}");
-    shoal(&["models", "list", "--cluster", address]).exits_with(6).says(&["--token-file", "SHOAL_TOKEN"]);
+    shoal(&["models", "list", "--cluster", address]).exits_with(6).says(&["--token-file", "its environment"]);
     shoal(&["recommend", "1", "--url", url]).exits_with(6).says(&["shoal tokens create"]);
     let wrong = shoal_with(("SHOAL_TOKEN", "secret"), &["recommend", "1", "--url", url]);
     wrong.exits_with(2).says(&["SHOAL_TOKEN has no token"]);
