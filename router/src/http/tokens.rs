@@ -39,7 +39,7 @@ const FOR_EVERYBODY: [&str; 9] = [
 
 /// What is said to whoever shows nothing.
 const NO_TOKEN: &str = "a token is needed, sent as 'Authorization: Bearer shoal_…'; `shoal tokens create` makes one, and the \
-                        command line takes it with --token-file or in SHOAL_TOKEN";
+                        command line takes it with --token-file or from its environment";
 
 /// The name of the way to sign in, in the description.
 const SCHEME: &str = "token";
