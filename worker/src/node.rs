@@ -48,13 +48,15 @@ use crate::{
     callers::callers,
     job_context::JobContext,
     serve::{LoadedModels, Loader},
-    service::{Exchange, Jobs, Registry, Serving, Steps},
+    service::{Exchange, Jobs, Registry, Serving, Steps, WholeFiles, torn_below},
 };
 
 /// Verified copies of the parts that are served, below the data folder.
 const CACHE_FOLDER: &str = "cache";
 /// Spools and blocks of jobs, below the data folder; emptied at every start.
 const JOBS_FOLDER: &str = "jobs";
+/// How often torn files are looked for. No answer waits for it: none is given from them.
+const TORN_EVERY: Duration = Duration::from_millis(200);
 /// How long calls that are under way may take to end once a stop was asked for.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -75,6 +77,15 @@ pub enum WorkerError {
     /// The compute threads cannot be started.
     #[error("cannot start the worker's threads; lower training_threads or serving_threads")]
     Threads(#[source] ComputeError),
+    /// A file that is served was cut short while it was mapped.
+    #[error(
+        "'{}' was cut short while it was served from; start the worker again: it checks what it has, and fetches anew what is \
+         not whole", .path.display()
+    )]
+    Torn {
+        /// The file.
+        path: PathBuf,
+    },
     /// The gRPC server failed.
     #[error("the worker's server failed; check that its address is still this machine's")]
     Server(#[source] tonic::transport::Error),
@@ -105,6 +116,8 @@ where
 {
     let jobs_folder = config.node.data_dir.join(JOBS_FOLDER);
     empty_folder(&jobs_folder)?;
+    let in_place = config.serves_in_place.then(|| store.file_path("").ok().flatten()).flatten();
+    let served_folder = in_place.unwrap_or_else(|| config.node.data_dir.join(CACHE_FOLDER));
     let cache = match LocalCache::in_place(&store).filter(|_| config.serves_in_place) {
         Some(in_place) => in_place,
         None => LocalCache::open(config.node.data_dir.join(CACHE_FOLDER)).map_err(WorkerError::Cache)?,
@@ -154,6 +167,7 @@ where
     let jobs = Jobs::new(cluster_id, steps, registry, channels, shutdown.clone());
     let queries = Serving::new(models, serving, config.serving_queue);
     let server = tuned_server(guard, audit.layer());
+    let queries = (queries, served_folder);
     serve(incoming, server, health, queries, jobs, exchange, shutdown).await
 }
 
@@ -208,7 +222,7 @@ async fn serve<I, IO, IE>(
     incoming: I,
     mut server: TunedServer,
     (health, health_service): (Health, HealthServer),
-    queries: Serving,
+    (queries, served_folder): (Serving, PathBuf),
     jobs: Jobs,
     exchange: Exchange,
     shutdown: Shutdown,
@@ -234,11 +248,12 @@ where
     };
     let server = server
         .add_service(health_service)
-        .add_service(
+        .add_service(WholeFiles::new(
             WorkerServingServer::new(queries)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
-        )
+            &served_folder,
+        ))
         .add_service(
             WorkerJobsServer::new(jobs)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -258,10 +273,21 @@ where
         biased;
         // An end of the server is the outcome, even at the last moment.
         served = server => served.map_err(WorkerError::Server),
+        path = torn(&served_folder) => Err(WorkerError::Torn { path }),
         () = overdue => {
             tracing::warn!("calls were still under way at the end of the drain, leaving them");
             Ok(())
         }
+    }
+}
+
+/// Waits until a file below the folder is found torn.
+async fn torn(folder: &Path) -> PathBuf {
+    loop {
+        if let Some(path) = torn_below(folder) {
+            return path;
+        }
+        tokio::time::sleep(TORN_EVERY).await;
     }
 }
 

@@ -37,5 +37,6 @@ mod support;
 mod switching;
 mod tidy;
 mod tokens;
+mod torn_files;
 mod unreachable;
 mod v1;

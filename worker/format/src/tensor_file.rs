@@ -8,10 +8,9 @@ use std::{borrow::Cow, collections::HashMap, io, ops::Range, path::Path};
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use bytes::Bytes;
-use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::regular_file::open_regular;
+use crate::mapped_file::MappedFile;
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("safetensors files are little-endian and are mapped as they are");
@@ -82,7 +81,7 @@ impl Element for u8 {
 
 #[derive(Debug)]
 enum Backing {
-    Map(Mmap),
+    Map(MappedFile),
     /// They begin at a multiple of eight bytes, as every element type needs.
     Bytes(Bytes),
     /// A copy in eight-byte words, of bytes that begin elsewhere.
@@ -123,10 +122,7 @@ impl TensorFile {
     pub fn map(path: &Path) -> Result<Self, TensorFileError> {
         let name = path.display().to_string();
         let map_error = |source| TensorFileError::Map { path: name.clone(), source };
-        let file = open_regular(path).map_err(map_error)?;
-        // SAFETY: the mapping is read-only, and the files that Shoal maps are written once under a
-        // temporary name, renamed, and never modified in place; removing one keeps its mapping valid.
-        let map = unsafe { Mmap::map(&file) }.map_err(map_error)?;
+        let map = MappedFile::open(path).map_err(map_error)?;
         Self::parse(name, Backing::Map(map))
     }
 
@@ -172,11 +168,7 @@ impl TensorFile {
     /// at: for files that are gone through now and then, and are large.
     pub fn release(&self) {
         if let Backing::Map(map) = &self.backing {
-            // SAFETY: the mapping is a shared one of a file that is not changed (see `map`), and is never written
-            // through: what comes back is what was there.
-            let released = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
-            // It is a wish: the system takes memory back by itself when it needs it.
-            let _ = released;
+            map.release();
         }
     }
 

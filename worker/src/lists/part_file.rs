@@ -3,8 +3,7 @@
 use std::{io, path::Path};
 
 use bytes::Bytes;
-use memmap2::Mmap;
-use shoal_format::regular_file::open_regular;
+use shoal_format::{mapped_file::MappedFile, regular_file::open_regular};
 
 /// The file's bytes, mapped. Nobody may write the file as long as they are used.
 ///
@@ -16,10 +15,9 @@ pub(super) fn mapped(path: &Path) -> io::Result<Bytes> {
     if file.metadata()?.len() == 0 {
         return Ok(Bytes::new());
     }
-    // SAFETY: a part lies in a folder of this process alone, or was put into a folder of lists whole and is not
-    // changed there; it is written to its end before it is mapped, and removed, never cut, afterwards.
-    let map = unsafe { Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
+    // A part lies in a folder of this process alone, or was put into a folder of lists whole and is not changed there; it is
+    // written to its end before it is mapped, and removed, never cut, afterwards.
+    Ok(Bytes::from_owner(MappedFile::open(path)?))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use shoal_common::{
     rpc::{Channels, wrong_cluster},
     shutdown::Shutdown,
 };
+use shoal_format::mapped_file;
 use shoal_proto::v1::{
     CheckPeersReply, CheckPeersRequest, InspectSourceReply, InspectSourceRequest, ReleaseJobReply,
     ReleaseJobRequest, StepEvent, StepRequest, step_event::Event, step_request::Step,
@@ -199,7 +200,7 @@ async fn watch_step(
         tokio::select! {
             biased;
             // A result that is ready is never thrown away; then the reasons to stop; then news.
-            outcome = &mut work => return outcome,
+            outcome = &mut work => return outcome.and_then(of_whole_files),
             () = shutdown.requested() => break,
             () = context.cancelled.cancelled() => break,
             () = events.closed() => break,
@@ -213,6 +214,19 @@ async fn watch_step(
     context.cancelled.cancel();
     match tokio::time::timeout(SAFE_POINT_MAX, work).await {
         Ok(_) | Err(_) => Err(StepError::Cancelled),
+    }
+}
+
+/// A file that a step may have read was cut short while it was mapped. Another attempt maps it anew, and checks it.
+#[derive(Debug, thiserror::Error)]
+#[error("'{}' was cut short while it was read from; what was made of it is thrown away", .0.display())]
+struct TornFile(std::path::PathBuf);
+
+/// A step's result, unless a file that is mapped was found torn.
+fn of_whole_files(event: Event) -> Result<Event, StepError> {
+    match mapped_file::torn().into_iter().next() {
+        None => Ok(event),
+        Some(path) => Err(StepError::Unavailable(Box::new(TornFile(path)))),
     }
 }
 

@@ -15,6 +15,7 @@ mod registry;
 mod serving;
 mod step_progress;
 mod steps;
+mod whole_files;
 
 pub use attempt::{Attempt, BoxError, Pairs, Progress, Runner, StepContext, StepError};
 pub use exchange::Exchange;
@@ -22,6 +23,7 @@ pub use jobs::Jobs;
 pub use registry::{JobError, JobRegistry};
 pub use serving::Serving;
 pub use steps::Steps;
+pub(crate) use whole_files::{WholeFiles, torn_below};
 
 /// The attempts that a worker takes part in.
 pub type Registry = JobRegistry<dyn Attempt>;
