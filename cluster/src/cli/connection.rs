@@ -16,7 +16,7 @@ use shoal_common::{
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use super::{
-    environment::environment,
+    environment::{environment, remote_options},
     failure::{Exit, refusal},
 };
 use crate::{
@@ -231,7 +231,7 @@ impl ClusterArgs {
             }
         };
         let given = StoreOptions::from_iter(named.store_option.iter().cloned());
-        let options = given.over(kept.given()).over(StoreOptions::of_environment(&environment()));
+        let options = remote_options(given.over(kept.given()))?;
         Ok(Store::open_existing(&uri, &options)?)
     }
 }

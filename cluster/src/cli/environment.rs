@@ -1,6 +1,6 @@
 //! The variables of this process: the only place where they are read.
 
-use shoal_common::store::StoreOptions;
+use shoal_common::store::{Profile, StoreError, StoreOptions, says_who};
 
 /// Names and values that are text.
 #[allow(clippy::disallowed_methods, reason = "the binary is where settings enter from the environment")]
@@ -11,7 +11,35 @@ pub(super) fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(text).collect()
 }
 
-/// Options of remote stores by the variables that other programs of S3 read.
-pub(super) fn remote_options() -> StoreOptions {
-    StoreOptions::default().over(StoreOptions::of_environment(&environment()))
+/// Options of remote stores: those that are given, then what the variables say that other programs of S3 read, then what
+/// the profile of `~/.aws` says that is meant. The log says which of them says who calls.
+///
+/// # Errors
+/// When the profile that a variable names cannot be read.
+pub(super) fn remote_options(given: StoreOptions) -> Result<StoreOptions, StoreError> {
+    if !cfg!(feature = "s3") {
+        return Ok(given);
+    }
+    let variables = environment();
+    let is_given = says_who(&given);
+    let options = given.over(StoreOptions::of_environment(&variables));
+    let by_variables = says_who(&options);
+    let profile = Profile::of_environment(&variables)?;
+    let source = match &profile {
+        _ if is_given => "the settings".to_owned(),
+        _ if by_variables => "variables of the environment".to_owned(),
+        Some(profile) if profile.has_credentials() => format!("the profile '{}'", profile.name),
+        _ => "none of settings, variables and profile: the machine's own role is asked".to_owned(),
+    };
+    tracing::info!(source, "who calls s3:// stores is said by");
+    let Some(profile) = profile else { return Ok(options) };
+    if !by_variables && !profile.unknown_ways.is_empty() {
+        tracing::warn!(
+            profile = profile.name,
+            ways = ?profile.unknown_ways,
+            "the profile names ways to credentials that are not gone here; give keys, or a role with a token file"
+        );
+    }
+    let added: Vec<_> = profile.adds_to(&options).collect();
+    Ok(options.over(added))
 }

@@ -18,7 +18,6 @@ use shoal_common::{
     net, private_files,
     rpc::Channels,
     shutdown::Shutdown,
-    store::StoreOptions,
     telemetry,
     tls::{PeerRole, Tls, TlsConnect},
 };
@@ -133,11 +132,6 @@ impl RoleArgs {
         }
         Ok(Sources { file: self.config.clone(), environment: environment(), flags })
     }
-}
-
-/// What the settings do not say of a remote store is as the variables say that other programs of S3 read.
-pub(super) fn store_options(config: &NodeConfig) -> StoreOptions {
-    config.store_options.clone().over(StoreOptions::of_environment(&environment()))
 }
 
 /// The seams handed to a role, and its listener.

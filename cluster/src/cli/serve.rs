@@ -25,9 +25,10 @@ use tokio::{
 };
 
 use super::{
+    environment::remote_options,
     failure::{Exit, refusal, sentence},
     listen::listen_address,
-    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted, resident, service_manager, store_options},
+    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted, resident, service_manager},
 };
 use crate::{
     health::Door,
@@ -93,7 +94,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let (own, name) = (&config.router.node, config.router.node.name.clone());
     let mut node = Node::start(&args.role, own, PeerRole::Router, &name, &clients).await?;
     descriptors::fit(&mut config.router.node);
-    let options = store_options(&config.worker.node);
+    let options = remote_options(config.worker.node.store_options.clone())?;
     let store = Store::open_existing(&config.worker.node.store, &options)?;
     let wanted = match args.version.as_slice() {
         [] => Wanted::Latest,

@@ -10,8 +10,9 @@ use shoal_common::{
 };
 
 use super::{
+    environment::remote_options,
     failure::Exit,
-    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted, store_options},
+    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted},
 };
 
 const EXAMPLE: &str = "\
@@ -53,7 +54,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut config = args.role.sources(own)?.read::<RawWorker>()?.resolve(cores)?;
     let mut node = Node::start(&args.role, &config.node, PeerRole::Worker, &config.node.name, &[]).await?;
     descriptors::fit(&mut config.node);
-    config.node.store_options = store_options(&config.node);
+    config.node.store_options = remote_options(config.node.store_options)?;
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None, None)?;
     config.node.advertise = Some(node.advertise);

@@ -10,6 +10,7 @@ mod leader;
 mod reason;
 mod refusal;
 mod server;
+mod timely;
 
 pub use behind::Behind;
 pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};

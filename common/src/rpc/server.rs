@@ -9,7 +9,10 @@ use tower::{
     util::MapResponseLayer,
 };
 
-use super::reason::{BoundedBody, bounded};
+use super::{
+    reason::{BoundedBody, bounded},
+    timely::TimelyLayer,
+};
 use crate::{
     access::{Guard, GuardLayer},
     audit::AuditLayer,
@@ -27,13 +30,16 @@ pub const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A server that asks a guard about each call, tells the audit log of refusals, and cuts the messages of its statuses to what travels.
 pub type TunedServer = Server<
     Stack<
-        GuardLayer,
-        Stack<AuditLayer, Stack<MapResponseLayer<fn(Response<Body>) -> Response<BoundedBody>>, Identity>>,
+        TimelyLayer,
+        Stack<
+            GuardLayer,
+            Stack<AuditLayer, Stack<MapResponseLayer<fn(Response<Body>) -> Response<BoundedBody>>, Identity>>,
+        >,
     >,
 >;
 
 /// A server with windows sized for factor rows, dead peers noticed within seconds, no reason lost on its way, no
-/// call that its guard does not let in, and no refusal that `audit` is not told of.
+/// call that its guard does not let in or that never sends its message, and no refusal that `audit` is not told of.
 #[must_use]
 pub fn tuned_server(guard: Guard, audit: AuditLayer) -> TunedServer {
     Server::builder()
@@ -46,4 +52,5 @@ pub fn tuned_server(guard: Guard, audit: AuditLayer) -> TunedServer {
         .layer(MapResponseLayer::new(bounded as fn(Response<Body>) -> Response<BoundedBody>))
         .layer(audit)
         .layer(GuardLayer::new(guard))
+        .layer(TimelyLayer)
 }

@@ -10,6 +10,7 @@ mod layout;
 mod manifest;
 mod options;
 mod path;
+mod profile;
 mod roots;
 
 use std::{
@@ -32,14 +33,15 @@ pub use manifest::{MANIFEST_FILE, METADATA_FILE, Manifest};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem, path::Path};
 pub use options::StoreOptions;
 pub use path::StorePath;
+pub use profile::{Profile, says_who};
 pub use roots::{Access, NotARoot, Roots};
 use shoal_core::hash::checksum_hex;
 use shoal_proto::v1::ObjectEntry;
 
 use crate::private_files;
 
-/// How long a read may take, of an object of any size.
-const READ_MAX: Duration = Duration::from_secs(600);
+/// How long anything may take that is asked of a store, whatever the size of the object.
+const ANSWER_MAX: Duration = Duration::from_secs(600);
 
 /// What can go wrong between Shoal and its store.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A profile of `~/.aws` cannot be used.
+    #[error("the profile '{name}' of S3's programs cannot be used: {reason}")]
+    Profile {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// There is no such object.
     #[error("the store has no object '{0}'")]
     NotFound(String),
@@ -94,8 +104,10 @@ pub enum StoreError {
         reason: String,
     },
     /// The store did not answer.
-    #[error("the store did not give '{path}' within {seconds} s; check that it can be reached")]
+    #[error("the store did not {action} '{path}' within {seconds} s; check that it can be reached")]
     Slow {
+        /// "read", "write", …
+        action: &'static str,
         /// Path of the object below the store's root.
         path: String,
         /// How long was waited.
@@ -283,7 +295,7 @@ impl Store {
             length_bytes: bytes.len() as u64,
             checksum: checksum_hex(&bytes),
         };
-        self.objects.put(&key, bytes.into()).await.map_err(|e| access("write", path, e))?;
+        in_time("write", path, self.objects.put(&key, bytes.into())).await?;
         Ok(entry)
     }
 
@@ -299,11 +311,15 @@ impl Store {
             length_bytes: bytes.len() as u64,
             checksum: checksum_hex(&bytes),
         };
-        match self.objects.put_opts(&key, bytes.into(), PutMode::Create.into()).await {
-            Ok(_) => Ok(Some(entry)),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
-            Err(error) => Err(access("write", path, error)),
-        }
+        let put = self.objects.put_opts(&key, bytes.into(), PutMode::Create.into());
+        let written = async {
+            match put.await {
+                Ok(_) => Ok(Some(entry)),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        in_time("write", path, written).await
     }
 
     /// Reads a whole object.
@@ -312,7 +328,7 @@ impl Store {
     /// [`StoreError::NotFound`], or the store's failure.
     pub async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
         let path = StorePath::parse(path)?;
-        self.in_time(&path, async {
+        self.read_in_time(&path, async {
             let result = self.objects.get(&path.key()).await?;
             result.bytes().await
         })
@@ -325,33 +341,28 @@ impl Store {
     /// [`StoreError::NotFound`], or the store's failure.
     pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let path = StorePath::parse(path)?;
-        self.in_time(&path, self.objects.get_range(&path.key(), range)).await
+        self.read_in_time(&path, self.objects.get_range(&path.key(), range)).await
     }
 
-    /// Reads, unless what is there is no regular file: a pipe or a device might never end. A store that does not answer
-    /// at all fails the read in the end, rather than whoever waits for it.
-    async fn in_time(
+    /// Reads, unless what is there is no regular file: a pipe or a device might never end.
+    async fn read_in_time(
         &self,
         path: &StorePath,
         read: impl Future<Output = Result<Bytes, object_store::Error>>,
     ) -> Result<Bytes, StoreError> {
-        let read = async {
-            self.check_within(Some(path))?;
-            if let Some(root) = &self.folder {
-                let file = path.below(root);
-                let is_odd =
-                    tokio::fs::metadata(&file).await.is_ok_and(|file| !file.is_file() && !file.is_dir());
-                if is_odd {
-                    let source = io::Error::other("it is no regular file");
-                    return Err(StoreError::File { action: "read", path: file, source });
-                }
+        self.check_within(Some(path))?;
+        if let Some(root) = &self.folder {
+            let file = path.below(root);
+            let looked = async { Ok(tokio::fs::metadata(&file).await) };
+            let is_odd = in_time("read", path.as_str(), looked)
+                .await?
+                .is_ok_and(|file| !file.is_file() && !file.is_dir());
+            if is_odd {
+                let source = io::Error::other("it is no regular file");
+                return Err(StoreError::File { action: "read", path: file, source });
             }
-            read.await.map_err(|error| access("read", path.as_str(), error))
-        };
-        match tokio::time::timeout(READ_MAX, read).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(StoreError::Slow { path: path.as_str().to_owned(), seconds: READ_MAX.as_secs() }),
         }
+        in_time("read", path.as_str(), read).await
     }
 
     /// Reads an object and checks it against its manifest entry.
@@ -378,13 +389,9 @@ impl Store {
     /// The store's failure.
     pub async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
         let prefix = self.prefix(folder)?;
-        let mut found: Vec<(String, u64)> = self
-            .objects
-            .list(prefix.as_ref())
-            .map_ok(|meta| (meta.location.to_string(), meta.size))
-            .try_collect()
-            .await
-            .map_err(|e| access("list", folder, e))?;
+        let listed = self.objects.list(prefix.as_ref());
+        let listed = listed.map_ok(|meta| (meta.location.to_string(), meta.size)).try_collect();
+        let mut found: Vec<(String, u64)> = in_time("list", folder, listed).await?;
         found.sort();
         Ok(found)
     }
@@ -403,8 +410,7 @@ impl Store {
     /// The store's failure.
     pub async fn list_entries(&self, folder: &str) -> Result<(Vec<(String, u64)>, Vec<String>), StoreError> {
         let prefix = self.prefix(folder)?;
-        let listed = self.objects.list_with_delimiter(prefix.as_ref()).await;
-        let listed = listed.map_err(|e| access("list", folder, e))?;
+        let listed = in_time("list", folder, self.objects.list_with_delimiter(prefix.as_ref())).await?;
         let mut files: Vec<(String, u64)> =
             listed.objects.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
         let mut folders: Vec<String> =
@@ -419,10 +425,14 @@ impl Store {
     /// # Errors
     /// The store's failure.
     pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
-        match self.objects.delete(&StorePath::parse(path)?.key()).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(access("delete", path, error)),
-        }
+        let key = StorePath::parse(path)?.key();
+        let deleted = async {
+            match self.objects.delete(&key).await {
+                Err(object_store::Error::NotFound { .. }) => Ok(()),
+                deleted => deleted,
+            }
+        };
+        in_time("delete", path, deleted).await
     }
 
     /// Deletes every object below `folder`, which is not the root. Deleting what is not there is no error.
@@ -440,11 +450,8 @@ impl Store {
             .await;
         }
         let paths = self.objects.list(Some(&prefix.key())).map_ok(|meta| meta.location).boxed();
-        self.objects
-            .delete_stream(paths)
-            .try_for_each(|_| async { Ok(()) })
-            .await
-            .map_err(|e| access("delete", folder, e))
+        let deleted = self.objects.delete_stream(paths).try_for_each(|_| async { Ok(()) });
+        in_time("delete", folder, deleted).await
     }
 
     /// Points `link` (a path in the store) at its neighbour `target` by a symlink that is replaced
@@ -514,10 +521,28 @@ async fn run_blocking<F>(action: &'static str, path: PathBuf, work: F) -> Result
 where
     F: FnOnce() -> io::Result<()> + Send + 'static,
 {
-    let outcome = tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|join_error| Err(io::Error::other(join_error)));
+    // A file system that hangs keeps its thread, and nobody waits for it.
+    let Ok(outcome) = tokio::time::timeout(ANSWER_MAX, tokio::task::spawn_blocking(work)).await else {
+        return Err(slow(action, &path.display().to_string()));
+    };
+    let outcome = outcome.unwrap_or_else(|join_error| Err(io::Error::other(join_error)));
     outcome.map_err(|source| StoreError::File { action, path, source })
+}
+
+/// What is asked of a store, unless it does not answer: then whoever waits hears of it in the end.
+async fn in_time<T>(
+    action: &'static str,
+    path: &str,
+    asked: impl Future<Output = Result<T, object_store::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(ANSWER_MAX, asked).await {
+        Ok(answer) => answer.map_err(|error| access(action, path, error)),
+        Err(_) => Err(slow(action, path)),
+    }
+}
+
+fn slow(action: &'static str, path: &str) -> StoreError {
+    StoreError::Slow { action, path: path.to_owned(), seconds: ANSWER_MAX.as_secs() }
 }
 
 /// Temporary file, fsync, rename, fsync of the folder: after this returns the file survives a crash. It is for its owner
@@ -561,6 +586,11 @@ fn temporary_name(path: &FilePath) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use object_store::{
+        memory::InMemory,
+        throttle::{ThrottleConfig, ThrottledStore},
+    };
+
     use super::*;
 
     #[tokio::test]
@@ -622,6 +652,36 @@ mod tests {
         }
         assert_eq!(std::fs::read(beside.join("a")).unwrap(), b"do not lose me");
         assert!(store.list("").await.unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_does_not_answer_is_not_waited_for_without_end() {
+        let never = Duration::from_secs(1 << 30);
+        let throttle = ThrottleConfig {
+            wait_delete_per_call: never,
+            wait_get_per_call: never,
+            wait_list_per_call: never,
+            wait_list_with_delimiter_per_call: never,
+            wait_put_per_call: never,
+            ..ThrottleConfig::default()
+        };
+        let objects = Arc::new(ThrottledStore::new(InMemory::new(), throttle));
+        let store = Store { objects, uri: "s3://hangs".to_owned(), folder: None, roots: None };
+        let bytes = Bytes::from_static(b"x");
+        let outcomes = [
+            store.get("a").await.map(drop),
+            store.get_range("a", 0..1).await.map(drop),
+            store.put("a", bytes.clone()).await.map(drop),
+            store.put_new("a", bytes).await.map(drop),
+            store.list("").await.map(drop),
+            store.list_entries("f").await.map(drop),
+            store.delete("a").await,
+            store.delete_folder("f").await,
+        ];
+        for (number, outcome) in outcomes.iter().enumerate() {
+            let error = outcome.as_ref().unwrap_err();
+            assert!(matches!(error, StoreError::Slow { .. }), "{number}: {error}");
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! `shoal dataset import`: starts an import and follows it.
 
-use shoal_common::store::Access;
+use shoal_common::store::{Access, StoreOptions};
 use shoal_dataset::source::inspect;
 use shoal_proto::v1::{DatasetSource, ImportDatasetRequest, PreviewImportReply};
 
@@ -111,7 +111,7 @@ pub(in crate::cli) fn source_uri(source: &str) -> anyhow::Result<String> {
 pub(in crate::cli) async fn readable_source(source: &str) -> anyhow::Result<String> {
     let uri = source_uri(source)?;
     let looked_at = DatasetSource { uri: uri.clone(), ..DatasetSource::default() };
-    match inspect(&looked_at, &Access::anywhere(remote_options())).await {
+    match inspect(&looked_at, &Access::anywhere(remote_options(StoreOptions::default())?)).await {
         Ok(_) => Ok(uri),
         Err(error) => Err(refusal(Exit::NotFound, sentence(&error.into()))),
     }

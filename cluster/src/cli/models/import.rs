@@ -2,7 +2,10 @@
 
 use anyhow::Context as _;
 use serde_json::json;
-use shoal_common::{clock::SystemClock, store::Store};
+use shoal_common::{
+    clock::SystemClock,
+    store::{Store, StoreOptions},
+};
 use shoal_proto::v1::{DatasetInfo, ObjectiveChoice};
 
 use super::files::Objective;
@@ -69,7 +72,8 @@ pub(in crate::cli) async fn run(args: ImportArgs) -> anyhow::Result<Exit> {
     let store = args.cluster.open_store(&args.store)?;
     let view = View::new(Style::choose(args.json), "import");
     let unreadable = || format!("cannot read a model from '{}'", args.folder);
-    let source = Store::open_existing(&args.folder, &remote_options()).with_context(unreadable)?;
+    let source = Store::open_existing(&args.folder, &remote_options(StoreOptions::default())?)
+        .with_context(unreadable)?;
     let model = SparkModel::read(&source).await?;
     view.set(0.5, "writing");
     let objective = match args.objective {
