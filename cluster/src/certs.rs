@@ -3,10 +3,13 @@
 //! ```text
 //! <folder>/ca.pem, ca.key            the authority; its key is needed to make certificates, by no node
 //! <folder>/<name>.pem, <name>.key    one node's, or an administrator's
+//! <folder>/revoked.pem               the list of certificates that nobody may trust any more
 //! ```
 //!
 //! Keys are readable by their owner alone. A file is replaced as a whole, so that a node that reads it again never
 //! sees a half.
+
+mod revoke;
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +24,7 @@ use rcgen::{
 };
 use shoal_common::{
     private_files,
-    tls::{CertificateFacts, Identity, IdentityError, PeerRole, TlsError, TlsFiles},
+    tls::{CertificateFacts, Identity, IdentityError, PeerRole, REVOKED_FILE, TlsError, TlsFiles},
 };
 use time::{Duration, OffsetDateTime};
 
@@ -36,6 +39,8 @@ const AUTHORITY: &str = "ca";
 
 /// The administrator's certificate that a folder has, and the name of its files.
 pub const ADMIN: &str = "admin";
+
+pub use self::revoke::{Revoked, Target, revoke};
 
 /// Which certificates to make.
 #[derive(Debug, Clone)]
@@ -92,6 +97,8 @@ pub struct Certificate {
     pub facts: CertificateFacts,
     /// Whether it was there before.
     pub kept: bool,
+    /// Whether the folder's list revokes it.
+    pub revoked: bool,
 }
 
 /// Certificates cannot be made.
@@ -145,6 +152,17 @@ pub enum CertsError {
         /// The holder that it should name.
         wanted: Box<Identity>,
     },
+    /// The list of revoked certificates is not this authority's alone.
+    #[error("'{0}' holds lists of other authorities too; add to it with the means of their PKI")]
+    Lists(PathBuf),
+    /// A certificate that is to be revoked is of another authority.
+    #[error("'{certificate}' was not made by the authority in '{folder}', which alone can revoke it")]
+    Foreign {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The folder of the authority that was asked.
+        folder: PathBuf,
+    },
     /// A host's name cannot stand in a certificate.
     #[error("'{0}' is neither a host name nor an IP address")]
     Host(String),
@@ -166,10 +184,19 @@ pub fn create(folder: &Path, order: &Order) -> Result<Vec<Certificate>, CertsErr
         source,
     })?;
     // The authority's key may be kept elsewhere where nothing has to be made.
-    let lacks = |holder: &Holder| !TlsFiles::in_folder(folder, &holder.file).certificate.exists();
-    let is_needed = order.renew || holders.iter().any(|(holder, _)| lacks(holder));
-    let issuer = if is_needed { Some(authority(folder, &order.cluster_id)?) } else { None };
-    let make = |(holder, identity)| one(folder, order, issuer.as_ref(), &names, holder, identity);
+    let mut wanting = BTreeSet::new();
+    for (holder, _) in &holders {
+        // Whoever has a certificate that nobody trusts any more gets a new one.
+        let is_there = TlsFiles::in_folder(folder, &holder.file).certificate.exists();
+        if order.renew || !is_there || existing(folder, &holder.file)?.revoked {
+            wanting.insert(holder.file.clone());
+        }
+    }
+    let issuer = if wanting.is_empty() { None } else { Some(authority(folder, &order.cluster_id)?) };
+    let make = |(holder, identity): (&Holder, Identity)| {
+        let issuer = issuer.as_ref().filter(|_| wanting.contains(&holder.file));
+        one(folder, order, issuer, &names, holder, identity)
+    };
     holders.into_iter().map(make).collect()
 }
 
@@ -183,7 +210,8 @@ pub fn list(folder: &Path) -> Result<Vec<Certificate>, CertsError> {
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        if path.extension().is_some_and(|ending| ending == "pem") && stem != AUTHORITY {
+        let is_of_holder = stem != AUTHORITY && !path.ends_with(REVOKED_FILE);
+        if path.extension().is_some_and(|ending| ending == "pem") && is_of_holder {
             names.insert(stem);
         }
     }
@@ -193,7 +221,8 @@ pub fn list(folder: &Path) -> Result<Vec<Certificate>, CertsError> {
 fn existing(folder: &Path, name: &str) -> Result<Certificate, CertsError> {
     let path = TlsFiles::in_folder(folder, name).certificate;
     let facts = CertificateFacts::read(&path)?;
-    Ok(Certificate { path, facts, kept: true })
+    let revoked = revoke::serials(folder)?.contains(&facts.serial);
+    Ok(Certificate { path, facts, kept: true, revoked })
 }
 
 fn one(
@@ -205,7 +234,7 @@ fn one(
     identity: Identity,
 ) -> Result<Certificate, CertsError> {
     let files = TlsFiles::in_folder(folder, &holder.file);
-    let Some(issuer) = issuer.filter(|_| order.renew || !files.certificate.exists()) else {
+    let Some(issuer) = issuer else {
         let certificate = existing(folder, &holder.file)?;
         if certificate.facts.identity != identity {
             let (path, found) = (certificate.path, certificate.facts.identity);
@@ -228,7 +257,7 @@ fn one(
     private(&files.key, &key.serialize_pem())?;
     public(&files.certificate, &certificate.pem())?;
     let facts = CertificateFacts::read(&files.certificate)?;
-    Ok(Certificate { path: files.certificate, facts, kept: false })
+    Ok(Certificate { path: files.certificate, facts, kept: false, revoked: false })
 }
 
 /// The folder's authority, made when there is none.
@@ -236,11 +265,7 @@ fn authority(folder: &Path, cluster_id: &str) -> Result<Issuer<'static, KeyPair>
     let files = TlsFiles::in_folder(folder, AUTHORITY);
     let broken = |reason| CertsError::Authority { folder: folder.to_owned(), reason };
     if files.ca.exists() {
-        if !files.key.exists() {
-            return Err(CertsError::NoKey(files.key));
-        }
-        let key = KeyPair::from_pem(&text(&files.key)?).map_err(broken)?;
-        return Issuer::from_ca_cert_pem(&text(&files.ca)?, key).map_err(broken);
+        return existing_authority(folder);
     }
     let mut params = params(&format!("Shoal cluster '{cluster_id}'"), AUTHORITY_DAYS);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -250,6 +275,18 @@ fn authority(folder: &Path, cluster_id: &str) -> Result<Issuer<'static, KeyPair>
     private(&files.key, &key.serialize_pem())?;
     public(&files.ca, &certificate.pem())?;
     Ok(Issuer::new(params, key))
+}
+
+/// The authority that a folder has.
+fn existing_authority(folder: &Path) -> Result<Issuer<'static, KeyPair>, CertsError> {
+    let files = TlsFiles::in_folder(folder, AUTHORITY);
+    let broken = |reason| CertsError::Authority { folder: folder.to_owned(), reason };
+    let certificate = text(&files.ca)?;
+    if !files.key.exists() {
+        return Err(CertsError::NoKey(files.key));
+    }
+    let key = KeyPair::from_pem(&text(&files.key)?).map_err(broken)?;
+    Issuer::from_ca_cert_pem(&certificate, key).map_err(broken)
 }
 
 fn params(common_name: &str, days: u32) -> CertificateParams {
@@ -312,6 +349,8 @@ fn public(path: &Path, pem: &str) -> Result<(), CertsError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use shoal_common::tls::Tls;
+
     use super::*;
 
     fn order(renew: bool) -> Order {
@@ -370,6 +409,30 @@ mod tests {
         assert!(create(folder.path(), &order(false)).unwrap().iter().all(|one| one.kept));
         let refusal = create(folder.path(), &order(true)).unwrap_err().to_string();
         assert!(refusal.contains("ca.key"), "{refusal}");
+    }
+
+    /// A key that is nobody's.
+    const P521: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIA2GpCyNm7Vi0r5pK6
+nNjxXOPLggz84hi0PFKDOwAc8z/qpcC3B9Jw/AwibzNO0ES1E10ElYlNJRRxCj0W
+oncKiIihgYkDgYYABAElawFEet33tlPIJm0znQgUNzFRpOohbI7D3dFkOvCjZRBj
+h/Psp6I7ip4/BRdVFmE9eaP5HnoQx5rwz4lC9/gvrgEQFjy90dnYblnxRC9hPKRr
+TXECGrqZBfTKvA9c1TvsXmedA9yBEuTJhjywPEckyU/hoSg03LCCaeN1pbyyQI0d
+2Q==
+-----END PRIVATE KEY-----
+";
+
+    #[test]
+    fn a_key_of_a_kind_that_does_not_work_is_refused_with_those_that_do() {
+        let folder = tempfile::tempdir().unwrap();
+        create(folder.path(), &order(false)).unwrap();
+        let files = TlsFiles::in_folder(folder.path(), "worker-1");
+        std::fs::write(&files.key, P521).unwrap();
+        let refusal = Tls::load(files).unwrap_err().to_string();
+        for part in ["worker-1.key", "P-256 or P-384", "Ed25519", "RSA"] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Value, json};
-use shoal_common::access::Token;
+use shoal_common::{access::Token, tls::does_not_speak_tls};
 
 /// A query may be retried and hedged by the router; its own timeout is shorter than this.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -349,6 +349,10 @@ impl Recommender {
         let url = || self.base.to_string();
         let unreachable = |error: reqwest::Error| match error.is_timeout() && !error.is_connect() {
             true => RecommenderError::Late { url: url() },
+            false if does_not_speak_tls(&error) => {
+                let reason = "what listens there does not speak TLS: use http://".to_owned();
+                RecommenderError::Unreachable { url: url(), reason }
+            }
             false => RecommenderError::Unreachable { url: url(), reason: innermost(&error) },
         };
         let reply = request.send().await.map_err(unreachable)?;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use shoal_common::{
     clock::{Clock as _, SystemClock},
-    tls::PeerRole,
+    tls::{Identity, PeerRole},
 };
 
 use super::failure::{Exit, refusal};
 use crate::{
-    certs::{self, Certificate, Holder, Order},
+    certs::{self, Certificate, Holder, Order, Target},
     output::{self, Align, Table},
 };
 
@@ -23,6 +23,15 @@ Examples:
 Each node gets ca.pem, <name>.pem and <name>.key in a folder that `node.certs` (--certs) names, and never ca.key: \
 whoever has it makes certificates of any node.";
 
+const REVOKE_EXAMPLE: &str = "\
+Examples:
+  shoal certs revoke worker-3
+  shoal certs revoke --file ./of-a-laptop.pem --dir /safe/certs
+  shoal certs revoke --serial 3f:0a:…            of a certificate whose file is lost
+
+The list is revoked.pem in the folder. Copy it to the folder of every node: nodes take it up within seconds, refuse who shows a \
+certificate that is on it, and end connections that are open. `shoal certs create` makes its holder a new one.";
+
 /// Subcommands of `shoal certs`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -31,6 +40,9 @@ pub(super) enum Command {
     Create(CreateArgs),
     /// Show whose certificates a folder holds, and until when they are valid
     Show(ShowArgs),
+    /// Have nodes refuse a certificate from now on, by a list that the authority signs
+    #[command(after_help = REVOKE_EXAMPLE)]
+    Revoke(RevokeArgs),
 }
 
 /// Flags of `shoal certs create`.
@@ -94,9 +106,79 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
+/// Flags of `shoal certs revoke`.
+#[derive(Debug, clap::Args)]
+pub(super) struct RevokeArgs {
+    /// Whose certificate: the name of its files in the folder
+    #[arg(value_name = "NAME", required_unless_present_any = ["file", "serial"])]
+    name: Option<String>,
+    /// The certificate, where it is not in the folder
+    #[arg(long, value_name = "PEM", conflicts_with_all = ["name", "serial"])]
+    file: Option<PathBuf>,
+    /// The certificate's number, in hexadecimal digits
+    #[arg(long, value_name = "HEX", conflicts_with = "name", value_parser = serial)]
+    serial: Option<Serial>,
+    /// Folder of the authority and the list
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A certificate's number.
+#[derive(Debug, Clone)]
+struct Serial(Vec<u8>);
+
+fn serial(text: &str) -> Result<Serial, String> {
+    let digits: String = text.chars().filter(|letter| *letter != ':').collect();
+    let wrong =
+        || "it must be an even number of hexadecimal digits, at most 40; ':' may stand between".to_owned();
+    if digits.is_empty() || digits.len() > 40 || !digits.len().is_multiple_of(2) || !digits.is_ascii() {
+        return Err(wrong());
+    }
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| wrong());
+    (0..digits.len()).step_by(2).map(byte).collect::<Result<_, _>>().map(Serial)
+}
+
+fn hexadecimal(serial: &[u8]) -> String {
+    serial.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+fn revoke(args: RevokeArgs) -> anyhow::Result<Exit> {
+    let target = match (args.name, args.file, args.serial) {
+        (_, Some(file), _) => Target::File(file),
+        (_, None, Some(serial)) => Target::Serial(serial.0),
+        (name, None, None) => Target::Holder(name.unwrap_or_default()),
+    };
+    let revoked = certs::revoke(&args.dir, &target)?;
+    let serial = hexadecimal(&revoked.serial);
+    if args.json {
+        output::print_json(&json!({
+            "list": revoked.list.display().to_string(),
+            "identity": revoked.identity.as_ref().map(Identity::uri),
+            "serial": serial,
+            "revoked_before": revoked.before,
+            "revoked_in_all": revoked.count,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let whose = revoked.identity.map_or_else(String::new, |identity| format!(" of {}", identity.uri()));
+    let list = revoked.list.display();
+    output::print(&if revoked.before {
+        format!("The certificate{whose} ({serial}) was revoked before: it is in {list}.")
+    } else {
+        format!(
+            "The certificate{whose} ({serial}) is revoked. Copy {list} to the folder of every node; they refuse it within seconds."
+        )
+    })?;
+    Ok(Exit::Done)
+}
+
 pub(super) fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Create(args) => create(args),
+        Command::Revoke(args) => revoke(args),
         Command::Show(args) => {
             let found = certs::list(&args.folder)?;
             if found.is_empty() {
@@ -159,6 +241,8 @@ fn print(certificates: &[Certificate], as_json: bool) -> anyhow::Result<Exit> {
                 "hosts": one.facts.hosts,
                 "valid_until": until(one),
                 "expired": is_over(one),
+                "revoked": one.revoked,
+                "serial": hexadecimal(&one.facts.serial),
                 "kept": one.kept,
             })
         });
@@ -174,10 +258,11 @@ fn print(certificates: &[Certificate], as_json: bool) -> anyhow::Result<Exit> {
     ]);
     for one in certificates {
         let until = until(one).as_str().unwrap_or_default().to_owned();
-        let state = match (is_over(one), one.kept) {
-            (true, _) => "expired",
-            (false, true) => "",
-            (false, false) => "new",
+        let state = match (one.revoked, is_over(one), one.kept) {
+            (true, ..) => "revoked",
+            (false, true, _) => "expired",
+            (false, false, true) => "",
+            (false, false, false) => "new",
         };
         let (file, holder) = (one.path.display().to_string(), one.facts.identity.uri());
         table.row([file, holder, until, one.facts.hosts.join(", "), state.to_owned()]);

@@ -126,6 +126,7 @@ pub(super) async fn start(spec: &Spec, signals: &mut Signals) -> anyhow::Result<
         let names = plan.kept_settings.join(", ");
         notices(&format!("as at the last start: {names} (settings.toml in the folder)"));
     }
+    plan.remarks.iter().for_each(|remark| notices(remark));
     if plan.is_exposed() {
         notices(&format!(
             "INSECURE: other machines reach {}, and whoever does may ask anything; --tls has the cluster speak TLS",

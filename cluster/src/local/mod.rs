@@ -18,6 +18,7 @@
 //! ```
 
 mod addresses;
+mod certificates;
 mod cluster_file;
 mod error;
 mod lock;

@@ -18,22 +18,13 @@ use shoal_common::{
 use shoal_core::hash::{hash_bytes, mix64};
 use toml::{Table, Value};
 
-use crate::certs::{self, Holder, Order};
-
 use super::{
     Addresses, LocalError, Settings, Spec,
+    certificates::{make_certificates, own_certs},
     cluster_file::{ClusterFile, FORMAT_VERSION, Member, Role, RouterMember},
     ports::{Ports, check_http},
     recover::read_or_recover,
 };
-
-/// How long the certificates of a local cluster are valid: as long as its authority.
-const CERTIFICATE_DAYS: u32 = 3_650;
-
-/// Where a local cluster has certificates of its own.
-fn own_certs(dir: &Path) -> PathBuf {
-    dir.join("certs")
-}
 
 /// Where a local cluster whose callers need tokens keeps its first one, for the command line of its owner.
 #[must_use]
@@ -69,6 +60,8 @@ pub struct Plan {
     pub kept_settings: Vec<String>,
     /// The token that was drawn for this start: the cluster is new, or its file was lost.
     pub drawn_token: Option<Token>,
+    /// What has become of the cluster's certificates and whoever starts it would not expect, a sentence each.
+    pub remarks: Vec<String>,
 }
 
 impl Plan {
@@ -82,8 +75,8 @@ impl Plan {
         check_http(spec.http.unwrap_or(Spec::HTTP))?;
         let settings = Settings::parse(&spec.settings)?;
         let file = choose(spec, &spec.dir, None, &settings)?;
-        Self { dir: spec.dir.clone(), file, settings, kept_settings: Vec::new(), drawn_token: None }
-            .check_settings()
+        let (dir, kept_settings, remarks) = (spec.dir.clone(), Vec::new(), Vec::new());
+        Self { dir, file, settings, kept_settings, drawn_token: None, remarks }.check_settings()
     }
 
     /// Checks the request against what the folder holds, chooses ports and writes the settings of
@@ -112,6 +105,7 @@ impl Plan {
         if earlier.certs().is_some_and(is_gone) && own_certs(&dir).exists() {
             earlier.set_certs(&own_certs(&dir));
         }
+        let had_certificates = earlier.certs().as_deref() == Some(&own_certs(&dir));
         let given_names = given.names();
         let kept_settings = earlier.names().into_iter().filter(|name| !given_names.contains(name)).collect();
         let settings = given.over(earlier);
@@ -119,9 +113,11 @@ impl Plan {
         if let Some(router) = file.routers.first() {
             check_http(router.http)?;
         }
-        let mut plan = Self { dir, file, settings, kept_settings, drawn_token: None };
+        let mut plan = Self { dir, file, settings, kept_settings, drawn_token: None, remarks: Vec::new() };
         plan.check_settings()?;
-        plan.make_certificates(spec)?;
+        if plan.settings.certs().as_deref() == Some(&own_certs(&plan.dir)) {
+            plan.remarks = make_certificates(&plan.dir, &plan.file, &spec.tls_hosts, had_certificates)?;
+        }
         plan.draw_token()?;
         plan.write(spec.seed)?;
         Ok(plan)
@@ -180,30 +176,6 @@ impl Plan {
     pub fn is_exposed(&self) -> bool {
         self.settings.certs().is_none()
             && self.file.routers.iter().any(|router| !router.http.ip().is_loopback())
-    }
-
-    /// Makes what the cluster's own certificates lack: also for workers that an earlier start did not have.
-    fn make_certificates(&self, spec: &Spec) -> Result<(), LocalError> {
-        let folder = own_certs(&self.dir);
-        if self.settings.certs().as_deref() != Some(&folder) {
-            return Ok(());
-        }
-        let mut hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-        let listened = self.file.routers.iter().map(|router| router.http.ip());
-        hosts
-            .extend(listened.filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).map(|ip| ip.to_string()));
-        hosts.extend(spec.tls_hosts.iter().cloned());
-        let file = &self.file;
-        let order = Order {
-            cluster_id: file.cluster_id.clone(),
-            hosts,
-            holders: Holder::of_cluster(file.coordinators.len(), file.workers.len(), file.routers.len()),
-            days: CERTIFICATE_DAYS,
-            // New names are in new certificates alone.
-            renew: !spec.tls_hosts.is_empty(),
-        };
-        certs::create(&folder, &order)?;
-        Ok(())
     }
 
     /// The processes in the order in which they are started.
@@ -518,6 +490,27 @@ mod tests {
             }
             assert_eq!(Plan::prepare(&open(folder.path())).unwrap().file, first, "{damage:?}");
         }
+    }
+
+    #[test]
+    fn certificates_that_are_lost_or_name_other_hosts_are_spoken_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let with_hosts = |hosts: &[&str], spec: Spec| Spec {
+            tls: true,
+            tls_hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            ..spec
+        };
+        let remarks = |spec: &Spec| Plan::prepare(spec).unwrap().remarks;
+        assert!(remarks(&with_hosts(&["a.example"], spec(folder.path()))).is_empty());
+        assert!(remarks(&with_hosts(&["a.example", "b.example"], open(folder.path()))).is_empty());
+        let replaced = remarks(&with_hosts(&["c.example"], open(folder.path()))).join("\n");
+        for part in ["c.example", "no longer a.example, b.example", "--tls-host"] {
+            assert!(replaced.contains(part), "{replaced}");
+        }
+        std::fs::remove_dir_all(own_certs(&folder.path().canonicalize().unwrap())).unwrap();
+        let lost = remarks(&open(folder.path())).join("\n");
+        assert!(lost.contains("ca.pem") && lost.contains("a new one"), "{lost}");
+        assert!(remarks(&open(folder.path())).is_empty());
     }
 
     #[test]

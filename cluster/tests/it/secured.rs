@@ -1,5 +1,8 @@
 //! A cluster under TLS: who gets in, and certificates that change while it serves.
 
+mod plain;
+mod revoked;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

@@ -11,7 +11,7 @@ use crate::{
     plain_text::{NODE_ADDRESS_MAX, NODE_NAME_MAX},
     store::StoreOptions,
     telemetry::LogFormat,
-    tls::TlsFiles,
+    tls::{RevokedFile, TlsFiles},
 };
 
 /// Connections to a node at once, unless it is told another number.
@@ -79,6 +79,8 @@ pub struct RawTls {
     pub certificate: Option<PathBuf>,
     /// The private key of the node's certificate, in PEM.
     pub key: Option<PathBuf>,
+    /// Lists of revoked certificates, in PEM.
+    pub revoked: Option<PathBuf>,
 }
 
 impl RawTls {
@@ -87,6 +89,7 @@ impl RawTls {
             ca: problems.required("node.tls.ca", self.ca)?,
             certificate: problems.required("node.tls.certificate", self.certificate)?,
             key: problems.required("node.tls.key", self.key)?,
+            revoked: self.revoked.map(|path| RevokedFile { path, is_needed: true }),
         })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    future::poll_fn,
     io::{self, IoSlice},
     net::{IpAddr, Ipv6Addr, SocketAddr},
     pin::Pin,
@@ -285,6 +286,19 @@ impl Connection {
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.stream.peer_addr().ok()
+    }
+
+    /// The first byte that the client says, which is still there to be read; none when it says nothing any more.
+    pub(crate) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let seen = poll_fn(|cx| {
+            let mut buf = ReadBuf::new(&mut byte);
+            match self.stream.poll_peek(cx, &mut buf) {
+                Poll::Pending => self.poll_silence(cx).map(Err),
+                seen => seen,
+            }
+        });
+        Ok((seen.await? > 0).then_some(byte[0]))
     }
 
     /// From now on the bytes are those of TLS: which protocol is spoken is said within, and told by

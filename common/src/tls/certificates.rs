@@ -1,142 +1,35 @@
-//! The certificates of a node: files, what they are checked for, and the TLS settings made of them.
+//! The certificates of a node, in files that may change while it runs.
 
 use std::{
     fmt, io,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
-    crypto::{CryptoProvider, ring},
-    pki_types::{
-        CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _,
-    },
-    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
-};
+use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer as _,
+};
 
 use super::{
+    error::TlsError,
+    files::{TlsFiles, certificates},
     identity::{Identity, IdentityError},
+    material::{FileContents, Material},
+    plain,
+    revoked::{OpenConnection, OpenConnections},
     stream::{NodeStream, Peer},
 };
 use crate::net::Connection;
 
 /// How long a caller may take to say hello and prove who it is.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-
-/// The files of a node's certificates, in PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificates of the authorities that the cluster trusts.
-    pub ca: PathBuf,
-    /// The node's own certificate, and those between it and the authority.
-    pub certificate: PathBuf,
-    /// The private key of the node's certificate.
-    pub key: PathBuf,
-}
-
-impl TlsFiles {
-    /// The files of the holder called `name` in a folder as `shoal certs create` makes it.
-    #[must_use]
-    pub fn in_folder(folder: &Path, name: &str) -> Self {
-        Self {
-            ca: folder.join("ca.pem"),
-            certificate: folder.join(format!("{name}.pem")),
-            key: folder.join(format!("{name}.key")),
-        }
-    }
-}
-
-/// Certificates cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("cannot read '{path}': {source}; `shoal certs create` makes certificates")]
-    Read {
-        /// The file that cannot be read.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file does not hold what it should.
-    #[error("'{path}' holds no {wanted} in PEM; `shoal certs create` makes certificates")]
-    Pem {
-        /// The file that was read.
-        path: PathBuf,
-        /// What it should hold.
-        wanted: &'static str,
-    },
-    /// The certificate does not say who its holder is.
-    #[error("the certificate '{path}' does not say who its holder is: {source}")]
-    Identity {
-        /// The file of the certificate.
-        path: PathBuf,
-        /// What is wrong with its name.
-        source: IdentityError,
-    },
-    /// Key and certificate do not belong together, or an algorithm is not supported.
-    #[error("the certificate '{certificate}' cannot be used with the key '{key}': {source}")]
-    Unusable {
-        /// The file of the certificate.
-        certificate: PathBuf,
-        /// The file of its key.
-        key: PathBuf,
-        /// What the TLS library said.
-        source: rustls::Error,
-    },
-    /// The authorities' certificates cannot be used.
-    #[error("the authority's certificate '{path}' cannot be used: {reason}")]
-    Authority {
-        /// The file of the authorities' certificates.
-        path: PathBuf,
-        /// What the TLS library said.
-        reason: String,
-    },
-    /// Others would not trust the certificate.
-    #[error(
-        "the certificate '{certificate}' opens no door: by the authorities of '{ca}' it is refused ({reason}); \
-         `shoal certs create --renew` makes new ones"
-    )]
-    Untrusted {
-        /// The file of the certificate.
-        certificate: PathBuf,
-        /// The file of the authorities' certificates.
-        ca: PathBuf,
-        /// What the TLS library said.
-        reason: String,
-    },
-    /// The certificate is not for the host by which the node is called.
-    #[error(
-        "the certificate '{certificate}' cannot be shown at '{host}', by which others call this node ({reason}); make one with \
-         `shoal certs create --hosts`, or name another address in node.advertise"
-    )]
-    Host {
-        /// The file of the certificate.
-        certificate: PathBuf,
-        /// The host of the address that others call.
-        host: String,
-        /// What the TLS library said.
-        reason: String,
-    },
-    /// The certificate is another holder's.
-    #[error(
-        "the certificate '{path}' belongs to {found}, and this is {expected}; node.certs or node.tls names another's files"
-    )]
-    Holder {
-        /// The file of the certificate.
-        path: PathBuf,
-        /// Who the certificate is for.
-        found: Box<Identity>,
-        /// Who is about to use the certificate.
-        expected: Box<Identity>,
-    },
-}
 
 /// What a server is spoken to in, under TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,26 +40,6 @@ pub enum Protocol {
     Http,
 }
 
-/// Everything made of one reading of the files.
-struct Material {
-    /// The files' contents, to notice a change.
-    read: FileContents,
-    identity: Identity,
-    /// Seconds since 1970, from when on the certificate is no longer valid.
-    not_after: i64,
-    grpc: Arc<ServerConfig>,
-    http: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
-}
-
-/// The contents of the three files, as read.
-#[derive(PartialEq, Eq)]
-struct FileContents {
-    ca: Vec<u8>,
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-}
-
 /// A node's certificates, read again when their files change. Clones share them.
 #[derive(Clone)]
 pub struct Tls {
@@ -174,6 +47,20 @@ pub struct Tls {
     /// By which host others call the holder, where it is a node.
     host: Option<Arc<str>>,
     current: Arc<RwLock<Arc<Material>>>,
+    /// Connections whose other ends have certificates.
+    open: OpenConnections,
+}
+
+/// What came of reading the files again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// Nothing has changed.
+    Unchanged,
+    /// New connections are made with what the files hold now.
+    Replaced {
+        /// Open connections that were ended, because the certificate at their other end is revoked now.
+        ended: usize,
+    },
 }
 
 impl fmt::Debug for Tls {
@@ -191,7 +78,8 @@ impl Tls {
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let contents = FileContents::read(&files)?;
         let material = Material::new(&files, contents, None)?;
-        Ok(Self { files: Arc::new(files), host: None, current: Arc::new(RwLock::new(Arc::new(material))) })
+        let current = Arc::new(RwLock::new(Arc::new(material)));
+        Ok(Self { files: Arc::new(files), host: None, current, open: OpenConnections::default() })
     }
 
     /// As [`Tls::load`], for a node that is `expected` and that others call by the host `host`.
@@ -206,19 +94,27 @@ impl Tls {
             return Err(TlsError::Holder { path, found: found.into(), expected: expected.into() });
         }
         let current = Arc::new(RwLock::new(Arc::new(material)));
-        Ok(Self { files: Arc::new(files), host: Some(host.into()), current })
+        Ok(Self {
+            files: Arc::new(files),
+            host: Some(host.into()),
+            current,
+            open: OpenConnections::default(),
+        })
     }
 
-    /// Reads the files again. New connections are made with what they hold; open ones stay. False when nothing has
-    /// changed.
+    /// Reads the files again. New connections are made with what they hold; open ones stay, unless the certificate at the
+    /// other end is revoked now.
     ///
     /// # Errors
-    /// As [`Tls::load_as`]: the certificates of before stay in use.
-    pub fn reload(&self) -> Result<bool, TlsError> {
+    /// As [`Tls::load_as`], and when the list of revoked certificates is gone: what was read before stays in use.
+    pub fn reload(&self) -> Result<Reload, TlsError> {
         let contents = FileContents::read(&self.files)?;
         let before = self.current();
         if contents == before.read {
-            return Ok(false);
+            return Ok(Reload::Unchanged);
+        }
+        if let (Some(file), Some(_), None) = (&self.files.revoked, &before.read.revoked, &contents.revoked) {
+            return Err(TlsError::RevokedGone(file.path.clone()));
         }
         let material = Material::new(&self.files, contents, self.host.as_deref())?;
         if material.identity != before.identity {
@@ -226,8 +122,15 @@ impl Tls {
             let path = self.files.certificate.clone();
             return Err(TlsError::Holder { path, found: found.into(), expected: expected.into() });
         }
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(material);
-        Ok(true)
+        let material = Arc::new(material);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&material);
+        Ok(Reload::Replaced { ended: self.open.end_revoked(material.verifier.as_ref()) })
+    }
+
+    /// Seconds since 1970, when the first of the lists of revoked certificates should have been replaced.
+    #[must_use]
+    pub fn lists_due(&self) -> Option<i64> {
+        self.current().lists_due
     }
 
     /// Who this node is.
@@ -249,6 +152,12 @@ impl Tls {
     pub async fn accept(&self, mut stream: Connection, protocol: Protocol) -> io::Result<NodeStream> {
         let address = stream.peer_addr();
         stream.expect_protocol_within();
+        if let Some(refusal) = timeout(HANDSHAKE_MAX, plain::refuse(&mut stream))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??
+        {
+            return Err(refusal);
+        }
         let material = self.current();
         let config = match protocol {
             Protocol::Grpc => &material.grpc,
@@ -256,19 +165,31 @@ impl Tls {
         };
         let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
         let stream = timeout(HANDSHAKE_MAX, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let open = self.watch(stream.get_ref().1.peer_certificates(), &material);
         // A certificate without a name of ours is as good as no certificate.
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
         let identity =
             certificate.as_ref().and_then(|certificate| Identity::of_certificate(certificate).ok());
         let peer = Peer { address, identity, certificate };
-        Ok(NodeStream::accepted(TlsStream::Server(stream), peer))
+        Ok(NodeStream::accepted(TlsStream::Server(stream), peer, open))
     }
 
-    pub(super) fn client(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.current().client)
+    /// Keeps an eye on a connection whose other end has shown these certificates, which were trusted by `material`.
+    pub(super) fn watch(
+        &self,
+        chain: Option<&[CertificateDer<'static>]>,
+        material: &Arc<Material>,
+    ) -> Option<OpenConnection> {
+        let open = self.open.add(chain?);
+        // The lists may have been replaced since.
+        let current = self.current();
+        if !Arc::ptr_eq(&current, material) {
+            self.open.end_revoked(current.verifier.as_ref());
+        }
+        Some(open)
     }
 
-    fn current(&self) -> Arc<Material> {
+    pub(super) fn current(&self) -> Arc<Material> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -277,126 +198,6 @@ impl Tls {
 pub(super) fn identity_of(chain: Option<&[CertificateDer<'_>]>) -> Result<Identity, IdentityError> {
     let certificate = chain.and_then(<[_]>::first).ok_or(IdentityError::Count(0))?;
     Identity::of_certificate(certificate)
-}
-
-impl FileContents {
-    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
-        };
-        Ok(Self { ca: read(&files.ca)?, certificate: read(&files.certificate)?, key: read(&files.key)? })
-    }
-}
-
-impl Material {
-    fn new(files: &TlsFiles, read: FileContents, host: Option<&str>) -> Result<Self, TlsError> {
-        let authorities = certificates(&files.ca, &read.ca)?;
-        let chain = certificates(&files.certificate, &read.certificate)?;
-        let pem = |path: &Path, wanted| TlsError::Pem { path: path.to_owned(), wanted };
-        let key = PrivateKeyDer::from_pem_slice(&read.key).map_err(|_| pem(&files.key, "private key"))?;
-        let own =
-            X509Certificate::from_der(&chain[0]).map_err(|_| pem(&files.certificate, "X.509 certificate"))?.1;
-        let identity = Identity::of_parsed(&own)
-            .map_err(|source| TlsError::Identity { path: files.certificate.clone(), source })?;
-        let not_after = own.validity().not_after.timestamp();
-
-        let authority = |reason: String| TlsError::Authority { path: files.ca.clone(), reason };
-        let mut roots = RootCertStore::empty();
-        for certificate in authorities {
-            roots.add(certificate).map_err(|error| authority(error.to_string()))?;
-        }
-        let roots = Arc::new(roots);
-        let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| authority(error.to_string()))?;
-        check_chain(files, &chain, verifier.as_ref())?;
-        if let Some(host) = host {
-            let verifier =
-                WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-                    .build()
-                    .map_err(|error| authority(error.to_string()))?;
-            check_host(files, &chain, verifier.as_ref(), host)?;
-        }
-        let unusable = |source| TlsError::Unusable {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            source,
-        };
-        let server = || -> Result<_, rustls::Error> {
-            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()
-        };
-        let mut grpc = server()
-            .map_err(unusable)?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), key.clone_key())
-            .map_err(unusable)?;
-        grpc.alpn_protocols = vec![b"h2".to_vec()];
-        // A session that is resumed is not verified again, and nodes connect rarely.
-        grpc.session_storage = Arc::new(NoServerSessionStorage {});
-        grpc.send_tls13_tickets = 0;
-        let mut http = server()
-            .map_err(unusable)?
-            .with_no_client_auth()
-            .with_single_cert(chain.clone(), key.clone_key())
-            .map_err(unusable)?;
-        http.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = client_config(provider, roots, chain, key).map_err(unusable)?;
-        Ok(Self {
-            read,
-            identity,
-            not_after,
-            grpc: Arc::new(grpc),
-            http: Arc::new(http),
-            client: Arc::new(client),
-        })
-    }
-}
-
-/// Refuses a certificate that others will refuse: a node is told at its start, not by calls that fail later.
-fn check_chain(
-    files: &TlsFiles,
-    chain: &[CertificateDer<'static>],
-    verifier: &dyn ClientCertVerifier,
-) -> Result<(), TlsError> {
-    let verified = verifier.verify_client_cert(&chain[0], &chain[1..], UnixTime::now());
-    verified.map(drop).map_err(|error| TlsError::Untrusted {
-        certificate: files.certificate.clone(),
-        ca: files.ca.clone(),
-        reason: error.to_string(),
-    })
-}
-
-fn check_host(
-    files: &TlsFiles,
-    chain: &[CertificateDer<'static>],
-    verifier: &dyn ServerCertVerifier,
-    host: &str,
-) -> Result<(), TlsError> {
-    let refused = |reason: String| TlsError::Host {
-        certificate: files.certificate.clone(),
-        host: host.to_owned(),
-        reason,
-    };
-    let name = server_name(host).map_err(|error| refused(error.to_string()))?;
-    let verified = verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], UnixTime::now());
-    verified.map(drop).map_err(|error| refused(error.to_string()))
-}
-
-/// A host as a certificate names it: an IPv6 address stands in brackets in an address, and without them in a certificate.
-///
-/// # Errors
-/// When it is neither a name nor an address.
-pub fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    ServerName::try_from(host.to_owned())
-}
-
-/// The host of `host:port`.
-#[must_use]
-pub fn host_of(address: &str) -> &str {
-    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 /// What a certificate says of itself, whether or not it is trusted.
@@ -408,6 +209,8 @@ pub struct CertificateFacts {
     pub hosts: Vec<String>,
     /// Seconds since 1970, from when on it is no longer valid.
     pub not_after: i64,
+    /// The number that its authority gave it.
+    pub serial: Vec<u8>,
 }
 
 impl CertificateFacts {
@@ -432,29 +235,38 @@ impl CertificateFacts {
             },
             _ => None,
         });
-        Ok(Self { identity, hosts: hosts.collect(), not_after: parsed.validity().not_after.timestamp() })
+        let (not_after, serial) = (parsed.validity().not_after.timestamp(), parsed.raw_serial().to_vec());
+        Ok(Self { identity, hosts: hosts.collect(), not_after, serial })
     }
 }
 
-fn client_config(
-    provider: Arc<CryptoProvider>,
-    roots: Arc<RootCertStore>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<ClientConfig, rustls::Error> {
-    let mut client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
-    client.alpn_protocols = vec![b"h2".to_vec()];
-    client.resumption = Resumption::disabled();
-    Ok(client)
-}
-
-/// The certificates of a PEM file, at least one.
-pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let refused = || TlsError::Pem { path: path.to_owned(), wanted: "certificate" };
-    let found: Vec<_> =
-        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| refused())?;
-    if found.is_empty() { Err(refused()) } else { Ok(found) }
+/// Whether the first certificate of a PEM file was signed by the first of another: of two authorities of one name only one has
+/// the key.
+///
+/// # Errors
+/// When a file cannot be read, or holds no certificate.
+pub fn issued_by(certificate: &Path, authority: &Path) -> Result<bool, TlsError> {
+    let first = |path: &Path| -> Result<CertificateDer<'static>, TlsError> {
+        let pem = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+        Ok(certificates(path, &pem)?.swap_remove(0))
+    };
+    let (certificate_der, authority_der) = (first(certificate)?, first(authority)?);
+    let wrong = |path: &Path| TlsError::Pem { path: path.to_owned(), wanted: "X.509 certificate" };
+    let parsed = X509Certificate::from_der(&certificate_der).map_err(|_| wrong(certificate))?.1;
+    let issuer = X509Certificate::from_der(&authority_der).map_err(|_| wrong(authority))?.1;
+    let key_of = |certificate: &X509Certificate<'_>, of_issuer: bool| {
+        certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(key) if of_issuer => {
+                key.key_identifier.as_ref().map(|key| key.0.to_vec())
+            }
+            ParsedExtension::SubjectKeyIdentifier(key) if !of_issuer => Some(key.0.to_vec()),
+            _ => None,
+        })
+    };
+    // Where either does not name its key, the names alone have to do.
+    let are_keys_one = match (key_of(&parsed, true), key_of(&issuer, false)) {
+        (Some(named), Some(own)) => named == own,
+        _ => true,
+    };
+    Ok(parsed.issuer().as_raw() == issuer.subject().as_raw() && are_keys_one)
 }

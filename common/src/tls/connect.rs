@@ -1,6 +1,6 @@
 //! Connections that are made, under TLS.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
@@ -9,8 +9,10 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{
-    certificates::{Tls, identity_of, server_name},
+    certificates::{Tls, identity_of},
     identity::PeerRole,
+    names::server_name,
+    plain::does_not_speak_tls,
     stream::{NodeStream, Peer},
     trust::Trust,
 };
@@ -69,7 +71,10 @@ impl TlsConnect {
     /// The handshake on a connection to `host`, and what the other side has to be.
     async fn prove(&self, stream: TcpStream, host: &str, callee: Option<PeerRole>) -> io::Result<NodeStream> {
         let (client, own) = match &self.caller {
-            Caller::Certified(tls) => (tls.client(), Some(tls.identity())),
+            Caller::Certified(tls) => {
+                let material = tls.current();
+                (Arc::clone(&material.client), Some((tls, material)))
+            }
             Caller::Uncertified(trust) => (trust.client(), None),
         };
         stream.set_nodelay(true)?;
@@ -77,20 +82,34 @@ impl TlsConnect {
         let name = server_name(host)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("'{host}' is no host name")))?;
         let handshake = TlsConnector::from(client).connect(name, stream);
-        let stream = timeout(HANDSHAKE_MAX, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let stream = timeout(HANDSHAKE_MAX, handshake).await.map_err(|_| io::ErrorKind::TimedOut)?;
+        let at = || address.map_or_else(|| host.to_owned(), |address| address.to_string());
+        let stream = stream.map_err(|error| match does_not_speak_tls(&error) {
+            true => io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "{} does not speak TLS; leave certificates (--certs) out, or name another port",
+                    at()
+                ),
+            ),
+            false => error,
+        })?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let open = own.as_ref().and_then(|(tls, material)| tls.watch(chain, material));
         let identity = identity_of(stream.get_ref().1.peer_certificates())
             .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
-        let cluster_id = own.as_ref().map_or(identity.cluster_id(), |own| own.cluster_id());
+        let cluster_id =
+            own.as_ref().map_or(identity.cluster_id(), |(_, material)| material.identity.cluster_id());
         if identity.cluster_id() != cluster_id || callee.is_some_and(|callee| identity.role() != callee) {
             let expected = callee.map_or("node", PeerRole::name);
-            let at = address.map_or_else(|| host.to_owned(), |address| address.to_string());
             let message =
-                format!("{at} is {identity}, where a {expected} of cluster '{cluster_id}' was expected");
+                format!("{} is {identity}, where a {expected} of cluster '{cluster_id}' was expected", at());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
         Ok(NodeStream::called(
             TlsStream::Client(stream),
             Peer { address, identity: Some(identity), certificate: None },
+            open,
         ))
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
-use super::identity::Identity;
+use super::{identity::Identity, revoked::OpenConnection};
 use crate::net::Connection;
 
 /// Who called, as far as it is known.
@@ -34,6 +34,8 @@ pub struct Peer {
 pub struct NodeStream {
     transport: Transport,
     peer: Peer,
+    /// Ends the connection when the other end's certificate is revoked.
+    open: Option<OpenConnection>,
 }
 
 #[derive(Debug)]
@@ -52,17 +54,17 @@ impl NodeStream {
     /// An accepted connection without encryption.
     pub(super) fn plain(stream: Connection) -> Self {
         let peer = Peer { address: stream.peer_addr(), identity: None, certificate: None };
-        Self { transport: Transport::Plain(Box::new(stream)), peer }
+        Self { transport: Transport::Plain(Box::new(stream)), peer, open: None }
     }
 
     /// An accepted connection under TLS.
-    pub(super) fn accepted(stream: TlsStream<Connection>, peer: Peer) -> Self {
-        Self { transport: Transport::Accepted(Box::new(stream)), peer }
+    pub(super) fn accepted(stream: TlsStream<Connection>, peer: Peer, open: Option<OpenConnection>) -> Self {
+        Self { transport: Transport::Accepted(Box::new(stream)), peer, open }
     }
 
     /// A connection to another node.
-    pub(super) fn called(stream: TlsStream<TcpStream>, peer: Peer) -> Self {
-        Self { transport: Transport::Called(Box::new(stream)), peer }
+    pub(super) fn called(stream: TlsStream<TcpStream>, peer: Peer, open: Option<OpenConnection>) -> Self {
+        Self { transport: Transport::Called(Box::new(stream)), peer, open }
     }
 
     fn socket(&mut self) -> Pin<&mut dyn Socket> {
@@ -91,6 +93,9 @@ impl Connected for NodeStream {
 impl AsyncRead for NodeStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(Poll::Ready(ended)) = this.open.as_mut().map(|open| open.poll_ended(cx)) {
+            return Poll::Ready(Err(ended));
+        }
         let before = buf.filled().len();
         let read = this.socket().poll_read(cx, buf);
         if let Transport::Accepted(stream) = &mut this.transport {

@@ -7,7 +7,7 @@ use shoal_common::{
     clock::{Clock as _, SystemClock},
     config::NodeConfig,
     shutdown::Shutdown,
-    tls::{Identity, PeerRole, Tls, host_of},
+    tls::{Identity, PeerRole, Reload, Tls, host_of},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -50,6 +50,7 @@ fn warn_of_readable_key(key: &Path) {
 
 async fn follow(tls: Tls, mut hangups: tokio::signal::unix::Signal, stop: Shutdown) {
     let mut warned: Option<tokio::time::Instant> = None;
+    let mut late_said: Option<tokio::time::Instant> = None;
     let mut said = String::new();
     loop {
         metrics::gauge!("shoal_certificate_expires_timestamp_seconds").set(tls.not_after() as f64);
@@ -63,6 +64,13 @@ async fn follow(tls: Tls, mut hangups: tokio::signal::unix::Signal, stop: Shutdo
             );
             warned = Some(tokio::time::Instant::now());
         }
+        let lists_late = tls.lists_due().is_some_and(|due| due < SystemClock.now_unix_ms() / 1_000);
+        if lists_late && late_said.is_none_or(|at| at.elapsed() >= EXPIRY_EVERY) {
+            tracing::warn!(
+                "the list of revoked certificates should have been replaced by now; what it names stays refused"
+            );
+            late_said = Some(tokio::time::Instant::now());
+        }
         let asked = tokio::select! {
             biased;
             () = stop.requested() => return,
@@ -73,13 +81,19 @@ async fn follow(tls: Tls, mut hangups: tokio::signal::unix::Signal, stop: Shutdo
         let reloaded =
             tokio::task::spawn_blocking(move || reading.reload().map_err(|error| error.to_string()));
         match reloaded.await {
-            Ok(Ok(true)) => {
+            Ok(Ok(Reload::Replaced { ended })) => {
                 said.clear();
                 warned = None;
                 tracing::info!("the certificates were replaced; new connections use them");
+                if ended > 0 {
+                    tracing::warn!(
+                        ended,
+                        "connections were ended: the certificates at their other ends have been revoked"
+                    );
+                }
             }
-            Ok(Ok(false)) if asked => tracing::info!("the certificates have not changed"),
-            Ok(Ok(false)) => {
+            Ok(Ok(Reload::Unchanged)) if asked => tracing::info!("the certificates have not changed"),
+            Ok(Ok(Reload::Unchanged)) => {
                 if !said.is_empty() {
                     tracing::info!("the files hold the certificates that are in use again");
                 }
