@@ -12,7 +12,7 @@ use serde_json::json;
 use shoal_common::{
     config::{ENVIRONMENT_PREFIX, RawNode, Sources},
     health::Check,
-    tls::{TlsFiles, Trust, host_of},
+    tls::{RevokedFile, TlsFiles, Trust, host_of},
 };
 
 use super::{
@@ -196,7 +196,10 @@ fn configured(file: Option<PathBuf>) -> anyhow::Result<Known> {
     let http = written.as_ref().map_or(router.http_listen, |written| written.http);
     let files = match (node.tls, &node.certs, &node.name) {
         (Some(tls), ..) => match (tls.ca, tls.certificate, tls.key) {
-            (Some(ca), Some(certificate), Some(key)) => Some(TlsFiles { ca, certificate, key }),
+            (Some(ca), Some(certificate), Some(key)) => {
+                let revoked = tls.revoked.map(|path| RevokedFile { path, is_needed: true });
+                Some(TlsFiles { ca, certificate, key, revoked })
+            }
             _ => None,
         },
         (None, Some(folder), Some(name)) => Some(TlsFiles::in_folder(folder, name)),

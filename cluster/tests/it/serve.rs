@@ -30,7 +30,7 @@ impl Served {
         let (http, grpc) = process
             .prints("it serves", |text| {
                 text.contains("Ready after").then_some(())?;
-                let url = text.split_whitespace().find(|word| word.starts_with("http://"))?;
+                let url = text.split_whitespace().find(|word| word.starts_with("http"))?;
                 let grpc = text.lines().find_map(|line| line.split_once("gRPC at "))?.1;
                 Some((url.to_owned(), grpc.to_owned()))
             })
@@ -234,4 +234,27 @@ fn what_cannot_be_served_is_said_before_anything_answers() {
     ]);
     std::fs::remove_dir_all(store.join("datasets/films")).unwrap();
     serve(&store, &[]).exits_with(1).says(&["als_model_v1_20261130_041426_004", "datasets/films"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_tls_callers_need_the_token_of_the_file() {
+    let place = folder();
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let (certs, token) = (path("certs"), path("token"));
+    let create = ["certs", "create", "--cluster-id", "movies", "--hosts", "127.0.0.1", "--out", &certs];
+    shoal(&create).exits_with(0);
+    shoal(&["tokens", "draw", &token]).exits_with(0);
+    let store = golden().join("v1/store");
+    let tls = ["--certs", &certs, "--name", "router-1", "--cluster-id", "movies"];
+    let without = [&["serve", store.to_str().unwrap()], &tls[..]].concat();
+    shoal(&without).exits_with(2).says(&["coordinator.first_token_file", "shoal tokens draw"]);
+
+    let file = format!("coordinator.first_token_file={token}");
+    let served = Served::start(place.path(), &store, &[&tls[..], &["--set", &file]].concat()).await;
+    let ask = ["recommend", "ada", "-n", "1", "--url", served.http.base(), "--certs", &certs];
+    shoal(&[&ask[..], &["--token-file", &token]].concat()).exits_with(0);
+    shoal(&ask).exits_with(6);
+    for node in [served.http.base(), &served.grpc] {
+        shoal(&["health", "--node", node, "--certs", &certs]).exits_with(0);
+    }
 }

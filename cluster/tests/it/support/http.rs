@@ -44,6 +44,11 @@ impl Http {
         Self { base: base.trim_end_matches('/').to_owned(), client }
     }
 
+    /// The address that is asked.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// `GET` by the holder of a token.
     pub(crate) async fn get_with(&self, token: &str, path: &str) -> Answer {
         let request = self.client.get(format!("{}{path}", self.base));
