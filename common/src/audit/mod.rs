@@ -1,7 +1,7 @@
 //! Who did what: a JSON line for each change of state and each refusal, for people who have to know afterwards.
 //!
 //! [`Audit`] owns a node's file of lines, which is rotated by size. A change is written before its caller is answered. Refusals
-//! are what strangers cause, so they are summed where they come in floods ([`Refusals`]), and the lines say how many
+//! are what strangers cause, so they are summed where they come in floods (`refusals`), and the lines say how many
 //! were left out. A line never has a token or a user's id; whoever makes an [`Entry`] sees to it.
 
 mod entry;
