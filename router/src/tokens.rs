@@ -66,8 +66,10 @@ impl TokenBalances {
         let (saved_max, now) = (per_second * SAVED_SECONDS, Instant::now());
         let mut balances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if balances.len() >= BALANCES_MAX && !balances.contains_key(&holder.token_id) {
-            // Whoever owes nothing loses nothing.
-            balances.retain(|_, balance| now.duration_since(balance.at).as_secs_f64() < SAVED_SECONDS);
+            // Whoever owes nothing and has asked for nothing of late has saved up all that it may.
+            balances.retain(|_, balance| {
+                balance.cost < 0.0 || now.duration_since(balance.at).as_secs_f64() < SAVED_SECONDS
+            });
         }
         let balance = balances
             .entry(Arc::clone(&holder.token_id))

@@ -61,6 +61,8 @@ pub(super) struct Credentials {
     pub(super) certs: Option<PathBuf>,
     /// The token.
     pub(super) token: Option<Token>,
+    /// Whether the token was named for this command: then the command may what the token may, and no certificate is shown.
+    by_token: bool,
 }
 
 /// Which coordinators to ask.
@@ -165,7 +167,14 @@ impl DirArgs {
 impl CredentialsArgs {
     /// What was named, else what the local cluster in `dir` has.
     fn read(&self, dir: Option<&DirArgs>) -> anyhow::Result<Credentials> {
-        Ok(Credentials { certs: self.certs(dir)?, token: self.token(dir)? })
+        let named = self.named_token()?;
+        let (certs, by_token) = (self.certs(dir)?, named.is_some());
+        let token = match (named, dir.map(|dir| admin_token_file(&dir.dir))) {
+            (Some(token), _) => Some(token),
+            (None, Some(file)) if file.exists() => Some(Token::read(&file)?),
+            (None, _) => None,
+        };
+        Ok(Credentials { certs, token, by_token })
     }
 
     /// The folder of certificates that was named, else that of the local cluster in `dir`.
@@ -177,27 +186,29 @@ impl CredentialsArgs {
         }
     }
 
-    fn token(&self, dir: Option<&DirArgs>) -> anyhow::Result<Option<Token>> {
+    /// The token of the flag or the variable.
+    fn named_token(&self) -> anyhow::Result<Option<Token>> {
         if let Some(file) = &self.token_file {
             return Ok(Some(Token::read(file)?));
         }
         // A flag would stand in the list of processes.
         let named = environment().into_iter().find(|(name, text)| name == TOKEN_VARIABLE && !text.is_empty());
-        if let Some((_, text)) = named {
-            return Ok(Some(Token::parse(&text).with_context(|| format!("{TOKEN_VARIABLE} has no token"))?));
-        }
-        Ok(match dir.map(|dir| admin_token_file(&dir.dir)) {
-            Some(file) if file.exists() => Some(Token::read(&file)?),
-            _ => None,
-        })
+        named
+            .map(|(_, text)| Token::parse(&text).with_context(|| format!("{TOKEN_VARIABLE} has no token")))
+            .transpose()
     }
 }
 
 /// Channels that prove to be the administrator's where there is a certificate of one, and trust the authority where there
 /// is only its own.
 pub(super) fn channels(certs: Option<&Path>) -> anyhow::Result<Channels> {
+    channels_as(certs, true)
+}
+
+/// As [`channels`]; where `certified` is false a certificate is not shown, although there is one.
+fn channels_as(certs: Option<&Path>, certified: bool) -> anyhow::Result<Channels> {
     Ok(match certs.map(|folder| TlsFiles::in_folder(folder, ADMIN)) {
-        Some(files) if !files.certificate.exists() && files.ca.exists() => {
+        Some(files) if (!certified || !files.certificate.exists()) && files.ca.exists() => {
             Channels::new(Arc::new(TlsConnect::uncertified(Trust::load(&files.ca)?)))
         }
         Some(files) => Channels::new(Arc::new(TlsConnect::new(Tls::load(files)?))),
@@ -213,7 +224,8 @@ impl ClusterArgs {
             None => self.cluster.clone(),
         };
         let credentials = self.credentials.read(local)?;
-        let client = ClusterClient::new(channels(credentials.certs.as_deref())?, addresses);
+        let channels = channels_as(credentials.certs.as_deref(), !credentials.by_token)?;
+        let client = ClusterClient::new(channels, addresses);
         Ok(client.with_token(credentials.token.as_ref()))
     }
 
@@ -239,7 +251,7 @@ impl ClusterArgs {
 impl RouterArgs {
     pub(super) fn connect(&self) -> anyhow::Result<Recommender> {
         let local = self.url.is_none().then_some(&self.dir);
-        let Credentials { certs, token } = self.credentials.read(local)?;
+        let Credentials { certs, token, .. } = self.credentials.read(local)?;
         let url = match &self.url {
             Some(url) => url.clone(),
             None => self.dir.cluster_file("--url")?.http_url(certs.is_some()).unwrap_or_default(),

@@ -131,7 +131,7 @@ fn lifetime(text: &str) -> Result<Lifetime, String> {
 
 fn cost(text: &str) -> Result<f64, String> {
     let cost: f64 = text.parse().map_err(|_| "it must be a number".to_owned())?;
-    if cost > 0.0 && cost <= 1e9 { Ok(cost) } else { Err("it must be above 0, and at most 1e9".to_owned()) }
+    if (0.001..=1e9).contains(&cost) { Ok(cost) } else { Err("it must be from 0.001 to 1e9".to_owned()) }
 }
 
 pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
@@ -268,7 +268,9 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
 
 async fn revoke(args: RevokeArgs) -> anyhow::Result<Exit> {
     // The id is what a person may paste of a token; the secret is not sent.
-    let id = Token::parse(&args.id).map_or(args.id, |token| token.id().to_owned());
+    let given = Token::parse(&args.id).map_or(args.id, |token| token.id().to_owned());
+    let id =
+        given.strip_prefix("shoal_").map_or(given.as_str(), |id| id.trim_end_matches(['_', '…'])).to_owned();
     args.cluster.connect()?.revoke_token(&id).await?;
     if args.json {
         output::print_json(&json!({ "revoked": id }))?;

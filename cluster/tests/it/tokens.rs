@@ -151,6 +151,10 @@ async fn under_tls_tokens_are_needed_and_a_lost_one_is_made_anew() {
     let list = [&["tokens", "list", "--json"][..], &remote].concat();
     assert_eq!(shoal_with(("SHOAL_TOKEN", token.trim()), &list).json().as_array().unwrap().len(), 1);
     shoal(&list).exits_with(6);
+    // A token that is named counts alone, although the folder has an administrator's certificate.
+    let read = folder.path().join("read.token");
+    cluster.shoal(&["tokens", "create", "--to", read.to_str().unwrap()]).exits_with(0);
+    cluster.shoal(&["tokens", "create", "--token-file", read.to_str().unwrap()]).exits_with(6);
 
     // When the file is lost, the next start makes another token good, by the administrator's certificate.
     assert!(cluster.interrupt().await.success());
@@ -159,7 +163,7 @@ async fn under_tls_tokens_are_needed_and_a_lost_one_is_made_anew() {
     let cluster = Cluster::start_in(folder.path(), shape).await;
     let another = std::fs::read_to_string(&file).unwrap();
     assert_ne!(another, token);
-    assert_eq!(listed(&cluster).len(), 2);
+    assert_eq!(listed(&cluster).len(), 3);
     let lost = token.trim().split('_').nth(1).unwrap();
     cluster.shoal(&["tokens", "revoke", lost]).exits_with(0);
     cluster.shoal(&["status"]).exits_with(0);

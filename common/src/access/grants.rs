@@ -26,6 +26,16 @@ pub struct Grant {
     cost_per_second: f64,
 }
 
+/// Whether the time of a token is over.
+#[must_use]
+pub fn has_expired(token: &TokenInfo, now_unix_ms: i64) -> bool {
+    is_over(token.expires_unix_ms, now_unix_ms)
+}
+
+fn is_over(expires_unix_ms: i64, now_unix_ms: i64) -> bool {
+    expires_unix_ms != 0 && expires_unix_ms <= now_unix_ms
+}
+
 impl Grant {
     /// What is told of a token. One without a hash is good for nobody.
     #[must_use]
@@ -133,13 +143,13 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// The id of the token that is good for nothing here, where one of the right form came.
+    /// The id of the token that the caller has and that is not good for this. What a caller only claims is nobody's.
     #[must_use]
     pub fn token_id(&self) -> Option<TokenId> {
         match self {
-            Self::Unknown(id) | Self::Expired(id) => Some(TokenId(id.as_str().into())),
+            Self::Expired(id) => Some(TokenId(id.as_str().into())),
             Self::Scope { id, .. } => Some(TokenId(Arc::clone(id))),
-            Self::NotHere(_) | Self::NoToken | Self::NoCertificate | Self::Header => None,
+            Self::Unknown(_) | Self::NotHere(_) | Self::NoToken | Self::NoCertificate | Self::Header => None,
         }
     }
 }
@@ -189,7 +199,7 @@ impl TokenCheck {
             return Err(Denied::Unknown(token.id().to_owned()));
         };
         let now = self.clock.now_unix_ms();
-        if grant.expires_unix_ms != 0 && grant.expires_unix_ms <= now {
+        if is_over(grant.expires_unix_ms, now) {
             return Err(Denied::Expired(token.id().to_owned()));
         }
         self.uses.note(token.id(), now);

@@ -10,7 +10,7 @@ mod scope;
 mod token;
 mod uses;
 
-pub use grants::{AcceptedCredentials, Denied, Grant, Grants, Holder, KnownTokens, TokenCheck};
+pub use grants::{AcceptedCredentials, Denied, Grant, Grants, Holder, KnownTokens, TokenCheck, has_expired};
 pub use scope::{Scope, UnknownScope};
 pub use token::{NoRandomness, NotAToken, Token, TokenDigest, TokenFileError, is_token_id};
 pub use uses::{TokenUse, TokenUses};

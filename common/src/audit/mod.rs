@@ -205,10 +205,11 @@ impl Pending {
 
     /// Writes what became of it.
     pub fn end(mut self, outcome: Outcome) {
-        if let Some(mut entry) = self.entry.take() {
-            entry.outcome = outcome;
-            self.audit.note(&entry);
-        }
+        let Some(mut entry) = self.entry.take() else { return };
+        let is_refused = matches!(outcome, Outcome::Refused(_));
+        entry.outcome = outcome;
+        // Whoever may ask for a change may ask as often as they like for one that is refused.
+        if is_refused { self.audit.refuse(entry) } else { self.audit.note(&entry) }
     }
 
     /// Writes nothing: it was not for this node to answer.

@@ -2,7 +2,7 @@
 
 use prost::{Message, Name};
 use shoal_common::{
-    access::{Scope, caller_name, certified_caller, certified_for, named_caller, needs_scope},
+    access::{Scope, caller_name, certified_caller, certified_for, named_caller, needs_scope, token_holder},
     audit::Who,
     tls::PeerRole,
     wire_enums::check_enums,
@@ -142,7 +142,8 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<JobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
-        self.job_as_it_changes(taken(request)?.job_id).await.map(Response::new)
+        let holder = token_holder(&request).cloned();
+        self.job_as_it_changes(taken(request)?.job_id, holder).await.map(Response::new)
     }
 
     async fn cancel_job(&self, request: Request<JobRequest>) -> Result<Response<JobInfo>, Status> {
@@ -257,6 +258,9 @@ impl Coordinator for CoordinatorService {
         let noted = self.asked("create_token", &request);
         let noted = noted.of("token", made.map_or("", |token| &token.id));
         let noted = noted.of("label", made.map_or("", |token| &token.label));
+        let scopes =
+            made.map(|token| token.scopes().filter_map(Scope::of_wire).map(Scope::name).collect::<Vec<_>>());
+        let noted = noted.of("scopes", &scopes.unwrap_or_default().join(" "));
         let caller = caller_name(&request);
         audited(noted, async { self.make_token(taken(request)?, caller).await }).await.map(Response::new)
     }

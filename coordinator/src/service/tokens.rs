@@ -15,6 +15,12 @@ const LABEL_CHARACTERS_MAX: usize = 64;
 /// The most that a token's queries may be told to cost in a second.
 const COST_PER_SECOND_MAX: f64 = 1e9;
 
+/// The least: a list in a quarter of an hour.
+const COST_PER_SECOND_MIN: f64 = 0.001;
+
+/// For how long a token may be good, where it is not for ever.
+const LIFETIME_MS_MAX: i64 = 100 * 366 * 86_400_000;
+
 impl CoordinatorService {
     pub(super) async fn make_token(
         &self,
@@ -29,6 +35,12 @@ impl CoordinatorService {
         let token = TokenInfo { created_unix_ms: now, created_by: caller, last_used_unix_day: 0, ..asked };
         let add = AddToken { token: Some(token.clone()), first: false };
         self.command_once(request_id, Command::AddToken(add)).await?;
+        // A request that comes again is answered as before, whatever it asks for now.
+        if !self.read().await?.tokens.contains_key(&token.id) {
+            return Err(Status::already_exists(
+                "another token was made by a request of this id, or this one was revoked since",
+            ));
+        }
         Ok(CreateTokenReply { token: Some(shown(token)) })
     }
 
@@ -72,12 +84,16 @@ fn token_problems(token: &TokenInfo, now_unix_ms: i64) -> Vec<String> {
     } else if token.scopes().any(|scope| Scope::of_wire(scope).is_none()) {
         problems.push("a scope of the token is not given".to_owned());
     }
+    if token.expires_unix_ms > now_unix_ms.saturating_add(LIFETIME_MS_MAX) {
+        problems.push("a token is good for at most 100 years, or for ever".to_owned());
+    }
     if token.expires_unix_ms != 0 && token.expires_unix_ms <= now_unix_ms {
         problems.push("the token would have expired already; give it a later time".to_owned());
     }
-    if !(0.0..=COST_PER_SECOND_MAX).contains(&token.cost_per_second) {
+    let is_limit = (COST_PER_SECOND_MIN..=COST_PER_SECOND_MAX).contains(&token.cost_per_second);
+    if !is_limit && token.cost_per_second != 0.0 {
         problems.push(format!(
-            "the cost per second of a token is 0, for no limit, or up to {COST_PER_SECOND_MAX}"
+            "the cost per second of a token is 0, for no limit, or from {COST_PER_SECOND_MIN} to {COST_PER_SECOND_MAX}"
         ));
     }
     problems

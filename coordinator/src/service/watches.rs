@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
-use shoal_common::plain_text::NodeName;
+use shoal_common::{
+    access::{Holder, has_expired},
+    plain_text::NodeName,
+};
 use shoal_proto::v1::{JobInfo, Metadata, WatchMetadataRequest};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -78,14 +81,20 @@ impl CoordinatorService {
     }
 
     /// A job now and at each change, until it is over.
-    pub(super) async fn job_as_it_changes(&self, job_id: String) -> Result<Replies<JobInfo>, Status> {
+    ///
+    /// It ends when the token of whoever watches is no longer good.
+    pub(super) async fn job_as_it_changes(
+        &self,
+        job_id: String,
+        holder: Option<Holder>,
+    ) -> Result<Replies<JobInfo>, Status> {
         let state = self.read().await?;
         self.job_of(&state, &job_id)?;
         let place = take_place(&self.job_watchers, "jobs")?;
         let (states, reports) = (self.leader.raft.view(), self.leader.progress.watch());
         let start = (self.clone(), states, reports, None::<JobInfo>, false);
         let replies = stream::unfold(start, move |(service, mut states, mut reports, mut last, over)| {
-            let (job_id, place) = (job_id.clone(), Arc::clone(&place));
+            let (job_id, place, holder) = (job_id.clone(), Arc::clone(&place), holder.clone());
             async move {
                 // Held for as long as the stream is.
                 let _place = place;
@@ -97,6 +106,15 @@ impl CoordinatorService {
                         return Some((Err(status), (service, states, reports, last, true)));
                     }
                     let state = Arc::clone(&states.borrow_and_update());
+                    let now = service.leader.clock.now_unix_ms();
+                    let is_good = |holder: &Holder| {
+                        let known = state.tokens.get(&*holder.token_id);
+                        known.is_some_and(|token| !has_expired(token, now))
+                    };
+                    if holder.as_ref().is_some_and(|holder| !is_good(holder)) {
+                        let over = Status::unauthenticated("the token was revoked, or has expired");
+                        return Some((Err(over), (service, states, reports, last, true)));
+                    }
                     reports.borrow_and_update();
                     let job = state.jobs.get(&job_id)?;
                     let over = job.is_over();

@@ -185,6 +185,8 @@ async fn a_token_that_cannot_be_is_not_made() {
         TokenInfo { scopes: vec![1; 4], ..good() },
         TokenInfo { expires_unix_ms: 1, ..good() },
         TokenInfo { expires_unix_ms: -1, ..good() },
+        TokenInfo { expires_unix_ms: i64::MAX, ..good() },
+        TokenInfo { cost_per_second: 5e-324, ..good() },
         TokenInfo { cost_per_second: -1.0, ..good() },
         TokenInfo { cost_per_second: f64::NAN, ..good() },
     ];
@@ -192,6 +194,11 @@ async fn a_token_that_cannot_be_is_not_made() {
         let refused = create(&cluster, &first, token.clone()).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{token:?}: {refused}");
     }
+    // A request that comes again makes no other token.
+    let request = |token| CreateTokenRequest { token: Some(token), request_id: "again".to_owned() };
+    ask!(cluster, Some(&first), create_token, request(good())).unwrap();
+    let refused = ask!(cluster, Some(&first), create_token, request(good())).unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
     let twice = good();
     create(&cluster, &first, twice.clone()).await.unwrap();
     assert_eq!(create(&cluster, &first, twice).await.unwrap_err().code(), Code::FailedPrecondition);
@@ -245,4 +252,39 @@ fn tokens_are_bounded_and_make_room_when_their_time_is_over() {
     assert_eq!(add(4, 0), RefusalKind::Precondition);
     assert_eq!(add(5, 0), RefusalKind::Unspecified);
     assert_eq!(add(6, 0), RefusalKind::Precondition);
+}
+
+#[tokio::test]
+async fn whoever_watches_a_job_is_left_when_the_token_is_revoked() {
+    let [first, read] = [(); 2].map(|()| Token::draw().unwrap());
+    let cluster = with_first(&first, 1).await;
+    create(&cluster, &first, info(&read, Scope::Read)).await.unwrap();
+    // Nobody is there to run it.
+    let import = ImportDatasetRequest {
+        name: "films".to_owned(),
+        source: Some(DatasetSource { uri: "/films".to_owned(), ..Default::default() }),
+        ..Default::default()
+    };
+    let job_id = ask!(cluster, Some(&first), import_dataset, import).unwrap().job_id;
+    let request = JobRequest { job_id };
+    let [mut left, mut stays] = [
+        ask!(cluster, Some(&read), watch_job, request.clone()).unwrap(),
+        ask!(cluster, Some(&first), watch_job, request.clone()).unwrap(),
+    ];
+    for stream in [&mut left, &mut stays] {
+        assert!(stream.message().await.unwrap().is_some());
+    }
+    let revoke = RevokeTokenRequest { id: read.id().to_owned() };
+    ask!(cluster, Some(&first), revoke_token, revoke).unwrap();
+    let end = loop {
+        match left.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the job ended before"),
+            Err(end) => break end,
+        }
+    };
+    assert_eq!(end.code(), Code::Unauthenticated, "{end}");
+    ask!(cluster, Some(&first), cancel_job, request).unwrap();
+    while stays.message().await.unwrap().is_some() {}
+    cluster.kill_all().await;
 }
