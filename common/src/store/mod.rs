@@ -6,12 +6,15 @@
 //! [`LocalCache`] keeps verified copies on a worker's own disk so that they can be mapped.
 
 mod cache;
+mod error;
 mod layout;
 mod manifest;
 mod options;
 mod path;
 mod profile;
 mod roots;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -24,6 +27,8 @@ use std::{
 
 use bytes::Bytes;
 pub use cache::LocalCache;
+pub use error::StoreError;
+use error::{access, slow};
 use futures::{StreamExt as _, TryStreamExt as _};
 pub use layout::{
     PartKind, catalogue_part, census_part, checkpoint_path, dataset_path, genome_part, genome_tags_part,
@@ -42,106 +47,6 @@ use crate::private_files;
 
 /// How long anything may take that is asked of a store, whatever the size of the object.
 const ANSWER_MAX: Duration = Duration::from_secs(600);
-
-/// What can go wrong between Shoal and its store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The store's address cannot be used.
-    #[error("cannot use the store '{uri}': {reason}")]
-    Address {
-        /// The address as it was configured.
-        uri: String,
-        /// What is wrong and what to do.
-        reason: String,
-    },
-    /// What names an object or a folder is no path below the store.
-    #[error(
-        "'{path}' is no path in a store: {reason}; give a relative path of plain names, such as datasets/ml-20m"
-    )]
-    Path {
-        /// The beginning of what was given, escaped.
-        path: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The address is named by others, and lies where this node may not go.
-    #[error("'{uri}' {}", outside(key, *none))]
-    Outside {
-        /// The beginning of the address, escaped.
-        uri: String,
-        /// The setting that lists where the node may go.
-        key: &'static str,
-        /// Whether it lists nothing at all.
-        none: bool,
-    },
-    /// An option's value cannot be read from its file.
-    #[error("cannot read '{path}', which the option '{name}' names: {reason}")]
-    Option {
-        /// The option, with `_file` at its end.
-        name: String,
-        /// The file that it names.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A profile of `~/.aws` cannot be used.
-    #[error("the profile '{name}' of S3's programs cannot be used: {reason}")]
-    Profile {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// There is no such object.
-    #[error("the store has no object '{0}'")]
-    NotFound(String),
-    /// The object is not what its manifest says.
-    #[error("object '{path}' is damaged: {reason}; restore it from a copy or write it anew")]
-    Damaged {
-        /// Path of the object below the store's root.
-        path: String,
-        /// How the object differs from what the manifest says.
-        reason: String,
-    },
-    /// The store did not answer.
-    #[error("the store did not {action} '{path}' within {seconds} s; check that it can be reached")]
-    Slow {
-        /// "read", "write", …
-        action: &'static str,
-        /// Path of the object below the store's root.
-        path: String,
-        /// How long was waited.
-        seconds: u64,
-    },
-    /// The store refused or failed.
-    #[error("cannot {action} '{path}'")]
-    Access {
-        /// What was tried: "read", "write" and the like.
-        action: &'static str,
-        /// Path of the object below the store's root.
-        path: String,
-        /// The store's own error.
-        source: object_store::Error,
-    },
-    /// The file system refused or failed (a full disk, a missing right).
-    #[error("cannot {action} '{path}'")]
-    File {
-        /// What was tried: "write", "sync" and the like.
-        action: &'static str,
-        /// Path of the file on this machine.
-        path: PathBuf,
-        /// The system's own error.
-        source: io::Error,
-    },
-}
-
-impl StoreError {
-    /// Whether this is the answer "there is no such object".
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound(_))
-    }
-}
 
 /// One store, cheap to clone. Paths are relative to the address it was opened with.
 #[derive(Clone)]
@@ -499,31 +404,13 @@ pub fn verify(path: &str, bytes: &[u8], entry: &ObjectEntry) -> Result<(), Store
     Ok(())
 }
 
-/// Why an address is not gone to, and what to do.
-fn outside(key: &str, none: bool) -> String {
-    if none {
-        format!(
-            "is not read: this node goes to no folder until '{key}' lists those it may use, as in {key} = [\"/data\"]"
-        )
-    } else {
-        format!("lies outside of what '{key}' lists: move the files there, or add their folder to it")
-    }
-}
-
-fn access(action: &'static str, path: &str, source: object_store::Error) -> StoreError {
-    match source {
-        object_store::Error::NotFound { .. } => StoreError::NotFound(path.to_owned()),
-        source => StoreError::Access { action, path: path.to_owned(), source },
-    }
-}
-
 async fn run_blocking<F>(action: &'static str, path: PathBuf, work: F) -> Result<(), StoreError>
 where
     F: FnOnce() -> io::Result<()> + Send + 'static,
 {
     // A file system that hangs keeps its thread, and nobody waits for it.
     let Ok(outcome) = tokio::time::timeout(ANSWER_MAX, tokio::task::spawn_blocking(work)).await else {
-        return Err(slow(action, &path.display().to_string()));
+        return Err(slow(action, &path.display().to_string(), ANSWER_MAX));
     };
     let outcome = outcome.unwrap_or_else(|join_error| Err(io::Error::other(join_error)));
     outcome.map_err(|source| StoreError::File { action, path, source })
@@ -537,12 +424,8 @@ async fn in_time<T>(
 ) -> Result<T, StoreError> {
     match tokio::time::timeout(ANSWER_MAX, asked).await {
         Ok(answer) => answer.map_err(|error| access(action, path, error)),
-        Err(_) => Err(slow(action, path)),
+        Err(_) => Err(slow(action, path, ANSWER_MAX)),
     }
-}
-
-fn slow(action: &'static str, path: &str) -> StoreError {
-    StoreError::Slow { action, path: path.to_owned(), seconds: ANSWER_MAX.as_secs() }
 }
 
 /// Temporary file, fsync, rename, fsync of the folder: after this returns the file survives a crash. It is for its owner
@@ -582,131 +465,4 @@ fn temporary_name(path: &FilePath) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(unique);
     path.with_file_name(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use object_store::{
-        memory::InMemory,
-        throttle::{ThrottleConfig, ThrottledStore},
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_is_put_is_got_and_damage_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
-        let entry = store.put("a/b.bin", Bytes::from_static(b"factors")).await.unwrap();
-        let entry = ObjectEntry { path: "b.bin".into(), ..entry };
-        assert_eq!(store.get_verified("a", &entry).await.unwrap(), "factors");
-
-        std::fs::write(folder.path().join("a/b.bin"), b"factorz").unwrap();
-        let error = store.get_verified("a", &entry).await.unwrap_err();
-        assert!(error.to_string().contains("damaged"), "{error}");
-        assert!(store.get("a/none").await.unwrap_err().is_not_found());
-    }
-
-    #[tokio::test]
-    async fn of_two_writers_of_a_new_object_one_gets_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
-        let (first, second) = tokio::join!(
-            store.put_new("a/claim", Bytes::from_static(b"first")),
-            store.put_new("a/claim", Bytes::from_static(b"second"))
-        );
-        let (first, second) = (first.unwrap(), second.unwrap());
-        assert!(first.is_some() != second.is_some());
-        let kept = if first.is_some() { "first" } else { "second" };
-        assert_eq!(store.get("a/claim").await.unwrap(), kept);
-    }
-
-    /// What a manifest, a message or a person may call an object, and what none of them may.
-    #[tokio::test]
-    async fn nothing_is_done_with_a_path_that_leads_out_of_the_store() {
-        let folder = tempfile::tempdir().unwrap();
-        let beside = folder.path().join("beside");
-        std::fs::create_dir(&beside).unwrap();
-        std::fs::write(beside.join("a"), b"do not lose me").unwrap();
-        let store = Store::open(folder.path().join("store").to_str().unwrap()).unwrap();
-        let absolute = beside.to_str().unwrap();
-        for path in
-            ["../beside", "x/../../beside", absolute, "/", "", "x//y", "./x", "x\0y", &"x".repeat(2_000)]
-        {
-            let is_refused =
-                |outcome: Result<(), StoreError>| matches!(outcome, Err(StoreError::Path { .. }));
-            let inside = join(path, "a");
-            assert!(is_refused(store.delete_folder(path).await), "{path:?}");
-            assert!(is_refused(store.point_latest(path, "target").await), "{path:?}");
-            assert!(is_refused(store.point_latest("link", path).await), "{path:?}");
-            if !path.is_empty() {
-                assert!(is_refused(store.put(&inside, Bytes::new()).await.map(|_| ())), "{path:?}");
-                assert!(is_refused(store.put_new(&inside, Bytes::new()).await.map(|_| ())), "{path:?}");
-                assert!(is_refused(store.get(&inside).await.map(|_| ())), "{path:?}");
-                assert!(is_refused(store.get_range(&inside, 0..1).await.map(|_| ())), "{path:?}");
-                assert!(is_refused(store.delete(&inside).await), "{path:?}");
-                assert!(is_refused(store.file_path(&inside).map(|_| ())), "{path:?}");
-                assert!(is_refused(store.list(path).await.map(|_| ())), "{path:?}");
-                assert!(is_refused(store.list_entries(path).await.map(|_| ())), "{path:?}");
-            }
-        }
-        assert_eq!(std::fs::read(beside.join("a")).unwrap(), b"do not lose me");
-        assert!(store.list("").await.unwrap().is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_does_not_answer_is_not_waited_for_without_end() {
-        let never = Duration::from_secs(1 << 30);
-        let throttle = ThrottleConfig {
-            wait_delete_per_call: never,
-            wait_get_per_call: never,
-            wait_list_per_call: never,
-            wait_list_with_delimiter_per_call: never,
-            wait_put_per_call: never,
-            ..ThrottleConfig::default()
-        };
-        let objects = Arc::new(ThrottledStore::new(InMemory::new(), throttle));
-        let store = Store { objects, uri: "s3://hangs".to_owned(), folder: None, roots: None };
-        let bytes = Bytes::from_static(b"x");
-        let outcomes = [
-            store.get("a").await.map(drop),
-            store.get_range("a", 0..1).await.map(drop),
-            store.put("a", bytes.clone()).await.map(drop),
-            store.put_new("a", bytes).await.map(drop),
-            store.list("").await.map(drop),
-            store.list_entries("f").await.map(drop),
-            store.delete("a").await,
-            store.delete_folder("f").await,
-        ];
-        for (number, outcome) in outcomes.iter().enumerate() {
-            let error = outcome.as_ref().unwrap_err();
-            assert!(matches!(error, StoreError::Slow { .. }), "{number}: {error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_pipe_in_the_store_is_refused_and_not_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
-        let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
-        assert!(made.unwrap().success());
-        assert!(matches!(store.get("pipe").await, Err(StoreError::File { .. })));
-        assert!(matches!(store.get_range("pipe", 0..1).await, Err(StoreError::File { .. })));
-    }
-
-    #[tokio::test]
-    async fn deleting_a_folder_twice_is_no_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
-        store.put("x/1", Bytes::from_static(b"1")).await.unwrap();
-        store.delete_folder("x").await.unwrap();
-        store.delete_folder("x").await.unwrap();
-        assert!(store.list("x").await.unwrap().is_empty());
-    }
-
-    #[test]
-    fn an_unknown_scheme_is_refused_with_the_remedy() {
-        let error = Store::open("ftp://somewhere").unwrap_err();
-        assert!(error.to_string().contains("file:///"), "{error}");
-    }
 }
