@@ -1,7 +1,8 @@
 //! The habits of the tree that no compiler keeps: the map names every room, crates depend in one direction, the maths
-//! does no I/O, and names that belong to one place stand nowhere else.
+//! does no I/O, names that belong to one place stand nowhere else, and links of the documents lead somewhere.
 
 mod arrows;
+mod links;
 mod map;
 mod names;
 mod rust;
