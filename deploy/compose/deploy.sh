@@ -53,6 +53,10 @@ wrong() {
     exit "$USAGE"
 }
 
+# Whatever fails without a word of its own.
+set -E
+trap 'echo "deploy.sh: stopped at line $LINENO" >&2; exit $STUCK' ERR
+
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version='' latest='' model='' user='' patience=180 verify=yes serve='' profiles=()
 while [ $# -gt 0 ]; do
@@ -352,13 +356,15 @@ ask_router() { admin recommend "${user:-1}" -n 5 --json --url "https://$1:8000" 
 
 # The registry as lines of a version and its state. A version's name begins with its model's.
 versions() { admin models list 2>/dev/null | awk '$1 ~ /_model_v/ { print $1, $2 }'; }
-live_of() { versions | awk -v model="$1_model_v" 'index($1, model) == 1 && $2 == "live" { print $1; exit }'; }
+live_of() { versions | awk -v model="$1_model_v" 'index($1, model) == 1 && $2 == "live" { print $1 }'; }
 
 # Finds what was asked for in the registry, and reads its files.
 find_version() {
-    local known default
+    local known default said
     known=$(versions)
-    default=$(admin status --json 2>/dev/null | text_of default_model)
+    # A command is never cut off by the end of a pipe: that would count as its failure.
+    said=$(admin status --json 2>/dev/null) || fail "$UNAVAILABLE" "the cluster does not say how it is: ${tool[*]} -f $file run --rm admin status"
+    default=$(text_of default_model <<<"$said")
     if [ -n "$latest" ]; then
         kind=${model:-${default:-als}}
         version=$(awk -v model="${kind/%content/content_based}_model_v" 'index($1, model) == 1 { print $1 }' <<<"$known" | sort | tail -1)
@@ -374,7 +380,6 @@ find_version() {
     if [ -n "$user" ] || { [ -n "$before" ] && is_known ask_router routers; }; then must_know=yes; fi
     [ -n "$verify" ] || return 0
     say "verifying $version"
-    local said
     said=$(admin models verify "$version" --store /store 2>&1) ||
         fail "$NOT_WHOLE" "$(sentence "$said"); nothing was brought live, '${before:-no version}' stays"
     say "  $(grep ' is whole: ' <<<"$said")"
@@ -395,7 +400,7 @@ quiet compose up -d --no-recreate "${NODES[@]}" || fail "$UNAVAILABLE" "the cont
 for node in "${COORDINATORS[@]}" "${WORKERS[@]}"; do
     wait_for "$node" readiness || fail "$UNAVAILABLE" "the cluster does not get well"
 done
-live=$(versions | awk '$2 == "live" { print $1; exit }')
+live=$(versions | awk '$2 == "live" { print $1 }')
 for node in "${NODES[@]}"; do
     update "$node" || restore_images "$node does not get well"
 done
