@@ -5,9 +5,13 @@ mod generate;
 mod import;
 pub(super) mod reading;
 
+use serde_json::Value;
+use shoal_proto::v1::DatasetInfo;
+
 use super::{
     connection::{ClusterArgs, find_dataset},
     failure::Exit,
+    listing::ListArgs,
 };
 use crate::output::{self, Align, Table};
 
@@ -32,16 +36,6 @@ pub(super) enum Command {
     Show(ShowArgs),
 }
 
-/// Flags of `shoal dataset list`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    cluster: ClusterArgs,
-}
-
 /// Flags of `shoal dataset show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
@@ -64,12 +58,12 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<Exit> {
-    let datasets = args.cluster.connect()?.datasets().await?;
-    if args.json {
-        let all: Vec<_> = datasets.iter().map(output::dataset).collect();
-        output::print_json(&all.into())?;
-        return Ok(Exit::Done);
-    }
+    let datasets = args.connect()?.datasets().await?;
+    let nothing = "There is no data set yet; `shoal dataset import PATH` reads one.";
+    args.print(&datasets, output::dataset, nothing, table)
+}
+
+fn table(datasets: Vec<(&DatasetInfo, &Value)>) -> Table {
     let mut table = Table::new(&[
         ("NAME", Align::Left),
         ("VERSION", Align::Left),
@@ -78,22 +72,17 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("RATINGS", Align::Right),
         ("CREATED", Align::Left),
     ]);
-    for info in &datasets {
+    for (info, json) in datasets {
         table.row([
             info.name.clone(),
             info.version.clone(),
             output::count(info.users),
             output::count(info.items),
             output::count(info.ratings),
-            output::iso_time(info.created_unix_ms).as_str().unwrap_or_default().to_owned(),
+            json["created"].as_str().unwrap_or_default().to_owned(),
         ]);
     }
-    if table.is_empty() {
-        output::print("There is no data set yet; `shoal dataset import PATH` reads one.")?;
-    } else {
-        output::print(&table.to_string())?;
-    }
-    Ok(Exit::Done)
+    table
 }
 
 async fn show(args: ShowArgs) -> anyhow::Result<Exit> {

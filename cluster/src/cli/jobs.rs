@@ -1,10 +1,11 @@
 //! `shoal jobs`: list, show, cancel.
 
+use serde_json::Value;
 use shoal_common::model_parameters::als_of_job;
 use shoal_proto::v1::{JobInfo, JobKind, JobState, LeftOutWorker};
 
 use super::{
-    connection::ClusterArgs, failure::Exit, job_summary, progress::with_remaining, signals::Signals, train,
+    connection::ClusterArgs, failure::Exit, job_summary, listing::ListArgs, progress::with_remaining, signals::Signals, train,
 };
 use crate::{
     client::is_over,
@@ -23,16 +24,6 @@ pub(super) enum Command {
     /// Cancel a job; nothing of it is left
     #[command(after_help = "Examples:\n  shoal jobs cancel JOB")]
     Cancel(CancelArgs),
-}
-
-/// Flags of `shoal jobs list`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    cluster: ClusterArgs,
 }
 
 /// Flags of `shoal jobs show`.
@@ -71,14 +62,14 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<Exit> {
-    let mut jobs = args.cluster.connect()?.jobs().await?;
+    let mut jobs = args.connect()?.jobs().await?;
     jobs.sort_by(|a, b| (a.created_unix_ms, &a.job_id).cmp(&(b.created_unix_ms, &b.job_id)));
-    if args.json {
-        output::print_json(&jobs.iter().map(output::job).collect::<Vec<_>>().into())?;
-        return Ok(Exit::Done);
-    }
+    args.print(&jobs, output::job, "There is no job yet.", table)
+}
+
+fn table(jobs: Vec<(&JobInfo, &Value)>) -> Table {
     // Where nobody proves who they are there is nothing to tell.
-    let is_told = jobs.iter().any(|job| !job.submitter.is_empty());
+    let is_told = jobs.iter().any(|(job, _)| !job.submitter.is_empty());
     let mut columns = vec![
         ("JOB", Align::Left),
         ("KIND", Align::Left),
@@ -90,8 +81,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     ];
     columns.extend(is_told.then_some(("BY", Align::Left)));
     let mut table = Table::new(&columns).flexible(&["DATA SET", "RESULT"]);
-    for job in &jobs {
-        let json = output::job(job);
+    for (job, json) in jobs {
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
         let result = match (&job.dataset, job.model_version.as_str()) {
             (Some(dataset), _) => format!("{}@{}", dataset.name, dataset.version),
@@ -112,8 +102,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         cells.extend(is_told.then(|| Cell::from(job.submitter.clone())));
         table.row(cells);
     }
-    output::print(&if table.is_empty() { "There is no job yet.".to_owned() } else { table.to_string() })?;
-    Ok(Exit::Done)
+    table
 }
 
 fn share_done(job: &JobInfo) -> f64 {

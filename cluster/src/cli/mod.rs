@@ -17,6 +17,7 @@ mod health;
 mod job_summary;
 mod jobs;
 mod listen;
+mod listing;
 mod lists;
 mod local_args;
 mod model_failures;

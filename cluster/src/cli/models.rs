@@ -21,6 +21,7 @@ use shoal_proto::v1::{
 use super::{
     connection::{ClusterArgs, find_version},
     failure::Exit,
+    listing::ListArgs,
     model_kind::ModelKindParser,
 };
 use crate::output::{self, Align, Cell, Table, style};
@@ -75,16 +76,6 @@ pub(super) struct RollbackArgs {
     output: ListArgs,
 }
 
-/// Flags of `shoal models list`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    cluster: ClusterArgs,
-}
-
 /// Flags of the commands on one version.
 #[derive(Debug, clap::Args)]
 pub(super) struct VersionArgs {
@@ -108,7 +99,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
             print_live(&reply, version.json)
         }
         Command::Rollback(args) => {
-            let reply = args.output.cluster.connect()?.rollback(args.model.map(ModelKind::folder)).await?;
+            let reply = args.output.connect()?.rollback(args.model.map(ModelKind::folder)).await?;
             print_live(&reply, args.output.json)
         }
         Command::Verify(args) => files::verify(args).await,
@@ -144,12 +135,16 @@ fn print_live(reply: &PromoteReply, as_json: bool) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<Exit> {
-    let mut versions = args.cluster.connect()?.models().await?;
+    let mut versions = args.connect()?.models().await?;
     versions.sort_by(|a, b| (a.created_unix_ms, &a.name).cmp(&(b.created_unix_ms, &b.name)));
-    if args.json {
-        output::print_json(&versions.iter().map(output::model).collect::<Vec<_>>().into())?;
-        return Ok(Exit::Done);
-    }
+    let nothing = "There is no model version yet; `shoal train` makes one.";
+    let exit = args.print(&versions, output::model, nothing, table)?;
+    let caution = mixed_splits(&versions).filter(|_| !args.json);
+    caution.iter().try_for_each(|caution| output::print(caution))?;
+    Ok(exit)
+}
+
+fn table(versions: Vec<(&ModelVersion, &Value)>) -> Table {
     // A version's name says when it was made.
     let mut table = Table::new(&[
         ("VERSION", Align::Left),
@@ -161,26 +156,18 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("NDCG@20", Align::Right),
     ])
     .flexible(&["DATA SET"]);
-    for version in &versions {
+    for (version, json) in &versions {
         // The version of a data set says something where there are several.
-        let is_only = versions.iter().all(|other| {
+        let is_only = versions.iter().all(|(other, _)| {
             other.dataset_name != version.dataset_name || other.dataset_version == version.dataset_version
         });
         let dataset = match is_only {
             true => version.dataset_name.clone(),
             false => format!("{}@{}", version.dataset_name, version.dataset_version),
         };
-        table.row(version_cells(version, dataset));
+        table.row(version_cells(json, &version.name, dataset));
     }
-    if table.is_empty() {
-        output::print("There is no model version yet; `shoal train` makes one.")?;
-    } else {
-        output::print(&table.to_string())?;
-    }
-    if let Some(caution) = mixed_splits(&versions) {
-        output::print(&caution)?;
-    }
-    Ok(Exit::Done)
+    table
 }
 
 /// That figures of the table are of different splits.
@@ -203,14 +190,13 @@ fn mixed_splits(versions: &[ModelVersion]) -> Option<String> {
     })
 }
 
-fn version_cells(version: &ModelVersion, dataset: String) -> [Cell; 7] {
-    let json = output::model(version);
+fn version_cells(json: &Value, name: &str, dataset: String) -> [Cell; 7] {
     let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
     let number = |path: &str| json.pointer(path).and_then(serde_json::Value::as_f64);
     let metric = |path: &str| number(path).map(output::decimal).unwrap_or_default();
     let state = text("state");
     [
-        version.name.clone().into(),
+        name.into(),
         Cell::styled(state.clone(), style::of_state(&state)),
         dataset.into(),
         text("model").into(),

@@ -1,6 +1,9 @@
 //! `shoal nodes`: list, forget.
 
-use super::{connection::ClusterArgs, failure::Exit};
+use serde_json::Value;
+use shoal_proto::v1::KnownNode;
+
+use super::{connection::ClusterArgs, failure::Exit, listing::ListArgs};
 use crate::output::{self, Align, Cell, Table};
 
 /// Commands on nodes.
@@ -12,16 +15,6 @@ pub(super) enum Command {
     /// Forget a node that is down for good; one that has been down for a day is forgotten by itself
     #[command(after_help = "Examples:\n  shoal nodes forget worker-3\n  shoal nodes forget worker-3 --json")]
     Forget(ForgetArgs),
-}
-
-/// Flags of `shoal nodes list`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    cluster: ClusterArgs,
 }
 
 /// Flags of `shoal nodes forget`.
@@ -44,12 +37,11 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<Exit> {
-    let nodes = args.cluster.connect()?.nodes().await?;
-    let known: Vec<serde_json::Value> = nodes.iter().map(output::known_node).collect();
-    if args.json {
-        output::print_json(&known.into())?;
-        return Ok(Exit::Done);
-    }
+    let nodes = args.connect()?.nodes().await?;
+    args.print(&nodes, output::known_node, "No node has registered yet.", table)
+}
+
+fn table(nodes: Vec<(&KnownNode, &Value)>) -> Table {
     let mut table = Table::new(&[
         ("NODE", Align::Left),
         ("ROLE", Align::Left),
@@ -58,7 +50,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("DOWN SINCE", Align::Left),
         ("SHARDS", Align::Right),
     ]);
-    for (node, json) in nodes.iter().zip(&known) {
+    for (node, json) in nodes {
         let text = |key: &str| Cell::from(json[key].as_str().unwrap_or_default().to_owned());
         table.row([
             text("name"),
@@ -69,12 +61,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
             node.placed_shards.to_string().into(),
         ]);
     }
-    output::print(&if table.is_empty() {
-        "No node has registered yet.".to_owned()
-    } else {
-        table.to_string()
-    })?;
-    Ok(Exit::Done)
+    table
 }
 
 async fn forget(args: ForgetArgs) -> anyhow::Result<Exit> {

@@ -18,6 +18,7 @@ use shoal_proto::v1::TokenInfo;
 use super::{
     connection::ClusterArgs,
     failure::{Exit, refusal},
+    listing::ListArgs,
 };
 use crate::output::{self, Align, Cell, Table};
 
@@ -66,16 +67,6 @@ pub(super) struct CreateArgs {
     /// Write the token to a new file that only you may read, rather than print it
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    cluster: ClusterArgs,
-}
-
-/// Flags of `shoal tokens list`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -222,12 +213,11 @@ fn write_new(file: &Path, token: &Token) -> anyhow::Result<()> {
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<Exit> {
-    let tokens = args.cluster.connect()?.tokens().await?;
-    let json: Vec<Value> = tokens.iter().map(output::token).collect();
-    if args.json {
-        output::print_json(&json.into())?;
-        return Ok(Exit::Done);
-    }
+    let tokens = args.connect()?.tokens().await?;
+    args.print(&tokens, output::token, "There is no token. `shoal tokens create` makes one.", table)
+}
+
+fn table(tokens: Vec<(&TokenInfo, &Value)>) -> Table {
     let mut table = Table::new(&[
         ("ID", Align::Left),
         ("SCOPES", Align::Left),
@@ -238,7 +228,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
         ("MADE BY", Align::Left),
     ]);
     let now = SystemClock.now_unix_ms();
-    for (token, json) in tokens.iter().zip(&json) {
+    for (token, json) in tokens {
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
         let scopes: Vec<&str> = token.scopes().filter_map(Scope::of_wire).map(|scope| scope.name()).collect();
         let expires = match token.expires_unix_ms {
@@ -258,12 +248,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
             text("created_by").into(),
         ]);
     }
-    output::print(&if table.is_empty() {
-        "There is no token. `shoal tokens create` makes one.".to_owned()
-    } else {
-        table.to_string()
-    })?;
-    Ok(Exit::Done)
+    table
 }
 
 async fn revoke(args: RevokeArgs) -> anyhow::Result<Exit> {
