@@ -67,6 +67,12 @@ pub fn restrict(path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE))
 }
 
+/// Whether every user of the machine may read a file. A file that cannot be looked at is not said to be open.
+#[must_use]
+pub fn is_open_to_all(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0)
+}
+
 /// Replaces a file by one for its owner alone: a reader sees the old one or the new one, never a part. Not synced:
 /// everything that is written so is made anew at the next start.
 ///

@@ -9,6 +9,7 @@ use shoal_common::{
     clock::Clock,
     config::{CoordinatorConfig, NodeConfig},
     health::{self, Health},
+    private_files,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
     store::Store,
@@ -168,6 +169,12 @@ fn guard(node: &NodeConfig, leader: &Leader) -> Guard {
 fn first_token(file: Option<&Path>) -> Result<Option<TokenInfo>, TokenFileError> {
     let Some(file) = file else { return Ok(None) };
     let token = Token::read(file)?;
+    if private_files::is_open_to_all(file) {
+        tracing::warn!(
+            file = %file.display(),
+            "every user of this machine may read the cluster's first token; `chmod 600` takes that from them"
+        );
+    }
     let mut info = TokenInfo {
         id: token.id().to_owned(),
         label: "the cluster's first token".to_owned(),

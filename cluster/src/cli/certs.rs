@@ -26,11 +26,26 @@ whoever has it makes certificates of any node.";
 const REVOKE_EXAMPLE: &str = "\
 Examples:
   shoal certs revoke worker-3
+  shoal certs revoke worker-2 --dir .shoal/local/certs     of a local cluster
   shoal certs revoke --file ./of-a-laptop.pem --dir /safe/certs
   shoal certs revoke --serial 3f:0a:…            of a certificate whose file is lost
 
 The list is revoked.pem in the folder. Copy it to the folder of every node: nodes take it up within seconds, refuse who shows a \
 certificate that is on it, and end connections that are open. `shoal certs create` makes its holder a new one.";
+
+const SHOW_EXAMPLE: &str = "\
+Examples:
+  shoal certs show
+  shoal certs show --dir .shoal/local/certs      of a local cluster
+  shoal certs show --json";
+
+/// The folder that all of the commands are about.
+#[derive(Debug, clap::Args)]
+pub(super) struct FolderArgs {
+    /// Folder of the authority, the certificates and the list of revoked ones
+    #[arg(long, visible_alias = "out", value_name = "DIR", default_value = "certs")]
+    dir: PathBuf,
+}
 
 /// Subcommands of `shoal certs`.
 #[derive(Debug, clap::Subcommand)]
@@ -39,6 +54,7 @@ pub(super) enum Command {
     #[command(after_help = CREATE_EXAMPLE)]
     Create(CreateArgs),
     /// Show whose certificates a folder holds, and until when they are valid
+    #[command(after_help = SHOW_EXAMPLE)]
     Show(ShowArgs),
     /// Have nodes refuse a certificate from now on, by a list that the authority signs
     #[command(after_help = REVOKE_EXAMPLE)]
@@ -54,9 +70,8 @@ pub(super) struct CreateArgs {
     /// Names and IP addresses by which nodes and clients call nodes
     #[arg(long, value_name = "HOST", value_delimiter = ',', required = true)]
     hosts: Vec<String>,
-    /// Folder of the certificates
-    #[arg(long, value_name = "DIR", default_value = "certs")]
-    out: PathBuf,
+    #[command(flatten)]
+    folder: FolderArgs,
     /// Coordinators, from coordinator-1 on; the number is coordinator.raft_id
     #[arg(long, value_name = "NODES", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=5))]
     coordinators: u16,
@@ -98,9 +113,11 @@ fn give(path: &Path, (uid, gid): (u32, Option<u32>)) -> anyhow::Result<()> {
 /// Flags of `shoal certs show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// Folder of the certificates
-    #[arg(value_name = "DIR", default_value = "certs")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// The same folder
+    #[arg(value_name = "DIR", conflicts_with = "dir", hide = true)]
+    named: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -118,9 +135,8 @@ pub(super) struct RevokeArgs {
     /// The certificate's number, in hexadecimal digits
     #[arg(long, value_name = "HEX", conflicts_with = "name", value_parser = serial)]
     serial: Option<Serial>,
-    /// Folder of the authority and the list
-    #[arg(long, value_name = "DIR", default_value = "certs")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: FolderArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -151,7 +167,7 @@ fn revoke(args: RevokeArgs) -> anyhow::Result<Exit> {
         (_, None, Some(serial)) => Target::Serial(serial.0),
         (name, None, None) => Target::Holder(name.unwrap_or_default()),
     };
-    let revoked = certs::revoke(&args.dir, &target)?;
+    let revoked = certs::revoke(&args.folder.dir, &target)?;
     let serial = hexadecimal(&revoked.serial);
     if args.json {
         output::print_json(&json!({
@@ -180,11 +196,13 @@ pub(super) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Create(args) => create(args),
         Command::Revoke(args) => revoke(args),
         Command::Show(args) => {
-            let found = certs::list(&args.folder)?;
+            let folder = args.named.unwrap_or(args.folder.dir);
+            let found = certs::list(&folder)?;
             if found.is_empty() {
                 let message = format!(
-                    "'{}' holds no certificates; `shoal certs create` makes them",
-                    args.folder.display()
+                    "'{}' holds no certificates; `shoal certs create --cluster-id ID --hosts HOST,…` makes them, and --dir \
+                     names another folder",
+                    folder.display()
                 );
                 return Err(refusal(Exit::NotFound, message));
             }
@@ -197,11 +215,11 @@ fn create(args: CreateArgs) -> anyhow::Result<Exit> {
     let holders = Holder::of_cluster(args.coordinators.into(), args.workers.into(), args.routers.into());
     let order =
         Order { cluster_id: args.cluster_id, hosts: args.hosts, holders, days: args.days, renew: args.renew };
-    let made = certs::create(&args.out, &order)?;
+    let made = certs::create(&args.folder.dir, &order)?;
     if let Some(owner) = args.owner {
         // Of the folder too, so that its owner can put a token beside them.
-        give(&args.out, owner)?;
-        give(&args.out.join("ca.pem"), owner)?;
+        give(&args.folder.dir, owner)?;
+        give(&args.folder.dir.join("ca.pem"), owner)?;
         for certificate in &made {
             give(&certificate.path, owner)?;
             give(&certificate.path.with_extension("key"), owner)?;
@@ -219,7 +237,7 @@ fn create(args: CreateArgs) -> anyhow::Result<Exit> {
         );
     }
     if !args.json {
-        let dir = args.out.display();
+        let dir = args.folder.dir.display();
         output::say(&format!(
             "shoal: keep {dir}/ca.key away from every node: whoever has it makes certificates of any node"
         ));

@@ -229,6 +229,20 @@ impl ClusterArgs {
         Ok(client.with_token(credentials.token.as_ref()))
     }
 
+    /// The file with the local cluster's own token, where the command is for the local cluster.
+    pub(super) fn own_token_file(&self) -> Option<PathBuf> {
+        self.cluster.is_empty().then(|| admin_token_file(&self.dir.dir)).filter(|file| file.exists())
+    }
+
+    /// Whether the command has another proof than the local cluster's own token: a token that was named, or the
+    /// certificate of an administrator.
+    pub(super) fn has_other_proof(&self) -> anyhow::Result<bool> {
+        let local = self.cluster.is_empty().then_some(&self.dir);
+        let certificate =
+            self.credentials.certs(local)?.map(|folder| TlsFiles::in_folder(&folder, ADMIN).certificate);
+        Ok(self.credentials.named_token()?.is_some() || certificate.is_some_and(|file| file.exists()))
+    }
+
     fn router(&self, url: Option<String>) -> RouterArgs {
         RouterArgs { url, dir: self.dir.clone(), credentials: self.credentials.clone() }
     }

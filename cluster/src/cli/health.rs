@@ -99,7 +99,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         environment().iter().any(|(name, _)| name.starts_with(&format!("{ENVIRONMENT_PREFIX}NODE__")));
     let nodes = match (&args.node, &args.config) {
         (Some(address), _) => {
-            vec![Known { name: None, door: named(address, args.credentials.certs(None)?.as_deref())? }]
+            // A node of the local cluster shows a certificate of the local cluster's own authority.
+            let dir = is_local(address, &args.dir)?.then_some(&args.dir);
+            vec![Known { name: None, door: named(address, args.credentials.certs(dir)?.as_deref())? }]
         }
         (None, config) if config.is_some() || has_variables => vec![configured(config.clone())?],
         (None, _) => local(&args)?,
@@ -244,6 +246,15 @@ fn authority(host: &str, port: u16) -> String {
         Ok(ip) => SocketAddr::new(ip, port).to_string(),
         Err(_) => format!("{host}:{port}"),
     }
+}
+
+/// Whether the address is of a node of the local cluster.
+fn is_local(address: &str, dir: &DirArgs) -> anyhow::Result<bool> {
+    let Some(file) = ClusterFile::read(&dir.dir)? else { return Ok(false) };
+    let host_and_port = address.split_once("://").map_or(address, |(_, rest)| rest.trim_end_matches('/'));
+    let grpc = file.coordinators.iter().chain(&file.workers).map(|member| member.address);
+    let mut all = grpc.chain(file.routers.iter().map(|router| router.http));
+    Ok(all.any(|known| reachable(known).to_string() == host_and_port))
 }
 
 /// Every node of the local cluster.

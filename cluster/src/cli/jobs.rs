@@ -5,12 +5,16 @@ use shoal_common::model_parameters::als_of_job;
 use shoal_proto::v1::{JobInfo, JobKind, JobState, LeftOutWorker};
 
 use super::{
-    connection::ClusterArgs, failure::Exit, job_summary, listing::ListArgs, progress::with_remaining, signals::Signals, train,
+    connection::ClusterArgs, failure::Exit, job_summary, listing::ListArgs, progress::with_remaining,
+    signals::Signals, train,
 };
 use crate::{
     client::is_over,
     output::{self, Align, Cell, Table, style},
 };
+
+/// Columns of a reason or an address in the list. A version's name has fewer, and is never cut: people copy it.
+const RESULT_WIDTH: usize = 32;
 
 /// Commands on jobs.
 #[derive(Debug, clap::Subcommand)]
@@ -80,13 +84,15 @@ fn table(jobs: Vec<(&JobInfo, &Value)>) -> Table {
         ("CREATED", Align::Left),
     ];
     columns.extend(is_told.then_some(("BY", Align::Left)));
-    let mut table = Table::new(&columns).flexible(&["DATA SET", "RESULT"]);
+    let mut table = Table::new(&columns).flexible(&["DATA SET", "BY"]);
     for (job, json) in jobs {
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
         let result = match (&job.dataset, job.model_version.as_str()) {
             (Some(dataset), _) => format!("{}@{}", dataset.name, dataset.version),
-            (None, "") if job.listed.is_some() => job.listed.clone().unwrap_or_default().uri,
-            (None, "") => job.error.lines().next().unwrap_or_default().to_owned(),
+            (None, "") if job.listed.is_some() => {
+                output::cut(&job.listed.clone().unwrap_or_default().uri, RESULT_WIDTH)
+            }
+            (None, "") => output::cut(job.error.lines().next().unwrap_or_default(), RESULT_WIDTH),
             (None, version) => version.to_owned(),
         };
         let state = text("state");
@@ -99,10 +105,15 @@ fn table(jobs: Vec<(&JobInfo, &Value)>) -> Table {
             result.into(),
             output::to_the_second(&text("created")).into(),
         ];
-        cells.extend(is_told.then(|| Cell::from(job.submitter.clone())));
+        cells.extend(is_told.then(|| Cell::from(submitter(&job.submitter))));
         table.row(cells);
     }
     table
+}
+
+/// Who asked for a job, without the cluster's name: it is this one.
+fn submitter(told: &str) -> &str {
+    told.split_once(" of cluster ").map_or(told, |(who, _)| who)
 }
 
 fn share_done(job: &JobInfo) -> f64 {

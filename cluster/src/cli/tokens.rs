@@ -256,13 +256,39 @@ async fn revoke(args: RevokeArgs) -> anyhow::Result<Exit> {
     let given = Token::parse(&args.id).map_or(args.id, |token| token.id().to_owned());
     let id =
         given.strip_prefix("shoal_").map_or(given.as_str(), |id| id.trim_end_matches(['_', '…'])).to_owned();
+    let own = args.cluster.own_token_file().filter(|file| is_token_of(file, &id));
+    if own.is_some() && !args.cluster.has_other_proof()? {
+        return Err(refusal(
+            Exit::Failed,
+            "this token is the only proof of this cluster's owner, and nobody could revoke or make tokens after it; make \
+             another with `shoal tokens create --scope admin --to FILE`, and revoke this one with --token-file FILE",
+        ));
+    }
     args.cluster.connect()?.revoke_token(&id).await?;
+    if let Some(file) = &own {
+        // Every later command would show it and be refused, although the administrator's certificate is there.
+        std::fs::remove_file(file).with_context(|| {
+            format!("the token is revoked; remove '{}', which still has it", file.display())
+        })?;
+    }
     if args.json {
         output::print_json(&json!({ "revoked": id }))?;
-    } else {
-        output::print(&format!("The token {id} is revoked."))?;
+        return Ok(Exit::Done);
+    }
+    output::print(&format!("The token {id} is revoked."))?;
+    if let Some(file) = own {
+        let file = file.display();
+        output::say(&format!(
+            "shoal: it was this cluster's own token, so '{file}' is removed; put another of the scope admin there, or let \
+             the next `shoal up` make one by the administrator's certificate"
+        ));
     }
     Ok(Exit::Done)
+}
+
+/// Whether a file holds the token of this id. A file that holds nothing readable holds another one.
+fn is_token_of(file: &Path, id: &str) -> bool {
+    Token::read(file).is_ok_and(|token| token.id() == id)
 }
 
 #[cfg(test)]

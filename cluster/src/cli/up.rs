@@ -32,20 +32,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Interrupted);
     };
     let (file, dir) = (&running.plan().file, running.plan().dir.display());
+    let (url, curl) = (running.http_url(), running.plan().curl());
     let token = match running.plan().needs_tokens() {
         true => format!("token         {}\n", admin_token_file(&running.plan().dir).display()),
         false => String::new(),
     };
     output::print(&format!(
         "{}, {} and a router are up.\n\
-         HTTP          {}\n\
+         HTTP          {url}\n\
          coordinators  {}\n\
          folder        {dir}\n\
          {token}\
+         try           {curl} {url}/v1/health\n\
          Ctrl-C stops them.",
         output::counted(file.coordinators.len() as u64, "coordinator"),
         output::counted(file.workers.len() as u64, "worker"),
-        running.http_url(),
         file.coordinator_addresses().join(", "),
     ))?;
     signals.received().await;

@@ -24,7 +24,7 @@ pub use json::{
 pub use panels::{Baseline, Panel, Panels, Series};
 pub use shown::shown_line;
 pub use style::Colour;
-pub use table::{Align, Cell, Table};
+pub use table::{Align, Cell, Table, cut};
 pub use text::{
     bytes, count, counted, decimal, evaluation_lines, genre_list, metrics_lines, seconds, to_the_second,
     unsure, users_measured, work_line,

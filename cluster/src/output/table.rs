@@ -168,7 +168,8 @@ fn whole_width(widths: impl ExactSizeIterator<Item = usize>) -> usize {
 }
 
 /// The text, or its beginning and "…" where it is wider than there is room.
-fn cut(text: &str, width: usize) -> String {
+#[must_use]
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -115,6 +115,11 @@ async fn a_token_is_made_used_limited_to_its_scope_and_revoked() {
     until(&cluster, token, 401).await;
     cluster.shoal(&revoke).exits_with(3);
 
+    // Without certificates nobody could make another token after the first.
+    let own = std::fs::read_to_string(&first).unwrap();
+    cluster.shoal(&["tokens", "revoke", own.trim()]).exits_with(1).says(&["--token-file", "--scope admin"]);
+    cluster.shoal(&["status"]).exits_with(0);
+
     // Nothing but the files of their owners has a secret: no log, no registry, no list of processes.
     let but = [first.as_path(), trainer.as_path()];
     let mut secrets: Vec<String> = but.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
@@ -166,6 +171,12 @@ async fn under_tls_tokens_are_needed_and_a_lost_one_is_made_anew() {
     assert_eq!(listed(&cluster).len(), 3);
     let lost = token.trim().split('_').nth(1).unwrap();
     cluster.shoal(&["tokens", "revoke", lost]).exits_with(0);
+    cluster.shoal(&["status"]).exits_with(0);
+
+    // The owner who revokes the cluster's own token goes on with the administrator's certificate.
+    let own = std::fs::read_to_string(&file).unwrap();
+    cluster.shoal(&["tokens", "revoke", own.trim()]).exits_with(0).says(&["own token"]);
+    assert!(!file.exists());
     cluster.shoal(&["status"]).exits_with(0);
 }
 

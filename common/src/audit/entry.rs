@@ -193,7 +193,7 @@ impl Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     action: String,
-    address: Option<std::net::IpAddr>,
+    pub(super) address: Option<std::net::IpAddr>,
     certificate: Option<Identity>,
     token: Option<TokenId>,
 }

@@ -1,6 +1,6 @@
 //! Refusals, which strangers cause as often as they like: the first of a kind is told at once, the others of it as a sum.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use tokio::time::Instant;
 
@@ -11,6 +11,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// Kinds that are told apart in a window: what is written in it has at most twice as many lines, and one more.
 const KINDS_MAX: usize = 64;
+
+/// Kinds of one caller's address that are told apart in a window, so that a caller leaves room for the others.
+const KINDS_OF_ADDRESS_MAX: usize = KINDS_MAX / 4;
 
 /// The refusals of one window.
 #[derive(Debug, Default)]
@@ -37,18 +40,23 @@ impl Refusals {
         let mut due = self.settle(now);
         self.began.get_or_insert(now);
         let (key, place) = (entry.key(), self.kinds.len());
+        let has_room = place < KINDS_MAX && self.kinds_of(key.address) < KINDS_OF_ADDRESS_MAX;
         match self.kinds.get_mut(&key) {
             Some(held) => {
                 held.count += 1;
                 held.entry = entry;
             }
-            None if place < KINDS_MAX => {
+            None if has_room => {
                 self.kinds.insert(key, Held { place, entry: entry.clone(), count: 0 });
                 due.push((entry, 0));
             }
             None => self.others += 1,
         }
         due
+    }
+
+    fn kinds_of(&self, address: Option<IpAddr>) -> usize {
+        self.kinds.keys().filter(|kind| kind.address == address).count()
     }
 
     /// The sums of a window that is over; the last refusal of each kind stands for the others.
@@ -92,6 +100,14 @@ mod tests {
         assert!(refusals.settle(start + WINDOW / 2).is_empty());
         take(refusals.settle(start + WINDOW), true);
         assert_eq!((lines, told), (2 * KINDS_MAX + 1, 100_000));
+        // One caller with ever new kinds of refusals does not hide another caller's.
+        let (later, mut refusals) = (start + WINDOW, Refusals::default());
+        let who = || Who { address: Some(SocketAddr::from(([0, 0, 0, 1], 1))), ..Who::default() };
+        let of_kind = |number: u32| Entry::new(&format!("/s/{number}"), who(), Outcome::refused("no"));
+        let told = (0..1_000).map(|number| refusals.note(of_kind(number), later).len()).sum::<usize>();
+        assert_eq!(told, KINDS_OF_ADDRESS_MAX);
+        assert_eq!(refusals.note(entry(2), later), [(entry(2), 0)]);
+        let mut refusals = Refusals::default();
         // A new window tells of a kind anew.
         assert_eq!(refusals.note(entry(1), start + WINDOW), [(entry(1), 0)]);
         assert!(refusals.settle(start + WINDOW * 2).is_empty());

@@ -71,7 +71,7 @@ pub enum TlsError {
     /// Others would not trust the certificate.
     #[error(
         "the certificate '{certificate}' opens no door: by the authorities of '{ca}' it is refused ({reason}); \
-         `shoal certs create --renew` makes new ones"
+         `shoal certs create --cluster-id ID --hosts HOST,… --renew` makes new ones"
     )]
     Untrusted {
         /// The file of the certificate.
@@ -84,7 +84,7 @@ pub enum TlsError {
     /// The certificate is not for the host by which the node is called.
     #[error(
         "the certificate '{certificate}' cannot be shown at '{host}', by which others call this node ({reason}); make one with \
-         `shoal certs create --hosts`, or name another address in node.advertise"
+         `shoal certs create --cluster-id ID --hosts HOST,… --renew`, or name another address in node.advertise"
     )]
     Host {
         /// The file of the certificate.

@@ -12,7 +12,7 @@ use shoal_proto::v1::{CommandReply, JobInfo, Protection, RefusalKind, metadata_c
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::Status;
 
-use super::places::Places;
+use super::places::{Places, Shares};
 use crate::{
     leader::{CommandError, Leader},
     raft::{ProposeError, ReadError},
@@ -21,6 +21,8 @@ use crate::{
 
 /// Streams of metadata, and of jobs, that are open at once.
 pub(super) const WATCHERS_MAX: usize = 1_024;
+/// Streams of jobs that the holder of one token may watch at once.
+pub(super) const WATCHES_OF_A_TOKEN_MAX: usize = 64;
 
 /// How long a read waits for a quorum.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
@@ -42,6 +44,7 @@ pub struct CoordinatorService {
     pub(super) queue: Places,
     pub(super) watchers: Arc<Semaphore>,
     pub(super) job_watchers: Arc<Semaphore>,
+    pub(super) job_watches_by_token: Shares,
 }
 
 impl CoordinatorService {
@@ -49,7 +52,15 @@ impl CoordinatorService {
     #[must_use]
     pub fn new(leader: Leader, shutdown: Shutdown) -> Self {
         let [watchers, job_watchers] = [(); 2].map(|()| Arc::new(Semaphore::new(WATCHERS_MAX)));
-        Self { leader, shutdown, nodes: Places::default(), queue: Places::default(), watchers, job_watchers }
+        Self {
+            leader,
+            shutdown,
+            nodes: Places::default(),
+            queue: Places::default(),
+            watchers,
+            job_watchers,
+            job_watches_by_token: Shares::default(),
+        }
     }
 
     pub(super) fn check_leads(&self) -> Result<(), Status> {

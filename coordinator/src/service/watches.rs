@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::member::{CoordinatorService, Replies, WATCHERS_MAX, stopping};
+use super::member::{CoordinatorService, Replies, WATCHERS_MAX, WATCHES_OF_A_TOKEN_MAX, stopping};
 use crate::{leader::Published, raft::Leadership};
 
 /// The metadata now and at each change, as long as this member leads in `term`: when leadership moves the watch ends, and the
@@ -90,11 +90,19 @@ impl CoordinatorService {
     ) -> Result<Replies<JobInfo>, Status> {
         let state = self.read().await?;
         self.job_of(&state, &job_id)?;
-        let place = take_place(&self.job_watchers, "jobs")?;
+        let share = holder.as_ref().map(|holder| {
+            let share = self.job_watches_by_token.take(&holder.token_id, WATCHES_OF_A_TOKEN_MAX);
+            share.ok_or_else(|| {
+                Status::resource_exhausted(format!(
+                    "this token has {WATCHES_OF_A_TOKEN_MAX} streams that watch jobs, as many as one token may; end some"
+                ))
+            })
+        });
+        let place = (take_place(&self.job_watchers, "jobs")?, Arc::new(share.transpose()?));
         let (states, reports) = (self.leader.raft.view(), self.leader.progress.watch());
         let start = (self.clone(), states, reports, None::<JobInfo>, false);
         let replies = stream::unfold(start, move |(service, mut states, mut reports, mut last, over)| {
-            let (job_id, place, holder) = (job_id.clone(), Arc::clone(&place), holder.clone());
+            let (job_id, place, holder) = (job_id.clone(), place.clone(), holder.clone());
             async move {
                 // Held for as long as the stream is.
                 let _place = place;

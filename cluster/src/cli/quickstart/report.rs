@@ -93,15 +93,23 @@ impl Report {
                 "\nThe top ten for user {user}:\n{}",
                 output::answers::recommendations(answer)
             ));
-            text.push_str("\nTry:\n");
-            for line in self.curl_lines(answer) {
-                text.push_str(&format!("  {line}\n"));
-            }
         }
         if serving {
+            self.tries(answer, &mut text);
             text.push_str(&format!("\nServing on {} until Ctrl-C.", self.http));
         }
         text
+    }
+
+    /// Requests to type, where there was an answer to build them from.
+    fn tries(&self, answer: &Value, text: &mut String) {
+        if answer.is_null() {
+            return;
+        }
+        text.push_str("\nTry:\n");
+        for line in self.curl_lines(answer) {
+            text.push_str(&format!("  {line}\n"));
+        }
     }
 
     fn curl_lines(&self, answer: &Value) -> [String; 4] {
