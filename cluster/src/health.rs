@@ -152,7 +152,9 @@ async fn by_http(
     let body = reply.bytes().await.map_err(unreachable)?;
     let body: Value = serde_json::from_slice(&body).map_err(|_| stranger())?;
     if body.get("model_loaded").is_none() {
-        return Err(stranger());
+        // A port that speaks TLS says so to whoever does not.
+        let says = body.get("detail").and_then(Value::as_str);
+        return Err(says.map_or_else(stranger, |says| format!("{}; it says: {says}", stranger())));
     }
     let told = Told { role: Some("router".to_owned()), ..Told::default() };
     if status.is_success() {

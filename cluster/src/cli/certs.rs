@@ -17,8 +17,8 @@ use crate::{
 const CREATE_EXAMPLE: &str = "\
 Examples:
   shoal certs create --cluster-id movies --hosts 10.0.0.1,10.0.0.2,10.0.0.3,shoal.example.org
-  shoal certs create --cluster-id movies --hosts 10.0.0.1 --workers 5     later, for two more workers
-  shoal certs create --cluster-id movies --hosts 10.0.0.1 --renew         new ones; nodes take them up while they run
+  shoal certs create --cluster-id movies --hosts 10.0.0.1 --workers 5     # later, for two more workers
+  shoal certs create --cluster-id movies --hosts 10.0.0.1 --renew         # new ones; nodes take them up while they run
 
 Each node gets ca.pem, <name>.pem and <name>.key in a folder that `node.certs` (--certs) names, and never ca.key: \
 whoever has it makes certificates of any node.";
@@ -28,7 +28,7 @@ Examples:
   shoal certs revoke worker-3
   shoal certs revoke worker-2 --dir .shoal/local/certs     of a local cluster
   shoal certs revoke --file ./of-a-laptop.pem --dir /safe/certs
-  shoal certs revoke --serial 3f:0a:…            of a certificate whose file is lost
+  shoal certs revoke --serial 3f:0a:…            # of a certificate whose file is lost
 
 The list is revoked.pem in the folder. Copy it to the folder of every node: nodes take it up within seconds, refuse who shows a \
 certificate that is on it, and end connections that are open. `shoal certs create` makes its holder a new one.";

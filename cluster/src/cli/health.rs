@@ -28,8 +28,8 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  shoal health                                       the node of this container, or the local cluster
-  shoal health --config /etc/shoal/worker-1.toml     the node that was started with these settings
+  shoal health                                       # the node of this container, or the local cluster
+  shoal health --config /etc/shoal/worker-1.toml     # the node that was started with these settings
   shoal health --node 10.0.0.11:7001 --for liveness
   shoal health --node http://10.0.0.21:8000
 

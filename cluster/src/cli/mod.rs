@@ -65,9 +65,9 @@ Exit codes:
 
 const EXAMPLES: &str = "\
 Examples:
-  shoal quickstart                             sample data, trained and served here
-  shoal quickstart --data ./ml-latest-small    the same with MovieLens files
-  shoal up                                     an empty local cluster
+  shoal quickstart                             # sample data, trained and served here
+  shoal quickstart --data ./ml-latest-small    # the same with MovieLens files
+  shoal up                                     # an empty local cluster
   shoal dataset import ./ml-latest-small
   shoal train --dataset ml-latest-small --promote
   shoal recommend 1 -n 5
@@ -122,7 +122,7 @@ enum Command {
     Health(health::Args),
     /// Answer queries from a folder of models, which may be read-only, in one process
     Serve(serve::Args),
-    /// Make and show the certificates of nodes and administrators
+    /// Make, show and revoke the certificates of nodes and administrators
     #[command(subcommand)]
     Certs(certs::Command),
     /// Make, list and revoke the tokens of people and programs
@@ -219,6 +219,21 @@ mod tests {
             let lines: Vec<&str> = help.lines().collect();
             for pair in lines.windows(2) {
                 assert!(!(is_prose(pair[0]) && is_prose(pair[1])), "{}: {pair:?}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&super::Cli::command());
+    }
+
+    /// An example may be copied whole: what a shell is not to read stands behind a `#`.
+    #[test]
+    fn remarks_in_examples_are_comments() {
+        fn check(command: &clap::Command) {
+            let helps = [command.get_after_help(), command.get_after_long_help()];
+            let help: String = helps.into_iter().flatten().map(|help| format!("{help}\n")).collect();
+            for line in help.lines().filter(|line| line.starts_with("  shoal ") || line.starts_with("      ")) {
+                let remark = line.trim_start().split_once("   ").map(|(_, remark)| remark.trim_start());
+                assert!(remark.is_none_or(|remark| remark.starts_with("# ")), "{}: {line}", command.get_name());
             }
             command.get_subcommands().for_each(check);
         }

@@ -49,10 +49,10 @@ promotions need a cluster (`shoal up`), and what is served here follows the stor
 
 const EXAMPLES: &str = "\
 Examples:
-  shoal serve .shoal/local/store                       every model's model_latest, on http://127.0.0.1:8000
-  shoal serve /models --http 0.0.0.0:8000 --insecure   for other machines, in plain text
+  shoal serve .shoal/local/store                       # every model's model_latest, on http://127.0.0.1:8000
+  shoal serve /models --http 0.0.0.0:8000 --insecure   # for other machines, in plain text
   shoal serve /models --http 0.0.0.0:8000 --certs /etc/shoal --name router-1 --cluster-id movies \\
-      --set coordinator.first_token_file=/etc/shoal/admin.token    under TLS, for holders of this token
+      --set coordinator.first_token_file=/etc/shoal/admin.token    # under TLS, for holders of this token
   shoal serve /models --version als_model_v1_20261124_101500
   shoal serve /models --set router.cache_entries=0 --set worker.serving_threads=2
 

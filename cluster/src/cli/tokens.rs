@@ -24,7 +24,7 @@ use crate::output::{self, Align, Cell, Table};
 
 const CREATE_EXAMPLE: &str = "\
 Examples:
-  shoal tokens create --label 'web shop'                        to ask routers, for a year
+  shoal tokens create --label 'web shop'                        # to ask routers, for a year
   shoal tokens create --scope train --expires 90d --to nightly.token
   shoal tokens create --scope admin --to admin.token
   curl -H \"Authorization: Bearer $(shoal tokens create)\" https://shoal.example.org:8000/v1/popular

@@ -134,6 +134,9 @@ async fn a_stranger_is_not_taken_for_a_node() {
     let stranger = service(|_| (200, r#"{"status": "ok"}"#.to_owned())).await;
     let asked = shoal(&["health", "--node", &stranger]).exits_with(1);
     assert!(asked.stdout.contains("no router of Shoal"), "{asked:?}");
+    let speaks_tls = service(|_| (400, r#"{"detail": "this port speaks TLS"}"#.to_owned())).await;
+    let asked = shoal(&["health", "--node", &speaks_tls]).exits_with(1);
+    assert!(asked.stdout.contains("it says: this port speaks TLS"), "{asked:?}");
     let asked = shoal(&["health", "--node", stranger.trim_start_matches("http://")]).exits_with(1);
     assert!(asked.stdout.contains("is not ready"), "{asked:?}");
     for wrong in ["nonsense", "host:port", "http://"] {
