@@ -231,9 +231,14 @@ mod tests {
         fn check(command: &clap::Command) {
             let helps = [command.get_after_help(), command.get_after_long_help()];
             let help: String = helps.into_iter().flatten().map(|help| format!("{help}\n")).collect();
-            for line in help.lines().filter(|line| line.starts_with("  shoal ") || line.starts_with("      ")) {
+            for line in help.lines().filter(|line| line.starts_with("  shoal ") || line.starts_with("      "))
+            {
                 let remark = line.trim_start().split_once("   ").map(|(_, remark)| remark.trim_start());
-                assert!(remark.is_none_or(|remark| remark.starts_with("# ")), "{}: {line}", command.get_name());
+                assert!(
+                    remark.is_none_or(|remark| remark.starts_with("# ")),
+                    "{}: {line}",
+                    command.get_name()
+                );
             }
             command.get_subcommands().for_each(check);
         }
