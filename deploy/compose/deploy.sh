@@ -5,8 +5,8 @@ set -euo pipefail
 
 usage() {
     cat <<'TXT'
-Usage: deploy.sh [VERSION | --latest] [FLAGS]             the cluster of compose.yml
-       deploy.sh --serve STORE [VERSION] [FLAGS]          one process that serves a folder of models (compose.serve.yml)
+Usage: deploy.sh [VERSION | --latest | --train RATINGS] [FLAGS]   the cluster of compose.yml
+       deploy.sh --serve STORE [VERSION] [FLAGS]                  one process that serves a folder of models (compose.serve.yml)
 
 Verifies the version, starts or updates the containers one by one, waits until they are well, brings the version live, and asks
 for a list. When the list does not come, or comes from another version, the version before is live again at the end; when a
@@ -14,6 +14,7 @@ container of a new image does not get well, the image before runs again. Without
 changes nothing.
 
   --latest           the newest version of the model that answers where none is named (of --model, if given)
+  --train RATINGS    import this file or folder of ./data (SHOAL_DATA), train ALS on it, and bring that live
   --model MODEL      which model --latest means: als, item_cf, content, ease or hybrid
   --user ID          ask for a list for this user, whom the version has to know; without it user 1 is asked for, and has to be
                      known if the version before knew it
@@ -29,6 +30,7 @@ that the Compose files name hold here too.
 
 Examples:
   deploy/image.sh && deploy/compose/deploy.sh               start the cluster, or take it to a new image
+  deploy/compose/deploy.sh --train ml-latest-small          from ratings in deploy/compose/data to an answer
   deploy/compose/deploy.sh als_model_v1_20261124_101500     bring a version live
   deploy/compose/deploy.sh --latest --model als --user 42
   deploy/compose/deploy.sh --serve /srv/shoal/store als_model_v1_20261124_101500
@@ -58,16 +60,17 @@ set -E
 trap 'echo "deploy.sh: stopped at line $LINENO" >&2; exit $STUCK' ERR
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-version='' latest='' model='' user='' patience=180 verify=yes serve='' profiles=()
+version='' latest='' train='' model='' user='' patience=180 verify=yes serve='' profiles=()
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit "$DONE" ;;
         --latest) latest=yes; shift ;;
         --no-verify) verify=''; shift ;;
         --monitoring) profiles=(--profile monitoring); shift ;;
-        --model | --user | --image | --timeout | --serve)
+        --train | --model | --user | --image | --timeout | --serve)
             if [ $# -lt 2 ] || [ -z "$2" ]; then wrong "$1 needs a value"; fi
             case $1 in
+                --train) train=$2 ;;
                 --model) model=$2 ;;
                 --user) user=$2 ;;
                 --image) export SHOAL_IMAGE=$2 ;;
@@ -86,6 +89,7 @@ while [ $# -gt 0 ]; do
 done
 [[ $patience =~ ^[1-9][0-9]*$ ]] || wrong "--timeout $patience: it is a number of seconds"
 [ -z "$version" ] || [ -z "$latest" ] || wrong "a version and --latest are both given"
+[ -z "$train" ] || [ -z "$version$latest$serve" ] || wrong "--train goes with no version, --latest or --serve"
 [ -z "$model" ] || [ -n "$latest" ] || wrong "--model goes with --latest"
 [[ $version =~ ^[A-Za-z0-9._-]*$ ]] || wrong "'$version' is no name of a version"
 [ -z "$serve" ] || [ -z "$latest" ] || wrong "--latest is for the cluster; with --serve name the version"
@@ -388,7 +392,7 @@ find_version() {
 kind='' before='' must_know='' live='' is_found=''
 is_whole=yes
 for node in "${COORDINATORS[@]}" "${WORKERS[@]}"; do is_running "$node" || is_whole=''; done
-if [ -n "$is_whole" ]; then
+if [ -n "$is_whole" ] && [ -z "$train" ]; then
     # Of a cluster that runs the version is read before anything is touched.
     find_version
     is_found=yes
@@ -410,9 +414,21 @@ done
 [ ${#profiles[@]} = 0 ] || quiet compose up -d prometheus grafana || fail "$UNAVAILABLE" "Prometheus and Grafana do not start"
 say "  all ${#NODES[@]} nodes are well"
 
+if [ -n "$train" ]; then
+    [ -e "$SHOAL_DATA/$train" ] || fail "$NOT_WHOLE" "there is no '$train' in '$SHOAL_DATA' (SHOAL_DATA)"
+    name=$(basename "${train%.*}")
+    say "importing $train as the data set '$name'"
+    said=$(admin dataset import "/data/$train" --name "$name" 2>&1) || fail "$NOT_WHOLE" "$(sentence "$said")"
+    say "  $(grep '^rows ' <<<"$said")"
+    say "training ALS on it"
+    said=$(admin train --dataset "$name" --models als --force 2>&1) || fail "$NOT_WHOLE" "$(sentence "$said")"
+    version=$(sed -nE 's/^Trained ([^ ]+) in .*/\1/p' <<<"$said")
+    say "  $version"
+    is_found=''
+fi
 [ -n "$is_found" ] || find_version
 if [ -z "$version" ]; then
-    say "done: no version is live yet. ${tool[*]} -f $file run --rm admin train --dataset NAME --promote trains one"
+    say "done: no version is live yet. ${tool[*]} -f $file run --rm admin train --dataset NAME --promote trains one, and so does --train"
     exit "$DONE"
 fi
 
