@@ -13,12 +13,15 @@ pub fn to_bytes<T: bytemuck::NoUninit>(values: &[T]) -> Bytes {
 ///
 /// # Errors
 /// When the length is not a whole number of elements.
-pub fn from_bytes<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Result<Vec<T>, TornNumbers> {
+pub fn from_bytes<T: bytemuck::Pod>(bytes: &[u8]) -> Result<Vec<T>, TornNumbers> {
     let size = size_of::<T>();
     if !bytes.len().is_multiple_of(size) {
         return Err(TornNumbers { length: bytes.len(), size });
     }
-    Ok(bytes.chunks_exact(size).map(bytemuck::pod_read_unaligned).collect())
+    // One copy, wherever the message's buffer put the bytes.
+    let mut numbers = vec![T::zeroed(); bytes.len() / size];
+    bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
+    Ok(numbers)
 }
 
 /// A field that holds part of a number.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::query_error::QueryError;
+use crate::exchange::wire;
 
 /// Numbers of a vector, each of them finite.
 ///
@@ -18,16 +19,10 @@ pub(crate) fn copy<T: bytemuck::NoUninit>(values: &[T]) -> Bytes {
     Bytes::copy_from_slice(bytemuck::cast_slice(values))
 }
 
-/// Little-endian elements, wherever the message's buffer put them.
+/// Little-endian elements of a field.
 ///
 /// # Errors
 /// When the bytes are not whole elements.
-pub(crate) fn elements<T: bytemuck::AnyBitPattern>(
-    field: &'static str,
-    bytes: &Bytes,
-) -> Result<Vec<T>, QueryError> {
-    if !bytes.len().is_multiple_of(size_of::<T>()) {
-        return Err(QueryError::Torn(field));
-    }
-    Ok(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
+pub(crate) fn elements<T: bytemuck::Pod>(field: &'static str, bytes: &Bytes) -> Result<Vec<T>, QueryError> {
+    wire::from_bytes(bytes).map_err(|_| QueryError::Torn(field))
 }
