@@ -341,6 +341,7 @@ mkdir -p "$SHOAL_CERTS"
 SHOAL_CERTS=$(cd "$SHOAL_CERTS" && pwd)
 export SHOAL_CERTS SHOAL_DATA=${SHOAL_DATA:-$here/data}
 mkdir -p "$SHOAL_DATA"
+[ -e "$SHOAL_DATA/$train" ] || fail "$NOT_WHOLE" "there is no '$train' in '$SHOAL_DATA' (SHOAL_DATA); nothing was started"
 
 in_image() { docker run --rm --user 0 -v "$SHOAL_CERTS:/certs" "$SHOAL_IMAGE" "$@"; }
 shown=$(in_image certs show /certs 2>/dev/null || true)
@@ -415,7 +416,6 @@ done
 say "  all ${#NODES[@]} nodes are well"
 
 if [ -n "$train" ]; then
-    [ -e "$SHOAL_DATA/$train" ] || fail "$NOT_WHOLE" "there is no '$train' in '$SHOAL_DATA' (SHOAL_DATA)"
     name=$(basename "${train%.*}")
     say "importing $train as the data set '$name'"
     said=$(admin dataset import "/data/$train" --name "$name" 2>&1) || fail "$NOT_WHOLE" "$(sentence "$said")"
