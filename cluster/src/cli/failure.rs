@@ -1,6 +1,6 @@
 //! Exit codes, and errors as one sentence.
 
-use std::process::ExitCode;
+use std::{iter, process::ExitCode};
 
 use shoal_common::{
     access::{NotAToken, TokenFileError},
@@ -118,11 +118,46 @@ pub(super) fn sentence(error: &anyhow::Error) -> String {
     text
 }
 
+/// What is told of an error, line by line: a sentence, and below it each problem of settings, or the end of a log.
+pub(super) fn lines(error: &anyhow::Error) -> Vec<String> {
+    let of_nodes = error.downcast_ref::<LocalError>();
+    let settings = match of_nodes {
+        Some(LocalError::Settings(settings)) => Some(settings),
+        _ => error.downcast_ref::<ConfigError>(),
+    };
+    let below: Vec<&str> = match (settings, of_nodes) {
+        (Some(ConfigError { problems }), _) if problems.len() > 1 => {
+            problems.iter().map(String::as_str).collect()
+        }
+        (_, Some(LocalError::Child { tail, .. })) => tail.lines().collect(),
+        _ => return vec![format!("shoal: {}", sentence(error))],
+    };
+    // Their own text ends with the first line; what stands in the others may have line breaks of somebody else's.
+    let text = sentence(error);
+    let head = text.split('\n').next().unwrap_or_default();
+    iter::once(format!("shoal: {head}")).chain(below.into_iter().map(|line| format!("  - {line}"))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
 
     use super::*;
+
+    #[test]
+    fn each_problem_of_settings_has_a_line() {
+        let problems = vec!["'node.name' is needed".to_owned(), "'node.store' is\nneeded".to_owned()];
+        let told = lines(&ConfigError { problems: problems.clone() }.into());
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].ends_with("for 2 reasons:") && told[1] == "  - 'node.name' is needed", "{told:?}");
+        let of_a_local_cluster = LocalError::Settings(ConfigError { problems: problems.clone() });
+        assert_eq!(lines(&of_a_local_cluster.into()), told);
+        let problems = vec!["'node.name' is needed".to_owned()];
+        assert_eq!(
+            lines(&ConfigError { problems }.into()),
+            ["shoal: the configuration cannot be used: 'node.name' is needed"]
+        );
+    }
 
     #[test]
     fn the_exit_code_survives_context_and_causes_are_said_once() {

@@ -155,7 +155,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
-            crate::output::say(&format!("shoal: {}", failure::sentence(&error)));
+            failure::lines(&error).iter().for_each(|line| crate::output::say(line));
             failure::exit_of(&error).into()
         }
     }
