@@ -20,6 +20,7 @@ pub mod model_parameters;
 pub mod output;
 pub mod parameters;
 pub mod recommender;
+pub mod rules;
 pub mod serve;
 pub mod simulate;
 pub mod store_records;

@@ -67,7 +67,7 @@ impl Compute {
         let (reply, result) = oneshot::channel();
         let span = tracing::Span::current();
         let name = self.name;
-        let pending = metrics::gauge!("shoal_compute_pending_tasks", "pool" => name);
+        let pending = metrics::gauge!("shoal_worker_pending_tasks", "pool" => name);
         pending.increment(1.0);
         self.pool.spawn(move || {
             let _in_span = span.enter();

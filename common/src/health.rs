@@ -104,6 +104,12 @@ impl Health {
         self.reporter.set_service_status(Check::Readiness.service(), status).await;
     }
 
+    /// What the node waits for; empty when it is ready.
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        self.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+
     /// The statuses of the node's own services, which are told beside.
     #[must_use]
     pub fn services(&self) -> &HealthReporter {

@@ -127,6 +127,12 @@ impl MetadataRecords {
     }
 }
 
+/// Bytes of the metadata as it is sent whole.
+#[must_use]
+pub fn encoded_bytes(metadata: &Metadata) -> usize {
+    metadata.encoded_len()
+}
+
 /// Puts what metadata lists in the order of its names: records have none.
 pub fn put_in_order(metadata: &mut Metadata) {
     metadata.nodes.sort_by(|a, b| a.name.cmp(&b.name));

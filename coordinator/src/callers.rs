@@ -11,6 +11,7 @@ pub(crate) fn callers(path: &str) -> Option<Callers> {
     let method = path.strip_prefix("/shoal.v1.Coordinator/");
     match (path, method) {
         ("/shoal.v1.Raft/Send", _) => Some(Callers::Roles(&[PeerRole::Coordinator])),
+        (_, Some("DescribeMember")) => Some(Callers::Roles(&[PeerRole::Coordinator, PeerRole::Admin])),
         (_, Some("Heartbeat")) => Some(Callers::Roles(&[PeerRole::Worker, PeerRole::Router])),
         (_, Some("WatchMetadata")) => {
             Some(Callers::Roles(&[PeerRole::Worker, PeerRole::Router, PeerRole::Admin]))

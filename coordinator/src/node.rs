@@ -9,6 +9,7 @@ use shoal_common::{
     clock::Clock,
     config::{CoordinatorConfig, NodeConfig},
     health::{self, Health},
+    node_report::Reporter,
     private_files,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
@@ -103,6 +104,7 @@ where
         queued_jobs: config.queued_jobs as usize,
         first_token: first_token(config.first_token_file.as_deref())?,
         protection: config.node.protection(&[]),
+        reporter: Reporter::new(clock.now_unix_ms(), &config.node.data_dir),
     };
     let leader = Leader::new(settings, handle.clone(), store, channels, clock, audit.clone());
     shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));

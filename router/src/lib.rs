@@ -21,6 +21,7 @@ pub mod metadata_watch;
 pub mod node;
 pub mod query;
 mod rated_rows;
+mod reach;
 mod readiness;
 pub mod replicas;
 mod shard_calls;

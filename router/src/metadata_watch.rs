@@ -5,13 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use shoal_common::{
     access::{TokenUse, TokenUses},
+    health::Health,
     metadata_changes::MetadataFollower,
     model_parameters::update_metadata,
+    node_report::Reporter,
     rpc::{Behind, Channels, LeaderClient, with_deadline, wrong_cluster},
     shutdown::Shutdown,
+    telemetry::set_info,
 };
 use shoal_proto::v1::{
-    HeartbeatRequest, Metadata, MetadataRevision, NodeRole, Protection, WatchMetadataRequest,
+    HeartbeatRequest, Metadata, MetadataRevision, NodeReport, NodeRole, Protection, WatchMetadataRequest,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -25,6 +28,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How long one call may look for the leader.
 const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(1);
+/// How long the last heartbeat may take: the leader may be out of reach.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
 
 /// What a watcher needs to know.
@@ -42,6 +47,8 @@ pub struct WatchConfig {
     pub protection: Protection,
     /// The coordinators' addresses.
     pub coordinators: Vec<String>,
+    /// What the router says of itself.
+    pub reporter: Reporter,
 }
 
 /// Starts following, and tells of the tokens that ask; the receiver always has the newest snapshot, which is empty at first.
@@ -49,6 +56,7 @@ pub struct WatchConfig {
 pub fn start(
     config: WatchConfig,
     token_uses: TokenUses,
+    health: Health,
     channels: Channels,
     shutdown: &Shutdown,
 ) -> watch::Receiver<Arc<Snapshot>> {
@@ -62,7 +70,7 @@ pub fn start(
         sender,
         outdated: Arc::clone(&outdated),
     };
-    let pulse = Pulse { config, leader, known: receiver.clone(), outdated, token_uses };
+    let pulse = Pulse { config, leader, known: receiver.clone(), outdated, token_uses, health };
     shutdown.spawn("metadata watch", follower.run(shutdown.clone()));
     shutdown.spawn("heartbeats", pulse.beat(shutdown.clone()));
     receiver
@@ -84,7 +92,7 @@ impl Follower {
                 biased;
                 () = stop.requested() => return,
                 status = self.follow() => {
-                    tracing::debug!(%status, "the metadata watch ended, going on with the last snapshot");
+                    tracing::debug!(error = status.message(), "the metadata watch ended, going on with the last snapshot");
                 }
                 () = self.outdated.notified() => {}
             }
@@ -116,7 +124,7 @@ impl Follower {
             match updates.message().await {
                 Ok(Some(metadata)) if metadata.cluster_id != self.config.cluster_id => {
                     let status = wrong_cluster(&self.config.cluster_id, &metadata.cluster_id);
-                    tracing::warn!(%status, "cannot follow the metadata");
+                    tracing::warn!(error = status.message(), "cannot follow the metadata");
                     return status;
                 }
                 Ok(Some(message)) => match known.take(message) {
@@ -125,7 +133,7 @@ impl Follower {
                         self.take(&metadata);
                     }
                     Err(gap) => {
-                        tracing::warn!(%gap, "following the metadata anew");
+                        tracing::warn!(error = %gap, "following the metadata anew");
                         metrics::counter!("shoal_metadata_gaps_total").increment(1);
                         return Status::data_loss(gap.to_string());
                     }
@@ -149,14 +157,13 @@ impl Follower {
             let (version, model) = (&unknown.version, &unknown.model);
             tracing::warn!(version, model, "a version is of a model that this release does not know");
         }
+        let live = snapshot.live_versions_of_known_models();
+        let live = live
+            .map(|live| vec![("model", live.version.model.clone()), ("version", live.version.name.clone())]);
+        set_info("shoal_router_live_version_info", live.collect());
         let before = self.sender.borrow().live.as_ref().map(|live| live.version.name.clone());
         match &snapshot.live {
             Some(live) if before.as_ref() != Some(&live.version.name) => {
-                if let Some(before) = before {
-                    metrics::gauge!("shoal_router_live_version_info", "version" => before).set(0.0);
-                }
-                metrics::gauge!("shoal_router_live_version_info", "version" => live.version.name.clone())
-                    .set(1.0);
                 tracing::info!(
                     version = live.version.name,
                     dataset = live.dataset.name,
@@ -185,14 +192,37 @@ struct Pulse {
     outdated: Arc<Notify>,
     /// Tokens that have asked.
     token_uses: TokenUses,
+    /// What the router waits for.
+    health: Health,
 }
 
 impl Pulse {
-    /// Beats three times per lease until asked to stop, and at once when other versions are answered from: a promotion
-    /// waits until the leader has heard of it.
+    /// Beats until asked to stop, then says that the router leaves.
     async fn beat(self, stop: Shutdown) {
+        stop.token().run_until_cancelled(self.beat_on()).await;
+        self.sign_off().await;
+    }
+
+    /// Says that the router leaves, so that nobody waits for its lease to expire.
+    async fn sign_off(&self) {
+        let snapshot = Arc::clone(&self.known.borrow());
+        let request =
+            HeartbeatRequest { leaving: true, ..self.request(&snapshot, &self.token_uses.pending()) };
+        let said = self.leader.call(FAREWELL_MAX, |mut client| {
+            let request = with_deadline(request.clone(), Instant::now() + FAREWELL_MAX, Duration::ZERO);
+            async move { client.heartbeat(request).await }
+        });
+        if let Ok(Err(status)) = tokio::time::timeout(FAREWELL_MAX, said).await {
+            tracing::warn!(error = status.message(), "no coordinator was told that this router leaves");
+        }
+    }
+
+    /// Beats three times per lease, and at once when other versions are answered from: a promotion waits until the leader
+    /// has heard of it.
+    async fn beat_on(&self) {
         let mut pause = HEARTBEAT_DEFAULT;
         let mut behind = Behind::default();
+        let mut reached = true;
         let mut known = self.known.clone();
         loop {
             let snapshot = Arc::clone(&known.borrow_and_update());
@@ -202,11 +232,13 @@ impl Pulse {
                 let request = with_deadline(request.clone(), Instant::now() + pause, Duration::ZERO);
                 async move { Ok(client.heartbeat(request).await?.into_inner()) }
             });
-            tokio::select! {
-                biased;
-                // Stopping comes first: the leader may be out of reach.
-                () = stop.requested() => return,
-                reply = beat => if let Ok(reply) = reply {
+            match beat.await {
+                Ok(reply) => {
+                    if !reached {
+                        tracing::info!("the coordinators are back");
+                    }
+                    reached = true;
+                    metrics::gauge!("shoal_coordinators_reached").set(1.0);
                     self.token_uses.written(&used);
                     let (_, known) = self.known.borrow().revision;
                     if behind.note(known, reply.metadata_revision, pause) {
@@ -215,11 +247,22 @@ impl Pulse {
                         self.outdated.notify_one();
                     }
                     pause = (Duration::from_millis(u64::from(reply.lease_ms)) / 3).max(HEARTBEAT_MIN);
-                },
+                }
+                Err(status) => {
+                    // Said once, not at every beat.
+                    if reached {
+                        tracing::warn!(
+                            error = status.message(),
+                            "cannot reach the leading coordinator, serving on"
+                        );
+                    }
+                    reached = false;
+                    metrics::gauge!("shoal_coordinators_reached").set(0.0);
+                }
             }
             tokio::select! {
                 biased;
-                () = stop.requested() => return,
+                // A switch is told of before its turn.
                 switched = known.wait_for(|now| now.answers_from() != snapshot.answers_from()) => {
                     if switched.is_err() {
                         return;
@@ -242,6 +285,7 @@ impl Pulse {
             used_tokens: used.iter().map(|(id, _)| id.clone()).collect(),
             protection: self.config.protection.into(),
             answers_by,
+            report: Some(NodeReport { waits_for: self.health.waits_for(), ..self.config.reporter.report() }),
             ..HeartbeatRequest::default()
         }
     }

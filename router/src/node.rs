@@ -1,16 +1,17 @@
 //! One router process: it follows the metadata and serves HTTP and gRPC until told to stop, then
 //! finishes what is under way.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Response, Uri};
 use shoal_common::{
     access::{AcceptedCredentials, Callers, Guard, Scope, TokenCheck, TokenUses},
     audit::Audit,
     clock::Clock,
-    config::RouterConfig,
+    config::{NodeConfig, RouterConfig},
     health::{self, Health},
     net::ConnectionLimits,
+    node_report::Reporter,
     rpc::{Channels, tuned_server},
     shutdown::Shutdown,
     tls::{self, PeerRole, Protocol, Tls},
@@ -130,10 +131,14 @@ pub async fn run(
         incarnation: mix64(config.node.seed.unwrap_or(started) ^ started),
         protection: config.node.protection(&config.client_listeners()),
         coordinators: config.node.coordinators.clone(),
+        reporter: Reporter::new(started.cast_signed(), &config.node.data_dir)
+            .at_http(advertised_http(&config.node, http_address)),
     };
     let fanout = FanOut::new(config.hedge_after, config.hedge_percent, watching.incarnation);
     let token_uses = TokenUses::default();
-    let snapshots = metadata_watch::start(watching, token_uses.clone(), channels.clone(), &shutdown);
+    let (health, health_service) = health::of_node(PeerRole::Router, &config.node.name).await;
+    let snapshots =
+        metadata_watch::start(watching, token_uses.clone(), health.clone(), channels.clone(), &shutdown);
     let cluster_id = tls.as_ref().map(|_| config.node.cluster_id.as_str().into());
     let tokens = config
         .node
@@ -148,7 +153,7 @@ pub async fn run(
     });
     let queries = Queries::new(snapshots.clone(), channels, clock, fanout, admission, cache, config.timeout);
     shutdown.spawn("cache clearing", queries.clone().clear_cache_on_switch(shutdown.clone()));
-    let (health, health_service) = health::of_node(PeerRole::Router, &config.node.name).await;
+    shutdown.spawn("looking for workers", queries.clone().look_for_workers(shutdown.clone()));
     shutdown.spawn("grpc health", report_health(health, queries.clone(), snapshots, shutdown.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(PUBLIC_FILE_DESCRIPTOR_SET)
@@ -163,7 +168,7 @@ pub async fn run(
     tracing::info!(
         http = %http_address,
         grpc = %grpc_address,
-        admin = ?admin_address,
+        admin = admin_address.map(tracing::field::display),
         cache_entries = config.cache_entries,
         cache_bytes = config.cache_bytes,
         cache_ttl_s = config.cache_ttl.as_secs(),
@@ -213,6 +218,16 @@ pub async fn run(
     tokio::try_join!(serve_http, serve_admin, serve_grpc).map(drop)
 }
 
+/// Where HTTP clients call, as others see it: an unspecified address is the host that the node is advertised by.
+fn advertised_http(node: &NodeConfig, listen: SocketAddr) -> String {
+    match &node.advertise {
+        Some(advertise) if listen.ip().is_unspecified() => {
+            format!("{}:{}", tls::host_of(advertise), listen.port())
+        }
+        _ => listen.to_string(),
+    }
+}
+
 /// The services, and a sentence for whoever takes this node for a coordinator.
 fn with_refusal(services: Routes, elsewhere: &'static str) -> Routes {
     let refuse = move |uri: Uri| async move {
@@ -236,6 +251,8 @@ async fn report_health(
     loop {
         let waits_for = queries.waits_for();
         let status = if waits_for.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        metrics::gauge!("shoal_router_ready").set(f64::from(u8::from(waits_for.is_none())));
+        queries.tell_cache();
         health.services().set_service_status(SERVICE, status).await;
         health.services().set_service_status("", status).await;
         health.set_readiness(waits_for).await;

@@ -4,7 +4,7 @@
 //! take a while to load, so a router becomes ready when it has seen all shards ready at once. From then on a lost shard makes
 //! answers incomplete, which they say, and the router stays ready: all routers would miss the same shard, and a cluster that
 //! answers most of the catalogue is better than one that answers nothing. For the same reason a router that starts while a
-//! shard is lost becomes ready after [`PATIENCE`] without it.
+//! shard is lost becomes ready after [`PATIENCE`] without it. A router that no worker answers is not ready: others may be.
 
 use std::{
     sync::{
@@ -16,7 +16,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::snapshot::{Snapshot, Target};
+use crate::{
+    reach::Reach,
+    snapshot::{Snapshot, Target},
+};
 
 /// How long a router that has started waits for shards that nobody has ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,12 +29,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Readiness {
     started: Instant,
     was_whole: Arc<AtomicBool>,
+    reach: Reach,
 }
 
 impl Readiness {
     /// Of a router that starts now.
     pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), was_whole: Arc::default() }
+        Self { started: Instant::now(), was_whole: Arc::default(), reach: Reach::default() }
+    }
+
+    /// Whether workers answer.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// What queries should not be sent here for before it is there; `None` when the default model answers and no shard is missing
@@ -41,6 +50,9 @@ impl Readiness {
             Ok(default) => default,
             Err(nothing) => return Some(nothing.to_string()),
         };
+        if let Some(lost) = self.reach.lost() {
+            return Some(lost);
+        }
         let missing = snapshot.live_versions_of_known_models().find_map(|live| {
             let (served, total) = (live.shards_served(), live.shards_total());
             let version = &live.version.name;

@@ -34,6 +34,8 @@ pub struct Replica {
     /// That time, from `since`.
     sampled_at_us: AtomicU64,
     since: Instant,
+    /// When it last answered, be it with a refusal.
+    answered_at: Mutex<Option<Instant>>,
     backoff: Mutex<Backoff>,
 }
 
@@ -52,8 +54,19 @@ impl Replica {
             mean_us: AtomicU64::new(0),
             sampled_at_us: AtomicU64::new(0),
             since: Instant::now(),
+            answered_at: Mutex::default(),
             backoff: Mutex::default(),
         }
+    }
+
+    /// When it last answered; `None` before the first time.
+    #[must_use]
+    pub fn answered_at(&self) -> Option<Instant> {
+        *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_answered(&self) {
+        *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// A call begins; the guard ends it.
@@ -126,6 +139,7 @@ impl Call {
         self.ended = true;
         let latency = self.started.elapsed();
         self.replica.sample(latency);
+        self.replica.has_answered();
         *self.replica.lock() = Backoff::default();
         latency
     }

@@ -7,6 +7,7 @@
 //! the operating system shares the cores between them.
 
 mod heartbeat;
+mod memory;
 mod readiness;
 mod reconcile;
 mod watch;
@@ -27,6 +28,7 @@ use shoal_common::{
     compute::{Compute, ComputeError},
     config::WorkerConfig,
     health::{self, Health, HealthServer},
+    node_report::Reporter,
     private_files,
     rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, TunedServer, tuned_server},
     shutdown::Shutdown,
@@ -134,12 +136,16 @@ where
         incarnation: draw_incarnation(config.node.seed, clock.as_ref()),
         threads: u32::try_from(config.training_threads).unwrap_or(u32::MAX),
         protection: config.node.protection(&[]),
+        reporter: Reporter::new(clock.now_unix_ms(), &config.node.data_dir),
     };
     tracing::info!(node = identity.node, incarnation = identity.incarnation, "worker starts");
     let loader = Loader::new(store.clone(), cache);
     let health = health::of_node(PeerRole::Worker, &identity.node).await;
-    spawn_membership(leader, identity, models.clone(), loader.clone(), health.0.clone(), &shutdown);
+    let membership = (health.0.clone(), served_folder.clone());
+    spawn_membership(leader, identity, models.clone(), loader.clone(), membership, &shutdown);
 
+    shutdown
+        .spawn("worker memory", memory::tell(served_folder.clone(), jobs_folder.clone(), shutdown.clone()));
     let registry = Registry::default();
     let context = JobContext {
         cluster_id: config.node.cluster_id.clone(),
@@ -178,7 +184,7 @@ fn spawn_membership(
     identity: heartbeat::Identity,
     models: LoadedModels,
     loader: Loader,
-    health: Health,
+    (health, served_folder): (Health, PathBuf),
     shutdown: &Shutdown,
 ) {
     let (known, metadata) = watch_channel::channel(None);
@@ -196,7 +202,7 @@ fn spawn_membership(
     };
     let readiness = readiness::Readiness {
         node: identity.node.clone(),
-        health,
+        health: health.clone(),
         models: models.clone(),
         failures: failures.clone(),
         metadata: known.subscribe(),
@@ -210,6 +216,8 @@ fn spawn_membership(
         changed,
         metadata: known.subscribe(),
         outdated: Arc::clone(&outdated),
+        health,
+        served_folder,
     };
     let follow = watch::follow_metadata(leader, request, known, outdated, shutdown.clone());
     shutdown.spawn("worker metadata watch", follow);

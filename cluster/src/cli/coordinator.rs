@@ -6,13 +6,13 @@ use shoal_common::{
     config::RawCoordinator,
     net::ConnectionLimits,
     store::Store,
-    tls::{self, PeerRole, Protocol},
+    tls::{self, Protocol},
 };
 
 use super::{
     environment::remote_options,
     failure::Exit,
-    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted},
+    role::{Node, RoleArgs, Runs, SETTINGS_HELP, descriptors, quoted},
 };
 
 const EXAMPLE: &str = "\
@@ -69,10 +69,10 @@ impl Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let mut config = args.role.sources(args.own_flags())?.read::<RawCoordinator>()?.resolve()?;
+    let mut config = args.role.sources(args.own_flags())?.resolve(RawCoordinator::resolve)?;
     // A member of the group is called by its number.
     let name = config.raft_id.to_string();
-    let mut node = Node::start(&args.role, &config.node, PeerRole::Coordinator, &name, &[]).await?;
+    let mut node = Node::start(&args.role, &config.node, Runs::Coordinator, &name, &[]).await?;
     descriptors::fit(&mut config.node);
     config.node.store_options = remote_options(config.node.store_options)?;
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;

@@ -36,7 +36,7 @@ pub(super) fn remote_options(given: StoreOptions) -> Result<StoreOptions, StoreE
     if !by_variables && !profile.unknown_ways.is_empty() {
         tracing::warn!(
             profile = profile.name,
-            ways = ?profile.unknown_ways,
+            ways = profile.unknown_ways.join(", "),
             "the profile names ways to credentials that are not gone here; give keys, or a role with a token file"
         );
     }

@@ -10,6 +10,7 @@ mod completions;
 mod connection;
 mod coordinator;
 mod dataset;
+mod down;
 mod environment;
 mod failure;
 mod filter_args;
@@ -20,6 +21,7 @@ mod listen;
 mod listing;
 mod lists;
 mod local_args;
+mod logs;
 mod model_failures;
 mod model_kind;
 mod models;
@@ -92,6 +94,10 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Run a local cluster of child processes until Ctrl-C
     Up(up::Args),
+    /// Stop the local cluster of a folder
+    Down(down::Args),
+    /// What the nodes of the local cluster say
+    Logs(logs::Args),
     /// Make, import and look at data sets
     #[command(subcommand)]
     Dataset(dataset::Command),
@@ -190,6 +196,8 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Items(args) => query::items(args).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Down(args) => down::run(args).await,
+        Command::Logs(args) => logs::run(args).await,
         Command::Health(args) => health::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Certs(command) => certs::run(command),

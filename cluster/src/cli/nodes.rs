@@ -56,7 +56,7 @@ fn table(nodes: Vec<(&KnownNode, &Value)>) -> Table {
             text("name"),
             text("role"),
             text("address"),
-            text("health"),
+            if json["loss"] == "left" { "left".into() } else { text("health") },
             output::to_the_second(json["down_since"].as_str().unwrap_or_default()).into(),
             node.placed_shards.to_string().into(),
         ]);

@@ -3,6 +3,7 @@
 
 mod certificates;
 pub(super) mod descriptors;
+mod log_rotation;
 mod memory;
 mod metrics_server;
 pub(super) mod service_manager;
@@ -10,7 +11,6 @@ pub(super) mod service_manager;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::PrometheusHandle;
 use shoal_common::{
     audit::Audit,
     clock::{Clock, SystemClock},
@@ -18,10 +18,10 @@ use shoal_common::{
     net, private_files,
     rpc::Channels,
     shutdown::Shutdown,
-    telemetry,
+    telemetry::{self, Metrics},
     tls::{PeerRole, Tls, TlsConnect},
 };
-use shoal_proto::v1::Protection;
+use shoal_proto::v1::{NodeRole, Protection};
 use tokio::net::TcpListener;
 
 pub(super) use self::memory::resident;
@@ -93,6 +93,9 @@ pub(super) struct RoleArgs {
     /// Leave when standard input is closed: set by `shoal up`
     #[arg(long, hide = true)]
     supervised: bool,
+    /// The file that standard error goes to, put aside when it has grown: set by `shoal up`
+    #[arg(long, hide = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
 }
 
 /// The help of every role.
@@ -134,12 +137,43 @@ impl RoleArgs {
     }
 }
 
+/// What a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runs {
+    Coordinator,
+    Worker,
+    Router,
+    /// All three; the router is what others see.
+    Every,
+}
+
+impl Runs {
+    /// Whose metrics the process has.
+    fn roles(self) -> &'static [NodeRole] {
+        match self {
+            Self::Coordinator => &[NodeRole::Coordinator],
+            Self::Worker => &[NodeRole::Worker],
+            Self::Router => &[NodeRole::Router],
+            Self::Every => &[NodeRole::Coordinator, NodeRole::Worker, NodeRole::Router],
+        }
+    }
+
+    /// What the process's certificate names.
+    fn identity(self) -> PeerRole {
+        match self {
+            Self::Coordinator => PeerRole::Coordinator,
+            Self::Worker => PeerRole::Worker,
+            Self::Router | Self::Every => PeerRole::Router,
+        }
+    }
+}
+
 /// The seams handed to a role, and its listener.
 pub(super) struct Node {
     pub(super) shutdown: Shutdown,
     pub(super) channels: Channels,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: PrometheusHandle,
+    pub(super) metrics: Metrics,
     pub(super) grpc: TcpListener,
     /// The node's certificates, kept up to date.
     pub(super) tls: Option<Tls>,
@@ -153,11 +187,11 @@ pub(super) struct Node {
 
 impl Node {
     /// Sets up logs, metrics, certificates and signals, and binds the gRPC listener. The node's certificate has to name
-    /// `role` and `name`; `others` is where the role listens for clients beside `node.listen`.
+    /// its role and `name`; `others` is where the role listens for clients beside `node.listen`.
     pub(super) async fn start(
         args: &RoleArgs,
         config: &NodeConfig,
-        role: PeerRole,
+        runs: Runs,
         name: &str,
         others: &[SocketAddr],
     ) -> anyhow::Result<Self> {
@@ -173,11 +207,15 @@ impl Node {
             let wait = || tracing::warn!(dir = %config.data_dir.display(), "another process still holds the folder, waiting for it to leave");
             FolderLock::wait(&config.data_dir, FOLDER_PATIENCE, wait).await?.keep();
         }
-        let metrics = telemetry::install_metrics()?;
+        let metrics = telemetry::install_metrics(runs.roles(), env!("CARGO_PKG_VERSION"))?;
+        let metrics = metrics.with_folder(config.data_dir.clone());
         let shutdown = Shutdown::new();
         spawn_signals(&shutdown)?;
         service_manager::feed_watchdog();
         memory::spawn_purge(&shutdown);
+        if let Some(log) = args.log_file.clone() {
+            log_rotation::spawn(log, &shutdown);
+        }
         if args.supervised {
             leave_with_parent(shutdown.clone(), ORPHAN_DRAIN_MAX)
                 .context("cannot watch the parent process")?;
@@ -196,6 +234,7 @@ impl Node {
             }
             None => bound.to_string(),
         };
+        let role = runs.identity();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let audit = Audit::open(config.audit.clone(), &format!("{role} {name}"), Arc::clone(&clock))?;
         audit.settle_until(&shutdown);
@@ -244,7 +283,14 @@ impl Node {
         self.addresses.http = http;
         self.addresses.admin = admin;
         let Addresses { grpc, metrics, .. } = &self.addresses;
-        tracing::info!(%grpc, ?http, ?admin, ?metrics, advertise = self.advertise, "listening");
+        tracing::info!(
+            %grpc,
+            http = http.map(tracing::field::display),
+            admin = admin.map(tracing::field::display),
+            metrics = metrics.map(tracing::field::display),
+            advertise = self.advertise,
+            "listening"
+        );
         if self.data_dir.as_os_str().is_empty() {
             return Ok(());
         }
@@ -284,7 +330,8 @@ fn warn_of_exposure(config: &NodeConfig, others: &[SocketAddr]) {
         Protection::Encryption => "nobody who asks has to say who it is",
         _ => return,
     };
-    tracing::warn!(listen = %config.listen, ?others, "INSECURE: other machines reach this node, {what}");
+    let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+    tracing::warn!(listen = %config.listen, others = others.join(", "), "INSECURE: other machines reach this node, {what}");
 }
 
 fn spawn_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
@@ -303,7 +350,7 @@ fn spawn_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn spawn_upkeep(metrics: PrometheusHandle, shutdown: &Shutdown) {
+fn spawn_upkeep(metrics: Metrics, shutdown: &Shutdown) {
     let stop = shutdown.clone();
     shutdown.spawn("metrics upkeep", async move {
         loop {

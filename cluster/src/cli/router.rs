@@ -3,14 +3,14 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use shoal_common::{config::RawRouter, net, tls::PeerRole};
+use shoal_common::{config::RawRouter, net};
 use shoal_router::node::{self, Doors};
 use tokio::net::TcpListener;
 
 use super::{
     failure::Exit,
     listen::listen_address,
-    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted},
+    role::{Node, RoleArgs, Runs, SETTINGS_HELP, descriptors, quoted},
     worker::coordinators_flag,
 };
 
@@ -49,15 +49,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     own.extend(args.http.map(|http| ("router.http_listen".to_owned(), quoted(&http.to_string()))));
     own.extend(args.admin_listen.map(|admin| ("router.admin_listen".to_owned(), quoted(&admin.to_string()))));
     own.extend(args.timeout_ms.map(|timeout| ("router.timeout_ms".to_owned(), timeout.to_string())));
-    let mut config = args.role.sources(own)?.read::<RawRouter>()?.resolve()?;
-    let mut node = Node::start(
-        &args.role,
-        &config.node,
-        PeerRole::Router,
-        &config.node.name,
-        &config.client_listeners(),
-    )
-    .await?;
+    let mut config = args.role.sources(own)?.resolve(RawRouter::resolve)?;
+    let mut node =
+        Node::start(&args.role, &config.node, Runs::Router, &config.node.name, &config.client_listeners())
+            .await?;
     descriptors::fit(&mut config.node);
     let http = net::bind(config.http_listen).await?;
     let admin = match &config.admin {

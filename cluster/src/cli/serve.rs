@@ -15,7 +15,7 @@ use shoal_common::{
     net,
     shutdown::Shutdown,
     store::Store,
-    tls::{PeerRole, Trust, host_of},
+    tls::{Trust, host_of},
 };
 use shoal_core::ModelKind;
 use tokio::{
@@ -28,7 +28,7 @@ use super::{
     environment::remote_options,
     failure::{Exit, refusal, sentence},
     listen::listen_address,
-    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted, resident, service_manager},
+    role::{Node, RoleArgs, Runs, SETTINGS_HELP, descriptors, quoted, resident, service_manager},
 };
 use crate::{
     health::Door,
@@ -88,12 +88,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     own.extend(args.from.as_ref().map(|store| ("node.store".to_owned(), quoted(store))));
     own.extend(args.http.map(|http| ("router.http_listen".to_owned(), quoted(&http.to_string()))));
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let mut config = args.role.sources(own)?.read::<RawServe>()?.resolve(cores)?;
+    let mut config = args.role.sources(own)?.resolve(|raw: RawServe| raw.resolve(cores))?;
     // Removed at the end, with everything in it.
     let _temporary = own_folder(&mut config)?;
     let clients = config.router.client_listeners();
     let (own, name) = (&config.router.node, config.router.node.name.clone());
-    let mut node = Node::start(&args.role, own, PeerRole::Router, &name, &clients).await?;
+    let mut node = Node::start(&args.role, own, Runs::Every, &name, &clients).await?;
     descriptors::fit(&mut config.router.node);
     let options = remote_options(config.worker.node.store_options.clone())?;
     let store = Store::open_existing(&config.worker.node.store, &options)?;

@@ -2,11 +2,15 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
-use serde_json::Value;
+use shoal_common::clock::{Clock as _, SystemClock};
 use shoal_proto::v1::ClusterStatus;
 
 use super::{connection::ClusterArgs, failure::Exit, signals::Signals};
-use crate::output::{self, Align, Table};
+use crate::{
+    client::{ClientError, ClusterClient},
+    output,
+    rules::{self, Seen},
+};
 
 /// How often `--watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -14,12 +18,15 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Flags of `shoal status`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  shoal status\n  shoal status --watch\n  shoal status --json --cluster 10.0.0.1:7000,10.0.0.2:7000"
+    after_help = "Examples:\n  shoal status\n  shoal status --why\n  shoal status --watch\n  shoal status --json --cluster 10.0.0.1:7000,10.0.0.2:7000"
 )]
 pub(super) struct Args {
     /// Look again every second until Ctrl-C
     #[arg(long, short)]
     watch: bool,
+    /// Say what is wrong and what helps, by the rules of the alerts; the exit code is 1 if anything is
+    #[arg(long, conflicts_with = "watch")]
+    why: bool,
     /// Print JSON; with --watch one line a look
     #[arg(long)]
     json: bool,
@@ -29,6 +36,9 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let client = args.cluster.connect()?;
+    if args.why {
+        return explain(&client, args.json).await;
+    }
     if !args.watch {
         let status = client.status().await?;
         if args.json {
@@ -64,87 +74,35 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     }
 }
 
+/// Says what is wrong and what helps. The exit code is 0 when nothing is.
+async fn explain(client: &ClusterClient, as_json: bool) -> anyhow::Result<Exit> {
+    let found = match client.status().await {
+        Ok(status) => {
+            // Jobs of a moment ago count; without a list of them the rest is still worth knowing.
+            let jobs = client.jobs().await?;
+            rules::findings(&Seen { status: &status, jobs: &jobs, now_unix_ms: SystemClock.now_unix_ms() })
+        }
+        Err(error @ ClientError::Unreachable { .. }) => vec![rules::no_leader(&error.to_string())],
+        Err(error) => return Err(error.into()),
+    };
+    let unseen = rules::only_by_metrics();
+    if as_json {
+        let found: Vec<_> = found.iter().map(rules::Finding::json).collect();
+        output::print_json(&serde_json::json!({ "wrong": found, "only_prometheus_tells": unseen }))?;
+    } else {
+        let mut parts: Vec<String> = found
+            .iter()
+            .map(|finding| finding.text().lines().map(output::shown_line).collect::<Vec<_>>().join("\n"))
+            .collect();
+        if parts.is_empty() {
+            parts.push("Nothing is wrong, as far as the coordinators can tell.".to_owned());
+        }
+        parts.push(format!("Only Prometheus can tell of {}.", unseen.join(", ")));
+        output::print(&parts.join("\n\n"))?;
+    }
+    Ok(if found.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
 fn describe(status: &ClusterStatus) -> String {
-    let json = output::status(status);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut coordinators = Table::new(&[
-        ("COORDINATOR", Align::Right),
-        ("ADDRESS", Align::Left),
-        ("ROLE", Align::Left),
-        ("LOG", Align::Right),
-        ("HEALTH", Align::Left),
-        ("PROTECTION", Align::Left),
-    ]);
-    for (member, shown) in
-        status.coordinators.iter().zip(json["coordinators"].as_array().into_iter().flatten())
-    {
-        coordinators.row([
-            member.raft_id.to_string(),
-            member.address.clone(),
-            if member.leader { "leader" } else { "follower" }.to_owned(),
-            member.matched.to_string(),
-            if member.leader || member.recently_active { "up" } else { "down" }.to_owned(),
-            text(&shown["protection"]),
-        ]);
-    }
-    let mut nodes = Table::new(&[
-        ("NODE", Align::Left),
-        ("ROLE", Align::Left),
-        ("ADDRESS", Align::Left),
-        ("HEALTH", Align::Left),
-        ("THREADS", Align::Right),
-        ("PROTECTION", Align::Left),
-    ]);
-    for node in json["nodes"].as_array().into_iter().flatten() {
-        let threads = node["threads"].as_u64().filter(|threads| *threads > 0);
-        nodes.row([
-            text(&node["name"]),
-            text(&node["role"]),
-            text(&node["address"]),
-            text(&node["health"]),
-            threads.map(|threads| threads.to_string()).unwrap_or_default(),
-            text(&node["protection"]),
-        ]);
-    }
-    let or_none = |value: &Value| value.as_str().unwrap_or("none").to_owned();
-    let mut lines = vec![
-        format!(
-            "cluster {}, term {}, log committed to {}",
-            status.cluster_id, status.term, status.commit_index
-        ),
-        format!("live version  {}", or_none(&json["live_version"])),
-        format!("before it     {}", or_none(&json["previous_version"])),
-    ];
-    if let Some(promoting) = json["promoting_version"].as_str() {
-        lines.push(format!("being loaded  {promoting}"));
-    }
-    let default = &json["default_model"];
-    for served in json["models"].as_array().into_iter().flatten().filter(|served| served["model"] != *default)
-    {
-        if let Some(live) = served["live_version"].as_str() {
-            lines.push(format!("live too      {live}"));
-        }
-        if let Some(promoting) = served["promoting_version"].as_str().filter(|_| !default.is_null()) {
-            lines.push(format!("being loaded  {promoting}"));
-        }
-    }
-    lines.push(format!(
-        "shards        {} of {} served, {} fully replicated",
-        status.shards_served, status.shards_total, status.shards_fully_replicated
-    ));
-    let unprotected = output::unprotected(status);
-    if !unprotected.is_empty() {
-        lines.push(format!(
-            "INSECURE      other machines reach {}, and nobody is asked there who it is",
-            unprotected.join(", ")
-        ));
-    }
-    for worker in &status.unreachable {
-        let (node, reason) = (&worker.node, &worker.reason);
-        lines.push(
-            output::shown_line(&format!("jobs go on without {node}, which sends heartbeats: {reason}"))
-                .into_owned(),
-        );
-    }
-    format!("{}\n\n{coordinators}\n{nodes}", lines.join("\n"))
+    output::status_text(status, SystemClock.now_unix_ms())
 }

@@ -6,13 +6,13 @@ use shoal_common::{
     config::RawWorker,
     net::ConnectionLimits,
     store::Store,
-    tls::{self, PeerRole, Protocol},
+    tls::{self, Protocol},
 };
 
 use super::{
     environment::remote_options,
     failure::Exit,
-    role::{Node, RoleArgs, SETTINGS_HELP, descriptors, quoted},
+    role::{Node, RoleArgs, Runs, SETTINGS_HELP, descriptors, quoted},
 };
 
 const EXAMPLE: &str = "\
@@ -51,8 +51,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         own.extend(value.map(|value| (format!("worker.{key}"), value.to_string())));
     }
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let mut config = args.role.sources(own)?.read::<RawWorker>()?.resolve(cores)?;
-    let mut node = Node::start(&args.role, &config.node, PeerRole::Worker, &config.node.name, &[]).await?;
+    let mut config = args.role.sources(own)?.resolve(|raw: RawWorker| raw.resolve(cores))?;
+    let mut node = Node::start(&args.role, &config.node, Runs::Worker, &config.node.name, &[]).await?;
     descriptors::fit(&mut config.node);
     config.node.store_options = remote_options(config.node.store_options)?;
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;

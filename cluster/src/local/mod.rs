@@ -13,7 +13,7 @@
 //! <dir>/config/<name>.toml         settings of each child
 //! <dir>/<name>/addresses.json      where the child listens
 //! <dir>/<name>/lock                held by the child
-//! <dir>/logs/<name>.log            its log, of this start and, as .log.1, of the one before
+//! <dir>/logs/<name>.log            its log; .log.1 to .log.3 are those of before
 //! <dir>/store                      the object store
 //! ```
 
@@ -22,6 +22,8 @@ mod certificates;
 mod cluster_file;
 mod error;
 mod lock;
+mod log_files;
+mod log_reader;
 mod plan;
 mod ports;
 mod process;
@@ -34,6 +36,8 @@ pub use addresses::Addresses;
 pub use cluster_file::{ClusterFile, Member, Role, RouterMember, reachable};
 pub use error::LocalError;
 pub use lock::FolderLock;
+pub use log_files::{LOG_BYTES_MAX, put_aside};
+pub use log_reader::LogReader;
 pub use plan::{Plan, RoleProcess, admin_token_file};
 pub use process::{Process, log_tail};
 pub use settings::Settings;

@@ -45,6 +45,8 @@ impl Process {
             .arg("--config")
             .arg(&role.config)
             .arg("--supervised")
+            .arg("--log-file")
+            .arg(&role.log)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -19,7 +19,7 @@ use shoal_common::{access::Scope, rpc::Channels, shutdown::Shutdown};
 use shoal_proto::v1::{NodeHealth, NodeRole, TokenInfo};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Addresses, LocalError, Plan, Process, Role, RoleProcess, admin_token_file, log_tail};
+use super::{Addresses, LocalError, Plan, Process, Role, RoleProcess, admin_token_file, log_tail, put_aside};
 use crate::client::ClusterClient;
 
 /// A child that is asked to leave and does not is killed after this long: above the drain of a role.
@@ -83,7 +83,7 @@ impl LocalCluster {
         let up = Arc::new(AtomicBool::new(false));
         let watcher = Watcher { program, notices, up: Arc::clone(&up), failed };
         for process in plan.processes() {
-            put_log_aside(&process)?;
+            put_aside(&process.log).map_err(LocalError::file("rename", &process.log))?;
             for (role, shutdown) in &groups {
                 if *role == process.role {
                     let task = keep_running(process.clone(), watcher.clone(), shutdown.clone());
@@ -200,17 +200,6 @@ impl LocalCluster {
             // Beyond the children's own deadline: the tasks end by themselves.
             shutdown.drain(STOP_MAX * 2).await;
         }
-    }
-}
-
-/// Keeps the log of the start before this one.
-fn put_log_aside(process: &RoleProcess) -> Result<(), LocalError> {
-    let kept = process.log.with_extension("log.1");
-    match std::fs::rename(&process.log, kept) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(LocalError::file("rename", &process.log)(error))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ use shoal_proto::v1::{
     StartListsRequest, SweepMetrics, TokenInfo, UnreachableWorker, VersionState,
 };
 
-use super::import_report::import_report_json;
+use super::{import_report::import_report_json, status::loss};
 
 /// A Unix time as ISO 8601, `null` for none.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn iso_time(unix_ms: i64) -> Value {
 }
 
 /// A text, `null` for an empty one.
-fn text(value: &str) -> Value {
+pub(super) fn text(value: &str) -> Value {
     if value.is_empty() { Value::Null } else { value.into() }
 }
 
@@ -199,7 +199,7 @@ fn listed(listed: &ListsInfo) -> Value {
     })
 }
 
-fn served(served: &ServedModel) -> Value {
+pub(super) fn served(served: &ServedModel) -> Value {
     json!({
         "model": served.model,
         "live_version": text(&served.live_version),
@@ -209,7 +209,7 @@ fn served(served: &ServedModel) -> Value {
 }
 
 /// What stands between a node and whoever can reach it; `null` where it does not say.
-fn protection(protection: Protection) -> Value {
+pub(super) fn protection(protection: Protection) -> Value {
     match protection {
         Protection::Unspecified => Value::Null,
         known => name(known.as_str_name(), "PROTECTION_").into(),
@@ -230,7 +230,7 @@ pub fn unprotected(status: &ClusterStatus) -> Vec<String> {
     coordinators.chain(nodes).collect()
 }
 
-fn node(node: &NodeInfo) -> Value {
+pub(super) fn node(node: &NodeInfo) -> Value {
     let (role, health): (NodeRole, NodeHealth) = (node.role(), node.health());
     json!({
         "name": node.name,
@@ -242,7 +242,7 @@ fn node(node: &NodeInfo) -> Value {
     })
 }
 
-fn unreachable(worker: &UnreachableWorker) -> Value {
+pub(super) fn unreachable(worker: &UnreachableWorker) -> Value {
     json!({ "worker": worker.node, "reason": worker.reason, "since": iso_time(worker.since_unix_ms) })
 }
 
@@ -252,6 +252,7 @@ pub fn known_node(known: &KnownNode) -> Value {
     let mut json = node(&known.info.clone().unwrap_or_default());
     json["down_since"] = iso_time(known.down_since_unix_ms);
     json["placed_shards"] = known.placed_shards.into();
+    json["loss"] = loss(known.loss());
     json
 }
 
@@ -271,46 +272,5 @@ pub fn token(token: &TokenInfo) -> Value {
         // To the day.
         "last_used": last_used.and_then(|time| time.split('T').next().map(str::to_owned)),
         "cost_per_second": (token.cost_per_second > 0.0).then_some(token.cost_per_second),
-    })
-}
-
-/// The cluster's state as `status --json` prints it.
-#[must_use]
-pub fn status(status: &ClusterStatus) -> Value {
-    let metadata = status.metadata.clone().unwrap_or_default();
-    let coordinators: Vec<Value> = status
-        .coordinators
-        .iter()
-        .map(|member| {
-            json!({
-                "raft_id": member.raft_id,
-                "address": member.address,
-                "leader": member.leader,
-                "matched": member.matched,
-                "recently_active": member.recently_active,
-                "protection": protection(member.protection()),
-            })
-        })
-        .collect();
-    let nodes: Vec<Value> = metadata.nodes.iter().map(node).collect();
-    json!({
-        "cluster_id": status.cluster_id,
-        "insecure": !unprotected(status).is_empty(),
-        "term": status.term,
-        "commit_index": status.commit_index,
-        "applied_index": status.applied_index,
-        "coordinators": coordinators,
-        "nodes": nodes,
-        "live_version": text(&metadata.live_version),
-        "previous_version": text(&metadata.previous_version),
-        "promoting_version": text(&metadata.promoting_version),
-        "default_model": text(&metadata.default_model),
-        "models": metadata.served.iter().map(served).collect::<Vec<_>>(),
-        "shards": {
-            "total": status.shards_total,
-            "served": status.shards_served,
-            "fully_replicated": status.shards_fully_replicated,
-        },
-        "unreachable": status.unreachable.iter().map(unreachable).collect::<Vec<_>>(),
     })
 }

@@ -6,6 +6,7 @@ mod json;
 mod panels;
 pub mod scale;
 mod shown;
+mod status;
 pub mod style;
 mod table;
 mod text;
@@ -18,11 +19,10 @@ use shoal_common::rpc::shortened;
 use shoal_proto::v1::PromoteReply;
 
 pub use import_report::{import_report_json, import_report_text};
-pub use json::{
-    dataset, iso_time, job, job_seconds, known_node, model, status, sweep_metrics, token, unprotected,
-};
+pub use json::{dataset, iso_time, job, job_seconds, known_node, model, sweep_metrics, token, unprotected};
 pub use panels::{Baseline, Panel, Panels, Series};
 pub use shown::shown_line;
+pub use status::{loss, status, status_text};
 pub use style::Colour;
 pub use table::{Align, Cell, Table, cut};
 pub use text::{

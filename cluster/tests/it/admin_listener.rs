@@ -26,10 +26,7 @@ async fn metrics_and_the_page_of_the_routes_move_to_a_listener_of_their_own() {
         let said = router.stderr() + &router.stdout();
         let line = said.lines().find(|line| line.contains("\"listening\""))?;
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        let address = |key: &str| {
-            let text = line["fields"][key].as_str().unwrap();
-            text.trim_start_matches("Some(").trim_end_matches(')').to_owned()
-        };
+        let address = |key: &str| line[key].as_str().unwrap().to_owned();
         Some((address("http"), address("admin")))
     })
     .await;

@@ -25,7 +25,7 @@ async fn router(descriptors: u32) -> (tempfile::TempDir, Running, SocketAddr, So
         let said = router.stderr() + &router.stdout();
         let line = said.lines().find(|line| line.contains("router listens"))?;
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        let address = |key: &str| line["fields"][key].as_str()?.parse().ok();
+        let address = |key: &str| line[key].as_str()?.parse().ok();
         Some((address("http")?, address("grpc")?))
     })
     .await;

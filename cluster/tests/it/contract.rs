@@ -196,7 +196,7 @@ async fn a_cluster_without_a_model_says_so_and_every_role_has_metrics() {
 
     let scraped = http.get("/metrics").await;
     assert!(scraped.headers["content-type"].to_str().unwrap().starts_with("text/plain"), "{scraped:?}");
-    let requests = |labels: &[&str]| metric(&scraped.text, "shoal_router_request_seconds_count", labels);
+    let requests = |labels: &[&str]| metric(&scraped.text, "shoal_router_requests_total", labels);
     let recommend = "route=\"recommend\"";
     assert_eq!(requests(&[recommend, "source=\"model\"", "status=\"200\""]), Some(1.0), "{}", scraped.text);
     assert_eq!(requests(&[recommend, "source=\"fallback_popular\"", "status=\"200\""]), Some(1.0));
@@ -214,8 +214,11 @@ async fn a_cluster_without_a_model_says_so_and_every_role_has_metrics() {
     assert_eq!(metric(&coordinator, "shoal_coordinator_raft_leader", &[]), Some(1.0), "{coordinator}");
     assert!(metric(&coordinator, "shoal_coordinator_raft_fsync_seconds_count", &[]) > Some(0.0));
     let worker = of_node("worker-1").await;
-    let step = metric(&worker, "shoal_worker_step_seconds_count", &["step=\"train_half_step\""]);
+    let step = metric(&worker, "shoal_worker_step_seconds_count", &["kind=\"training\""]);
     assert!(step > Some(0.0), "{worker}");
-    assert!(metric(&worker, "shoal_worker_query_seconds_count", &[]) > Some(0.0), "{worker}");
+    assert!(
+        metric(&worker, "shoal_worker_query_seconds_count", &["kind=\"lookup\""]) > Some(0.0),
+        "{worker}"
+    );
     assert_eq!(metric(&worker, "shoal_worker_loaded_shards", &[]), Some(32.0), "{worker}");
 }

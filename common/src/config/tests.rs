@@ -1,6 +1,8 @@
 //! Settings of the roles, from files, variables and flags.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::Deserialize as _;
 
 use super::*;
 
@@ -156,4 +158,88 @@ fn certificates_are_looked_for_by_the_name_of_the_node() {
 fn an_unknown_key_is_refused() {
     let sources = Sources { flags: flags(&[("node.nmae", "x")]), ..Sources::default() };
     assert!(sources.read::<RawRouter>().unwrap_err().to_string().contains("nmae"));
+}
+
+/// A file with a mistake of every kind: the message names each with its line and the right form.
+#[test]
+fn every_mistake_of_a_file_is_named_with_its_line_and_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker-1.toml");
+    let text = "[node]\nname = \"w\"\nlisten = \"nonsense\"\ndata_dri = \"/d\"\nstore = \"/s\"\n\n[worker]\n\
+                serving_queue = \"many\"\ntraining_threads = 0\n\n[wroker]\nx = 1\n";
+    std::fs::write(&file, text).unwrap();
+    let sources = Sources {
+        file: Some(file.clone()),
+        environment: flags(&[("SHOAL__NODE__CONNECTIONS", "few")]),
+        flags: flags(&[("node.audit_files", "0")]),
+    };
+    let error = sources.resolve(|raw: RawWorker| raw.resolve(2)).unwrap_err();
+    let told = error.to_string();
+    let at = |line: usize| format!("{}, line {line}: ", file.display());
+    for part in [
+        format!("{}'node.listen' is \"nonsense\": ", at(3)),
+        "write for example listen = \"10.0.0.11:7001\" in [node]".to_owned(),
+        format!("{}there is no key 'node.data_dri'; did you mean 'node.data_dir'?", at(4)),
+        format!("{}'worker.serving_queue' is \"many\": ", at(8)),
+        format!("{}'worker.training_threads' is 0", at(9)),
+        format!("{}there is no key 'wroker'", at(11)),
+        "the variable SHOAL__NODE__CONNECTIONS: 'node.connections' is \"few\": ".to_owned(),
+        "a flag: 'node.audit_files' is 0".to_owned(),
+        "'node.cluster_id' is needed; write for example cluster_id = \"shop\" in [node]".to_owned(),
+        "'node.coordinators' is needed".to_owned(),
+    ] {
+        assert!(told.contains(&part), "'{part}' is missing in: {told}");
+    }
+    assert!(!told.contains("'node.listen' is needed"), "it was given: {told}");
+    assert_eq!(error.problems.len(), 10, "{told}");
+}
+
+#[test]
+fn every_mistake_of_the_form_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker-1.toml");
+    std::fs::write(&file, "[node]\nname = worker\nlisten = \"127.0.0.1:1\"\nstore = \n").unwrap();
+    let sources = Sources { file: Some(file), ..Sources::default() };
+    let error = sources.read::<RawWorker>().unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains("worker-1.toml, line 2: ") && told.contains("worker-1.toml, line 4: "), "{told}");
+}
+
+/// An example that does not work would be worse than none.
+#[test]
+fn every_example_is_read_and_every_key_has_one() {
+    let whole: String = {
+        let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (key, value) in examples::all() {
+            let (section, name) = key.rsplit_once('.').unwrap();
+            sections.entry(section).or_default().push(format!("{name} = {value}"));
+        }
+        sections.iter().map(|(section, lines)| format!("[{section}]\n{}\n", lines.join("\n"))).collect()
+    };
+    let part = |role: &str| -> toml::Table {
+        let mut table: toml::Table = whole.parse().unwrap();
+        table.retain(|section, _| section == "node" || section == role);
+        table
+    };
+    RawCoordinator::deserialize(part("coordinator")).unwrap();
+    RawWorker::deserialize(part("worker")).unwrap();
+    RawRouter::deserialize(part("router")).unwrap();
+    // What a section has is said where one of its keys is not known.
+    for section in ["node", "node.tls", "coordinator", "worker", "router"] {
+        let sources =
+            Sources { flags: flags(&[(&format!("{section}.qqqqqqqq"), "1")]), ..Sources::default() };
+        let told = match section {
+            "worker" => sources.read::<RawWorker>().unwrap_err(),
+            "coordinator" => sources.read::<RawCoordinator>().unwrap_err(),
+            _ => sources.read::<RawRouter>().unwrap_err(),
+        };
+        let told = told.to_string();
+        let known: Vec<&str> =
+            told.split("there are ").nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(known.len() >= 4, "{told}");
+        for name in known.iter().filter(|name| **name != "tls") {
+            let key = format!("{section}.{name}");
+            assert!(examples::example(&key).is_some(), "{key} has no example");
+        }
+    }
 }

@@ -117,11 +117,25 @@ fn outside(key: &str, none: bool) -> String {
 pub(super) fn access(action: &'static str, path: &str, source: object_store::Error) -> StoreError {
     match source {
         object_store::Error::NotFound { .. } => StoreError::NotFound(path.to_owned()),
-        source => StoreError::Access { action, path: path.to_owned(), source },
+        source => {
+            count(action);
+            StoreError::Access { action, path: path.to_owned(), source }
+        }
     }
 }
 
 /// A store that has not answered in time.
 pub(super) fn slow(action: &'static str, path: &str, patience: Duration) -> StoreError {
+    count(action);
     StoreError::Slow { action, path: path.to_owned(), seconds: patience.as_secs() }
+}
+
+/// A failure of the file system while `path` was asked for.
+pub(super) fn file(action: &'static str, path: PathBuf, source: io::Error) -> StoreError {
+    count(action);
+    StoreError::File { action, path, source }
+}
+
+fn count(action: &'static str) {
+    metrics::counter!("shoal_store_errors_total", "operation" => action).increment(1);
 }

@@ -28,7 +28,7 @@ use std::{
 use bytes::Bytes;
 pub use cache::LocalCache;
 pub use error::StoreError;
-use error::{access, slow};
+use error::{access, file, slow};
 use futures::{StreamExt as _, TryStreamExt as _};
 pub use layout::{
     PartKind, catalogue_part, census_part, checkpoint_path, dataset_path, genome_part, genome_tags_part,
@@ -413,7 +413,7 @@ where
         return Err(slow(action, &path.display().to_string(), ANSWER_MAX));
     };
     let outcome = outcome.unwrap_or_else(|join_error| Err(io::Error::other(join_error)));
-    outcome.map_err(|source| StoreError::File { action, path, source })
+    outcome.map_err(|source| file(action, path, source))
 }
 
 /// What is asked of a store, unless it does not answer: then whoever waits hears of it in the end.

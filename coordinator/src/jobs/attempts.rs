@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::future::join_all;
 use shoal_common::rpc::shortened;
 use shoal_proto::v1::{
-    AttemptStarted, JobCleaned, JobFinished, JobKind, JobState, LeftOutWorker, UpdateJob,
+    AttemptStarted, JobCleaned, JobFinished, JobInfo, JobKind, JobState, LeftOutWorker, UpdateJob,
     metadata_command::Command, update_job::Update,
 };
 use tokio::time::Instant;
@@ -61,7 +61,10 @@ pub(super) async fn run(leader: Leader, mut job: Job, cancel: CancellationToken)
         }
         Err(error) => (JobState::Failed, error.to_string()),
     };
-    tracing::info!(job = job_id, ?state, error, "the job is over");
+    match state {
+        JobState::Failed => tracing::error!(job = job_id, error, "the job failed"),
+        _ => tracing::info!(job = job_id, state = outcome_name(state), "the job is over"),
+    }
     let now = leader.clock.now_unix_ms();
     let command = finished(&job_id, state, &error, now, tracker.finish());
     if let Err(error) = leader.command(command).await {
@@ -69,11 +72,31 @@ pub(super) async fn run(leader: Leader, mut job: Job, cancel: CancellationToken)
         tracing::warn!(job = job_id, %error, "the job's end was not recorded");
         return;
     }
+    count(&job.info, state);
     // As it is agreed on: a version may have been published in the moment in which the job was cancelled.
     let agreed = leader.raft.view().borrow().jobs.get(&job_id).cloned();
     if let Some(job) = agreed {
         clean_up(leader, job).await;
     }
+}
+
+/// How a job has ended, in logs and metrics.
+fn outcome_name(state: JobState) -> &'static str {
+    match state {
+        JobState::Succeeded => "succeeded",
+        JobState::Cancelled => "cancelled",
+        _ => "failed",
+    }
+}
+
+fn count(info: &JobInfo, state: JobState) {
+    let kind = match info.kind() {
+        JobKind::Import => "import",
+        JobKind::Lists => "lists",
+        _ => "training",
+    };
+    metrics::counter!("shoal_coordinator_jobs_total", "kind" => kind, "outcome" => outcome_name(state))
+        .increment(1);
 }
 
 /// The longest error that is kept of a job: the registry is in the memory of every coordinator.

@@ -71,6 +71,10 @@ impl Runner {
             let task = shutdown.spawn("job", run(leader, job, cancel.clone()));
             self.running.insert(job_id, Running { kind, cancel, task });
         }
+        let waiting = state.jobs_in_turn().into_iter().filter(|job| {
+            !job.is_over() && job.outcome.is_none() && !self.running.contains_key(&job.info.job_id)
+        });
+        metrics::gauge!("shoal_coordinator_jobs_queued").set(waiting.count() as f64);
         metrics::gauge!("shoal_coordinator_jobs_running").set(self.running.len() as f64);
     }
 

@@ -2,8 +2,8 @@
 
 use shoal_common::access::TokenUse;
 use shoal_proto::v1::{
-    AddToken, DatasetInfo, ForgetNode, ModelVersion, NodeHealth, NodeInfo, NodeRecord, NodeRole, Placement,
-    PromoteCommit, PromoteStart, ServedModel, ShardReplicas, Side, TokenInfo, UseTokens,
+    AddToken, DatasetInfo, ForgetNode, ModelVersion, NodeHealth, NodeInfo, NodeLoss, NodeRecord, NodeRole,
+    Placement, PromoteCommit, PromoteStart, ServedModel, ShardReplicas, Side, TokenInfo, UseTokens,
     metadata_command::Command,
 };
 
@@ -69,7 +69,11 @@ impl Leader {
             tracing::warn!(node = info.name, "lease expired");
             let mut info = info.clone();
             info.set_health(NodeHealth::Down);
-            Command::UpsertNode(NodeRecord { info: Some(info), down_since_unix_ms: self.clock.now_unix_ms() })
+            Command::UpsertNode(NodeRecord {
+                info: Some(info),
+                down_since_unix_ms: self.clock.now_unix_ms(),
+                loss: NodeLoss::LeaseExpired.into(),
+            })
         };
         expired.map(down).collect()
     }

@@ -8,6 +8,7 @@ use shoal_common::{
     access::TokenUses,
     audit::Audit,
     clock::Clock,
+    node_report::Reporter,
     rpc::{Channels, not_leader},
     store::Store,
 };
@@ -68,6 +69,8 @@ pub struct LeaderConfig {
     pub first_token: Option<TokenInfo>,
     /// What stands between this member and whoever can reach it.
     pub protection: Protection,
+    /// What this member says of itself.
+    pub reporter: Reporter,
 }
 
 /// What the leader's parts and the services share. Clones share it.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use shoal_common::rpc::shortened;
-use shoal_proto::v1::{HeartbeatRequest, LoadedVersion, NodeHealth, NodeInfo, NodeRole};
+use shoal_proto::v1::{HeartbeatRequest, LoadedVersion, NodeHealth, NodeInfo, NodeReport, NodeRole};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::state::ClusterState;
@@ -36,13 +36,15 @@ pub struct Beat {
     pub load_errors: BTreeMap<String, String>,
     /// The metadata that a router answers by, as (term, revision); `None` of others, and of a router that does not say.
     pub answers_by: Option<(u64, u64)>,
+    /// What it says of itself to people; `None` until it has said so to this leader, and of releases that do not say it.
+    pub report: Option<NodeReport>,
 }
 
 impl Beat {
     /// A lease that begins now, of a node that has said nothing.
     fn silent() -> Self {
         let (at, load_errors) = (Instant::now(), BTreeMap::new());
-        Self { at, previous_at: None, loaded: None, load_errors, answers_by: None }
+        Self { at, previous_at: None, loaded: None, load_errors, answers_by: None, report: None }
     }
 }
 
@@ -52,6 +54,20 @@ const LOAD_ERROR_BYTES_MAX: usize = 2 * 1024;
 /// A version and why it cannot be loaded, as it is kept.
 fn kept((version, reason): (&String, &String)) -> (String, String) {
     (version.clone(), shortened(reason, LOAD_ERROR_BYTES_MAX).into_owned())
+}
+
+/// The longest text that is kept of a report.
+const REPORT_TEXT_BYTES_MAX: usize = 512;
+
+/// A report as it is kept.
+fn kept_report(report: &NodeReport) -> NodeReport {
+    let short = |text: &str| shortened(text, REPORT_TEXT_BYTES_MAX).into_owned();
+    NodeReport {
+        version: short(&report.version),
+        http_address: short(&report.http_address),
+        waits_for: short(&report.waits_for),
+        ..report.clone()
+    }
 }
 
 /// When each node was last heard of, and what it said.
@@ -71,6 +87,7 @@ impl Members {
             loaded: Some(request.loaded.clone()),
             load_errors: request.load_errors.iter().map(kept).collect(),
             answers_by: request.answers_by.map(|known| (known.leader_term, known.revision)),
+            report: request.report.as_ref().map(kept_report),
         };
         let is_news = beats
             .get(&request.node)
@@ -80,6 +97,12 @@ impl Members {
         if is_news {
             self.news.notify_one();
         }
+    }
+
+    /// Takes a node's lease away: it has said that it leaves.
+    pub fn end_lease(&self, node: &str) {
+        self.lock().remove(node);
+        self.news.notify_one();
     }
 
     /// Completes when a heartbeat has said something new.

@@ -8,9 +8,7 @@ use shoal_common::{
     metadata_changes::{MetadataRecords, put_in_order},
     rpc::MESSAGE_BYTES_MAX,
 };
-use shoal_proto::v1::{
-    LoadedVersions, Metadata, MetadataChange, ModelVersion, NodeHealth, NodeRole, TokenInfo,
-};
+use shoal_proto::v1::{LoadedVersions, Metadata, MetadataChange, ModelVersion, NodeRole, TokenInfo};
 
 use super::{handle::Leader, members::Members};
 use crate::state::ClusterState;
@@ -90,8 +88,6 @@ impl Publisher {
         self.revision += 1;
         metadata.revision = self.revision;
         metrics::gauge!("shoal_coordinator_metadata_revision").set(self.revision as f64);
-        let up = metadata.nodes.iter().filter(|node| node.health() == NodeHealth::Up).count();
-        metrics::gauge!("shoal_coordinator_nodes_up").set(up as f64);
         let bytes = metadata.encoded_len();
         metrics::gauge!("shoal_coordinator_metadata_bytes").set(bytes as f64);
         // For alarms: what goes beyond it is four times too large.

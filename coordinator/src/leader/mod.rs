@@ -2,12 +2,13 @@
 //! and runs the controllers and the jobs. A new leader starts from the replicated state alone.
 //!
 //! The folder has two floors. `handle`, `members`, `unreachable` and `progress` are what jobs and services work with, and know neither.
-//! `term` stands above the jobs and starts them.
+//! `term` stands above the jobs and starts them; `observed` says in metrics how the cluster is.
 
 mod controllers;
 mod handle;
 mod members;
 mod metadata;
+mod observed;
 mod own_acts;
 mod progress;
 pub mod term;

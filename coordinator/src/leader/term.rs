@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shoal_common::shutdown::Shutdown;
 
-use super::{handle::Leader, metadata::Publisher};
+use super::{
+    handle::Leader,
+    metadata::Publisher,
+    observed::{observe, say_nothing},
+};
 use crate::jobs::{look_again, runner::Runner};
 
 /// How often controllers look again when nothing told them to.
@@ -46,6 +50,7 @@ async fn lead(leader: &Leader, term: u64, shutdown: &Shutdown) {
         publisher.publish(leader, &seen);
         jobs.reconcile(&seen, shutdown);
         leader.reconcile(&seen).await;
+        observe(leader, &seen);
         tokio::select! {
             // Losing leadership comes first: nothing may be proposed in another's term.
             biased;
@@ -63,4 +68,5 @@ async fn lead(leader: &Leader, term: u64, shutdown: &Shutdown) {
     }
     jobs.stop();
     looking.abort();
+    say_nothing();
 }

@@ -24,12 +24,16 @@ impl UnreachableWorkers {
     pub fn replace(&self, found: &BTreeMap<String, String>, now_unix_ms: i64) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for worker in known.keys().filter(|worker| !found.contains_key(*worker)) {
-            tracing::info!(worker, "the worker is reached again");
+            tracing::info!(node = worker, "the worker is reached again");
         }
         let entry = |(worker, reason): (&String, &String)| {
             let before = known.get(worker);
             if before.is_none() {
-                tracing::warn!(worker, reason, "the worker sends heartbeats and cannot be worked with");
+                tracing::warn!(
+                    node = worker,
+                    reason,
+                    "the worker sends heartbeats and cannot be worked with"
+                );
             }
             let since_unix_ms = before.map_or(now_unix_ms, |before| before.since_unix_ms);
             (worker.clone(), Unreachable { reason: reason.clone(), since_unix_ms })

@@ -94,7 +94,7 @@ impl Refusals {
     fn note_as(&self, from: u64, reason: &'static str, what: &dyn std::fmt::Display) {
         metrics::counter!("shoal_coordinator_raft_refused_total", "reason" => reason).increment(1);
         if let Some(held_back) = self.0.pass() {
-            tracing::warn!(from, reason, %what, held_back, "a raft message was refused");
+            tracing::warn!(from, reason, error = %what, held_back, "a raft message was refused");
         }
     }
 }

@@ -119,7 +119,7 @@ impl<S: StateMachine> Driver<S> {
             };
             self.take_events(first);
             if let Err(error) = self.turn() {
-                tracing::error!(%error, cause = ?std::error::Error::source(&error), "the raft log failed, rebuilding from disk");
+                tracing::error!(%error, cause = std::error::Error::source(&error).map(tracing::field::display), "the raft log failed, rebuilding from disk");
                 let Some(rebuilt) = self.rebuild(&stop).await else { return };
                 self = rebuilt;
             }
@@ -383,7 +383,7 @@ impl<S: StateMachine> Driver<S> {
             match open_node(&config, &initial, &mut machine) {
                 Ok(opened) => break opened,
                 Err(error) => {
-                    tracing::error!(%error, cause = ?std::error::Error::source(&error), "the raft log still fails");
+                    tracing::error!(%error, cause = std::error::Error::source(&error).map(tracing::field::display), "the raft log still fails");
                 }
             }
         };

@@ -465,7 +465,7 @@ impl Storage for LogStore {
         }
         let (_, state) = self.snapshot_state().map_err(|error| {
             // raft takes any other error for a reason to panic; the next snapshot may be readable.
-            tracing::error!(%error, cause = ?std::error::Error::source(&error), "the snapshot cannot be sent");
+            tracing::error!(%error, cause = std::error::Error::source(&error).map(tracing::field::display), "the snapshot cannot be sent");
             unavailable()
         })?;
         let mut snapshot = Snapshot::default();

@@ -9,13 +9,13 @@ use shoal_common::{
 };
 use shoal_proto::v1::{
     CancelJob, ClusterStatus, ClusterStatusRequest, CoordinatorStatus, CreateTokenReply, CreateTokenRequest,
-    ForgetNodeReply, ForgetNodeRequest, HeartbeatReply, HeartbeatRequest, ImportDatasetRequest, JobInfo,
-    JobRequest, ListDatasetsReply, ListDatasetsRequest, ListJobsReply, ListJobsRequest, ListModelsReply,
-    ListModelsRequest, ListNodesReply, ListNodesRequest, ListTokensReply, ListTokensRequest, Metadata,
-    NodeRole, PreviewImportReply, PromoteReply, PromoteRequest, PromoteStart, RegisterModelReply,
-    RegisterModelRequest, RevokeTokenReply, RevokeTokenRequest, RollbackLive, RollbackRequest, StartJobReply,
-    StartListsRequest, StartTrainingRequest, UnreachableWorker, WatchMetadataRequest,
-    coordinator_server::Coordinator, metadata_command::Command,
+    DescribeMemberRequest, ForgetNodeReply, ForgetNodeRequest, HeartbeatReply, HeartbeatRequest,
+    ImportDatasetRequest, JobInfo, JobRequest, ListDatasetsReply, ListDatasetsRequest, ListJobsReply,
+    ListJobsRequest, ListModelsReply, ListModelsRequest, ListNodesReply, ListNodesRequest, ListTokensReply,
+    ListTokensRequest, Metadata, NodeReport, NodeRole, PreviewImportReply, PromoteReply, PromoteRequest,
+    PromoteStart, RegisterModelReply, RegisterModelRequest, RevokeTokenReply, RevokeTokenRequest,
+    RollbackLive, RollbackRequest, StartJobReply, StartListsRequest, StartTrainingRequest, UnreachableWorker,
+    WatchMetadataRequest, coordinator_server::Coordinator, metadata_command::Command,
 };
 use tonic::{Request, Response, Status};
 
@@ -210,13 +210,15 @@ impl Coordinator for CoordinatorService {
         let state = self.read().await?;
         let raft = self.leader.raft.status().borrow().clone();
         let own_id = self.own_id();
-        let coordinators = raft.peers.iter().map(|peer| CoordinatorStatus {
+        let reports = self.member_reports(&raft.peers).await;
+        let coordinators = raft.peers.iter().zip(reports).map(|(peer, report)| CoordinatorStatus {
             raft_id: peer.id,
             address: peer.address.clone(),
             leader: peer.id == own_id,
             matched: peer.matched,
             recently_active: peer.recently_active,
             protection: self.protection_of(peer.id, &peer.address).into(),
+            report,
         });
         let (shards_total, shards_served, shards_fully_replicated) = self.leader.served_shards(&state);
         Ok(Response::new(ClusterStatus {
@@ -234,7 +236,16 @@ impl Coordinator for CoordinatorService {
             shards_served,
             shards_fully_replicated,
             unreachable: self.leader.unreachable.all().into_iter().map(unreachable_worker).collect(),
+            replicas_asked: self.leader.config.replicas,
+            node_status: self.node_status(&state),
         }))
+    }
+
+    async fn describe_member(
+        &self,
+        _: Request<DescribeMemberRequest>,
+    ) -> Result<Response<NodeReport>, Status> {
+        Ok(Response::new(self.leader.config.reporter.report()))
     }
 
     async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesReply>, Status> {

@@ -4,6 +4,7 @@ mod audited;
 mod coordinator;
 mod jobs;
 mod member;
+mod member_reports;
 mod nodes;
 mod places;
 mod promotion;

@@ -11,8 +11,8 @@ use shoal_common::{
     plain_text::{NodeAddress, NodeName},
 };
 use shoal_proto::v1::{
-    ForgetNode, HeartbeatReply, HeartbeatRequest, KnownNode, LoadedVersion, NodeHealth, NodeInfo, NodeRecord,
-    NodeRole, metadata_command::Command,
+    ForgetNode, HeartbeatReply, HeartbeatRequest, KnownNode, LoadedVersion, NodeHealth, NodeInfo, NodeLoss,
+    NodeRecord, NodeRole, NodeStatus, metadata_command::Command,
 };
 use tonic::Status;
 
@@ -38,6 +38,13 @@ impl CoordinatorService {
             entry.add("node", &info.name);
             self.leader.audit.refuse(entry);
         })?;
+        if request.leaving {
+            return self.leave(request, record, who).await;
+        }
+        if has_left(record.as_ref(), &info) {
+            // A heartbeat that was on its way when the node left.
+            return Ok(self.heartbeat_reply());
+        }
         let is_new = record.is_none();
         let _place = if is_new { Some(self.place_of_node()?) } else { None };
         if record.and_then(|record| record.info).as_ref() != Some(&info) {
@@ -47,14 +54,59 @@ impl CoordinatorService {
             self.leader.members.grant(&info.name);
             let noted = self.leader.audit.begin("register_node", who);
             let noted = noted.of("node", &info.name).of("address", &info.address);
-            let record = NodeRecord { info: Some(info), down_since_unix_ms: 0 };
+            let record = NodeRecord { info: Some(info), ..NodeRecord::default() };
             audited(noted, self.command(Command::UpsertNode(record))).await?;
         }
         self.leader.members.beat(&request);
         self.note_used_tokens(&request.used_tokens);
+        Ok(self.heartbeat_reply())
+    }
+
+    fn heartbeat_reply(&self) -> HeartbeatReply {
         let lease_ms = u32::try_from(self.leader.config.lease.as_millis()).unwrap_or(u32::MAX);
         let metadata_revision = self.leader.metadata().borrow().revision;
-        Ok(HeartbeatReply { lease_ms, metadata_revision })
+        HeartbeatReply { lease_ms, metadata_revision }
+    }
+
+    /// A node's last heartbeat: it is down from now on, and everybody is told so before it is gone. One that is not known has
+    /// nothing to leave, and one that was started anew meanwhile stays.
+    async fn leave(
+        &self,
+        request: HeartbeatRequest,
+        record: Option<NodeRecord>,
+        who: Who,
+    ) -> Result<HeartbeatReply, Status> {
+        let known = record
+            .and_then(|record| record.info)
+            .filter(|info| info.incarnation == request.incarnation && info.health() == NodeHealth::Up);
+        if let Some(mut info) = known {
+            info.set_health(NodeHealth::Down);
+            self.note_used_tokens(&request.used_tokens);
+            let noted = self.leader.audit.begin("node_left", who).of("node", &info.name);
+            let (name, now) = (info.name.clone(), self.leader.clock.now_unix_ms());
+            let record =
+                NodeRecord { info: Some(info), down_since_unix_ms: now, loss: NodeLoss::Left.into() };
+            audited(noted, self.command(Command::UpsertNode(record))).await?;
+            tracing::info!(node = name, "the node has left");
+            self.leader.members.end_lease(&name);
+        }
+        Ok(self.heartbeat_reply())
+    }
+
+    /// What is known of nodes beside the metadata.
+    pub(super) fn node_status(&self, state: &ClusterState) -> Vec<NodeStatus> {
+        let status = |(name, record): (&String, &NodeRecord)| {
+            let beat = self.leader.members.last(name);
+            let (report, load_errors) = beat.map(|beat| (beat.report, beat.load_errors)).unwrap_or_default();
+            NodeStatus {
+                node: name.clone(),
+                report,
+                down_since_unix_ms: record.down_since_unix_ms,
+                loss: record.loss,
+                load_errors: load_errors.into_iter().collect(),
+            }
+        };
+        state.nodes.iter().map(status).collect()
     }
 
     /// Two nodes of one name would take each other's place with every heartbeat. The second is refused for as long as the
@@ -95,6 +147,7 @@ impl CoordinatorService {
             info: record.info.clone(),
             down_since_unix_ms: record.down_since_unix_ms,
             placed_shards: placed_shards(&state, name),
+            loss: record.loss,
         });
         Ok(nodes.collect())
     }
@@ -109,6 +162,14 @@ impl CoordinatorService {
         }
         self.command(Command::ForgetNode(ForgetNode { name })).await.map(drop)
     }
+}
+
+/// Whether this very process has said that it leaves.
+fn has_left(record: Option<&NodeRecord>, info: &NodeInfo) -> bool {
+    record.is_some_and(|record| {
+        record.loss() == NodeLoss::Left
+            && record.info.as_ref().is_some_and(|known| known.incarnation == info.incarnation)
+    })
 }
 
 fn placed_shards(state: &ClusterState, node: &String) -> u32 {

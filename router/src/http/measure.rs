@@ -1,6 +1,6 @@
-//! Requests in metrics: each is counted and timed by its route and by where its answer came from.
+//! Requests in metrics: each is counted by its route, its status and where its answer came from, and timed by its route.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use axum::{
     extract::Request,
@@ -9,8 +9,11 @@ use axum::{
     response::{IntoResponse, Json, Response},
 };
 use serde::Serialize;
-use shoal_common::user_query::AnswerSource;
+use shoal_common::{log_limit::LogLimit, telemetry::list::TIMED_ROUTES, user_query::AnswerSource};
 use tokio::time::Instant;
+
+/// Requests that failed are told to the log, one in a second: when one fails many do.
+static FAILURES: LazyLock<LogLimit> = LazyLock::new(|| LogLimit::new(Duration::from_secs(1)));
 
 /// An answer that remembers where it came from, for the metrics.
 pub(super) fn sourced(source: AnswerSource, answer: impl Serialize) -> Response {
@@ -28,6 +31,7 @@ pub(super) async fn measure(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = route_name(request.method(), request.uri().path());
     let request_id = request.headers().get("x-request-id").cloned();
+    let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
     let in_flight = metrics::gauge!("shoal_router_inflight_requests");
     in_flight.increment(1.0);
     let response = next.run(request).await;
@@ -35,11 +39,19 @@ pub(super) async fn measure(request: Request, next: Next) -> Response {
     let source = response.extensions().get::<Source>().map_or("", |source| source.0.name());
     let status = response.status().as_u16();
     let elapsed: Duration = started.elapsed();
-    tracing::debug!(route, source, status, ?request_id, elapsed_us = elapsed.as_micros() as u64, "answered");
-    metrics::histogram!(
-        "shoal_router_request_seconds", "route" => route, "source" => source, "status" => status.to_string()
+    tracing::debug!(route, source, status, request_id, elapsed_us = elapsed.as_micros() as u64, "answered");
+    if status >= 500
+        && let Some(held_back) = FAILURES.pass()
+    {
+        tracing::warn!(route, status, request_id, held_back, "a request failed");
+    }
+    metrics::counter!(
+        "shoal_router_requests_total", "route" => route, "source" => source, "status" => status.to_string()
     )
-    .record(elapsed.as_secs_f64());
+    .increment(1);
+    // Nobody waits for the other routes.
+    let timed = if TIMED_ROUTES.contains(&route) { route } else { "other" };
+    metrics::histogram!("shoal_router_request_seconds", "route" => timed).record(elapsed.as_secs_f64());
     response
 }
 

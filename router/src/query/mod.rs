@@ -199,6 +199,18 @@ impl Queries {
         }
     }
 
+    /// Looks for workers while queries do not tell whether they answer, until asked to stop.
+    pub async fn look_for_workers(self, stop: Shutdown) {
+        let reach = self.readiness.reach().clone();
+        reach.follow(self.snapshots.clone(), self.channels.clone(), stop).await;
+    }
+
+    /// Says in metrics how full the cache is.
+    pub fn tell_cache(&self) {
+        // Reading the counts sets the gauges.
+        let _ = self.cache.stats();
+    }
+
     /// What queries should not be sent to this router for before it is there, in a sentence; `None` when it is ready.
     #[must_use]
     pub fn waits_for(&self) -> Option<String> {

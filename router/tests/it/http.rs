@@ -207,9 +207,9 @@ async fn the_index_lists_the_routes_and_metrics_are_prometheus_text() {
     let metrics = cluster.router.get("/metrics").await;
     assert!(metrics.headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
     for series in [
-        r#"shoal_router_request_seconds_count{route="recommend",source="model",status="200"}"#,
-        r#"shoal_router_request_seconds_count{route="recommend",source="fallback_popular",status="200"}"#,
-        r#"shoal_router_request_seconds_count{route="other",source="",status="404"}"#,
+        r#"shoal_router_requests_total{route="recommend",source="model",status="200"}"#,
+        r#"shoal_router_requests_total{route="recommend",source="fallback_popular",status="200"}"#,
+        r#"shoal_router_requests_total{route="other",source="",status="404"}"#,
         r#"shoal_router_fanout_attempts_total{kind="first"}"#,
     ] {
         assert!(metrics.text.contains(series), "{series} is missing in:\n{}", metrics.text);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use shoal_proto::v1::LoadedVersions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fixture::{Cluster, Setup, V1};
+use crate::fixture::{Cluster, PATIENCE, Setup, V1};
 
 #[tokio::test]
 async fn the_description_is_openapi_3_1_and_has_every_route_with_examples() {
@@ -226,6 +226,27 @@ async fn a_router_is_ready_when_workers_have_loaded_everything_once() {
     });
     cluster.router.healthy("a lost shard", |health| health["status"] == "degraded").await;
     assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::OK);
+}
+
+/// Coordinators have no part in it, and neither have queries, which nobody sends to a router that is left alone.
+#[tokio::test]
+async fn a_router_that_no_worker_answers_is_not_ready() {
+    let mut cluster = Cluster::start(Setup::default()).await;
+    cluster.coordinators[0].kill();
+    cluster.router.get("/v1/users/1/recommendations").await.ok();
+    assert_eq!(cluster.router.get("/readyz").await.status, StatusCode::OK);
+    cluster.workers.iter_mut().for_each(|worker| worker.kill());
+    let give_up_at = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let answer = cluster.router.get("/readyz").await;
+        if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+            let why = answer.json()["waits_for"].as_str().unwrap().to_owned();
+            assert!(why.contains("no worker answers this router") && why.contains("worker-0 at "), "{why}");
+            break;
+        }
+        assert!(tokio::time::Instant::now() < give_up_at, "it stays ready: {answer:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

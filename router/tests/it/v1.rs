@@ -304,6 +304,6 @@ async fn routes_are_described_in_their_own_words_and_named_in_metrics() {
         r#"{route="similar",source="",status="200"}"#,
         r#"{route="recommend",source="model",status="200"}"#,
     ] {
-        assert!(metrics.contains(&format!("shoal_router_request_seconds_count{series}")), "{series}");
+        assert!(metrics.contains(&format!("shoal_router_requests_total{series}")), "{series}");
     }
 }

@@ -124,6 +124,14 @@ pub fn torn() -> Vec<PathBuf> {
     files.iter().filter(|(slot, _)| slot.is_torn.load(SeqCst)).map(|(_, path)| path.clone()).collect()
 }
 
+/// Bytes of the files below a folder that are mapped now; a file that is mapped twice counts twice.
+#[must_use]
+pub fn mapped_bytes_below(folder: &Path) -> u64 {
+    let files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    let below = files.iter().filter(|(_, path)| path.starts_with(folder));
+    below.map(|(slot, _)| slot.length.load(SeqCst) as u64).sum()
+}
+
 /// A slot that nobody uses. The lock of `FILES` is held.
 fn free_slot() -> &'static Slot {
     if let Some(free) = slots().find(|slot| slot.start.load(SeqCst) == 0) {
@@ -239,6 +247,7 @@ mod tests {
         assert_eq!(read, [70; 3]);
         assert_eq!(of_this_test(), [cut]);
         assert!(other.iter().all(|&byte| byte == 7));
+        assert_eq!(mapped_bytes_below(folder.path()), 200_000);
         // It is no matter of those who map the file again, or another.
         drop(torn_file);
         assert_eq!(of_this_test(), Vec::<PathBuf>::new());

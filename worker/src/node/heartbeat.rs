@@ -1,13 +1,16 @@
 //! Tells the leading coordinator, again and again, that this worker lives and what it has ready.
 //! The whole state goes with every beat, so a lost one costs nothing but time.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use shoal_common::{
+    health::Health,
+    node_report::Reporter,
     rpc::{Behind, LeaderClient},
     shutdown::Shutdown,
 };
-use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeRole, Protection};
+use shoal_format::mapped_file::mapped_bytes_below;
+use shoal_proto::v1::{HeartbeatRequest, Metadata, NodeReport, NodeRole, Protection};
 use tokio::sync::{Notify, watch};
 
 use super::{reconcile::LoadFailures, watch::impatient};
@@ -27,6 +30,7 @@ pub(super) struct Identity {
     pub(super) incarnation: u64,
     pub(super) threads: u32,
     pub(super) protection: Protection,
+    pub(super) reporter: Reporter,
 }
 
 /// What heartbeats report from, and whom they tell.
@@ -41,49 +45,82 @@ pub(super) struct Pulse {
     pub(super) metadata: watch::Receiver<Option<Arc<Metadata>>>,
     /// To notify when the leader has other metadata than we have.
     pub(super) outdated: Arc<Notify>,
+    /// What the worker waits for.
+    pub(super) health: Health,
+    /// Where what it serves is mapped from.
+    pub(super) served_folder: PathBuf,
 }
 
-/// Beats until asked to stop: three times per lease, and at once when something changed.
-pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
-    let Pulse { leader, identity, models, failures, changed, metadata, outdated } = pulse;
-    let mut lease = LEASE_AT_FIRST;
-    let mut reached = true;
-    let mut behind = Behind::default();
-    loop {
-        let interval = (lease / 3).max(INTERVAL_MIN);
-        let request = HeartbeatRequest {
+/// How long the last heartbeat may take: the leader may be out of reach.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+impl Pulse {
+    fn request(&self) -> HeartbeatRequest {
+        let identity = &self.identity;
+        let report = NodeReport {
+            served_bytes: mapped_bytes_below(&self.served_folder),
+            waits_for: self.health.waits_for(),
+            ..identity.reporter.report()
+        };
+        HeartbeatRequest {
             cluster_id: identity.cluster_id.clone(),
             node: identity.node.clone(),
             role: NodeRole::Worker.into(),
             address: identity.address.clone(),
             incarnation: identity.incarnation,
-            loaded: models.report(),
+            loaded: self.models.report(),
             threads: identity.threads,
-            load_errors: failures.report(),
-            used_tokens: Vec::new(),
+            load_errors: self.failures.report(),
             protection: identity.protection.into(),
-            answers_by: None,
-        };
-        let call = leader.call(lease, |mut client| {
-            let request = impatient(request.clone(), interval);
-            async move { Ok(client.heartbeat(request).await?.into_inner()) }
+            report: Some(report),
+            ..HeartbeatRequest::default()
+        }
+    }
+
+    /// Says that the worker leaves, so that nobody waits for its lease to expire.
+    async fn sign_off(&self) {
+        let request = HeartbeatRequest { leaving: true, ..self.request() };
+        let said = self.leader.call(FAREWELL_MAX, |mut client| {
+            let request = impatient(request.clone(), FAREWELL_MAX);
+            async move { client.heartbeat(request).await }
         });
-        let outcome = tokio::select! {
-            biased;
-            // Stopping comes first: the leader may be out of reach.
-            () = shutdown.requested() => return,
-            outcome = call => outcome,
-        };
+        if let Ok(Err(status)) = tokio::time::timeout(FAREWELL_MAX, said).await {
+            tracing::warn!(error = status.message(), "no coordinator was told that this worker leaves");
+        }
+    }
+}
+
+/// Beats until asked to stop: three times per lease, and at once when something changed. Then says that it leaves.
+pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
+    shutdown.token().run_until_cancelled(beat_on(&pulse)).await;
+    pulse.sign_off().await;
+}
+
+async fn beat_on(pulse: &Pulse) {
+    let mut lease = LEASE_AT_FIRST;
+    let mut reached = true;
+    let mut behind = Behind::default();
+    loop {
+        let interval = (lease / 3).max(INTERVAL_MIN);
+        let request = pulse.request();
+        let outcome = pulse
+            .leader
+            .call(lease, |mut client| {
+                let request = impatient(request.clone(), interval);
+                async move { Ok(client.heartbeat(request).await?.into_inner()) }
+            })
+            .await;
         match outcome {
             Ok(reply) => {
                 if !reached {
                     tracing::info!("the coordinators are back");
                 }
                 reached = true;
-                let known = metadata.borrow().as_ref().map_or(0, |metadata| metadata.revision);
+                metrics::gauge!("shoal_coordinators_reached").set(1.0);
+                let known = pulse.metadata.borrow().as_ref().map_or(0, |metadata| metadata.revision);
                 if behind.note(known, reply.metadata_revision, interval) {
                     tracing::warn!(known, current = reply.metadata_revision, "following the metadata anew");
-                    outdated.notify_one();
+                    pulse.outdated.notify_one();
                 }
                 if reply.lease_ms > 0 {
                     lease = Duration::from_millis(u64::from(reply.lease_ms));
@@ -92,16 +129,19 @@ pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
             Err(status) => {
                 // Said once, not at every beat.
                 if reached {
-                    tracing::warn!(%status, "cannot reach the leading coordinator, serving on");
+                    tracing::warn!(
+                        error = status.message(),
+                        "cannot reach the leading coordinator, serving on"
+                    );
                 }
                 reached = false;
+                metrics::gauge!("shoal_coordinators_reached").set(0.0);
             }
         }
         tokio::select! {
             biased;
-            () = shutdown.requested() => return,
             // A change is reported before its turn.
-            () = changed.notified() => {}
+            () = pulse.changed.notified() => {}
             () = tokio::time::sleep((lease / 3).max(INTERVAL_MIN)) => {}
         }
     }

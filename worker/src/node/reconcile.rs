@@ -3,7 +3,7 @@
 //! wants any more, and then clears the local cache of parts that no shard needs.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -48,8 +48,7 @@ impl LoadFailures {
         let failures = self.lock();
         let mut by_version: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (key, failure) in failures.iter() {
-            let side = if key.side == Side::Items { "item" } else { "user" };
-            let sentence = format!("{side} shard {}: {}", key.shard, failure.reason);
+            let sentence = format!("{} shard {}: {}", side_name(key.side), key.shard, failure.reason);
             by_version.entry(&key.version).or_default().push(sentence);
         }
         let join = |(version, sentences): (&str, Vec<String>)| {
@@ -163,6 +162,13 @@ impl Reconciler {
         }
         let held = self.models.keys();
         if loads.is_empty() && difference.load.is_empty() && pruned_for.as_ref() != Some(&held) {
+            // One line for all of them.
+            let versions: BTreeSet<&str> = held.iter().map(|key| key.version.as_str()).collect();
+            tracing::info!(
+                shards = held.len(),
+                versions = versions.len(),
+                "every shard that is placed here is loaded"
+            );
             self.prune().await;
             *pruned_for = Some(held);
         }
@@ -199,13 +205,21 @@ impl Reconciler {
             Ok((source, shard)) => {
                 self.failures.forget(&key);
                 self.models.insert(&source.empty_version(), key.shard, shard);
-                tracing::info!(version = key.version, side = ?key.side, shard = key.shard, "shard loaded");
+                tracing::debug!(
+                    version = key.version,
+                    side = side_name(key.side),
+                    shard = key.shard,
+                    "shard loaded"
+                );
             }
             Err(error) => {
                 metrics::counter!("shoal_worker_load_failures_total").increment(1);
                 let reason = with_causes(&error);
                 tracing::error!(
-                    version = key.version, side = ?key.side, shard = key.shard, error = reason,
+                    version = key.version,
+                    side = side_name(key.side),
+                    shard = key.shard,
+                    error = reason,
                     "cannot load a shard, will try again"
                 );
                 self.failures.record(key, reason);
@@ -217,7 +231,12 @@ impl Reconciler {
     fn unload(&self, difference: &Difference) {
         for key in &difference.unload {
             self.models.remove(key);
-            tracing::info!(version = key.version, side = ?key.side, shard = key.shard, "shard unloaded");
+            tracing::debug!(
+                version = key.version,
+                side = side_name(key.side),
+                shard = key.shard,
+                "shard unloaded"
+            );
         }
         let forgotten = self.failures.retain(|key| difference.wanted.contains(key));
         if forgotten || !difference.unload.is_empty() {
@@ -237,6 +256,11 @@ impl Reconciler {
             tracing::warn!(error = with_causes(&error), "cannot clear the local cache");
         }
     }
+}
+
+/// A side in logs and reports.
+fn side_name(side: Side) -> &'static str {
+    if side == Side::Items { "item" } else { "user" }
 }
 
 /// Whether queries are answered by this version.

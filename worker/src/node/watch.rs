@@ -46,7 +46,10 @@ pub(super) async fn follow_metadata(
         match ended {
             Ok(()) => tracing::info!("the metadata stream ended, looking for the leader"),
             Err(status) => {
-                tracing::warn!(%status, "cannot follow the metadata, serving on with what is known")
+                tracing::warn!(
+                    error = status.message(),
+                    "cannot follow the metadata, serving on with what is known"
+                )
             }
         }
         tokio::select! {

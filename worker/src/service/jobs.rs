@@ -153,7 +153,7 @@ impl WorkerJobs for Jobs {
             let outcome = watch_step(work, &context, &events, &shutdown).await;
             drop(entered);
             let seconds = started.elapsed().as_secs_f64();
-            metrics::histogram!("shoal_worker_step_seconds", "step" => name).record(seconds);
+            metrics::histogram!("shoal_worker_step_seconds", "kind" => kind_of(name)).record(seconds);
             finish(&context, name, seconds, outcome, &events).await;
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -227,6 +227,15 @@ fn of_whole_files(event: Event) -> Result<Event, StepError> {
     match mapped_file::torn().into_iter().next() {
         None => Ok(event),
         Some(path) => Err(StepError::Unavailable(Box::new(TornFile(path)))),
+    }
+}
+
+/// What the job is for that a step belongs to.
+fn kind_of(step: &str) -> &'static str {
+    match step.split('_').next() {
+        Some("ingest") => "import",
+        Some("lists") => "lists",
+        _ => "training",
     }
 }
 

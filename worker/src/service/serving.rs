@@ -65,7 +65,7 @@ impl WorkerServing for Serving {
         &self,
         request: Request<LookupUserRequest>,
     ) -> Result<Response<LookupUserReply>, Status> {
-        let _timer = QueryTimer::start("lookup_user");
+        let _timer = QueryTimer::start("lookup");
         let _place = self.admission.enter()?;
         let LookupUserRequest { version, user } = request.into_inner();
         let user = entity_id("user", user)?;
@@ -79,7 +79,7 @@ impl WorkerServing for Serving {
         &self,
         request: Request<LookupItemRequest>,
     ) -> Result<Response<LookupItemReply>, Status> {
-        let _timer = QueryTimer::start("lookup_item");
+        let _timer = QueryTimer::start("lookup");
         let _place = self.admission.enter()?;
         let LookupItemRequest { version, item } = request.into_inner();
         let item = entity_id("item", item)?;
@@ -94,7 +94,7 @@ impl WorkerServing for Serving {
         let _place = self.admission.enter()?;
         let request = request.into_inner();
         let query = ItemQuery::from_request(&request).map_err(invalid)?;
-        let _timer = QueryTimer::start(query.score.name());
+        let _timer = QueryTimer::start("score");
         let version = self.version(&request.version)?;
         let shards = item_shards(&version, &request.shards)?;
         let scored = self.score(Work { version, shards, queries: vec![query] }, deadline).await?;
@@ -116,7 +116,7 @@ impl WorkerServing for Serving {
         &self,
         request: Request<LookupUsersRequest>,
     ) -> Result<Response<LookupUsersReply>, Status> {
-        let _timer = QueryTimer::start("lookup_users");
+        let _timer = QueryTimer::start("lookup");
         let _place = self.admission.enter()?;
         let request = request.into_inner();
         let version = self.version(&request.version)?;
@@ -127,7 +127,7 @@ impl WorkerServing for Serving {
         &self,
         request: Request<LookupItemsRequest>,
     ) -> Result<Response<LookupItemsReply>, Status> {
-        let _timer = QueryTimer::start("lookup_items");
+        let _timer = QueryTimer::start("lookup");
         let _place = self.admission.enter()?;
         let request = request.into_inner();
         let version = self.version(&request.version)?;
@@ -138,7 +138,7 @@ impl WorkerServing for Serving {
         &self,
         request: Request<TopItemsManyRequest>,
     ) -> Result<Response<TopItemsManyReply>, Status> {
-        let _timer = QueryTimer::start("many");
+        let _timer = QueryTimer::start("batch");
         let deadline = deadline_of(&request);
         let _place = self.admission.enter()?;
         let request = request.into_inner();
@@ -163,7 +163,7 @@ impl WorkerServing for Serving {
         &self,
         request: Request<ItemFactsRequest>,
     ) -> Result<Response<ItemFactsReply>, Status> {
-        let _timer = QueryTimer::start("item_facts");
+        let _timer = QueryTimer::start("facts");
         let _place = self.admission.enter()?;
         let request = request.into_inner();
         let version = self.version(&request.version)?;

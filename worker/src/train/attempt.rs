@@ -12,6 +12,7 @@ use shoal_proto::v1::{
 use super::{
     context::TrainContext,
     error::TrainError,
+    held_memory::HeldMemory,
     load::{Loaded, load},
     load_sides::Sides,
     settings::Settings,
@@ -41,6 +42,7 @@ pub struct TrainAttempt {
     exchange: Mutex<Exchange>,
     /// Room for the rotated rows of the next half-step; given back with the attempt.
     rotated: Mutex<LargePages>,
+    _held: HeldMemory,
 }
 
 /// What peers have said so far.
@@ -81,6 +83,7 @@ impl TrainAttempt {
             held_out: loaded.sides.held_out.clone(),
             held_out_users: loaded.sides.users.held_out().users(),
         };
+        let held = HeldMemory::of(loaded.factor_bytes());
         let Loaded { settings, sides, scale, user_factors, item_factors } = loaded;
         let Sides { peers, me, users, items, .. } = sides.clone();
         let exchange = Exchange {
@@ -105,6 +108,7 @@ impl TrainAttempt {
             item_factors: RwLock::new(item_factors),
             exchange: Mutex::new(exchange),
             rotated: Mutex::default(),
+            _held: held,
         };
         Ok((Arc::new(attempt), done))
     }

@@ -125,9 +125,14 @@ impl Loaded {
         users.owned.iter().map(stats).collect()
     }
 
+    /// Bytes of factors in memory.
+    pub(super) fn factor_bytes(&self) -> u64 {
+        (self.user_factors.memory_bytes() + self.item_factors.memory_bytes()) as u64
+    }
+
     /// Bytes of ratings and factors in memory.
     pub(super) fn memory_bytes(&self) -> u64 {
         let sides = self.sides.users.memory_bytes() + self.sides.items.memory_bytes();
-        (sides + self.user_factors.memory_bytes() + self.item_factors.memory_bytes()) as u64
+        sides as u64 + self.factor_bytes()
     }
 }

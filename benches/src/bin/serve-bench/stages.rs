@@ -59,12 +59,8 @@ pub(crate) fn stages(before: &Times, after: &Times, route: Route, client_us: f64
     let router = mean(&format!("shoal_router_request_seconds/{}", route.name()));
     let (lookup, top_items) =
         (mean("shoal_router_call_seconds/lookup"), mean("shoal_router_call_seconds/top_items"));
-    let (looking_up, scoring) = match route {
-        Route::Recommend => ("lookup_user", "ranking"),
-        Route::Similar => ("lookup_item", "cosine"),
-    };
     let worker = |kind: &str| mean(&format!("shoal_worker_query_seconds/{kind}"));
-    let (worker_lookup, worker_top_items) = (worker(looking_up), worker(scoring));
+    let (worker_lookup, worker_top_items) = (worker("lookup"), worker("score"));
     let parts = [
         ("client, its connection and waiting for its own turn", client_us - router),
         ("router: HTTP, merge and JSON", router - lookup - top_items),

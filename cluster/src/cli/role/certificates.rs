@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use shoal_common::{
     clock::{Clock as _, SystemClock},
     config::NodeConfig,
+    node_report::set_certificate_expiry,
     shutdown::Shutdown,
     tls::{Identity, PeerRole, Reload, Tls, host_of},
 };
@@ -54,6 +55,7 @@ async fn follow(tls: Tls, mut hangups: tokio::signal::unix::Signal, stop: Shutdo
     let mut said = String::new();
     loop {
         metrics::gauge!("shoal_certificate_expires_timestamp_seconds").set(tls.not_after() as f64);
+        set_certificate_expiry(tls.not_after());
         let left = tls.not_after() - SystemClock.now_unix_ms() / 1_000;
         let is_due = warned.is_none_or(|at| at.elapsed() >= EXPIRY_EVERY);
         if left < EXPIRES_SOON.as_secs().cast_signed() && is_due {

@@ -4,10 +4,10 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, http::header, routing::get, serve::Listener};
-use metrics_exporter_prometheus::PrometheusHandle;
 use shoal_common::{
     net::{self, Connection, ConnectionLimits, Connections},
     shutdown::Shutdown,
+    telemetry::Metrics,
 };
 use tokio::net::TcpListener;
 
@@ -23,7 +23,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 /// Serves the metrics where asked to; where that turned out to be.
 pub(super) async fn spawn(
     listen: Option<SocketAddr>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<SocketAddr>> {
     let Some(listen) = listen else { return Ok(None) };

@@ -173,6 +173,11 @@ impl Cluster {
         self.up.ends().await
     }
 
+    /// Its end, which somebody else has asked for.
+    pub(crate) async fn ends(&mut self) -> std::process::ExitStatus {
+        self.up.ends().await
+    }
+
     pub(crate) fn supervisor(&self) -> &Running {
         &self.up
     }

@@ -25,7 +25,8 @@ pub(crate) async fn shared() -> &'static Shared {
 async fn start() -> Shared {
     let folder = own_folder();
     let data = generate(&folder, SMALL);
-    let shape = Shape { coordinators: 1, workers: 3, settings: Vec::new() };
+    let settings = vec!["node.metrics_listen=127.0.0.1:0".to_owned()];
+    let shape = Shape { coordinators: 1, workers: 3, settings };
     let cluster = Cluster::start_in(&folder, shape).await;
     cluster.import(&data, "items");
     let version = cluster.train(&["--promote", "--test-ratio", "0"]);

@@ -3,8 +3,11 @@
 
 mod arrows;
 mod links;
+mod logs;
 mod map;
+mod metrics;
 mod names;
+mod rules;
 mod rust;
 
 use std::path::{Path, PathBuf};

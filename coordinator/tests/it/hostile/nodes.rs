@@ -50,7 +50,14 @@ fn with_down_nodes(down: impl IntoIterator<Item = (String, Duration)>) -> Cluste
             health: NodeHealth::Down.into(),
             ..NodeInfo::default()
         };
-        (name, NodeRecord { info: Some(info), down_since_unix_ms: now - ago.as_millis() as i64 })
+        (
+            name,
+            NodeRecord {
+                info: Some(info),
+                down_since_unix_ms: now - ago.as_millis() as i64,
+                ..NodeRecord::default()
+            },
+        )
     };
     let mut cluster = Cluster::found(1, LEASE);
     let nodes = down.into_iter().map(record).collect();

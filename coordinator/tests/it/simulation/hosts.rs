@@ -6,6 +6,7 @@ use shoal_common::{
     access::Guard,
     audit::Audit,
     clock::Clock,
+    node_report::Reporter,
     rpc::{LeaderClient, tuned_server},
     shutdown::Shutdown,
     store::Store,
@@ -77,6 +78,7 @@ pub(super) async fn coordinator(raft_id: u64, folder: PathBuf, world: World) -> 
         queued_jobs: 64,
         first_token: None,
         protection: Protection::Loopback,
+        reporter: Reporter::default(),
     };
     let store = Store::open(&folder.join("store").display().to_string())?;
     let leader = Leader::new(

@@ -22,7 +22,7 @@ fn created_at(command: Command, created_unix_ms: i64) -> Command {
 
 fn node(name: &str, health: NodeHealth, down_since_unix_ms: i64) -> Command {
     let info = NodeInfo { name: name.into(), health: health.into(), ..Default::default() };
-    Command::UpsertNode(NodeRecord { info: Some(info), down_since_unix_ms })
+    Command::UpsertNode(NodeRecord { info: Some(info), down_since_unix_ms, ..NodeRecord::default() })
 }
 
 #[test]

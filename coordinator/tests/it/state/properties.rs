@@ -97,7 +97,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             let health = if incarnation % 2 == 0 { NodeHealth::Up } else { NodeHealth::Down };
             let node = |name| NodeInfo { name, incarnation, health: health.into(), ..Default::default() };
             let info = name.map(node);
-            Command::UpsertNode(NodeRecord { info, down_since_unix_ms })
+            Command::UpsertNode(NodeRecord { info, down_since_unix_ms, ..NodeRecord::default() })
         },
     );
     let update = (any_job(), any_update())
@@ -251,8 +251,11 @@ proptest! {
 fn every_field_is_in_the_snapshot() {
     let dataset = dataset("d", "1");
     let key = (dataset.name.clone(), dataset.version.clone());
-    let node =
-        NodeRecord { info: Some(NodeInfo { name: "n".into(), ..Default::default() }), down_since_unix_ms: 5 };
+    let node = NodeRecord {
+        info: Some(NodeInfo { name: "n".into(), ..Default::default() }),
+        down_since_unix_ms: 5,
+        ..NodeRecord::default()
+    };
     let job = Job {
         info: JobInfo { job_id: "job-000002".into(), ..Default::default() },
         checkpoint_path: "p".into(),

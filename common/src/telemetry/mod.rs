@@ -1,11 +1,17 @@
-//! Logs and metrics. Installed once per process by whoever owns `main`; roles only emit.
+//! Logs and metrics. Installed once per process by whoever owns `main`; roles only emit. `list` has every metric.
 
-use std::time::Duration;
+mod info;
+pub mod list;
+mod metrics;
+mod process;
+pub(crate) use self::process::disk_bytes;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{
     EnvFilter, fmt::time::SystemTime, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
+
+pub use self::info::set_info;
+pub use self::metrics::{Metrics, SERIES_MAX, install_metrics};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -49,24 +55,8 @@ pub fn install_logs(format: LogFormat, filter: &str) -> Result<(), TelemetryErro
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => registry.with(layer).try_init(),
-        LogFormat::Json => registry.with(layer.json()).try_init(),
+        // Every field at the top: what is called `version` here is so everywhere.
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     }
     .map_err(TelemetryError::AlreadySet)
-}
-
-/// Latency buckets in seconds: 100 µs to 10 s.
-const SECONDS_BUCKETS: [f64; 16] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-
-/// Installs the process's metrics recorder; the handle renders Prometheus text.
-///
-/// # Errors
-/// When a recorder is already installed.
-pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)
-        .map_err(TelemetryError::Metrics)?
-        .upkeep_timeout(Duration::from_secs(5))
-        .install_recorder()
-        .map_err(TelemetryError::Metrics)
 }
