@@ -108,10 +108,14 @@ impl Plan {
         let had_certificates = earlier.certs().as_deref() == Some(&own_certs(&dir));
         let given_names = given.names();
         let kept_settings = earlier.names().into_iter().filter(|name| !given_names.contains(name)).collect();
-        let settings = given.over(earlier);
+        let mut settings = given.over(earlier);
         let file = choose(spec, &dir, before.as_ref(), &settings)?;
         if let Some(router) = file.routers.first() {
             check_http(router.http)?;
+            // On the loopback address a router answers to this machine's names alone, and a proxy calls it by another.
+            if router.http.ip().is_loopback() {
+                settings.add_hosts(&spec.tls_hosts, router.http.ip());
+            }
         }
         let mut plan = Self { dir, file, settings, kept_settings, drawn_token: None, remarks: Vec::new() };
         plan.check_settings()?;
@@ -511,6 +515,25 @@ mod tests {
         let lost = remarks(&open(folder.path())).join("\n");
         assert!(lost.contains("ca.pem") && lost.contains("a new one"), "{lost}");
         assert!(remarks(&open(folder.path())).is_empty());
+    }
+
+    #[test]
+    fn a_router_answers_to_the_further_hosts_of_its_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let with_hosts = |hosts: &[&str], spec: Spec| Spec {
+            tls: true,
+            tls_hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            ..spec
+        };
+        let answered = |spec: &Spec| {
+            let plan = Plan::prepare(spec).unwrap();
+            let router = plan.processes().pop().unwrap();
+            sources(&router).read::<RawRouter>().unwrap().resolve().unwrap().hosts
+        };
+        let of_machine = answered(&with_hosts(&[], spec(folder.path())));
+        let named = answered(&with_hosts(&["shop.example"], open(folder.path())));
+        assert_eq!(named, [&of_machine[..], &["shop.example".to_owned()]].concat());
+        assert_eq!(answered(&with_hosts(&["shop.example"], open(folder.path()))), named);
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //! The file has a table for each section, as a node's own settings file has, and may be edited by hand. It can hold
 //! the secrets of a store, so only its owner reads it, and only names of settings are ever printed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
-use shoal_common::{private_files, store::StoreOptions};
+use shoal_common::{config::names_of_this_machine, private_files, store::StoreOptions};
 use toml::{Table, Value};
 
 use super::LocalError;
@@ -122,6 +125,25 @@ impl Settings {
         let node = self.0.entry("node").or_insert_with(|| Value::Table(Table::new()));
         if let Some(node) = node.as_table_mut() {
             node.insert("certs".to_owned(), folder.display().to_string().into());
+        }
+    }
+
+    /// Has routers on a loopback address answer requests to further hosts, beside what they answer to by now.
+    pub(super) fn add_hosts(&mut self, further: &[String], listens_at: IpAddr) {
+        if further.is_empty() {
+            return;
+        }
+        let router = self.0.entry("router").or_insert_with(|| Value::Table(Table::new()));
+        let Some(router) = router.as_table_mut() else { return };
+        let of_machine =
+            || names_of_this_machine(listens_at).into_iter().map(Value::from).collect::<Vec<_>>();
+        let hosts = router.entry("hosts").or_insert_with(|| of_machine().into());
+        if let Some(hosts) = hosts.as_array_mut() {
+            for host in further {
+                if !hosts.iter().any(|known| known.as_str() == Some(host)) {
+                    hosts.push(host.as_str().into());
+                }
+            }
         }
     }
 

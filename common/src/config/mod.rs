@@ -31,7 +31,7 @@ use crate::plain_text::PlainText;
 
 pub use coordinator::{CoordinatorConfig, RawCoordinator};
 pub use node::{NodeConfig, RawNode, RawTls};
-pub use router::{AdminListener, RawRouter, RouterConfig};
+pub use router::{AdminListener, RawRouter, RouterConfig, names_of_this_machine};
 pub use serve::{RawServe, ServeConfig};
 pub use worker::{RawWorker, WorkerConfig};
 

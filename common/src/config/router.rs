@@ -1,6 +1,9 @@
 //! What a router is told.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -188,15 +191,19 @@ fn answered_names(given: Option<Vec<String>>, http_listen: SocketAddr) -> Vec<St
     match given {
         Some(names) if names.iter().any(|name| name == "*") => Vec::new(),
         Some(names) => names,
-        None if http_listen.ip().is_loopback() => {
-            let mut names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
-            if !names.contains(&http_listen.ip().to_string()) {
-                names.push(http_listen.ip().to_string());
-            }
-            names
-        }
+        None if http_listen.ip().is_loopback() => names_of_this_machine(http_listen.ip()),
         None => Vec::new(),
     }
+}
+
+/// By which names programs of this machine call what listens at a loopback address.
+#[must_use]
+pub fn names_of_this_machine(loopback: IpAddr) -> Vec<String> {
+    let mut names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
+    if !names.contains(&loopback.to_string()) {
+        names.push(loopback.to_string());
+    }
+    names
 }
 
 /// Scheme, host and port without a path, as browsers send it.
