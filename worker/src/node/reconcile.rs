@@ -162,13 +162,15 @@ impl Reconciler {
         }
         let held = self.models.keys();
         if loads.is_empty() && difference.load.is_empty() && pruned_for.as_ref() != Some(&held) {
-            // One line for all of them.
-            let versions: BTreeSet<&str> = held.iter().map(|key| key.version.as_str()).collect();
-            tracing::info!(
-                shards = held.len(),
-                versions = versions.len(),
-                "every shard that is placed here is loaded"
-            );
+            if !held.is_empty() {
+                // One line for all of them.
+                let versions: BTreeSet<&str> = held.iter().map(|key| key.version.as_str()).collect();
+                tracing::info!(
+                    shards = held.len(),
+                    versions = versions.len(),
+                    "every shard that is placed here is loaded"
+                );
+            }
             self.prune().await;
             *pruned_for = Some(held);
         }
