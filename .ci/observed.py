@@ -64,6 +64,9 @@ class Prometheus:
         try:
             return json.loads(get(f"{self.url}/api/v1/{path}?{query}"))["data"]
         except urllib.error.HTTPError as error:
+            if error.code == 503:
+                # It has not read its own disk yet.
+                return None
             fail(f"Prometheus refuses {parameters}: {error.read().decode()}")
         except OSError:
             # It has not started yet, or ends.
@@ -135,7 +138,7 @@ def check_alerts(prometheus):
     """Every rule is evaluated without an error, and each metric in it is there."""
     rules = eventually("rules", lambda: prometheus.ask("rules"))
     rules = [rule for group in rules["groups"] for rule in group["rules"]]
-    known = set(prometheus.ask("label/__name__/values"))
+    known = set(eventually("names of metrics", lambda: prometheus.ask("label/__name__/values")))
     for rule in rules:
         if rule["health"] not in ("ok", "unknown"):
             fail(f"{rule['name']}: {rule.get('lastError')}")
