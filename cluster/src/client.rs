@@ -8,6 +8,7 @@ use std::{
 
 use shoal_common::{
     access::Token,
+    causes::innermost,
     rpc::{Channels, LeaderChannel, LeaderClient},
 };
 use shoal_proto::v1::{
@@ -18,8 +19,6 @@ use shoal_proto::v1::{
     StartListsRequest, StartTrainingRequest, TokenInfo, coordinator_client::CoordinatorClient,
 };
 use tonic::{Code, Request, Status, Streaming};
-
-use crate::recommender::innermost;
 
 /// How long a leader is looked for: longer than an election takes.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 use shoal_common::{
+    causes::innermost,
     health::{Check, Told},
     rpc::shortened,
     tls::{TlsConnect, Trust},
@@ -14,8 +15,6 @@ use tonic::{Code, Status, transport::Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-
-use crate::recommender::innermost;
 
 /// Of what a node says, what is repeated.
 const SENTENCE_BYTES_MAX: usize = 512;

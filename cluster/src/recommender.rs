@@ -12,7 +12,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Value, json};
-use shoal_common::{access::Token, tls::does_not_speak_tls};
+use shoal_common::{access::Token, causes::innermost, tls::does_not_speak_tls};
 
 /// A query may be retried and hedged by the router; its own timeout is shorter than this.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -366,15 +366,6 @@ impl Recommender {
         let detail = body.get("detail").and_then(Value::as_str).ok_or_else(no_router)?;
         Err(RecommenderError::Refused { status, detail: detail.to_owned() })
     }
-}
-
-/// The innermost cause of an error, which says what happened rather than how it was met.
-pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    innermost.to_string()
 }
 
 /// A parameter as JSON: a number where it is one.

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod causes;
 pub mod clock;
 pub mod compute;
 pub mod config;

@@ -13,7 +13,7 @@ use shoal_common::{
     private_files,
     rpc::{Channels, MESSAGE_BYTES_MAX, tuned_server},
     shutdown::Shutdown,
-    store::Store,
+    store::{Store, StoreWatch},
     tls::PeerRole,
 };
 use shoal_proto::v1::{TokenInfo, coordinator_server::CoordinatorServer, raft_server::RaftServer};
@@ -38,6 +38,9 @@ const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a stopping leader waits for another to take over.
 const STEP_DOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a member that cannot use its store looks whether it can.
+const LOOK_AT_STORE_EVERY: Duration = Duration::from_millis(500);
 
 /// How long one try to catch up with the group lasts.
 const JOIN_RETRY: Duration = Duration::from_secs(5);
@@ -106,12 +109,13 @@ where
         protection: config.node.protection(&[]),
         reporter: Reporter::new(clock.now_unix_ms(), &config.node.data_dir),
     };
+    let store_watch = StoreWatch::start(store.clone(), &config.node.name, &shutdown);
     let leader = Leader::new(settings, handle.clone(), store, channels, clock, audit.clone());
     shutdown.spawn("leader", leader::term::run(leader.clone(), shutdown.clone()));
 
     let (health, health_service) = health::of_node(PeerRole::Coordinator, &config.node.name).await;
     health.services().set_not_serving::<CoordinatorServer<CoordinatorService>>().await;
-    shutdown.spawn("readiness", report_readiness(health, handle.clone(), shutdown.clone()));
+    shutdown.spawn("readiness", report_readiness(health, handle.clone(), store_watch, shutdown.clone()));
     let guard = guard(&config.node, &leader);
     let service = CoordinatorServer::new(CoordinatorService::new(leader, shutdown.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -199,10 +203,11 @@ async fn joined<V: Send + Sync + 'static>(handle: &raft::RaftHandle<V>) -> bool 
     }
 }
 
-/// Ready is a member that has joined the group and knows a leader, until it is asked to stop.
+/// Ready is a member that has joined the group, knows a leader and could use its store, until it is asked to stop.
 async fn report_readiness<V: Send + Sync + 'static>(
     health: Health,
     handle: raft::RaftHandle<V>,
+    store: StoreWatch,
     shutdown: Shutdown,
 ) {
     let stop = shutdown.token();
@@ -220,10 +225,19 @@ async fn report_readiness<V: Send + Sync + 'static>(
             let waits_for = (!knows_leader).then(|| {
                 "no member leads: a majority of the coordinators has to be up and reach each other".to_owned()
             });
-            health.set_readiness(waits_for).await;
-            match stop.run_until_cancelled(leadership.changed()).await {
-                Some(Ok(())) => {}
-                Some(Err(_)) | None => break,
+            let trouble = store.trouble();
+            let is_settled = trouble.is_none();
+            health.set_readiness(waits_for.or(trouble)).await;
+            let changed = async {
+                tokio::select! {
+                    biased;
+                    changed = leadership.changed() => changed.is_ok(),
+                    // A store that could be used is not looked at again.
+                    () = tokio::time::sleep(LOOK_AT_STORE_EVERY), if !is_settled => true,
+                }
+            };
+            if stop.run_until_cancelled(changed).await != Some(true) {
+                break;
             }
         }
     }

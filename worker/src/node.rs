@@ -32,7 +32,7 @@ use shoal_common::{
     private_files,
     rpc::{Channels, LeaderClient, MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, TunedServer, tuned_server},
     shutdown::Shutdown,
-    store::{Access, LocalCache, Store, StoreError},
+    store::{Access, LocalCache, Store, StoreError, StoreWatch},
     tls::PeerRole,
 };
 use shoal_core::hash::mix64;
@@ -141,7 +141,8 @@ where
     tracing::info!(node = identity.node, incarnation = identity.incarnation, "worker starts");
     let loader = Loader::new(store.clone(), cache);
     let health = health::of_node(PeerRole::Worker, &identity.node).await;
-    let membership = (health.0.clone(), served_folder.clone());
+    let stored = StoreWatch::start(store.clone(), &identity.node, &shutdown);
+    let membership = (health.0.clone(), stored, served_folder.clone());
     spawn_membership(leader, identity, models.clone(), loader.clone(), membership, &shutdown);
 
     shutdown
@@ -184,7 +185,7 @@ fn spawn_membership(
     identity: heartbeat::Identity,
     models: LoadedModels,
     loader: Loader,
-    (health, served_folder): (Health, PathBuf),
+    (health, store, served_folder): (Health, StoreWatch, PathBuf),
     shutdown: &Shutdown,
 ) {
     let (known, metadata) = watch_channel::channel(None);
@@ -203,6 +204,7 @@ fn spawn_membership(
     let readiness = readiness::Readiness {
         node: identity.node.clone(),
         health: health.clone(),
+        store,
         models: models.clone(),
         failures: failures.clone(),
         metadata: known.subscribe(),

@@ -10,14 +10,15 @@ use anyhow::Context as _;
 use shoal_common::{
     access::Token,
     rpc::Channels,
-    store::{Store, StoreOptions},
+    store::{Store, StoreError, StoreOptions},
     tls::{Tls, TlsConnect, TlsFiles, Trust},
 };
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
 use super::{
-    environment::{environment, remote_options},
+    environment::{environment, remote_options_of_command},
     failure::{Exit, refusal},
+    store_options::StoreOptionArgs,
 };
 use crate::{
     certs::ADMIN,
@@ -85,10 +86,15 @@ pub(super) struct StoreArgs {
     /// Address of the object store; by default that of the local cluster
     #[arg(long, value_name = "URI")]
     store: Option<String>,
-    /// An option of a remote store, such as aws_region=eu-west-1 or aws_secret_access_key_file=FILE; what is missing comes
-    /// from AWS_… variables
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    store_option: Vec<(String, String)>,
+    #[command(flatten)]
+    store_options: StoreOptionArgs,
+}
+
+impl StoreArgs {
+    /// The options that were given.
+    pub(super) fn options(&self) -> Result<StoreOptions, StoreError> {
+        self.store_options.options()
+    }
 }
 
 /// Which router to ask.
@@ -256,8 +262,7 @@ impl ClusterArgs {
                 (store, Settings::read(&self.dir.dir)?.store_options())
             }
         };
-        let given = StoreOptions::from_iter(named.store_option.iter().cloned());
-        let options = remote_options(given.over(kept.given()))?;
+        let options = remote_options_of_command(named.options()?.over(kept.given()))?;
         Ok(Store::open_existing(&uri, &options)?)
     }
 }

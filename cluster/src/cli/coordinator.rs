@@ -74,7 +74,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let name = config.raft_id.to_string();
     let mut node = Node::start(&args.role, &config.node, Runs::Coordinator, &name, &[]).await?;
     descriptors::fit(&mut config.node);
-    config.node.store_options = remote_options(config.node.store_options)?;
+    config.node.store_options = remote_options(config.node.store_options, &config.node.store)?;
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None, None)?;
     let shutdown = node.shutdown.clone();

@@ -1,5 +1,7 @@
 //! The variables of this process: the only place where they are read.
 
+use std::time::Duration;
+
 use shoal_common::store::{Profile, StoreError, StoreOptions, says_who};
 
 /// Names and values that are text.
@@ -11,15 +13,23 @@ pub(super) fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(text).collect()
 }
 
+/// For how long a command tries requests to a store again: somebody waits for it.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(20);
+
+/// As [`remote_options`], for a command that somebody waits for.
+///
+/// # Errors
+/// As [`remote_options`].
+pub(super) fn remote_options_of_command(given: StoreOptions) -> Result<StoreOptions, StoreError> {
+    Ok(remote_options(given, "")?.with_patience(COMMAND_PATIENCE))
+}
+
 /// Options of remote stores: those that are given, then what the variables say that other programs of S3 read, then what
-/// the profile of `~/.aws` says that is meant. The log says which of them says who calls.
+/// the profile of `~/.aws` says that is meant. Where the store at `uri` is remote, the log says which of them says who calls.
 ///
 /// # Errors
 /// When the profile that a variable names cannot be read.
-pub(super) fn remote_options(given: StoreOptions) -> Result<StoreOptions, StoreError> {
-    if !cfg!(feature = "s3") {
-        return Ok(given);
-    }
+pub(super) fn remote_options(given: StoreOptions, uri: &str) -> Result<StoreOptions, StoreError> {
     let variables = environment();
     let is_given = says_who(&given);
     let options = given.over(StoreOptions::of_environment(&variables));
@@ -31,7 +41,9 @@ pub(super) fn remote_options(given: StoreOptions) -> Result<StoreOptions, StoreE
         Some(profile) if profile.has_credentials() => format!("the profile '{}'", profile.name),
         _ => "none of settings, variables and profile: the machine's own role is asked".to_owned(),
     };
-    tracing::info!(source, "who calls s3:// stores is said by");
+    if uri.starts_with("s3://") {
+        tracing::info!(source, "who calls s3:// stores is said by");
+    }
     let Some(profile) = profile else { return Ok(options) };
     if !by_variables && !profile.unknown_ways.is_empty() {
         tracing::warn!(

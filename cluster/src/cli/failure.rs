@@ -95,6 +95,8 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         Some(
             StoreError::Address { .. }
             | StoreError::Option { .. }
+            | StoreError::Options { .. }
+            | StoreError::Secret { .. }
             | StoreError::Path { .. }
             | StoreError::Outside { .. },
         ) => Some(Exit::Usage),

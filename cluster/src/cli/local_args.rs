@@ -8,12 +8,14 @@ use std::{
 };
 
 use anyhow::Context as _;
+use shoal_common::store::{StoreError, StoreOptions};
 use tokio::time::Instant;
 
 use super::{
     connection::{DirArgs, channels},
     listen::listen_address,
     signals::Signals,
+    store_options::{StoreOptionArgs, check_no_secret},
 };
 use crate::local::{FolderLock, LocalCluster, LocalError, Notices, Plan, Spec};
 
@@ -42,6 +44,8 @@ pub(super) struct LocalArgs {
     /// Any other setting of the nodes, such as coordinator.replicas=3; kept in the folder's settings.toml
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    store_options: StoreOptionArgs,
     /// Serve under TLS and let only certified nodes and administrators in, with certificates of the cluster's own;
     /// kept in the folder's certs
     #[arg(long)]
@@ -69,12 +73,20 @@ impl LocalArgs {
         Ok(signals)
     }
 
-    pub(super) fn spec(&self, seed: Option<u64>) -> Spec {
+    /// Options of remote stores and sources.
+    pub(super) fn store_options(&self) -> Result<StoreOptions, StoreError> {
+        self.store_options.options()
+    }
+
+    pub(super) fn spec(&self, seed: Option<u64>) -> Result<Spec, StoreError> {
+        check_no_secret(&self.set)?;
         let mut settings = self.set.clone();
+        settings
+            .extend(self.store_options.settings()?.into_iter().map(|(key, value)| format!("{key}={value}")));
         if self.insecure {
             settings.push("node.insecure=true".to_owned());
         }
-        Spec {
+        Ok(Spec {
             dir: self.dir.dir.clone(),
             coordinators: self.coordinators,
             workers: self.workers,
@@ -83,7 +95,7 @@ impl LocalArgs {
             settings,
             tls: self.tls,
             tls_hosts: self.tls_host.clone(),
-        }
+        })
     }
 }
 

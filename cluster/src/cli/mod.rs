@@ -22,6 +22,7 @@ mod listing;
 mod lists;
 mod local_args;
 mod logs;
+mod man;
 mod model_failures;
 mod model_kind;
 mod models;
@@ -36,6 +37,7 @@ mod serve;
 mod signals;
 mod simulate;
 mod status;
+mod store_options;
 mod tokens;
 mod train;
 mod up;
@@ -142,6 +144,8 @@ enum Command {
     Router(router::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
+    /// Write the manual pages of all commands
+    Man(man::Args),
 }
 
 /// Runs the command line of this process.
@@ -206,6 +210,7 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Worker(args) => worker::run(args).await,
         Command::Router(args) => router::run(args).await,
         Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     }
 }
 

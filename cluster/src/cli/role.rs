@@ -31,6 +31,7 @@ use super::{
     listen::listen_address,
     parent::leave_with_parent,
     signals::Signals,
+    store_options::{StoreOptionArgs, check_no_secret},
 };
 use crate::local::{Addresses, FolderLock};
 
@@ -69,6 +70,8 @@ pub(super) struct RoleArgs {
     /// The object store: a path, file:///… or s3://… [node.store]
     #[arg(long, value_name = "URI")]
     store: Option<String>,
+    #[command(flatten)]
+    store_options: StoreOptionArgs,
     /// Where Prometheus reads this node's metrics [node.metrics_listen]
     #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     metrics_listen: Option<SocketAddr>,
@@ -127,6 +130,8 @@ impl RoleArgs {
         set("certs", self.certs.as_ref().map(|path| path.display().to_string()));
         flags.extend(self.insecure.then(|| ("node.insecure".to_owned(), "true".to_owned())));
         flags.extend(self.seed.map(|seed| ("node.seed".to_owned(), seed.to_string())));
+        flags.extend(self.store_options.settings()?);
+        check_no_secret(&self.set)?;
         for setting in &self.set {
             let (key, value) = setting.split_once('=').ok_or_else(|| {
                 refusal(Exit::Usage, format!("--set {setting}: it must be of the form section.key=value"))

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::NonZeroUsize,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,39 +26,47 @@ use tokio::{
 };
 
 use super::{
-    environment::remote_options,
+    environment::remote_options_of_command,
     failure::{Exit, refusal, sentence},
     listen::listen_address,
     role::{Node, RoleArgs, Runs, SETTINGS_HELP, descriptors, quoted, resident, service_manager},
 };
 use crate::{
     health::Door,
-    local::reachable,
+    local::{FolderLock, reachable},
     output,
-    serve::{Doors, Library, Live, Roles, Wanted},
+    serve::{Doors, Library, Live, Roles, SaidBy, Wanted},
 };
 
 /// How often the links are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same for a store that is no folder of this machine: a look is a request.
+const LOOK_FAR_EVERY: Duration = Duration::from_secs(10);
 /// How long the router's own doors are waited for once everything is live.
 const DOORS_PATIENCE: Duration = Duration::from_secs(60);
+/// What the names of temporary folders begin with, and the age from which on one without a process is removed.
+const TEMPORARY_PREFIX: &str = "shoal-serve-";
+const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
 const DOORS_POLL: Duration = Duration::from_millis(10);
 
 /// What is said to who calls a coordinator's method here.
 const NO_JOBS: &str = "this is `shoal serve`, which answers queries from a store that it only reads; imports, trainings and \
-promotions need a cluster (`shoal up`), and what is served here follows the store's model_latest links";
+promotions need a cluster (`shoal up`), and what is served here follows the store's live.json or model_latest links";
 
 const EXAMPLES: &str = "\
 Examples:
-  shoal serve .shoal/local/store                       # every model's model_latest, on http://127.0.0.1:8000
+  shoal serve .shoal/local/store                       # what the cluster has live, on http://127.0.0.1:8000
+  shoal serve .shoal/local/store --latest              # what was trained last, promoted or not
+  shoal serve s3://bucket/shoal --store-option region=eu-west-1
   shoal serve /models --http 0.0.0.0:8000 --insecure   # for other machines, in plain text
   shoal serve /models --http 0.0.0.0:8000 --certs /etc/shoal --name router-1 --cluster-id movies \\
       --set coordinator.first_token_file=/etc/shoal/admin.token    # under TLS, for holders of this token
   shoal serve /models --version als_model_v1_20261124_101500
   shoal serve /models --set router.cache_entries=0 --set worker.serving_threads=2
 
-STORE is the folder that trainings wrote: models/<model>/<version> and datasets/<name>/<version>. Nothing is written to it. A \
-model_latest link that is moved is followed within a second, and at once on SIGHUP; every answer comes from one version, and the \
+STORE is what trainings wrote: models/<model>/<version> and datasets/<name>/<version>. Nothing is written to it. Live is what its \
+live.json says, which a cluster writes when it promotes or rolls back; of a store without the file, each model's link \
+model_latest. A change of either is followed within a second (of a store that is no folder, within ten), and at once on SIGHUP; every answer comes from one version, and the \
 version before answers until the new one is loaded and checked. Of a store that is a folder the files are used where they lie: \
 replace a version by a new folder and a link, never by writing over its files.";
 
@@ -74,7 +83,11 @@ pub(super) struct Args {
     /// Serve this version, and no model whose version is not named; may be given once for each model
     #[arg(long, value_name = "NAME")]
     version: Vec<String>,
-    /// The model that answers queries which name none; by default the first of als, item_cf, content, ease, hybrid that is
+    /// Serve the version that was trained last of each model, which model_latest names, also where a cluster has another one
+    /// live
+    #[arg(long, conflicts_with = "version")]
+    latest: bool,
+    /// The model that answers queries which name none; by default that of live.json, or the first of als, item_cf, content, ease, hybrid that is
     /// served
     #[arg(long, value_name = "MODEL")]
     default_model: Option<ModelKind>,
@@ -95,14 +108,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let (own, name) = (&config.router.node, config.router.node.name.clone());
     let mut node = Node::start(&args.role, own, Runs::Every, &name, &clients).await?;
     descriptors::fit(&mut config.router.node);
-    let options = remote_options(config.worker.node.store_options.clone())?;
-    let store = Store::open_existing(&config.worker.node.store, &options)?;
+    let options = remote_options_of_command(config.worker.node.store_options.clone())?;
+    let store = Store::open_existing(&config.worker.node.store, &options)?.read_only();
     let wanted = match args.version.as_slice() {
-        [] => Wanted::Latest,
+        [] if args.latest => Wanted::Latest,
+        [] => Wanted::Live,
         named => Wanted::Named(named.to_vec()),
     };
     let found = wanted.find(&store).await?;
-    if let Some(default) = args.default_model.filter(|default| !found.iter().any(|(kind, _)| kind == default))
+    if let Some(default) =
+        args.default_model.filter(|default| !found.versions.iter().any(|(kind, _)| kind == default))
     {
         let message = format!("--default-model {default}: no version of this model is served");
         return Err(refusal(Exit::Usage, message));
@@ -123,6 +138,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let (failed, failure) = oneshot::channel();
     let serving = Serving {
         library: Library::new(store.clone(), wanted, roles.client(), args.default_model),
+        look_every: if store.file_path("")?.is_some() { LOOK_EVERY } else { LOOK_FAR_EVERY },
         addresses,
         tls: match &config.router.node.tls {
             Some(files) => Some((Trust::load(&files.ca)?, node.advertise.clone())),
@@ -156,7 +172,9 @@ fn own_folder(config: &mut ServeConfig) -> anyhow::Result<Option<tempfile::TempD
     if config.router.node.data_dir != Path::new("") {
         return Ok(None);
     }
-    let made = tempfile::Builder::new().prefix("shoal-serve-").tempdir();
+    remove_left_behind(&std::env::temp_dir());
+    let own_only = std::fs::Permissions::from_mode(0o700);
+    let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions(own_only).tempdir();
     let made = made.map_err(|error| {
         let message = format!(
             "cannot make a folder in '{}' for a few small files: {error}; name another with --data-dir or TMPDIR",
@@ -166,6 +184,24 @@ fn own_folder(config: &mut ServeConfig) -> anyhow::Result<Option<tempfile::TempD
     })?;
     config.keep_files_in(made.path());
     Ok(Some(made))
+}
+
+/// Removes the folders of processes like this one that were killed. A folder whose lock is held belongs to one that runs, and
+/// one that was just made may not have its lock yet.
+fn remove_left_behind(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_named = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
+        // Another user's folder cannot be locked, and a link is none of ours.
+        let is_old = entry.metadata().is_ok_and(|found| {
+            found.is_dir()
+                && found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= LEFT_BEHIND_AFTER))
+        });
+        let folder = entry.path();
+        if is_named && is_old && folder.join("lock").is_file() && FolderLock::take(&folder).is_ok() {
+            // What cannot be removed now is tried again at the next start.
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+    }
 }
 
 /// Where clients call.
@@ -178,6 +214,7 @@ struct Listening {
 /// The task that keeps what is served in line with the store.
 struct Serving {
     library: Library,
+    look_every: Duration,
     addresses: Listening,
     /// With certificates: the authorities, and the address that the own one names.
     tls: Option<(Trust, String)>,
@@ -198,7 +235,7 @@ impl Serving {
         loop {
             let asked = tokio::select! {
                 hangup = self.hangups.recv() => hangup.is_some(),
-                () = tokio::time::sleep(LOOK_EVERY) => false,
+                () = tokio::time::sleep(self.look_every) => false,
             };
             match self.library.update().await {
                 Ok(changed) => {
@@ -258,7 +295,14 @@ impl Serving {
 
     fn report(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut lines: Vec<String> = self.library.live().iter().map(describe).collect();
+        let mut lines = vec![match self.library.said_by() {
+            Some(SaidBy::LiveFile) => {
+                "Live is what the cluster of this store has promoted (live.json).".to_owned()
+            }
+            Some(SaidBy::Links) => "Live is what was trained last (model_latest).".to_owned(),
+            Some(SaidBy::Names) | None => "Live are the versions that were named.".to_owned(),
+        }];
+        lines.extend(self.library.live().iter().map(describe));
         lines.push(format!(
             "HTTP at {scheme}://{} (/docs to try it), gRPC at {}",
             reachable(self.addresses.http),
@@ -286,4 +330,28 @@ fn describe(live: &Live) -> String {
         output::count(dataset.items),
         dataset.name
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_processes_that_were_killed_are_removed_and_no_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let make = |name: &str, age: u64| {
+            let folder = parent.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("lock"), "1").unwrap();
+            let made_at = std::time::SystemTime::now() - Duration::from_secs(age);
+            std::fs::File::open(&folder).unwrap().set_modified(made_at).unwrap();
+            folder
+        };
+        let (dead, young) = (make("shoal-serve-dead", 3_600), make("shoal-serve-young", 0));
+        let (held, other) = (make("shoal-serve-held", 3_600), make("else-dead", 3_600));
+        let lock = FolderLock::take(&held).unwrap();
+        remove_left_behind(parent.path());
+        assert!(!dead.exists() && young.exists() && held.exists() && other.exists());
+        drop(lock);
+    }
 }

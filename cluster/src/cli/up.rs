@@ -28,7 +28,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut signals = args.local.signals()?;
-    let Start::Up(running) = local_args::start(&args.local.spec(args.seed), &mut signals).await? else {
+    let Start::Up(running) = local_args::start(&args.local.spec(args.seed)?, &mut signals).await? else {
         return Ok(Exit::Interrupted);
     };
     let (file, dir) = (&running.plan().file, running.plan().dir.display());

@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut config = args.role.sources(own)?.resolve(|raw: RawWorker| raw.resolve(cores))?;
     let mut node = Node::start(&args.role, &config.node, Runs::Worker, &config.node.name, &[]).await?;
     descriptors::fit(&mut config.node);
-    config.node.store_options = remote_options(config.node.store_options)?;
+    config.node.store_options = remote_options(config.node.store_options, &config.node.store)?;
     let store = Store::open_with(&config.node.store, &config.node.store_options)?;
     node.announce(None, None)?;
     config.node.advertise = Some(node.advertise);

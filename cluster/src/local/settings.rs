@@ -182,13 +182,16 @@ mod tests {
 
     #[test]
     fn what_is_given_now_stands_over_what_was_given_before() {
-        let before =
-            parsed(&["node.store=s3://a/b", "node.store_options={region=\"x\", key=\"k\"}", "worker.a=1"]);
+        let before = parsed(&[
+            "node.store=s3://a/b",
+            "node.store_options={region=\"x\", access_key_id=\"k\"}",
+            "worker.a=1",
+        ]);
         let now = parsed(&["node.store_options.region=y", "worker.a=2"]);
         let both = now.over(before);
         assert_eq!(both.store(), Some("s3://a/b"));
         let options = both.store_options();
-        assert_eq!((options.get("region"), options.get("key")), (Some("y"), Some("k")));
+        assert_eq!((options.get("region"), options.get("access_key_id")), (Some("y"), Some("k")));
         assert_eq!(both.names(), ["node.store", "node.store_options", "worker.a"]);
         assert_eq!(both.section("worker").map(|(_, value)| value.clone()).collect::<Vec<_>>(), [2.into()]);
     }

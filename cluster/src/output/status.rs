@@ -194,6 +194,11 @@ fn remarks(status: &ClusterStatus, json: &Value) -> Vec<String> {
         let (node, reason) = (&worker.node, &worker.reason);
         lines.push(format!("jobs go on without {node}, which sends heartbeats: {reason}"));
     }
+    for node in nodes().filter(|node| node["health"] == "up") {
+        if let (Some(name), Some(reason)) = (node["name"].as_str(), node["waits_for"].as_str()) {
+            lines.push(format!("{name} is not ready: {reason}"));
+        }
+    }
     for node in nodes().filter(|node| node["health"] != "up") {
         let name = node["name"].as_str().unwrap_or_default();
         lines.push(format!("{name} {}", rules::lost(status, name)));

@@ -6,7 +6,7 @@ use shoal_common::store::Store;
 use shoal_core::ModelKind;
 use shoal_proto::v1::{DatasetInfo, ModelVersion};
 
-use super::{Wanted, WantedError};
+use super::{SaidBy, Wanted, WantedError};
 use crate::{
     client::{ClientError, ClusterClient},
     store_records::{RecordError, VersionRecord, read_dataset, read_version},
@@ -44,7 +44,7 @@ pub enum LibraryError {
     /// A version's files are not those that were there before.
     #[error(
         "the files of '{version}' have changed since they were first served; a version never changes: write a new one and \
-         point model_latest at it, or start again"
+         promote it, or start again"
     )]
     Changed {
         /// The version.
@@ -85,7 +85,10 @@ pub struct Library {
     store: Store,
     wanted: Wanted,
     client: ClusterClient,
+    /// The default that was asked for.
     default: Option<ModelKind>,
+    /// The default that the store says, and what says which versions are live.
+    said: Option<(Option<ModelKind>, SaidBy)>,
     /// The versions that the registry knows.
     versions: BTreeMap<String, ModelVersion>,
     /// The data sets that it knows, by name and version.
@@ -101,7 +104,7 @@ impl Library {
     #[must_use]
     pub fn new(store: Store, wanted: Wanted, client: ClusterClient, default: Option<ModelKind>) -> Self {
         let (versions, datasets, live, left_over) = Default::default();
-        Self { store, wanted, client, default, versions, datasets, live, left_over }
+        Self { store, wanted, client, default, said: None, versions, datasets, live, left_over }
     }
 
     /// Looks at the store and makes live what is wanted now and was not before; the models whose version has changed.
@@ -109,15 +112,21 @@ impl Library {
     /// # Errors
     /// The first version that cannot be made live. Those before it are.
     pub async fn update(&mut self) -> Result<Vec<ModelKind>, LibraryError> {
-        let wanted = self.wanted.find(&self.store).await?;
-        self.note_left_over(&wanted);
+        let found = self.wanted.find(&self.store).await?;
+        self.note_left_over(&found.versions);
+        let default_before = self.default_model();
+        if self.said.is_some_and(|(_, said_by)| said_by != found.said_by) {
+            tracing::info!(by = ?found.said_by, "something else says now which versions are live");
+        }
+        self.said = Some((found.default, found.said_by));
+        let default = self.default_model();
         let mut changed = Vec::new();
-        for (kind, name) in wanted {
-            if self.live.get(&kind) == Some(&name) {
+        for (kind, name) in found.versions {
+            let is_default = default == Some(kind);
+            if self.live.get(&kind) == Some(&name) && !(is_default && default != default_before) {
                 continue;
             }
             self.register(kind, &name).await?;
-            let is_default = self.default == Some(kind);
             let promoted = self.client.promote(&name, is_default).await;
             promoted.map_err(|source| LibraryError::Registry { version: name.clone(), source })?;
             self.live.insert(kind, name);
@@ -131,15 +140,26 @@ impl Library {
         let is_left_over = |kind: &&ModelKind| !wanted.iter().any(|(wanted, _)| wanted == *kind);
         let left_over: BTreeSet<ModelKind> = self.live.keys().filter(is_left_over).copied().collect();
         for kind in left_over.difference(&self.left_over) {
-            tracing::warn!(model = %kind, "the link of a model is gone; its last version is served on until the next start");
+            tracing::warn!(model = %kind, "a model is live no more; its last version is served on until the next start");
         }
         self.left_over = left_over;
+    }
+
+    /// What says which versions are live, once that was found.
+    #[must_use]
+    pub fn said_by(&self) -> Option<SaidBy> {
+        self.said.map(|(_, said_by)| said_by)
+    }
+
+    /// The default that was asked for, else the one that the store says.
+    fn default_model(&self) -> Option<ModelKind> {
+        self.default.or_else(|| self.said.and_then(|(default, _)| default))
     }
 
     /// What answers now, in the order of the models.
     #[must_use]
     pub fn live(&self) -> Vec<Live> {
-        let default = self.default.or_else(|| self.live.keys().next().copied());
+        let default = self.default_model().or_else(|| self.live.keys().next().copied());
         let live = self.live.iter().filter_map(|(kind, name)| {
             let version = self.versions.get(name)?;
             let dataset = self.datasets.get(&key_of(version))?;

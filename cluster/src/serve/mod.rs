@@ -10,4 +10,4 @@ mod wanted;
 
 pub use library::{Library, LibraryError, Live};
 pub use roles::{Doors, Roles, RolesError};
-pub use wanted::{Wanted, WantedError};
+pub use wanted::{Found, SaidBy, Wanted, WantedError};

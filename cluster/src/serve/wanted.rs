@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use shoal_common::store::{METADATA_FILE, Store};
+use shoal_common::store::{LiveVersions, METADATA_FILE, Store, StoreError};
 use shoal_core::ModelKind;
 
 /// The link that names a model's newest version, in the model's folder.
@@ -17,7 +17,8 @@ const LATEST: &str = "model_latest";
 pub enum WantedError {
     /// Links are of folders of this machine.
     #[error(
-        "'{uri}' is no folder of this machine, so it has no links; name each model's version with --version"
+        "'{uri}' has no live.json, which a cluster writes when a version is promoted, and no links, as it is no folder of this \
+         machine; name each model's version with --version"
     )]
     NoLinks {
         /// The store's address.
@@ -25,7 +26,7 @@ pub enum WantedError {
     },
     /// There is nothing to serve.
     #[error(
-        "'{folder}' has no model_latest in models/als or another model's folder; is it the store that a training wrote? A store \
+        "'{folder}' has no live.json, and no model_latest in models/als or another model's folder; is it the store that a training wrote? A store \
          has models/ and datasets/, and --version names a version without a link"
     )]
     Nothing {
@@ -60,7 +61,13 @@ pub enum WantedError {
     },
     /// The store cannot be listed.
     #[error(transparent)]
-    Store(#[from] shoal_common::store::StoreError),
+    Store(#[from] StoreError),
+    /// The cluster's record names a model of another release.
+    #[error("live.json of the store names the model '{model}', which is no model of this release")]
+    Model {
+        /// The model's name.
+        model: String,
+    },
 }
 
 fn known(versions: &[String]) -> String {
@@ -70,32 +77,69 @@ fn known(versions: &[String]) -> String {
 /// Which version of each model is to be live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
+    /// Those that the store's cluster has live, by its `live.json`; of a store without the file, the latest ones.
+    Live,
     /// The one that `model_latest` names, of every model that has the link.
     Latest,
     /// These, and no other model.
     Named(Vec<String>),
 }
 
+/// What says which versions are to be live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaidBy {
+    /// `live.json`.
+    LiveFile,
+    /// The links `model_latest`.
+    Links,
+    /// Whoever started the process.
+    Names,
+}
+
+/// The versions that are to be live now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// In the order of [`ModelKind::ALL`].
+    pub versions: Vec<(ModelKind, String)>,
+    /// The model that answers queries which name none, where the store says it.
+    pub default: Option<ModelKind>,
+    /// What says so.
+    pub said_by: SaidBy,
+}
+
 impl Wanted {
-    /// The versions as the store is now, in the order of [`ModelKind::ALL`].
+    /// The versions as the store is now.
     ///
     /// # Errors
     /// See [`WantedError`].
-    pub async fn find(&self, store: &Store) -> Result<Vec<(ModelKind, String)>, WantedError> {
+    pub async fn find(&self, store: &Store) -> Result<Found, WantedError> {
+        let found = |versions, said_by| Found { versions, default: None, said_by };
         match self {
-            Self::Latest => {
-                let Some(folder) = store.file_path("")? else {
-                    return Err(WantedError::NoLinks { uri: store.uri().to_owned() });
-                };
-                // The system is asked about a handful of links.
-                latest(&folder)
-            }
-            Self::Named(names) => named(store, names).await,
+            Self::Live => match LiveVersions::read(store).await? {
+                Some(live) => of_record(&live),
+                None => Ok(found(latest(store)?, SaidBy::Links)),
+            },
+            Self::Latest => Ok(found(latest(store)?, SaidBy::Links)),
+            Self::Named(names) => Ok(found(named(store, names).await?, SaidBy::Names)),
         }
     }
 }
 
-fn latest(folder: &Path) -> Result<Vec<(ModelKind, String)>, WantedError> {
+fn of_record(record: &LiveVersions) -> Result<Found, WantedError> {
+    let kind =
+        |model: &str| ModelKind::parse(model).map_err(|_| WantedError::Model { model: model.to_owned() });
+    let live = record.live.iter().map(|(model, version)| Ok((kind(model)?, version.clone())));
+    let mut versions = live.collect::<Result<Vec<_>, WantedError>>()?;
+    versions.sort();
+    let default = Some(kind(&record.default_model)?);
+    Ok(Found { versions, default, said_by: SaidBy::LiveFile })
+}
+
+/// The system is asked about a handful of links.
+fn latest(store: &Store) -> Result<Vec<(ModelKind, String)>, WantedError> {
+    let Some(folder) = store.file_path("")? else {
+        return Err(WantedError::NoLinks { uri: store.uri().to_owned() });
+    };
     let mut found = Vec::new();
     for kind in ModelKind::ALL {
         let link = folder.join("models").join(kind.folder()).join(LATEST);
@@ -107,7 +151,7 @@ fn latest(folder: &Path) -> Result<Vec<(ModelKind, String)>, WantedError> {
         }
     }
     if found.is_empty() {
-        return Err(WantedError::Nothing { folder: folder.to_owned() });
+        return Err(WantedError::Nothing { folder });
     }
     Ok(found)
 }
@@ -188,7 +232,11 @@ mod tests {
         )
         .unwrap();
         let found = wanted.find(&store).await.unwrap();
-        assert_eq!(found, [(ModelKind::Als, "a_1".to_owned()), (ModelKind::ItemCf, "c_1".to_owned())]);
+        assert_eq!(
+            found.versions,
+            [(ModelKind::Als, "a_1".to_owned()), (ModelKind::ItemCf, "c_1".to_owned())]
+        );
+        assert_eq!(Wanted::Live.find(&store).await.unwrap(), found, "no cluster has promoted anything");
         symlink("gone", models.join("als/next")).unwrap();
         std::fs::rename(models.join("als/next"), models.join("als/model_latest")).unwrap();
         let error = wanted.find(&store).await.unwrap_err();
@@ -199,10 +247,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_cluster_has_live_goes_before_links() {
+        let (folder, store) = store();
+        symlink("a_2", folder.path().join("models/als/model_latest")).unwrap();
+        let live = |model: &str, version: &str| [(model.to_owned(), version.to_owned())].into();
+        LiveVersions::new("films", "als", live("als", "a_1")).write(&store).await.unwrap();
+        let found = Wanted::Live.find(&store).await.unwrap();
+        assert_eq!(found.versions, [(ModelKind::Als, "a_1".to_owned())]);
+        assert_eq!((found.default, found.said_by), (Some(ModelKind::Als), SaidBy::LiveFile));
+        let latest = Wanted::Latest.find(&store).await.unwrap();
+        assert_eq!(latest.versions, [(ModelKind::Als, "a_2".to_owned())]);
+        LiveVersions::new("films", "als", live("svd", "s_1")).write(&store).await.unwrap();
+        let error = Wanted::Live.find(&store).await.unwrap_err().to_string();
+        assert!(error.contains("'svd'"), "{error}");
+    }
+
+    #[tokio::test]
     async fn versions_are_named_one_for_a_model() {
         let (_folder, store) = store();
         let find = async |names: &[&str]| {
-            Wanted::Named(names.iter().map(|&name| name.to_owned()).collect()).find(&store).await
+            let named = Wanted::Named(names.iter().map(|&name| name.to_owned()).collect());
+            named.find(&store).await.map(|found| found.versions)
         };
         let both = find(&["c_1", "a_2"]).await.unwrap();
         assert_eq!(both, [(ModelKind::Als, "a_2".to_owned()), (ModelKind::ItemCf, "c_1".to_owned())]);

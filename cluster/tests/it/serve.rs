@@ -147,7 +147,18 @@ async fn a_link_that_is_moved_is_followed_without_a_failed_or_a_mixed_answer() {
     let place = folder();
     let Trained { store, versions, oracles } =
         trained(place.path(), &[&["--promote"], &["--seed", "2"], &["--no-biases"]]).await;
-    let served = Served::start(place.path(), &store, &["--log", "info"]).await;
+    // Live is what was promoted, and a promotion is followed.
+    let served = Served::start(place.path(), &store, &[]).await;
+    assert!(served.process.stdout().contains("promoted (live.json)"), "{}", served.process.stdout());
+    assert_eq!(served.version_of("als").await, versions[0], "the one that was promoted");
+    let record = store.join("live.json");
+    let said = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(store.join("next"), said.replace(&versions[0], &versions[1])).unwrap();
+    std::fs::rename(store.join("next"), &record).unwrap();
+    served.answers_by("als", &versions[1]).await;
+    drop(served);
+
+    let served = Served::start(place.path(), &store, &["--latest", "--log", "info"]).await;
     assert_eq!(served.version_of("als").await, versions[2], "the link names the version trained last");
     let load = Load::start(&served.http, oracles, 4);
     for version in versions.iter().chain(&versions) {

@@ -17,6 +17,10 @@ use crate::{
 /// Connections to a node at once, unless it is told another number.
 const CONNECTIONS: u64 = 8_192;
 
+/// Which log lines are written, unless it is told otherwise. What the library of S3 says of each try is said here in one line
+/// for all of them.
+const LOG: &str = "info,object_store=warn";
+
 /// The audit log in a node's folder, the bytes of one file of it, and how many are kept, unless it is told otherwise.
 const AUDIT_FILE: &str = "audit.log";
 const AUDIT_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,7 +40,7 @@ pub struct RawNode {
     pub advertise: Option<String>,
     /// The node's own folder.
     pub data_dir: Option<PathBuf>,
-    /// The object store: a path, file:///… (or s3://… where built in).
+    /// The object store: a path, file:///… or s3://bucket/prefix.
     pub store: Option<String>,
     /// Options of a remote store, such as `aws_region`.
     pub store_options: StoreOptions,
@@ -213,6 +217,9 @@ impl RawNode {
             (Some(folder), None) => name.as_deref().map(|name| TlsFiles::in_folder(&folder, name)),
             (None, None) => None,
         };
+        for problem in self.store_options.problems() {
+            problems.add(format!("'node.store_options': {problem}"));
+        }
         let bytes_max = self.audit_file_bytes.unwrap_or(AUDIT_FILE_BYTES);
         let bytes_max = problems.in_range("node.audit_file_bytes", bytes_max, 4_096..=1 << 40);
         let files = problems.in_range("node.audit_files", self.audit_files.unwrap_or(AUDIT_FILES), 1..=1_000);
@@ -238,7 +245,7 @@ impl RawNode {
             coordinators,
             metrics_listen: self.metrics_listen,
             log_format: self.log_format,
-            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log: self.log.unwrap_or_else(|| LOG.to_owned()),
             seed: self.seed,
             tokens: self.tokens.unwrap_or(tls.is_some()),
             tls,

@@ -33,6 +33,43 @@ pub enum StoreError {
         /// Whether it lists nothing at all.
         none: bool,
     },
+    /// Options that no store has, or values that cannot be.
+    #[error("the store's options cannot be used: {}", .problems.join("; "))]
+    Options {
+        /// A sentence for each.
+        problems: Vec<String>,
+    },
+    /// A secret stands where others can read it.
+    #[error(
+        "'{name}' is a secret, and other users of this machine see command lines: write it to a file that only you can read \
+         and give {name}_file=FILE, or set the variable {variable}"
+    )]
+    Secret {
+        /// The option, as it was given.
+        name: String,
+        /// The variable that gives it too.
+        variable: String,
+    },
+    /// There is no store.
+    #[error("there is no bucket for '{uri}': make it, or name another store")]
+    Missing {
+        /// The store's address.
+        uri: String,
+    },
+    /// The store is used without the right to write to it.
+    #[error("the store is only read here, and '{path}' was to be written")]
+    ReadOnly {
+        /// Path of the object below the store's root.
+        path: String,
+    },
+    /// The store gives back something else than was written to it.
+    #[error(
+        "the store gave back something else than was written to '{path}' just before; check that nobody else writes there"
+    )]
+    Forgetful {
+        /// Path of the object below the store's root.
+        path: String,
+    },
     /// An option's value cannot be read from its file.
     #[error("cannot read '{path}', which the option '{name}' names: {reason}")]
     Option {

@@ -8,13 +8,18 @@
 mod cache;
 mod error;
 mod layout;
+mod live;
 mod manifest;
 mod options;
 mod path;
 mod profile;
+mod pulse;
+mod remote;
 mod roots;
 #[cfg(test)]
 mod tests;
+mod upload;
+mod watch;
 
 use std::{
     fmt,
@@ -34,14 +39,18 @@ pub use layout::{
     PartKind, catalogue_part, census_part, checkpoint_path, dataset_path, genome_part, genome_tags_part,
     ids_part, lists_path, model_path, part, staging_path, tags_part,
 };
+pub use live::{LIVE_FILE, LiveVersions};
 pub use manifest::{MANIFEST_FILE, METADATA_FILE, Manifest};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem, path::Path};
 pub use options::StoreOptions;
 pub use path::StorePath;
 pub use profile::{Profile, says_who};
+use pulse::Pulse;
+pub use pulse::Silence;
 pub use roots::{Access, NotARoot, Roots};
 use shoal_core::hash::checksum_hex;
 use shoal_proto::v1::ObjectEntry;
+pub use watch::StoreWatch;
 
 use crate::private_files;
 
@@ -57,6 +66,9 @@ pub struct Store {
     folder: Option<PathBuf>,
     /// Where every path has to lead in truth, for what others name.
     roots: Option<Arc<Roots>>,
+    /// Nothing is written.
+    is_read_only: bool,
+    pulse: Pulse,
 }
 
 impl fmt::Debug for Store {
@@ -69,17 +81,16 @@ impl Store {
     /// Opens a store: a plain path or `file:///…` (the folder is made when missing).
     ///
     /// # Errors
-    /// [`StoreError::Address`] when the address is of a kind this build lacks, or the folder cannot be made.
+    /// [`StoreError::Address`] when the address is of no known kind, or the folder cannot be made.
     pub fn open(uri: &str) -> Result<Self, StoreError> {
         Self::open_with(uri, &StoreOptions::default())
     }
 
-    /// As [`Store::open`], with options for remote stores: for `s3://bucket/prefix` (cargo feature
-    /// `s3`) the keys of `object_store`'s S3 configuration, such as `aws_region`,
-    /// `aws_access_key_id`, `aws_endpoint`. One that ends in `_file` names a file that holds its value.
+    /// As [`Store::open`], with options for remote stores, at `s3://bucket/prefix`: `region`, `access_key_id`, `endpoint` and
+    /// others, with `aws_` before the name or without. One that ends in `_file` names a file that holds its value.
     ///
     /// # Errors
-    /// [`StoreError::Address`] when the address is of a kind this build lacks, or cannot be used.
+    /// [`StoreError::Address`] when the address is of no known kind, or cannot be used.
     pub fn open_with(uri: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         match uri.split_once("://") {
             None => Self::open_folder(uri, FilePath::new(uri), true),
@@ -149,33 +160,44 @@ impl Store {
         let objects = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|e| address_error(e.to_string()))?
             .with_fsync(true);
-        Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: Some(folder), roots: None })
+        Ok(Self { folder: Some(folder), ..Self::of(Arc::new(objects), uri, Pulse::default()) })
     }
 
-    #[cfg(feature = "s3")]
+    fn of(objects: Arc<dyn ObjectStore>, uri: &str, pulse: Pulse) -> Self {
+        Self { objects, uri: uri.to_owned(), folder: None, roots: None, is_read_only: false, pulse }
+    }
+
+    /// The same store, of which nothing is written any more.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { is_read_only: true, ..self }
+    }
+
     fn open_remote(uri: &str, options: &StoreOptions) -> Result<Self, StoreError> {
-        let address_error = |reason: String| StoreError::Address { uri: uri.to_owned(), reason };
-        let url = url::Url::parse(uri).map_err(|e| address_error(e.to_string()))?;
-        let (objects, prefix) = object_store::parse_url_opts(&url, options.resolved()?)
-            .map_err(|e| address_error(e.to_string()))?;
-        let objects = object_store::prefix::PrefixStore::new(objects, prefix);
-        Ok(Self { objects: Arc::new(objects), uri: uri.to_owned(), folder: None, roots: None })
+        let pulse = Pulse::default();
+        Ok(Self::of(remote::open(uri, options, &pulse)?, uri, pulse))
     }
 
-    #[cfg(not(feature = "s3"))]
-    fn open_remote(uri: &str, _options: &StoreOptions) -> Result<Self, StoreError> {
-        let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
-        let remedy = if scheme == "s3" { "build it with `--features s3`, or use" } else { "use" };
-        Err(StoreError::Address {
-            uri: uri.to_owned(),
-            reason: format!("'{scheme}://' is not supported by this build; {remedy} a path or file:///…"),
-        })
+    /// The silence of a store for which something is waiting.
+    #[must_use]
+    pub fn silence(&self) -> Option<Silence> {
+        self.pulse.silence()
     }
 
     /// The address it was opened with.
     #[must_use]
     pub fn uri(&self) -> &str {
         &self.uri
+    }
+
+    /// Whether nothing is written to it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    fn check_writable(&self, path: &str) -> Result<(), StoreError> {
+        if self.is_read_only { Err(StoreError::ReadOnly { path: path.to_owned() }) } else { Ok(()) }
     }
 
     /// Where an object or a folder is on this machine, for a file store; the root for an empty path.
@@ -195,12 +217,21 @@ impl Store {
     /// When the store cannot be written.
     pub async fn put(&self, path: &str, bytes: Bytes) -> Result<ObjectEntry, StoreError> {
         let key = StorePath::parse(path)?.key();
+        self.check_writable(path)?;
         let entry = ObjectEntry {
             path: path.to_owned(),
             length_bytes: bytes.len() as u64,
             checksum: checksum_hex(&bytes),
         };
-        in_time("write", path, self.objects.put(&key, bytes.into())).await?;
+        let written = async {
+            match self.folder {
+                None if upload::is_large(&bytes) => {
+                    upload::in_parts(self.objects.as_ref(), &key, bytes).await
+                }
+                _ => self.objects.put(&key, bytes.into()).await.map(drop),
+            }
+        };
+        self.in_time("write", path, written).await?;
         Ok(entry)
     }
 
@@ -211,6 +242,7 @@ impl Store {
     /// When the store cannot be written.
     pub async fn put_new(&self, path: &str, bytes: Bytes) -> Result<Option<ObjectEntry>, StoreError> {
         let key = StorePath::parse(path)?.key();
+        self.check_writable(path)?;
         let entry = ObjectEntry {
             path: path.to_owned(),
             length_bytes: bytes.len() as u64,
@@ -224,7 +256,7 @@ impl Store {
                 Err(error) => Err(error),
             }
         };
-        in_time("write", path, written).await
+        self.in_time("write", path, written).await
     }
 
     /// Reads a whole object.
@@ -259,7 +291,8 @@ impl Store {
         if let Some(root) = &self.folder {
             let file = path.below(root);
             let looked = async { Ok(tokio::fs::metadata(&file).await) };
-            let is_odd = in_time("read", path.as_str(), looked)
+            let is_odd = self
+                .in_time("read", path.as_str(), looked)
                 .await?
                 .is_ok_and(|file| !file.is_file() && !file.is_dir());
             if is_odd {
@@ -267,7 +300,7 @@ impl Store {
                 return Err(StoreError::File { action: "read", path: file, source });
             }
         }
-        in_time("read", path.as_str(), read).await
+        self.in_time("read", path.as_str(), read).await
     }
 
     /// Reads an object and checks it against its manifest entry.
@@ -279,6 +312,25 @@ impl Store {
         let bytes = self.get(&path).await?;
         verify(&path, &bytes, entry)?;
         Ok(bytes)
+    }
+
+    /// What is asked of a store, unless it does not answer: then whoever waits hears of it in the end.
+    async fn in_time<T>(
+        &self,
+        action: &'static str,
+        path: &str,
+        asked: impl Future<Output = Result<T, object_store::Error>>,
+    ) -> Result<T, StoreError> {
+        let _waiting = self.pulse.ask(action, path);
+        match tokio::time::timeout(ANSWER_MAX, asked).await {
+            Ok(answer) => {
+                if answer.is_ok() {
+                    self.pulse.answered();
+                }
+                answer.map_err(|error| access(action, path, error))
+            }
+            Err(_) => Err(slow(action, path, ANSWER_MAX)),
+        }
     }
 
     /// The key of a folder that may be listed; none for the root.
@@ -296,7 +348,7 @@ impl Store {
         let prefix = self.prefix(folder)?;
         let listed = self.objects.list(prefix.as_ref());
         let listed = listed.map_ok(|meta| (meta.location.to_string(), meta.size)).try_collect();
-        let mut found: Vec<(String, u64)> = in_time("list", folder, listed).await?;
+        let mut found: Vec<(String, u64)> = self.in_time("list", folder, listed).await?;
         found.sort();
         Ok(found)
     }
@@ -315,7 +367,7 @@ impl Store {
     /// The store's failure.
     pub async fn list_entries(&self, folder: &str) -> Result<(Vec<(String, u64)>, Vec<String>), StoreError> {
         let prefix = self.prefix(folder)?;
-        let listed = in_time("list", folder, self.objects.list_with_delimiter(prefix.as_ref())).await?;
+        let listed = self.in_time("list", folder, self.objects.list_with_delimiter(prefix.as_ref())).await?;
         let mut files: Vec<(String, u64)> =
             listed.objects.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
         let mut folders: Vec<String> =
@@ -331,13 +383,14 @@ impl Store {
     /// The store's failure.
     pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
         let key = StorePath::parse(path)?.key();
+        self.check_writable(path)?;
         let deleted = async {
             match self.objects.delete(&key).await {
                 Err(object_store::Error::NotFound { .. }) => Ok(()),
                 deleted => deleted,
             }
         };
-        in_time("delete", path, deleted).await
+        self.in_time("delete", path, deleted).await
     }
 
     /// Deletes every object below `folder`, which is not the root. Deleting what is not there is no error.
@@ -346,6 +399,7 @@ impl Store {
     /// [`StoreError::Path`], or the store's failure.
     pub async fn delete_folder(&self, folder: &str) -> Result<(), StoreError> {
         let prefix = StorePath::parse(folder)?;
+        self.check_writable(folder)?;
         if let Some(root) = &self.folder {
             let path = prefix.below(root);
             return run_blocking("delete", path.clone(), move || match std::fs::remove_dir_all(&path) {
@@ -356,7 +410,7 @@ impl Store {
         }
         let paths = self.objects.list(Some(&prefix.key())).map_ok(|meta| meta.location).boxed();
         let deleted = self.objects.delete_stream(paths).try_for_each(|_| async { Ok(()) });
-        in_time("delete", folder, deleted).await
+        self.in_time("delete", folder, deleted).await
     }
 
     /// Points `link` (a path in the store) at its neighbour `target` by a symlink that is replaced
@@ -366,6 +420,7 @@ impl Store {
     /// [`StoreError::Path`], or when the file system refuses.
     pub async fn point_latest(&self, link: &str, target: &str) -> Result<(), StoreError> {
         let (link, target) = (StorePath::parse(link)?, StorePath::parse_name(target)?);
+        self.check_writable(link.as_str())?;
         let Some(root) = &self.folder else { return Ok(()) };
         let (link, target) = (link.below(root), PathBuf::from(target.as_str()));
         run_blocking("link", link.clone(), move || replace_symlink(&link, &target)).await
@@ -414,18 +469,6 @@ where
     };
     let outcome = outcome.unwrap_or_else(|join_error| Err(io::Error::other(join_error)));
     outcome.map_err(|source| file(action, path, source))
-}
-
-/// What is asked of a store, unless it does not answer: then whoever waits hears of it in the end.
-async fn in_time<T>(
-    action: &'static str,
-    path: &str,
-    asked: impl Future<Output = Result<T, object_store::Error>>,
-) -> Result<T, StoreError> {
-    match tokio::time::timeout(ANSWER_MAX, asked).await {
-        Ok(answer) => answer.map_err(|error| access(action, path, error)),
-        Err(_) => Err(slow(action, path, ANSWER_MAX)),
-    }
 }
 
 /// Temporary file, fsync, rename, fsync of the folder: after this returns the file survives a crash. It is for its owner

@@ -78,7 +78,7 @@ async fn a_store_that_does_not_answer_is_not_waited_for_without_end() {
         ..ThrottleConfig::default()
     };
     let objects = Arc::new(ThrottledStore::new(InMemory::new(), throttle));
-    let store = Store { objects, uri: "s3://hangs".to_owned(), folder: None, roots: None };
+    let store = Store::of(objects, "s3://hangs", Pulse::default());
     let bytes = Bytes::from_static(b"x");
     let outcomes = [
         store.get("a").await.map(drop),
@@ -120,4 +120,36 @@ async fn deleting_a_folder_twice_is_no_error() {
 fn an_unknown_scheme_is_refused_with_the_remedy() {
     let error = Store::open("ftp://somewhere").unwrap_err();
     assert!(error.to_string().contains("file:///"), "{error}");
+}
+
+/// Parts that are sent at the same time come together in the order of the object.
+#[tokio::test]
+async fn a_large_object_goes_in_parts_and_is_whole() {
+    let objects = Arc::new(InMemory::new());
+    let store = Store::of(Arc::clone(&objects) as Arc<dyn ObjectStore>, "s3://bucket", Pulse::default());
+    let large: Bytes = (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let entry = store.put("a/large", large.clone()).await.unwrap();
+    assert_eq!((entry.length_bytes, store.get("a/large").await.unwrap() == large), (20_000_000, true));
+    assert_eq!(store.list("a").await.unwrap(), [("a/large".to_owned(), 20_000_000)]);
+}
+
+#[test]
+fn an_address_of_s3_is_opened_with_options_and_refused_with_a_reason() {
+    let open = |uri: &str, options: &[(&str, &str)]| {
+        Store::open_with(uri, &StoreOptions::from_iter(options.iter().copied())).map(drop)
+    };
+    open(
+        "s3://bucket/prefix",
+        &[("region", "eu-west-1"), ("aws_endpoint", "http://127.0.0.1:9"), ("allow_http", "true")],
+    )
+    .unwrap();
+    for (uri, options, word) in [
+        ("s3://bucket", &[("reigon", "x")][..], "'region'"),
+        ("s3://bucket", &[("access_key_id", "k")], "SecretAccessKey"),
+        ("s3://bucket", &[("ca_bundle", "/nowhere.pem")], "/nowhere.pem"),
+        ("gs://bucket", &[], "s3://"),
+    ] {
+        let error = open(uri, options).unwrap_err().to_string();
+        assert!(error.contains(word), "{uri}: {error}");
+    }
 }

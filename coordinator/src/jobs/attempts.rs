@@ -1,10 +1,10 @@
 //! A job from its first attempt to its end: attempts one after the other until one succeeds or another would not help,
 //! then the end that is agreed on, then the clean-up.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use futures::future::join_all;
-use shoal_common::rpc::shortened;
+use shoal_common::{causes::with_causes, rpc::shortened};
 use shoal_proto::v1::{
     AttemptStarted, JobCleaned, JobFinished, JobInfo, JobKind, JobState, LeftOutWorker, UpdateJob,
     metadata_command::Command, update_job::Update,
@@ -13,15 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    error::{JobError, with_causes},
-    import, lists,
-    parts::Part,
-    publish,
-    reachable::reachable,
-    steps,
-    tracker::Tracker,
-    training,
-    validate::check_again,
+    error::JobError, import, lists, parts::Part, publish, reachable::reachable, steps, tracker::Tracker,
+    training, validate::check_again,
 };
 use crate::{
     leader::{Leader, LiveWorker, Unreachable},
@@ -30,6 +23,12 @@ use crate::{
 
 /// Attempts that may fail one after the other without anything durable having come of them.
 const FRUITLESS_ATTEMPTS_MAX: u32 = 5;
+
+/// Who waits for the store where no worker does.
+const LEADER: &str = "the leading coordinator";
+
+/// How often it is looked whether the store answers the leader.
+const LOOK_AT_STORE_EVERY: Duration = Duration::from_secs(1);
 
 /// Pause between a failed attempt and the next one.
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
@@ -154,6 +153,16 @@ async fn attempt(
         biased;
         outcome = work => outcome,
         () = cancel.cancelled() => Err(JobError::Cancelled),
+        never = tell_silence(leader) => match never {},
+    }
+}
+
+/// Says in the progress of jobs that the leader's own store does not answer, for as long as it is polled.
+async fn tell_silence(leader: &Leader) -> Infallible {
+    loop {
+        let waits_for = leader.store.silence().map(|silence| silence.to_string());
+        leader.progress.note_wait(LEADER, waits_for);
+        tokio::time::sleep(LOOK_AT_STORE_EVERY).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why an attempt at a job ended without its result.
 
-use shoal_common::{job_steps::WrongAnswer, store::StoreError};
+use shoal_common::{causes::with_causes, job_steps::WrongAnswer, store::StoreError};
 
 use crate::{leader::CommandError, raft::ProposeError};
 
@@ -70,16 +70,4 @@ impl From<CommandError> for JobError {
             CommandError::Raft(_) => Self::LeadershipLost,
         }
     }
-}
-
-/// An error and what caused it, as one sentence.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shoal_common::{
+    causes::with_causes,
     clock::UtcTime,
     readable::{evaluation_json, held_out_json, parameters_json},
     split,
@@ -14,7 +15,7 @@ use shoal_proto::v1::{
 };
 
 use super::{
-    error::{JobError, with_causes},
+    error::JobError,
     model_training::Made,
     models::training_of,
     remarks,

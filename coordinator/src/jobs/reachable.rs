@@ -4,14 +4,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
-use shoal_common::rpc::shortened;
+use shoal_common::{causes::with_causes, rpc::shortened};
 use shoal_proto::v1::{CheckPeersRequest, UnreachedPeer, WorkerPeer};
 use tonic::{Code, Status};
 
-use super::{
-    error::{JobError, with_causes},
-    steps::client,
-};
+use super::{error::JobError, steps::client};
 use crate::leader::{Leader, LiveWorker};
 
 /// How long a worker may take to look for its peers, each of which has three seconds.

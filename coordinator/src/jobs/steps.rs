@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use shoal_common::{
+    causes::with_causes,
     job_steps::{StepKind, WrongAnswer},
     rpc::MESSAGE_BYTES_MAX,
     tls::PeerRole,
@@ -13,11 +14,7 @@ use shoal_proto::v1::{
 };
 use tonic::{Code, Status, transport::Channel};
 
-use super::{
-    error::{JobError, with_causes},
-    shares::Shares,
-    tracker::Tracker,
-};
+use super::{error::JobError, shares::Shares, tracker::Tracker};
 use crate::leader::{Leader, LiveWorker};
 
 /// A worker says something at least once a second; after this much silence it counts as lost.
@@ -107,7 +104,12 @@ impl Crew {
             let event =
                 event.map_err(|_| lost("has gone silent"))?.map_err(|status| refusal(worker, &status))?;
             match event.and_then(|event| event.event) {
-                Some(Event::Progress(progress)) => on_progress(progress.done, progress.total),
+                Some(Event::Progress(progress)) => {
+                    leader
+                        .progress
+                        .note_wait(&worker.name, Some(progress.waits_for).filter(|wait| !wait.is_empty()));
+                    on_progress(progress.done, progress.total);
+                }
                 Some(answer) => return S::from_event(answer).map_err(wrong),
                 None => return Err(lost("ended a step without a result")),
             }

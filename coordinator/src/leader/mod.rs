@@ -6,6 +6,7 @@
 
 mod controllers;
 mod handle;
+mod live_record;
 mod members;
 mod metadata;
 mod observed;

@@ -3,10 +3,18 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use shoal_common::rpc::shortened;
 use shoal_proto::v1::{JobInfo, JobState};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+/// A word of whoever waits for a store is repeated for so long: workers say it every second.
+const WAIT_HOLDS: Duration = Duration::from_secs(4);
+
+/// The longest sentence of somebody who waits.
+const WAIT_BYTES_MAX: usize = 400;
 
 /// How far a running job is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,13 +33,15 @@ pub struct JobProgress {
 #[derive(Debug, Clone)]
 pub struct Progress {
     jobs: Arc<Mutex<HashMap<String, JobProgress>>>,
+    /// Who waits for a store that does not answer, since when that was said last, and in which words.
+    waits: Arc<Mutex<BTreeMap<String, (Instant, String)>>>,
     /// Counts reports, so that watchers see that there is something new.
     reports: Arc<watch::Sender<u64>>,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { jobs: Arc::default(), reports: Arc::new(watch::Sender::new(0)) }
+        Self { jobs: Arc::default(), waits: Arc::default(), reports: Arc::new(watch::Sender::new(0)) }
     }
 }
 
@@ -50,6 +60,11 @@ impl Progress {
             && let Some(progress) = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).get(&info.job_id)
         {
             info.phase.clone_from(&progress.phase);
+            if info.state() == JobState::Running
+                && let Some((who, waits_for)) = self.wait()
+            {
+                info.phase = format!("{}, and {who} waits: {waits_for}", progress.phase);
+            }
             info.progress = progress.fraction;
             info.remaining_seconds = progress.remaining_seconds;
             info.phase_seconds = progress.phase_seconds.clone().into_iter().collect();
@@ -59,6 +74,39 @@ impl Progress {
             }
         }
         info
+    }
+
+    /// Notes what somebody who works on jobs waits for that is not its own work, or that it does not wait any more.
+    pub fn note_wait(&self, who: &str, waits_for: Option<String>) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = match waits_for {
+            Some(waits_for) => {
+                let waits_for = shortened(&waits_for, WAIT_BYTES_MAX).into_owned();
+                let before = waits.insert(who.to_owned(), (Instant::now(), waits_for.clone()));
+                if before.is_none() {
+                    tracing::warn!(node = who, waits_for, "jobs wait");
+                }
+                true
+            }
+            None => match waits.remove(who) {
+                Some(_) => {
+                    tracing::info!(node = who, "jobs do not wait any more");
+                    true
+                }
+                None => false,
+            },
+        };
+        drop(waits);
+        if is_new {
+            self.reports.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// The first of those who wait, and for what.
+    fn wait(&self) -> Option<(String, String)> {
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh = waits.iter().filter(|(_, (said_at, _))| said_at.elapsed() < WAIT_HOLDS);
+        fresh.next().map(|(who, (_, waits_for))| (who.clone(), waits_for.clone()))
     }
 
     /// Wakes at each report.

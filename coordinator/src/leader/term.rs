@@ -7,6 +7,7 @@ use shoal_common::shutdown::Shutdown;
 
 use super::{
     handle::Leader,
+    live_record,
     metadata::Publisher,
     observed::{observe, say_nothing},
 };
@@ -41,6 +42,7 @@ async fn lead(leader: &Leader, term: u64, shutdown: &Shutdown) {
     leader.members.grant_all(&state.borrow_and_update());
     leader.unreachable.replace(&BTreeMap::new(), 0);
     let looking = shutdown.spawn("looking for workers", look_again(leader.clone()));
+    let recording = shutdown.spawn("live record", live_record::keep(leader.clone()));
     let mut jobs = Runner::new(leader.clone());
     let mut publisher = Publisher::new(term);
     loop {
@@ -68,5 +70,6 @@ async fn lead(leader: &Leader, term: u64, shutdown: &Shutdown) {
     }
     jobs.stop();
     looking.abort();
+    recording.abort();
     say_nothing();
 }

@@ -1,9 +1,9 @@
-//! Whether this worker has loaded what it is to serve. Absent coordinators and versions that are being promoted are no
+//! Whether this worker can use its store and has loaded what it is to serve. Absent coordinators and versions that are being promoted are no
 //! reason to call it unready: it serves on.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use shoal_common::{health::Health, shutdown::Shutdown};
+use shoal_common::{health::Health, shutdown::Shutdown, store::StoreWatch};
 use shoal_proto::v1::Metadata;
 use tokio::sync::watch;
 
@@ -17,6 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Readiness {
     pub(super) node: String,
     pub(super) health: Health,
+    pub(super) store: StoreWatch,
     pub(super) models: LoadedModels,
     pub(super) failures: LoadFailures,
     pub(super) metadata: watch::Receiver<Option<Arc<Metadata>>>,
@@ -39,6 +40,9 @@ impl Readiness {
     }
 
     fn waits_for(&self, metadata: Option<&Metadata>) -> Option<String> {
+        if let Some(trouble) = self.store.trouble() {
+            return Some(trouble);
+        }
         let Some(metadata) = metadata else {
             return Some("it has not heard from a leading coordinator yet".to_owned());
         };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use shoal_common::shutdown::Shutdown;
+use shoal_common::{causes::with_causes, shutdown::Shutdown};
 use shoal_proto::v1::{Metadata, ServedModel, Side};
 use tokio::{
     sync::{Notify, watch},
@@ -18,7 +18,6 @@ use tokio::{
 
 use crate::serve::{
     Difference, LoadError, LoadedModels, LoadedShard, Loader, ShardKey, VersionSource, difference,
-    with_causes,
 };
 
 /// Shards that load at once: enough to keep a disk or an object store busy, few enough that the

@@ -63,20 +63,3 @@ pub enum LoadError {
         source: tokio::task::JoinError,
     },
 }
-
-/// An error and its causes as one line: "a: b: c".
-#[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let sentence = error.to_string();
-        // Some errors repeat their cause in their own sentence.
-        if !text.ends_with(&sentence) {
-            text.push_str(": ");
-            text.push_str(&sentence);
-        }
-        cause = error.source();
-    }
-    text
-}

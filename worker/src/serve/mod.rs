@@ -44,7 +44,7 @@ mod weak_cache;
 
 pub use best::{BestOfShards, Found};
 pub use descriptions::Descriptions;
-pub use error::{LoadError, with_causes};
+pub use error::LoadError;
 pub use factors::{FactorPart, FactorShape};
 pub use filter::{ItemFilter, RowFilter};
 pub use item_shard::{ItemShard, ItemVectors};

@@ -11,6 +11,7 @@ use std::sync::{
 
 use futures::stream::BoxStream;
 use shoal_common::{
+    causes::with_causes,
     job_id::{JobId, NotAJobId},
     job_steps::{StepKind, step_name},
 };
@@ -23,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::registry::JobError;
-use crate::serve::with_causes;
 
 /// Any error, with its causes.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -102,7 +102,8 @@ impl Progress {
     /// As the leader is told.
     #[must_use]
     pub fn report(&self) -> StepProgress {
-        StepProgress { done: self.done.load(Ordering::Relaxed), total: self.total.load(Ordering::Relaxed) }
+        let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+        StepProgress { done, total, waits_for: String::new() }
     }
 }
 
@@ -212,6 +213,11 @@ pub trait Runner: Send + Sync + 'static {
     /// # Errors
     /// See [`StepError`].
     async fn begin(&self, step: Step, context: StepContext) -> Result<(Arc<dyn Attempt>, Event), StepError>;
+
+    /// What steps wait for that is not their own work, one sentence: a store that does not answer.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Whether the step makes a new attempt rather than going on with one.

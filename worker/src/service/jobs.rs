@@ -21,7 +21,7 @@ use shoal_common::{
 use shoal_format::mapped_file;
 use shoal_proto::v1::{
     CheckPeersReply, CheckPeersRequest, InspectSourceReply, InspectSourceRequest, ReleaseJobReply,
-    ReleaseJobRequest, StepEvent, StepRequest, step_event::Event, step_request::Step,
+    ReleaseJobRequest, StepEvent, StepProgress, StepRequest, step_event::Event, step_request::Step,
     worker_jobs_server::WorkerJobs,
 };
 use tokio::{
@@ -146,11 +146,11 @@ impl WorkerJobs for Jobs {
         let entered = self.enter(&job_id);
         let (work, context) = self.prepare(job_id, attempt, step).map_err(|error| error.to_status())?;
         let (events, stream) = mpsc::channel(EVENTS_QUEUED_MAX);
-        let shutdown = self.shutdown.clone();
+        let (shutdown, runner) = (self.shutdown.clone(), Arc::clone(&self.runner));
         self.shutdown.spawn("worker step", async move {
             let started = Instant::now();
             tracing::info!(job = context.job.as_str(), attempt, step = name, "step starts");
-            let outcome = watch_step(work, &context, &events, &shutdown).await;
+            let outcome = watch_step(work, &context, runner.as_ref(), &events, &shutdown).await;
             drop(entered);
             let seconds = started.elapsed().as_secs_f64();
             metrics::histogram!("shoal_worker_step_seconds", "kind" => kind_of(name)).record(seconds);
@@ -191,6 +191,7 @@ impl WorkerJobs for Jobs {
 async fn watch_step(
     mut work: BoxFuture<'static, StepOutcome>,
     context: &StepContext,
+    runner: &dyn Runner,
     events: &Events,
     shutdown: &Shutdown,
 ) -> StepOutcome {
@@ -205,7 +206,9 @@ async fn watch_step(
             () = context.cancelled.cancelled() => break,
             () = events.closed() => break,
             _ = ticks.tick() => {
-                let event = StepEvent { event: Some(Event::Progress(context.progress.report())) };
+                let waits_for = runner.waits_for().unwrap_or_default();
+                let report = StepProgress { waits_for, ..context.progress.report() };
+                let event = StepEvent { event: Some(Event::Progress(report)) };
                 // A leader that does not read gets the newest when it does.
                 let _ = events.try_send(Ok(event));
             }

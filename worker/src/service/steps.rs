@@ -85,6 +85,10 @@ impl Steps {
 
 #[tonic::async_trait]
 impl Runner for Steps {
+    fn waits_for(&self) -> Option<String> {
+        self.context.store.silence().map(|silence| silence.to_string())
+    }
+
     async fn inspect(&self, source: DatasetSource, with_rows: bool) -> Result<InspectSourceReply, StepError> {
         let access = &self.context.access;
         if !with_rows {

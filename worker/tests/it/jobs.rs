@@ -166,7 +166,11 @@ async fn a_step_streams_progress_and_one_result() {
     let (_, last) = worker.run(1, begin()).await.unwrap();
     assert_eq!(last, Event::EmptyDone(StepEmptyDone {}));
     let (progress, last) = worker.run(1, Step::IngestParse(IngestParse::default())).await.unwrap();
-    assert!(progress.len() >= 2 && progress.contains(&StepProgress { done: 1, total: 2 }), "{progress:?}");
+    assert!(
+        progress.len() >= 2
+            && progress.contains(&StepProgress { done: 1, total: 2, waits_for: String::new() }),
+        "{progress:?}"
+    );
     assert!(matches!(last, Event::IngestParseDone(IngestParseDone { lines: 7, .. })));
 
     let refused = worker.run(1, Step::IngestBuild(IngestBuild::default())).await.unwrap_err();

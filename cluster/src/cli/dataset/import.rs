@@ -9,7 +9,7 @@ use crate::{
     cli::{
         connection::ClusterArgs,
         dataset::describe::describe,
-        environment::remote_options,
+        environment::remote_options_of_command,
         failure::{Exit, refusal, sentence},
         progress::{Followed, Style, follow, succeeded},
         signals::Signals,
@@ -108,10 +108,10 @@ pub(in crate::cli) fn source_uri(source: &str) -> anyhow::Result<String> {
 
 /// As [`source_uri`], for files that are read on this machine: looked at now, which is quicker than an
 /// import that fails.
-pub(in crate::cli) async fn readable_source(source: &str) -> anyhow::Result<String> {
+pub(in crate::cli) async fn readable_source(source: &str, options: StoreOptions) -> anyhow::Result<String> {
     let uri = source_uri(source)?;
     let looked_at = DatasetSource { uri: uri.clone(), ..DatasetSource::default() };
-    match inspect(&looked_at, &Access::anywhere(remote_options(StoreOptions::default())?)).await {
+    match inspect(&looked_at, &Access::anywhere(remote_options_of_command(options)?)).await {
         Ok(_) => Ok(uri),
         Err(error) => Err(refusal(Exit::NotFound, sentence(&error.into()))),
     }

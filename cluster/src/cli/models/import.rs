@@ -2,17 +2,14 @@
 
 use anyhow::Context as _;
 use serde_json::json;
-use shoal_common::{
-    clock::SystemClock,
-    store::{Store, StoreOptions},
-};
+use shoal_common::{clock::SystemClock, store::Store};
 use shoal_proto::v1::{DatasetInfo, ObjectiveChoice};
 
 use super::files::Objective;
 use crate::{
     cli::{
         connection::{ClusterArgs, StoreArgs, find_dataset},
-        environment::remote_options,
+        environment::remote_options_of_command,
         failure::Exit,
         progress::{Style, View},
     },
@@ -72,7 +69,7 @@ pub(in crate::cli) async fn run(args: ImportArgs) -> anyhow::Result<Exit> {
     let store = args.cluster.open_store(&args.store)?;
     let view = View::new(Style::choose(args.json), "import");
     let unreadable = || format!("cannot read a model from '{}'", args.folder);
-    let source = Store::open_existing(&args.folder, &remote_options(StoreOptions::default())?)
+    let source = Store::open_existing(&args.folder, &remote_options_of_command(args.store.options()?)?)
         .with_context(unreadable)?;
     let model = SparkModel::read(&source).await?;
     view.set(0.5, "writing");

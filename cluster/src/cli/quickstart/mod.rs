@@ -61,13 +61,13 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let data = match &args.data {
-        Some(path) => Some(readable_source(path).await?),
+        Some(path) => Some(readable_source(path, args.local.store_options()?).await?),
         None => None,
     };
     let test = args.als.test.as_deref().map(source_uri).transpose()?;
     let mut signals = args.local.signals()?;
     let mut watch = Watch::new(args.json);
-    let started = local_args::start(&args.local.spec(Some(args.als.seed)), &mut signals).await?;
+    let started = local_args::start(&args.local.spec(Some(args.als.seed))?, &mut signals).await?;
     let Start::Up(running) = started else { return Ok(Exit::Interrupted) };
     watch.done("start", &up_sentence(&running));
 

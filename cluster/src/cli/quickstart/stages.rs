@@ -19,6 +19,7 @@ use crate::{
     cli::{
         connection::newest,
         dataset::Sample,
+        environment::remote_options_of_command,
         failure::{Exit, refusal},
         progress::{Style, View, show_until_over, succeeded},
     },
@@ -349,7 +350,8 @@ impl Stages<'_> {
 
     /// The first user of the first shard that has one.
     async fn some_user(&self, dataset: &DatasetInfo, version: &ModelVersion) -> anyhow::Result<EntityId> {
-        let store = Store::open_with(&self.plan.file.store, &self.plan.settings.store_options())?;
+        let options = remote_options_of_command(self.plan.settings.store_options())?;
+        let store = Store::open_with(&self.plan.file.store, &options)?;
         let files = ModelFiles::open(&store, version, dataset).await?;
         for shard in 0..files.shard_count() {
             let part = files.part(Side::Users, shard).await?;

@@ -449,7 +449,7 @@ impl WorkerJobs for Service {
         let act = (self.stage.script.lock().unwrap())(&seen);
         self.stage.seen.lock().unwrap().push(seen);
         let event = |event| Ok(StepEvent { event: Some(event) });
-        let progress = event(Event::Progress(StepProgress { done: 1, total: 2 }));
+        let progress = event(Event::Progress(StepProgress { done: 1, total: 2, waits_for: String::new() }));
         match act {
             Act::Refuse(status) => return Err(status),
             Act::Drop => return Ok(Response::new(stream::iter([progress]).boxed())),

@@ -333,7 +333,7 @@ async fn parts_that_do_not_belong_together_are_refused() {
     let loader = || Loader::new(world.store.clone(), cache.clone());
     let refusal = async |version: &v1::ModelVersion, dataset: &v1::DatasetInfo, shard: u32| {
         let outcome = loader().load(version, &[], dataset, Side::Items, shard).await;
-        shoal_worker::serve::with_causes(&outcome.unwrap_err())
+        shoal_common::causes::with_causes(&outcome.unwrap_err())
     };
 
     let mut other_rank = world.version.clone();
