@@ -343,8 +343,9 @@ mod tests {
             let folder = parent.path().join(name);
             std::fs::create_dir(&folder).unwrap();
             std::fs::write(folder.join("lock"), "1").unwrap();
-            let made_at = std::time::SystemTime::now() - Duration::from_secs(age);
-            std::fs::File::open(&folder).unwrap().set_modified(made_at).unwrap();
+            let made_at = folder.metadata().unwrap().modified().unwrap();
+            let folder_file = std::fs::File::open(&folder).unwrap();
+            folder_file.set_modified(made_at - Duration::from_secs(age)).unwrap();
             folder
         };
         let (dead, young) = (make("shoal-serve-dead", 3_600), make("shoal-serve-young", 0));
