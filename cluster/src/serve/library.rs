@@ -116,7 +116,8 @@ impl Library {
         self.note_left_over(&found.versions);
         let default_before = self.default_model();
         if self.said.is_some_and(|(_, said_by)| said_by != found.said_by) {
-            tracing::info!(by = ?found.said_by, "something else says now which versions are live");
+            let by = if found.said_by == SaidBy::LiveFile { "live.json" } else { "model_latest" };
+            tracing::info!(by, "something else says now which versions are live");
         }
         self.said = Some((found.default, found.said_by));
         let default = self.default_model();
