@@ -20,6 +20,7 @@ mod roots;
 mod tests;
 mod upload;
 mod watch;
+mod writes;
 
 use std::{
     fmt,
@@ -51,6 +52,7 @@ pub use roots::{Access, NotARoot, Roots};
 use shoal_core::hash::checksum_hex;
 use shoal_proto::v1::ObjectEntry;
 pub use watch::StoreWatch;
+use writes::Writes;
 
 use crate::private_files;
 
@@ -69,6 +71,7 @@ pub struct Store {
     /// Nothing is written.
     is_read_only: bool,
     pulse: Pulse,
+    writes: Writes,
 }
 
 impl fmt::Debug for Store {
@@ -164,7 +167,15 @@ impl Store {
     }
 
     fn of(objects: Arc<dyn ObjectStore>, uri: &str, pulse: Pulse) -> Self {
-        Self { objects, uri: uri.to_owned(), folder: None, roots: None, is_read_only: false, pulse }
+        Self {
+            objects,
+            uri: uri.to_owned(),
+            folder: None,
+            roots: None,
+            is_read_only: false,
+            pulse,
+            writes: Writes::default(),
+        }
     }
 
     /// The same store, of which nothing is written any more.
@@ -228,7 +239,12 @@ impl Store {
                 None if upload::is_large(&bytes) => {
                     upload::in_parts(self.objects.as_ref(), &key, bytes).await
                 }
-                _ => self.objects.put(&key, bytes.into()).await.map(drop),
+                None => self.objects.put(&key, bytes.into()).await.map(drop),
+                Some(_) => {
+                    let objects = Arc::clone(&self.objects);
+                    let put = async move { objects.put(&key, bytes.into()).await.map(drop) };
+                    self.writes.through(path, put).await
+                }
             }
         };
         self.in_time("write", path, written).await?;
@@ -248,9 +264,14 @@ impl Store {
             length_bytes: bytes.len() as u64,
             checksum: checksum_hex(&bytes),
         };
-        let put = self.objects.put_opts(&key, bytes.into(), PutMode::Create.into());
+        let objects = Arc::clone(&self.objects);
+        let put = async move { objects.put_opts(&key, bytes.into(), PutMode::Create.into()).await };
         let written = async {
-            match put.await {
+            let put = match self.folder {
+                None => put.await,
+                Some(_) => self.writes.through(path, put).await,
+            };
+            match put {
                 Ok(_) => Ok(Some(entry)),
                 Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
                 Err(error) => Err(error),
@@ -393,7 +414,8 @@ impl Store {
         self.in_time("delete", path, deleted).await
     }
 
-    /// Deletes every object below `folder`, which is not the root. Deleting what is not there is no error.
+    /// Deletes every object below `folder`, which is not the root, also what this process is still writing there for nobody
+    /// any more. Deleting what is not there is no error.
     ///
     /// # Errors
     /// [`StoreError::Path`], or the store's failure.
@@ -401,6 +423,8 @@ impl Store {
         let prefix = StorePath::parse(folder)?;
         self.check_writable(folder)?;
         if let Some(root) = &self.folder {
+            let written = tokio::time::timeout(ANSWER_MAX, self.writes.ended_below(prefix.as_str()));
+            written.await.map_err(|_| slow("delete", folder, ANSWER_MAX))?;
             let path = prefix.below(root);
             return run_blocking("delete", path.clone(), move || match std::fs::remove_dir_all(&path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

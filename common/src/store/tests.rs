@@ -7,6 +7,21 @@ use object_store::{
 
 use super::*;
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_deleted_stays_so_although_writes_to_it_were_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+    let bytes = Bytes::from(vec![7_u8; 64 * 1024]);
+    for round in 0..200 {
+        let path = format!("job/part-{round}");
+        // Begun, and given up at once.
+        let put = store.put(&path, bytes.clone());
+        assert!(futures::poll!(std::pin::pin!(put)).is_pending());
+        store.delete_folder("job").await.unwrap();
+    }
+    assert_eq!(store.list("job").await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn what_is_put_is_got_and_damage_is_named() {
     let folder = tempfile::tempdir().unwrap();
