@@ -26,7 +26,7 @@ whoever has it makes certificates of any node.";
 const REVOKE_EXAMPLE: &str = "\
 Examples:
   shoal certs revoke worker-3
-  shoal certs revoke worker-2 --dir .shoal/local/certs     of a local cluster
+  shoal certs revoke worker-2 --dir .shoal/local/certs     # of a local cluster
   shoal certs revoke --file ./of-a-laptop.pem --dir /safe/certs
   shoal certs revoke --serial 3f:0a:…            # of a certificate whose file is lost
 
@@ -36,7 +36,7 @@ certificate that is on it, and end connections that are open. `shoal certs creat
 const SHOW_EXAMPLE: &str = "\
 Examples:
   shoal certs show
-  shoal certs show --dir .shoal/local/certs      of a local cluster
+  shoal certs show --dir .shoal/local/certs      # of a local cluster
   shoal certs show --json";
 
 /// The folder that all of the commands are about.
