@@ -118,8 +118,8 @@ def losses(file, *killed):
         f"milliseconds to the answer", fill=QUIET,
     )
     x = lambda at: 60 + 670 * at / span
-    y = lambda ms: 235 - 165 * (math.log10(min(max(ms, 1), 1000)) / 3)
-    for ms in (1, 10, 100, 1000):
+    y = lambda ms: 235 - 165 * (math.log10(min(max(ms, 0.1), 1000)) + 1) / 4
+    for ms in (0.1, 1, 10, 100, 1000):
         picture.line(60, y(ms), 730, y(ms))
         picture.text(54, y(ms) + 4, f"{ms:,}", "end", fill=QUIET, font_size=11)
     for second in range(0, span + 1, 5):

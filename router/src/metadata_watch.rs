@@ -9,7 +9,7 @@ use shoal_common::{
     metadata_changes::MetadataFollower,
     model_parameters::update_metadata,
     node_report::Reporter,
-    rpc::{Behind, Channels, LeaderClient, with_deadline, wrong_cluster},
+    rpc::{Behind, Channels, LeaderClient, LeaderContact, with_deadline, wrong_cluster},
     shutdown::Shutdown,
     telemetry::set_info,
 };
@@ -222,7 +222,7 @@ impl Pulse {
     async fn beat_on(&self) {
         let mut pause = HEARTBEAT_DEFAULT;
         let mut behind = Behind::default();
-        let mut reached = true;
+        let mut contact = LeaderContact::default();
         let mut known = self.known.clone();
         loop {
             let snapshot = Arc::clone(&known.borrow_and_update());
@@ -234,11 +234,7 @@ impl Pulse {
             });
             match beat.await {
                 Ok(reply) => {
-                    if !reached {
-                        tracing::info!("the coordinators are back");
-                    }
-                    reached = true;
-                    metrics::gauge!("shoal_coordinators_reached").set(1.0);
+                    contact.made();
                     self.token_uses.written(&used);
                     let (_, known) = self.known.borrow().revision;
                     if behind.note(known, reply.metadata_revision, pause) {
@@ -248,17 +244,7 @@ impl Pulse {
                     }
                     pause = (Duration::from_millis(u64::from(reply.lease_ms)) / 3).max(HEARTBEAT_MIN);
                 }
-                Err(status) => {
-                    // Said once, not at every beat.
-                    if reached {
-                        tracing::warn!(
-                            error = status.message(),
-                            "cannot reach the leading coordinator, serving on"
-                        );
-                    }
-                    reached = false;
-                    metrics::gauge!("shoal_coordinators_reached").set(0.0);
-                }
+                Err(status) => contact.lost(&status),
             }
             tokio::select! {
                 biased;

@@ -496,14 +496,13 @@ mod tests {
         }
     }
 
+    fn with_hosts(hosts: &[&str], spec: Spec) -> Spec {
+        Spec { tls: true, tls_hosts: hosts.iter().map(|&host| host.to_owned()).collect(), ..spec }
+    }
+
     #[test]
     fn certificates_that_are_lost_or_name_other_hosts_are_spoken_of() {
         let folder = tempfile::tempdir().unwrap();
-        let with_hosts = |hosts: &[&str], spec: Spec| Spec {
-            tls: true,
-            tls_hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
-            ..spec
-        };
         let remarks = |spec: &Spec| Plan::prepare(spec).unwrap().remarks;
         assert!(remarks(&with_hosts(&["a.example"], spec(folder.path()))).is_empty());
         assert!(remarks(&with_hosts(&["a.example", "b.example"], open(folder.path()))).is_empty());
@@ -520,11 +519,6 @@ mod tests {
     #[test]
     fn a_router_answers_to_the_further_hosts_of_its_certificate() {
         let folder = tempfile::tempdir().unwrap();
-        let with_hosts = |hosts: &[&str], spec: Spec| Spec {
-            tls: true,
-            tls_hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
-            ..spec
-        };
         let answered = |spec: &Spec| {
             let plan = Plan::prepare(spec).unwrap();
             let router = plan.processes().pop().unwrap();

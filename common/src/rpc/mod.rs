@@ -3,6 +3,7 @@
 
 mod behind;
 mod channels;
+mod contact;
 mod credentials;
 mod deadline;
 mod in_process;
@@ -14,6 +15,7 @@ mod timely;
 
 pub use behind::Behind;
 pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};
+pub use contact::LeaderContact;
 pub use credentials::CallCredentials;
 pub use deadline::{remaining, timeout_of, with_deadline};
 pub use in_process::InProcess;

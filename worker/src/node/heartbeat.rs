@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use shoal_common::{
     health::Health,
     node_report::Reporter,
-    rpc::{Behind, LeaderClient},
+    rpc::{Behind, LeaderClient, LeaderContact},
     shutdown::Shutdown,
 };
 use shoal_format::mapped_file::mapped_bytes_below;
@@ -98,7 +98,7 @@ pub(super) async fn beat(pulse: Pulse, shutdown: Shutdown) {
 
 async fn beat_on(pulse: &Pulse) {
     let mut lease = LEASE_AT_FIRST;
-    let mut reached = true;
+    let mut contact = LeaderContact::default();
     let mut behind = Behind::default();
     loop {
         let interval = (lease / 3).max(INTERVAL_MIN);
@@ -112,11 +112,7 @@ async fn beat_on(pulse: &Pulse) {
             .await;
         match outcome {
             Ok(reply) => {
-                if !reached {
-                    tracing::info!("the coordinators are back");
-                }
-                reached = true;
-                metrics::gauge!("shoal_coordinators_reached").set(1.0);
+                contact.made();
                 let known = pulse.metadata.borrow().as_ref().map_or(0, |metadata| metadata.revision);
                 if behind.note(known, reply.metadata_revision, interval) {
                     tracing::warn!(known, current = reply.metadata_revision, "following the metadata anew");
@@ -126,17 +122,7 @@ async fn beat_on(pulse: &Pulse) {
                     lease = Duration::from_millis(u64::from(reply.lease_ms));
                 }
             }
-            Err(status) => {
-                // Said once, not at every beat.
-                if reached {
-                    tracing::warn!(
-                        error = status.message(),
-                        "cannot reach the leading coordinator, serving on"
-                    );
-                }
-                reached = false;
-                metrics::gauge!("shoal_coordinators_reached").set(0.0);
-            }
+            Err(status) => contact.lost(&status),
         }
         tokio::select! {
             biased;
