@@ -26,6 +26,14 @@ release() {
     cargo build --release --locked --workspace --bin shoal --bin memory-bench
 }
 
+# Installs packages of Debian: debian NAME…
+debian() {
+    [ "$(id -u)" = 0 ] || { echo "Only root installs Debian's packages; install these by hand: $*" >&2; exit 1; }
+    apt-get update -qq
+    # RUNLEVEL=1 keeps Debian from starting servers of its own.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 # A virtual environment of Python with these packages: python_with NAME PACKAGE…
 python_with() {
     local folder=$work/$1
