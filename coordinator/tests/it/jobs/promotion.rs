@@ -198,7 +198,7 @@ async fn a_switch_is_answered_when_routers_answer_by_it() {
     };
     let reply = tokio::select! {
         reply = world.promote(&version, "again") => reply.unwrap(),
-        () = stuck => unreachable!(),
+        () = stuck => panic!("a router that never switches has ended"),
     };
     assert!(
         reply.late_routers.len() == 1 && reply.late_routers[0].contains("'router-1' at 127.0.0.1:1"),

@@ -8,7 +8,7 @@ use super::*;
 
 fn import_of(submitter: &str) -> Command {
     let Command::CreateJob(CreateJob { info: Some(info), counted }) = import_job("films", 0) else {
-        unreachable!()
+        panic!("an import begins with another command")
     };
     let info = Some(JobInfo { submitter: submitter.to_owned(), ..info });
     Command::CreateJob(CreateJob { info, counted })
