@@ -60,6 +60,47 @@ pub struct WorkerShards {
     pub ready: u32,
 }
 
+/// How far a worker is with a shard that is placed on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It can be asked for it.
+    Ready,
+    /// It is up, and has yet to load it.
+    Loading,
+    /// It is down.
+    Down,
+}
+
+/// A shard of a version, and the workers that it is placed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedShard<'a> {
+    /// Users or items.
+    pub side: Side,
+    /// Its number.
+    pub shard: u32,
+    /// The owner first.
+    pub replicas: Vec<(&'a str, Readiness)>,
+}
+
+/// The shards of a version, in the order of the placement; empty while nothing is placed.
+#[must_use]
+pub fn placed_shards<'a>(metadata: &'a Metadata, version: &ModelVersion) -> Vec<PlacedShard<'a>> {
+    let known = Known::of(metadata);
+    let placed = |shard: &'a ShardReplicas| {
+        let replica = |node: &'a String| {
+            let readiness = match known.is_ready(node, &version.name, shard) {
+                true => Readiness::Ready,
+                false if known.up.contains(node.as_str()) => Readiness::Loading,
+                false => Readiness::Down,
+            };
+            (node.as_str(), readiness)
+        };
+        let replicas = shard.nodes.iter().map(replica).collect();
+        PlacedShard { side: shard.side(), shard: shard.shard, replicas }
+    };
+    shards_of(metadata, version).iter().map(placed).collect()
+}
+
 /// How every version is that workers are to hold, in the order live, promoting, previous.
 #[must_use]
 pub fn replication(metadata: &Metadata, replicas_asked: u32) -> Vec<VersionReplication> {
@@ -183,7 +224,8 @@ fn shards_of<'a>(metadata: &'a Metadata, version: &ModelVersion) -> &'a [ShardRe
 }
 
 /// What a version is to queries; `None` for one that no model names.
-fn serves(metadata: &Metadata, version: &str) -> Option<Serves> {
+#[must_use]
+pub fn serves(metadata: &Metadata, version: &str) -> Option<Serves> {
     let any = |name: fn(&shoal_proto::v1::ServedModel) -> &String| {
         metadata.served.iter().any(|served| name(served) == version)
     };
@@ -251,6 +293,10 @@ mod tests {
         assert_eq!(version.loading, [("c".to_owned(), 1)].into());
         assert_eq!(version.lost, [("b".to_owned(), 2)].into());
         assert_eq!(replication(&metadata(), 1)[0].replicated, 2);
+        let metadata_of_both = metadata();
+        let placed = placed_shards(&metadata_of_both, &metadata_of_both.versions[0]);
+        assert_eq!(placed[0].replicas, [("a", Readiness::Ready), ("b", Readiness::Down)]);
+        assert_eq!(placed[2].replicas, [("b", Readiness::Down), ("c", Readiness::Loading)]);
         let workers = shards_by_worker(&metadata());
         assert_eq!(workers["a"], WorkerShards { placed: 2, ready: 2 });
         assert_eq!(workers["b"], WorkerShards { placed: 2, ready: 0 });

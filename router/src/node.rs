@@ -29,7 +29,11 @@ use crate::{
     fanout::FanOut,
     grpc::RecommenderService,
     held::{Held, HoldLayer},
-    http::{RenderMetrics, Serves, routes, serve},
+    http::{
+        RenderMetrics, Serves, Sources, Traffic,
+        admin::{Coordinators, Proof},
+        routes, serve,
+    },
     metadata_watch::{self, WatchConfig},
     query::{BATCH_TIMEOUT, Queries},
     snapshot::Snapshot,
@@ -85,6 +89,8 @@ pub struct Doors {
     pub tls: Option<Tls>,
     /// What is said to who calls a method of coordinators here.
     pub elsewhere: &'static str,
+    /// Whether coordinators are asked for changes; where they are not, `elsewhere` says why.
+    pub takes_changes: bool,
 }
 
 /// Where tokens are taken, questions need one. Health and the description of the service are for everybody.
@@ -118,7 +124,7 @@ pub async fn run(
     audit: Audit,
     shutdown: Shutdown,
 ) -> Result<(), RouterError> {
-    let Doors { http, admin, grpc, tls, elsewhere } = doors;
+    let Doors { http, admin, grpc, tls, elsewhere, takes_changes } = doors;
     let http_address = http.local_addr().map_err(RouterError::Address)?;
     let admin_address =
         admin.as_ref().map(TcpListener::local_addr).transpose().map_err(RouterError::Address)?;
@@ -151,6 +157,17 @@ pub async fn run(
         bytes: config.cache_bytes,
         ttl: config.cache_ttl,
     });
+    let proof = match (&credentials.tokens, &tls) {
+        // The coordinator is a part of this process, which changes nothing.
+        _ if !takes_changes => Proof::Nothing,
+        (Some(_), _) => Proof::Tokens,
+        (None, Some(_)) => Proof::Certificates,
+        (None, None) => Proof::Nothing,
+    };
+    let coordinators =
+        Coordinators::new(channels.clone(), config.node.coordinators.clone(), Arc::clone(&clock), proof);
+    let traffic = Arc::new(Traffic::new(Arc::clone(&clock)));
+    shutdown.spawn("traffic", Arc::clone(&traffic).keep(shutdown.clone()));
     let queries = Queries::new(snapshots.clone(), channels, clock, fanout, admission, cache, config.timeout);
     shutdown.spawn("cache clearing", queries.clone().clear_cache_on_switch(shutdown.clone()));
     shutdown.spawn("looking for workers", queries.clone().look_for_workers(shutdown.clone()));
@@ -182,10 +199,11 @@ pub async fn run(
     };
     let stop_grpc = shutdown.token();
     let asked_by = credentials.tokens.is_some().then_some(credentials);
+    let sources = Sources { queries: queries.clone(), metrics, coordinators, traffic };
     let face = |hosts: &[String], serves: Serves| {
         let origins = &config.cors_origins;
         let asked_by = asked_by.clone();
-        routes(queries.clone(), Arc::clone(&metrics), asked_by, origins, hosts, audit.clone(), serves)
+        routes(sources.clone(), asked_by, origins, hosts, audit.clone(), serves)
     };
     let serves = if admin.is_some() { Serves::Clients } else { Serves::Everybody };
     let clients_routes = face(&config.hosts, serves);

@@ -6,7 +6,7 @@ mod import;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use shoal_common::{
     model_parameters::als_of,
     readable::{held_out_lines, parameters_json},
@@ -110,16 +110,10 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
 
 fn print_live(reply: &PromoteReply, as_json: bool) -> anyhow::Result<Exit> {
     output::say_late_routers(reply);
-    let previous = Some(&reply.previous_version).filter(|name| !name.is_empty());
     if as_json {
-        output::print_json(&json!({
-            "live_version": reply.live_version,
-            "previous_version": previous,
-            "model": reply.model,
-            "default_model": reply.default_model,
-            "late_routers": reply.late_routers,
-        }))?;
+        output::print_json(&output::live_versions(reply))?;
     } else {
+        let previous = Some(&reply.previous_version).filter(|name| !name.is_empty());
         let before = previous.map(|name| format!(" (before: {name})")).unwrap_or_default();
         let other = if reply.model == reply.default_model {
             String::new()

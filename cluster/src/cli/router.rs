@@ -65,7 +65,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let metrics = node.metrics;
     let role = node::run(
         config,
-        Doors { http, admin, grpc: node.grpc, tls: node.tls, elsewhere: ASK_COORDINATORS },
+        Doors {
+            http,
+            admin,
+            grpc: node.grpc,
+            tls: node.tls,
+            elsewhere: ASK_COORDINATORS,
+            takes_changes: true,
+        },
         node.channels,
         node.clock,
         Arc::new(move || metrics.render()),

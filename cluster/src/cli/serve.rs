@@ -159,7 +159,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     });
     let shutdown = node.shutdown.clone();
     let metrics = node.metrics;
-    let doors = Doors { http, admin, grpc: node.grpc, tls: node.tls, elsewhere: NO_JOBS };
+    let doors =
+        Doors { http, admin, grpc: node.grpc, tls: node.tls, elsewhere: NO_JOBS, takes_changes: false };
     let role =
         roles.run(&config, doors, node.clock, Arc::new(move || metrics.render()), node.audit, node.shutdown);
     let outcome = Node::finish(shutdown, role).await?;

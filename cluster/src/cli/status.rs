@@ -87,8 +87,7 @@ async fn explain(client: &ClusterClient, as_json: bool) -> anyhow::Result<Exit> 
     };
     let unseen = rules::only_by_metrics();
     if as_json {
-        let found: Vec<_> = found.iter().map(rules::Finding::json).collect();
-        output::print_json(&serde_json::json!({ "wrong": found, "only_prometheus_tells": unseen }))?;
+        output::print_json(&output::troubles(&found))?;
     } else {
         let mut parts: Vec<String> = found
             .iter()

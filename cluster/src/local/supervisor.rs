@@ -173,7 +173,7 @@ impl LocalCluster {
                 }
             }
         }
-        let status = match client.status_within(READY_POLL).await {
+        let status = match client.clone().with_patience(READY_POLL).status().await {
             Ok(status) => status,
             Err(error) => return Ok(Some(format!("no coordinator leads: {error}"))),
         };

@@ -1,109 +1,14 @@
 //! The report of an import: what was understood of the files, and what became of their rows.
 
-use serde_json::{Value, json};
-use shoal_proto::v1::{
-    ColumnLook, DuplicateRule, FileContent, FileLook, IdKind, ImportReport, SourceFormat, SourceLook,
-};
-
-use super::text::count;
+use shoal_common::readable::count;
+use shoal_proto::v1::{DuplicateRule, FileLook, IdKind, ImportReport, SourceFormat, SourceLook};
+use shoal_router::http::views::content_name;
 
 /// Files whose looks are printed; the others are counted.
 const FILES_SHOWN: usize = 8;
 
 fn kind_name(kind: IdKind) -> &'static str {
     if kind == IdKind::Integer { "integers" } else { "texts" }
-}
-
-fn content_name(content: FileContent) -> &'static str {
-    match content {
-        FileContent::Unspecified | FileContent::Ratings => "ratings",
-        FileContent::Items => "items",
-        FileContent::Tags => "tags",
-        FileContent::GenomeScores => "genome scores",
-        FileContent::GenomeTags => "genome tags",
-    }
-}
-
-fn format_name(format: SourceFormat) -> &'static str {
-    match format {
-        SourceFormat::Parquet => "parquet",
-        SourceFormat::Unspecified
-        | SourceFormat::Csv
-        | SourceFormat::DoubleColon
-        | SourceFormat::Tab
-        | SourceFormat::Pipe => "text",
-    }
-}
-
-fn rule_name(rule: DuplicateRule) -> &'static str {
-    match rule {
-        DuplicateRule::Unspecified | DuplicateRule::Last => "last",
-        DuplicateRule::Count => "count",
-        DuplicateRule::Sum => "sum",
-    }
-}
-
-/// The report as JSON.
-#[must_use]
-pub fn import_report_json(report: &ImportReport, user_ids: IdKind, item_ids: IdKind) -> Value {
-    let look = report.look.clone().unwrap_or_default();
-    let rejections: Vec<Value> = report
-        .rejections
-        .iter()
-        .map(|rejection| {
-            let examples: Vec<Value> = rejection
-                .examples
-                .iter()
-                .map(|line| json!({"file": line.file, "line": line.line, "reason": line.reason}))
-                .collect();
-            json!({"reason": rejection.reason, "count": rejection.count, "examples": examples})
-        })
-        .collect();
-    let ids = |kind: IdKind, because: &str| {
-        let kind = if kind == IdKind::Integer { "integer" } else { "text" };
-        json!({"kind": kind, "because": because})
-    };
-    json!({
-        "rows_read": report.rows_read,
-        "rows_accepted": report.rows_accepted,
-        "rows_without_time": report.rows_without_time,
-        "duplicates": report.duplicates,
-        "duplicate_rule": rule_name(report.duplicate_rule()),
-        "bytes_read": report.bytes_read,
-        "files": report.files,
-        "file_count": report.file_count,
-        "rows_not_utf8": report.rows_not_utf8,
-        "characters_replaced": report.characters_replaced,
-        "understood": look.files.iter().map(file_json).collect::<Vec<_>>(),
-        "user_ids": ids(user_ids, &look.user_ids_because),
-        "item_ids": ids(item_ids, &look.item_ids_because),
-        "not_read": look.not_read,
-        "empty_files": look.empty_files,
-        "empty_file_count": look.empty_file_count,
-        "rejections": rejections,
-    })
-}
-
-fn file_json(file: &FileLook) -> Value {
-    let column = |column: &ColumnLook| {
-        json!({
-            "role": column.role,
-            "name": column.name,
-            "number": column.number,
-            "candidates": column.candidates,
-        })
-    };
-    json!({
-        "file": file.file,
-        "content": content_name(file.content()),
-        "format": format_name(file.format()),
-        "delimiter": file.delimiter,
-        "encoding": file.encoding,
-        "header": file.header,
-        "columns": file.columns.iter().map(column).collect::<Vec<_>>(),
-        "times": file.times,
-        "notes": file.notes,
-    })
 }
 
 /// The report in lines.
@@ -219,9 +124,11 @@ fn file_text(file: &FileLook) -> String {
 
 #[cfg(test)]
 mod tests {
-    use shoal_proto::v1::{RejectedLine, RejectionCount};
+    use serde_json::json;
+    use shoal_proto::v1::{ColumnLook, FileContent, RejectedLine, RejectionCount};
 
     use super::*;
+    use crate::output::import_report_json;
 
     fn report() -> ImportReport {
         let column = |role: &str, name: &str, number, candidates: &[&str]| ColumnLook {

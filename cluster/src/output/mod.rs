@@ -18,16 +18,19 @@ use serde_json::Value;
 use shoal_common::rpc::shortened;
 use shoal_proto::v1::PromoteReply;
 
-pub use import_report::{import_report_json, import_report_text};
-pub use json::{dataset, iso_time, job, job_seconds, known_node, model, sweep_metrics, token, unprotected};
+pub use import_report::import_report_text;
+pub use json::{
+    dataset, import_report_json, iso_time, job, job_seconds, known_node, live_versions, model, status,
+    sweep_metrics, token, troubles, unprotected,
+};
 pub use panels::{Baseline, Panel, Panels, Series};
+pub use shoal_common::readable::{bytes, count, counted, to_the_second};
 pub use shown::shown_line;
-pub use status::{loss, status, status_text};
+pub use status::status_text;
 pub use style::Colour;
 pub use table::{Align, Cell, Table, cut};
 pub use text::{
-    bytes, count, counted, decimal, evaluation_lines, genre_list, metrics_lines, seconds, to_the_second,
-    unsure, users_measured, work_line,
+    decimal, evaluation_lines, genre_list, metrics_lines, seconds, unsure, users_measured, work_line,
 };
 pub use worth::{remarks, worth};
 

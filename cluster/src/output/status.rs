@@ -1,125 +1,11 @@
-//! The state of a cluster, for scripts and for people.
+//! The state of a cluster for people.
 
-use std::collections::BTreeMap;
+use serde_json::Value;
+use shoal_common::replication::{Serves, replication};
+use shoal_proto::v1::{ClusterStatus, NodeReport, NodeStatus};
 
-use serde_json::{Value, json};
-use shoal_common::replication::{Serves, VersionReplication, WorkerShards, replication, shards_by_worker};
-use shoal_proto::v1::{
-    ClusterStatus, CoordinatorStatus, NodeInfo, NodeLoss, NodeReport, NodeRole, NodeStatus,
-};
-
-use super::{
-    Align, Table, bytes,
-    json::{iso_time, node, protection, served, text, unprotected, unreachable},
-    shown_line,
-};
+use super::{Align, Table, bytes, json, shown_line, unprotected};
 use crate::rules;
-
-/// The cluster's state as `status --json` prints it.
-#[must_use]
-pub fn status(status: &ClusterStatus) -> Value {
-    let metadata = status.metadata.clone().unwrap_or_default();
-    let shards = shards_by_worker(&metadata);
-    let nodes = metadata.nodes.iter().map(|info| {
-        let mut json = node(info);
-        add_status(&mut json, info, known_of(status, &info.name), &shards);
-        json
-    });
-    let nodes: Vec<Value> = nodes.collect();
-    let versions = replication(&metadata, status.replicas_asked.max(1));
-    json!({
-        "cluster_id": status.cluster_id,
-        "insecure": !unprotected(status).is_empty(),
-        "term": status.term,
-        "commit_index": status.commit_index,
-        "applied_index": status.applied_index,
-        "coordinators": status.coordinators.iter().map(coordinator).collect::<Vec<_>>(),
-        "nodes": nodes,
-        "live_version": text(&metadata.live_version),
-        "previous_version": text(&metadata.previous_version),
-        "promoting_version": text(&metadata.promoting_version),
-        "default_model": text(&metadata.default_model),
-        "models": metadata.served.iter().map(served).collect::<Vec<_>>(),
-        "shards": {
-            "total": status.shards_total,
-            "served": status.shards_served,
-            "fully_replicated": status.shards_fully_replicated,
-        },
-        "replicas_asked": (status.replicas_asked > 0).then_some(status.replicas_asked),
-        "versions": versions.iter().map(|of| version(of, status)).collect::<Vec<_>>(),
-        "unreachable": status.unreachable.iter().map(unreachable).collect::<Vec<_>>(),
-    })
-}
-
-fn coordinator(member: &CoordinatorStatus) -> Value {
-    let mut json = json!({
-        "raft_id": member.raft_id,
-        "address": member.address,
-        "leader": member.leader,
-        "matched": member.matched,
-        "recently_active": member.recently_active,
-        "protection": protection(member.protection()),
-    });
-    add_report(&mut json, member.report.as_ref());
-    json
-}
-
-fn add_report(json: &mut Value, report: Option<&NodeReport>) {
-    let report = report.cloned().unwrap_or_default();
-    let bytes = |value: u64| if report.disk_size_bytes > 0 { value.into() } else { Value::Null };
-    json["version"] = text(&report.version);
-    json["started"] = iso_time(report.started_unix_ms);
-    json["disk_free_bytes"] = bytes(report.disk_free_bytes);
-    json["disk_size_bytes"] = bytes(report.disk_size_bytes);
-    json["certificate_expires"] = iso_time(report.certificate_expires_unix_ms);
-}
-
-fn add_status(
-    json: &mut Value,
-    info: &NodeInfo,
-    known: Option<&NodeStatus>,
-    shards: &BTreeMap<String, WorkerShards>,
-) {
-    let report = known.and_then(|known| known.report.as_ref());
-    add_report(json, report);
-    json["down_since"] = iso_time(known.map_or(0, |known| known.down_since_unix_ms));
-    json["loss"] = known.map_or(Value::Null, |known| loss(known.loss()));
-    json["waits_for"] = report.map_or(Value::Null, |report| text(&report.waits_for));
-    match info.role() {
-        NodeRole::Worker => {
-            let shards = shards.get(&info.name).copied().unwrap_or_default();
-            json["shards"] = json!({ "placed": shards.placed, "ready": shards.ready });
-            json["served_bytes"] = report.map_or(Value::Null, |report| report.served_bytes.into());
-            let errors: BTreeMap<&String, &String> =
-                known.map(|known| known.load_errors.iter().collect()).unwrap_or_default();
-            json["load_errors"] = json!(errors);
-        }
-        _ => json["http_address"] = report.map_or(Value::Null, |report| text(&report.http_address)),
-    }
-}
-
-/// Why a node is down.
-#[must_use]
-pub fn loss(loss: NodeLoss) -> Value {
-    match loss {
-        NodeLoss::Unspecified => Value::Null,
-        NodeLoss::LeaseExpired => "lease_expired".into(),
-        NodeLoss::Left => "left".into(),
-    }
-}
-
-fn version(of: &VersionReplication, status: &ClusterStatus) -> Value {
-    let why = if of.under_replicated() > 0 { rules::reasons(of, status).0 } else { Vec::new() };
-    json!({
-        "version": of.version,
-        "model": of.model,
-        "serves": of.serves.name(),
-        "shards": of.shards,
-        "served": of.served,
-        "replicated": of.replicated,
-        "why": why,
-    })
-}
 
 fn known_of<'a>(status: &'a ClusterStatus, node: &str) -> Option<&'a NodeStatus> {
     status.node_status.iter().find(|known| known.node == node)
@@ -128,7 +14,7 @@ fn known_of<'a>(status: &'a ClusterStatus, node: &str) -> Option<&'a NodeStatus>
 /// The cluster's state for people; `now_unix_ms` is now.
 #[must_use]
 pub fn status_text(status: &ClusterStatus, now_unix_ms: i64) -> String {
-    let json = self::status(status);
+    let json = json::status(status);
     let mut lines = head(status, &json);
     lines.extend(remarks(status, &json));
     let versions = versions_table(&json);

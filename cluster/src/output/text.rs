@@ -1,38 +1,13 @@
 //! Numbers and metrics as people read them.
 
 use serde_json::Value;
+use shoal_common::readable::{bytes, count, counted};
 use shoal_proto::v1::{Evaluation, ListEvaluation, SweepMetrics, SweepWork};
-
-/// A whole number with separators: 1,234,567.
-#[must_use]
-pub fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// So many of something whose name takes an s in the plural: 1 user, 1,234 users.
-#[must_use]
-pub fn counted(value: u64, one: &str) -> String {
-    format!("{} {one}{}", count(value), if value == 1 { "" } else { "s" })
-}
 
 /// A number with four decimals.
 #[must_use]
 pub fn decimal(value: f64) -> String {
     format!("{value:.4}")
-}
-
-/// An ISO 8601 time without its fraction: 2026-11-24 10:15:00.
-#[must_use]
-pub fn to_the_second(iso: &str) -> String {
-    iso.chars().take("2026-11-24T10:15:00".len()).collect::<String>().replace('T', " ")
 }
 
 /// A span of time: 0.42 s, 12.3 s, 4 min 05 s.
@@ -46,21 +21,6 @@ pub fn seconds(value: f64) -> String {
         let whole = value.round() as u64;
         format!("{} min {:02} s", whole / 60, whole % 60)
     }
-}
-
-/// A number of bytes in decimal units: 512 B, 8.40 kB, 123.46 MB.
-#[must_use]
-pub fn bytes(value: u64) -> String {
-    let units = ["kB", "MB", "GB", "TB"];
-    let mut scaled = value as f64;
-    let mut unit = "B";
-    for larger in units {
-        if scaled < 1_000.0 {
-            break;
-        }
-        (scaled, unit) = (scaled / 1_000.0, larger);
-    }
-    if unit == "B" { format!("{value} B") } else { format!("{scaled:.2} {unit}") }
 }
 
 /// A figure, with half of its interval where it comes of a sample.
@@ -188,15 +148,12 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.416, 12.34, 245.2].map(seconds), ["0.42 s", "12.3 s", "4 min 05 s"]);
-        assert_eq!(to_the_second("2026-11-24T10:15:00.250Z"), "2026-11-24 10:15:00");
         assert_eq!([unsure(0.25, 0.0), unsure(0.25, 0.0031)], ["0.2500", "0.2500 ± 0.0031"]);
         assert_eq!(users_measured(610, 610), "610 users");
         assert_eq!(users_measured(1, 1), "1 user");
         // A build that did not say counted all of them.
         assert_eq!(users_measured(610, 0), "610 users");
         assert_eq!(users_measured(20_081, 138_468), "20,081 of 138,468 users");
-        assert_eq!([999, 1_000, 12_345_678].map(bytes), ["999 B", "1.00 kB", "12.35 MB"]);
     }
 }

@@ -70,7 +70,13 @@ impl LeaderClient {
     /// Shows a token with each call.
     #[must_use]
     pub fn with_token(self, token: Option<&Token>) -> Self {
-        Self { credentials: CallCredentials::new(token), ..self }
+        self.with_credentials(CallCredentials::new(token))
+    }
+
+    /// Shows this with each call.
+    #[must_use]
+    pub fn with_credentials(self, credentials: CallCredentials) -> Self {
+        Self { credentials, ..self }
     }
 
     /// Runs `call` against the leader, trying again on "not the leader" and on unreachable members

@@ -2,16 +2,32 @@
 
 use std::sync::Arc;
 
+use super::{admin::Coordinators, traffic::Traffic};
 use crate::query::Queries;
 
 /// Renders the process's metrics as Prometheus text.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the routes answer from.
+#[derive(Clone)]
+pub struct Sources {
+    /// Queries, from the workers.
+    pub queries: Queries,
+    /// The process's metrics.
+    pub metrics: RenderMetrics,
+    /// The cluster's state, from the coordinators.
+    pub coordinators: Coordinators,
+    /// What the router was asked.
+    pub traffic: Arc<Traffic>,
+}
 
 /// The state of the routes.
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) queries: Queries,
     pub(super) metrics: RenderMetrics,
+    pub(super) coordinators: Coordinators,
+    pub(super) traffic: Arc<Traffic>,
     /// `GET /path` of every route that is described.
     pub(super) index: Arc<[String]>,
     pub(super) serves: Serves,

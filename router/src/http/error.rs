@@ -70,6 +70,11 @@ impl HttpError {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry_after: Some(RETRY_AFTER) }
     }
 
+    /// Too much of this is under way.
+    pub(super) fn busy(detail: String) -> Self {
+        Self { status: StatusCode::TOO_MANY_REQUESTS, detail, retry_after: Some(RETRY_AFTER) }
+    }
+
     /// A request that is addressed to a name that is not this service's.
     pub(super) fn wrong_host(detail: String) -> Self {
         Self { status: StatusCode::MISDIRECTED_REQUEST, detail, retry_after: None }

@@ -1,9 +1,12 @@
 //! Requests in metrics: each is counted by its route, its status and where its answer came from, and timed by its route.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::Method,
     middleware::Next,
     response::{IntoResponse, Json, Response},
@@ -11,6 +14,8 @@ use axum::{
 use serde::Serialize;
 use shoal_common::{log_limit::LogLimit, telemetry::list::TIMED_ROUTES, user_query::AnswerSource};
 use tokio::time::Instant;
+
+use super::{admin::ADMIN_PATH, traffic::Traffic};
 
 /// Requests that failed are told to the log, one in a second: when one fails many do.
 static FAILURES: LazyLock<LogLimit> = LazyLock::new(|| LogLimit::new(Duration::from_secs(1)));
@@ -27,7 +32,7 @@ pub(super) fn sourced(source: AnswerSource, answer: impl Serialize) -> Response 
 struct Source(AnswerSource);
 
 /// Counts and times every request by its route.
-pub(super) async fn measure(request: Request, next: Next) -> Response {
+pub(super) async fn measure(State(traffic): State<Arc<Traffic>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = route_name(request.method(), request.uri().path());
     let request_id = request.headers().get("x-request-id").cloned();
@@ -36,9 +41,11 @@ pub(super) async fn measure(request: Request, next: Next) -> Response {
     in_flight.increment(1.0);
     let response = next.run(request).await;
     in_flight.decrement(1.0);
-    let source = response.extensions().get::<Source>().map_or("", |source| source.0.name());
+    let source = response.extensions().get::<Source>().map(|source| source.0);
     let status = response.status().as_u16();
     let elapsed: Duration = started.elapsed();
+    traffic.record(route, source, status, elapsed);
+    let source = source.map_or("", AnswerSource::name);
     tracing::debug!(route, source, status, request_id, elapsed_us = elapsed.as_micros() as u64, "answered");
     if status >= 500
         && let Some(held_back) = FAILURES.pass()
@@ -58,6 +65,9 @@ pub(super) async fn measure(request: Request, next: Next) -> Response {
 /// A route's name in metrics: never a path, which has ids in it. Both faces of a use case have one name.
 pub(super) fn route_name(method: &Method, path: &str) -> &'static str {
     let posts = method == Method::POST;
+    if path.starts_with(ADMIN_PATH) {
+        return "admin";
+    }
     if let Some(rest) = path.strip_prefix("/v1/") {
         return match *rest.split('/').collect::<Vec<&str>>() {
             ["recommendations"] if posts => "recommend_for_items",

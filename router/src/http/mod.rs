@@ -2,8 +2,9 @@
 //!
 //! `v1` is the product's own face, of items; `movies` is the contract that clients of `/recommendations` are written
 //! against. A face has its paths, its description and the JSON of its answers; `requests` reads and asks for both.
-//! `service` has the routes about the service itself, `docs` the page to try them all on.
+//! `admin` tells those who look after the cluster how it is. `service` has the routes about the service itself, `docs` the page to try them all on.
 
+pub mod admin;
 mod answers;
 mod api;
 mod bodies;
@@ -21,6 +22,7 @@ mod requests;
 mod server;
 mod service;
 mod tokens;
+mod traffic;
 mod v1;
 
 use std::sync::Arc;
@@ -50,32 +52,37 @@ use self::{
     limits::{BODY_BYTES_MAX, BODY_TIME_MAX},
     openapi::{DOCS_PATH, Description, OPENAPI_PATH},
 };
-use crate::{held::HoldLayer, query::Queries};
+use crate::held::HoldLayer;
 
 pub use self::{
-    api::{RenderMetrics, Serves},
+    admin::views,
+    api::{RenderMetrics, Serves, Sources},
     server::serve,
+    traffic::Traffic,
 };
 
-/// The routes. `cors_origins` are the origins whose pages may call from a browser, `*` for any; `hosts` the names that a
+/// The routes, which answer from `sources`. `cors_origins` are the origins whose pages may call from a browser, `*` for any; `hosts` the names that a
 /// request may be addressed to, none of them for any; `asked_by`, where callers need it, what proves that they may ask.
 /// Refusals of callers are told to `audit`.
 /// `serves` says for whom they are.
 pub fn routes(
-    queries: Queries,
-    metrics: RenderMetrics,
+    sources: Sources,
     asked_by: Option<AcceptedCredentials>,
     cors_origins: &[String],
     hosts: &[String],
     audit: Audit,
     serves: Serves,
 ) -> Router {
+    let Sources { queries, metrics, coordinators, traffic } = sources;
     let everybody = serves == Serves::Everybody;
-    let metrics_route = if everybody { service::metrics_route() } else { OpenApiRouter::new() };
+    let for_administrators = match everybody {
+        true => service::metrics_route().merge(admin::routes()),
+        false => OpenApiRouter::new(),
+    };
     let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(v1::routes())
         .merge(service::routes())
-        .merge(metrics_route)
+        .merge(for_administrators)
         .merge(movies::routes())
         .split_for_parts();
     let index = index_of(&description, serves);
@@ -84,7 +91,7 @@ pub fn routes(
     }
     let docs = if everybody { docs::routes(description) } else { Router::new() };
     let router = router
-        .with_state(Api { queries, metrics, index, serves })
+        .with_state(Api { queries, metrics, coordinators, traffic: Arc::clone(&traffic), index, serves })
         .merge(docs)
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
@@ -101,7 +108,7 @@ pub fn routes(
         .layer(CatchPanicLayer::custom(|_| HttpError::defect().into_response()))
         .layer(middleware::from_fn_with_state(Hosts::from(hosts), hosts::check))
         .layer(middleware::from_fn_with_state(audit, refusals::tell))
-        .layer(middleware::from_fn(measure::measure));
+        .layer(middleware::from_fn_with_state(traffic, measure::measure));
     let router = match cors(cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
@@ -192,11 +199,15 @@ mod tests {
     use tokio::sync::watch;
     use tower::ServiceExt as _;
 
-    use super::*;
+    use super::{
+        admin::{Coordinators, Proof},
+        *,
+    };
     use crate::{
         admission::Admission,
         cache::{AnswerCache, CacheLimits},
         fanout::FanOut,
+        query::Queries,
     };
 
     #[tokio::test(start_paused = true)]
@@ -212,12 +223,18 @@ mod tests {
             AnswerCache::new(limits),
             Duration::from_secs(1),
         );
+        let clock = Arc::new(SystemClock);
+        let addresses = vec!["127.0.0.1:1".to_owned()];
+        let sources = Sources {
+            queries,
+            metrics: Arc::new(String::new),
+            coordinators: Coordinators::new(Channels::tcp(), addresses, clock.clone(), Proof::Nothing),
+            traffic: Arc::new(Traffic::new(clock)),
+        };
         let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
         let body = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
         let request = Request::post("/v1/recommendations").body(body).unwrap();
-        let answering =
-            routes(queries, Arc::new(String::new), None, &[], &[], Audit::nowhere(), Serves::Everybody)
-                .oneshot(request);
+        let answering = routes(sources, None, &[], &[], Audit::nowhere(), Serves::Everybody).oneshot(request);
         let response = tokio::time::timeout(BODY_TIME_MAX * 2, answering).await.unwrap().unwrap();
         assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
         let text = to_bytes(response.into_body(), 1_000).await.unwrap();

@@ -37,6 +37,7 @@ pub(super) const OPENAPI_PATH: &str = "/openapi.json";
         (name = "items", description = "What there is to recommend: found by title, described, and what is like it"),
         (name = "ratings", description = "What a user would rate an item"),
         (name = "service", description = "The service itself"),
+        (name = "admin", description = "The cluster: what the command line says of it, from the coordinator that leads"),
         (name = "movies", description = "The same answers in the words of clients that were written against `/recommendations`"),
     ),
 )]

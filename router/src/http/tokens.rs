@@ -19,6 +19,7 @@ use utoipa::openapi::{
 };
 
 use super::{
+    admin::{ADMIN_PATH, ShownToken},
     api::Api,
     error::HttpError,
     openapi::{DOCS_PATH, OPENAPI_PATH},
@@ -61,7 +62,12 @@ pub(super) async fn check(
             if let Some(holder) = holder {
                 request.extensions_mut().insert(holder);
             }
-            // Whoever is let in has shown it: nothing further on sees the secret.
+            // Coordinators judge by it what is asked of them.
+            let is_for_coordinators = request.uri().path().starts_with(ADMIN_PATH);
+            if let Some(token) = ShownToken::of(request.headers()).filter(|_| is_for_coordinators) {
+                request.extensions_mut().insert(token);
+            }
+            // Whoever is let in has shown it: nothing else further on sees the secret.
             request.headers_mut().remove(header::AUTHORIZATION);
             let mut response = next.run(request).await;
             // A refusal for what the token costs is told with its id.

@@ -16,6 +16,17 @@ async fn the_description_is_openapi_3_1_and_has_every_route_with_examples() {
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
     let expected = [
         ("/", "get"),
+        ("/admin/v1/datasets", "get"),
+        ("/admin/v1/datasets/{name}", "get"),
+        ("/admin/v1/jobs", "get"),
+        ("/admin/v1/jobs/{job_id}", "get"),
+        ("/admin/v1/models", "get"),
+        ("/admin/v1/models/{version}", "get"),
+        ("/admin/v1/nodes", "get"),
+        ("/admin/v1/shards", "get"),
+        ("/admin/v1/status", "get"),
+        ("/admin/v1/traffic", "get"),
+        ("/admin/v1/troubles", "get"),
         ("/health", "get"),
         ("/healthz", "get"),
         ("/metrics", "get"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shoal_cluster::rules::RULES;
+use shoal_common::rules::RULES;
 
 use super::read;
 

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shoal_common::replication::{Serves, VersionReplication, replication};
 use shoal_proto::v1::{ClusterStatus, NodeHealth, NodeLoss, NodeRole};
 
 use super::{Seen, Trouble};
-use crate::output::{counted, iso_time, to_the_second};
+use crate::{
+    clock::UtcTime,
+    readable::{counted, to_the_second},
+    replication::{Serves, VersionReplication, replication},
+};
 
 pub(super) fn unserved(seen: &Seen<'_>) -> Vec<Trouble> {
     troubles(
@@ -42,7 +45,8 @@ fn troubles(status: &ClusterStatus, missing: fn(&VersionReplication) -> u32, wha
 }
 
 /// Why shards of a version are missing, and what helps.
-pub(crate) fn reasons(version: &VersionReplication, status: &ClusterStatus) -> (Vec<String>, String) {
+#[must_use]
+pub fn reasons(version: &VersionReplication, status: &ClusterStatus) -> (Vec<String>, String) {
     let (mut why, mut remedies) = (Vec::new(), BTreeSet::new());
     let metadata = status.metadata.clone().unwrap_or_default();
     let is_up_worker = |node: &&shoal_proto::v1::NodeInfo| {
@@ -97,12 +101,15 @@ fn shards(count: u32) -> String {
 }
 
 /// Since when and why a node is not there, as half a sentence.
-pub(crate) fn lost(status: &ClusterStatus, node: &str) -> String {
+#[must_use]
+pub fn lost(status: &ClusterStatus, node: &str) -> String {
     let Some(known) = status.node_status.iter().find(|known| known.node == node) else {
         return "is down".to_owned();
     };
-    let since = iso_time(known.down_since_unix_ms);
-    let since = since.as_str().map(|since| format!(" at {}", to_the_second(since))).unwrap_or_default();
+    let since = match known.down_since_unix_ms {
+        0 => String::new(),
+        since => format!(" at {}", to_the_second(&UtcTime::from_unix_ms(since).iso_8601())),
+    };
     match known.loss() {
         NodeLoss::Left => format!("left{since} because it was asked to stop"),
         NodeLoss::LeaseExpired => format!("was last heard of shortly before{}", since.replacen(" at", "", 1)),

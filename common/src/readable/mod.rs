@@ -1,4 +1,6 @@
-//! Messages as JSON, where `metadata.json` and the command line say the same.
+//! What people and scripts read: messages as JSON, where `metadata.json` and the command line say the same, and numbers.
+
+mod numbers;
 
 use serde_json::{Value, json};
 use shoal_proto::v1::{
@@ -7,6 +9,7 @@ use shoal_proto::v1::{
     entity_id::Kind, model_parameters::Model,
 };
 
+pub use self::numbers::{bytes, count, counted, to_the_second};
 use crate::split;
 
 /// What a version is worth, beside the baselines; what was not measured is `null`.

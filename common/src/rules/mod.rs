@@ -8,9 +8,8 @@ mod replicas;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::replicas::{lost, reasons};
+pub use self::replicas::{lost, reasons};
 
-use serde_json::{Value, json};
 use shoal_proto::v1::{ClusterStatus, JobInfo};
 
 /// How bad it is.
@@ -147,18 +146,6 @@ pub fn only_by_metrics() -> Vec<&'static str> {
 }
 
 impl Finding {
-    /// As `--json` prints it.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        json!({
-            "rule": self.rule,
-            "severity": self.severity.name(),
-            "what": self.trouble.what,
-            "why": self.trouble.why,
-            "remedy": self.trouble.remedy,
-        })
-    }
-
     /// For people, in a few lines.
     #[must_use]
     pub fn text(&self) -> String {

@@ -1,4 +1,7 @@
-//! What the command line asks of the coordinators, whichever of them leads.
+//! What people and programs ask of the coordinators, whichever of them leads: the command line for whoever runs it, and a
+//! router for those who ask it over HTTP.
+
+mod job_changes;
 
 use std::{
     future::Future,
@@ -6,19 +9,21 @@ use std::{
     time::Duration,
 };
 
-use shoal_common::{
-    access::Token,
-    causes::innermost,
-    rpc::{Channels, LeaderChannel, LeaderClient},
-};
 use shoal_proto::v1::{
     ClusterStatus, ClusterStatusRequest, CreateTokenRequest, DatasetInfo, ForgetNodeRequest,
-    ImportDatasetRequest, JobInfo, JobRequest, JobState, KnownNode, ListDatasetsRequest, ListJobsRequest,
+    ImportDatasetRequest, JobInfo, JobRequest, KnownNode, ListDatasetsRequest, ListJobsRequest,
     ListModelsRequest, ListNodesRequest, ListTokensRequest, ModelVersion, PreviewImportReply, PromoteReply,
     PromoteRequest, RegisterModelRequest, RevokeTokenRequest, RollbackRequest, StartJobReply,
     StartListsRequest, StartTrainingRequest, TokenInfo, coordinator_client::CoordinatorClient,
 };
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request, Status};
+
+pub use self::job_changes::{JobChanges, is_over};
+use crate::{
+    access::Token,
+    causes::innermost,
+    rpc::{CallCredentials, Channels, LEADER_KEY, LeaderChannel, LeaderClient},
+};
 
 /// How long a leader is looked for: longer than an election takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,13 +69,18 @@ impl ClientError {
 pub struct ClusterClient {
     leader: LeaderClient,
     addresses: String,
+    patience: Duration,
 }
 
 impl ClusterClient {
     /// Knows these coordinators (`host:port`), at least one.
     #[must_use]
     pub fn new(channels: Channels, addresses: Vec<String>) -> Self {
-        Self { addresses: addresses.join(", "), leader: LeaderClient::new(channels, addresses) }
+        Self {
+            addresses: addresses.join(", "),
+            leader: LeaderClient::new(channels, addresses),
+            patience: PATIENCE,
+        }
     }
 
     /// Shows a token with each call.
@@ -79,19 +89,31 @@ impl ClusterClient {
         Self { leader: self.leader.with_token(token), ..self }
     }
 
-    async fn ask<T, F, Fut>(&self, patience: Duration, call: F) -> Result<T, ClientError>
+    /// Looks for a leader no longer than this.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Shows what a caller has shown, in its place.
+    #[must_use]
+    pub fn on_behalf_of(self, credentials: CallCredentials) -> Self {
+        Self { leader: self.leader.with_credentials(credentials), ..self }
+    }
+
+    async fn ask<T, F, Fut>(&self, call: F) -> Result<T, ClientError>
     where
         F: FnMut(CoordinatorClient<LeaderChannel>) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        match self.leader.call(patience, call).await {
+        match self.leader.call(self.patience, call).await {
             Ok(reply) => Ok(reply.into_inner()),
             Err(status) => Err(self.error(status)),
         }
     }
 
     fn error(&self, status: Status) -> ClientError {
-        let no_leader = status.metadata().contains_key(shoal_common::rpc::LEADER_KEY);
+        let no_leader = status.metadata().contains_key(LEADER_KEY);
         let is_broken = std::error::Error::source(&status).is_some();
         if no_leader || is_broken || matches!(status.code(), Code::Unavailable | Code::Cancelled) {
             // A status that was made here says how a connection broke, its cause why.
@@ -107,18 +129,8 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn status(&self) -> Result<ClusterStatus, ClientError> {
-        self.status_within(PATIENCE).await
-    }
-
-    /// As [`ClusterClient::status`], looking for a leader no longer than `patience`.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn status_within(&self, patience: Duration) -> Result<ClusterStatus, ClientError> {
-        self.ask(patience, |mut client| async move {
-            client.status(timed(ClusterStatusRequest {}, ANSWER_MAX)).await
-        })
-        .await
+        self.ask(|mut client| async move { client.status(timed(ClusterStatusRequest {}, ANSWER_MAX)).await })
+            .await
     }
 
     /// Every data set.
@@ -126,8 +138,8 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn datasets(&self) -> Result<Vec<DatasetInfo>, ClientError> {
-        let reply = self
-            .ask(PATIENCE, |mut client| async move {
+        let reply =
+            self.ask(|mut client| async move {
                 client.list_datasets(timed(ListDatasetsRequest {}, ANSWER_MAX)).await
             })
             .await?;
@@ -140,9 +152,7 @@ impl ClusterClient {
     /// See [`ClientError`].
     pub async fn nodes(&self) -> Result<Vec<KnownNode>, ClientError> {
         let reply = self
-            .ask(PATIENCE, |mut client| async move {
-                client.list_nodes(timed(ListNodesRequest {}, ANSWER_MAX)).await
-            })
+            .ask(|mut client| async move { client.list_nodes(timed(ListNodesRequest {}, ANSWER_MAX)).await })
             .await?;
         Ok(reply.nodes)
     }
@@ -152,7 +162,7 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn forget_node(&self, node: &str) -> Result<(), ClientError> {
-        let forgotten = self.ask(PATIENCE, |mut client| {
+        let forgotten = self.ask(|mut client| {
             let request = timed(ForgetNodeRequest { node: node.to_owned() }, ANSWER_MAX);
             async move { client.forget_node(request).await }
         });
@@ -165,7 +175,7 @@ impl ClusterClient {
     /// See [`ClientError`].
     pub async fn create_token(&self, token: TokenInfo) -> Result<TokenInfo, ClientError> {
         let request = CreateTokenRequest { token: Some(token), request_id: draw_request_id() };
-        let made = self.ask(PATIENCE, |mut client| {
+        let made = self.ask(|mut client| {
             let request = timed(request.clone(), ANSWER_MAX);
             async move { client.create_token(request).await }
         });
@@ -178,9 +188,9 @@ impl ClusterClient {
     /// See [`ClientError`].
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, ClientError> {
         let reply = self
-            .ask(PATIENCE, |mut client| async move {
-                client.list_tokens(timed(ListTokensRequest {}, ANSWER_MAX)).await
-            })
+            .ask(
+                |mut client| async move { client.list_tokens(timed(ListTokensRequest {}, ANSWER_MAX)).await },
+            )
             .await?;
         Ok(reply.tokens)
     }
@@ -190,7 +200,7 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`]; `NotFound` without one.
     pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
-        let revoked = self.ask(PATIENCE, |mut client| {
+        let revoked = self.ask(|mut client| {
             let request = timed(RevokeTokenRequest { id: id.to_owned() }, ANSWER_MAX);
             async move { client.revoke_token(request).await }
         });
@@ -203,9 +213,7 @@ impl ClusterClient {
     /// See [`ClientError`].
     pub async fn jobs(&self) -> Result<Vec<JobInfo>, ClientError> {
         let reply = self
-            .ask(PATIENCE, |mut client| async move {
-                client.list_jobs(timed(ListJobsRequest {}, ANSWER_MAX)).await
-            })
+            .ask(|mut client| async move { client.list_jobs(timed(ListJobsRequest {}, ANSWER_MAX)).await })
             .await?;
         Ok(reply.jobs)
     }
@@ -215,7 +223,7 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`]; `NotFound` without one.
     pub async fn job(&self, job_id: &str) -> Result<JobInfo, ClientError> {
-        self.ask(PATIENCE, |mut client| async move {
+        self.ask(|mut client| async move {
             client.get_job(timed(JobRequest { job_id: job_id.to_owned() }, ANSWER_MAX)).await
         })
         .await
@@ -226,7 +234,7 @@ impl ClusterClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn cancel(&self, job_id: &str) -> Result<JobInfo, ClientError> {
-        self.ask(PATIENCE, |mut client| async move {
+        self.ask(|mut client| async move {
             client.cancel_job(timed(JobRequest { job_id: job_id.to_owned() }, ANSWER_MAX)).await
         })
         .await
@@ -235,7 +243,7 @@ impl ClusterClient {
     /// The changes of a job, its present state first, until it is over. See [`JobChanges::next`].
     #[must_use]
     pub fn watch(&self, job_id: &str) -> JobChanges {
-        JobChanges { client: self.clone(), job_id: job_id.to_owned(), stream: None, over: false }
+        JobChanges::new(self.clone(), job_id)
     }
 
     /// Every model version.
@@ -244,9 +252,9 @@ impl ClusterClient {
     /// See [`ClientError`].
     pub async fn models(&self) -> Result<Vec<ModelVersion>, ClientError> {
         let reply = self
-            .ask(PATIENCE, |mut client| async move {
-                client.list_models(timed(ListModelsRequest {}, ANSWER_MAX)).await
-            })
+            .ask(
+                |mut client| async move { client.list_models(timed(ListModelsRequest {}, ANSWER_MAX)).await },
+            )
             .await?;
         Ok(reply.versions)
     }
@@ -277,7 +285,7 @@ impl ClusterClient {
         dataset: Option<DatasetInfo>,
     ) -> Result<(), ClientError> {
         let request = RegisterModelRequest { version: Some(version), dataset, request_id: draw_request_id() };
-        let registered = self.ask(PATIENCE, |mut client| {
+        let registered = self.ask(|mut client| {
             let request = timed(request.clone(), ANSWER_MAX);
             async move { client.register_model(request).await }
         });
@@ -292,7 +300,7 @@ impl ClusterClient {
     pub async fn promote(&self, version: &str, make_default: bool) -> Result<PromoteReply, ClientError> {
         let (version, request_id) = (version.to_owned(), draw_request_id());
         let request = PromoteRequest { version, request_id, make_default };
-        let promoted = self.ask(PATIENCE, |mut client| {
+        let promoted = self.ask(|mut client| {
             let request = timed(request.clone(), PROMOTE_MAX);
             async move { client.promote(request).await }
         });
@@ -307,7 +315,7 @@ impl ClusterClient {
     pub async fn rollback(&self, model: Option<&str>) -> Result<PromoteReply, ClientError> {
         let model = model.unwrap_or_default().to_owned();
         let request = RollbackRequest { request_id: draw_request_id(), model };
-        let back = self.ask(PATIENCE, |mut client| {
+        let back = self.ask(|mut client| {
             let request = timed(request.clone(), PROMOTE_MAX);
             async move { client.rollback(request).await }
         });
@@ -321,7 +329,7 @@ impl ClusterClient {
     pub async fn start_import(&self, request: ImportDatasetRequest) -> Result<String, ClientError> {
         let request = ImportDatasetRequest { request_id: draw_request_id(), ..request };
         let reply = self
-            .ask(PATIENCE, |mut client| {
+            .ask(|mut client| {
                 let request = timed(request.clone(), ANSWER_MAX);
                 async move { client.import_dataset(request).await }
             })
@@ -337,7 +345,7 @@ impl ClusterClient {
         &self,
         request: ImportDatasetRequest,
     ) -> Result<PreviewImportReply, ClientError> {
-        self.ask(PATIENCE, |mut client| {
+        self.ask(|mut client| {
             let request = timed(request.clone(), PREVIEW_MAX);
             async move { client.preview_import(request).await }
         })
@@ -369,7 +377,7 @@ impl ClusterClient {
     /// See [`ClientError`].
     pub async fn start_lists(&self, request: StartListsRequest) -> Result<String, ClientError> {
         let request = StartListsRequest { request_id: draw_request_id(), ..request };
-        let reply = self.ask(PATIENCE, |mut client| {
+        let reply = self.ask(|mut client| {
             let request = timed(request.clone(), ANSWER_MAX);
             async move { client.start_lists(request).await }
         });
@@ -378,7 +386,7 @@ impl ClusterClient {
 
     async fn ask_training(&self, request: StartTrainingRequest) -> Result<StartJobReply, ClientError> {
         let request = StartTrainingRequest { request_id: draw_request_id(), ..request };
-        self.ask(PATIENCE, |mut client| {
+        self.ask(|mut client| {
             let request = timed(request.clone(), ANSWER_MAX);
             async move { client.start_training(request).await }
         })
@@ -393,58 +401,6 @@ pub enum Started {
     Job(String),
     /// A version that was trained alike before.
     Existing(String),
-}
-
-/// Whether nothing more will come of a job.
-#[must_use]
-pub fn is_over(job: &JobInfo) -> bool {
-    matches!(job.state(), JobState::Succeeded | JobState::Failed | JobState::Cancelled)
-}
-
-/// The changes of one job. A leader that goes away is no end: the next one is asked.
-#[derive(Debug)]
-pub struct JobChanges {
-    client: ClusterClient,
-    job_id: String,
-    stream: Option<Streaming<JobInfo>>,
-    over: bool,
-}
-
-impl JobChanges {
-    /// The next state of the job; `None` after the one in which it is over. May be dropped while it
-    /// waits, and called again.
-    ///
-    /// # Errors
-    /// When the job is not known, or no leader is found within ten seconds.
-    pub async fn next(&mut self) -> Result<Option<JobInfo>, ClientError> {
-        while !self.over {
-            if self.stream.is_none() {
-                let job_id = &self.job_id;
-                let opened = self.client.ask(PATIENCE, |mut client| async move {
-                    client.watch_job(JobRequest { job_id: job_id.clone() }).await
-                });
-                self.stream = Some(opened.await?);
-            }
-            let Some(stream) = &mut self.stream else { continue };
-            match stream.message().await {
-                Ok(Some(job)) => {
-                    self.over = is_over(&job);
-                    return Ok(Some(job));
-                }
-                // The leader resigned or went away before the job was over.
-                Ok(None) => self.stream = None,
-                Err(status) if is_transient(&status) => self.stream = None,
-                Err(status) => return Err(self.client.error(status)),
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(None)
-    }
-}
-
-fn is_transient(status: &Status) -> bool {
-    status.metadata().contains_key(shoal_common::rpc::LEADER_KEY)
-        || matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal)
 }
 
 /// Tells this request from every other one, so that asking again for it starts nothing twice.

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use shoal_common::{metadata_changes::encoded_bytes, replication::shards_by_worker, rpc::MESSAGE_BYTES_MAX};
 use shoal_proto::v1::{JobState, NodeHealth, NodeLoss, NodeReport, NodeRole};
 
 use super::{Seen, Trouble, replicas::lost};
-use crate::output::{bytes, counted};
+use crate::{
+    metadata_changes::encoded_bytes,
+    readable::{bytes, counted},
+    replication::shards_by_worker,
+    rpc::MESSAGE_BYTES_MAX,
+};
 
 /// A job that failed so long ago is of interest.
 const FAILED_LATELY_MS: i64 = 15 * 60 * 1_000;
