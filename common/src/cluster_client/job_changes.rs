@@ -6,7 +6,7 @@ use shoal_proto::v1::{JobInfo, JobRequest, JobState};
 use tonic::{Code, Status, Streaming};
 
 use super::{ClientError, ClusterClient};
-use crate::rpc::LEADER_KEY;
+use crate::rpc::{LEADER_KEY, is_lost_on_the_way};
 
 /// Whether nothing more will come of a job.
 #[must_use]
@@ -61,5 +61,7 @@ impl JobChanges {
 
 fn is_transient(status: &Status) -> bool {
     status.metadata().contains_key(LEADER_KEY)
-        || matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal)
+        || is_lost_on_the_way(status)
+        // A stream that ends in the middle of a message.
+        || status.code() == Code::Internal
 }

@@ -22,7 +22,7 @@ pub use self::job_changes::{JobChanges, is_over};
 use crate::{
     access::Token,
     causes::innermost,
-    rpc::{CallCredentials, Channels, LEADER_KEY, LeaderChannel, LeaderClient},
+    rpc::{CallCredentials, Channels, LEADER_KEY, LeaderChannel, LeaderClient, is_lost_on_the_way},
 };
 
 /// How long a leader is looked for: longer than an election takes.
@@ -114,8 +114,7 @@ impl ClusterClient {
 
     fn error(&self, status: Status) -> ClientError {
         let no_leader = status.metadata().contains_key(LEADER_KEY);
-        let is_broken = std::error::Error::source(&status).is_some();
-        if no_leader || is_broken || matches!(status.code(), Code::Unavailable | Code::Cancelled) {
+        if no_leader || is_lost_on_the_way(&status) {
             // A status that was made here says how a connection broke, its cause why.
             let cause = std::error::Error::source(&status);
             let reason = cause.map_or_else(|| status.message().to_owned(), innermost);

@@ -8,9 +8,9 @@ use std::{
 
 use shoal_proto::v1::coordinator_client::CoordinatorClient;
 use tokio::time::Instant;
-use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
+use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
 
-use super::{CallCredentials, Channels, MESSAGE_BYTES_MAX};
+use super::{CallCredentials, Channels, MESSAGE_BYTES_MAX, is_lost_on_the_way};
 use crate::{access::Token, tls::PeerRole};
 
 /// Metadata key of a refusal by a coordinator that does not lead: the leader's address, or empty.
@@ -129,11 +129,7 @@ impl LeaderClient {
     /// else whether a new hint was given (then trying at once makes sense).
     fn learn(&self, status: &Status) -> Option<bool> {
         let hint = status.metadata().get(LEADER_KEY).map(|value| value.to_str().unwrap_or_default());
-        // A status with a cause was made here, of a connection that broke under the call; its code is often
-        // UNKNOWN. One that a coordinator sent has none.
-        let broken = std::error::Error::source(status).is_some();
-        let unreachable = broken || matches!(status.code(), Code::Unavailable | Code::Cancelled);
-        if hint.is_none() && !unreachable {
+        if hint.is_none() && !is_lost_on_the_way(status) {
             return None;
         }
         let mut guess = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,6 +163,10 @@ mod tests {
         assert_eq!(client.address(), "b:1");
         assert_eq!(client.learn(&not_leader(None)), Some(false));
         assert_eq!(client.address(), "a:1");
+        // A channel that is not ready says so of itself, not the coordinator.
+        assert_eq!(client.learn(&Status::unknown("Service was not ready: transport error")), Some(false));
+        assert_eq!(client.address(), "b:1");
+        assert_eq!(client.learn(&not_leader(None)), Some(false));
         // Any other status is the answer.
         assert_eq!(client.learn(&Status::not_found("nothing")), None);
         assert_eq!(client.address(), "a:1");

@@ -12,6 +12,7 @@ mod reason;
 mod refusal;
 mod server;
 mod timely;
+mod way;
 
 pub use behind::Behind;
 pub use channels::{Channels, Connect, RpcAddressError, TcpConnect};
@@ -25,3 +26,4 @@ pub use refusal::{
     RETRY_AFTER_MS_KEY, VERSION_MISSING_KEY, is_version_missing, queue_full, retry_after, version_missing,
 };
 pub use server::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX, TunedServer, tuned_server};
+pub use way::is_lost_on_the_way;

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
-use shoal_common::{causes::with_causes, rpc::shortened};
+use shoal_common::{
+    causes::with_causes,
+    rpc::{is_lost_on_the_way, shortened},
+};
 use shoal_proto::v1::{CheckPeersRequest, UnreachedPeer, WorkerPeer};
 use tonic::{Code, Status};
 
@@ -95,8 +98,7 @@ async fn look(
 }
 
 fn is_of_the_way(status: &Status) -> bool {
-    let is_made_here = std::error::Error::source(status).is_some();
-    is_made_here || matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded)
+    is_lost_on_the_way(status) || status.code() == Code::DeadlineExceeded
 }
 
 /// Leaves out as few workers as it takes until all that are left reach each other, those with most broken links first; of

@@ -6,7 +6,7 @@ use futures::future::{join_all, try_join_all};
 use shoal_common::{
     causes::with_causes,
     job_steps::{StepKind, WrongAnswer},
-    rpc::MESSAGE_BYTES_MAX,
+    rpc::{MESSAGE_BYTES_MAX, is_lost_on_the_way},
     tls::PeerRole,
 };
 use shoal_proto::v1::{
@@ -130,15 +130,9 @@ pub(super) fn client(leader: &Leader, worker: &LiveWorker) -> Result<WorkerJobsC
 /// What a worker's status means for the attempt.
 pub(super) fn refusal(worker: &LiveWorker, status: &Status) -> JobError {
     let reason = format!("worker '{}': {}", worker.name, status.message());
-    match status.code() {
-        // FAILED_PRECONDITION: it has restarted and knows nothing of the attempt.
-        Code::Unavailable
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::FailedPrecondition => JobError::Transient(reason),
-        _ => JobError::Fatal(reason),
-    }
+    // FAILED_PRECONDITION: it has restarted and knows nothing of the attempt.
+    let passes = matches!(status.code(), Code::DeadlineExceeded | Code::FailedPrecondition);
+    if passes || is_lost_on_the_way(status) { JobError::Transient(reason) } else { JobError::Fatal(reason) }
 }
 
 /// A worker's answer to a step lacks something.

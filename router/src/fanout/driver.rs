@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use shoal_common::rpc::remaining;
+use shoal_common::rpc::{is_lost_on_the_way, is_version_missing, remaining};
 use shoal_core::hash::mix64;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -159,15 +159,14 @@ impl FanOut {
                 answers
             }
             Err(status) => {
-                let unreachable =
-                    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
+                let unreachable = is_lost_on_the_way(&status);
                 match status.code() {
                     _ if unreachable => call.unreachable(),
                     // It is there but slow, which the end of the call notes.
                     Code::DeadlineExceeded => drop(call),
                     _ => call.refused(),
                 }
-                let missing = shoal_common::rpc::is_version_missing(&status);
+                let missing = is_version_missing(&status);
                 result.stale |= missing;
                 let outcome = match is_retryable(&status) {
                     true if unreachable || missing => Outcome::Absent,

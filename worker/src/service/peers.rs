@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use shoal_common::{
-    rpc::{Channels, shortened},
+    rpc::{Channels, is_lost_on_the_way, shortened},
     tls::PeerRole,
 };
 use shoal_proto::v1::{UnreachedPeer, WorkerPeer};
@@ -50,8 +50,7 @@ async fn call(channels: &Channels, address: &str) -> Result<(), String> {
 
 /// Whether a status tells of the way to a peer, and does not come from the peer.
 fn is_of_the_way(status: &Status) -> bool {
-    let is_made_here = std::error::Error::source(status).is_some();
-    is_made_here || matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded)
+    is_lost_on_the_way(status) || status.code() == Code::DeadlineExceeded
 }
 
 /// What broke a connection, without what it broke.
