@@ -31,7 +31,7 @@ use crate::{
     held::{Held, HoldLayer},
     http::{
         RenderMetrics, Serves, Sources, Traffic,
-        admin::{Coordinators, Proof},
+        admin::{Coordinators, Proof, TrainingDefaults},
         routes, serve,
     },
     metadata_watch::{self, WatchConfig},
@@ -91,6 +91,8 @@ pub struct Doors {
     pub elsewhere: &'static str,
     /// Whether coordinators are asked for changes; where they are not, `elsewhere` says why.
     pub takes_changes: bool,
+    /// What models are trained with where nobody says.
+    pub training_defaults: TrainingDefaults,
 }
 
 /// Where tokens are taken, questions need one. Health and the description of the service are for everybody.
@@ -124,7 +126,7 @@ pub async fn run(
     audit: Audit,
     shutdown: Shutdown,
 ) -> Result<(), RouterError> {
-    let Doors { http, admin, grpc, tls, elsewhere, takes_changes } = doors;
+    let Doors { http, admin, grpc, tls, elsewhere, takes_changes, training_defaults } = doors;
     let http_address = http.local_addr().map_err(RouterError::Address)?;
     let admin_address =
         admin.as_ref().map(TcpListener::local_addr).transpose().map_err(RouterError::Address)?;
@@ -164,8 +166,11 @@ pub async fn run(
         (None, Some(_)) => Proof::Certificates,
         (None, None) => Proof::Nothing,
     };
+    let addresses = config.node.coordinators.clone();
     let coordinators =
-        Coordinators::new(channels.clone(), config.node.coordinators.clone(), Arc::clone(&clock), proof);
+        Coordinators::new(channels.clone(), addresses, Arc::clone(&clock), proof, shutdown.clone())
+            .with_training_defaults(training_defaults);
+    let coordinators = if takes_changes { coordinators } else { coordinators.without_changes(elsewhere) };
     let traffic = Arc::new(Traffic::new(Arc::clone(&clock)));
     shutdown.spawn("traffic", Arc::clone(&traffic).keep(shutdown.clone()));
     let queries = Queries::new(snapshots.clone(), channels, clock, fanout, admission, cache, config.timeout);

@@ -40,6 +40,7 @@ mod status;
 mod store_options;
 mod tokens;
 mod train;
+mod training_defaults;
 mod up;
 mod worker;
 

@@ -11,6 +11,7 @@ use super::{
     failure::Exit,
     listen::listen_address,
     role::{Node, RoleArgs, Runs, SETTINGS_HELP, descriptors, quoted},
+    training_defaults::training_defaults,
     worker::coordinators_flag,
 };
 
@@ -72,6 +73,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
             tls: node.tls,
             elsewhere: ASK_COORDINATORS,
             takes_changes: true,
+            training_defaults,
         },
         node.channels,
         node.clock,

@@ -30,6 +30,7 @@ use super::{
     failure::{Exit, refusal, sentence},
     listen::listen_address,
     role::{Node, RoleArgs, Runs, SETTINGS_HELP, descriptors, quoted, resident, service_manager},
+    training_defaults::training_defaults,
 };
 use crate::{
     health::Door,
@@ -159,8 +160,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     });
     let shutdown = node.shutdown.clone();
     let metrics = node.metrics;
-    let doors =
-        Doors { http, admin, grpc: node.grpc, tls: node.tls, elsewhere: NO_JOBS, takes_changes: false };
+    let doors = Doors {
+        http,
+        admin,
+        grpc: node.grpc,
+        tls: node.tls,
+        elsewhere: NO_JOBS,
+        takes_changes: false,
+        training_defaults,
+    };
     let role =
         roles.run(&config, doors, node.clock, Arc::new(move || metrics.render()), node.audit, node.shutdown);
     let outcome = Node::finish(shutdown, role).await?;

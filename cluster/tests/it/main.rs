@@ -4,6 +4,7 @@
 //! they share one. Nothing is left running, also when a test panics: see [`support::Cluster`].
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop there")]
 
+mod admin_api;
 mod admin_listener;
 mod answers;
 mod audit;

@@ -198,6 +198,12 @@ async fn what_changes_a_store_is_refused_with_the_reason() {
     let served = Served::start(place.path(), &store, &["--default-model", "item_cf"]).await;
     let health = served.http.get("/v1/health").await.ok();
     assert_eq!(health["model_version"], "item_cf_model_v1_20261130_041426_005");
+    // What is served can be looked at over HTTP, and not changed.
+    let status = served.http.get("/admin/v1/status").await.ok();
+    assert_eq!(status["live_version"], health["model_version"]);
+    let refused = served.http.post("/admin/v1/models/rollback", "{}").await;
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert!(refused.json()["detail"].as_str().unwrap().contains("need a cluster"), "{refused:?}");
     for command in [
         &["train", "--dataset", "films"][..],
         &["models", "promote", "als_model_v1_20261130_041426"],

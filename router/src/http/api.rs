@@ -28,6 +28,8 @@ pub(super) struct Api {
     pub(super) metrics: RenderMetrics,
     pub(super) coordinators: Coordinators,
     pub(super) traffic: Arc<Traffic>,
+    /// The origins whose pages may call, `*` for any.
+    pub(super) cors_origins: Arc<[String]>,
     /// `GET /path` of every route that is described.
     pub(super) index: Arc<[String]>,
     pub(super) serves: Serves,

@@ -70,6 +70,11 @@ impl HttpError {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry_after: Some(RETRY_AFTER) }
     }
 
+    /// What is said.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Too much of this is under way.
     pub(super) fn busy(detail: String) -> Self {
         Self { status: StatusCode::TOO_MANY_REQUESTS, detail, retry_after: Some(RETRY_AFTER) }

@@ -91,7 +91,15 @@ pub fn routes(
     }
     let docs = if everybody { docs::routes(description) } else { Router::new() };
     let router = router
-        .with_state(Api { queries, metrics, coordinators, traffic: Arc::clone(&traffic), index, serves })
+        .with_state(Api {
+            queries,
+            metrics,
+            coordinators,
+            traffic: Arc::clone(&traffic),
+            cors_origins: cors_origins.into(),
+            index,
+            serves,
+        })
         .merge(docs)
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
@@ -195,7 +203,7 @@ mod tests {
         body::{Body, Bytes, to_bytes},
         http::{Request, StatusCode},
     };
-    use shoal_common::{clock::SystemClock, rpc::Channels};
+    use shoal_common::{clock::SystemClock, rpc::Channels, shutdown::Shutdown};
     use tokio::sync::watch;
     use tower::ServiceExt as _;
 
@@ -228,7 +236,13 @@ mod tests {
         let sources = Sources {
             queries,
             metrics: Arc::new(String::new),
-            coordinators: Coordinators::new(Channels::tcp(), addresses, clock.clone(), Proof::Nothing),
+            coordinators: Coordinators::new(
+                Channels::tcp(),
+                addresses,
+                clock.clone(),
+                Proof::Nothing,
+                Shutdown::new(),
+            ),
             traffic: Arc::new(Traffic::new(clock)),
         };
         let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);

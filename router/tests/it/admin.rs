@@ -152,3 +152,131 @@ async fn traffic_is_counted_by_route_and_of_this_router_alone() {
         refused.refused(StatusCode::BAD_REQUEST, &[said]);
     }
 }
+
+#[tokio::test]
+async fn changes_are_asked_of_the_coordinators() {
+    let cluster = cluster().await;
+    let asked = |about: &str, method: &'static str| (method, about.to_owned(), None);
+    let path = format!("/admin/v1/models/{V2}/promote");
+    assert_eq!(cluster.router.change(&path, r#"{"make_default":true}"#, &[]).await.ok()["live_version"], V2);
+    assert_eq!(
+        cluster.router.change("/admin/v1/jobs/train-1/cancel", "", &[]).await.ok()["job_id"],
+        "train-1"
+    );
+    let refused = cluster.router.change("/admin/v1/models/rollback", r#"{"model":"item_cf"}"#, &[]).await;
+    refused.refused(StatusCode::CONFLICT, &["no version to go back to"]);
+    let body = r#"{"dataset":"movies","model":"als"}"#;
+    assert_eq!(cluster.router.change("/admin/v1/jobs/training", body, &[]).await.ok()["job_id"], "train-9");
+    let body = r#"{"dataset":"movies","model":"als","rank":9}"#;
+    cluster.router.change("/admin/v1/jobs/training", body, &[]).await.ok();
+    let body = r#"{"name":"new","source":"/data/new"}"#;
+    assert_eq!(cluster.router.change("/admin/v1/jobs/import", body, &[]).await.ok()["job_id"], "import-9");
+    let mut all = cluster.coordinators[0].take_asked();
+    all.retain(|(method, _, _)| !method.starts_with("list_"));
+    assert_eq!(
+        all,
+        [
+            asked(V2, "promote"),
+            asked("train-1", "cancel_job"),
+            asked("item_cf", "rollback"),
+            asked("movies@v1 rank 7", "start_training"),
+            asked("movies@v1 rank 9", "start_training"),
+            asked("new of /data/new", "import_dataset"),
+        ]
+    );
+    for (path, body, status, said) in [
+        ("/admin/v1/models/none/promote", "{}", 404, "'none'"),
+        ("/admin/v1/models/rollback", r#"{"model":"none"}"#, 400, "model"),
+        ("/admin/v1/models/rollback", r#"{"x":1}"#, 400, "unknown field `x`"),
+        ("/admin/v1/jobs/training", r#"{"dataset":"none","model":"als"}"#, 404, "'none'"),
+        ("/admin/v1/jobs/training", r#"{"dataset":"movies"}"#, 400, "'model'"),
+        ("/admin/v1/jobs/training", r#"{"dataset":"movies","model":"ease"}"#, 400, "no defaults"),
+        (
+            "/admin/v1/jobs/training",
+            r#"{"dataset":"movies","model":"als","neighbours":3}"#,
+            400,
+            "neighbours",
+        ),
+        ("/admin/v1/jobs/import", r#"{"name":"x"}"#, 400, "missing field `source`"),
+    ] {
+        let refused = cluster.router.change(path, body, &[]).await;
+        refused.refused(StatusCode::from_u16(status).unwrap(), &[said]);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_stranger_changes_nothing() {
+    let cluster =
+        Cluster::start(Setup { cors_origins: &["*", "http://board.example"], ..Setup::default() }).await;
+    let path = format!("/admin/v1/models/{V2}/promote");
+    for strange in [("origin", "http://stranger.example"), ("sec-fetch-site", "cross-site")] {
+        let refused = cluster.router.change(&path, "{}", &[strange]).await;
+        refused.refused(StatusCode::FORBIDDEN, &["its own pages alone", "router.cors_origins"]);
+    }
+    // As a form or `fetch` without a preflight would send it.
+    let refused = cluster.router.send(Method::POST, &path, Some("{}")).await;
+    refused.refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, &["Content-Type: application/json"]);
+    assert!(cluster.coordinators[0].take_asked().is_empty());
+    let own = format!("http://{}", cluster.router.http);
+    for good in [("origin", own.as_str()), ("origin", "http://board.example")] {
+        cluster.router.change(&path, "{}", &[good]).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_router_that_takes_no_changes_says_why() {
+    let cluster = Cluster::start(Setup { takes_changes: false, ..Setup::default() }).await;
+    cluster.router.get("/admin/v1/status").await.ok();
+    for path in ["/admin/v1/models/rollback", "/admin/v1/jobs/import", "/admin/v1/jobs/x/cancel"] {
+        let refused = cluster.router.change(path, "{}", &[]).await;
+        refused.refused(StatusCode::FORBIDDEN, &["ask the coordinators"]);
+    }
+}
+
+/// The next event of a stream: its name, its id and what it says.
+async fn next_event(stream: &mut reqwest::Response) -> Option<(String, String, serde_json::Value)> {
+    let mut text = String::new();
+    while !text.ends_with("\n\n") {
+        text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap()?).unwrap());
+    }
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("{name} is missing in {text}")).to_owned()
+    };
+    Some((field("event"), field("id"), serde_json::from_str(&field("data")).unwrap()))
+}
+
+#[tokio::test]
+async fn a_job_is_followed_to_its_end_and_taken_up_where_a_client_was() {
+    let cluster = cluster().await;
+    cluster.router.get("/admin/v1/jobs/none/events").await.refused(StatusCode::NOT_FOUND, &["'none'"]);
+    let mut stream = cluster.router.events("/admin/v1/jobs/train-3/events", None).await;
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let (name, id, told) = next_event(&mut stream).await.unwrap();
+    assert_eq!((name.as_str(), &told["state"]), ("job", &"running".into()));
+    // Another client that has heard it is told the next state first.
+    let mut resumed = cluster.router.events("/admin/v1/jobs/train-3/events", Some(&id)).await;
+    cluster.coordinators[0].jobs.send_modify(|jobs| jobs[1].state = JobState::Succeeded.into());
+    for stream in [&mut stream, &mut resumed] {
+        let (_, _, told) = next_event(stream).await.unwrap();
+        assert_eq!(told["state"], "succeeded");
+        assert!(next_event(stream).await.is_none(), "it is over");
+    }
+}
+
+#[tokio::test]
+async fn what_changes_in_the_cluster_is_told_until_the_router_stops() {
+    let cluster = cluster().await;
+    let mut stream = cluster.router.events("/admin/v1/events", None).await;
+    let (status, jobs) = (next_event(&mut stream).await.unwrap(), next_event(&mut stream).await.unwrap());
+    assert_eq!((status.0.as_str(), jobs.0.as_str()), ("status", "jobs"));
+    assert_eq!(jobs.2["entries"][0]["job_id"], "train-3");
+    cluster.publish(|metadata| metadata.live_version = V2.to_owned());
+    assert_eq!(next_event(&mut stream).await.unwrap().2["live_version"], V2);
+    cluster.coordinators[0].part.send_replace(Part::Follows(None));
+    let (name, _, told) = next_event(&mut stream).await.unwrap();
+    assert_eq!(name, "trouble");
+    assert!(told["detail"].as_str().unwrap().contains("no leading coordinator"), "{told}");
+    cluster.router.stop().await;
+    assert!(next_event(&mut stream).await.is_none(), "it ends politely");
+}

@@ -8,17 +8,21 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::FromRequestParts,
-    http::{StatusCode, header, request::Parts},
+    http::{Extensions, StatusCode, header, request::Parts},
 };
 use shoal_common::{
     access::Token,
     clock::Clock,
     cluster_client::{ClientError, ClusterClient},
     rpc::{CallCredentials, Channels},
+    shutdown::Shutdown,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use shoal_core::ModelKind;
+use shoal_proto::v1::{DatasetInfo, ModelParameters};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
 
+use super::events::Streams;
 use crate::http::{api::Api, error::HttpError};
 
 /// Where the routes are.
@@ -46,14 +50,97 @@ pub struct Coordinators {
     places: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     proof: Proof,
+    takes_no_changes: Option<&'static str>,
+    training_defaults: TrainingDefaults,
+    streams: Streams,
+    stop: Shutdown,
+}
+
+/// What a model is trained with on a data set where nobody says; nothing for one that needs to be told more.
+pub type TrainingDefaults = fn(ModelKind, &DatasetInfo) -> Option<ModelParameters>;
+
+fn no_defaults(_: ModelKind, _: &DatasetInfo) -> Option<ModelParameters> {
+    None
 }
 
 impl Coordinators {
     /// Knows these coordinators (`host:port`), at least one, and how they know who calls.
     #[must_use]
-    pub fn new(channels: Channels, addresses: Vec<String>, clock: Arc<dyn Clock>, proof: Proof) -> Self {
+    pub fn new(
+        channels: Channels,
+        addresses: Vec<String>,
+        clock: Arc<dyn Clock>,
+        proof: Proof,
+        stop: Shutdown,
+    ) -> Self {
         let client = ClusterClient::new(channels, addresses).with_patience(PATIENCE);
-        Self { client, places: Arc::new(Semaphore::new(ASKED_AT_ONCE)), clock, proof }
+        Self {
+            client,
+            places: Arc::new(Semaphore::new(ASKED_AT_ONCE)),
+            clock,
+            proof,
+            takes_no_changes: None,
+            training_defaults: no_defaults,
+            streams: Streams::default(),
+            stop,
+        }
+    }
+
+    /// Takes no changes, for this reason.
+    #[must_use]
+    pub fn without_changes(self, reason: &'static str) -> Self {
+        Self { takes_no_changes: Some(reason), ..self }
+    }
+
+    /// Trains with these parameters where nobody says otherwise.
+    #[must_use]
+    pub fn with_training_defaults(self, training_defaults: TrainingDefaults) -> Self {
+        Self { training_defaults, ..self }
+    }
+
+    /// Why changes are not taken, where they are not.
+    pub(super) fn takes_no_changes(&self) -> Option<&'static str> {
+        self.takes_no_changes
+    }
+
+    pub(super) fn training_defaults(
+        &self,
+        kind: ModelKind,
+        dataset: &DatasetInfo,
+    ) -> Option<ModelParameters> {
+        (self.training_defaults)(kind, dataset)
+    }
+
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Told when the router stops.
+    pub(super) fn stop(&self) -> &Shutdown {
+        &self.stop
+    }
+
+    /// Waits for a place among the questions at once.
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.places).acquire_owned().await
+    }
+
+    /// The coordinators in the name of whoever has sent a request with these extensions.
+    pub(super) fn in_the_name_of(&self, extensions: &Extensions) -> Result<ClusterClient, HttpError> {
+        let client = self.client.clone();
+        let refused = |detail: &str| Err(HttpError::of(StatusCode::FORBIDDEN, detail.to_owned()));
+        match (self.proof, extensions.get::<ShownToken>()) {
+            (Proof::Nothing, _) => Ok(client),
+            (Proof::Tokens, Some(ShownToken(credentials))) => Ok(client.on_behalf_of(credentials.clone())),
+            (Proof::Tokens, None) => refused(
+                "the coordinators know the callers of a router by tokens alone, and this one has shown a certificate; \
+                 send a token as 'Authorization: Bearer shoal_…', or use the command line with --certs",
+            ),
+            (Proof::Certificates, _) => refused(
+                "the coordinators ask for an administrator's certificate, which a router cannot show for its callers; \
+                 set node.tokens = true and send a token, or use the command line with --certs",
+            ),
+        }
     }
 
     pub(super) fn now_unix_ms(&self) -> i64 {
@@ -84,28 +171,8 @@ impl FromRequestParts<Api> for Asking {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, HttpError> {
-        let Coordinators { client, places, proof, .. } = api.coordinators.clone();
-        let client = match (proof, parts.extensions.get::<ShownToken>()) {
-            (Proof::Nothing, _) => client,
-            (Proof::Tokens, Some(ShownToken(credentials))) => client.on_behalf_of(credentials.clone()),
-            (Proof::Tokens, None) => {
-                return Err(HttpError::of(
-                    StatusCode::FORBIDDEN,
-                    "the coordinators know the callers of a router by tokens alone, and this one has shown a certificate; \
-                     send a token as 'Authorization: Bearer shoal_…', or use the command line with --certs"
-                        .to_owned(),
-                ));
-            }
-            (Proof::Certificates, _) => {
-                return Err(HttpError::of(
-                    StatusCode::FORBIDDEN,
-                    "the coordinators ask for an administrator's certificate, which a router cannot show for its callers; \
-                     set node.tokens = true and send a token, or use the command line with --certs"
-                        .to_owned(),
-                ));
-            }
-        };
-        let place = places.try_acquire_owned().map_err(|_| {
+        let client = api.coordinators.in_the_name_of(&parts.extensions)?;
+        let place = Arc::clone(&api.coordinators.places).try_acquire_owned().map_err(|_| {
             HttpError::busy(format!(
                 "{ASKED_AT_ONCE} questions to the coordinators are under way; try again in a moment"
             ))

@@ -29,9 +29,9 @@ const LIMIT_MAX: usize = 1_000;
 /// Entries of a list where the request does not say.
 const LIMIT: usize = 100;
 
-type Name = Result<Path<String>, PathRejection>;
+pub(super) type Name = Result<Path<String>, PathRejection>;
 
-fn name_of(name: Name) -> Result<String, HttpError> {
+pub(super) fn name_of(name: Name) -> Result<String, HttpError> {
     name.map(|Path(name)| name).map_err(|rejection| HttpError::path(&rejection))
 }
 
