@@ -272,6 +272,19 @@ pub struct Described {
     pub model_version: String,
 }
 
+/// What a user has rated.
+#[derive(Debug, Clone)]
+pub struct RatedItems {
+    /// The user.
+    pub user: EntityId,
+    /// The highest ratings first, then by the version's order of items; no rating where the data set has none of the pair.
+    pub items: Vec<(Description, Option<f32>)>,
+    /// All that the user has rated, of the training ratings.
+    pub total: u64,
+    /// The version that knows it.
+    pub model_version: String,
+}
+
 /// An item whose title was searched for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundItem {

@@ -73,6 +73,7 @@ pub(super) fn route_name(method: &Method, path: &str) -> &'static str {
             ["recommendations"] if posts => "recommend_for_items",
             ["recommendations"] | ["users", _, "recommendations"] => "recommend",
             ["recommendations", "batch"] => "batch",
+            ["users", _, "ratings"] => "ratings",
             ["popular"] => "popular",
             ["similar"] | ["items", _, "similar"] => "similar",
             ["predictions"] => "predict",

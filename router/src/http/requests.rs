@@ -10,11 +10,15 @@ use axum::extract::{
 
 use super::{api::Api, bodies, error::HttpError, parameters::Parameters};
 use crate::{
-    answer::{Described, FoundItems, PopularItems, Predicted, Recommended, RecommendedBatch, SimilarItems},
+    answer::{
+        Described, FoundItems, PopularItems, Predicted, RatedItems, Recommended, RecommendedBatch,
+        SimilarItems,
+    },
     error::QueryError,
     query::{
-        AboutItem, BATCH_TIMEOUT, Filter, GivenId, Popular, Predict, Queries, RECOMMEND_COUNT, Recommend,
-        RecommendBatch, RecommendForItems, SEARCH_COUNT, SIMILAR_COUNT, Search, Similar,
+        AboutItem, BATCH_TIMEOUT, Filter, GivenId, Popular, Predict, Queries, RATINGS_COUNT, RECOMMEND_COUNT,
+        RatingsOf, Recommend, RecommendBatch, RecommendForItems, SEARCH_COUNT, SIMILAR_COUNT, Search,
+        Similar,
     },
     words::Words,
 };
@@ -152,6 +156,18 @@ impl Api {
         let words = parameters.words();
         parameters.finish()?;
         queries.item(&AboutItem { item }).await.map_err(said_in(words))
+    }
+
+    pub(super) async fn ratings(
+        &self,
+        user: GivenId,
+        mut parameters: Parameters,
+    ) -> Result<RatedItems, HttpError> {
+        let queries = self.for_call(&mut parameters)?;
+        let request = RatingsOf { user, n: parameters.count("n", RATINGS_COUNT)? };
+        let words = parameters.words();
+        parameters.finish()?;
+        queries.ratings(&request).await.map_err(said_in(words))
     }
 
     pub(super) async fn search(&self, mut parameters: Parameters) -> Result<FoundItems, HttpError> {

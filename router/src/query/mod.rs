@@ -12,6 +12,7 @@ mod list;
 mod options;
 mod popular;
 mod predict;
+mod ratings;
 mod recommend;
 mod search;
 mod session;
@@ -52,6 +53,7 @@ pub use self::{
     options::{Options, RECOMMEND_COUNT},
     popular::{Popular, PopularOrder, TREND_DAYS, WINDOW_DAYS_MAX},
     predict::Predict,
+    ratings::{RATINGS_COUNT, RatingsOf},
     recommend::Recommend,
     search::{SEARCH_CHARACTERS_MAX, SEARCH_COUNT, SEARCH_WORDS_MAX, Search},
     session::{RATED_ITEMS_MAX, RatedItem, RecommendForItems},

@@ -188,6 +188,7 @@ async fn changes_are_asked_of_the_coordinators() {
         ("/admin/v1/models/none/promote", "{}", 404, "'none'"),
         ("/admin/v1/models/rollback", r#"{"model":"none"}"#, 400, "model"),
         ("/admin/v1/models/rollback", r#"{"x":1}"#, 400, "unknown field `x`"),
+        ("/admin/v1/jobs/train-1/cancel", "[]", 400, "a JSON object"),
         ("/admin/v1/jobs/training", r#"{"dataset":"none","model":"als"}"#, 404, "'none'"),
         ("/admin/v1/jobs/training", r#"{"dataset":"movies"}"#, 400, "'model'"),
         ("/admin/v1/jobs/training", r#"{"dataset":"movies","model":"ease"}"#, 400, "no defaults"),

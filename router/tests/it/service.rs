@@ -59,6 +59,7 @@ async fn the_description_is_openapi_3_1_and_has_every_route_with_examples() {
         ("/v1/recommendations", "post"),
         ("/v1/recommendations/batch", "post"),
         ("/v1/similar", "get"),
+        ("/v1/users/{user_id}/ratings", "get"),
         ("/v1/users/{user_id}/recommendations", "get"),
     ];
     let paths = description["paths"].as_object().unwrap();

@@ -307,3 +307,28 @@ async fn routes_are_described_in_their_own_words_and_named_in_metrics() {
         assert!(metrics.contains(&format!("shoal_router_requests_total{series}")), "{series}");
     }
 }
+
+#[tokio::test]
+async fn what_a_user_has_rated_is_told_with_titles_the_highest_first() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let user = &cluster.world.users[1];
+    let path = format!("/v1/users/{}/ratings", user.id);
+    let told = get(&cluster, &path).await;
+    let seen = cluster.world.seen(user);
+    assert_eq!((&told["total"], &told["model_version"]), (&json!(seen.len()), &json!(V1)));
+    let ratings = told["ratings"].as_array().unwrap();
+    assert_eq!(ratings.len(), seen.len());
+    let heights: Vec<f64> = ratings.iter().map(|rating| rating["rating"].as_f64().unwrap()).collect();
+    assert!(heights.is_sorted_by(|a, b| a >= b), "{heights:?}");
+    for rating in ratings {
+        let item = cluster.world.items.iter().find(|item| rating["item_id"] == json!(item.number)).unwrap();
+        assert!(seen.contains(&item.row), "{rating}");
+        assert_eq!(rating["title"], world::title(item), "{rating}");
+    }
+    let first = get(&cluster, &format!("{path}?n=2")).await;
+    assert_eq!(first["ratings"], json!(ratings[..2]));
+    let unknown = cluster.router.get("/v1/users/987654/ratings").await;
+    unknown.refused(StatusCode::NOT_FOUND, &["987654"]);
+    let wrong = cluster.router.get("/v1/users/1/ratings?n=1001").await;
+    wrong.refused(StatusCode::BAD_REQUEST, &["1 to 1000"]);
+}

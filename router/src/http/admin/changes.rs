@@ -68,6 +68,10 @@ pub(super) enum ChangeRefusals {
 fn read<T: DeserializeOwned>(body: Body) -> Result<T, HttpError> {
     let body = body.map_err(|rejection| HttpError::body(&rejection))?;
     let text = if body.trim().is_empty() { "{}" } else { &body };
+    // A list of values would be read as the fields in their order.
+    if !text.trim_start().starts_with('{') {
+        return Err(HttpError::bad_request("the body must be a JSON object".to_owned()));
+    }
     serde_json::from_str(text)
         .map_err(|error| HttpError::bad_request(format!("the body cannot be read: {error}")))
 }

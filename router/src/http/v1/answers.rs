@@ -6,7 +6,9 @@ use shoal_proto::v1::TitleMatch;
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{self, Described, Description, Explanation, Predicted, Recommended, RecommendedBatch},
+    answer::{
+        self, Described, Description, Explanation, Predicted, RatedItems, Recommended, RecommendedBatch,
+    },
     http::answers::{Id, Shards, SourceBody},
     words::Words,
 };
@@ -329,6 +331,51 @@ pub(super) struct ItemAnswer {
 impl ItemAnswer {
     pub(super) fn new(found: &Described, timestamp: String) -> Self {
         Self { item: (&found.description).into(), timestamp, model_version: found.model_version.clone() }
+    }
+}
+
+/// An item that a user has rated.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RatedItem {
+    item_id: Id,
+    title: String,
+    categories: Vec<String>,
+    /// Of the release; null where it is not known.
+    year: Option<i32>,
+    /// Null where the data set has no ratings.
+    rating: Option<f32>,
+}
+
+/// What a user has rated.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RatingsOfUser {
+    user_id: Id,
+    /// The highest ratings first. Workers keep no times of ratings, so there is no order of time.
+    ratings: Vec<RatedItem>,
+    /// All that the user has rated.
+    total: u64,
+    /// ISO 8601, UTC.
+    timestamp: String,
+    /// The version that knows it.
+    model_version: String,
+}
+
+impl RatingsOfUser {
+    pub(super) fn new(found: &RatedItems, timestamp: String) -> Self {
+        let item = |(description, rating): &(Description, Option<f32>)| RatedItem {
+            item_id: (&description.item).into(),
+            title: description.title.clone(),
+            categories: description.genres.clone(),
+            year: description.year,
+            rating: *rating,
+        };
+        Self {
+            user_id: (&found.user).into(),
+            ratings: found.items.iter().map(item).collect(),
+            total: found.total,
+            timestamp,
+            model_version: found.model_version.clone(),
+        }
     }
 }
 

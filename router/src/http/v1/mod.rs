@@ -11,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     answers::{
-        BatchOfRecommendations, FoundItems, ItemAnswer, PopularItems, Prediction, Recommendations,
-        SimilarItems,
+        BatchOfRecommendations, FoundItems, ItemAnswer, PopularItems, Prediction, RatingsOfUser,
+        Recommendations, SimilarItems,
     },
     description::{FilterQuery, PairBody, RankingQuery, SessionBody},
 };
@@ -37,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(user_recommendations))
         .routes(routes!(named_user_recommendations, session_recommendations))
+        .routes(routes!(user_ratings))
         .routes(routes!(batch_recommendations))
         .routes(routes!(popular_items))
         .routes(routes!(items))
@@ -87,6 +88,29 @@ impl Api {
     fn recommendations(&self, found: &Recommended) -> Response {
         sourced(found.source, Recommendations::new(found, self.queries.timestamp()))
     }
+}
+
+/// What a user has rated: all that the version knows, the highest ratings first.
+///
+/// Ratings that were held out are among them; times are not kept by workers, so there is no order of time.
+#[utoipa::path(
+    get, path = "/v1/users/{user_id}/ratings", tag = "ratings",
+    params(
+        ("user_id" = String, Path, description = "The user's id", example = "1"),
+        ("n" = Option<u32>, Query, description = "How many ratings", minimum = 1, maximum = 1000, example = 100),
+        ("timeout_ms" = Option<u32>, Query, description = "How long the query may take in all",
+            minimum = 1, maximum = 60000, example = 500),
+    ),
+    responses((status = 200, body = RatingsOfUser), Refusals, NotFound),
+)]
+async fn user_ratings(
+    api: Api,
+    user_id: PathId,
+    RawQuery(query): RawQuery,
+) -> Result<Json<RatingsOfUser>, HttpError> {
+    let parameters = Parameters::read(query.as_deref(), &WORDS)?;
+    let found = api.ratings(path_id(user_id)?, parameters).await?;
+    Ok(Json(RatingsOfUser::new(&found, api.queries.timestamp())))
 }
 
 /// The best items for a session: for somebody who is no user, from what was rated or looked at.
