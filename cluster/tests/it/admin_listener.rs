@@ -15,8 +15,8 @@ const ROUTER: [&str; 7] = [
 ];
 
 /// What a router is asked for that clients need not see.
-const OF_ADMINISTRATORS: [&str; 5] =
-    ["/metrics", "/docs", "/openapi.json", "/docs/page.js", "/docs/ui/swagger-ui.css"];
+const OF_ADMINISTRATORS: [&str; 6] =
+    ["/metrics", "/dashboard", "/docs", "/openapi.json", "/docs/page.js", "/docs/ui/swagger-ui.css"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_the_page_of_the_routes_move_to_a_listener_of_their_own() {
@@ -44,7 +44,7 @@ async fn metrics_and_the_page_of_the_routes_move_to_a_listener_of_their_own() {
     let index = |answer: crate::support::Answer| answer.ok()["routes"].to_string();
     let (of_clients, of_administrators) =
         (index(clients.get("/").await), index(administrators.get("/").await));
-    for path in &OF_ADMINISTRATORS[..3] {
+    for path in &OF_ADMINISTRATORS[..4] {
         assert!(!of_clients.contains(path) && of_administrators.contains(path), "{path}: {of_clients}");
     }
     // A browser is led to the page where there is one.
@@ -53,7 +53,7 @@ async fn metrics_and_the_page_of_the_routes_move_to_a_listener_of_their_own() {
         |address: &str| client.get(format!("http://{address}/")).header(ACCEPT, "text/html").send();
     let answer = as_browser(&http).await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.url().path()), (200, "/"));
-    assert_eq!(as_browser(&admin).await.unwrap().url().path(), "/docs");
+    assert_eq!(as_browser(&admin).await.unwrap().url().path(), "/dashboard/");
     // The same rules hold: another's name is refused.
     let strange = client.get(format!("http://{admin}/docs")).header(HOST, "stranger.example").send();
     assert_eq!(strange.await.unwrap().status(), 421);

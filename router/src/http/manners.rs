@@ -35,7 +35,8 @@ pub(super) async fn mind(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     if is_page {
-        headers.insert(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+        // The dashboard has a stricter one.
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(PAGE_POLICY);
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     }
     response

@@ -92,7 +92,7 @@ pub(super) fn route_name(method: &Method, path: &str) -> &'static str {
         Some("predict") => "predict",
         Some("health" | "healthz" | "readyz") => "health",
         Some("metrics") => "metrics",
-        Some("docs" | "openapi.json") => "docs",
+        Some("docs" | "dashboard" | "openapi.json") => "docs",
         Some("") => "index",
         _ => "other",
     }

@@ -2,12 +2,14 @@
 //!
 //! `v1` is the product's own face, of items; `movies` is the contract that clients of `/recommendations` are written
 //! against. A face has its paths, its description and the JSON of its answers; `requests` reads and asks for both.
-//! `admin` tells those who look after the cluster how it is. `service` has the routes about the service itself, `docs` the page to try them all on.
+//! `admin` tells those who look after the cluster how it is. `service` has the routes about the service itself, `docs` the page to try them all on,
+//! and `dashboard` the pages to look after all of it.
 
 pub mod admin;
 mod answers;
 mod api;
 mod bodies;
+mod dashboard;
 mod docs;
 mod error;
 mod hosts;
@@ -89,7 +91,10 @@ pub fn routes(
     if asked_by.is_some() {
         tokens::describe(&mut description);
     }
-    let docs = if everybody { docs::routes(description) } else { Router::new() };
+    let pages = match everybody {
+        true => docs::routes(description).merge(dashboard::routes()),
+        false => Router::new(),
+    };
     let router = router
         .with_state(Api {
             queries,
@@ -100,7 +105,7 @@ pub fn routes(
             index,
             serves,
         })
-        .merge(docs)
+        .merge(pages)
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -134,7 +139,9 @@ fn index_of(description: &utoipa::openapi::OpenApi, serves: Serves) -> Arc<[Stri
         let taken = methods.into_iter().filter(|(_, taken)| *taken);
         taken.map(|(method, _)| format!("{method} {path}")).collect::<Vec<String>>()
     };
-    let page = [DOCS_PATH, OPENAPI_PATH].into_iter().filter(|_| serves == Serves::Everybody);
+    let page = [dashboard::DASHBOARD_PATH, DOCS_PATH, OPENAPI_PATH]
+        .into_iter()
+        .filter(|_| serves == Serves::Everybody);
     paths.flat_map(routes).chain(page.map(|path| format!("GET {path}"))).collect()
 }
 

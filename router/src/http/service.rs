@@ -3,15 +3,15 @@
 use axum::{
     extract::RawQuery,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Json, Redirect, Response},
+    response::{IntoResponse, Json, Response},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     answers::{HealthAnswer, IndexAnswer, ReadinessAnswer},
     api::{Api, Serves},
+    dashboard,
     error::HttpError,
-    openapi::DOCS_PATH,
     parameters::Parameters,
 };
 
@@ -40,17 +40,17 @@ pub(super) fn health(api: &Api, query: Option<&str>) -> Result<Json<HealthAnswer
     Ok(Json(api.queries.health().into()))
 }
 
-/// For browsers the page to try the routes on; for others what this service is and which routes it has.
+/// For browsers the dashboard; for others what this service is and which routes it has.
 #[utoipa::path(
     get, path = "/", tag = "service",
-    responses((status = 200, body = IndexAnswer), (status = 307, description = "To the page, where `Accept` has `text/html`")),
+    responses((status = 200, body = IndexAnswer), (status = 307, description = "To the dashboard, where `Accept` has `text/html`")),
 )]
 async fn root(api: Api, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, HttpError> {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let is_browser =
         accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"));
     let answer = if is_browser && api.serves == Serves::Everybody {
-        Redirect::temporary(DOCS_PATH).into_response()
+        dashboard::to("dashboard/")
     } else {
         index(&api, query.as_deref())?.into_response()
     };

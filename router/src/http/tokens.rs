@@ -21,12 +21,14 @@ use utoipa::openapi::{
 use super::{
     admin::{ADMIN_PATH, ShownToken},
     api::Api,
+    dashboard::{DASHBOARD_PATH, PARTS_PATH},
     error::HttpError,
     openapi::{DOCS_PATH, OPENAPI_PATH},
 };
 
-/// The routes that tell of no user, no item and no load: the service's index, its health, and how to call it.
-const FOR_EVERYBODY: [&str; 9] = [
+/// The routes that tell of no user, no item and no load: the service's index, its health, how to call it, and the page
+/// that asks for a token.
+const FOR_EVERYBODY: [&str; 10] = [
     "/",
     "/health",
     "/healthz",
@@ -34,6 +36,7 @@ const FOR_EVERYBODY: [&str; 9] = [
     "/v1/health",
     "/recommendations/",
     "/recommendations/health",
+    DASHBOARD_PATH,
     DOCS_PATH,
     OPENAPI_PATH,
 ];
@@ -52,7 +55,7 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    if FOR_EVERYBODY.contains(&path) || path.starts_with("/docs/") {
+    if FOR_EVERYBODY.contains(&path) || path.starts_with("/docs/") || path.starts_with(PARTS_PATH) {
         return next.run(request).await;
     }
     let peer = request.extensions().get::<Peer>();

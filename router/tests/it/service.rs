@@ -172,8 +172,8 @@ async fn the_root_leads_to_the_page_and_checks_of_health_have_the_usual_paths() 
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let answer = client.get(&root).header(header::ACCEPT, browser).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
-    assert_eq!(answer.headers()[header::LOCATION], "/docs");
-    let answer = cluster.router.get("/docs").await;
+    assert_eq!(answer.headers()[header::LOCATION], "dashboard/", "it works below a path of a proxy");
+    let answer = cluster.router.get("/dashboard/").await;
     assert_eq!(answer.status, StatusCode::OK, "where it leads is a page");
     let answer = client.get(&root).header(header::ACCEPT, "*/*").send().await.unwrap();
     assert_eq!(answer.headers()[header::VARY], "accept");
@@ -441,4 +441,34 @@ async fn every_refusal_has_its_detail_and_every_answer_its_manners() {
     assert!(script.text.contains("SwaggerUIBundle"), "{script:?}");
     let answer = cluster.router.get("/v1/health").await;
     assert!(!answer.headers.contains_key("content-security-policy"));
+}
+
+#[tokio::test]
+async fn the_dashboard_is_a_page_of_its_own_parts_under_a_strict_policy() {
+    let cluster = Cluster::start(Setup::default()).await;
+    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let answer = client.get(format!("http://{}/dashboard", cluster.router.http)).send().await.unwrap();
+    assert_eq!(answer.headers()[header::LOCATION], "dashboard/");
+    let page = cluster.router.get("/dashboard/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(
+        (&*page.headers["cache-control"], &*page.headers["x-frame-options"]),
+        (&b"no-cache"[..], &b"DENY"[..])
+    );
+    assert!(!page.text.contains("<script>") && !page.text.contains("<style"), "{}", page.text);
+    let parts = page.text.split("=\"./").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let (mut bytes, mut kinds) = (0, BTreeSet::new());
+    for part in parts {
+        let answer = cluster.router.get(&format!("/dashboard/{part}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{part}");
+        let kind = part.rsplit('.').next().unwrap();
+        let lasts = answer.headers["cache-control"].to_str().unwrap().contains("immutable");
+        assert_eq!(lasts, kind != "svg", "{part}");
+        (bytes, _) = (bytes + answer.text.len(), kinds.insert(kind));
+    }
+    assert_eq!(kinds, BTreeSet::from(["css", "js", "svg"]));
+    assert!(bytes < 200_000, "{bytes}");
+    cluster.router.get("/dashboard/..%2Findex.html").await.refused(StatusCode::NOT_FOUND, &["dashboard"]);
 }

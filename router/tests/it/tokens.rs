@@ -71,6 +71,7 @@ async fn a_question_needs_a_token_and_health_does_not() {
         "/readyz",
         "/v1/health",
         "/recommendations/health",
+        "/dashboard/",
         "/docs",
         "/openapi.json",
     ] {

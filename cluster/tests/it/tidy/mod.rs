@@ -24,7 +24,10 @@ fn files(endings: &[&str]) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(folder).unwrap() {
             let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type().unwrap())).unwrap();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if kind.is_dir() && !name.starts_with('.') && name != "target" && name != "golden" {
+            if kind.is_dir()
+                && !name.starts_with('.')
+                && !["target", "golden", "node_modules"].contains(&&*name)
+            {
                 walk(&path, endings, found);
             } else if kind.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {
                 found.push(path);
