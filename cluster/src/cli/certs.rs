@@ -232,9 +232,9 @@ fn create(args: CreateArgs) -> anyhow::Result<Exit> {
     };
     let without = made.iter().filter(|one| one.kept).filter(lacks).count();
     if without > 0 {
-        eprintln!(
+        output::say(&format!(
             "shoal: {without} certificates that were there do not name all of these hosts; --renew makes new ones"
-        );
+        ));
     }
     if !args.json {
         let dir = args.folder.dir.display();

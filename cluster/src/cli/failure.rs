@@ -10,7 +10,7 @@ use shoal_common::{
 };
 use tonic::Code;
 
-use crate::{client::ClientError, local::LocalError, recommender::RecommenderError};
+use crate::{client::ClientError, local::LocalError, recommender::RecommenderError, serve::WantedError};
 
 /// What the exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,9 @@ fn known_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         || cause.downcast_ref::<TlsError>().is_some()
     {
         return Some(Exit::Usage);
+    }
+    if matches!(cause.downcast_ref::<WantedError>(), Some(WantedError::Unknown { .. })) {
+        return Some(Exit::NotFound);
     }
     match cause.downcast_ref::<StoreError>() {
         Some(StoreError::NotFound(_)) => Some(Exit::NotFound),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{
     connection::DirArgs,
     failure::{Exit, refusal},
@@ -20,6 +22,7 @@ Examples:
   shoal logs
   shoal logs worker-2 --follow
   shoal logs --lines 200 --dir ./my-cluster
+  shoal logs --json    # one JSON object a line: node, time (null where the line has none) and line
 
 Without a node the lines of all nodes come in the order of their times, each after its node's name. Nodes that run elsewhere log \
 to their standard error, which their service manager keeps.";
@@ -36,6 +39,9 @@ pub(super) struct Args {
     /// Lines to begin with, of each node
     #[arg(long, short = 'n', value_name = "LINES", default_value_t = 20)]
     lines: usize,
+    /// Print one JSON object for each line
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     dir: DirArgs,
 }
@@ -50,9 +56,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let names = names(&args)?;
     let width = names.iter().map(String::len).max().unwrap_or_default();
     let is_one = names.len() == 1;
-    let shown = |node: &str, line: &str| {
+    // False when whoever read the lines has gone away.
+    let show = |node: &str, time: &str, line: &str| {
+        if args.json {
+            let time = Some(time).filter(|time| !time.is_empty());
+            return output::print_json_line(&json!({ "node": node, "time": time, "line": line }));
+        }
         let line = output::shown_line(line);
-        if is_one { line.into_owned() } else { format!("{node:width$}  {line}") }
+        output::print_to_reader(&if is_one { line.into_owned() } else { format!("{node:width$}  {line}") })
     };
     let mut logs = Vec::new();
     let mut first = Vec::new();
@@ -67,7 +78,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     carry_times(&mut first);
     first.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     for (_, node, line) in &first {
-        output::print(&shown(node, line))?;
+        if !show(node, &time_of(line), line)? {
+            return Ok(Exit::Done);
+        }
     }
     if !args.follow {
         return Ok(Exit::Done);
@@ -82,7 +95,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         }
         for log in &mut logs {
             for line in log.reader.news()? {
-                output::print(&shown(&log.node, &line))?;
+                if !show(&log.node, &time_of(&line), &line)? {
+                    return Ok(Exit::Done);
+                }
             }
         }
     }

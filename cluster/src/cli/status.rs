@@ -53,17 +53,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     loop {
         // A cluster that does not answer now may do so at the next look.
         let status = client.status().await;
-        if args.json {
+        let is_read = if args.json {
             let answer = status.map_or_else(
                 |error| serde_json::json!({"error": error.to_string()}),
                 |status| output::status(&status),
             );
-            output::print_json_line(&answer)?;
+            output::print_json_line(&answer)?
         } else {
             if is_terminal {
                 output::clear_terminal()?;
             }
-            output::print(&status.map_or_else(|error| error.to_string(), |status| describe(&status)))?;
+            let text = status.map_or_else(|error| error.to_string(), |status| describe(&status));
+            output::print_to_reader(&text)?
+        };
+        if !is_read {
+            return Ok(Exit::Done);
         }
         tokio::select! {
             biased;

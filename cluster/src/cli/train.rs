@@ -450,9 +450,9 @@ async fn ask_what_to_do(signals: &mut Signals) -> Wish {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Wish::Leave;
     }
-    eprint!("\nCancel the job [c], only stop watching it [s], or go on watching [w]? ");
     // A prompt that does not show is answered or not all the same.
-    let _ = std::io::stderr().flush();
+    let _ =
+        write!(std::io::stderr(), "\nCancel the job [c], only stop watching it [s], or go on watching [w]? ");
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).map(|_| line)

@@ -43,21 +43,30 @@ const SENTENCE_BYTES_MAX: usize = 8 * 1024;
 /// # Errors
 /// When standard output cannot be written.
 pub fn print(text: &str) -> io::Result<()> {
+    print_to_reader(text).map(drop)
+}
+
+/// As [`print()`]; false when the reader has gone away, for commands that would go on printing without an end.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print_to_reader(text: &str) -> io::Result<bool> {
     write(&shown::painted(text.trim_end_matches('\n')))
 }
 
-fn write(text: &str) -> io::Result<()> {
+/// Whether somebody has read it.
+fn write(text: &str) -> io::Result<bool> {
     let mut out = anstream::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true),
     }
 }
 
-/// Prints a sentence on standard error, in one line: line breaks and what else acts on a terminal is shown.
-#[allow(clippy::print_stderr, reason = "the one place where it is done")]
+/// Prints a sentence on standard error, in one line: line breaks and what else acts on a terminal is shown. A reader that
+/// has gone away (`shoal … 2>&1 | head`) ends no command: nobody is left to tell.
 pub fn say(sentence: &str) {
-    eprintln!("{}", shortened(&shown_line(sentence), SENTENCE_BYTES_MAX));
+    let _ = writeln!(io::stderr().lock(), "{}", shortened(&shown_line(sentence), SENTENCE_BYTES_MAX));
 }
 
 /// Says of a switch which routers may still answer from the version before.
@@ -80,13 +89,13 @@ pub fn clear_terminal() -> io::Result<()> {
 /// # Errors
 /// When standard output cannot be written.
 pub fn print_json(value: &Value) -> io::Result<()> {
-    write(&shown::json(&format!("{value:#}")))
+    write(&shown::json(&format!("{value:#}"))).map(drop)
 }
 
-/// Prints a JSON document in one line.
+/// Prints a JSON document in one line; false when the reader has gone away.
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn print_json_line(value: &Value) -> io::Result<()> {
+pub fn print_json_line(value: &Value) -> io::Result<bool> {
     write(&shown::json(&value.to_string()))
 }

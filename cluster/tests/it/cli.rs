@@ -129,6 +129,26 @@ async fn a_watched_status_goes_on_until_ctrl_c() {
     assert_eq!(watch.ends().await.code(), Some(0));
 }
 
+/// As `shoal … 2>&1 | head` leaves a command: what would go on without an end ends, and no sentence is a panic.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_no_more_ends_a_watch_and_breaks_no_command() {
+    let Shared { cluster, .. } = shared().await;
+    let folder = folder();
+    let dir = cluster.dir().to_str().unwrap();
+    let nowhere = folder.path().join("nowhere").display().to_string();
+    for (code, arguments) in [
+        (0, ["status", "--watch", "--dir", dir].as_slice()),
+        (0, &["status", "--watch", "--json", "--dir", dir]),
+        (0, &["logs", "--follow", "--dir", dir]),
+        (0, &["models", "list", "--dir", dir]),
+        (4, &["status", "--dir", &nowhere]),
+        (3, &["models", "show", "nothing", "--dir", dir]),
+    ] {
+        let ended = Running::start_unread(folder.path(), arguments).ends().await;
+        assert_eq!(ended.code(), Some(code), "{arguments:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_and_single_things_agree_in_json_and_show_in_tables() {
     let Shared { cluster, version, data, .. } = shared().await;

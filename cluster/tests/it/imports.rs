@@ -91,6 +91,7 @@ async fn too_many_bad_rows_are_refused_and_leave_nothing() {
     );
 
     let nothing = write(folder.path(), "empty.csv", "userId,movieId,rating\n");
+    cluster.shoal(&["dataset", "import", ""]).exits_with(2).says(&["empty name"]);
     cluster
         .shoal(&["dataset", "import", nothing.to_str().unwrap()])
         .exits_with(1)

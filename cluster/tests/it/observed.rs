@@ -123,6 +123,15 @@ async fn a_cluster_says_how_it_is_and_what_is_wrong_with_it() {
     assert!(logs.lines().all(|line| line.starts_with('{')), "{logs}");
     let logs = cluster.shoal(&["logs", "--lines", "2"]).exits_with(0).stdout;
     assert!(logs.contains("coordinator-1  {") && logs.contains("router-1       {"), "{logs}");
+    let logs = cluster.shoal(&["logs", "router-1", "--lines", "2", "--json"]).exits_with(0).stdout;
+    let logs: Vec<Value> = logs.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(logs.len(), 2, "{logs:?}");
+    assert!(
+        logs.iter().all(|log| log["node"] == "router-1"
+            && log["time"].as_str().unwrap().ends_with('Z')
+            && log["line"].as_str().unwrap().contains(log["time"].as_str().unwrap())),
+        "{logs:?}"
+    );
     cluster.shoal(&["logs", "worker-9"]).exits_with(3).says(&["worker-9", "worker-1, worker-2"]);
     check_lines(cluster.dir());
 

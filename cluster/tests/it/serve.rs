@@ -230,10 +230,13 @@ fn what_cannot_be_served_is_said_before_anything_answers() {
         shoal(&[&fixed, flags].concat())
     };
     serve(&place.path().join("missing"), &[]).exits_with(2).says(&["missing"]);
+    let file = place.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    serve(&file, &[]).exits_with(2).says(&["file", "it is no folder"]);
     serve(place.path(), &[]).exits_with(1).says(&["model_latest", "--version"]);
     let golden = golden().join("v1/store");
     serve(&golden, &["--version", "als_model_v9"])
-        .exits_with(1)
+        .exits_with(3)
         .says(&["als_model_v9", "als_model_v1_20261130_041426_004"]);
     serve(&golden, &["--default-model", "ease"]).exits_with(2).says(&["ease"]);
     serve(&golden, &["--listen", "0.0.0.0:0"]).exits_with(2).says(&["certificates"]);

@@ -13,6 +13,9 @@ pub const LIVE_FILE: &str = "live.json";
 /// The newest that this build writes, and the only one there has been.
 const FORMAT_VERSION: u32 = 1;
 
+/// Bytes of the file at most: it names a version for each model.
+const BYTES_MAX: u64 = 1024 * 1024;
+
 /// The versions that a cluster has live. The leading coordinator writes it when a version is promoted or rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveVersions {
@@ -38,7 +41,7 @@ impl LiveVersions {
     /// # Errors
     /// [`StoreError::Damaged`] when it says something else, or the store's failure.
     pub async fn read(store: &Store) -> Result<Option<Self>, StoreError> {
-        let bytes = match store.get(LIVE_FILE).await {
+        let bytes = match store.get_up_to(LIVE_FILE, BYTES_MAX).await {
             Err(error) if error.is_not_found() => return Ok(None),
             read => read?,
         };

@@ -14,6 +14,9 @@ pub const METADATA_FILE: &str = "metadata.json";
 
 const FORMAT_VERSION: u32 = 1;
 
+/// Bytes of a manifest at most: several objects for each of 4,096 shards take 10 MB.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// What a folder of the store holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
@@ -102,7 +105,7 @@ impl Manifest {
     /// [`StoreError::NotFound`] without one, [`StoreError::Damaged`] when it is not the expected one.
     pub async fn read(store: &Store, folder: &str, checksum: &str) -> Result<Self, StoreError> {
         let path = join(folder, MANIFEST_FILE);
-        let bytes = store.get(&path).await?;
+        let bytes = store.get_up_to(&path, BYTES_MAX).await?;
         let damaged = |reason: String| StoreError::Damaged { path: path.clone(), reason };
         let found = checksum_hex(&bytes);
         if !checksum.is_empty() && checksum != found {

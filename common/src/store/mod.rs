@@ -160,6 +160,9 @@ impl Store {
                 .map_err(|e| address_error(format!("cannot create the folder: {e}")))?;
         }
         let folder = folder.canonicalize().map_err(|e| address_error(e.to_string()))?;
+        if !folder.is_dir() {
+            return Err(address_error("it is no folder".to_owned()));
+        }
         let objects = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|e| address_error(e.to_string()))?
             .with_fsync(true);
@@ -285,12 +288,39 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], or the store's failure.
     pub async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
-        let path = StorePath::parse(path)?;
-        self.read_in_time(&path, async {
-            let result = self.objects.get(&path.key()).await?;
-            result.bytes().await
+        self.get_if(path, |_| None).await
+    }
+
+    /// Reads a whole object that should be small: a longer one is refused before its bytes are read.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Damaged`] when it has more than `bytes_max` bytes, or the store's failure.
+    pub async fn get_up_to(&self, path: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
+        self.get_if(path, |length| {
+            (length > bytes_max)
+                .then(|| format!("it has {length} bytes where at most {bytes_max} are expected"))
         })
         .await
+    }
+
+    /// Reads a whole object unless its length is wrong, which `refuses` says of it.
+    async fn get_if(
+        &self,
+        path: &str,
+        refuses: impl FnOnce(u64) -> Option<String>,
+    ) -> Result<Bytes, StoreError> {
+        let path = StorePath::parse(path)?;
+        let mut refused = None;
+        let read = self.read_in_time(&path, async {
+            let result = self.objects.get(&path.key()).await?;
+            refused = refuses(result.meta.size);
+            if refused.is_some() { Ok(Bytes::new()) } else { result.bytes().await }
+        });
+        let read = read.await;
+        match refused {
+            Some(reason) => Err(StoreError::Damaged { path: path.as_str().to_owned(), reason }),
+            None => read,
+        }
     }
 
     /// Reads `range` of an object.
@@ -327,10 +357,10 @@ impl Store {
     /// Reads an object and checks it against its manifest entry.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when length or checksum differ.
+    /// [`StoreError::Damaged`] when length or checksum differ; nothing is read of an object of another length.
     pub async fn get_verified(&self, folder: &str, entry: &ObjectEntry) -> Result<Bytes, StoreError> {
         let path = join(folder, &entry.path);
-        let bytes = self.get(&path).await?;
+        let bytes = self.get_if(&path, |length| another_length(length, entry)).await?;
         verify(&path, &bytes, entry)?;
         Ok(bytes)
     }
@@ -469,18 +499,20 @@ pub fn join(folder: &str, name: &str) -> String {
 /// [`StoreError::Damaged`] when length or checksum differ.
 pub fn verify(path: &str, bytes: &[u8], entry: &ObjectEntry) -> Result<(), StoreError> {
     let damaged = |reason: String| StoreError::Damaged { path: path.to_owned(), reason };
-    if bytes.len() as u64 != entry.length_bytes {
-        return Err(damaged(format!(
-            "it has {} bytes where the manifest says {}",
-            bytes.len(),
-            entry.length_bytes
-        )));
+    if let Some(reason) = another_length(bytes.len() as u64, entry) {
+        return Err(damaged(reason));
     }
     let checksum = checksum_hex(bytes);
     if checksum != entry.checksum {
         return Err(damaged(format!("its checksum is {checksum}, the manifest says {}", entry.checksum)));
     }
     Ok(())
+}
+
+/// How an object of `length` bytes differs from its manifest entry.
+fn another_length(length: u64, entry: &ObjectEntry) -> Option<String> {
+    let expected = entry.length_bytes;
+    (length != expected).then(|| format!("it has {length} bytes where the manifest says {expected}"))
 }
 
 async fn run_blocking<F>(action: &'static str, path: PathBuf, work: F) -> Result<(), StoreError>

@@ -121,6 +121,29 @@ async fn a_pipe_in_the_store_is_refused_and_not_waited_for() {
     assert!(matches!(store.get_range("pipe", 0..1).await, Err(StoreError::File { .. })));
 }
 
+/// Sparse files of a terabyte: whoever read them first would have no memory left to refuse them.
+#[tokio::test]
+async fn what_is_too_long_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+    let entry = store.put("m/part", Bytes::from_static(b"rows")).await.unwrap();
+    let entry = ObjectEntry { path: "part".into(), ..entry };
+    for name in ["live.json", "m/manifest.json", "m/part"] {
+        let file = std::fs::File::create(folder.path().join(name)).unwrap();
+        file.set_len(1 << 40).unwrap();
+    }
+    let refused = [
+        LiveVersions::read(&store).await.map(drop),
+        Manifest::read(&store, "m", "").await.map(drop),
+        store.get_verified("m", &entry).await.map(drop),
+    ];
+    for outcome in refused {
+        let error = outcome.unwrap_err();
+        assert!(matches!(&error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("it has 1099511627776 bytes"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn deleting_a_folder_twice_is_no_error() {
     let folder = tempfile::tempdir().unwrap();

@@ -89,6 +89,10 @@ pub(in crate::cli) fn source_uri(source: &str) -> anyhow::Result<String> {
     if source.contains("://") {
         return Ok(source.to_owned());
     }
+    // A script's variable that is not set must not stand for the folder where the script runs.
+    if source.is_empty() {
+        return Err(refusal(Exit::Usage, "a source has an empty name; give a folder or a ratings file"));
+    }
     // Of a pattern only the folders before it are there for sure.
     let (there, pattern) =
         match source.find(['*', '?', '[']).filter(|_| !std::path::Path::new(source).exists()) {

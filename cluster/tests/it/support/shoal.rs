@@ -97,6 +97,10 @@ pub(crate) fn shoal_in<A: AsRef<str>>(folder: &Path, arguments: &[A]) -> Finishe
     finish(command)
 }
 
+/// Files of the output of a command that goes on running.
+const OUTPUT: &str = "stdout.txt";
+const ERRORS: &str = "stderr.txt";
+
 /// A command that goes on running. Dropping it kills it, and waits for it.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -135,13 +139,25 @@ impl Running {
         Self::start_command(folder, limited)
     }
 
-    fn start_command(folder: &Path, mut command: Command) -> Self {
-        let (output, errors) = (folder.join("stdout.txt"), folder.join("stderr.txt"));
-        command
-            .stdin(Stdio::piped())
-            .stdout(File::create(&output).unwrap())
-            .stderr(File::create(&errors).unwrap());
-        Self { child: command.spawn().unwrap(), output, errors }
+    /// As [`Running::start`], with pipes that nobody reads any more for its output, as `shoal … 2>&1 | head` leaves them.
+    pub(crate) fn start_unread<A: AsRef<str>>(folder: &Path, arguments: &[A]) -> Self {
+        let (_, unread) = std::io::pipe().unwrap();
+        Self::start_into(folder, command(arguments), unread.try_clone().unwrap(), unread)
+    }
+
+    fn start_command(folder: &Path, command: Command) -> Self {
+        let create = |name: &str| File::create(folder.join(name)).unwrap();
+        Self::start_into(folder, command, create(OUTPUT), create(ERRORS))
+    }
+
+    fn start_into(
+        folder: &Path,
+        mut command: Command,
+        output: impl Into<Stdio>,
+        errors: impl Into<Stdio>,
+    ) -> Self {
+        command.stdin(Stdio::piped()).stdout(output).stderr(errors);
+        Self { child: command.spawn().unwrap(), output: folder.join(OUTPUT), errors: folder.join(ERRORS) }
     }
 
     pub(crate) fn pid(&self) -> Pid {
