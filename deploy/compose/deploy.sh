@@ -87,10 +87,14 @@ while [ $# -gt 0 ]; do
             ;;
     esac
 done
-[[ $patience =~ ^[1-9][0-9]*$ ]] || wrong "--timeout $patience: it is a number of seconds"
+[[ $patience =~ ^[1-9][0-9]{0,4}$ ]] || wrong "--timeout $patience: it is a number of seconds, up to 99999"
 [ -z "$version" ] || [ -z "$latest" ] || wrong "a version and --latest are both given"
 [ -z "$train" ] || [ -z "$version$latest$serve" ] || wrong "--train goes with no version, --latest or --serve"
 [ -z "$model" ] || [ -n "$latest" ] || wrong "--model goes with --latest"
+case $model in
+    '' | als | item_cf | content | content_based | ease | hybrid) ;;
+    *) wrong "there is no model '$model'; there are als, item_cf, content, ease and hybrid" ;;
+esac
 [[ $version =~ ^[A-Za-z0-9._-]*$ ]] || wrong "'$version' is no name of a version"
 [ -z "$serve" ] || [ -z "$latest" ] || wrong "--latest is for the cluster; with --serve name the version"
 [ -z "$serve" ] || [ ${#profiles[@]} = 0 ] || wrong "--monitoring is for the cluster"
@@ -201,13 +205,20 @@ restore_images() {
 # ---- Answers
 
 # Asks until a list comes from the version, or the time is over. `answered_by` is the version of the last answer, `source` where
-# it came from.
+# it came from; `refused` says that the question cannot be asked.
 ask_until() {
-    local wanted=$1 until=$((SECONDS + $2)) said='' unknown=0
+    local wanted=$1 until=$((SECONDS + $2)) said='' unknown=0 code
     shift 2
-    answered_by='' source=''
+    answered_by='' source='' refused=''
     while :; do
-        if said=$("$@" 2>&1); then
+        code=0
+        said=$("$@" 2>&1) || code=$?
+        # A question that is refused (exit code 2: --user is no id of this data set) is refused again.
+        if [ $code = 2 ]; then
+            refused=yes
+            break
+        fi
+        if [ $code = 0 ]; then
             answered_by=$(text_of model_version <<<"$said")
             source=$(text_of source <<<"$said")
             if [ "$answered_by" = "$wanted" ]; then
@@ -341,7 +352,12 @@ mkdir -p "$SHOAL_CERTS"
 SHOAL_CERTS=$(cd "$SHOAL_CERTS" && pwd)
 export SHOAL_CERTS SHOAL_DATA=${SHOAL_DATA:-$here/data}
 mkdir -p "$SHOAL_DATA"
-[ -e "$SHOAL_DATA/$train" ] || fail "$NOT_WHOLE" "there is no '$train' in '$SHOAL_DATA' (SHOAL_DATA); nothing was started"
+if [ -n "$train" ]; then
+    # What the containers see below /data, as one name for './x', 'x/' and 'x'.
+    train=$(realpath -s --relative-to="$SHOAL_DATA" "$SHOAL_DATA/$train")
+    [[ $train != .. && $train != ../* ]] || wrong "--train names '$train', which is not in '$SHOAL_DATA' (SHOAL_DATA)"
+    [ -e "$SHOAL_DATA/$train" ] || fail "$NOT_WHOLE" "there is no '$train' in '$SHOAL_DATA' (SHOAL_DATA); nothing was started"
+fi
 
 in_image() { docker run --rm --user 0 -v "$SHOAL_CERTS:/certs" "$SHOAL_IMAGE" "$@"; }
 shown=$(in_image certs show /certs 2>/dev/null || true)
@@ -416,7 +432,11 @@ done
 say "  all ${#NODES[@]} nodes are well"
 
 if [ -n "$train" ]; then
-    name=$(basename "${train%.*}")
+    # A name that a data set may have: 'ML-20M/Ratings (1).csv' becomes 'ratings-1'.
+    name=$(basename "$train")
+    [ -d "$SHOAL_DATA/$train" ] || name=${name%%.*}
+    name=$(tr '[:upper:]' '[:lower:]' <<<"$name" | tr -cs 'a-z0-9_\n' - | sed 's/^[-_]*//; s/-*$//' | cut -c1-64)
+    name=${name:-ratings}
     say "importing $train as the data set '$name'"
     said=$(admin dataset import "/data/$train" --name "$name" 2>&1) || fail "$NOT_WHOLE" "$(sentence "$said")"
     say "  $(grep '^rows ' <<<"$said")"
@@ -452,7 +472,17 @@ go_back() {
 
 if [ "$before" = "$version" ]; then
     say "$version is live already; asking"
-    ask_all "$version" || fail "$STUCK" "$why"
+    ask_all "$version" || {
+        # A version that answers, though not as --user wants it, is as it was.
+        if [ -n "$refused" ]; then
+            code=$USAGE
+        elif [ "$answered_by" = "$version" ]; then
+            code=$WENT_BACK
+        else
+            code=$STUCK
+        fi
+        fail "$code" "$why; '$version' stays live"
+    }
     say "done: nothing had to be changed of what is live"
     exit "$DONE"
 fi
