@@ -24,6 +24,10 @@ const CA_BUNDLE: &str = "ca_bundle";
 /// The option that says for how long failed requests are tried again.
 const RETRY_SECONDS: &str = "retry_seconds";
 
+/// Options that say where the server is, and that it may be one without TLS.
+const ENDPOINT: &str = "endpoint";
+const ALLOW_HTTP: &str = "allow_http";
+
 /// More tries than fit in the time.
 const TRIES_MAX: usize = 10_000;
 
@@ -50,7 +54,18 @@ pub(super) fn open(
     let url = url::Url::parse(uri).map_err(|error| refused(error.to_string()))?;
     let (_, prefix) = ObjectStoreScheme::parse(&url).map_err(|error| refused(error.to_string()))?;
     let resolved = options.resolved()?;
-    let authorities = resolved.iter().find(|(option, _)| *option == CA_BUNDLE).map(|(_, path)| path.as_str());
+    let said =
+        |wanted: &str| resolved.iter().find(|(option, _)| *option == wanted).map(|(_, value)| value.as_str());
+    // The client would refuse each request, and each would be tried again until the time is over.
+    if let Some(endpoint) = said(ENDPOINT).filter(|endpoint| endpoint.starts_with("http://"))
+        && said(ALLOW_HTTP) != Some("true")
+    {
+        return Err(refused(format!(
+            "the endpoint '{endpoint}' is without TLS, so that others may read what travels; accept it with the store option \
+             {ALLOW_HTTP}=true, or name an https:// endpoint"
+        )));
+    }
+    let authorities = said(CA_BUNDLE);
     let connector =
         Connector { pulse: pulse.clone(), authorities: authorities.map(read_authorities).transpose()? };
     let retry = RetryConfig {

@@ -185,6 +185,8 @@ fn an_address_of_s3_is_opened_with_options_and_refused_with_a_reason() {
         ("s3://bucket", &[("reigon", "x")][..], "'region'"),
         ("s3://bucket", &[("access_key_id", "k")], "SecretAccessKey"),
         ("s3://bucket", &[("ca_bundle", "/nowhere.pem")], "/nowhere.pem"),
+        ("s3://bucket", &[("endpoint", "http://127.0.0.1:9")], "allow_http=true"),
+        ("s3://bucket", &[("endpoint", "http://127.0.0.1:9"), ("allow_http", "false")], "allow_http=true"),
         ("gs://bucket", &[], "s3://"),
     ] {
         let error = open(uri, options).unwrap_err().to_string();
