@@ -287,3 +287,8 @@ export interface ShardMap {
     load_errors: Record<string, string>;
   }[];
 }
+
+export interface Ratings {
+  ratings: { item_id: Id; title: string | null; categories: string[]; year: number | null; rating: number | null }[];
+  total: number;
+}

@@ -32,7 +32,7 @@ function Heat({ map }: { map: ShardMap }) {
             <h3>
               {modelName(version.model)} <code>{version.version}</code> {lost > 0 ? <Badge tone="bad">{t("{n} shards are served by nobody", { n: lost })}</Badge> : <Badge tone="good">{t("every shard is served")}</Badge>}
             </h3>
-            <div class="scroll" tabIndex={0} role="region" aria-label={version.version}>
+            <div class="scroll" tabIndex={0} role="group" aria-label={version.version}>
               <table>
                 <tbody>
                   {workers.map((worker) => (
@@ -72,7 +72,7 @@ export function Cluster() {
         <Panel title={t("Workers and routers")} request="admin/v1/status">
           <Answer live={status} lines={4}>
             {({ nodes }) => (
-              <div class="scroll" tabIndex={0} role="region" aria-label={t("Workers and routers")}>
+              <div class="scroll" tabIndex={0} role="group" aria-label={t("Workers and routers")}>
                 <table>
                   <thead>
                     <tr>
@@ -106,7 +106,7 @@ export function Cluster() {
         <Panel title={t("Coordinators")} help={t("They agree by raft on what is live and placed where. More than half of them have to be up.")} request="admin/v1/status">
           <Answer live={status} lines={3}>
             {(found) => (
-              <div class="scroll" tabIndex={0} role="region" aria-label={t("Coordinators")}>
+              <div class="scroll" tabIndex={0} role="group" aria-label={t("Coordinators")}>
                 <table>
                   <thead>
                     <tr>

@@ -95,7 +95,7 @@ export function Compared({ versions }: { versions: Version[] }) {
           {rows.length === 0 ? (
             <p class="quiet">{t("All parameters are the same.")}</p>
           ) : (
-            <div class="scroll" tabIndex={0} role="region" aria-label={t("Parameters that differ")}>
+            <div class="scroll" tabIndex={0} role="group" aria-label={t("Parameters that differ")}>
               <table>
                 <thead>
                   <tr>

@@ -1,7 +1,7 @@
 // Is it well: what needs a person, what is asked and how fast, what is live, what runs.
 import { useMemo } from "preact/hooks";
 import { type Live, useLive } from "../api/live";
-import type { Job, Page, Status, Traffic, Troubles, Version } from "../api/types";
+import type { Job, Page, Status, Traffic, Trouble, Troubles, Version } from "../api/types";
 import { href } from "../route";
 import { Chart } from "../ui/chart";
 import { Answer, Badge, Bar, Figure, Notice, Panel } from "../ui/parts";
@@ -9,6 +9,16 @@ import { t } from "../words";
 import { ago, duration, fixed, moment, number, percent } from "../words/numbers";
 import { JobRow } from "./job_row";
 import { modelName } from "./models";
+
+/** Findings of one rule with one remedy together, the worst first. */
+function grouped(wrong: Trouble[]): Trouble[][] {
+  const groups = new Map<string, Trouble[]>();
+  for (const one of wrong) {
+    const key = `${one.rule} ${one.remedy}`;
+    groups.set(key, [...(groups.get(key) ?? []), one]);
+  }
+  return [...groups.values()];
+}
 
 function Needs({ troubles }: { troubles: Live<Troubles> }) {
   return (
@@ -19,16 +29,18 @@ function Needs({ troubles }: { troubles: Live<Troubles> }) {
             <Notice kind="good" title={t("Nothing. Every rule that the cluster can check by itself holds.")} />
           ) : (
             <ul class="troubles">
-              {wrong.map((one) => (
-                <li key={`${one.rule} ${one.what}`}>
-                  <Notice kind="error" title={one.what}>
-                    <Badge tone={one.severity === "critical" ? "bad" : "warn"}>{one.severity === "critical" ? t("critical") : t("warning")}</Badge>
-                    <ul lang="en" class="quiet">
-                      {one.why.map((why) => (
-                        <li key={why}>{why}</li>
+              {grouped(wrong).map((of) => (
+                <li key={of[0]?.rule}>
+                  <Notice kind={of[0]?.severity === "critical" ? "error" : "warn"} title={of.length === 1 ? (of[0]?.what ?? "") : t("{n} times the same", { n: of.length })}>
+                    <Badge tone={of[0]?.severity === "critical" ? "bad" : "warn"}>{of[0]?.severity === "critical" ? t("critical") : t("warning")}</Badge>
+                    <ul lang="en">
+                      {of.flatMap((one) => (of.length === 1 ? one.why : [one.what, ...one.why])).map((line) => (
+                        <li key={line}>{line}</li>
                       ))}
                     </ul>
-                    <p lang="en">{one.remedy}</p>
+                    <p lang="en">
+                      <strong>{of[0]?.remedy}</strong>
+                    </p>
                   </Notice>
                 </li>
               ))}

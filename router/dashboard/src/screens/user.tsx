@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { type Ask, ApiError, ask as askRouter } from "../api/client";
 import { type Live, useLive } from "../api/live";
-import type { Listed, Recommendations } from "../api/types";
+import type { Listed, Ratings, Recommendations } from "../api/types";
 import { adjust, href, place } from "../route";
 import { useCell } from "../store";
 import { Answer, Badge, Copy, Notice, Panel } from "../ui/parts";
@@ -158,12 +158,40 @@ function Both({ left, right, requests, ask }: Sides) {
   );
 }
 
+function History({ user }: { user: string }) {
+  const path = `v1/users/${encodeURIComponent(user)}/ratings?n=100`;
+  const live = useLive<Ratings>(path);
+  return (
+    <Panel title={t("What user {id} has rated", { id: user })} request={path} help={t("The highest ratings first, as the live version of the default model knows them.")} wide>
+      <Answer live={live} lines={3}>
+        {({ ratings, total }) => (
+          <>
+            <ul class="rated">
+              {ratings.map((one) => (
+                <li key={String(one.item_id)}>
+                  <a href={href("titles", { id: String(one.item_id) })}>{one.title ?? String(one.item_id)}</a> <span class="num">{one.rating === null ? "" : `★ ${fixed(one.rating, 1)}`}</span>
+                </li>
+              ))}
+            </ul>
+            <p class="quiet">{t("{n} of {total} ratings", { n: number(ratings.length), total: number(total) })}</p>
+          </>
+        )}
+      </Answer>
+    </Panel>
+  );
+}
+
 function OfUser({ user }: { user: string }) {
   const settings = settingsOf(useCell(place).query);
   const requests: [string, string] = [listRequest(settings, settings.a, user), listRequest(settings, settings.b, user)];
   const left = useLive<Recommendations>(requests[0]);
   const right = useLive<Recommendations>(requests[1]);
-  return <Both left={left} right={right} requests={requests} ask={{}} />;
+  return (
+    <>
+      <Both left={left} right={right} requests={requests} ask={{}} />
+      <History user={user} />
+    </>
+  );
 }
 
 function OfSession({ items }: { items: string[] }) {

@@ -118,7 +118,7 @@ export function Versions() {
                       )
                     }
                   >
-                    <div class="scroll" tabIndex={0} role="region" aria-label={modelName(model)}>
+                    <div class="scroll" tabIndex={0} role="group" aria-label={modelName(model)}>
                       <table>
                         <thead>
                           <tr>
@@ -132,7 +132,9 @@ export function Versions() {
                             ))}
                             <th>{t("Data set")}</th>
                             <th>{t("Trained")}</th>
-                            <th aria-label={t("Promote")} />
+                            <th>
+                              <span class="unseen">{t("Promote")}</span>
+                            </th>
                           </tr>
                         </thead>
                         <tbody>

@@ -3,6 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { cell, useCell } from "../store";
+import { t } from "../words";
 
 export interface Series {
   label: string;
@@ -61,7 +62,7 @@ export function Chart({ label, x, series, height = 180, times = false, format = 
         { ...axis, size: 54, values: (_plot, ticks) => ticks.map((tick) => formatted.current(tick)) },
       ],
       series: [
-        times ? {} : { value: (_plot, value: number | null) => (value === null ? "–" : String(value)) },
+        times ? { label: t("time") } : { label: t("sweep"), value: (_plot, value: number | null) => (value === null ? "–" : String(value)) },
         ...series.map((one) => ({
           label: one.label,
           stroke: colour(box, `--s${one.series % 6}`),

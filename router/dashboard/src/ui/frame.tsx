@@ -88,7 +88,7 @@ export function Frame() {
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); main.current?.focus(); }}>
         {t("To the content")}
       </a>
-      <div class="side">
+      <header class="side">
         <a class="brand" href={href("")}>
           <img src="./icon.svg" alt="" width="22" height="22" /> Shoal
         </a>
@@ -103,7 +103,7 @@ export function Frame() {
           </a>
         </nav>
         <Controls />
-      </div>
+      </header>
       <main id="main" ref={main} tabIndex={-1}>
         {wanted === null ? <Screen key={shown.path} /> : <SignIn reason={wanted} />}
       </main>

@@ -70,7 +70,7 @@ export function Panel({ title, help, request, ask, aside, wide, children }: Pane
 }
 
 /** What is shown in the place of data that is not there. */
-export function Notice({ kind, title, children }: { kind: "error" | "empty" | "good"; title: string; children?: ComponentChildren }) {
+export function Notice({ kind, title, children }: { kind: "error" | "warn" | "empty" | "good"; title: string; children?: ComponentChildren }) {
   return (
     <div class={`notice ${kind}`} role={kind === "error" ? "alert" : undefined}>
       <strong>{title}</strong>

@@ -214,4 +214,10 @@ export const es = {
   "live": "activa",
   "Promote {version}": "Activar {version}",
   "Promote …": "Activar …",
+  "{n} times the same": "{n} veces lo mismo",
+  "time": "hora",
+  "sweep": "barrido",
+  "What user {id} has rated": "Lo que ha valorado el usuario {id}",
+  "The highest ratings first, as the live version of the default model knows them.": "Primero las valoraciones más altas, según la versión activa del modelo por defecto.",
+  "{n} of {total} ratings": "{n} de {total} valoraciones",
 } as const;
