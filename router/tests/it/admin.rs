@@ -199,6 +199,7 @@ async fn changes_are_asked_of_the_coordinators() {
             "neighbours",
         ),
         ("/admin/v1/jobs/import", r#"{"name":"x"}"#, 400, "missing field `source`"),
+        ("/admin/v1/jobs/import", r#"{"name":"x","source":"/x","shard_count":0}"#, 400, "shard_count"),
     ] {
         let refused = cluster.router.change(path, body, &[]).await;
         refused.refused(StatusCode::from_u16(status).unwrap(), &[said]);

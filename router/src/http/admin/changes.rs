@@ -181,7 +181,7 @@ pub(super) struct StartedJob {
 /// that are given.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "dataset": "ml-latest-small", "model": ModelKind::Als.name(), "rank": 64 }))]
+#[schema(example = json!({ "dataset": "clicks", "model": ModelKind::Als.name(), "rank": 64 }))]
 pub(super) struct TrainingBody {
     /// Name of the data set.
     dataset: String,
@@ -360,6 +360,12 @@ pub(super) async fn import(
 ) -> Result<Json<StartedJob>, HttpError> {
     Parameters::none(query.as_deref())?;
     let body: ImportBody = read(body)?;
+    if body.shard_count == Some(0) {
+        return Err(HttpError::invalid(
+            "shard_count",
+            "it is 0; give a number from 1 to 4096, or leave it out",
+        ));
+    }
     let source = DatasetSource {
         uri: body.source,
         bad_rows_ratio_max: body.bad_rows_ratio_max.unwrap_or(BAD_ROWS_RATIO_MAX),

@@ -28,6 +28,7 @@ use shoal_common::{
 use shoal_core::hash::checksum_hex;
 use shoal_proto::v1::JobInfo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::ToSchema;
 
 use super::{
     coordinators::Coordinators,
@@ -234,6 +235,18 @@ impl Listener {
     }
 }
 
+/// An event of a stream.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "it describes what is written in the form of server-sent events")]
+struct ToldEvent {
+    /// `status`, `jobs`, `job` or `trouble`.
+    event: String,
+    /// What the client has then, for `Last-Event-ID`.
+    id: String,
+    /// JSON in one line.
+    data: String,
+}
+
 /// What a stream is about.
 #[derive(Debug)]
 enum What {
@@ -248,7 +261,7 @@ enum What {
 /// seconds. With `Last-Event-ID` what the client has is not sent again.
 #[utoipa::path(
     get, path = "/admin/v1/events", tag = "admin",
-    responses((status = 200, body = String, content_type = "text/event-stream"), Refusals),
+    responses((status = 200, body = ToldEvent, content_type = "text/event-stream"), Refusals),
 )]
 pub(super) async fn events(listener: Listener, RawQuery(query): RawQuery) -> Result<Response, HttpError> {
     Parameters::none(query.as_deref())?;
@@ -262,7 +275,7 @@ pub(super) async fn events(listener: Listener, RawQuery(query): RawQuery) -> Res
 #[utoipa::path(
     get, path = "/admin/v1/jobs/{job_id}/events", tag = "admin",
     params(("job_id" = String, Path, description = "The job's id", example = "train-20261124-101500")),
-    responses((status = 200, body = String, content_type = "text/event-stream"), Refusals, NotFound),
+    responses((status = 200, body = ToldEvent, content_type = "text/event-stream"), Refusals, NotFound),
 )]
 pub(super) async fn job_events(
     listener: Listener,
