@@ -33,8 +33,8 @@ try {
   await visitor.locator(".ranked .row").first().click();
   await visitor.locator(".why .parts li").nth(4).waitFor();
   assert.match(await visitor.locator(".summary").innerText(), /^\d+ titles are in both lists/);
-  await visitor.getByLabel("Titles that were liked").pressSequentially("toy sto");
-  await visitor.getByRole("option").first().waitFor();
+  await visitor.getByRole("combobox", { name: "Titles that were liked" }).pressSequentially("toy sto");
+  await visitor.locator(".search [role=option]").first().waitFor();
   await visitor.keyboard.press("Enter");
   await visitor.locator(".chips li").first().waitFor();
   await visitor.locator(".ranked .row").first().waitFor();
@@ -44,7 +44,7 @@ try {
     for (const hash of [...screens, "#/user?id=1", "#/titles?id=1"]) {
       await looked.goto(`${router}/dashboard/${hash}`);
       await looked.waitForLoadState("networkidle");
-      await looked.locator(".loading").first().waitFor({ state: "detached" });
+      await looked.locator("div.loading").first().waitFor({ state: "detached" });
       const over = await looked.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       if (over > 0) faults.push(`${hash} is ${over} pixels wider than ${width}`);
       await looked.evaluate(axe);
