@@ -39,6 +39,34 @@ try {
   await visitor.locator(".chips li").first().waitFor();
   await visitor.locator(".ranked .row").first().waitFor();
 
+  // A version is trained, made live and taken back as a person would.
+  const asked = (path) => visitor.evaluate(async (path) => (await fetch(`../${path}`)).json(), path);
+  const answering = async () => (await asked("v1/users/1/recommendations?model=als")).model_version;
+  const before = await answering();
+  await visitor.goto(`${router}/dashboard/#/datasets`);
+  await visitor.getByLabel("Rank: elements of a factor row").fill("8");
+  await visitor.getByLabel("Sweeps over users and titles").fill("4");
+  await visitor.getByRole("button", { name: "Start the training" }).click();
+  await visitor.waitForURL(/job=/);
+  const job_id = new URLSearchParams(new URL(visitor.url()).hash.split("?")[1]).get("job");
+  const job = visitor.getByRole("region", { name: job_id });
+  await job.locator(".badge.good").waitFor();
+  await job.locator(".chart canvas").waitFor();
+  const after = (await asked(`admin/v1/jobs/${job_id}`)).model_version;
+  await visitor.goto(`${router}/dashboard/#/versions`);
+  for (const version of [before, after]) await visitor.getByLabel(`Compare ${version}`).check();
+  await visitor.getByRole("region", { name: "Parameters that differ" }).getByText("rank", { exact: true }).waitFor();
+  const switched = async (opener, action, from, to) => {
+    await opener.click();
+    const question = visitor.getByRole("dialog");
+    assert.match(await question.innerText(), new RegExp(`${to}[^]*${from}`));
+    await question.getByRole("button", { name: action, exact: true }).click();
+    await visitor.locator(".notice.good").getByText(`Live: ${to}`).waitFor();
+    assert.equal(await answering(), to);
+  };
+  await switched(visitor.getByRole("button", { name: `Promote ${after}` }), "Promote", before, after);
+  await switched(visitor.getByRole("region", { name: "ALS", exact: true }).getByRole("button", { name: "Roll back …" }), "Roll back", after, before);
+
   for (const [width, scheme] of [[1440, "light"], [1440, "dark"], [360, "light"], [360, "dark"]]) {
     const looked = await page(width, scheme, true);
     for (const hash of [...screens, "#/user?id=1", "#/titles?id=1"]) {

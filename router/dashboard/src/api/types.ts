@@ -148,8 +148,8 @@ export interface Job {
 
 export interface Rejection {
   reason: string;
-  rows: number;
-  [more: string]: unknown;
+  count: number;
+  examples: { file: string; line: number; reason: string }[];
 }
 
 export interface Dataset {
@@ -176,11 +176,15 @@ export interface ImportReport {
   bytes_read: number;
   duplicates: number;
   duplicate_rule: string;
+  empty_files: string[];
   files: string[];
-  not_read: unknown[];
+  item_ids: { kind: string; because: string };
+  not_read: string[];
   rejections: Rejection[];
   rows_accepted: number;
   rows_read: number;
+  rows_without_time: number;
+  user_ids: { kind: string; because: string };
   understood: {
     file: string;
     content: string;
@@ -190,7 +194,7 @@ export interface ImportReport {
     header: boolean;
     times: string;
     notes: string[];
-    columns: { name: string; number: number; role: string }[];
+    columns: { name: string; number: number; role: string; candidates: string[] }[];
   }[];
 }
 
@@ -258,10 +262,7 @@ export interface Page<T> {
   total: number;
 }
 
-export interface Stretch {
-  began: string;
-  seconds: number;
-  per_second: number;
+export interface Requests {
   requests: number;
   p50_ms: number | null;
   p99_ms: number | null;
@@ -269,10 +270,21 @@ export interface Stretch {
   sources: Record<string, number>;
 }
 
+export interface Stretch extends Requests {
+  began: string;
+  seconds: number;
+  per_second: number;
+}
+
+export interface RouteTraffic extends Requests {
+  route: string;
+}
+
 export interface Traffic {
   since: string | null;
   step: number;
   stretches: Stretch[];
+  routes: RouteTraffic[];
 }
 
 export interface ShardMap {

@@ -2,9 +2,11 @@
 import type { ComponentType } from "preact";
 import { t } from "../words";
 import { Cluster } from "./cluster";
+import { Datasets } from "./datasets";
 import { Jobs } from "./jobs";
 import { Overview } from "./overview";
 import { Titles } from "./titles";
+import { Traffic } from "./traffic";
 import { User } from "./user";
 import { Versions } from "./versions";
 
@@ -24,4 +26,6 @@ export const screens: ScreenEntry[] = [
   { path: "user", name: () => t("User lens"), view: User },
   { path: "titles", name: () => t("Titles"), view: Titles },
   { path: "jobs", name: () => t("Jobs"), view: Jobs },
+  { path: "datasets", name: () => t("Data sets"), view: Datasets },
+  { path: "traffic", name: () => t("Traffic"), view: Traffic },
 ];
