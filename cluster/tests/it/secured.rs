@@ -283,7 +283,8 @@ async fn certificates_are_replaced_without_a_failed_request() {
         |job: &Value| job["submitter"].as_str().is_some_and(|by| by.starts_with("admin 'admin'"));
     assert!(jobs.as_array().unwrap().iter().all(is_of_admin), "{jobs:#}");
     let table = cluster.shoal(&["jobs", "list"]).exits_with(0).stdout;
-    assert!(table.lines().next().unwrap().ends_with("BY") && table.contains(" admin 'admin'"), "{table}");
+    // Names of versions are kept whole, and of two in one second the second is longer: a table cuts the submitter.
+    assert!(table.lines().next().unwrap().ends_with("BY") && table.contains(" admin 'a"), "{table}");
     let url = cluster.url();
     assert!(url.starts_with("https://"), "{url}");
     let (before, list) = asked_anew(url, &certs).await.unwrap();
