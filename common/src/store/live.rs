@@ -28,6 +28,12 @@ pub struct LiveVersions {
     pub live: BTreeMap<String, String>,
 }
 
+/// What every format has.
+#[derive(Deserialize)]
+struct Format {
+    format_version: u32,
+}
+
 impl LiveVersions {
     /// What a cluster has live, by model.
     #[must_use]
@@ -46,14 +52,15 @@ impl LiveVersions {
             read => read?,
         };
         let damaged = |reason: String| StoreError::Damaged { path: LIVE_FILE.to_owned(), reason };
-        let read: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if read.format_version != FORMAT_VERSION {
+        let Format { format_version } =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        // Looked at before anything else: a later format may lack what this one has.
+        if format_version != FORMAT_VERSION {
             return Err(damaged(format!(
-                "it has the format {}, which this release does not know",
-                read.format_version
+                "it has the format {format_version}, which this release does not know"
             )));
         }
-        Ok(Some(read))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(error.to_string()))
     }
 
     /// Writes the file.
@@ -86,5 +93,8 @@ mod tests {
             let error = LiveVersions::read(&store).await.unwrap_err();
             assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         }
+        std::fs::write(folder.path().join(LIVE_FILE), r#"{"format_version":2,"versions":[]}"#).unwrap();
+        let error = LiveVersions::read(&store).await.unwrap_err().to_string();
+        assert!(error.contains("format 2"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use super::{
     header::{Holds, by_position, has_header, holds, is_plainly_a_table},
     ids::{IdLook, look_at_ids},
     sample::{Delimiter, Sample},
-    times::{TimeLook, look_at_times},
+    times::{TimeLook, example_format, look_at_times},
 };
 use crate::values::{NULL_WORDS, Values};
 
@@ -269,7 +269,8 @@ fn look_at_columns(
                 let dropped = look.columns.iter().position(|column| column.role == "time");
                 let name = dropped.map(|at| look.columns.remove(at).name).unwrap_or_default();
                 look.notes.push(format!(
-                    "column '{name}' is not read: '{field}' is neither a number nor a date that begins with its year; --time-format says how such times are written (day first: --time-format '%d-%m-%Y %H:%M'), --no-time that none are wanted"
+                    "column '{name}' is not read: '{field}' is neither a number nor a date that begins with its year; --time-format says how the times are written ({}), --no-time that no times are wanted",
+                    example_format(&field)
                 ));
                 file.columns[3] = -1;
             }

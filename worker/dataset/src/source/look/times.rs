@@ -33,6 +33,37 @@ fn is_asked(source: &DatasetSource) -> bool {
         || source.time_unit() != TimeUnit::Unspecified
 }
 
+/// A format for times that are written as this field, with the order that it takes the numbers in: for advice, as nobody can
+/// tell `03.04.2021` from `04.03.2021`.
+pub(super) fn example_format(field: &str) -> String {
+    let (date, time) = field.split_once([' ', 'T']).map_or((field, None), |(date, time)| (date, Some(time)));
+    let separator =
+        date.chars().find(|letter| !letter.is_ascii_digit()).filter(|letter| "./-".contains(*letter));
+    let numbers: Vec<&str> = separator.map(|separator| date.split(separator).collect()).unwrap_or_default();
+    let is_month = |number: &str| number.parse::<u32>().is_ok_and(|number| (1..=12).contains(&number));
+    let (Some(separator), [first, second, year]) = (separator, numbers.as_slice()) else {
+        return "day first: --time-format '%d.%m.%Y %H:%M'".to_owned();
+    };
+    let year = if year.len() == 2 { "%y" } else { "%Y" };
+    let (order, first, second) = match is_month(first) && !is_month(second) {
+        true => ("month first", "%m", "%d"),
+        false => ("day first", "%d", "%m"),
+    };
+    let clock = match time.map(|time| time.matches(':').count()) {
+        None => "",
+        Some(0 | 1) => "%H:%M",
+        Some(_) => "%H:%M:%S",
+    };
+    let between = if clock.is_empty() {
+        ""
+    } else if field.contains('T') {
+        "T"
+    } else {
+        " "
+    };
+    format!("{order}: --time-format '{first}{separator}{second}{separator}{year}{between}{clock}'")
+}
+
 /// How the times of a column are read that has these first fields: as the source says, else as numbers of a unit or as
 /// dates, whichever more of them are. Unless asked for, a column is given up of which fewer than half can be read.
 ///
@@ -121,6 +152,29 @@ mod tests {
                 panic!("{fields:?}")
             };
             assert_eq!(found, text);
+        }
+    }
+
+    #[test]
+    fn the_format_that_is_advised_reads_the_field() {
+        for field in [
+            "01.11.2024",
+            "29-01-2021 07:01",
+            "1/31/2021 07:01:09",
+            "31/12/2021T23:59",
+            "03.04.21",
+            "7/8/2021",
+        ] {
+            let advice = example_format(field);
+            let format = advice.split('\'').nth(1).unwrap().to_owned();
+            let source = DatasetSource { time_format: format.clone(), ..DatasetSource::default() };
+            let TimeLook::Read(rule, _) = look(&[field], &source) else { panic!("{advice}") };
+            let read = Times::new(&rule).unwrap().read(field);
+            assert!(read.is_some(), "{field}: {advice}");
+            assert_eq!(advice.starts_with("month first"), field.starts_with("1/31"), "{field}: {advice}");
+        }
+        for field in ["", "soon", "1.2", "20210101", "..", "a.b.c"] {
+            assert!(example_format(field).contains("--time-format '%"), "{field}");
         }
     }
 
