@@ -209,7 +209,7 @@ export function Datasets() {
                       <Panel title={t("Rows")}>
                         <Rows report={shown.report} />
                       </Panel>
-                      <Panel title={t("As understood")} help={t("What the import found out of the files, column by column.")}>
+                      <Panel title={t("As understood")} help={t("What the import found out of the files, column by column.")} wide>
                         <Understood report={shown.report} />
                       </Panel>
                     </>
