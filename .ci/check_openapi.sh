@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries what the OpenAPI description says on a running service, for less than a minute and a half, with a fixed seed.
+# Tries what the OpenAPI description says on a running service, for about two and a half minutes, with a fixed seed.
 # Usage: check_openapi.sh SERVED.json SCHEMATHESIS   (what `shoal quickstart --json` prints, and the program; whole paths)
 set -euo pipefail
 served=$1 schemathesis=$2
