@@ -6,15 +6,19 @@ import { defineConfig, type Plugin } from "vite";
 
 const cluster = process.env.SHOAL_URL ?? "http://127.0.0.1:8000";
 
-/** Writes `dist/files.in`: an expression of Rust with every file that was built. */
+/** Writes `files.in` beside what was built: an expression of Rust with every file. */
 function listFiles(): Plugin {
+  let folder = "dist";
   return {
     name: "list-files",
     apply: "build",
+    configResolved(config) {
+      folder = config.build.outDir;
+    },
     closeBundle() {
-      const names = readdirSync("dist").filter((name) => name !== "files.in");
+      const names = readdirSync(folder).filter((name) => name !== "files.in");
       const rows = names.sort().map((name) => `    ("${name}", include_bytes!("${name}")),\n`);
-      writeFileSync(join("dist", "files.in"), `&[\n${rows.join("")}]\n`);
+      writeFileSync(join(folder, "files.in"), `&[\n${rows.join("")}]\n`);
     },
   };
 }
