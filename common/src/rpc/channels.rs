@@ -43,7 +43,7 @@ impl From<RpcAddressError> for tonic::Status {
     }
 }
 
-/// A cache of channels. Clones share it.
+/// A cache of channels. Clones share it. A channel works as long as the runtime in which it was first asked for: nodes have one.
 #[derive(Debug, Clone)]
 pub struct Channels {
     connector: Arc<dyn Connect>,

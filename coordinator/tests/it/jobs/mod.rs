@@ -51,7 +51,7 @@ impl World {
         let stage = Stage::new(cluster.store());
         let names = (1..=workers).map(|number| format!("worker-{number}"));
         let workers: Vec<FakeWorker> =
-            names.map(|name| FakeWorker::start(&name, &stage, &cluster.coordinators)).collect();
+            names.map(|name| FakeWorker::start(&name, &stage, cluster.client())).collect();
         let world = Self { cluster, stage, workers };
         eventually_async("all workers are up", || async {
             let nodes = world.cluster.status().await.metadata.unwrap().nodes;

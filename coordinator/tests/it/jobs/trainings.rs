@@ -135,7 +135,7 @@ async fn nothing_waits_for_a_step_that_does_not_end() {
     // An import runs beside it, nodes come, and everything is answered.
     let import = world.import("books").await;
     assert_eq!(world.cluster.over(&import).await.state(), JobState::Succeeded);
-    let late = FakeWorker::start("worker-9", &world.stage, &world.cluster.coordinators);
+    let late = FakeWorker::start("worker-9", &world.stage, world.cluster.client());
     eventually_async("a node is made known", || async {
         let nodes = world.cluster.status().await.metadata.unwrap().nodes;
         nodes.iter().any(|node| node.name == late.name).then_some(())

@@ -148,7 +148,7 @@ impl Drop for FakeWorker {
 }
 
 impl FakeWorker {
-    pub(super) fn start(name: &str, stage: &Stage, coordinators: &LeaderClient) -> Self {
+    pub(super) fn start(name: &str, stage: &Stage, coordinators: LeaderClient) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = runtime.enter();
         let door = Door::open();
@@ -169,7 +169,7 @@ impl FakeWorker {
             threads: 2,
             ..Default::default()
         };
-        let (coordinators, beats) = (coordinators.clone(), beat.clone());
+        let beats = beat.clone();
         tokio::spawn(async move {
             loop {
                 let (loaded, load_errors) = reported.borrow().clone();

@@ -68,6 +68,12 @@ impl Cluster {
         Self { folder, doors, running: BTreeMap::new(), lease, coordinators }
     }
 
+    /// A client of the leader with connections of its own. Connections end with the runtime in which they were made first: one
+    /// whose runtime ends before the test shares them with nobody.
+    pub(crate) fn client(&self) -> LeaderClient {
+        LeaderClient::new(Channels::tcp(), self.doors.values().map(Door::address).collect())
+    }
+
     /// The cluster's first token is this one, and callers need one. For coordinators that start from now on.
     pub(crate) fn needs_token(&self, first: &Token) {
         std::fs::write(self.folder.path().join(FIRST_TOKEN), first.expose()).unwrap();
