@@ -291,7 +291,11 @@ async fn routes_are_described_in_their_own_words_and_named_in_metrics() {
     assert_eq!(operations.len(), all, "names of operations are given once");
     let tags: Vec<&str> =
         description["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
-    assert_eq!(tags, ["recommendations", "items", "ratings", "service", "movies"], "in the order of use");
+    assert_eq!(
+        tags,
+        ["recommendations", "items", "ratings", "service", "admin", "movies"],
+        "in the order of use"
+    );
 
     get(&cluster, "/v1/items?query=film").await;
     get(&cluster, "/v1/items/3").await;
