@@ -1,12 +1,18 @@
 // Which worker has which shard, and which coordinators agree.
 import { useLive } from "../api/live";
 import type { ShardMap, Status } from "../api/types";
-import { Answer, Badge, Notice, Panel } from "../ui/parts";
+import { Answer, Badge, Notice, Panel, Scroll } from "../ui/parts";
 import { t } from "../words";
 import { ago, bytes, number } from "../words/numbers";
 import { modelName } from "./models";
 
 const SIGNS: Record<string, string> = { ready: "", loading: "…", failed: "!", down: "✕" };
+
+/** What a placed version is there for. */
+function serving(serves: string): string {
+  const names: Record<string, string> = { live: t("live"), promoting: t("comes live"), previous: t("the one before") };
+  return names[serves] ?? serves;
+}
 
 function states(): Record<string, string> {
   return { ready: t("ready"), loading: t("loading"), failed: t("cannot be loaded"), down: t("the worker is down") };
@@ -30,9 +36,9 @@ function Heat({ map }: { map: ShardMap }) {
         return (
           <section key={version.version} class="heat">
             <h3>
-              {modelName(version.model)} <code>{version.version}</code> {lost > 0 ? <Badge tone="bad">{t("{n} shards are served by nobody", { n: lost })}</Badge> : <Badge tone="good">{t("every shard is served")}</Badge>}
+              {modelName(version.model)} <small>{serving(version.serves)}</small> <code>{version.version}</code> {lost > 0 ? <Badge tone="bad">{t("{n} shards are served by nobody", { n: lost })}</Badge> : <Badge tone="good">{t("every shard is served")}</Badge>}
             </h3>
-            <div class="scroll" tabIndex={0} role="group" aria-label={version.version}>
+            <Scroll label={version.version}>
               <table>
                 <tbody>
                   {workers.map((worker) => (
@@ -54,7 +60,7 @@ function Heat({ map }: { map: ShardMap }) {
                   ))}
                 </tbody>
               </table>
-            </div>
+            </Scroll>
           </section>
         );
       })}
@@ -72,7 +78,7 @@ export function Cluster() {
         <Panel title={t("Workers and routers")} request="admin/v1/status">
           <Answer live={status} lines={4}>
             {({ nodes }) => (
-              <div class="scroll" tabIndex={0} role="group" aria-label={t("Workers and routers")}>
+              <Scroll label={t("Workers and routers")}>
                 <table>
                   <thead>
                     <tr>
@@ -99,14 +105,14 @@ export function Cluster() {
                     ))}
                   </tbody>
                 </table>
-              </div>
+              </Scroll>
             )}
           </Answer>
         </Panel>
         <Panel title={t("Coordinators")} help={t("They agree by raft on what is live and placed where. More than half of them have to be up.")} request="admin/v1/status">
           <Answer live={status} lines={3}>
             {(found) => (
-              <div class="scroll" tabIndex={0} role="group" aria-label={t("Coordinators")}>
+              <Scroll label={t("Coordinators")}>
                 <table>
                   <thead>
                     <tr>
@@ -131,7 +137,7 @@ export function Cluster() {
                     ))}
                   </tbody>
                 </table>
-              </div>
+              </Scroll>
             )}
           </Answer>
         </Panel>

@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import { useLive } from "../api/live";
 import type { Version } from "../api/types";
 import { Chart } from "../ui/chart";
-import { Bar, Notice, Panel, Term } from "../ui/parts";
+import { Bar, Notice, Panel, Scroll, Term } from "../ui/parts";
 import { t } from "../words";
 import { fixed } from "../words/numbers";
 import { best, differing, metrics } from "./compare";
@@ -95,7 +95,7 @@ export function Compared({ versions }: { versions: Version[] }) {
           {rows.length === 0 ? (
             <p class="quiet">{t("All parameters are the same.")}</p>
           ) : (
-            <div class="scroll" tabIndex={0} role="group" aria-label={t("Parameters that differ")}>
+            <Scroll label={t("Parameters that differ")}>
               <table>
                 <thead>
                   <tr>
@@ -122,7 +122,7 @@ export function Compared({ versions }: { versions: Version[] }) {
                   ))}
                 </tbody>
               </table>
-            </div>
+            </Scroll>
           )}
         </Panel>
         {versions.map((version) => (

@@ -3,7 +3,7 @@ import { useLive } from "../api/live";
 import type { Dataset, ImportReport, Page, Version } from "../api/types";
 import { href, place } from "../route";
 import { useCell } from "../store";
-import { Answer, Bar, Figure, Notice, Panel } from "../ui/parts";
+import { Answer, Bar, Figure, Notice, Panel, Scroll } from "../ui/parts";
 import { t } from "../words";
 import { ago, bytes, fixed, moment, number, percent } from "../words/numbers";
 import { modelName } from "./models";
@@ -13,7 +13,7 @@ const keyOf = (dataset: Dataset) => `${dataset.name}@${dataset.version}`;
 
 function All({ entries, shown }: { entries: Dataset[]; shown: string }) {
   return (
-    <div class="scroll">
+    <Scroll label={t("All data sets")}>
       <table>
         <thead>
           <tr>
@@ -41,7 +41,7 @@ function All({ entries, shown }: { entries: Dataset[]; shown: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -3,12 +3,12 @@ import { useMemo } from "preact/hooks";
 import { type Live, useLive } from "../api/live";
 import type { Job, Page, Status, Traffic, Trouble, Troubles, Version } from "../api/types";
 import { href } from "../route";
-import { Chart } from "../ui/chart";
-import { Answer, Badge, Bar, Figure, Notice, Panel } from "../ui/parts";
+import { Answer, Badge, Bar, Figure, Notice, Panel, Scroll } from "../ui/parts";
 import { t } from "../words";
 import { ago, duration, fixed, moment, number, percent } from "../words/numbers";
 import { JobRow } from "./job_row";
 import { modelName } from "./models";
+import { TrafficCurves } from "./traffic_curves";
 
 /** Findings of one rule with one remedy together, the worst first. */
 function grouped(wrong: Trouble[]): Trouble[][] {
@@ -61,15 +61,6 @@ function Asked({ traffic }: { traffic: Traffic }) {
     const add = (of: "statuses" | "sources", name: string) => stretches.reduce((sum, one) => sum + (one[of][name] ?? 0), 0);
     return { requests: stretches.reduce((sum, one) => sum + one.requests, 0), failed: add("statuses", "5xx"), sources: SOURCES.map((name) => add("sources", name)) };
   }, [stretches]);
-  const x = useMemo(() => stretches.map((one) => Date.parse(one.began) / 1000), [stretches]);
-  const rate = useMemo(() => [{ label: t("requests/s"), series: 0, values: stretches.map((one) => one.per_second) }], [stretches]);
-  const times = useMemo(
-    () => [
-      { label: "p50", series: 0, values: stretches.map((one) => one.p50_ms) },
-      { label: "p99", series: 1, values: stretches.map((one) => one.p99_ms) },
-    ],
-    [stretches],
-  );
   const answered = sums.sources.reduce((sum, one) => sum + one, 0);
   const names = [t("model"), t("cache"), t("popular titles"), t("baseline")];
   const newest = [...stretches].reverse().find((one) => one.p99_ms !== null);
@@ -87,8 +78,7 @@ function Asked({ traffic }: { traffic: Traffic }) {
         </Notice>
       ) : (
         <div class="grid two">
-          <Chart label={t("Requests in a second, over the last hour")} x={x} series={rate} times format={(value) => number(value, 3)} height={150} />
-          <Chart label={t("Milliseconds that half and 99 of 100 requests took at most, over the last hour")} x={x} series={times} times format={(value) => `${number(value, 3)} ms`} height={150} />
+          <TrafficCurves stretches={stretches} height={150} />
         </div>
       )}
       {answered > 0 && (
@@ -155,7 +145,7 @@ export function Overview() {
                   <code>shoal train --promote</code>
                 </Notice>
               ) : (
-                <div class="scroll">
+                <Scroll label={t("Live versions")}>
                   <table>
                     <thead>
                       <tr>
@@ -181,7 +171,7 @@ export function Overview() {
                       ))}
                     </tbody>
                   </table>
-                </div>
+                </Scroll>
               );
             }}
           </Answer>

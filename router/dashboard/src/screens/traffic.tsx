@@ -5,30 +5,22 @@ import type { RouteTraffic, Stretch, Traffic as TrafficAnswer } from "../api/typ
 import { adjust, place } from "../route";
 import { useCell } from "../store";
 import { Chart } from "../ui/chart";
-import { Answer, Bar, Notice, Panel, Term } from "../ui/parts";
+import { Answer, Bar, Notice, Panel, Scroll, Term } from "../ui/parts";
 import { t } from "../words";
 import { moment, number, percent } from "../words/numbers";
+import { beginnings, TrafficCurves } from "./traffic_curves";
 
 const CLASSES = ["2xx", "3xx", "4xx", "5xx"];
 
 function Curves({ stretches }: { stretches: Stretch[] }) {
-  const x = useMemo(() => stretches.map((one) => Date.parse(one.began) / 1000), [stretches]);
-  const rate = useMemo(() => [{ label: t("requests/s"), series: 0, values: stretches.map((one) => one.per_second) }], [stretches]);
-  const times = useMemo(
-    () => [
-      { label: "p50", series: 0, values: stretches.map((one) => one.p50_ms) },
-      { label: "p99", series: 1, values: stretches.map((one) => one.p99_ms) },
-    ],
-    [stretches],
-  );
+  const x = useMemo(() => beginnings(stretches), [stretches]);
   const failed = useMemo(
     () => ["4xx", "5xx"].map((name, at) => ({ label: name, series: at, values: stretches.map((one) => (one.seconds > 0 ? (one.statuses[name] ?? 0) / one.seconds : 0)) })),
     [stretches],
   );
   return (
     <div class="grid two">
-      <Chart label={t("Requests in a second, over the last hour")} x={x} series={rate} times format={(value) => number(value, 3)} />
-      <Chart label={t("Milliseconds that half and 99 of 100 requests took at most, over the last hour")} x={x} series={times} times format={(value) => `${number(value, 3)} ms`} />
+      <TrafficCurves stretches={stretches} />
       <Chart label={t("Refused and failed requests in a second, over the last hour")} x={x} series={failed} times format={(value) => number(value, 3)} />
     </div>
   );
@@ -38,7 +30,7 @@ function Routes({ routes, shown }: { routes: RouteTraffic[]; shown: string }) {
   const slowest = Math.max(...routes.map((one) => one.p99_ms ?? 0), 0);
   const requests = routes.reduce((sum, one) => sum + one.requests, 0);
   return (
-    <div class="scroll">
+    <Scroll label={t("By route, over the last hour")}>
       <table>
         <thead>
           <tr>
@@ -81,7 +73,7 @@ function Routes({ routes, shown }: { routes: RouteTraffic[]; shown: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

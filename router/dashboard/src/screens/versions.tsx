@@ -5,7 +5,7 @@ import { useLive } from "../api/live";
 import type { Page, Status, Version } from "../api/types";
 import { adjust, place } from "../route";
 import { useCell } from "../store";
-import { Answer, Badge, Confirm, Notice, Panel, Term, type Tone } from "../ui/parts";
+import { Answer, Badge, Confirm, Notice, Panel, Scroll, Term, type Tone } from "../ui/parts";
 import { t } from "../words";
 import { ago, duration, fixed, moment, percent } from "../words/numbers";
 import { Compared, metricHelp } from "./compared";
@@ -118,7 +118,7 @@ export function Versions() {
                       )
                     }
                   >
-                    <div class="scroll" tabIndex={0} role="group" aria-label={modelName(model)}>
+                    <Scroll label={modelName(model)}>
                       <table>
                         <thead>
                           <tr>
@@ -176,7 +176,7 @@ export function Versions() {
                             ))}
                         </tbody>
                       </table>
-                    </div>
+                    </Scroll>
                   </Panel>
                 );
               })}

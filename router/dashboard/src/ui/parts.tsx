@@ -123,6 +123,15 @@ export function Answer<T>({ live, lines, children }: { live: Live<T>; lines?: nu
   );
 }
 
+/** What may be wider than its panel: it scrolls by itself, with keys too. */
+export function Scroll({ label, children }: { label: string; children: ComponentChildren }) {
+  return (
+    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
+      {children}
+    </div>
+  );
+}
+
 export type Tone = "good" | "warn" | "bad" | "quiet" | "accent";
 
 const SIGNS: Record<Tone, string> = { good: "✓", warn: "!", bad: "✕", quiet: "·", accent: "●" };

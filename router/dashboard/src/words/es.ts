@@ -279,4 +279,6 @@ export const es = {
   "Neighbours kept for each title": "Vecinos guardados por título",
   "Sweeps over users and titles": "Barridos sobre usuarios y títulos",
   "Make the version live when it is trained": "Activar la versión cuando esté entrenada",
+  "comes live": "se activa",
+  "the one before": "la anterior",
 } as const;

@@ -32,7 +32,7 @@ use utoipa::ToSchema;
 
 use super::{
     coordinators::Coordinators,
-    reads::{Name, name_of},
+    reads::{Name, name_of, newest_first},
     views::{ClusterState, Job, Page},
 };
 use crate::http::{
@@ -188,7 +188,7 @@ impl Listener {
     async fn look_at_cluster(&mut self) -> Result<(Vec<Event>, bool), ClientError> {
         let status = ClusterState::from(&self.client.status().await?);
         let mut jobs: Vec<JobInfo> = self.client.jobs().await?;
-        jobs.sort_by(|a, b| (b.created_unix_ms, &b.job_id).cmp(&(a.created_unix_ms, &a.job_id)));
+        newest_first(&mut jobs);
         let jobs: Page<Job> = Page::of(&jobs, JOBS_TOLD);
         let events = [self.event("status", &status), self.event("jobs", &jobs)];
         Ok((events.into_iter().flatten().collect(), false))

@@ -6,7 +6,7 @@ use axum::{
 };
 use serde::Serialize;
 use shoal_common::{cluster_client::ClientError, rules};
-use shoal_proto::v1::{DatasetInfo, ModelVersion};
+use shoal_proto::v1::{DatasetInfo, JobInfo, ModelVersion};
 use tonic::Code;
 use utoipa::{IntoParams, ToSchema};
 
@@ -243,8 +243,12 @@ pub(super) async fn dataset(
 pub(super) async fn jobs(asking: Asking, RawQuery(query): RawQuery) -> Result<Json<Page<Job>>, HttpError> {
     let limit = limit_of(query.as_deref())?;
     let mut jobs = asking.client.jobs().await?;
-    jobs.sort_by(|a, b| (b.created_unix_ms, &b.job_id).cmp(&(a.created_unix_ms, &a.job_id)));
+    newest_first(&mut jobs);
     Ok(Json(Page::of(&jobs, limit)))
+}
+
+pub(super) fn newest_first(jobs: &mut [JobInfo]) {
+    jobs.sort_by(|a, b| (b.created_unix_ms, &b.job_id).cmp(&(a.created_unix_ms, &a.job_id)));
 }
 
 /// One job. As `shoal jobs show --json`.
